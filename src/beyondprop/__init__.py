@@ -1,0 +1,35 @@
+"""BeyondProp: train any PyTorch model by something other than end-to-end backpropagation."""
+
+from importlib.metadata import version
+
+from . import projections, rules
+from .attach import AttachError, Attachment, attach, attachment_of, exact_gradients
+from .errors import UserError
+from .projections import Dense
+from .rules import (
+    Backprop,
+    DirectFeedbackAlignment,
+    DirectRandomTargetProjection,
+    FeedbackAlignment,
+    Frozen,
+)
+
+__version__ = version("beyondprop")
+
+__all__ = [
+    "AttachError",
+    "Attachment",
+    "Backprop",
+    "Dense",
+    "DirectFeedbackAlignment",
+    "DirectRandomTargetProjection",
+    "FeedbackAlignment",
+    "Frozen",
+    "UserError",
+    "__version__",
+    "attach",
+    "attachment_of",
+    "exact_gradients",
+    "projections",
+    "rules",
+]

@@ -1,0 +1,32 @@
+"""Operations with a backward of their own."""
+
+from torch import nn
+
+from .conv import FeedbackConv1d, FeedbackConv2d, FeedbackConv3d
+from .linear import FeedbackLinear
+
+OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: FeedbackLinear,
+    nn.Conv1d: FeedbackConv1d,
+    nn.Conv2d: FeedbackConv2d,
+    nn.Conv3d: FeedbackConv3d,
+}
+"""The class that stands in for a layer's class while an operation rule is attached."""
+
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+EXACT = (*NORMS, nn.PReLU, nn.Embedding, nn.EmbeddingBag)
+"""Layers that carry no error through a weight matrix: their backward stays exact."""
+
+__all__ = ["EXACT", "NORMS", "OPERATIONS"]

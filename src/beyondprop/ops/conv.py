@@ -1,0 +1,93 @@
+"""Convolutions with a backward of their own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .feedback import Feedback, autocast
+
+
+class ConvFeedback(torch.autograd.Function):
+    """A convolution whose error product uses another kernel than its weight."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        feedback: Tensor,
+        layout: tuple[Any, ...],
+    ) -> Tensor:
+        """Compute the layer; layout is what `torch.convolution` takes from stride to groups."""
+        ctx.save_for_backward(x, feedback)
+        ctx.layout = layout
+        return torch.convolution(x, weight, bias, *layout)
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor) -> Any:
+        """Return the error behind the layer by the feedback kernel, and exact weight gradients."""
+        (error,) = errors
+        x, feedback = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+
+        def products(*mask: bool) -> Any:
+            sizes = [error.shape[1]]
+            return torch.ops.aten.convolution_backward(
+                error, x, feedback, sizes, *ctx.layout, list(mask)
+            )
+
+        # The weight gradient does not depend on the kernel, so the feedback serves for its shape.
+        return *products(needs_x, needs_weight, needs_bias), None, None
+
+
+def padding_per_side(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int, int]]:
+    """Return the padding before and after each spatial dimension."""
+    if conv.padding == "valid":
+        return [(0, 0) for _ in conv.kernel_size]
+    if conv.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(int(p), int(p)) for p in conv.padding]
+
+
+class _FeedbackConv:
+    """The forward pass that the convolution classes below share."""
+
+    _feedback: Feedback
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        """Compute the layer as ever; the backward pass goes by the rule."""
+        if not self._feedback.needed:
+            return super().forward(input)  # type: ignore[misc, no-any-return]
+        batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
+        padded, padding = self._padded(batched)
+        layout = (self.stride, padding, self.dilation, False, [0] * len(padding), self.groups)
+        x, weight, bias = autocast(padded, self.weight, self.bias)
+        assert weight is not None
+        output = ConvFeedback.apply(x, weight, bias, self._feedback.of(weight), layout)
+        return output if batched is input else output.squeeze(0)  # type: ignore[no-any-return]
+
+    def _padded(self: Any, x: Tensor) -> tuple[Tensor, Sequence[int]]:
+        """Return the input and the padding still to do; only even zero padding is left to do."""
+        sides = padding_per_side(self)
+        if self.padding_mode == "zeros" and all(before == after for before, after in sides):
+            return x, [before for before, _ in sides]
+        flat = [p for side in reversed(sides) for p in side]
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return F.pad(x, flat, mode=mode), [0] * len(sides)
+
+
+class FeedbackConv1d(_FeedbackConv, nn.Conv1d):
+    """A 1-d convolution under an operation rule; made by swapping the class of a plain one."""
+
+
+class FeedbackConv2d(_FeedbackConv, nn.Conv2d):
+    """A 2-d convolution under an operation rule; made by swapping the class of a plain one."""
+
+
+class FeedbackConv3d(_FeedbackConv, nn.Conv3d):
+    """A 3-d convolution under an operation rule; made by swapping the class of a plain one."""

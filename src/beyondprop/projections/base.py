@@ -1,0 +1,44 @@
+"""What a projection is: a fixed random linear map between two widths."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Projection(ABC):
+    """A fixed random linear map to any width, rebuilt from a seed and never learned.
+
+    A projection knows tensors only, never a module. It keeps norms on average:
+    the expectation of ``|P x|² / |x|²`` is 1, whatever the two widths.
+
+    Args:
+        seed: Whole number that, with the stream, determines every entry.
+    """
+
+    name: ClassVar[str]
+    seed: int = 0
+
+    @abstractmethod
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the map as a matrix.
+
+        Args:
+            in_features: Width of the input.
+            out_features: Width of the output.
+            stream: Which of the seed's independent maps; any whole number ≥ 0.
+            like: A tensor of the device and the floating dtype to return.
+
+        Returns:
+            Shape ``(in_features, out_features)``, standard deviation ``out_features ** -0.5``.
+        """
+
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
+        return x @ self.matrix(x.shape[-1], out_features, stream, x)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same projection again, as JSON values."""
+        return {"name": self.name, **asdict(self)}

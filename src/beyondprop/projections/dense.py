@@ -1,0 +1,67 @@
+"""The dense Gaussian projection, rebuilt from a seed."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .base import Projection
+
+
+def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the first ``count`` standard normal numbers of a stream.
+
+    Box-Muller on the raw output of Philox4x64-10 (Salmon et al. 2011), a counter-based generator
+    with a published specification: unlike a library's own ``randn``, the numbers do not depend on
+    device or on the version of any library, and a shorter draw is the beginning of a longer one.
+    """
+    raw = np.random.Philox(key=[seed, stream]).random_raw(2 * math.ceil(count / 2))
+    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+    angle = 2.0 * np.pi * uniform[1::2]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return pairs.reshape(-1)[:count]
+
+
+@dataclass(frozen=True)
+class Dense(Projection):
+    """A stored matrix of independent Gaussian entries.
+
+    Cost: ``in_features × out_features`` multiply-adds a row, and as many stored numbers.
+
+    Args:
+        seed: Whole number that, with the stream, determines every entry.
+        shared: One matrix for all streams, sliced to each width, as published for large models
+            (Launay et al. 2020); otherwise one matrix a stream (Nøkland 2016).
+    """
+
+    name: ClassVar[str] = "dense"
+    shared: bool = False
+    _drawn: dict[Any, Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
+        key = (in_features, out_features, 0 if self.shared else stream, like.dtype, like.device)
+        found = self._drawn.get(key)
+        if found is None:
+            found = self._drawn[key] = self._draw(*key[:3]).to(like.device, like.dtype)
+        return found
+
+    def _draw(self, in_features: int, out_features: int, stream: int) -> Tensor:
+        # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
+        columns = gaussian(self.seed, stream, in_features * out_features)
+        matrix = torch.from_numpy(columns).view(out_features, in_features).t()
+        return matrix.mul(out_features**-0.5).contiguous()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same projection again, as JSON values."""
+        return {"name": self.name, "seed": self.seed, "shared": self.shared}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The seed is the matrix: copies and pickles carry the first, never the second.
+        return Dense, (self.seed, self.shared)

@@ -1,0 +1,42 @@
+"""Direct random target projection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import UserError
+from ..teach import Lesson
+from .base import DirectRule
+
+
+@dataclass(frozen=True)
+class DirectRandomTargetProjection(DirectRule):
+    """Direct random target projection: every block sees a random projection of the target alone.
+
+    ``δ_l = (y* B_l) ⊙ f'(a_l) / n`` with ``y*`` the one-hot target and ``n`` the rows of the batch,
+    as a mean loss would divide (Frenkel, Lefebvre and Bol 2021, section 2). No error is used, so
+    hidden blocks need not wait for the output. The signal does not know the loss: scaling the loss
+    scales the output block's gradient alone.
+    """
+
+    name: ClassVar[str] = "drtp"
+    needs_targets: ClassVar[bool] = True
+
+    def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
+        """Return the targets, one-hot, shaped like the model's only output."""
+        error = next((e for e in lesson.errors if e is not None), None)
+        if error is None or len(lesson.errors) != 1 or lesson.targets is None:
+            raise UserError("DirectRandomTargetProjection teaches models with one output only")
+        targets = lesson.targets.to(error.device)
+        if not targets.is_floating_point() and targets.shape == error.shape[:-1]:
+            targets = F.one_hot(targets, error.shape[-1])
+        if targets.shape != error.shape:
+            raise UserError(
+                f"targets of shape {tuple(targets.shape)} do not fit an output of shape "
+                f"{tuple(error.shape)}: give class numbers or one value for each output"
+            )
+        rows = error.shape[:-1].numel()
+        return [targets.to(error.dtype) / rows]

@@ -1,0 +1,28 @@
+"""The lower control."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from .backprop import Backprop
+from .base import Rule
+
+if TYPE_CHECKING:
+    from ..attach import Attachment
+    from ..blocks import Block
+
+
+@dataclass(frozen=True)
+class Frozen(Rule):
+    """Frozen hidden blocks: initial random weights, only the output block learns (lower control)."""
+
+    name: ClassVar[str] = "frozen"
+    cuts: ClassVar[bool] = True
+
+    def install(self, block: "Block", attachment: "Attachment") -> str:
+        """Cut the block's output and teach nothing there; its parameters get no gradient."""
+        attachment.cut(block, None)
+        return "output cut, no signal: its weights stay as they are"
+
+    def at_output(self) -> Rule:
+        """Return the exact gradient."""
+        return Backprop()

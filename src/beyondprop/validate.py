@@ -1,0 +1,97 @@
+"""What stands in the way of attaching rules to a model: every problem, in plain words."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+
+from .blocks import Block, inside
+
+
+def model_problems(model: nn.Module) -> Iterator[str]:
+    """Yield what is wrong with the model as a whole."""
+    if isinstance(model, (DataParallel, DistributedDataParallel)):
+        yield "the model is already wrapped for several devices: attach to model.module instead"
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        yield "the model is already compiled: attach first, then call torch.compile"
+    for name, module in model.named_modules():
+        if "_beyondprop" in vars(module) or "_feedback" in vars(module):
+            yield f"{_called(name)} has rules attached already: call remove() on their handle first"
+            break
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        yield f"'{lazy[0]}' has no shape yet: run the model once on a batch first"
+
+
+def block_problems(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    """Yield what is wrong between blocks and rules."""
+    for block in blocks:
+        yield from block.rule.problems(block)
+    if any(block.rule.cuts for block in blocks):
+        yield from _uncovered(model, blocks)
+        yield from _tied(model, blocks)
+        yield from _in_place(model, blocks)
+
+
+def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:
+    """Return, for each name a parameter has in the model, the block it lies in."""
+    covers = [(name, b) for b in blocks for name in (*(n for n, _ in b.modules), *b.loose)]
+    return {
+        name: next((block for cover, block in covers if inside(name, cover)), None)
+        for name, _ in model.named_parameters(remove_duplicate=False)
+    }
+
+
+def _uncovered(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    owners = _owners(model, blocks)
+    covered = {id(model.get_parameter(n)) for n, block in owners.items() if block is not None}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and id(parameter) not in covered:
+            yield (
+                f"the parameter '{name}' lies in no block and could silently stop learning: name "
+                f"it in blocks=, or give it a rule of its own, for example {{'{name}': Backprop()}}"
+            )
+
+
+def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    first: dict[int, str] = {}
+    owners = _owners(model, blocks)
+    for name, block in owners.items():
+        parameter = model.get_parameter(name)
+        other = first.setdefault(id(parameter), name)
+        pair = (block, owners[other])
+        cut = any(b is not None and b.rule.cuts for b in pair)
+        if parameter.requires_grad and block is not owners[other] and cut:
+            yield (
+                f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach it "
+                "different things: untie them or put both in one block"
+            )
+
+
+def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    in_blocks = {id(module) for block in blocks for _, module in block.named_modules()}
+    leading = {
+        id(leaf)
+        for before, block in zip(blocks, blocks[1:], strict=False)
+        if before.rule.cuts
+        for leaf in _first_leaf(block)
+    }
+    for name, module in model.named_modules():
+        loose = id(module) not in in_blocks or id(module) in leading
+        if loose and getattr(module, "inplace", False):
+            yield (
+                f"'{name}' works in place on the output of the block before it: set inplace=False "
+                "or make it part of that block"
+            )
+
+
+def _first_leaf(block: Block) -> Iterator[nn.Module]:
+    for _, module in block.named_modules():
+        if next(module.children(), None) is None:
+            yield module
+            return
+
+
+def _called(name: str) -> str:
+    return f"'{name}'" if name else "the model"

@@ -84,14 +84,11 @@ class Attachment:
 
     def swap(
         self, module: nn.Module, stand_in: type[nn.Module], rule: OperationRule, stream: int
-    ) -> bool:
-        """Give a layer the class with a backward of its own; False if it has it already."""
-        if type(module) is stand_in:
-            return False
+    ) -> None:
+        """Give a layer the class with a backward of its own."""
         self._swapped.append((module, type(module)))
         module.__class__ = stand_in
         vars(module)["_feedback"] = Feedback(self, rule, stream)
-        return True
 
     def _hook(self) -> list[str]:
         """Put the hooks that make the cuts in place."""
@@ -147,7 +144,7 @@ class Attachment:
             )
         if not lesson.tokens:
             return outputs
-        new = Output.apply(lesson, len(taught), *taught, *lesson.tokens)  # type: ignore[no-untyped-call]
+        new = Output.apply(lesson, len(taught), *taught, *lesson.tokens)
         lesson.tokens, lesson.handed = [], []
         swaps = {id(old): fresh for old, fresh in zip(taught, new, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))

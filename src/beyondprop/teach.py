@@ -45,7 +45,7 @@ class Lesson:
         return self.turns[module] - 1
 
     def tap(self, output: Tensor, teacher: "Teacher | None", stream: int) -> Tensor:
-        """Cut the graph at a block's output; ``teacher`` gives the signal there, None gives none."""
+        """Cut the graph at a block's output; ``teacher``, if any, gives the signal there."""
         if not output.requires_grad:
             return output
         if teacher is not None:

@@ -1,6 +1,7 @@
 """What stands in the way of attaching rules to a model: every problem, in plain words."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -64,8 +65,8 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         cut = any(b is not None and b.rule.cuts for b in pair)
         if parameter.requires_grad and block is not owners[other] and cut:
             yield (
-                f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach it "
-                "different things: untie them or put both in one block"
+                f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach "
+                "it different things: untie them or put both in one block"
             )
 
 
@@ -73,7 +74,7 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     in_blocks = {id(module) for block in blocks for _, module in block.named_modules()}
     leading = {
         id(leaf)
-        for before, block in zip(blocks, blocks[1:], strict=False)
+        for before, block in pairwise(blocks)
         if before.rule.cuts
         for leaf in _first_leaf(block)
     }

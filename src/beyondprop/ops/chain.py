@@ -64,7 +64,7 @@ class FusedChain(torch.autograd.Function):
     """The forward and the taught backward pass of all the layers."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, lesson: Lesson, layers: Sequence[Layer], *parameters: Tensor
     ) -> Tensor:
         """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
@@ -110,7 +110,7 @@ class FusedSequential(nn.Sequential):
         chain: Chain | None = vars(self).get("_chain")
         lesson = None if chain is None else chain.attachment.lesson
         if chain is None or lesson is None or not chain.fits(input):
-            return super().forward(input)
+            return super().forward(input)  # type: ignore[no-untyped-call]
         parameters = [p for layer in chain.layers for p in (layer.linear.weight, layer.linear.bias)]
         return FusedChain.apply(input.flatten(1), lesson, chain.layers, *parameters)
 

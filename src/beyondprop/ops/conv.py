@@ -14,7 +14,7 @@ class ConvFeedback(torch.autograd.Function):
     """A convolution whose error product uses another kernel than its weight."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,

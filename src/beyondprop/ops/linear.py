@@ -13,7 +13,7 @@ class LinearFeedback(torch.autograd.Function):
     """``x Wᵀ + b`` whose error product uses another matrix than ``W``."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Tensor
     ) -> Tensor:
         """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``."""

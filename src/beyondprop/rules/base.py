@@ -101,13 +101,15 @@ class OperationRule(Rule):
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Give each linear and convolution layer of the block a backward of its own."""
-        swapped = [
-            name
-            for name, module in block.named_modules()
-            if type(module) in OPERATIONS
-            and attachment.swap(module, OPERATIONS[type(module)], self, stream_of(name))
-        ]
-        return f"own backward for {', '.join(swapped) or 'no layer'}"
+        swapped, exact = [], []
+        for name, module in block.named_modules():
+            if type(module) in OPERATIONS:
+                attachment.swap(module, OPERATIONS[type(module)], self, stream_of(name))
+                swapped.append(name)
+            elif isinstance(module, EXACT):
+                exact.append(name)
+        left = f"; exact, as no weight carries the error: {', '.join(exact)}" if exact else ""
+        return f"own backward for {', '.join(swapped) or 'no layer'}{left}"
 
     def problems(self, block: "Block") -> Iterator[str]:
         """Yield a sentence for each layer with weights that has no such backward yet."""

@@ -12,9 +12,9 @@ from .base import OperationRule, ProjectedRule
 class FeedbackAlignment(OperationRule, ProjectedRule):
     """Feedback alignment: fixed random matrices carry the error back layer by layer.
 
-    With ``a_l = x_{l-1} W_l`` and ``x_l = f(a_l)``, the error ``δ_l = (δ_{l+1} B_{l+1}ᵀ) ⊙ f'(a_l)``
-    uses a random ``B`` where backprop uses ``W``; weight gradients are ``x_{l-1}ᵀ δ_l`` as ever
-    (Lillicrap, Cownden, Tweed and Akerman 2016, equations 1-3).
+    With ``a_l = x_{l-1} W_lᵀ`` and ``x_l = f(a_l)``, ``δ_l = (δ_{l+1} B_{l+1}) ⊙ f'(a_l)`` uses a
+    random ``B`` where backprop uses ``W``; weight gradients are ``δ_lᵀ x_{l-1}`` as ever
+    (Lillicrap, Cownden, Tweed and Akerman 2016).
     """
 
     name: ClassVar[str] = "fa"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frozen(Rule):
-    """Frozen hidden blocks: initial random weights, only the output block learns (lower control)."""
+    """Frozen hidden blocks keep their initial weights; only the output block learns (control)."""
 
     name: ClassVar[str] = "frozen"
     cuts: ClassVar[bool] = True

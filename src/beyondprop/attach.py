@@ -30,6 +30,7 @@ class Attachment:
         model: The model, changed in place and never wrapped.
         blocks: The blocks in the order they run; the last one makes the output.
         report: What was changed and what was left alone; print it.
+        needs_targets: Whether a forward pass must run inside ``with handle.targets(y)``.
         exact: Whether true gradients flow for now (see `exact_gradients`).
         lesson: The forward pass under way, if it is being taught.
     """
@@ -39,6 +40,7 @@ class Attachment:
         self.model = model
         self.blocks = tuple(blocks)
         self.exact = False
+        self.needs_targets = any(block.rule.needs_targets for block in self.blocks)
         self.lesson: Lesson | None = None
         self._targets: Tensor | None = None
         self._handles: list[RemovableHandle] = []
@@ -48,11 +50,6 @@ class Attachment:
         notes = self._hook() if self._cuts else []
         self.report = _report(called, self.blocks, changes, notes)
         vars(model)["_beyondprop"] = self
-
-    @property
-    def needs_targets(self) -> bool:
-        """Whether a forward pass must run inside ``with handle.targets(y)``."""
-        return any(block.rule.needs_targets for block in self.blocks)
 
     @contextmanager
     def targets(self, targets: Tensor) -> Iterator[None]:
@@ -100,17 +97,24 @@ class Attachment:
         for tail, tap in taps.items():
             if any(tap.turns):
                 self._handles.append(tail.register_forward_hook(tap))
-        self._handles.append(self.model.register_forward_pre_hook(self._begin))
-        self._handles.append(self.model.register_forward_hook(self._end))
         chain = Chain.of(self, self._cuts)
         if chain is None:
+            self._handles.append(self.model.register_forward_pre_hook(self._before))
+            self._handles.append(self.model.register_forward_hook(self._after))
             return []
         self._swapped.append((self.model, type(self.model)))
         vars(self.model)["_chain"] = chain
         self.model.__class__ = FusedSequential
         return ["small batches run as one fused chain of linear layers"]
 
-    def _begin(self, *_: Any) -> None:
+    def _before(self, _model: nn.Module, _inputs: Any) -> None:
+        self.begin()
+
+    def _after(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        return self.end(outputs)
+
+    def begin(self) -> None:
+        """Open the lesson of a forward pass that begins, if it is to be taught."""
         self.lesson = None
         if self.exact or not torch.is_grad_enabled():
             return
@@ -122,7 +126,8 @@ class Attachment:
             )
         self.lesson = Lesson(targets=self._targets)
 
-    def _end(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
+    def end(self, outputs: Any) -> Any:
+        """Close the lesson: tie its taps to the model's outputs, and return the outputs tied."""
         lesson, self.lesson = self.lesson, None
         if lesson is None or not lesson.handed:
             return outputs

@@ -9,9 +9,7 @@ block k - 1: no two signals need be alive at once.
 """
 
 import weakref
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +18,6 @@ from torch import Tensor, nn
 from .errors import UserError
 
 
-@dataclass(eq=False)
 class Lesson:
     """What one forward pass and its backward passes share.
 
@@ -30,19 +27,34 @@ class Lesson:
             the backward pass has begun. None in place of an output that the loss does not use.
         tokens: One scalar a tap, which ties the tap to the output.
         handed: The detached tensors that the model went on with, while they live.
-        turns: How often each module that ends several blocks has run.
     """
 
-    targets: Tensor | None = None
-    errors: Sequence[Tensor | None] = ()
-    tokens: list[Tensor] = field(default_factory=list)
-    handed: list[weakref.ref[Tensor]] = field(default_factory=list)
-    turns: Counter[nn.Module] = field(default_factory=Counter)
+    __slots__ = ("_sender", "_sent", "_turns", "errors", "handed", "targets", "tokens")
+
+    def __init__(self, targets: Tensor | None = None) -> None:
+        self.targets = targets
+        self.errors: Sequence[Tensor | None] = ()
+        self.tokens: list[Tensor] = []
+        self.handed: list[weakref.ref[Tensor]] = []
+        self._turns: dict[nn.Module, int] = {}
+        self._sender: Sender | None = None
+        self._sent: Sequence[Tensor | None] = ()
+
+    def begin(self, errors: Sequence[Tensor | None]) -> None:
+        """Take the errors of a backward pass that begins."""
+        self.errors, self._sender = errors, None
+
+    def messages(self, sender: "Sender") -> Sequence[Tensor | None]:
+        """Return what a rule sends to all blocks in this backward pass, asking it once."""
+        if self._sender is not sender:
+            self._sender, self._sent = sender, sender.messages(self)
+        return self._sent
 
     def turn(self, module: nn.Module) -> int:
         """Count the calls of a module in this forward pass; the first is 0."""
-        self.turns[module] += 1
-        return self.turns[module] - 1
+        turn = self._turns.get(module, 0)
+        self._turns[module] = turn + 1
+        return turn
 
     def tap(self, output: Tensor, teacher: "Teacher | None", stream: int) -> Tensor:
         """Cut the graph at a block's output; ``teacher``, if any, gives the signal there."""
@@ -55,11 +67,21 @@ class Lesson:
         return handed
 
 
+class Sender(Protocol):
+    """Sends the same messages to every block."""
+
+    def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
+        """Return one message for each of the model's outputs, None where nothing is sent."""
+
+
 class Teacher(Protocol):
     """Gives a block its signal in place of the gradient that backprop would bring."""
 
     def signal(self, lesson: Lesson, shape: torch.Size, stream: int) -> Tensor:
         """Return the signal at a block's output of this shape."""
+
+    def signals(self, lesson: Lesson, width: int, streams: tuple[int, ...]) -> Tensor:
+        """Return the signals at several blocks of one width side by side, (rows, all widths)."""
 
 
 class Tap(torch.autograd.Function):
@@ -98,7 +120,7 @@ class Output(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
         """Keep the errors where the taps find them."""
-        ctx.lesson.errors = errors
+        ctx.lesson.begin(errors)
         return None, None, *errors, *(None,) * ctx.tokens
 
 
@@ -114,17 +136,15 @@ def rows_and_features(error: torch.Size, tap: torch.Size) -> tuple[int, int, int
     Raises:
         UserError: The two do not have the same samples.
     """
-    dimensions = 2 if len(error) == len(tap) == 3 and error[:2] == tap[:2] else 1
-    if min(len(error), len(tap)) <= 1:
-        dimensions = 0 if len(error) == len(tap) == 1 else -1
-    if dimensions < 0 or error[:dimensions] != tap[:dimensions]:
+    if len(error) == len(tap) == 2 and error[0] == tap[0]:
+        return error[0], error[1], tap[1]
+    rows = 2 if len(error) == len(tap) == 3 and error[:2] == tap[:2] else 1
+    if len(error) == len(tap) == 1:
+        rows = 0
+    elif min(len(error), len(tap)) <= 1 or error[:rows] != tap[:rows]:
         raise UserError(
             f"an output of shape {tuple(error)} cannot teach a block whose output has shape "
             f"{tuple(tap)}: both must begin with the same batch dimension (attach to the module "
             "that returns per-sample outputs, not the loss)"
         )
-    return (
-        error[:dimensions].numel(),
-        error[dimensions:].numel(),
-        tap[dimensions:].numel(),
-    )
+    return error[:rows].numel(), error[rows:].numel(), tap[rows:].numel()

@@ -1,15 +1,18 @@
 """A chain of linear layers as one operation, for networks so small that overhead decides.
 
 At width 64 and batch 32 the matrix products are the smaller part of a step; most of it is the
-bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph. It asks
-the same rules for the same signals as the taps do, so nothing is implemented twice.
+bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph, and as
+no layer waits for another's error, the backward pass takes all layers of one width at once. The
+signals come from the same rules as at the taps, so nothing is implemented twice.
 
 What it costs: all activations are kept until the backward pass ends, where autograd would free them
 block by block. So it only serves batches whose activations are small (`LARGEST`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,43 +24,67 @@ if TYPE_CHECKING:
     from ..attach import Attachment
     from ..blocks import Block
 
+aten = torch.ops.aten
+
 LARGEST = 2**16
 """The most numbers in one activation for which overhead outweighs freeing it early."""
 
-aten = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
-    nn.ReLU: (torch.relu, lambda signal, output: aten.threshold_backward(signal, output, 0)),
-    nn.Tanh: (torch.tanh, lambda signal, output: aten.tanh_backward(signal, output)),
-    nn.Sigmoid: (torch.sigmoid, lambda signal, output: aten.sigmoid_backward(signal, output)),
+    nn.Identity: (lambda x: x, lambda signal, _: signal),
+    nn.ReLU: (
+        torch.relu_,
+        lambda signal, output: aten.threshold_backward(signal, output, 0),
+    ),
+    nn.Tanh: (torch.tanh_, aten.tanh_backward),
+    nn.Sigmoid: (torch.sigmoid_, aten.sigmoid_backward),
 }
-"""Forward, and backward from the output alone."""
+"""In place forward, and backward from the output alone."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
-    """One linear layer of a chain, with its activation and what teaches its output.
+class Run:
+    """Hidden layers in a row that have one width, one activation and one teacher.
 
-    The error teaches the last layer. A hidden layer without a teacher is frozen.
+    Without a teacher they are frozen.
     """
 
-    linear: nn.Linear
-    activation: type[nn.Module] | None
+    linears: tuple[nn.Linear, ...]
+    activation: type[nn.Module]
     teacher: Teacher | None
-    stream: int
+    streams: tuple[int, ...]
 
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute ``(batch, in) → (batch, out)``."""
-        x = nn.functional.linear(x, weight, bias)
-        return x if self.activation is None else ACTIVATIONS[self.activation][0](x)
+    @property
+    def width(self) -> int:
+        """Features of each layer's output."""
+        return self.linears[0].out_features
 
-    def delta(self, lesson: Lesson, output: Tensor) -> Tensor | None:
-        """Return the signal before the activation, or None for a frozen layer."""
+    def forward(self, x: Tensor, parameters: Iterator[Tensor | None]) -> Tensor:
+        """Return the activations of all layers side by side, ``(batch, layers × width)``."""
+        outputs = x.new_empty(x.shape[0], len(self.linears) * self.width)
+        activate = ACTIVATIONS[self.activation][0]
+        for output in outputs.split(self.width, 1):
+            weight, bias = next(parameters), next(parameters)
+            assert weight is not None
+            if bias is None:
+                torch.mm(x, weight.t(), out=output)
+            else:
+                torch.addmm(bias, x, weight.t(), out=output)
+            x = activate(output)
+        return outputs
+
+    def gradients(self, lesson: Lesson, x: Tensor, outputs: Tensor) -> list[Tensor | None]:
+        """Return weight, bias, weight, … gradients and at the end the signal at the first layer."""
         if self.teacher is None:
-            return None
-        signal = self.teacher.signal(lesson, output.shape, self.stream)
-        return (
-            signal if self.activation is None else ACTIVATIONS[self.activation][1](signal, output)
-        )
+            return [None] * (2 * len(self.linears) + 1)
+        signals = self.teacher.signals(lesson, self.width, self.streams)
+        delta = ACTIVATIONS[self.activation][1](signals, outputs)
+        biases = delta.sum(0).split(self.width)
+        deltas = delta.split(self.width, 1)
+        found: list[Tensor | None] = []
+        for mine, bias, output in zip(deltas, biases, outputs.split(self.width, 1), strict=True):
+            found += torch.mm(mine.t(), x), bias
+            x = output
+        return [*found, deltas[0]]
 
 
 class FusedChain(torch.autograd.Function):
@@ -65,41 +92,36 @@ class FusedChain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, lesson: Lesson, layers: Sequence[Layer], *parameters: Tensor
+        ctx: Any, x: Tensor, lesson: Lesson, runs: Sequence[Run], *parameters: Tensor | None
     ) -> Tensor:
         """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
-        inputs = []
-        for i, layer in enumerate(layers):
-            inputs.append(x)
-            x = layer.forward(x, parameters[2 * i], parameters[2 * i + 1])
-        ctx.save_for_backward(*inputs, parameters[0])
-        ctx.lesson, ctx.layers = lesson, layers
-        return x
+        outputs = []
+        remaining = iter(parameters)
+        inner = x
+        for run in runs:
+            outputs.append(run.forward(inner, remaining))
+            inner = outputs[-1][:, -run.width :]
+        weight, bias = remaining
+        ctx.save_for_backward(x, parameters[0], *outputs)
+        ctx.lesson, ctx.runs = lesson, runs
+        return nn.functional.linear(inner, weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the gradients of the parameters, and of x where it is asked for."""
-        ctx.lesson.errors = errors
-        *inputs, first_weight = ctx.saved_tensors
-        last = len(inputs) - 1
+        ctx.lesson.begin(errors)
+        inner, first_weight, *outputs = ctx.saved_tensors
+        gradients: list[Tensor | None] = []
+        first = None
+        for i, run in enumerate(ctx.runs):
+            *found, signal = run.gradients(ctx.lesson, inner, outputs[i])
+            gradients += found
+            first = signal if i == 0 else first
+            inner = outputs[i][:, -run.width :]
+        gradients += errors[0].t() @ inner, errors[0].sum(0)
         needs_x, _, _, *needs = ctx.needs_input_grad
-        gradients: list[Tensor | None] = [None] * len(needs)
-        x_gradient = None
-        for i in reversed(range(last + 1)):
-            wanted = needs[2 * i], needs[2 * i + 1], needs_x and i == 0
-            if not any(wanted):
-                continue
-            layer = ctx.layers[i]
-            delta = errors[0] if i == last else layer.delta(ctx.lesson, inputs[i + 1])
-            if delta is None:
-                continue
-            if wanted[0]:
-                gradients[2 * i] = delta.t() @ inputs[i]
-            if wanted[1]:
-                gradients[2 * i + 1] = delta.sum(0)
-            if wanted[2]:
-                x_gradient = delta @ first_weight
-        return x_gradient, None, None, *gradients
+        wanted = [g if needed else None for g, needed in zip(gradients, needs, strict=True)]
+        return first @ first_weight if needs_x and first is not None else None, None, None, *wanted
 
 
 class FusedSequential(nn.Sequential):
@@ -108,11 +130,16 @@ class FusedSequential(nn.Sequential):
     def forward(self, input: Any) -> Any:
         """Compute the chain as one node where that pays, else child by child."""
         chain: Chain | None = vars(self).get("_chain")
-        lesson = None if chain is None else chain.attachment.lesson
-        if chain is None or lesson is None or not chain.fits(input):
+        if chain is None:
             return super().forward(input)  # type: ignore[no-untyped-call]
-        parameters = [p for layer in chain.layers for p in (layer.linear.weight, layer.linear.bias)]
-        return FusedChain.apply(input.flatten(1), lesson, chain.layers, *parameters)
+        attachment = chain.attachment
+        attachment.begin()
+        if attachment.lesson is None or not chain.fits(input):
+            return attachment.end(super().forward(input))  # type: ignore[no-untyped-call]
+        lesson, attachment.lesson = attachment.lesson, None
+        x = input if input.dim() == 2 else input.flatten(1)
+        parameters = [p for linear in chain.linears for p in (linear.weight, linear.bias)]
+        return FusedChain.apply(x, lesson, chain.runs, *parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,28 +148,37 @@ class Chain:
 
     Attributes:
         attachment: Where the lesson of the forward pass under way is.
-        layers: The layers in order.
-        hooks: Hook tables of the children with the number of entries that are our own; where a user
-            has added hooks, the children must really be called.
+        runs: The hidden layers in order.
+        linears: All linear layers in order, the output layer last.
+        hooks: The hook tables of all children.
+        own_hooks: How many entries are our own; where a user has added hooks, the children must
+            really be called.
     """
 
     attachment: "Attachment"
-    layers: Sequence[Layer]
-    hooks: Sequence[tuple[dict[int, Any], int]]
+    runs: Sequence[Run]
+    linears: Sequence[nn.Linear]
+    hooks: Sequence[dict[int, Any]]
+    own_hooks: int
+
+    @cached_property
+    def widest(self) -> int:
+        """The largest number of features of an activation."""
+        return max(linear.out_features for linear in self.linears)
 
     def fits(self, x: Any) -> bool:
         """Whether this batch can and should go through the fused form."""
-        weight = self.layers[0].linear.weight
+        first = self.linears[0]
         return (
             isinstance(x, Tensor)
             and x.dim() >= 2
-            and x.dtype == weight.dtype
-            and x[0].numel() == weight.shape[1]
-            and len(x) * max(layer.linear.out_features for layer in self.layers) <= LARGEST
+            and x.shape[0] * self.widest <= LARGEST
+            and x.shape[0] * first.in_features == x.numel()
+            and x.dtype == first.weight.dtype
             and not torch.is_autocast_enabled(x.device.type)
+            and sum(map(len, self.hooks)) == self.own_hooks
+            and set(map(type, self.linears)) == {nn.Linear}
             and not torch.compiler.is_compiling()
-            and all(type(layer.linear) is nn.Linear for layer in self.layers)
-            and all(len(table) == own for table, own in self.hooks)
         )
 
     @classmethod
@@ -155,28 +191,41 @@ class Chain:
         if type(model) is not nn.Sequential or modules != [model[i] for i in range(len(model))]:
             return None
         flattens = isinstance(modules[0], nn.Flatten) and modules[0].start_dim == 1
-        layers = []
-        for i, block in enumerate(blocks):
-            parts = [m for _, m in block.modules][flattens and i == 0 :]
-            cut = block in teachers
-            if cut == (i == len(blocks) - 1) or not _is_layer(parts, activated=cut):
-                return None
-            kind = type(parts[1]) if len(parts) == 2 else None
-            layers.append(Layer(parts[0], kind, teachers.get(block), block.stream))  # type: ignore[arg-type]
+        parts = [[module for _, module in block.modules] for block in blocks]
+        parts[0] = parts[0][flattens:]
+        hidden = blocks[:-1]
+        taught = bool(hidden) and all(block in teachers for block in hidden)
+        if not taught or blocks[-1] in teachers or not all(map(_is_layer, parts)):
+            return None
+        if len(parts[-1]) != 1:
+            return None
+        linears: list[Any] = [layer[0] for layer in parts]
+        layers = [
+            (linear.out_features, type((*layer, nn.Identity())[1]), teachers[block], block.stream)
+            for linear, layer, block in zip(linears, parts, hidden, strict=False)
+        ]
         tables = [table for module in modules for table in _hook_tables(module)]
-        return cls(attachment, layers, [(table, len(table)) for table in tables])
+        return cls(attachment, _runs(linears, layers), linears, tables, sum(map(len, tables)))
 
 
-def _is_layer(parts: Sequence[nn.Module], activated: bool) -> bool:
-    """Whether these are a plain linear layer and, if allowed, one known activation."""
-    plain = all("forward" not in vars(part) for part in parts)
-    activations = parts[1:]
+def _runs(linears: Sequence[nn.Linear], layers: Sequence[tuple[Any, ...]]) -> list[Run]:
+    """Group hidden layers, each (width, activation, teacher, stream), that can go as one."""
+    remaining = iter(linears)
+    runs = []
+    for (_, activation, _), group in groupby(layers, key=lambda layer: (*layer[:2], id(layer[2]))):
+        members = list(group)
+        ours = tuple(next(remaining) for _ in members)
+        runs.append(Run(ours, activation, members[0][2], tuple(layer[3] for layer in members)))
+    return runs
+
+
+def _is_layer(parts: Sequence[nn.Module]) -> bool:
+    """Whether these are a plain linear layer and at most one known activation."""
     return (
-        plain
-        and len(parts) > 0
+        0 < len(parts) <= 2
         and type(parts[0]) is nn.Linear
-        and len(activations) <= int(activated)
-        and all(type(part) in ACTIVATIONS for part in activations)
+        and all(type(part) in ACTIVATIONS for part in parts[1:])
+        and all("forward" not in vars(part) for part in parts)
     )
 
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 
@@ -38,6 +39,10 @@ class Projection(ABC):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         return x @ self.matrix(x.shape[-1], out_features, stream, x)
+
+    def project_all(self, x: Tensor, out_features: int, streams: tuple[int, ...]) -> Tensor:
+        """Carry ``(rows, in_features)`` through several maps, the results side by side."""
+        return torch.cat([self.project(x, out_features, stream) for stream in streams], 1)
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""

@@ -58,6 +58,15 @@ class Dense(Projection):
         matrix = torch.from_numpy(columns).view(out_features, in_features).t()
         return matrix.mul(out_features**-0.5).contiguous()
 
+    def project_all(self, x: Tensor, out_features: int, streams: tuple[int, ...]) -> Tensor:
+        """Carry ``x`` through several maps at once (see `Projection.project_all`)."""
+        key = (x.shape[-1], out_features, streams, x.dtype, x.device)
+        found = self._drawn.get(key)
+        if found is None:
+            matrices = [self.matrix(x.shape[-1], out_features, s, x) for s in streams]
+            found = self._drawn[key] = torch.cat(matrices, 1)
+        return x @ found
+
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
         return {"name": self.name, "seed": self.seed, "shared": self.shared}

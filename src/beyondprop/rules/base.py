@@ -82,14 +82,26 @@ class DirectRule(ProjectedRule):
         """Return the signal at a block's output: the messages' projections, summed."""
         signals = [
             self._project(message, shape, stream + i)
-            for i, message in enumerate(self.messages(lesson))
+            for i, message in enumerate(lesson.messages(self))
             if message is not None
         ]
-        return torch.stack(signals).sum(0) if len(signals) > 1 else signals[0]
+        return signals[0] if len(signals) == 1 else torch.stack(signals).sum(0)
+
+    def signals(self, lesson: Lesson, width: int, streams: tuple[int, ...]) -> Tensor:
+        """Return the signals at several blocks of one width side by side.
+
+        It is the same as joining their `signal`, for a model with one output, (rows, classes).
+        """
+        (message,) = lesson.messages(self)
+        assert message is not None
+        return self.projection.project_all(message, width, streams)
 
     def _project(self, message: Tensor, shape: torch.Size, stream: int) -> Tensor:
         rows, width, features = rows_and_features(message.shape, shape)
-        return self.projection.project(message.reshape(rows, width), features, stream).view(shape)
+        if message.dim() != 2:
+            message = message.reshape(rows, width)
+        signal = self.projection.project(message, features, stream)
+        return signal if len(shape) == 2 else signal.view(shape)
 
 
 class OperationRule(Rule):

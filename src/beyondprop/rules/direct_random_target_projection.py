@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -30,13 +30,13 @@ class DirectRandomTargetProjection(DirectRule):
         error = next((e for e in lesson.errors if e is not None), None)
         if error is None or len(lesson.errors) != 1 or lesson.targets is None:
             raise UserError("DirectRandomTargetProjection teaches models with one output only")
+        rows = error.shape[:-1].numel()
         targets = lesson.targets.to(error.device)
-        if not targets.is_floating_point() and targets.shape == error.shape[:-1]:
-            targets = F.one_hot(targets, error.shape[-1])
-        if targets.shape != error.shape:
+        if targets.shape == error.shape:
+            return [targets.to(error.dtype) / rows]
+        if targets.is_floating_point() or targets.shape != error.shape[:-1]:
             raise UserError(
                 f"targets of shape {tuple(targets.shape)} do not fit an output of shape "
                 f"{tuple(error.shape)}: give class numbers or one value for each output"
             )
-        rows = error.shape[:-1].numel()
-        return [targets.to(error.dtype) / rows]
+        return [torch.zeros_like(error).scatter_(-1, targets.unsqueeze(-1), 1 / rows)]

@@ -1,0 +1,8 @@
+"""`python -m beyondprop` is the command `beyondprop`."""
+
+import sys
+
+from beyondprop.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

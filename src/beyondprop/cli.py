@@ -1,0 +1,75 @@
+"""The command line: `beyondprop train | compare | report | list | check`.
+
+Nothing here imports PyTorch, so that help and mistakes in a command are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from beyondprop.commands import check, compare, listing, report, train
+from beyondprop.commands.parser import Parser, with_lists
+from beyondprop.errors import UserError
+
+COMMANDS = {"train": train, "compare": compare, "report": report, "list": listing, "check": check}
+PROBLEM, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after `beyondprop`; by default those of this process.
+
+    Returns:
+        The exit code: 0; 2 where something must be mended, which one sentence on standard error
+        says; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(with_lists(words or ["--help"]))
+    command = arguments.subcommand
+    try:
+        code: int = COMMANDS[command].run(arguments[command])
+        sys.stdout.flush()
+        return code
+    except UserError as problem:
+        return _problem(str(problem))
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _problem(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        return _interrupted(command, words)
+
+
+def parser() -> Parser:
+    """The parser of the whole command line; each command brings its own."""
+    whole = Parser(
+        prog="beyondprop",
+        description="Train PyTorch models by something other than end-to-end backpropagation, "
+        "and measure what that costs and buys.",
+        epilog="Begin with: beyondprop compare",
+    )
+    whole.add_argument("--version", action="version", version=f"beyondprop {version('beyondprop')}")
+    commands = whole.add_subcommands(metavar="command")
+    for name, module in COMMANDS.items():
+        commands.add_subcommand(name, module.parser(), help=module.HELP)
+    return whole
+
+
+def _problem(message: str) -> int:
+    print(f"beyondprop: {message}", file=sys.stderr)
+    return PROBLEM
+
+
+def _interrupted(command: str, words: Sequence[str]) -> int:
+    again = shlex.join(["beyondprop", *words, *([] if "--resume" in words else ["--resume"])])
+    advice = f"; to continue: {again}" if command in ("train", "compare") else ""
+    print(f"beyondprop: interrupted{advice}", file=sys.stderr)
+    return INTERRUPTED

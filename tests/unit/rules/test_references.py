@@ -1,0 +1,96 @@
+"""Each rule against its slow reference, in float64, through hooks and through the fused chain."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference import (
+    backprop,
+    direct_feedback_alignment,
+    direct_random_target_projection,
+    feedback_alignment,
+    frozen,
+)
+from tests.reference.network import outer_products
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.ops import chain
+
+
+def network(widths):
+    layers = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.Tanh()]
+    return nn.Sequential(*layers[:-1]).double()
+
+
+def reference_deltas(handle, model):
+    """Return what makes the deltas, from the same weights and the same random matrices."""
+    linears = [m for m in model if isinstance(m, nn.Linear)]
+    weights = [linear.weight.detach().numpy() for linear in linears]
+    like = linears[0].weight.detach()
+    rule = handle.blocks[0].rule
+    if rule.name == "backprop":
+        return backprop.deltas(weights)
+    if rule.name == "frozen":
+        return frozen.deltas(len(linears))
+    if rule.name == "fa":
+        streams = [
+            bp.rules.base.stream_of(name)
+            for name, m in model.named_modules()
+            if isinstance(m, nn.Linear)
+        ]
+        return feedback_alignment.deltas(
+            [
+                rule.feedback(linear.weight.detach(), s).numpy()
+                for linear, s in zip(linears, streams, strict=True)
+            ]
+        )
+    classes = linears[-1].out_features
+    matrices = [
+        rule.projection.matrix(classes, linear.out_features, block.stream, like).numpy().T
+        for linear, block in zip(linears[:-1], handle.blocks, strict=False)
+    ]
+    module = {"dfa": direct_feedback_alignment, "drtp": direct_random_target_projection}
+    return module[rule.name].deltas(matrices)
+
+
+@pytest.mark.parametrize("largest", [0, chain.LARGEST], ids=["hooks", "fused"])
+@pytest.mark.parametrize("name", list(bp.rules.RULES))
+@settings(max_examples=12, deadline=None)
+@given(
+    widths=st.lists(st.integers(2, 6), min_size=3, max_size=6),
+    batch=st.integers(1, 4),
+    seed=st.integers(0, 2**16),
+)
+def test_gradients_equal_the_reference(name, largest, widths, batch, seed):
+    torch.manual_seed(seed)
+    model = network(widths)
+    x = torch.randn(batch, widths[0], dtype=torch.float64)
+    y = torch.randint(0, widths[-1], (batch,))
+    handle = bp.attach(model, bp.rules.make(name, seed=seed))
+    before, chain.LARGEST = chain.LARGEST, largest
+    try:
+        with handle.targets(y):
+            F.cross_entropy(model(x), y).backward()
+    finally:
+        chain.LARGEST = before
+    linears = [m for m in model if isinstance(m, nn.Linear)]
+    expected = outer_products(
+        [linear.weight.detach().numpy() for linear in linears],
+        [linear.bias.detach().numpy() for linear in linears],
+        list(zip(x.numpy(), y.tolist(), strict=True)),
+        reference_deltas(handle, model),
+    )
+    for linear, (weight, bias) in zip(linears, expected, strict=True):
+        if linear.weight.grad is None:
+            assert name == "frozen"
+            assert not weight.any()
+            continue
+        np.testing.assert_allclose(linear.weight.grad.numpy(), weight, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(linear.bias.grad.numpy(), bias, rtol=1e-9, atol=1e-12)

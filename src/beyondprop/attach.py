@@ -206,12 +206,13 @@ def attach(
     problems = list(model_problems(model))
     if problems:
         raise _error(problems)
-    chosen = choose(model, _patterns(model, rule, blocks), problems)
+    rules = _patterns(model, rule, blocks)
+    chosen = choose(model, rules, problems)
     if not chosen and not problems:
         problems.append("the model has no parameters to learn")
     if chosen:
         chosen[-1] = _at_output(chosen[-1])
-    problems += block_problems(model, chosen)
+    problems += block_problems(model, chosen, rules.values())
     if problems:
         raise _error(problems)
     return Attachment(model, chosen)

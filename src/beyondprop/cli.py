@@ -14,6 +14,7 @@ from importlib.metadata import version
 from beyondprop.commands import check, compare, listing, report, train
 from beyondprop.commands.parser import Parser, with_lists
 from beyondprop.errors import UserError
+from beyondprop.experiment.storage import StorageError
 
 COMMANDS = {"train": train, "compare": compare, "report": report, "list": listing, "check": check}
 PROBLEM, INTERRUPTED = 2, 130
@@ -31,21 +32,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(with_lists(words or ["--help"]))
-    command = arguments.subcommand
     try:
-        code: int = COMMANDS[command].run(arguments[command])
+        code: int = COMMANDS[arguments.subcommand].run(arguments[arguments.subcommand])
         sys.stdout.flush()
         return code
+    except StorageError as problem:
+        return say(f"{problem}{again(words)}", PROBLEM)
     except UserError as problem:
-        return _problem(str(problem))
+        return say(str(problem), PROBLEM)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _problem(f"{where}{error.strerror or error}")
+        return say(f"{where}{error.strerror or error}", PROBLEM)
     except KeyboardInterrupt:
-        return _interrupted(command, words)
+        return say(f"interrupted{again(words)}", INTERRUPTED)
 
 
 def parser() -> Parser:
@@ -63,13 +65,15 @@ def parser() -> Parser:
     return whole
 
 
-def _problem(message: str) -> int:
+def again(words: Sequence[str]) -> str:
+    """How to go on with a command that was stopped, where that can be done."""
+    if words[0] not in ("train", "compare"):
+        return ""
+    resumed = [*words, *([] if "--resume" in words else ["--resume"])]
+    return f"; to continue: beyondprop {shlex.join(resumed)}"
+
+
+def say(message: str, code: int) -> int:
+    """Puts a message on standard error and returns the exit code."""
     print(f"beyondprop: {message}", file=sys.stderr)
-    return PROBLEM
-
-
-def _interrupted(command: str, words: Sequence[str]) -> int:
-    again = shlex.join(["beyondprop", *words, *([] if "--resume" in words else ["--resume"])])
-    advice = f"; to continue: {again}" if command in ("train", "compare") else ""
-    print(f"beyondprop: interrupted{advice}", file=sys.stderr)
-    return INTERRUPTED
+    return code

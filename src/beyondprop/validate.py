@@ -1,6 +1,6 @@
 """What stands in the way of attaching rules to a model: every problem, in plain words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -8,6 +8,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from .blocks import Block, inside
+from .rules import Rule
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
@@ -25,11 +26,13 @@ def model_problems(model: nn.Module) -> Iterator[str]:
         yield f"'{lazy[0]}' has no shape yet: run the model once on a batch first"
 
 
-def block_problems(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
-    """Yield what is wrong between blocks and rules."""
+def block_problems(
+    model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule]
+) -> Iterator[str]:
+    """Yield what is wrong between the blocks and the rules that were asked for."""
     for block in blocks:
         yield from block.rule.problems(block)
-    if any(block.rule.cuts for block in blocks):
+    if any(rule.cuts for rule in rules):
         yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)

@@ -213,6 +213,20 @@ def test_all_problems_come_at_once_and_leave_the_model_alone():
     bp.attach(model, bp.Backprop())
 
 
+def test_a_bad_pattern_does_not_hide_the_other_problems():
+    with pytest.raises(bp.AttachError) as caught:
+        bp.attach(Residual(), bp.DirectFeedbackAlignment(), ["absent", "head"])
+    assert "'stem.weight' lies in no block" in str(caught.value)
+
+
+def test_the_first_layer_draws_no_feedback_matrix():
+    rule = bp.FeedbackAlignment()
+    model = mlp()
+    bp.attach(model, rule)
+    F.cross_entropy(model(X), Y).backward()
+    assert len(rule.projection._drawn) == 2
+
+
 def test_attaching_twice():
     model = mlp()
     handle = bp.attach(model, bp.FeedbackAlignment())

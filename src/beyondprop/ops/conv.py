@@ -67,8 +67,11 @@ class _FeedbackConv:
         padded, padding = self._padded(batched)
         layout = (self.stride, padding, self.dilation, False, [0] * len(padding), self.groups)
         x, weight, bias = autocast(padded, self.weight, self.bias)
+        assert x is not None
         assert weight is not None
-        output = ConvFeedback.apply(x, weight, bias, self._feedback.of(weight), layout)
+        # The first layer needs no error product, so no matrix is drawn for it.
+        kernel = self._feedback.of(weight) if x.requires_grad else weight.detach()
+        output = ConvFeedback.apply(x, weight, bias, kernel, layout)
         return output if batched is input else output.squeeze(0)  # type: ignore[no-any-return]
 
     def _padded(self: Any, x: Tensor) -> tuple[Tensor, Sequence[int]]:

@@ -14,9 +14,12 @@ class LinearFeedback(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Tensor
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Tensor | None
     ) -> Tensor:
-        """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``."""
+        """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``.
+
+        The feedback may be None where x needs no gradient.
+        """
         ctx.save_for_backward(x, feedback)
         return F.linear(x, weight, bias)
 
@@ -45,5 +48,7 @@ class FeedbackLinear(nn.Linear):
         if not self._feedback.needed:
             return super().forward(input)
         x, weight, bias = autocast(input, self.weight, self.bias)
+        assert x is not None
         assert weight is not None
-        return LinearFeedback.apply(x, weight, bias, self._feedback.of(weight))  # type: ignore[no-any-return]
+        feedback = self._feedback.of(weight) if x.requires_grad else None
+        return LinearFeedback.apply(x, weight, bias, feedback)  # type: ignore[no-any-return]

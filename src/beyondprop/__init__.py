@@ -3,7 +3,8 @@
 from importlib.metadata import version
 
 from . import projections, rules
-from .attach import AttachError, Attachment, attach, attachment_of, exact_gradients
+from .attach import AttachError, attach, attachment_of, exact_gradients
+from .attachment import Attachment
 from .errors import UserError
 from .projections import Dense
 from .rules import (

@@ -88,9 +88,7 @@ class Tap(torch.autograd.Function):
     """The end of a block's graph: its backward asks the teacher for the signal."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, output: Tensor, lesson: Lesson, teacher: Teacher, stream: int
-    ) -> Tensor:
+    def forward(ctx: Any, output: Tensor, lesson: Lesson, teacher: Teacher, stream: int) -> Tensor:
         """Return a token, a scalar that is never read."""
         ctx.lesson, ctx.teacher, ctx.stream = lesson, teacher, stream
         ctx.like = output.shape, output.dtype, output.device
@@ -109,9 +107,7 @@ class Output(torch.autograd.Function):
     """The model's outputs: the exact error goes on into the last block and to the lesson."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, lesson: Lesson, count: int, *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, lesson: Lesson, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others are the taps' tokens."""
         ctx.lesson, ctx.tokens = lesson, len(tensors) - count
         ctx.set_materialize_grads(False)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..attach import Attachment
+    from ..attachment import Attachment
     from ..rules import OperationRule
 
 

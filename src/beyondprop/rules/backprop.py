@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from .base import Rule
 
 if TYPE_CHECKING:
-    from ..attach import Attachment
+    from ..attachment import Attachment
     from ..blocks import Block
 
 

@@ -14,7 +14,7 @@ from ..projections import Dense, Projection
 from ..teach import Lesson, rows_and_features
 
 if TYPE_CHECKING:
-    from ..attach import Attachment
+    from ..attachment import Attachment
     from ..blocks import Block
 
 

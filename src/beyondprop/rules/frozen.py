@@ -7,7 +7,7 @@ from .backprop import Backprop
 from .base import Rule
 
 if TYPE_CHECKING:
-    from ..attach import Attachment
+    from ..attachment import Attachment
     from ..blocks import Block
 
 

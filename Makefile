@@ -1,0 +1,65 @@
+# Two commands do all the set-up in .venv: `make compare` (the main job) and `make test`.
+# Nothing but Python >= 3.11 and make is needed; repeat calls reuse .venv.
+
+PYTHON ?= python3#          the Python that .venv is made from
+PIP_ARGS ?=#                more for pip, for instance --index-url with your CPU wheel index
+PYTEST_ARGS ?=#             more for pytest, for instance -k attach -x
+TEST_THREADS := $(if $(filter 1,$(OMP_NUM_THREADS)),1,2)
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/compare-digits-mlp
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help compare compare-again test lint format clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@echo "BeyondProp. Commands:"
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@echo "Settings: PYTHON=$(PYTHON), PIP_ARGS (e.g. your CPU wheel index), PYTEST_ARGS (e.g. '-k attach')"
+
+compare: $(VENV)/.report ## Compare all rules on real images (8x8 digits) and say where the report lies
+	$(BIN)/python -m beyondprop compare --task digits-mlp --output $(RUN) --resume
+	@echo "Open in a browser:  $(RUN)/report.html"
+	@echo "A finished comparison is shown again; 'make compare-again' computes it anew."
+
+compare-again: ## Delete that comparison and compute it anew
+	rm -rf $(RUN)
+	@$(MAKE) --no-print-directory compare
+
+test: $(VENV)/.dev lint ## Check style and types, run the tests
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## Check style and types alone
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/.dev ## Mend what can be mended of the style
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean: ## Delete .venv and all caches; recorded runs stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps say what is installed in .venv; they age when the requirements change.
+$(VENV)/.report: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[report]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[dev]"
+	@touch $@ $(VENV)/.report
+
+# pip is the last thing that venv writes, so a set-up killed half-way is made again.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "Python is missing: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old: install Python 3.11 or newer and name it: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$$($(PYTHON) --version) lacks the venv module: install it (Debian and Ubuntu: the package python3-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,54 @@
+"""Objects by a dotted name, as people write them on a command line."""
+
+import importlib
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+from beyondprop.errors import UserError
+
+
+def resolve(name: str) -> object:
+    """The object called "my.module:attribute".
+
+    The current directory is put first on `sys.path` and stays there, as for `python -m`: the
+    module may import its neighbours later.
+
+    Raises:
+        UserError: The name is malformed, the module cannot be imported or lacks the attribute.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not attribute.isidentifier():
+        raise UserError(f"{name!r} is not a dotted name; write it as my.module:attribute")
+    parts = module_name.split(".")
+    if parts[-1] == "py" or not all(part.isidentifier() for part in parts):
+        raise UserError(
+            f"{module_name!r} is not the name of a module; write it with dots and without .py, "
+            f"like my.module:{attribute}"
+        )
+    module = _import(module_name)
+    if not hasattr(module, attribute):
+        close = get_close_matches(attribute, vars(module), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"module {module_name!r} has no {attribute!r}{hint}")
+    return getattr(module, attribute)
+
+
+def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever the user's module does when it is run
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise UserError(
+                f"there is no module {error.name!r} in the current directory or installed"
+            ) from error
+        raise UserError(f"importing {name!r} failed: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Type and message of an error, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

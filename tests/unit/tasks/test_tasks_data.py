@@ -1,0 +1,172 @@
+import gzip
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from idx_mirror import Contents, Mirror, put
+
+from beyondprop.errors import UserError
+from beyondprop.tasks import Source, data
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def folder_of(found: dict[str, Path], source: Source) -> Path:
+    """The one folder that all files lie in."""
+    assert found.keys() == source.files.keys()
+    (folder,) = {path.parent for path in found.values()}
+    return folder
+
+
+def test_order_of_the_places(
+    tmp_path: Path,
+    cache: Path,
+    source: Source,
+    contents: Contents,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each place, once it is filled, is preferred to those filled before it."""
+    (tmp_path / "named").mkdir()
+    monkeypatch.setenv("BEYONDPROP_DATA", str(tmp_path / "named"))
+
+    assert folder_of(data.find(source), source) == cache / "tiny"  # downloaded
+    assert len(mirror.requests) == 4
+    assert folder_of(data.find(source), source) == cache / "tiny"  # found there
+    in_named = put(tmp_path / "named/tiny", contents)
+    assert folder_of(data.find(source), source) == in_named
+    given = put(tmp_path / "given/tiny", contents)
+    assert folder_of(data.find(source, tmp_path / "given"), source) == given
+    assert len(mirror.requests) == 4
+
+
+@pytest.mark.parametrize("layout", ["tiny", "Tiny/raw", "."])
+def test_layouts_of_a_given_folder(
+    tmp_path: Path, source: Source, contents: Contents, layout: str
+) -> None:
+    put(tmp_path / "given" / layout, contents)
+    found = data.find(source, tmp_path / "given")
+    assert folder_of(found, source) == tmp_path / "given" / layout
+
+
+def test_files_need_not_be_compressed(
+    tmp_path: Path, source: Source, contents: Contents, mirror: Mirror
+) -> None:
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert data.find(source, tmp_path) == {name: tmp_path / name for name in contents}
+    assert not mirror.requests
+
+
+def test_a_given_folder_without_the_files_is_an_error_not_a_download(
+    tmp_path: Path, cache: Path, source: Source, contents: Contents, mirror: Mirror
+) -> None:
+    put(cache / "tiny", contents)
+    incomplete = put(tmp_path / "given/tiny", contents)
+    next(incomplete.iterdir()).unlink()
+    for folder in (tmp_path / "given", tmp_path / "nowhere"):
+        with pytest.raises(
+            UserError, match=rf"^Tiny-MNIST is not in {folder}; put its files \(tra"
+        ):
+            data.find(source, folder)
+    assert not mirror.requests
+
+
+def test_data_folder_is_one_of_data_sets(
+    tmp_path: Path,
+    cache: Path,
+    source: Source,
+    contents: Contents,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loose files in it may be another data set's: MNIST's and Fashion-MNIST's share names."""
+    monkeypatch.setenv("BEYONDPROP_DATA", str(put(tmp_path / "named", contents)))
+    put(cache / "tiny", contents)
+    assert folder_of(data.find(source), source) == cache / "tiny"
+
+
+def test_mistyped_data_folder_is_an_error(
+    source: Source, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEYONDPROP_DATA", "/no/such/folder")
+    with pytest.raises(UserError, match="BEYONDPROP_DATA names /no/such/folder, which is not"):
+        data.find(source)
+    assert not mirror.requests
+
+
+def test_only_what_the_cache_lacks_is_downloaded(
+    cache: Path, source: Source, contents: Contents, mirror: Mirror
+) -> None:
+    put(cache / "tiny", contents)
+    (cache / "tiny/t10k-labels-idx1-ubyte.gz").unlink()
+    found = data.find(source)
+    assert mirror.requests == ["t10k-labels-idx1-ubyte.gz"]
+    assert {name: gzip.decompress(path.read_bytes()) for name, path in found.items()} == contents
+
+
+def test_second_mirror_serves_when_the_first_fails(source: Source, mirror: Mirror) -> None:
+    both = replace(source, urls=(mirror.url + "gone/", mirror.url))
+    assert all(path.exists() for path in data.find(both).values())
+    assert len(mirror.requests) == 8
+
+
+def test_what_is_not_the_published_file_is_never_kept(
+    cache: Path, source: Source, mirror: Mirror
+) -> None:
+    (mirror.folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"a login page"))
+    with pytest.raises(UserError, match="not the published file"):
+        data.find(source)
+    assert not list((cache / "tiny").iterdir())
+
+
+def test_when_nothing_works_one_line_says_what_to_do(source: Source) -> None:
+    nowhere = replace(source, urls=("http://127.0.0.1:1/",))
+    with pytest.raises(UserError) as raised:
+        data.find(nowhere)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "http://127.0.0.1:1/train-images-idx3-ubyte.gz: ConnectionError" in message
+    assert "put its files (train-images-idx3-ubyte.gz, " in message
+    assert "into a folder tiny/ in a folder that --data or BEYONDPROP_DATA names" in message
+
+
+def test_without_pooch_the_extra_is_named(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(UserError, match=r'pip install "beyondprop\[data\]"; or put its files'):
+        data.find(source)
+
+
+def test_unwritable_cache_is_named(cache: Path, source: Source) -> None:
+    cache.write_text("not a folder")
+    with pytest.raises(UserError, match=f"{cache / 'tiny'} cannot be written"):
+        data.find(source)
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "value", "expected"),
+    [
+        ("linux", "XDG_CACHE_HOME", "/x", "/x/beyondprop"),
+        ("linux", "XDG_CACHE_HOME", None, "/home/ada/.cache/beyondprop"),
+        ("darwin", "XDG_CACHE_HOME", "/x", "/home/ada/Library/Caches/beyondprop"),
+        ("win32", "LOCALAPPDATA", "/local", "/local/beyondprop"),
+        ("win32", "BEYONDPROP_CACHE", "~/kept", "/home/ada/kept"),
+    ],
+)
+def test_cache_folder(
+    platform: str,
+    variable: str,
+    value: str | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("HOME", "/home/ada")
+    for name in ("BEYONDPROP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    if value is not None:
+        monkeypatch.setenv(variable, value)
+    assert data.cache_folder() == Path(expected)

@@ -1,0 +1,105 @@
+"""README and docs say what is true: their code runs, their commands parse, their links lead."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beyondprop import cli
+from beyondprop.commands.parser import with_lists
+from beyondprop.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language; one marked ``no-run`` is none of them."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.S | re.M)
+
+
+def write_named(blocks: list[str], folder: Path) -> None:
+    """Write the blocks whose first line is a comment with a file's name."""
+    for block in blocks:
+        if named := re.match(r"# ([\w-]+\.\w+)\n", block):
+            (folder / named[1]).write_text(block)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current directory; modules imported from it are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    for module in tmp_path.glob("*.py"):
+        sys.modules.pop(module.stem, None)
+
+
+def test_the_marks_are_known() -> None:
+    marks = {
+        mark for page in PAGES for mark in re.findall(r"^```(\S.*)$", page.read_text("utf-8"), re.M)
+    }
+    assert marks <= {"python", "python no-run", "bash", "yaml", "text"}
+
+
+@pages
+@pytest.mark.usefixtures("folder")
+def test_python_blocks_run(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)
+
+
+@pages
+def test_commands_parse(page: Path, folder: Path) -> None:
+    write_named(blocks(page, "yaml"), folder)
+    for line in "".join(blocks(page, "bash")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "beyondprop":
+            cli.parser().parse_args(with_lists(words[1:]))
+
+
+def test_commands_of_the_makefile_parse() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    commands = re.findall(r"-m beyondprop (.*)$", makefile, re.M)
+    assert commands
+    for command in commands:
+        cli.parser().parse_args(with_lists(shlex.split(command)))
+
+
+def test_the_own_task_is_found_and_can_be_taught(folder: Path) -> None:
+    page = ROOT / "docs/own-task.md"
+    write_named(blocks(page, "python"), folder)
+    checks = [line for line in "".join(blocks(page, "bash")).splitlines() if " check " in line]
+    assert checks
+    for line in checks:
+        assert cli.main(shlex.split(line)[1:]) == 0
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors that a forge makes of a page's headings."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.S | re.M)
+    headings = re.findall(r"^#+ (.*)$", prose, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"\w+://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in slugs(linked), target
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_every_rule_has_a_page_and_a_row(rule: type) -> None:
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", rule.__name__).lower()
+    assert f"bp.{rule.__name__}(" in (ROOT / f"docs/rules/{name}.md").read_text("utf-8")
+    assert f"[`{rule.__name__}`](docs/rules/{name}.md)" in (ROOT / "README.md").read_text("utf-8")

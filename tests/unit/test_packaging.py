@@ -1,0 +1,126 @@
+"""What people rely on without reading code: a light import, commands, versions, docstrings."""
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PUBLIC = ("", ".rules", ".projections", ".tasks", ".measure", ".experiment", ".report", ".errors")
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names of the modules that a fresh interpreter holds after a statement."""
+    code = f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_importing_it_loads_nothing_that_torch_has_not_loaded() -> None:
+    new = modules_after("import torch, beyondprop") - modules_after("import torch")
+    others = {name.partition(".")[0] for name in new} - sys.stdlib_module_names
+    assert others == {"beyondprop"}
+    assert not {f"beyondprop.{part}" for part in ("experiment", "report", "tasks", "cli")} & new
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def texts_with_commands() -> list[Path]:
+    named = ("README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/ci.yml")
+    return [*(ROOT / name for name in named), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("path", texts_with_commands(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_make_command_that_is_written_exists(path: Path) -> None:
+    written = set(re.findall(r"(?:^|`|run: )make ([a-z][a-z-]*)", path.read_text(), re.MULTILINE))
+    assert written <= make_targets()
+
+
+def test_the_two_commands_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for target in ("compare", "test"):
+        assert re.search(rf"^make {target}\b", readme, re.MULTILINE)
+        assert target in make_targets()
+
+
+def test_ci_runs_what_developers_run() -> None:
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make test")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    steps = [step.get("run") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert ".ci/run" in steps
+
+
+def test_one_version_everywhere() -> None:
+    cite = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    newest = re.search(r"^## .*?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert {cite["version"], newest[1], importlib.import_module("beyondprop").__version__} == {
+        PROJECT["version"]
+    }
+    assert cite["license"] == PROJECT["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def direct_requirements() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for extra in extras.values() for line in extra)]
+    return [r for r in map(Requirement, lines) if r.name != PROJECT["name"]]
+
+
+def pins() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in pairs}
+
+
+def test_every_requirement_is_pinned_to_a_version_it_allows() -> None:
+    for requirement in direct_requirements():
+        assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_pins_name_plain_versions() -> None:
+    assert all(version.local is None for version in pins().values())
+
+
+def test_extras_that_are_named_exist_and_are_filled() -> None:
+    extras = PROJECT["optional-dependencies"]
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.py")]
+    named = {
+        extra
+        for path in texts
+        for extra in re.findall(r"beyondprop\[(\w+)\]", path.read_text(encoding="utf-8"))
+    }
+    assert {"report", "data"} <= named <= set(extras)
+    assert all(extras.values())
+
+
+def documented(thing: object) -> bool:
+    text = inspect.getdoc(thing) or ""
+    generated = f"{getattr(thing, '__name__', '')}("  # what @dataclass writes if there is none
+    return bool(text) and not text.startswith(generated)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_have_docstrings(name: str) -> None:
+    module = importlib.import_module(f"beyondprop{name}")
+    assert documented(module)
+    for public in getattr(module, "__all__", ["UserError"]):
+        thing = getattr(module, public)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            assert documented(thing), public
+        if inspect.isclass(thing):
+            methods = {k: v for k, v in vars(thing).items() if k[0] != "_" and callable(v)}
+            assert [k for k in methods if not documented(getattr(thing, k))] == [], public

@@ -60,12 +60,16 @@ class Run:
         signals = self.teacher.signals(lesson, self.width, self.streams)
         delta = ACTIVATIONS[self.activation][1](signals, outputs)
         biases = delta.sum(0).split(self.width)
-        deltas = delta.split(self.width, 1)
-        found: list[Tensor | None] = []
-        for mine, bias, output in zip(deltas, biases, outputs.split(self.width, 1), strict=True):
-            found += torch.mm(mine.t(), x), bias
-            x = output
-        return [*found, deltas[0]]
+        first = delta[:, : self.width]
+        # One batched product for all layers but the first, whose input is of another width.
+        mine, inputs = self._by_layer(delta)[1:], self._by_layer(outputs)[:-1]
+        weights = [first.t() @ x, *torch.bmm(mine.transpose(1, 2), inputs).unbind(0)]
+        return [g for pair in zip(weights, biases, strict=True) for g in pair] + [first]
+
+    def _by_layer(self, side_by_side: Tensor) -> Tensor:
+        """Return ``(batch, layers × width)`` as a view of shape ``(layers, batch, width)``."""
+        layered = side_by_side.view(len(side_by_side), -1, self.width)
+        return layered.transpose(0, 1)
 
 
 class FusedChain(torch.autograd.Function):

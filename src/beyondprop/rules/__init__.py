@@ -1,9 +1,9 @@
 """Rules: where a block's teaching signal comes from."""
 
 import difflib
+from dataclasses import replace
 
 from ..errors import UserError
-from ..projections import Dense
 from .backprop import Backprop
 from .base import DirectRule, OperationRule, ProjectedRule, Rule
 from .direct_feedback_alignment import DirectFeedbackAlignment
@@ -24,7 +24,7 @@ RULES: dict[str, type[Rule]] = {
 
 
 def make(name: str, seed: int = 0) -> Rule:
-    """Build a rule from its short name, with a dense projection drawn from ``seed``.
+    """Build a rule from its short name, with its usual projection drawn from ``seed``.
 
     Raises:
         UserError: There is no such rule.
@@ -33,8 +33,10 @@ def make(name: str, seed: int = 0) -> Rule:
         near = difflib.get_close_matches(name, RULES, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UserError(f"unknown rule '{name}'; there are {', '.join(RULES)}.{hint}")
-    rule = RULES[name]
-    return rule(projection=Dense(seed)) if issubclass(rule, ProjectedRule) else rule()
+    rule = RULES[name]()
+    if isinstance(rule, ProjectedRule):
+        return replace(rule, projection=replace(rule.projection, seed=seed))
+    return rule
 
 
 __all__ = [

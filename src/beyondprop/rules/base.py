@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -58,10 +59,13 @@ class ProjectedRule(Rule):
 class DirectRule(ProjectedRule):
     """A rule that sends one message to every block at once, each block seeing its own projection.
 
-    The output block, which needs no projection, keeps its exact gradient.
+    The output block, which needs no projection, keeps its exact gradient. By default the blocks share
+    one matrix, sliced to their widths: it teaches as well as one each, and takes no memory to speak
+    of (Launay et al. 2020).
     """
 
     cuts: ClassVar[bool] = True
+    projection: Projection = field(default_factory=partial(Dense, shared=True))
 
     @abstractmethod
     def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:

@@ -56,11 +56,11 @@ def mlp() -> nn.Module:
     """Vectors of 64 to 10 logits by three hidden layers of 128."""
     return nn.Sequential(
         nn.Linear(64, 128),
-        nn.ReLU(),
+        nn.Tanh(),
         nn.Linear(128, 128),
-        nn.ReLU(),
+        nn.Tanh(),
         nn.Linear(128, 128),
-        nn.ReLU(),
+        nn.Tanh(),
         nn.Linear(128, 10),
     )
 

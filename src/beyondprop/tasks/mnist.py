@@ -136,9 +136,9 @@ def mlp() -> nn.Module:
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 512),
-        nn.ReLU(),
+        nn.Tanh(),
         nn.Linear(512, 512),
-        nn.ReLU(),
+        nn.Tanh(),
         nn.Linear(512, 10),
     )
 

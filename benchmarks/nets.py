@@ -1,0 +1,109 @@
+"""The networks that the benchmarks step, and what a step of them must at least compute."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import SGD
+
+import beyondprop as bp
+from beyondprop.measure import Case, rule_step
+
+CLASSES = 10
+PLAIN = "plain PyTorch"
+RULES = (PLAIN, *bp.rules.RULES)
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network with the shape of its batches.
+
+    Attributes:
+        name: As `--cases` takes it.
+        build: Builds it.
+        shape: Of a batch of inputs, batch first.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return a batch of random inputs with random classes, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(self.shape, generator=generator)
+        return inputs, torch.randint(CLASSES, self.shape[:1], generator=generator)
+
+    def cases(self) -> list[Case]:
+        """Return a step of plain PyTorch and one of every rule."""
+        inputs, targets = self.batch()
+        rules = [None, *(bp.rules.make(name) for name in bp.rules.RULES)]
+        return [
+            Case(
+                name,
+                partial(
+                    rule_step,
+                    self.build,
+                    rule,
+                    inputs,
+                    targets,
+                    nn.functional.cross_entropy,
+                    sgd,
+                    1e-3,
+                ),
+            )
+            for name, rule in zip(RULES, rules, strict=True)
+        ]
+
+
+def mlp(inputs: int, width: int, hidden: int) -> nn.Sequential:
+    """Return inputs-width×hidden-10 with ReLU."""
+    widths = [inputs, *[width] * hidden]
+    layers = [
+        layer
+        for before, after in pairwise(widths)
+        for layer in (nn.Linear(before, after), nn.ReLU())
+    ]
+    return nn.Sequential(*layers, nn.Linear(width, CLASSES))
+
+
+def convnet() -> nn.Sequential:
+    """Return three 3×3 convolutions of 32, 64 and 128 channels, each pooled, and a linear layer."""
+    channels = [3, 32, 64, 128]
+    layers = [
+        layer
+        for before, after in pairwise(channels)
+        for layer in (nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    ]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * 4 * 4, CLASSES))
+
+
+def sgd(parameters: Iterable[Parameter], learning_rate: float) -> SGD:
+    """Return plain SGD, the optimizer that adds least of its own."""
+    return SGD(parameters, lr=learning_rate)
+
+
+def step_time_nets() -> list[Net]:
+    """Return large MLPs, small ones, where overhead decides, and a convolutional network."""
+    large = [
+        Net(f"mlp-{hidden}x1024", partial(mlp, 784, 1024, hidden), (256, 784))
+        for hidden in (4, 8, 16)
+    ]
+    small = [
+        Net(f"mlp-{hidden}x{width}", partial(mlp, width, width, hidden), (32, width))
+        for width in (64, 128)
+        for hidden in (2, 4, 8)
+    ]
+    return [*large, *small, Net("convnet", convnet, (64, 3, 32, 32))]
+
+
+def memory_nets() -> list[Net]:
+    """Return MLPs so deep, with batches so large, that activations are most of the memory."""
+    return [
+        Net(f"mlp-{hidden}x1024", partial(mlp, 784, 1024, hidden), (1024, 784))
+        for hidden in (4, 16, 64)
+    ]

@@ -1,0 +1,83 @@
+"""The parser of the commands: short errors, and lists as people type them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
+
+from jsonargparse import ArgumentParser, Namespace
+
+TEXTS = ("--rules", "--blocks")
+NUMBERS = ("--seeds", "--learning_rates")
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
+
+SpecT = TypeVar("SpecT")
+
+
+class Parser(ArgumentParser):
+    """An argument parser that says what is wrong in one sentence and exits with code 2."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
+        """Says what is wrong and exits."""
+        command = self.prog.replace(" [options]", "")
+        sys.stderr.write(f"{command}: {plain(message)}; see {command} --help\n")
+        sys.exit(2)
+
+
+def plain(message: str) -> str:
+    """A message of jsonargparse in one line: the flag, and what it expects."""
+    key = re.match(r'Parser key "(\w+)":', message)
+    value = re.search(r"(?:Given|Got) value: (.*)", message)
+    kinds = re.findall(r"Expected a <class '(\w+)'>", message)
+    if key and value and kinds:
+        return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {value[1]!r}"
+    message = re.sub(r'^Parser key "(\w+)":', r"--\1:", message)
+    message = re.sub(r"(arguments are required: )\w+\.", r"\1", message)
+    return " ".join(message.split()).rstrip(".")
+
+
+def with_lists(argv: Sequence[str]) -> list[str]:
+    """Turns `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
+
+    Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`.
+    """
+    words, rest = [], list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            words.append(word)
+            continue
+        name = "--" + name[2:].replace("-", "_")
+        values = [value] if equals else []
+        while name in TEXTS + NUMBERS and not equals and rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        if name in TEXTS + NUMBERS and values:
+            words.append(f"{name}={as_list(values, quoted=name in TEXTS)}")
+        else:
+            words.append(name + equals + value)
+    return words
+
+
+def as_list(values: Sequence[str], quoted: bool) -> str:
+    """Words, or words with commas, as a YAML list; one that is written as such stays."""
+    if values[0].startswith("["):
+        return " ".join(values)
+    items = [item for value in values for item in value.split(",") if item]
+    return json.dumps(items) if quoted else f"[{', '.join(items)}]"
+
+
+def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:
+    """The spec that a command's flags and its YAML file make.
+
+    Raises:
+        UserError: A value that no run can have.
+    """
+    return kind(**{field.name: arguments[field.name] for field in fields(kind)})  # type: ignore[arg-type]

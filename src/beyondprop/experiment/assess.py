@@ -1,0 +1,72 @@
+"""What a run looks at besides its loss: the order of the data, the curve's points, divergence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyondprop.attachment import Attachment
+from beyondprop.measure import alignment, evaluate
+from beyondprop.tasks import Data, Task
+
+from .checkpoint import State
+from .plan import RunPlan
+
+EVALUATION_BATCH = 1000
+
+
+def order(seed: int, epoch: int, length: int) -> Tensor:
+    """The order of the data: of the seed and the epoch alone, so the same for every rule.
+
+    Returns:
+        A permutation of `range(length)`, int64.
+    """
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(length))
+
+
+def point(
+    plan: RunPlan, task: Task, data: Data, handle: Attachment, state: State, seconds: float
+) -> dict[str, Any]:
+    """One point of the learning curve, of the model as it stands.
+
+    The validation split is scored. The alignment is taken on the same batch of training data every
+    time, as many examples as a step has. The test split is not looked at.
+
+    Args:
+        plan: The run's.
+        task: Loss and metric.
+        data: The task's.
+        handle: The attached model.
+        state: How far the run is.
+        seconds: Time the training of the last epoch took.
+    """
+    found = evaluate(handle.model, data.validation, task.loss, task.metric, EVALUATION_BATCH)
+    rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
+    aligned = alignment(handle, data.train.inputs[rows], data.train.targets[rows], task.loss)
+    return {
+        "epoch": state.epoch,
+        "step": state.step,
+        "train_loss": state.losses[-1].mean().item() if state.losses else None,
+        "validation_loss": found.loss,
+        "validation_score": found.score,
+        "seconds": seconds,
+        "alignment": aligned,
+    }
+
+
+def trouble(state: State) -> str | None:
+    """Why training cannot go on (a figure that is not finite), or None."""
+    if state.losses and not state.losses[-1].isfinite().all():
+        first = int((~state.losses[-1].isfinite()).nonzero()[0])
+        step = state.step - len(state.losses[-1]) + first + 1
+        value = state.losses[-1][first].item()
+        return f"the training loss became {value} at step {step} (epoch {state.epoch})"
+    for figure in ("loss", "score"):
+        value = state.curve[-1][f"validation_{figure}"]
+        if not math.isfinite(value):
+            return f"the validation {figure} became {value} after epoch {state.epoch}"
+    return None

@@ -1,0 +1,132 @@
+"""A comparison: rules x seeds on one task, the same budget for every rule."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from beyondprop import rules, tasks
+from beyondprop.tasks import Data, Task
+
+from .cost import measure_costs
+from .plan import ComparePlan, RunPlan, as_json, plan_compare
+from .progress import bar, bars
+from .provenance import provenance
+from .record import RECORD, describe_task, reason_of, run_record
+from .run import over, run
+from .setup import check_rules, load, torch_settings
+from .spec import CompareSpec
+from .storage import SPEC, StorageError, check_claim, finite, read_json, write_json
+from .summary import finished, summarise
+from .tuning import learning_rates, tune
+
+COMPARISON = "comparison.json"
+SCHEMA = 1
+
+
+def compare(
+    spec: CompareSpec,
+    output: Path,
+    resume: bool = False,
+    task: Task | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Trains a task by several rules from several seeds and records how they compare.
+
+    Every rule gets the same trials of learning rates, the same seeds (so the same initial weights
+    and order of the data) and the same steps. A rule that fails or diverges is recorded so, and the
+    others go on. The folder holds one folder a run in `runs/`, the trials' in `tuning/`, and, when
+    all is done, `comparison.json`.
+
+    Args:
+        spec: What to compare.
+        output: The comparison's folder.
+        resume: Continue what the folder holds; runs that are over are kept, failed ones repeated.
+        task: Your own task, instead of the one that the spec names.
+        progress: Bars to draw on; by default own ones, on the terminal.
+
+    Returns:
+        The comparison's record.
+
+    Raises:
+        UserError: The task, data or folder cannot be used, or none of the rules.
+    """
+    started = datetime.now(UTC)
+    name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
+    for rule in spec.rules:
+        rules.make(rule)
+    plan = plan_compare(spec, task, name)
+    check_claim(output, as_json(plan), resume)
+    earlier = read_json(output / COMPARISON)
+    if earlier is not None and all(run["status"] != "failed" for run in earlier["runs"]):
+        return earlier
+    with torch_settings(plan), progress or bars() as shown:
+        data = load(task, plan)
+        check_rules(plan, task, data.train)
+        write_json(output / SPEC, as_json(plan))
+        comparison: dict[str, Any] = finite(work(plan, task, data, output, shown))
+        comparison["provenance"] = provenance(started)
+    write_json(output / COMPARISON, comparison)
+    return comparison
+
+
+def work(
+    plan: ComparePlan, task: Task, data: Data, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Tunes, runs and measures; what is already in the folder is not done again."""
+    tuning = tune(plan, task, data, folder, progress)
+    progress.console.print(learning_rates(tuning))
+    pairs = [(rule, seed) for seed in plan.seeds for rule in plan.rules]
+    records = []
+    with bar(progress, "runs", len(pairs)) as shown:
+        for rule, seed in pairs:
+            progress.update(shown, description=f"run: {rule}, seed {seed}")
+            wanted = plan.run(rule, seed, tuning["chosen"][rule])
+            place = folder / "runs" / f"{rule}-seed{seed}"
+            records.append(attempt_run(wanted, task, data, place, progress))
+            progress.console.print(line(records[-1]))
+            progress.advance(shown)
+    done = {record["rule"]["name"] for record in finished(records)}
+    rates = {rule: rate for rule, rate in tuning["chosen"].items() if rule in done}
+    costs = measure_costs(plan, task, data.train, rates, progress) if plan.measure_cost else {}
+    return {
+        "schema": SCHEMA,
+        "kind": "comparison",
+        "task": describe_task(task, data),
+        "seeds": list(plan.seeds),
+        "spec": as_json(plan),
+        "tuning": tuning,
+        "rows": summarise(plan.rules, records, costs),
+        "runs": records,
+    }
+
+
+def attempt_run(
+    plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """A run's record, also where it fails; a run that is over is not run again."""
+    started = datetime.now(UTC)
+    check_claim(folder, as_json(plan), resume=True)
+    earlier = over(folder)
+    if earlier is not None:
+        return earlier
+    try:
+        return run(plan, task, data, folder, progress)
+    except StorageError:  # no fault of the rule's, and the others would meet it too
+        raise
+    except Exception as error:  # whatever a rule or a model does wrong, the others go on
+        record = run_record(plan, task, data, started, None, None, failure=reason_of(error))
+    write_json(folder / SPEC, as_json(plan))
+    write_json(folder / RECORD, record)
+    return record
+
+
+def line(record: dict[str, Any]) -> str:
+    """A run's outcome in one line."""
+    name = f"{record['rule']['name']:>8} · seed {record['seed']}"
+    if record["status"] != "finished":
+        return f"{name} · {record['status']}: {record['reason']}"
+    return f"{name} · test {record['task']['metric']} {record['test']['score']:.4f}"

@@ -1,0 +1,88 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from beyondprop import rules
+from beyondprop.attach import attach
+from beyondprop.attachment import Attachment
+from beyondprop.tasks import Data, Task
+
+from . import checkpoint, metrics
+from .assess import order, point, trouble
+from .checkpoint import State
+from .plan import RunPlan, as_json
+from .progress import bar
+from .setup import check_fits
+from .storage import SPEC, write_json
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model.
+
+    Attributes:
+        handle: The attached model.
+        curve: One point an epoch, from epoch 0.
+        trouble: Why training was stopped early, or None.
+    """
+
+    handle: Attachment
+    curve: list[dict[str, Any]]
+    trouble: str | None
+
+
+def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
+    """Trains the task's model from the seed, or from where the folder's checkpoint stands.
+
+    Every epoch ends with an evaluation on the validation split, the alignment on one fixed batch
+    and a checkpoint. Training stops early only when a loss is no longer finite.
+    """
+    torch.manual_seed(plan.seed)  # before the model: every rule starts from the same weights
+    model = task.model().to(plan.device)
+    check_fits(task, model, data.train, plan.batch_size)
+    rule = rules.make(plan.rule, plan.feedback_seed)
+    handle = attach(model, rule, blocks=plan.blocks)
+    optimizer = task.optimizer(model.parameters(), plan.learning_rate)
+    state = State(model, optimizer)
+    if not checkpoint.restore(folder, state):
+        state.curve.append(point(plan, task, data, handle, state, seconds=0.0))
+    write_json(folder / SPEC, as_json(plan))
+    metrics.rewrite(folder, state)
+
+    steps = math.ceil(len(data.train) / plan.batch_size)
+    with bar(progress, plan.rule, steps * plan.epochs, state.step) as shown:
+        while state.epoch < plan.epochs and not trouble(state):
+            progress.update(shown, description=describe(plan, state))
+            model.train()
+            losses = []
+            begun = time.perf_counter()
+            for rows in order(plan.seed, state.epoch + 1, len(data.train)).split(plan.batch_size):
+                inputs, targets = data.train.inputs[rows], data.train.targets[rows]
+                optimizer.zero_grad()
+                with handle.targets(targets):
+                    loss = task.loss(model(inputs), targets)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+                progress.advance(shown)
+            state.losses.append(torch.stack(losses).cpu())
+            seconds = time.perf_counter() - begun  # after .cpu(), which waits for an accelerator
+            state.curve.append(point(plan, task, data, handle, state, seconds))
+            checkpoint.save(folder, state)
+            metrics.append(folder, state)
+    return Fit(handle, state.curve, trouble(state))
+
+
+def describe(plan: RunPlan, state: State) -> str:
+    """The bar's text: what runs, and how it stands."""
+    score = state.curve[-1]["validation_score"]
+    return f"{plan.rule} · seed {plan.seed} · epoch {state.epoch} · validation {score:.4f}"

@@ -1,0 +1,43 @@
+"""Progress bars on the terminal, with the current figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def bars() -> Progress:
+    """Bars on standard error; where that is no terminal, only the lines printed to its console."""
+    console = Console(stderr=True, highlight=False)
+    return Progress(
+        TextColumn("{task.description:<48}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        refresh_per_second=4,  # drawing takes time from training
+    )
+
+
+@contextmanager
+def bar(progress: Progress, description: str, total: int, completed: int = 0) -> Iterator[TaskID]:
+    """One more bar, taken away at the end, also where the work fails."""
+    task = progress.add_task(description, total=total, completed=completed)
+    try:
+        yield task
+    finally:
+        progress.remove_task(task)

@@ -1,0 +1,111 @@
+"""Where a record comes from: the command, the versions, the machine, the time."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def provenance(started: datetime) -> dict[str, Any]:
+    """Everything a reader needs to repeat a measurement, as JSON.
+
+    Args:
+        started: When the work began (timezone-aware); the end is now.
+
+    Returns:
+        `command`, `versions`, `hardware`, `commit` (of BeyondProp; null where it does not run from
+        a git checkout; ends in "-dirty" where files were changed since), `started`, `finished`
+        (ISO 8601, UTC).
+    """
+    return {
+        "command": command(sys.argv),
+        "versions": versions(),
+        "hardware": hardware(),
+        "commit": commit(Path(__file__).parent),
+        "started": started.astimezone(UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def command(argv: list[str]) -> str:
+    """The command line as one would type it, without the folders of this machine."""
+    program = Path(argv[0])
+    if program.name == "__main__.py":
+        words = ["python", "-m", program.parent.name, *argv[1:]]
+    else:
+        words = [program.name or "python", *argv[1:]]
+    home = str(Path.home())
+    line = shlex.join(words)
+    return line.replace(home, "~") if home != "/" else line
+
+
+def versions() -> dict[str, str]:
+    """The versions that can change a figure."""
+    return {
+        "beyondprop": _installed("beyondprop"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "numpy": _installed("numpy"),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """The machine: `cpu`, `cores`, `threads`, `memory_gib`, `accelerator`, `platform`."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": _memory_gib(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "platform": platform.platform(),
+    }
+
+
+def commit(folder: Path) -> str | None:
+    """The git commit that `folder`'s sources are of, or None where git does not track them."""
+    try:
+        # An installed copy may lie inside another project's repository: that commit is not ours.
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+        return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return round(total / 2**30, 1)

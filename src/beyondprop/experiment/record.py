@@ -1,0 +1,108 @@
+"""The record of a run: what was asked for, what came out, and where."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from beyondprop import rules
+from beyondprop.attachment import Attachment
+from beyondprop.errors import UserError
+from beyondprop.measure import Evaluation
+from beyondprop.rules import Frozen
+from beyondprop.tasks import Data, Task
+
+from .fit import Fit
+from .plan import RunPlan, as_json
+from .provenance import provenance
+from .storage import finite
+
+RECORD = "record.json"
+SCHEMA = 1
+
+
+def run_record(
+    plan: RunPlan,
+    task: Task,
+    data: Data,
+    started: datetime,
+    fitted: Fit | None,
+    test: Evaluation | None,
+    failure: str | None = None,
+) -> dict[str, Any]:
+    """The record of one run, as JSON.
+
+    Args:
+        plan: The run's.
+        task: What was trained on.
+        data: Its data.
+        started: When the run began.
+        fitted: The trained model and its curve; None where the run failed.
+        test: The last weights' evaluation on the test split; None unless the run finished.
+        failure: Why there is no trained model.
+    """
+    handle = fitted.handle if fitted else None
+    reason = fitted.trouble if fitted else failure
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "run",
+        "status": "failed" if not fitted else "diverged" if reason else "finished",
+        "reason": reason,
+        "task": describe_task(task, data),
+        "rule": {
+            "name": plan.rule,
+            "settings": rules.make(plan.rule, plan.feedback_seed).settings(),
+            "report": str(handle.report) if handle else None,
+        },
+        "seed": plan.seed,
+        "learning_rate": plan.learning_rate,
+        "spec": as_json(plan),
+        "curve": fitted.curve if fitted else [],
+        "test": describe_test(test) if test else None,
+        "parameters": count(handle) if handle else None,
+        "trained_parameters": count_trained(handle) if handle else None,
+        "provenance": provenance(started),
+    }
+    plain: dict[str, Any] = finite(record)
+    return plain
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed, in one line."""
+    named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(named.split())
+
+
+def describe_task(task: Task, data: Data) -> dict[str, Any]:
+    """The task as records name it, with the number of examples in each split."""
+    return {
+        "name": task.name,
+        "data": data.name,
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+        "metric": task.metric_name,
+        "classes": list(data.classes),
+    }
+
+
+def describe_test(test: Evaluation) -> dict[str, Any]:
+    """The test figures: `score`, `loss` and, for a classification, the `confusion` matrix."""
+    confusion = None if test.confusion is None else test.confusion.tolist()
+    return {"score": test.score, "loss": test.loss, "confusion": confusion}
+
+
+def count(handle: Attachment) -> int:
+    """Numbers in the model's parameters."""
+    return sum(parameter.numel() for parameter in handle.model.parameters())
+
+
+def count_trained(handle: Attachment) -> int:
+    """Those of them that the rule teaches."""
+    return sum(
+        parameter.numel()
+        for block in handle.blocks
+        if not isinstance(block.rule, Frozen)
+        for _, parameter in block.parameters()
+        if parameter.requires_grad
+    )

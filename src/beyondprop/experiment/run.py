@@ -1,0 +1,93 @@
+"""One run: a task trained by a rule from a seed, tested once, recorded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from rich.progress import Progress
+from torch import nn
+
+from beyondprop import rules, tasks
+from beyondprop.measure import evaluate
+from beyondprop.tasks import Data, Task
+
+from .assess import EVALUATION_BATCH
+from .fit import fit
+from .plan import RunPlan, as_json, plan_run
+from .progress import bars
+from .record import RECORD, run_record
+from .setup import load, torch_settings
+from .spec import RunSpec
+from .storage import check_claim, read_json, write_bytes, write_json
+
+WEIGHTS = "weights.safetensors"
+
+
+def train(
+    spec: RunSpec,
+    output: Path,
+    resume: bool = False,
+    task: Task | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Trains one task by one rule from one seed, and records it in a folder.
+
+    The folder holds `spec.json`, `metrics.jsonl`, `checkpoint.pt`, `weights.safetensors` and, when
+    the run is over, `record.json`. On the CPU a run that was killed and resumed ends with the same
+    bytes in the weights file as one that was not.
+
+    Args:
+        spec: What to run.
+        output: The run's folder.
+        resume: Continue what the folder holds; the record of a run that is over is returned as is.
+        task: Your own task, instead of the one that the spec names.
+        progress: Bars to draw on; by default own ones, on the terminal.
+
+    Returns:
+        The record: `status` is "finished", or "diverged" with the `reason`.
+
+    Raises:
+        UserError: The task, rule, blocks, data or folder cannot be used; the message says why.
+    """
+    name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
+    rules.make(spec.rule)
+    plan = plan_run(spec, task, name)
+    check_claim(output, as_json(plan), resume)
+    earlier = over(output)
+    if earlier is not None:
+        return earlier
+    with torch_settings(plan), progress or bars() as shown:
+        return run(plan, task, load(task, plan), output, shown)
+
+
+def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Trains, tests once and writes the record; see `train`."""
+    started = datetime.now(UTC)
+    fitted = fit(plan, task, data, folder, progress)
+    model = fitted.handle.model
+    write_bytes(folder / WEIGHTS, weights(model))
+    # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
+    test = (
+        evaluate(model, data.test, task.loss, task.metric, EVALUATION_BATCH)
+        if fitted.trouble is None
+        else None
+    )
+    record = run_record(plan, task, data, started, fitted, test)
+    write_json(folder / RECORD, record)
+    return record
+
+
+def over(folder: Path) -> dict[str, Any] | None:
+    """The record of a run that has finished or diverged, or None where there is more to do."""
+    record = read_json(folder / RECORD)
+    return record if record is not None and record.get("status") != "failed" else None
+
+
+def weights(model: nn.Module) -> bytes:
+    """The model's state dict as safetensors; tied tensors are written once for each name."""
+    return safetensors.torch.save(
+        {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+    )

@@ -1,0 +1,108 @@
+"""What a run needs around it: PyTorch's settings, data on its device, misfits found early."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop import rules
+from beyondprop.attach import attach
+from beyondprop.errors import UserError
+from beyondprop.measure.untouched import generators_kept
+from beyondprop.tasks import Data, Split, Task
+
+from .plan import ComparePlan, RunPlan
+
+
+@contextmanager
+def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
+    """Computes with the plan's threads; afterwards these and the generators are as before.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    device, before = _device(plan.device), torch.get_num_threads()
+    with generators_kept([device]):
+        torch.set_num_threads(plan.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
+    """The task's data, on the plan's device."""
+    data = task.load(plan.data)
+
+    def moved(split: Split) -> Split:
+        return Split(split.inputs.to(plan.device), split.targets.to(plan.device))
+
+    return replace(
+        data, train=moved(data.train), validation=moved(data.validation), test=moved(data.test)
+    )
+
+
+def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
+    """Tries the model and the loss on a batch of every size that training will meet.
+
+    Raises:
+        UserError: The model does not take the data, or the loss not its output.
+    """
+    sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
+    model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
+    with generators_kept([train.inputs.device]), torch.no_grad():
+        for size in sorted(sizes, reverse=True):
+            _try_batch(task, model, train.inputs[:size], train.targets[:size])
+
+
+def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
+    """Finds what would make every run of a comparison fail, before the first.
+
+    Raises:
+        UserError: The model does not fit its data, or none of the rules can be attached to it.
+    """
+    with generators_kept([train.inputs.device]):
+        model = task.model().to(plan.device)
+    check_fits(task, model, train, plan.batch_size)
+    problems = []
+    for rule in plan.rules:
+        try:
+            attach(model, rules.make(rule), blocks=plan.blocks).remove()
+        except UserError as problem:
+            problems.append(problem)
+    if len(problems) == len(plan.rules):
+        raise problems[0]
+
+
+def _try_batch(task: Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+    tried = f"the model of task {task.name} does not fit its data: inputs {_describe(inputs)}"
+    try:
+        outputs = model(inputs)
+        tried = (
+            f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
+            f"targets {_describe(targets)}"
+        )
+        loss = task.loss(outputs, targets)
+        loss.item()  # a loss is one number
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{tried}: {reason}") from error
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return f"of type {type(value).__name__}"
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used here ({reason}); try cpu") from None

@@ -1,0 +1,42 @@
+"""Measures: what training cost and what it bought. Each is a function of a model and data.
+
+A measure leaves the model as it found it: parameters, gradients, buffers, train or eval mode, and
+the global random generators.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .accuracy import Evaluation, confusion, evaluate
+from .alignment import alignment, angle_degrees
+from .isolation import Isolation, isolation
+from .memory import PeakMemory, peak_memory
+from .step import Case, Step, rule_step
+from .step_time import StepTime, step_time
+
+MEASURES: dict[str, Callable[..., Any]] = {
+    "accuracy": evaluate,
+    "alignment": alignment,
+    "isolation": isolation,
+    "step-time": step_time,
+    "memory": peak_memory,
+}
+"""Short name to measure; the first line of a measure's docstring says what it is."""
+
+__all__ = [
+    "MEASURES",
+    "Case",
+    "Evaluation",
+    "Isolation",
+    "PeakMemory",
+    "Step",
+    "StepTime",
+    "alignment",
+    "angle_degrees",
+    "confusion",
+    "evaluate",
+    "isolation",
+    "peak_memory",
+    "rule_step",
+    "step_time",
+]

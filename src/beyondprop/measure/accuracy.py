@@ -1,0 +1,94 @@
+"""How well a model does on a split of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+
+from .untouched import device_of, untouched
+
+if TYPE_CHECKING:
+    from beyondprop.tasks import Metric, Split
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model scores on a split.
+
+    Attributes:
+        score: The metric over all samples; higher is better.
+        loss: The loss over all samples.
+        confusion: Samples counted by class and prediction, see `confusion`; None where outputs and
+            targets are no classification of samples.
+    """
+
+    score: float
+    loss: float
+    confusion: Tensor | None
+
+
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    metric: Metric,
+    batch_size: int,
+) -> Evaluation:
+    """Score (accuracy or the task's own metric), loss and confusion matrix on a split.
+
+    The model runs in eval mode and without gradients, and is left as it was found. Loss and metric
+    see all outputs at once, so they are exact for whatever they compute (a ranking, a weighted
+    mean), and the size of the batches decides on memory and speed alone.
+
+    Args:
+        model: From inputs ``(batch, ...)`` to outputs ``(batch, ...)``.
+        split: The samples; moved to the model's device batch by batch.
+        loss: (outputs, targets) to a scalar.
+        metric: (outputs, targets) to the mean score.
+        batch_size: Samples at a time.
+
+    Raises:
+        UserError: The batch size is not positive.
+    """
+    if batch_size < 1:
+        raise UserError(f"the batch size of an evaluation must be at least 1, not {batch_size}")
+    device = device_of(model, split.inputs)
+    with untouched(model), torch.no_grad():
+        model.eval()
+        batches = split.inputs.split(batch_size)
+        outputs = torch.cat([model(inputs.to(device)) for inputs in batches])
+        targets = split.targets.to(device)
+        return Evaluation(
+            score=metric(outputs, targets),
+            loss=loss(outputs, targets).item(),
+            confusion=confusion(outputs, targets) if _classifies(outputs, targets) else None,
+        )
+
+
+def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Count the samples of each class by the class with the largest output.
+
+    Args:
+        outputs: Scores or logits, ``(n, classes)``.
+        targets: Classes, ``(n,)`` whole numbers; those that are no class (as the ``-100`` that
+            `cross_entropy` ignores) are left out.
+
+    Returns:
+        Shape ``(classes, classes)``, int64, on the CPU: rows are the true classes, columns the
+        predictions.
+    """
+    classes = outputs.shape[1]
+    counted = (targets >= 0) & (targets < classes)
+    pairs = targets[counted] * classes + outputs[counted].argmax(dim=1)
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+
+
+def _classifies(outputs: Tensor, targets: Tensor) -> bool:
+    whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
+    return outputs.ndim == 2 and outputs.shape[1] > 1 and targets.ndim == 1 and whole

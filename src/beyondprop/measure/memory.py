@@ -1,0 +1,121 @@
+"""How much memory a training step takes at its peak."""
+
+import multiprocessing
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from beyondprop.errors import UserError
+
+from . import memory_child
+from .step import Step
+
+RESOLUTION = 32 * 2**20
+"""Bytes below which what the operating system sees is too coarse: it is off by up to 0.5 MB."""
+
+ENVIRONMENT = {
+    # glibc would keep what is freed, and the next step's peak would hide in it.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "KINETO_LOG_LEVEL": "99",
+}
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """What training steps need above what the model and the optimizer held before the first one.
+
+    Gradients, the optimizer's state, activations and feedback matrices all count.
+
+    Attributes:
+        tensor_bytes: The most that tensors held at once, counted by PyTorch's allocator: the same
+            to the byte in every repetition, but blind to memory of other libraries.
+        resident_bytes: The most that the operating system saw, which sees everything; None where
+            tensors lie on an accelerator, or the system does not say.
+        method: How the above was measured, in words.
+    """
+
+    tensor_bytes: int
+    resident_bytes: int | None
+    method: str
+
+    @property
+    def bytes(self) -> int:
+        """The figure to report: what the system saw, or tensors alone where that is too coarse."""
+        coarse = self.resident_bytes is None or self.resident_bytes < RESOLUTION
+        return self.tensor_bytes if coarse else self.resident_bytes or 0
+
+    def ratio(self, reference: "PeakMemory") -> float | None:
+        """Return this relative to ``reference``, like compared with like; None where that is 0."""
+        ours, theirs = self.resident_bytes or 0, reference.resident_bytes or 0
+        if min(ours, theirs) < RESOLUTION:
+            ours, theirs = self.tensor_bytes, reference.tensor_bytes
+        return ours / theirs if theirs else None
+
+
+def peak_memory(
+    build: Callable[[], Step], steps: int = 2, device: torch.device | str = "cpu"
+) -> PeakMemory:
+    """Peak memory of training steps, in a fresh process, above that of the model standing ready.
+
+    A script that calls this needs ``if __name__ == "__main__":`` around what it does, as for
+    everything in `multiprocessing`.
+
+    Args:
+        build: Builds a fresh model and returns its step, for example
+            ``functools.partial(rule_step, ...)``. It travels to the new process by pickle, so what
+            it names must stand at the top level of a module. A batch that is a slice of a whole
+            data set takes that along: clone it.
+        steps: Steps to take; two at least, as the optimizer's state is made in the first.
+        device: Where the step computes.
+
+    Raises:
+        UserError: ``build`` cannot travel, or the process died.
+    """
+    try:
+        work = pickle.dumps(build)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"memory is measured in a fresh process, and the case cannot be sent there ({error}): "
+            "define model, loss and optimizer as functions at the top level of a module"
+        ) from error
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, work, steps, torch.device(device).type, torch.get_num_threads())
+    process = context.Process(target=memory_child.run, args=arguments, daemon=True)
+    with _environment(ENVIRONMENT):
+        process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        answer = None
+    process.join()
+    receiver.close()
+    if answer is None:
+        raise UserError(
+            f"the process that measures memory ended with exit code {process.exitcode}: it ran out "
+            'of memory, or the script lacks `if __name__ == "__main__":` around its work'
+        )
+    if isinstance(answer, str):
+        raise UserError(f"memory could not be measured: {answer}")
+    return PeakMemory(*answer)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Have child processes start with these variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,99 @@
+"""Putting a page together: records in, one self-contained HTML file out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.storage import write_bytes
+from beyondprop.report import classes, facts, headline, table, tuning
+from beyondprop.report.collect import collect
+from beyondprop.report.figures.alignment import alignment_over_time
+from beyondprop.report.figures.cost import score_against_cost
+from beyondprop.report.figures.curves import learning_curves
+from beyondprop.report.figures.panel import page_style
+from beyondprop.report.read import read_comparison
+from beyondprop.report.records import Comparison
+from beyondprop.report.style import Style, styles
+from beyondprop.report.text import Scores, rate
+
+
+def render(comparison: Mapping[str, Any]) -> str:
+    """The report on one comparison as the text of an HTML page.
+
+    The page holds all it needs: it opens without a network and is read without a script. The same
+    record gives the same bytes.
+
+    Args:
+        comparison: The record that `beyondprop compare` writes as `comparison.json`.
+
+    Raises:
+        UserError: `comparison` is not such a record, or the `report` extra is not installed.
+    """
+    return _page([read_comparison(comparison)])
+
+
+def write(folders: Sequence[Path], output: Path) -> Path:
+    """Write one HTML page on the records in `folders`, and return `output`.
+
+    Args:
+        folders: Each is what `beyondprop compare` or `beyondprop train` wrote, or holds such
+            folders. Single runs are put together by task.
+        output: The HTML file; it is replaced as a whole or left as it was.
+
+    Raises:
+        UserError: No records, a damaged record, an unwritable output, or no `report` extra.
+    """
+    if not folders:
+        raise UserError("a report needs at least one folder that holds records")
+    page = _page(collect([Path(folder) for folder in folders]))
+    # A lone surrogate, legal in JSON, cannot be written as UTF-8.
+    write_bytes(output, page.encode("utf-8", errors="replace"))
+    return output
+
+
+def _page(comparisons: Sequence[Comparison]) -> str:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise UserError('the report needs jinja2; pip install "beyondprop[report]"') from error
+    environment = Environment(
+        loader=PackageLoader("beyondprop.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    rules = [row.rule for comparison in comparisons for row in comparison.rows]
+    drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
+    with page_style():
+        parts = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
+    return environment.get_template("page.html.jinja").render(parts=parts)
+
+
+def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
+    """What the template is given for one comparison."""
+    exhibits = [
+        draw(comparison, drawn, prefix)
+        for draw in (learning_curves, score_against_cost, alignment_over_time)
+    ]
+    return {
+        "prefix": prefix,
+        "comparison": comparison,
+        "headline": headline.headline(comparison),
+        "summary": headline.summary(comparison),
+        "scores": Scores.of(comparison.task),
+        "styles": drawn,
+        "lines": table.lines(comparison),
+        "exhibits": exhibits,
+        "classes": classes.classes(comparison),
+        "facts": facts.facts(comparison),
+        "runs": table.run_lines(comparison),
+        "rates": [rate(value) for value in tuning.rates(comparison)],
+        "tuning": tuning.lines(comparison),
+        "edge": tuning.edge(comparison),
+        "attached": facts.attached(comparison),
+    }

@@ -1,0 +1,69 @@
+"""Finding the records in the folders that a report is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.storage import read_json
+from beyondprop.experiment.summary import summarise
+from beyondprop.report.read import read_comparison, read_run
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Task
+
+COMPARISON, RUN = "comparison.json", "record.json"
+
+
+def collect(folders: Sequence[Path]) -> list[Comparison]:
+    """The comparisons in `folders`, in their order; then the single runs, by task.
+
+    A folder is what `compare` or `train` wrote, or holds such folders. Raises `UserError` where it
+    is neither or a record cannot be read.
+    """
+    comparisons: list[Comparison] = []
+    singles: dict[Task, list[dict[str, Any]]] = {}
+    for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
+        record = read_json(path) or {}
+        if path.name == COMPARISON:
+            comparisons.append(read_comparison(record, str(path)))
+        else:
+            task, _ = read_run(record, str(path))
+            singles.setdefault(task, []).append(record)
+    return comparisons + [_of_single_runs(records) for records in singles.values()]
+
+
+def _records(folder: Path) -> list[Path]:
+    names = (COMPARISON, RUN)
+    own = [folder / name for name in names if (folder / name).is_file()]
+    found = own[:1] or sorted(path for name in names for path in folder.glob(f"*/{name}"))
+    if not found:
+        raise UserError(
+            f"{folder} holds no {COMPARISON} and no {RUN}; name a folder that `beyondprop compare`"
+            " or `beyondprop train` has written (--resume ends one that was interrupted)"
+        )
+    return found
+
+
+def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
+    rules = dict.fromkeys(record["rule"]["name"] for record in records)
+    ordered = sorted(rules, key=lambda rule: (rule != BACKPROP, rule == FROZEN))
+    try:
+        rows = summarise(ordered, records, costs={})
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"a run on {records[0]['task']['name']} has a damaged {RUN}"
+            f" ({type(error).__name__}: {error}); delete it and run again with --resume"
+        ) from error
+    record = {
+        **records[0],
+        "kind": "comparison",
+        # Runs that need not have had the same budget: recovery would compare what is not alike.
+        "rows": [{**row, "recovery": None} for row in rows],
+        "runs": records,
+        "seeds": sorted({record["seed"] for record in records}),
+        "spec": {},
+        "provenance": records[0]["provenance"] if len(records) == 1 else {},
+    }
+    return replace(read_comparison(record), controlled=False)

@@ -1,0 +1,123 @@
+"""What was run: the facts that a reader needs to judge a comparison and to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from beyondprop.report.records import Comparison
+from beyondprop.report.text import count, duration, label, listing, plural, rate
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A term and what holds for it; `code` where it is to be typed."""
+
+    term: str
+    text: str
+    code: bool = False
+
+
+def facts(comparison: Comparison) -> list[Fact]:
+    """The task, the budget, the command, the versions and the machine; what is known of them."""
+    task, origin = comparison.task, comparison.provenance
+    found = [
+        Fact("Task", task.name),
+        Fact("Data", task.data),
+        Fact("Examples", _examples(comparison)),
+        Fact("Rules", listing([label(row.rule) for row in comparison.rows])),
+        Fact("Seeds", listing([str(seed) for seed in comparison.seeds])),
+        Fact("Each run", _budget(comparison)),
+        Fact("Learning rates", _tuned(comparison)),
+        Fact("Device", str(_setting(comparison, "device") or "")),
+        Fact("Command", str(origin.get("command") or ""), code=True),
+        Fact("Started", _moment(origin)),
+        Fact("Versions", _pairs(origin.get("versions"))),
+        Fact("Source commit", str(origin.get("commit") or ""), code=True),
+        Fact("Machine", _machine(origin.get("hardware"))),
+    ]
+    return [fact for fact in found if fact.text]
+
+
+def attached(comparison: Comparison) -> list[tuple[str, str]]:
+    """For each rule what it changed in the network, as its first run reported it."""
+    texts = {run.rule: run.attached for run in reversed(comparison.runs) if run.attached}
+    return [(label(row.rule), texts[row.rule]) for row in comparison.rows if row.rule in texts]
+
+
+def _setting(comparison: Comparison, name: str) -> Any:
+    """A setting of the comparison, or the one that all its runs share."""
+    if comparison.spec.get(name) is not None:
+        return comparison.spec[name]
+    values = [run.spec.get(name) for run in comparison.runs]
+    return values[0] if values and values.count(values[0]) == len(values) else None
+
+
+def _examples(comparison: Comparison) -> str:
+    task = comparison.task
+    parts = {"training": task.train, "validation": task.validation, "test": task.test}
+    return listing([f"{count(n)} {name}" for name, n in parts.items() if n is not None])
+
+
+def _budget(comparison: Comparison) -> str:
+    ends = [run.curve[-1] for run in comparison.runs if run.finished and run.curve]
+    steps, epochs = {end.step for end in ends}, {end.epoch for end in ends}
+    parts = []
+    if len(epochs) == 1:
+        parts.append(plural(epochs.pop(), "epoch"))
+    if len(steps) == 1 and (step := steps.pop()):
+        parts.append(f"{count(step)} steps")
+    if batch := _setting(comparison, "batch_size"):
+        parts.append(f"batches of {batch}")
+    if not parts:
+        return ""
+    return ", ".join(parts) + "; the test examples were scored once, with the last weights"
+
+
+def _tuned(comparison: Comparison) -> str:
+    tuning = comparison.tuning
+    tried = sorted({t.learning_rate for t in tuning.trials if t.learning_rate is not None})
+    if not tried:
+        rates = {run.learning_rate for run in comparison.runs if run.learning_rate is not None}
+        return f"{rate(rates.pop())}, not tuned" if len(rates) == 1 else ""
+    epochs = f" for {plural(int(tuning.epochs), 'epoch')}" if tuning.epochs else ""
+    seed = comparison.spec.get("tuning_seed")
+    apart = f" with seed {seed}" if seed is not None else ""
+    return (
+        f"every rule tried {listing([rate(value) for value in tried])}{epochs}{apart}"
+        " and kept the one with the best validation score"
+    )
+
+
+def _moment(origin: Mapping[str, Any]) -> str:
+    try:
+        started = datetime.fromisoformat(origin["started"])
+        finished = datetime.fromisoformat(origin["finished"])
+        took = (finished - started).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return str(origin.get("started") or "")
+    zone = started.tzname() or ""
+    return f"{started:%Y-%m-%d %H:%M} {zone}".strip() + f", took {duration(max(took, 0))}"
+
+
+def _pairs(values: Any) -> str:
+    if not isinstance(values, Mapping):
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _machine(hardware: Any) -> str:
+    if not isinstance(hardware, Mapping):
+        return ""
+    written: dict[str, Callable[[Any], str]] = {
+        "cpu": str,
+        "cores": lambda n: plural(n, "core"),
+        "threads": lambda n: plural(n, "thread"),
+        "memory_gib": lambda n: f"{n} GiB memory",
+        "accelerator": str,
+        "platform": str,
+    }
+    known = {name: hardware.get(name) for name in written}
+    return ", ".join(written[name](v) for name, v in known.items() if v is not None)

@@ -1,0 +1,24 @@
+"""The figures of a comparison: inline SVG with a caption, or a sentence why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One or more panels that show one thing.
+
+    Attributes:
+        title: The heading.
+        caption: What is drawn and how to read it.
+        panels: SVG texts; empty where there is nothing to draw.
+        small: Whether the panels are small multiples, three side by side.
+        missing: Why there is nothing to draw.
+    """
+
+    title: str
+    caption: str = ""
+    panels: tuple[str, ...] = ()
+    small: bool = False
+    missing: str = ""

@@ -1,0 +1,103 @@
+"""Alignment per block over time: how well a rule's update points along the true gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.panel import epoch_axis, panel
+from beyondprop.report.figures.series import Curve, curve_of
+from beyondprop.report.labels import text_width
+from beyondprop.report.records import BACKPROP, Comparison
+from beyondprop.report.style import MUTED, Style
+from beyondprop.report.svg import inline, plain
+from beyondprop.report.text import cosine, label, listing, minus, shorten
+
+TITLE = "Alignment with the true gradient"
+WIDTH, HEIGHT = 300, 220
+# With more blocks than this only some lines are named.
+NAMED = 7
+# Longer names of blocks are cut.
+LENGTH = 14
+
+
+def alignment_over_time(
+    comparison: Comparison, styles: Mapping[str, Style], prefix: str
+) -> Exhibit:
+    """The cosine between update and true gradient by epoch: a panel per rule, a line per block."""
+    blocks = {row.rule: _blocks(comparison, row.rule) for row in comparison.rows}
+    # A rule whose hidden blocks learn nothing (frozen) has at most its last block: no panel.
+    drawn = {rule: curves for rule, curves in blocks.items() if len(curves) > 1}
+    if len(drawn) > 1:
+        drawn.pop(BACKPROP, None)
+    if not drawn:
+        return Exhibit(
+            TITLE, missing="No run recorded the alignment of more than one block with the gradient."
+        )
+    low = min(value for each in drawn.values() for c in each.values() for value in c.mean)
+    panels = [
+        _panel(rule, curves, styles[rule], min(low, 0.0), f"{prefix}-alignment-{i}")
+        for i, (rule, curves) in enumerate(drawn.items())
+    ]
+    return Exhibit(TITLE, _caption(comparison, drawn), tuple(panels), small=True)
+
+
+def _blocks(comparison: Comparison, rule: str) -> dict[str, Curve]:
+    runs = comparison.finished(rule)
+    names = dict.fromkeys(name for run in runs for point in run.curve for name in point.alignment)
+    curves = {
+        name: curve_of([{p.epoch: p.alignment.get(name) for p in run.curve} for run in runs])
+        for name in names
+    }
+    return {name: curve for name, curve in curves.items() if curve.epochs}
+
+
+def _panel(rule: str, blocks: Mapping[str, Curve], style: Style, low: float, name: str) -> str:
+    named = _named(list(blocks))
+    labels = {block: plain(shorten(block, LENGTH)) for block in named}
+    right = 26 + max(map(text_width, labels.values()))
+    figure, axes = panel(WIDTH, HEIGHT, right, label(rule))
+    axes.axhline(0, color=MUTED, linewidth=1)
+    for i, curve in enumerate(blocks.values()):
+        axes.plot(
+            curve.epochs,
+            curve.mean,
+            color=style.colour,
+            # The deeper the block, the fuller its colour.
+            alpha=0.35 + 0.65 * i / (len(blocks) - 1),
+            linewidth=1.8 if len(blocks) <= NAMED else 0.9,
+            marker="o" if len(curve.epochs) == 1 else "",
+        )
+    axes.set_ylim(low - 0.05 * (1 - low), 1.05)
+    last = max(curve.epochs[-1] for curve in blocks.values())
+    epoch_axis(axes, min(curve.epochs[0] for curve in blocks.values()), last)
+    axes.set_yticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= low - 0.05])
+    axes.yaxis.set_major_formatter(lambda value, _: minus(f"{value:g}"))
+    ends = {block: blocks[block].mean[-1] for block in named}
+    label_ends(axes, ends, labels, dict.fromkeys(named, MUTED))
+    told = ", ".join(f"block {block} {cosine(curve.mean[-1])}" for block, curve in blocks.items())
+    return inline(figure, name, f"Alignment under {label(rule)} at the last epoch: {told}")
+
+
+def _named(blocks: list[str]) -> list[str]:
+    """The blocks whose lines are named: all, or some that include the first and the last."""
+    if len(blocks) <= NAMED:
+        return blocks
+    return [blocks[round(i * (len(blocks) - 1) / (NAMED - 1))] for i in range(NAMED)]
+
+
+def _caption(comparison: Comparison, drawn: Mapping[str, object]) -> str:
+    parts = [
+        "One line a block, named at its end: the fainter the line, the nearer the block is to the"
+        " input. 1 means that the rule changes the block exactly along the true gradient,"
+        " 0 that the two have nothing in common, −1 that it goes the opposite way."
+        " The last block sees the true error under every rule.",
+    ]
+    left_out = [row.rule for row in comparison.rows if row.rule not in drawn]
+    if BACKPROP in left_out and comparison.finished(BACKPROP):
+        parts.append("Backprop follows the gradient itself and is not drawn.")
+    others = [label(rule) for rule in left_out if rule != BACKPROP]
+    if others:
+        parts.append(f"Not drawn: {listing(others)}, where no hidden block was updated to the end.")
+    return " ".join(parts)

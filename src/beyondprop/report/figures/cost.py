@@ -1,0 +1,92 @@
+"""Score against cost: what a step's time and memory buy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.panel import panel, score_axis
+from beyondprop.report.figures.points import name_points
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Row
+from beyondprop.report.style import MUTED, Style
+from beyondprop.report.svg import inline
+from beyondprop.report.text import Scores, label, ratio
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 400, 260
+COSTS = {"step_ratio": "step time", "memory_ratio": "peak memory"}
+
+
+def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
+    """The test score against step time and against peak memory, both relative to backprop."""
+    scores = Scores.of(comparison.task)
+    title = f"{scores.metric.capitalize()} against cost"
+    panels, missing = [], []
+    for cost, noun in COSTS.items():
+        rows = [
+            row
+            for row in comparison.rows
+            if getattr(row, cost) is not None and row.score_mean is not None
+        ]
+        if rows:
+            panels.append(_panel(comparison, rows, cost, styles, scores, f"{prefix}-{cost[:4]}"))
+        else:
+            missing.append(noun)
+    if not panels:
+        return Exhibit(title, missing="No rule has both a test score and a measured cost.")
+    caption = "Up is better, left is cheaper. The vertical line is plain PyTorch backprop (1×)."
+    if any(row.score_std is not None for row in comparison.rows):
+        caption += " Bars reach one standard deviation over seeds to either side."
+    if _controls(comparison):
+        caption += " The grey band lies between the two controls."
+    if missing:
+        caption += f" {missing[0].capitalize()} was not measured."
+    return Exhibit(title, caption, tuple(panels))
+
+
+def _controls(comparison: Comparison) -> tuple[float, float] | None:
+    rows = [comparison.row(rule) for rule in (FROZEN, BACKPROP)]
+    means = [row.score_mean for row in rows if row and row.score_mean is not None]
+    return (means[0], means[1]) if len(means) == 2 else None
+
+
+def _panel(
+    comparison: Comparison,
+    rows: Sequence[Row],
+    cost: str,
+    styles: Mapping[str, Style],
+    scores: Scores,
+    name: str,
+) -> str:
+    title = f"Test {scores.metric}{', ' * bool(scores.unit)}{scores.unit}"
+    figure, axes = panel(WIDTH, HEIGHT, title=title)
+    points = [(float(getattr(row, cost)), float(row.score_mean or 0)) for row in rows]
+    if controls := _controls(comparison):
+        axes.axhspan(*controls, color=MUTED, alpha=0.1, linewidth=0)
+    axes.axvline(1, color=MUTED, linewidth=1)
+    for row, point in zip(rows, points, strict=True):
+        style = styles[row.rule]
+        axes.errorbar(*point, yerr=row.score_std, color=style.colour, marker=style.marker, ms=7)
+    _limits(axes, [x for x, _ in points])
+    axes.set_xlabel(f"{COSTS[cost]} relative to plain PyTorch backprop")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}×")
+    score_axis(axes, scores)
+    name_points(axes, points, rows, styles)
+    told = [
+        f"{label(row.rule)} {scores.full(row.score_mean)} at {ratio(getattr(row, cost))}"
+        for row in rows
+    ]
+    return inline(figure, name, f"{title} against {COSTS[cost]}: {', '.join(told)}")
+
+
+def _limits(axes: Axes, costs: Sequence[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = min([*costs, 1]), max([*costs, 1])
+    margin = max(0.12 * (high - low), 0.03)
+    axes.set_xlim(low - margin, high + margin)
+    axes.margins(y=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))

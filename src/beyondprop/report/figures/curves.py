@@ -1,0 +1,145 @@
+"""Learning curves: the validation score after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.panel import epoch_axis, panel, score_axis
+from beyondprop.report.figures.series import Curve, curve_of
+from beyondprop.report.figures.window import Window, windows
+from beyondprop.report.labels import text_width
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Run
+from beyondprop.report.style import MUTED, Style
+from beyondprop.report.svg import inline, plain
+from beyondprop.report.text import Scores, label, listing, plural, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLE = "Learning curves"
+WIDTH, HEIGHT = 400, 280
+
+
+def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
+    """The validation score by epoch, with the two controls as a band."""
+    scores = Scores.of(comparison.task)
+    curves = {
+        row.rule: curve_of([_scores(run) for run in comparison.finished(row.rule)])
+        for row in comparison.rows
+    }
+    curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
+    stopped = [run for run in comparison.runs if not run.finished and len(_known(run)) > 1]
+    if not curves and not stopped:
+        return Exhibit(TITLE, missing="No run recorded a validation score.")
+    last = max([c.epochs[-1] for c in curves.values()] + [_known(r)[-1][0] for r in stopped])
+    shown = windows(curves, last)
+    panels = [
+        _panel(curves, stopped, styles, scores, window, f"{prefix}-curves-{i}")
+        for i, window in enumerate(shown)
+    ]
+    runs = max(len(comparison.finished(rule)) for rule in styles)
+    hidden = shown[-1].below(curves)
+    return Exhibit(TITLE, _caption(curves, stopped, scores, runs, hidden), tuple(panels))
+
+
+def _scores(run: Run) -> dict[int, float | None]:
+    return {point.epoch: point.score for point in run.curve}
+
+
+def _known(run: Run) -> list[tuple[int, float]]:
+    return [(point.epoch, point.score) for point in run.curve if point.score is not None]
+
+
+def _panel(
+    curves: Mapping[str, Curve],
+    stopped: Sequence[Run],
+    styles: Mapping[str, Style],
+    scores: Scores,
+    window: Window,
+    name: str,
+) -> str:
+    ends = {rule: curve.mean[-1] for rule, curve in curves.items()}
+    title = f"Epochs {window.first} to {window.last}, enlarged"
+    if window.low is None:
+        ends = _stops(stopped) | ends
+        title = f"All epochs ({scores.metric}{', ' * bool(scores.unit)}{scores.unit})"
+    names = {rule: plain(shorten(label(rule))) for rule in ends}
+    right = 26 + max(map(text_width, names.values()), default=0)
+    figure, axes = panel(WIDTH, HEIGHT, right, title)
+    if BACKPROP in curves and FROZEN in curves:
+        _band(axes, curves[FROZEN], curves[BACKPROP])
+    for rule, curve in curves.items():
+        _line(axes, curve, styles[rule])
+    for run in stopped:
+        _stopped(axes, run, styles[run.rule])
+    for line in axes.get_lines():
+        line.set_clip_on(window.low is not None)  # or a marker on the edge is cut in two
+    epoch_axis(axes, window.first, window.last)
+    axes.set_ylim(window.low, window.high)
+    score_axis(axes, scores)
+    shown = {rule: end for rule, end in ends.items() if rule not in window.below(curves)}
+    label_ends(axes, shown, names, {rule: styles[rule].colour for rule in shown})
+    told = ", ".join(f"{names[rule]} {scores.full(end)}" for rule, end in ends.items())
+    return inline(figure, name, f"Validation {scores.metric} by epoch; at the end {told}")
+
+
+def _stops(stopped: Sequence[Run]) -> dict[str, float]:
+    """The last score of each rule that has runs that did not finish; of several the longest."""
+    return {run.rule: _known(run)[-1][1] for run in sorted(stopped, key=lambda r: len(r.curve))}
+
+
+def _band(axes: Axes, frozen: Curve, backprop: Curve) -> None:
+    epochs = [epoch for epoch in frozen.epochs if epoch in backprop.epochs]
+    low = [frozen.mean[frozen.epochs.index(epoch)] for epoch in epochs]
+    high = [backprop.mean[backprop.epochs.index(epoch)] for epoch in epochs]
+    axes.fill_between(epochs, low, high, color=MUTED, alpha=0.1, linewidth=0)
+
+
+def _line(axes: Axes, curve: Curve, style: Style) -> None:
+    axes.fill_between(
+        curve.epochs, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0
+    )
+    axes.plot(
+        curve.epochs,
+        curve.mean,
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=style.width,
+        marker=style.marker,
+        markersize=5,
+        markevery=max(1, len(curve.epochs) // 6),
+    )
+
+
+def _stopped(axes: Axes, run: Run, style: Style) -> None:
+    """A run that did not finish: a thin line to a cross."""
+    epochs, values = zip(*_known(run), strict=True)
+    axes.plot(epochs, values, color=style.colour, linewidth=0.9)
+    axes.plot(
+        epochs[-1:], values[-1:], color=style.colour, marker="x", markersize=9, markeredgewidth=2
+    )
+
+
+def _caption(
+    curves: Mapping[str, Curve],
+    stopped: Sequence[Run],
+    scores: Scores,
+    runs: int,
+    hidden: Sequence[str],
+) -> str:
+    parts = [f"The {scores.metric} on the validation examples after each epoch."]
+    if runs > 1:
+        parts.append(
+            f"Lines are means over the finished runs (up to {plural(runs, 'seed')}), the tinted"
+            " range around a line reaches from the lowest to the highest seed."
+        )
+    if BACKPROP in curves and FROZEN in curves:
+        parts.append("The grey band lies between the two controls, frozen and backprop.")
+    if hidden:
+        parts.append(f"Below the enlarged range: {listing([label(rule) for rule in hidden])}.")
+    if stopped:
+        parts.append("A thin line that ends in a cross is a run that diverged or failed there.")
+    return " ".join(parts)

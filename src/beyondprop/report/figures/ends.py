@@ -1,0 +1,42 @@
+"""Naming lines where they end, in place of a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from beyondprop.report.figures.panel import FONT
+from beyondprop.report.labels import spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def label_ends(
+    axes: Axes, ends: Mapping[str, float], names: Mapping[str, str], colours: Mapping[str, str]
+) -> None:
+    """Name each line to the right of its end, and join them where the name had to move."""
+    box, whole = axes.get_position(), axes.figure.bbox
+    width, height = box.width * whole.width, box.height * whole.height
+    low, high = axes.get_ylim()
+    at = {key: min(max((y - low) / (high - low), 0), 1) * height for key, y in ends.items()}
+    places = spread(list(at.values()), FONT + 3, 0, height)
+    for (key, y), place in zip(at.items(), places, strict=True):
+        axes.text(
+            1 + 20 / width,
+            # From the middle of a capital to the line it stands on.
+            (place - 0.36 * FONT) / height,
+            names[key],
+            transform=axes.transAxes,
+            color=colours[key],
+        )
+        if abs(place - y) > 2:
+            axes.plot(
+                [1 + 6 / width, 1 + 17 / width],
+                [y / height, place / height],
+                transform=axes.transAxes,
+                clip_on=False,
+                color=colours[key],
+                linewidth=0.8,
+                alpha=0.7,
+            )

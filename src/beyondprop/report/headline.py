@@ -1,0 +1,140 @@
+"""What a comparison found, in words made from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Row
+from beyondprop.report.text import Scores, count, label, listing, percent, plural, ratio
+
+# More rules than this are told as a range.
+NAMED = 4
+# A recovery that is negative when it is written as a whole percentage.
+WORSE = -0.005
+# Seeds that spread by more than this part of the distance between the controls deserve a warning.
+NOISY = 0.1
+
+
+def headline(comparison: Comparison) -> str:
+    """The finding in one sentence: what the rules recover, or what they score."""
+    rows = [row for row in comparison.rows if row.rule not in (BACKPROP, FROZEN)]
+    known = [(label(row.rule), row.recovery) for row in rows if row.recovery is not None]
+    if known:
+        step = f", at {ratio(rows[0].step_ratio)} the step time"
+        return _recovered(known) + step * (len(rows) == 1 and rows[0].step_ratio is not None)
+    scores = Scores.of(comparison.task)
+    reached = [
+        f"{label(row.rule)} {scores.full(row.score_mean)}"
+        for row in comparison.rows
+        if row.score_mean is not None
+    ]
+    if not reached:
+        outcome = "has a test score" if any(r.finished for r in comparison.rows) else "finished"
+        return f"No run on {comparison.task.name} {outcome}"
+    what = f"Test {scores.metric} on {comparison.task.name}"
+    return f"{what}: {listing(reached)}" if len(reached) <= NAMED + 2 else what
+
+
+def _recovered(known: Sequence[tuple[str, float]]) -> str:
+    gain = "of what backprop gains over frozen hidden layers"
+    worse = [name for name, value in known if value < WORSE]
+    known = [(name, value) for name, value in known if value >= WORSE]
+    if worse:
+        verb = "do" if len(worse) > 1 else "does"
+        what = f"{listing(worse)} {verb} worse than frozen"
+        return f"{_recovered(known)}; {what}" if known else f"{what} hidden layers"
+    if len(known) > NAMED:
+        low, high = min(known, key=lambda item: item[1]), max(known, key=lambda item: item[1])
+        return (
+            f"{len(known)} rules recover from {percent(low[1])} ({low[0]})"
+            f" to {percent(high[1])} ({high[0]}) {gain}"
+        )
+    first, *rest = known
+    told = [f"{first[0]} recovers {percent(first[1])}"]
+    return f"{listing(told + [f'{name} {percent(value)}' for name, value in rest])} {gain}"
+
+
+def summary(comparison: Comparison) -> list[str]:
+    """The sentences under the headline: the controls, the cost, and what to beware of."""
+    found = [_controls(comparison), _cost(comparison), _noise(comparison)]
+    return [sentence for sentence in [*found, *_troubles(comparison)] if sentence]
+
+
+def _controls(comparison: Comparison) -> str:
+    scores, task = Scores.of(comparison.task), comparison.task
+    on = f"On {task.data or task.name}" + f" ({count(task.test)} test examples)" * bool(task.test)
+    backprop, frozen = comparison.row(BACKPROP), comparison.row(FROZEN)
+    high = backprop.score_mean if backprop else None
+    low = frozen.score_mean if frozen else None
+    if not comparison.controlled:
+        return (
+            f"{on}. These are single runs, not one comparison: their budgets may differ, so no"
+            " recovery is reported."
+        )
+    if high is None or low is None:
+        absent = [name for name, mean in ((BACKPROP, high), (FROZEN, low)) if mean is None]
+        return (
+            f"{on}. Without a finished run of {listing(absent)} there is no recovery to report:"
+            " it needs both controls."
+        )
+    sentence = (
+        f"{on}, backprop reaches {scores.full(high)} test {scores.metric}, and the same network"
+        f" with frozen hidden layers {scores.full(low)}."
+    )
+    if high <= low:
+        sentence += " Backprop gains nothing over frozen here, so recovery means nothing."
+    return sentence
+
+
+def _cost(comparison: Comparison) -> str:
+    rows = [(label(r.rule), r.step_ratio) for r in comparison.rows if r.rule != BACKPROP]
+    known = [(name, value) for name, value in rows if value is not None]
+    if not known:
+        return ""
+    if len(known) > NAMED + 1:
+        values = [value for _, value in known]
+        return (
+            f"A training step takes from {ratio(min(values))} to {ratio(max(values))} the time of"
+            " plain PyTorch backprop."
+        )
+    (name, value), *rest = known
+    told = [f"{ratio(value)} the time of plain PyTorch backprop with {name}"]
+    return f"A training step takes {listing(told + [f'{ratio(v)} with {n}' for n, v in rest])}."
+
+
+def _noise(comparison: Comparison) -> str:
+    rows = [row for rule in (BACKPROP, FROZEN) if (row := comparison.row(rule))]
+    means = [row.score_mean for row in rows if row.score_mean is not None]
+    # What lies below frozen is told as worse, whatever its spread.
+    told = [row for row in comparison.rows if row.recovery is not None and row.recovery >= WORSE]
+    spreads = [row.score_std for row in told if row.score_std is not None]
+    if len(means) < 2 or not spreads or means[0] <= means[1] or not comparison.controlled:
+        return ""
+    gap, widest = means[0] - means[1], max(spreads)
+    if widest < NOISY * gap:
+        return ""
+    scores = Scores.of(comparison.task)
+    points = " points" * scores.percent
+    return (
+        f"Read recovery with care: scores vary by up to ±{scores.bare(widest)}{points} between"
+        f" seeds, and the two controls lie only {scores.bare(gap)}{points} apart."
+    )
+
+
+def _troubles(comparison: Comparison) -> list[str]:
+    return [sentence for row in comparison.rows if (sentence := _trouble(row))]
+
+
+def _trouble(row: Row) -> str:
+    kinds = ((row.diverged, "diverged"), (row.failed, "failed"))
+    told = listing([f"{n} {kind}" for n, kind in kinds if n])
+    if not told:
+        return ""
+    if not row.finished:
+        return f"{label(row.rule)} has no score: of {plural(row.runs, 'run')}, {told}."
+    rest = (
+        f"its figures are means over the other {row.finished}"
+        if row.finished > 1
+        else "its figures come from the one that finished"
+    )
+    return f"Of {plural(row.runs, 'run')} of {label(row.rule)}, {told}: {rest}."

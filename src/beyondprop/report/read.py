@@ -1,0 +1,157 @@
+"""Reading the JSON records: checked once, here, so that the rest need not.
+
+NaN and infinities are read as null: to a reader all of them mean that there is no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.storage import finite
+from beyondprop.report.records import Comparison, Point, Row, Run, Task, Trial, Tuning
+
+SCHEMA = 1
+
+
+def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
+    """A comparison from its JSON record. Raises `UserError` where it is not one."""
+    _expect(record, "comparison", source)
+    record = finite(record)
+    try:
+        return Comparison(
+            task=_task(record["task"]),
+            rows=tuple(_row(row) for row in record["rows"]),
+            runs=_runs(record["runs"]),
+            seeds=tuple(int(seed) for seed in record.get("seeds") or ()),
+            spec=dict(record.get("spec") or {}),
+            tuning=_tuning(record.get("tuning") or {}),
+            provenance=dict(record.get("provenance") or {}),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(source, "comparison", error) from error
+
+
+def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[Task, Run]:
+    """A run and its task from its JSON record. Raises `UserError` where it is not one."""
+    _expect(record, "run", source)
+    record = finite(record)
+    try:
+        return _task(record["task"]), _run(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(source, "run", error) from error
+
+
+def _expect(record: Mapping[str, Any], kind: str, source: str) -> None:
+    found = record.get("kind") if isinstance(record, Mapping) else None
+    if found != kind:
+        raise UserError(f"{source} is not the record of a {kind}: its kind is {found!r}")
+    if record.get("schema") != SCHEMA:
+        raise UserError(
+            f"{source} has record schema {record.get('schema')!r} and this version reads {SCHEMA};"
+            " render it with the version of beyondprop that wrote it"
+        )
+
+
+def _unreadable(source: str, kind: str, error: Exception) -> UserError:
+    return UserError(
+        f"{source} is a damaged record of a {kind} ({type(error).__name__}: {error});"
+        " delete it and run again with --resume"
+    )
+
+
+def _task(task: Mapping[str, Any]) -> Task:
+    return Task(
+        name=str(task["name"]),
+        data=str(task.get("data") or ""),
+        train=_number(task.get("train")),
+        validation=_number(task.get("validation")),
+        test=_number(task.get("test")),
+        metric=str(task.get("metric") or "score"),
+        classes=tuple(str(name) for name in task.get("classes") or ()),
+    )
+
+
+def _runs(records: Sequence[Mapping[str, Any]]) -> tuple[Run, ...]:
+    runs = tuple(_run(record) for record in records)
+    if len({len(run.confusion) for run in runs if run.confusion}) > 1:
+        raise ValueError("confusion matrices of different sizes")
+    return runs
+
+
+def _run(run: Mapping[str, Any]) -> Run:
+    test = run.get("test") or {}
+    return Run(
+        rule=str(run["rule"]["name"]),
+        seed=int(run["seed"]),
+        status=str(run["status"]),
+        reason=run.get("reason"),
+        learning_rate=_number(run.get("learning_rate")),
+        curve=tuple(_point(point) for point in run.get("curve") or ()),
+        score=_number(test.get("score")),
+        confusion=_confusion(test.get("confusion")),
+        parameters=_number(run.get("parameters")),
+        trained_parameters=_number(run.get("trained_parameters")),
+        attached=str(run["rule"].get("report") or ""),
+        spec=dict(run.get("spec") or {}),
+        provenance=dict(run.get("provenance") or {}),
+    )
+
+
+def _confusion(rows: Any) -> tuple[tuple[int, ...], ...] | None:
+    if not rows:
+        return None
+    matrix = tuple(tuple(int(n) for n in row) for row in rows)
+    if any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("a confusion matrix that is not square")
+    return matrix
+
+
+def _point(point: Mapping[str, Any]) -> Point:
+    return Point(
+        epoch=int(point["epoch"]),
+        step=int(point.get("step") or 0),
+        score=_number(point.get("validation_score")),
+        seconds=_number(point.get("seconds")),
+        alignment={str(k): _number(v) for k, v in (point.get("alignment") or {}).items()},
+    )
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    return Row(
+        rule=str(row["rule"]),
+        runs=int(row["runs"]),
+        finished=int(row["finished"]),
+        diverged=int(row["diverged"]),
+        failed=int(row["failed"]),
+        score_mean=_number(row.get("score_mean")),
+        score_std=_number(row.get("score_std")),
+        recovery=_number(row.get("recovery")),
+        alignment=_number(row.get("alignment")),
+        step_seconds=_number(row.get("step_seconds")),
+        step_ratio=_number(row.get("step_ratio")),
+        memory_bytes=_number(row.get("memory_bytes")),
+        memory_ratio=_number(row.get("memory_ratio")),
+        train_seconds=_number(row.get("train_seconds")),
+    )
+
+
+def _tuning(tuning: Mapping[str, Any]) -> Tuning:
+    return Tuning(
+        epochs=_number(tuning.get("epochs")),
+        trials=tuple(
+            Trial(
+                rule=str(trial["rule"]),
+                learning_rate=_number(trial["learning_rate"]),
+                status=str(trial.get("status") or ""),
+                score=_number(trial.get("validation_score")),
+            )
+            for trial in tuning.get("trials") or ()
+        ),
+        chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

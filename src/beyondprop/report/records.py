@@ -1,0 +1,129 @@
+"""What a report needs of a comparison.
+
+Every number of a record may be null (a diverged run, a cost that was not measured), so every
+number here may be None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BACKPROP = "backprop"
+FROZEN = "frozen"
+
+
+@dataclass(frozen=True)
+class Task:
+    """The task all runs of a comparison share; sizes are numbers of examples."""
+
+    name: str
+    data: str
+    train: float | None
+    validation: float | None
+    test: float | None
+    metric: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch of a run; epoch 0 is before training."""
+
+    epoch: int
+    step: int
+    score: float | None
+    seconds: float | None
+    alignment: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One (rule, seed): how it went and what it reached."""
+
+    rule: str
+    seed: int
+    status: str
+    reason: str | None
+    learning_rate: float | None
+    curve: tuple[Point, ...]
+    score: float | None
+    confusion: tuple[tuple[int, ...], ...] | None
+    parameters: float | None
+    trained_parameters: float | None
+    attached: str
+    spec: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run went to its end with finite numbers."""
+        return self.status == "finished"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule over all seeds: a line of the table."""
+
+    rule: str
+    runs: int
+    finished: int
+    diverged: int
+    failed: int
+    score_mean: float | None = None
+    score_std: float | None = None
+    recovery: float | None = None
+    alignment: float | None = None
+    step_seconds: float | None = None
+    step_ratio: float | None = None
+    memory_bytes: float | None = None
+    memory_ratio: float | None = None
+    train_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of the tuning: a learning rate and the validation score it reached."""
+
+    rule: str
+    learning_rate: float | None
+    status: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How each rule's learning rate was chosen."""
+
+    epochs: float | None = None
+    trials: tuple[Trial, ...] = ()
+    chosen: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rules x seeds on one task.
+
+    `controlled` is False for runs that were started one by one: nothing says that they had the
+    same budget, so the report compares them with that warning and without recovery.
+    """
+
+    task: Task
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+    seeds: tuple[int, ...]
+    spec: Mapping[str, Any]
+    tuning: Tuning
+    provenance: Mapping[str, Any]
+    controlled: bool = True
+
+    def row(self, rule: str) -> Row | None:
+        """The table's line of `rule`, or None where it was not compared."""
+        return next((row for row in self.rows if row.rule == rule), None)
+
+    def finished(self, rule: str) -> list[Run]:
+        """The finished runs of `rule`, by seed."""
+        return sorted(
+            (run for run in self.runs if run.rule == rule and run.finished), key=lambda r: r.seed
+        )

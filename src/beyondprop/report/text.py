@@ -1,0 +1,116 @@
+"""Numbers and lists as people read them; an absent number is an en dash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from beyondprop.report.records import Task
+
+ABSENT = "–"
+# Above this many test examples a hundredth of a percent is worth showing.
+FINE = 5000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How the scores of a task are written: accuracies in percent, others as they are."""
+
+    metric: str
+    percent: bool
+    decimals: int
+
+    @classmethod
+    def of(cls, task: Task) -> Scores:
+        """The way to write the scores of `task`."""
+        percent = "accuracy" in task.metric.lower()
+        return cls(task.metric, percent, 3 if not percent else 2 if (task.test or 0) >= FINE else 1)
+
+    @property
+    def unit(self) -> str:
+        """What follows a score: a percent sign or nothing."""
+        return "%" if self.percent else ""
+
+    def bare(self, value: float | None) -> str:
+        """A score, or a difference of scores, without its unit."""
+        if value is None:
+            return ABSENT
+        return minus(f"{value * 100 if self.percent else value:.{self.decimals}f}")
+
+    def full(self, value: float | None) -> str:
+        """A score with its unit."""
+        return ABSENT if value is None else self.bare(value) + self.unit
+
+
+def minus(text: str) -> str:
+    """`text` with real minus signs, and without the sign of a rounded zero."""
+    if text.startswith("-") and not any(digit in text for digit in "123456789"):
+        text = text[1:]
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def percent(value: float | None) -> str:
+    """0.973 as `97%`."""
+    return ABSENT if value is None else minus(f"{value * 100:.0f}%")
+
+
+def cosine(value: float | None) -> str:
+    """A cosine with two decimals."""
+    return ABSENT if value is None else minus(f"{value:.2f}")
+
+
+def ratio(value: float | None) -> str:
+    """0.84 as `0.84×`."""
+    return ABSENT if value is None else f"{value:.2f}×"
+
+
+def count(value: float | None) -> str:
+    """123456 as `123,456`."""
+    return ABSENT if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate, short."""
+    return ABSENT if value is None else minus(f"{value:g}")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it: `0.61 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 0.1:
+        return f"{seconds * 1e3:#.3g}".rstrip(".") + " ms"
+    if seconds < 100:
+        return f"{seconds:.{2 if seconds < 10 else 1}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(bytes_: float | None) -> str:
+    """A number of bytes in MiB, with about three digits."""
+    if bytes_ is None:
+        return ABSENT
+    mebibytes = bytes_ / 2**20
+    return f"{mebibytes:,.{2 if mebibytes < 10 else 1 if mebibytes < 100 else 0}f} MiB"
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def listing(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def shorten(text: str, length: int = 22) -> str:
+    """`text`, or its end where it is longer than `length`: what tells dotted names apart."""
+    return text if len(text) <= length else "…" + text[1 - length :]
+
+
+def label(rule: str) -> str:
+    """A rule's name as a reader expects it: short names are abbreviations (`DFA`)."""
+    return rule.upper() if rule.isalpha() and len(rule) <= 4 else rule

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from beyondprop.experiment.assess import order, trouble
+from beyondprop.experiment.checkpoint import State
+
+
+def test_the_order_is_of_seed_and_epoch_alone() -> None:
+    torch.manual_seed(0)
+    first = order(3, 7, 50)
+    torch.manual_seed(1)
+    assert torch.equal(order(3, 7, 50), first)
+    assert first.sort().values.tolist() == list(range(50))
+    for seed, epoch in ((3, 8), (4, 7), (7, 3)):
+        assert not torch.equal(order(seed, epoch, 50), first)
+
+
+def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> State:
+    model = nn.Linear(1, 1)
+    curve = [{"validation_loss": validation, "validation_score": score}]
+    optimizer = SGD(model.parameters(), lr=1.0)
+    return State(model, optimizer, [torch.tensor(epoch) for epoch in losses], curve)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (state(), None),
+        (state([1.0, 2.0], [3.0]), None),
+        (state([1.0, 2.0], [3.0, math.nan, math.inf]), "loss became nan at step 4 (epoch 2)"),
+        (state([-math.inf]), "loss became -inf at step 1 (epoch 1)"),
+        (state([1.0], validation=math.inf), "validation loss became inf after epoch 1"),
+        (state([1.0], score=math.nan), "validation score became nan after epoch 1"),
+    ],
+)
+def test_trouble(found: State, said: str | None) -> None:
+    reason = trouble(found)
+    assert reason is None if said is None else reason is not None and reason.endswith(said)

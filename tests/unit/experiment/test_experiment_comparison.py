@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from experiment_tasks import BLOBS, EXPLODING, MISFIT, SCALED, blobs
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.experiment import CompareSpec, compare, comparison
+from beyondprop.experiment.storage import StorageError
+from beyondprop.experiment.table import legend, table
+from beyondprop.experiment.tuning import choose
+
+SPEC = CompareSpec(
+    rules=("frozen", "dfa", "backprop"),
+    seeds=(0, 1),
+    learning_rates=(0.001, 0.03),
+    measure_cost=False,
+)
+
+
+class Killed(BaseException):
+    """What stands for `kill -9`."""
+
+
+def without_times(found: dict[str, Any]) -> dict[str, Any]:
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            timed = ("seconds", "train_seconds", "provenance")
+            return {k: strip(v) for k, v in value.items() if k not in timed}
+        return [strip(entry) for entry in value] if isinstance(value, list) else value
+
+    stripped: dict[str, Any] = strip(found)
+    return stripped
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("comparison")
+    compare(SPEC, folder, task=BLOBS)
+    return folder
+
+
+@pytest.fixture
+def found(reference: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((reference / "comparison.json").read_text())
+    return read
+
+
+def test_every_rule_runs_with_every_seed(found: dict[str, Any]) -> None:
+    assert (found["schema"], found["kind"], found["seeds"]) == (1, "comparison", [0, 1])
+    assert [row["rule"] for row in found["rows"]] == ["backprop", "dfa", "frozen"]
+    assert [(run["rule"]["name"], run["seed"]) for run in found["runs"]] == [
+        (rule, seed) for seed in (0, 1) for rule in ("backprop", "dfa", "frozen")
+    ]
+    assert found["task"]["name"] == "blobs"
+    assert found["spec"]["rules"] == ["backprop", "dfa", "frozen"]
+
+
+def test_runs_are_kept_in_full(found: dict[str, Any], reference: Path) -> None:
+    for run in found["runs"]:
+        folder = reference / "runs" / f"{run['rule']['name']}-seed{run['seed']}"
+        assert json.loads((folder / "record.json").read_text()) == run
+
+
+def test_rows_are_of_the_runs(found: dict[str, Any]) -> None:
+    score = {
+        rule: [r["test"]["score"] for r in found["runs"] if r["rule"]["name"] == rule]
+        for rule in ("backprop", "dfa", "frozen")
+    }
+    mean = {rule: sum(values) / 2 for rule, values in score.items()}
+    assert mean["backprop"] > mean["frozen"]
+    dfa = found["rows"][1]
+    assert dfa["score_mean"] == pytest.approx(mean["dfa"])
+    assert dfa["recovery"] == pytest.approx(
+        (mean["dfa"] - mean["frozen"]) / (mean["backprop"] - mean["frozen"])
+    )
+    assert dfa["step_ratio"] is dfa["memory_ratio"] is None
+
+
+def test_every_rule_has_the_same_trials(found: dict[str, Any]) -> None:
+    trials = found["tuning"]["trials"]
+    assert [(t["rule"], t["learning_rate"], t["seed"]) for t in trials] == [
+        (rule, rate, 1000) for rule in ("backprop", "dfa", "frozen") for rate in (0.001, 0.03)
+    ]
+    assert found["tuning"]["epochs"] == 2
+
+
+def test_the_best_trial_on_validation_decides(found: dict[str, Any]) -> None:
+    for rule, chosen in found["tuning"]["chosen"].items():
+        trials = {t["learning_rate"]: t for t in found["tuning"]["trials"] if t["rule"] == rule}
+        other = min(trials.keys() - {chosen})
+        assert trials[chosen]["validation_score"] >= trials[other]["validation_score"]
+        rates = {r["learning_rate"] for r in found["runs"] if r["rule"]["name"] == rule}
+        assert rates == {chosen}
+
+
+def test_trials_are_not_tested(reference: Path) -> None:
+    files = {file.name for file in (reference / "tuning").glob("*/*")}
+    assert files == {"spec.json", "metrics.jsonl", "checkpoint.pt", "trial.json"}
+
+
+def trial(rate: float, score: float, loss: float = 1.0, status: str = "finished") -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "status": status,
+        "validation_score": score,
+        "validation_loss": loss,
+    }
+
+
+@pytest.mark.parametrize(
+    ("trials", "chosen"),
+    [
+        ([trial(0.1, 0.5), trial(0.2, 0.6), trial(0.3, 0.4)], 0.2),
+        ([trial(0.1, 0.5, 2.0), trial(0.2, 0.5, 1.0)], 0.2),
+        ([trial(0.2, 0.5), trial(0.1, 0.5)], 0.1),
+        ([trial(0.1, 0.5), trial(0.3, 0.9, status="diverged")], 0.1),
+        ([trial(0.3, 0.0, status="diverged"), trial(0.1, 0.0, status="failed")], 0.1),
+    ],
+    ids=["score", "then loss", "then lower", "finished ones", "none finished"],
+)
+def test_choosing(trials: list[dict[str, Any]], chosen: float) -> None:
+    assert choose(trials, (0.3, 0.1)) == chosen
+
+
+def test_one_learning_rate_needs_no_trials(tmp_path: Path) -> None:
+    spec = replace(SPEC, learning_rates=(0.02,), rules=("dfa",), seeds=(0,))
+    found = compare(spec, tmp_path / "c", task=BLOBS)
+    assert found["tuning"]["trials"] == []
+    assert found["tuning"]["chosen"] == {"dfa": 0.02}
+    assert found["rows"][0]["recovery"] is None  # no controls
+    assert found["rows"][0]["score_std"] is None  # one run
+
+
+@pytest.mark.parametrize("write", [0, 1, 5, 12, 29, 30, 31, 35, 50, 70, 78])
+def test_a_comparison_killed_at_any_write_is_resumed_to_the_same_result(
+    write: int,
+    reference: Path,
+    found: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    countdown, replaced = write, Path.replace
+
+    def dies(self: Path, target: Path) -> Path:
+        nonlocal countdown
+        countdown -= 1
+        if countdown < 0:
+            raise Killed
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(Killed):
+        compare(SPEC, tmp_path / "c", task=BLOBS)
+    monkeypatch.setattr(Path, "replace", replaced)
+    over = set((tmp_path / "c").rglob("record.json"))
+    resumed = compare(SPEC, tmp_path / "c", resume=True, task=BLOBS)
+    assert without_times(resumed) == without_times(found)
+    weights = [f.relative_to(reference) for f in reference.rglob("weights.safetensors")]
+    assert len(weights) == 6
+    for file in weights:
+        assert (reference / file).read_bytes() == (tmp_path / "c" / file).read_bytes()
+    kept = {f for f in over if json.loads(f.read_text()) in resumed["runs"]}
+    assert kept == over
+
+
+def test_a_finished_comparison_is_left_as_is(reference: Path, found: dict[str, Any]) -> None:
+    before = {file: file.stat().st_mtime_ns for file in reference.rglob("*")}
+    assert compare(SPEC, reference, resume=True, task=BLOBS) == found
+    assert {file: file.stat().st_mtime_ns for file in reference.rglob("*")} == before
+    with pytest.raises(UserError, match="add --resume"):
+        compare(SPEC, reference, task=BLOBS)
+    with pytest.raises(UserError, match="seeds"):
+        compare(replace(SPEC, seeds=(7,)), reference, resume=True, task=BLOBS)
+
+
+def test_a_rule_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
+    spec = replace(SPEC, rules=("backprop", "fa"), seeds=(0,), learning_rates=(0.01,))
+    found = compare(spec, tmp_path / "c", task=SCALED)
+    backprop, fa = found["runs"]
+    assert backprop["status"] == "finished"
+    assert fa["status"] == "failed"
+    assert "FeedbackAlignment cannot cover" in fa["reason"]
+    assert (found["rows"][1]["failed"], found["rows"][1]["score_mean"]) == (1, None)
+    assert (fa["test"], fa["curve"], fa["parameters"]) == (None, [], None)
+
+
+def failing(times: int) -> Callable[[], torch.nn.Module]:
+    """A model that cannot be built the first few times, after the check beforehand."""
+    count = 0
+
+    def build() -> torch.nn.Module:
+        nonlocal count
+        count += 1
+        if 1 < count <= 1 + times:
+            raise MemoryError("no room")
+        return BLOBS.model()
+
+    return build
+
+
+def test_a_failed_run_is_tried_again_on_resume(tmp_path: Path) -> None:
+    spec = replace(SPEC, rules=("backprop", "dfa"), seeds=(0,), learning_rates=(0.01,))
+    task = replace(BLOBS, model=failing(1))
+    found = compare(spec, tmp_path / "c", task=task)
+    assert [run["status"] for run in found["runs"]] == ["failed", "finished"]
+    assert found["runs"][0]["reason"] == "MemoryError: no room"
+    again = compare(spec, tmp_path / "c", resume=True, task=task)
+    assert [run["status"] for run in again["runs"]] == ["finished", "finished"]
+    assert again["runs"][1] == found["runs"][1]
+
+
+def test_a_failed_trial_counts_as_such(tmp_path: Path) -> None:
+    spec = replace(SPEC, rules=("backprop",), seeds=(0,))
+    found = compare(spec, tmp_path / "c", task=replace(BLOBS, model=failing(1)))
+    assert [t["status"] for t in found["tuning"]["trials"]] == ["failed", "finished"]
+    assert found["tuning"]["trials"][0]["reason"] == "MemoryError: no room"
+    assert found["tuning"]["chosen"] == {"backprop": 0.03}
+
+
+def test_a_full_disk_is_no_fault_of_a_rule(
+    tmp_path: Path, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        compare(SPEC, tmp_path / "c", task=BLOBS)
+    monkeypatch.undo()
+    assert without_times(compare(SPEC, tmp_path / "c", True, BLOBS)) == without_times(found)
+
+
+def test_diverged_runs_are_recorded(tmp_path: Path) -> None:
+    spec = replace(SPEC, learning_rates=(1e30,), seeds=(0,), rules=("backprop", "dfa"))
+    found = compare(spec, tmp_path / "c", task=EXPLODING)
+    assert [(row["runs"], row["diverged"]) for row in found["rows"]] == [(1, 1), (1, 1)]
+    assert all("became" in run["reason"] for run in found["runs"])
+    shown = legend(found)
+    assert "dfa, seed 0: diverged, the" in shown
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "task", "said"),
+    [
+        (replace(SPEC, rules=("dfa", "bp")), BLOBS, "unknown rule 'bp'"),
+        (replace(SPEC, blocks=("lay*",)), BLOBS, "pattern 'lay\\*' matches no"),
+        (SPEC, MISFIT, "model of task misfit does not fit its data"),
+        (replace(SPEC, device="abacus"), BLOBS, "device 'abacus'"),
+    ],
+)
+def test_what_no_rule_can_do_is_said_before_the_first_run(
+    spec: CompareSpec, task: Any, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        compare(spec, tmp_path / "c", task=task)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_table_shows_every_rule(found: dict[str, Any]) -> None:
+    shown = table(found)
+    assert [str(column.header) for column in shown.columns][:3] == [
+        "rule",
+        "test accuracy",
+        "recovery",
+    ]
+    rules, scores, recoveries, *_, memory, runs = (list(c.cells) for c in shown.columns)
+    assert rules == ["backprop", "dfa", "frozen"]
+    row = found["rows"][1]
+    assert scores[1] == f"{row['score_mean']:.4f} ± {row['score_std']:.4f}"
+    assert recoveries == ["100.0%", f"{row['recovery']:.1%}", "0.0%"]
+    assert memory == ["–", "–", "–"]
+    assert runs == ["2/2", "2/2", "2/2"]
+
+
+def test_costs_are_measured_for_the_rules_that_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, float] = {}
+
+    def costs(*arguments: Any) -> dict[str, dict[str, float]]:
+        asked.update(arguments[3])
+        return {"backprop": {"step_seconds": 1.0, "step_ratio": 1.5, "memory_ratio": 2.0}}
+
+    monkeypatch.setattr(comparison, "measure_costs", costs)
+    spec = replace(
+        SPEC, rules=("backprop", "fa"), seeds=(0,), learning_rates=(0.01,), measure_cost=True
+    )
+    found = compare(spec, tmp_path / "c", task=SCALED)
+    assert asked == {"backprop": 0.01}
+    assert [row["step_ratio"] for row in found["rows"]] == [1.5, None]
+
+
+def test_the_losses_of_a_task_are_used(tmp_path: Path) -> None:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.square().mean() * 0 + 7 + 0 * targets.sum()
+
+    spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
+    found = compare(spec, tmp_path / "c", task=replace(BLOBS, loss=loss, load=lambda _: blobs()))
+    assert found["runs"][0]["test"]["loss"] == 7

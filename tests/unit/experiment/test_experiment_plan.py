@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+from experiment_tasks import BLOBS
+
+from beyondprop.experiment import CompareSpec, RunSpec
+from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json, plan_compare, plan_run
+
+
+def test_the_task_fills_what_the_spec_leaves_open() -> None:
+    plan = plan_run(RunSpec(seed=7), BLOBS, "blobs")
+    assert (plan.epochs, plan.batch_size, plan.learning_rate) == (4, 16, 0.01)
+    assert (plan.task, plan.feedback_seed, plan.blocks) == ("blobs", 7, None)
+
+
+def test_what_the_spec_says_wins_over_the_task() -> None:
+    spec = RunSpec(epochs=9, batch_size=3, learning_rate=0.5, feedback_seed=0, blocks=("a", "b"))
+    plan = plan_run(spec, replace(BLOBS, blocks=["c"]), "blobs")
+    assert (plan.epochs, plan.batch_size, plan.learning_rate) == (9, 3, 0.5)
+    assert (plan.feedback_seed, plan.blocks) == (0, ("a", "b"))
+
+
+def test_the_tasks_blocks_are_taken_over() -> None:
+    assert plan_run(RunSpec(), replace(BLOBS, blocks=["c"]), "blobs").blocks == ("c",)
+
+
+@pytest.mark.parametrize(("spec", "plan"), [(RunSpec, RunPlan), (CompareSpec, ComparePlan)])
+def test_a_plan_has_the_fields_of_its_spec(spec: type, plan: type) -> None:
+    assert [f.name for f in fields(plan)] == [f.name for f in fields(spec)]
+
+
+def test_controls_enclose_the_rules() -> None:
+    plan = plan_compare(CompareSpec(rules=("frozen", "drtp", "dfa", "backprop")), BLOBS, "blobs")
+    assert plan.rules == ("backprop", "drtp", "dfa", "frozen")
+
+
+def test_learning_rates_lie_around_the_tasks() -> None:
+    plan = plan_compare(CompareSpec(), BLOBS, "blobs")
+    assert plan.learning_rates == (0.001, 0.003, 0.01, 0.03, 0.1)
+    assert plan.tuning_epochs == 2  # a third of 4, rounded up
+
+
+def test_runs_differ_in_rule_seed_and_rate_alone() -> None:
+    plan = plan_compare(CompareSpec(data=Path("d"), blocks=("x",)), BLOBS, "blobs")
+    one, other = plan.run("dfa", 0, 0.1), plan.run("fa", 0, 0.2)
+    same = {"rule": None, "learning_rate": None}
+    assert asdict(one) | same == asdict(other) | same
+    assert (one.data, one.blocks, one.epochs, one.feedback_seed) == (Path("d"), ("x",), 4, 0)
+    assert plan.run("dfa", 5, 0.1).feedback_seed == 5
+
+
+def test_a_trial_is_short_and_has_a_seed_of_its_own() -> None:
+    trial = plan_compare(CompareSpec(), BLOBS, "blobs").trial("dfa", 0.3)
+    assert (trial.seed, trial.epochs, trial.learning_rate) == (1000, 2, 0.3)
+
+
+def test_a_plan_is_plain_json() -> None:
+    plan = plan_run(RunSpec(data=Path("a/b"), blocks=("x", "y")), BLOBS, "blobs")
+    assert as_json(plan)["data"] == "a/b"
+    assert as_json(plan)["blocks"] == ["x", "y"]

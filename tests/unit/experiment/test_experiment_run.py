@@ -1,0 +1,330 @@
+"""One run: what it leaves, that it is fair, and that it can be broken off at any write."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import experiment_tasks
+import pytest
+import torch
+import torch.nn.functional as F
+from experiment_tasks import BLOBS, EXPLODING, MISFIT, WRONG_CLASSES, blobs
+from rich.progress import Progress
+from safetensors.torch import load_file
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.experiment import RunSpec, fit, run, train
+from beyondprop.experiment.plan import plan_run
+from beyondprop.measure import evaluate
+from beyondprop.tasks import Split
+
+FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
+
+
+class Killed(BaseException):
+    """What stands for `kill -9`: nothing catches it."""
+
+
+def without_times(record: dict[str, Any]) -> dict[str, Any]:
+    curve = [{k: v for k, v in point.items() if k != "seconds"} for point in record["curve"]]
+    return {**record, "curve": curve, "provenance": None}
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    train(RunSpec(rule="dfa", seed=3), folder, task=BLOBS)
+    return folder
+
+
+def test_a_run_leaves_its_folder(reference: Path) -> None:
+    assert {file.name for file in reference.iterdir()} == FILES
+    record = json.loads((reference / "record.json").read_text())
+    assert (record["schema"], record["kind"], record["status"]) == (1, "run", "finished")
+    assert record["task"] == {
+        "name": "blobs",
+        "data": "blobs",
+        "train": 60,
+        "validation": 30,
+        "test": 30,
+        "metric": "accuracy",
+        "classes": ["a", "b", "c"],
+    }
+    assert record["rule"]["settings"]["projection"]["seed"] == 3
+    assert "DirectFeedbackAlignment" in record["rule"]["report"]
+    assert record["spec"] == json.loads((reference / "spec.json").read_text())
+    assert record["parameters"] == record["trained_parameters"] == 4 * 12 + 12 + 156 + 39
+    assert record["provenance"]["versions"]["torch"] == torch.__version__
+
+
+def test_the_record_tells_the_weights_that_were_kept(reference: Path) -> None:
+    record = json.loads((reference / "record.json").read_text())
+    model = experiment_tasks.network()
+    model.load_state_dict(load_file(reference / "weights.safetensors"))
+    data = blobs()
+    test = evaluate(model, data.test, F.cross_entropy, BLOBS.metric, 7)
+    assert record["test"]["score"] == test.score
+    assert record["test"]["loss"] == pytest.approx(test.loss)
+    assert test.confusion is not None
+    assert record["test"]["confusion"] == test.confusion.tolist()
+    validation = evaluate(model, data.validation, F.cross_entropy, BLOBS.metric, 7)
+    assert record["curve"][-1]["validation_score"] == validation.score
+
+
+def test_the_curve_begins_before_training(reference: Path) -> None:
+    curve = json.loads((reference / "record.json").read_text())["curve"]
+    assert [(p["epoch"], p["step"]) for p in curve] == [(0, 0), (1, 4), (2, 8), (3, 12), (4, 16)]
+    assert curve[0]["train_loss"] is None
+    assert curve[0]["seconds"] == 0
+    assert all(p["train_loss"] > 0 and p["seconds"] > 0 for p in curve[1:])
+    assert list(curve[0]["alignment"]) == ["0", "3", "5"]
+    assert curve[-1]["alignment"]["5"] == pytest.approx(1)
+
+
+def test_metrics_have_a_line_a_step_and_a_line_an_epoch(reference: Path) -> None:
+    record = json.loads((reference / "record.json").read_text())
+    found = lines(reference)
+    steps = [line for line in found if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 17))
+    assert [line for line in found if "loss" not in line] == without_times(record)["curve"]
+    first = [line["loss"] for line in steps if line["epoch"] == 1]
+    assert record["curve"][1]["train_loss"] == pytest.approx(sum(first) / 4)
+
+
+def test_training_learns(reference: Path) -> None:
+    curve = json.loads((reference / "record.json").read_text())["curve"]
+    assert curve[-1]["train_loss"] < curve[1]["train_loss"]
+    assert curve[-1]["validation_loss"] < curve[0]["validation_loss"]
+
+
+def test_rules_start_from_the_same_weights_and_see_the_same_data(tmp_path: Path) -> None:
+    seen: dict[str, list[list[int]]] = {}
+
+    def watched(outputs: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            seen[rule].append(targets.tolist())
+        return F.cross_entropy(outputs, targets)
+
+    first = {}
+    for rule in ("backprop", "dfa", "frozen"):
+        seen[rule] = []
+        record = train(
+            RunSpec(rule=rule, seed=1), tmp_path / rule, task=replace(BLOBS, loss=watched)
+        )
+        first[rule] = record["curve"][0]["validation_loss"]
+    assert len(set(first.values())) == 1
+    assert seen["backprop"] == seen["dfa"] == seen["frozen"]
+    assert seen["dfa"][2:6] != seen["dfa"][8:12]  # another epoch, another order
+
+
+def test_seeds_differ(reference: Path, tmp_path: Path) -> None:
+    other = train(RunSpec(rule="dfa", seed=4), tmp_path / "run", task=BLOBS)
+    record = json.loads((reference / "record.json").read_text())
+    assert other["curve"][0]["validation_loss"] != record["curve"][0]["validation_loss"]
+
+
+def test_frozen_leaves_hidden_weights_alone(tmp_path: Path) -> None:
+    record = train(RunSpec(rule="frozen", seed=0), tmp_path / "run", task=BLOBS)
+    torch.manual_seed(0)
+    before = experiment_tasks.network().state_dict()
+    after = load_file(tmp_path / "run" / "weights.safetensors")
+    assert [key for key in before if not torch.equal(before[key], after[key])] == [
+        "5.weight",
+        "5.bias",
+    ]
+    assert record["trained_parameters"] == 39
+    assert record["curve"][-1]["alignment"] == {"0": None, "3": None, "5": 1.0}
+
+
+def test_the_test_split_is_evaluated_once_and_by_nothing_else(
+    run_folder: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, evaluated = blobs(), []
+
+    def counted(model: Any, split: Split, *others: Any) -> Any:
+        evaluated.append(split)
+        return evaluate(model, split, *others)
+
+    monkeypatch.setattr(run, "evaluate", counted)
+    train(RunSpec(), run_folder, task=replace(BLOBS, load=lambda _: data))
+    assert len(evaluated) == 1
+    assert torch.equal(evaluated[0].inputs, data.test.inputs)
+    object.__setattr__(data, "test", None)  # whoever looks at it now fails
+    plan = plan_run(RunSpec(), BLOBS, "blobs")
+    fit.fit(plan, BLOBS, data, run_folder.with_name("other"), progress)
+
+
+def test_the_callers_generators_and_threads_are_left_alone(run_folder: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(RunSpec(threads=threads + 1), run_folder, task=BLOBS)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_run_killed_at_any_write_is_resumed_to_the_same_bytes(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    """Killed before or after the n-th file gets its name, for every n there is."""
+    replaced = Path.replace
+    kills = 0
+    while True:
+        countdown = kills
+
+        def dies(self: Path, target: Path) -> Path:
+            nonlocal countdown
+            countdown -= 1
+            if countdown == -1 and not after:
+                raise Killed
+            result = replaced(self, target)
+            if countdown == -1:
+                raise Killed
+            return result
+
+        folder = tmp_path / str(kills)
+        monkeypatch.setattr(Path, "replace", dies)
+        try:
+            train(RunSpec(rule="dfa", seed=3), folder, task=BLOBS)
+        except Killed:
+            kills += 1
+        else:
+            break
+        monkeypatch.setattr(Path, "replace", replaced)
+        resumed = train(RunSpec(rule="dfa", seed=3), folder, resume=True, task=BLOBS)
+        for name in ("weights.safetensors", "spec.json"):
+            assert (folder / name).read_bytes() == (reference / name).read_bytes()
+        assert lines(folder) == lines(reference)
+        expected = json.loads((reference / "record.json").read_text())
+        assert without_times(resumed) == without_times(expected)
+        assert {file.name for file in folder.iterdir()} == FILES
+    assert kills == 8  # spec, metrics, a checkpoint for each of 4 epochs, weights, record
+
+
+def test_a_full_disk_loses_nothing(
+    reference: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, real = 4, os.fsync
+
+    def fills_up(file: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fills_up)
+    with pytest.raises(UserError, match=r"cannot write .*checkpoint.pt: No space left on device"):
+        train(RunSpec(rule="dfa", seed=3), run_folder, task=BLOBS)
+    monkeypatch.setattr(os, "fsync", real)
+    train(RunSpec(rule="dfa", seed=3), run_folder, resume=True, task=BLOBS)
+    name = "weights.safetensors"
+    assert (run_folder / name).read_bytes() == (reference / name).read_bytes()
+
+
+def test_a_run_that_is_over_is_left_as_is(reference: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in reference.iterdir()}
+    record = train(RunSpec(rule="dfa", seed=3), reference, resume=True, task=BLOBS)
+    assert record == json.loads((reference / "record.json").read_text())
+    assert {file: file.stat().st_mtime_ns for file in reference.iterdir()} == before
+
+
+def test_a_used_folder_is_refused(reference: Path) -> None:
+    with pytest.raises(UserError, match="add --resume"):
+        train(RunSpec(rule="dfa", seed=3), reference, task=BLOBS)
+    with pytest.raises(UserError, match=r"rule \('dfa' there, 'fa' now\)"):
+        train(RunSpec(rule="fa", seed=3), reference, resume=True, task=BLOBS)
+
+
+def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:
+    train(RunSpec(), run_folder, task=BLOBS)
+    (run_folder / "record.json").unlink()
+    (run_folder / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read .* delete it"):
+        train(RunSpec(), run_folder, resume=True, task=BLOBS)
+
+
+def test_a_diverged_run_is_recorded(run_folder: Path) -> None:
+    record = train(RunSpec(rule="backprop"), run_folder, task=EXPLODING)
+    assert record == json.loads((run_folder / "record.json").read_text())
+    assert record["status"] == "diverged"
+    assert "loss became" in record["reason"]
+    assert record["test"] is None
+    assert len(record["curve"]) == 2  # it ended where it diverged
+    again = train(RunSpec(rule="backprop"), run_folder, resume=True, task=EXPLODING)
+    assert again["status"] == "diverged"
+
+
+def test_the_diverging_step_is_named(run_folder: Path) -> None:
+    calls = 0
+
+    def sixth_is_nan(outputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal calls
+        if outputs.requires_grad and outputs.grad_fn and len(targets) in (16, 12):
+            calls += 1
+        loss = F.cross_entropy(outputs, targets)
+        return loss * math.nan if calls == 10 else loss
+
+    # epoch 0 takes 2 calls for the alignment, epoch 1 takes 4 and 2, epoch 2 comes to its 2nd step
+    record = train(RunSpec(rule="backprop"), run_folder, task=replace(BLOBS, loss=sixth_is_nan))
+    assert record["reason"] == "the training loss became nan at step 6 (epoch 2)"
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (MISFIT, r"model of task misfit does not fit its data: inputs \(16, 4\) float32: .*shapes"),
+        (
+            WRONG_CLASSES,
+            r"loss of task wrong-classes does not fit: outputs \(16, 2\) float32, targets \(16,\) "
+            "int64: Target 2 is out of bounds",
+        ),
+        (
+            replace(BLOBS, loss=lambda outputs, _: outputs),
+            r"loss of task blobs does not fit: outputs \(16, 3\)",
+        ),
+    ],
+    ids=["model", "classes", "loss"],
+)
+def test_a_model_that_does_not_fit_is_said_in_one_sentence(
+    task: Any, said: str, run_folder: Path
+) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        train(RunSpec(), run_folder, task=task)
+    assert "\n" not in str(refused.value)
+    assert not run_folder.exists()  # a mistake leaves no folder to be in the way
+
+
+def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Path) -> None:
+    def normed() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+
+    with pytest.raises(UserError, match=r"inputs \(1, 4\) float32: Expected more than 1 value"):
+        train(RunSpec(batch_size=59), run_folder, task=replace(BLOBS, model=normed))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (RunSpec(rule="bp"), "unknown rule 'bp'"),
+        (RunSpec(blocks=("layer*",)), "pattern 'layer\\*' matches no"),
+        (RunSpec(device="abacus"), "device 'abacus' cannot be used here"),
+    ],
+)
+def test_what_cannot_be_run_leaves_no_folder(spec: RunSpec, said: str, run_folder: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        train(spec, run_folder, task=BLOBS)
+    assert not run_folder.exists()

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from beyondprop.errors import UserError
+from beyondprop.experiment import CompareSpec, RunSpec
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": -3}, "batch_size must be at least 1, not -3"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"seed": -1}, "seed must be between 0 and"),
+        ({"seed": 2**64}, "seed must be between 0 and"),
+        ({"feedback_seed": -1}, "feedback_seed must be between 0 and"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive and finite, not 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be positive and finite, not nan"),
+        ({"blocks": ()}, "blocks is empty"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        RunSpec(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"rules": ()}, "rules is empty"),
+        ({"rules": ("dfa", "fa", "dfa")}, "rules names something twice: dfa, fa, dfa"),
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (1, 1)}, "seeds names something twice"),
+        ({"seeds": (0, -2)}, "seeds must be between 0 and"),
+        ({"seeds": (5, 6), "tuning_seed": 6}, "tuning_seed 6 is one of the seeds"),
+        ({"tuning_epochs": 0}, "tuning_epochs must be at least 1"),
+        ({"learning_rates": ()}, "learning_rates is empty"),
+        ({"learning_rates": (0.1, math.inf)}, "learning_rates must be positive and finite"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        CompareSpec(**fields)
+
+
+def test_the_default_comparison_has_both_controls() -> None:
+    assert {"backprop", "frozen"} < set(CompareSpec().rules)

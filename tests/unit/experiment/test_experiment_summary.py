@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from beyondprop.experiment.summary import recovery, summarise
+
+
+def record(rule: str, score: float | None, status: str = "finished", **more: Any) -> dict[str, Any]:
+    point = {"seconds": 0.5, "alignment": {"a": 0.2, "b": None, "head": 1.0}}
+    test = None if status != "finished" else {"score": score}
+    return {"rule": {"name": rule}, "status": status, "test": test, "curve": [point] * 3, **more}
+
+
+@pytest.mark.parametrize(
+    ("rule", "backprop", "frozen", "expected"),
+    [
+        (0.9, 0.9, 0.5, 1.0),
+        (0.5, 0.9, 0.5, 0.0),
+        (0.8, 0.9, 0.5, 0.75),
+        (0.4, 0.9, 0.5, -0.25),
+        (1.0, 0.9, 0.5, 1.25),
+        (None, 0.9, 0.5, None),
+        (0.8, None, 0.5, None),
+        (0.8, 0.9, None, None),
+        (0.8, 0.5, 0.5, None),
+        (0.8, 0.4, 0.5, None),
+    ],
+)
+def test_recovery(
+    rule: float | None, backprop: float | None, frozen: float | None, expected: float | None
+) -> None:
+    assert recovery(rule, backprop, frozen) == pytest.approx(expected)
+
+
+def test_rows_follow_from_the_runs() -> None:
+    records = [record(r, s) for r, s in (("backprop", 0.9), ("dfa", 0.8), ("frozen", 0.5))]
+    records += [record("backprop", 1.0), record("dfa", 0.9), record("frozen", 0.55)]
+    costs = {"dfa": {"step_seconds": 0.1, "step_ratio": 0.8}}
+    backprop, dfa, frozen = summarise(["backprop", "dfa", "frozen"], records, costs)
+    assert dfa["score_mean"] == pytest.approx(0.85)
+    assert dfa["score_std"] == pytest.approx(0.1 / 2**0.5)
+    assert dfa["recovery"] == pytest.approx((0.85 - 0.525) / (0.95 - 0.525))
+    assert (backprop["recovery"], frozen["recovery"]) == (1.0, 0.0)
+    assert (dfa["step_seconds"], dfa["step_ratio"], dfa["memory_ratio"]) == (0.1, 0.8, None)
+    assert backprop["step_ratio"] is None
+    assert dfa["train_seconds"] == 1.5
+
+
+def test_alignment_is_of_hidden_blocks_that_learn() -> None:
+    curve = [{"seconds": 0, "alignment": {"a": 0.2, "b": 0.4, "head": 1.0}}]
+    silent = [{"seconds": 0, "alignment": {"a": None, "b": None, "head": 1.0}}]
+    records = [
+        record("dfa", 1.0, curve=[{"seconds": 0, "alignment": {"a": 0.9, "head": 1.0}}, *curve]),
+        record("frozen", 1.0, curve=silent),
+    ]
+    dfa, frozen = summarise(["dfa", "frozen"], records, {})
+    assert dfa["alignment"] == pytest.approx(0.3)
+    assert frozen["alignment"] is None
+
+
+def test_runs_without_a_result_are_counted_and_not_averaged() -> None:
+    records = [record("dfa", 0.8), record("dfa", None, "diverged"), record("dfa", None, "failed")]
+    records.append(record("fa", None, "failed", curve=[]))
+    dfa, fa = summarise(["dfa", "fa"], records, {})
+    assert [dfa[k] for k in ("runs", "finished", "diverged", "failed")] == [3, 1, 1, 1]
+    assert (dfa["score_mean"], dfa["score_std"]) == (0.8, None)
+    assert [fa[k] for k in ("score_mean", "score_std", "recovery", "alignment")] == [None] * 4
+    assert fa["train_seconds"] is None
+
+
+def test_a_score_that_is_no_number_is_not_averaged() -> None:
+    row = summarise(["dfa"], [record("dfa", None), record("dfa", 0.5)], {})[0]
+    assert (row["finished"], row["score_mean"]) == (2, 0.5)

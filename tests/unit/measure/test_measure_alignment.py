@@ -1,0 +1,101 @@
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import beyondprop as bp
+from beyondprop.measure import MEASURES, alignment, angle_degrees
+from beyondprop.measure.alignment import cosine
+from beyondprop.rules import OperationRule
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Negated(OperationRule):
+    """Sends the error back through every weight with its sign turned."""
+
+    name = "negated"
+
+    def feedback(self, weight: Tensor, stream: int) -> Tensor:  # noqa: ARG002
+        return -weight
+
+
+def test_backprop_is_aligned_with_itself(net: nn.Sequential, batch: Batch) -> None:
+    """Exactly so only if both passes see the same dropout masks."""
+    found = alignment(bp.attach(net, bp.Backprop()), *batch, F.cross_entropy)
+    assert found == {name: pytest.approx(1.0, abs=1e-12) for name in ("0", "4", "6")}
+
+
+def test_a_negated_update_is_opposed(net: nn.Sequential, batch: Batch) -> None:
+    """The sign turns once for each layer that the error has come through."""
+    found = alignment(bp.attach(net, Negated()), *batch, F.cross_entropy)
+    assert found == {"0": pytest.approx(1.0), "4": pytest.approx(-1.0), "6": pytest.approx(1.0)}
+
+
+def test_it_is_the_angle_between_what_backward_leaves_and_the_true_gradient(
+    net: nn.Sequential, batch: Batch
+) -> None:
+    net.eval()
+    plain = copy.deepcopy(net)
+    handle = bp.attach(net, bp.DirectFeedbackAlignment())
+    found = alignment(handle, *batch, F.cross_entropy)
+    for model in (net, plain):
+        F.cross_entropy(model(batch[0]), batch[1]).backward()
+    for block in handle.blocks:
+        vectors = [
+            torch.cat([model.get_parameter(n).grad.flatten() for n, _ in block.parameters()])
+            for model in (net, plain)
+        ]
+        expected = F.cosine_similarity(*vectors, dim=0).item()
+        assert found[block.name] == pytest.approx(expected, abs=1e-6)
+    assert abs(found["0"]) < 0.9  # random feedback is not yet aligned
+
+
+def test_drtp_gets_its_targets(net: nn.Sequential, batch: Batch) -> None:
+    found = alignment(bp.attach(net, bp.DirectRandomTargetProjection()), *batch, F.cross_entropy)
+    assert all(isinstance(value, float) for value in found.values())
+
+
+def test_untaught_blocks_have_no_alignment(net: nn.Sequential, batch: Batch) -> None:
+    found = alignment(bp.attach(net, bp.Frozen()), *batch, F.cross_entropy)
+    assert found == {"0": None, "4": None, "6": pytest.approx(1.0)}
+    net[6].requires_grad_(False)
+    assert set(alignment(bp.attachment_of(net), *batch, F.cross_entropy).values()) == {None}
+
+
+def test_a_gradient_of_zero_has_no_direction(net: nn.Sequential, batch: Batch) -> None:
+    with torch.no_grad():
+        net[6].weight.zero_()
+    found = alignment(bp.attach(net, bp.DirectFeedbackAlignment()), *batch, F.cross_entropy)
+    assert found == {"0": None, "4": None, "6": pytest.approx(1.0)}
+
+
+def test_a_gradient_that_is_not_finite_has_no_direction(net: nn.Sequential, batch: Batch) -> None:
+    handle = bp.attach(net, bp.Backprop())
+    found = alignment(handle, *batch, lambda o, t: F.cross_entropy(o, t) * math.nan)
+    assert set(found.values()) == {None}
+
+
+def test_cosine_takes_all_tensors_as_one_vector() -> None:
+    a = [torch.tensor([[3.0, 0.0]]), torch.tensor([4.0]), None]
+    b = [torch.tensor([[1.0, 0.0]]), None, torch.tensor([2.0])]
+    assert cosine(a, b) == pytest.approx(3 / (5 * math.sqrt(5)))
+    assert cosine(a, [-x if x is not None else None for x in a]) == -1.0
+    sparse = torch.tensor([[3.0, 0.0]]).to_sparse()
+    assert cosine([sparse, *a[1:]], b) == cosine(a, b)
+
+
+@pytest.mark.parametrize(("value", "angle"), [(1.0, 0), (0.0, 90), (-1.0, 180), (0.5, 60)])
+def test_angle(value: float, angle: float) -> None:
+    assert angle_degrees(value) == pytest.approx(angle)
+    assert angle_degrees(None) is None
+
+
+def test_every_measure_says_in_one_line_what_it_is() -> None:
+    for name, measure in MEASURES.items():
+        first = (measure.__doc__ or "").splitlines()[0]
+        assert first.endswith("."), name
+        assert len(first) < 100, name

@@ -1,0 +1,140 @@
+"""From folders to a file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from html_tree import read, rows
+from report_records import comparison, run
+
+from beyondprop import report
+from beyondprop.errors import UserError
+
+
+def put(folder: Path, record: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True)
+    name = {"run": "record.json", "comparison": "comparison.json"}[record["kind"]]
+    (folder / name).write_text(json.dumps(record))
+    return folder
+
+
+def small(**task: str) -> dict[str, Any]:
+    record = comparison(("backprop", "dfa", "frozen"), seeds=(0, 1), epochs=2)
+    record["task"].update(task)
+    return record
+
+
+def test_a_comparison_is_written_as_it_is_rendered(tmp_path: Path) -> None:
+    folder = put(tmp_path / "compare", small())
+    output = report.write([folder], tmp_path / "new" / "report.html")
+    assert output == tmp_path / "new" / "report.html"
+    assert output.read_text(encoding="utf-8") == report.render(small())
+    assert [path.name for path in output.parent.iterdir()] == ["report.html"]
+
+
+def test_several_comparisons_share_a_page_with_a_list(tmp_path: Path) -> None:
+    folders = [put(tmp_path / name, small(name=name)) for name in ("one", "two")]
+    page = read(report.write(folders, tmp_path / "r.html").read_text())
+    assert [link.text for link in page.all("nav")[0].all("a")] == ["one", "two"]
+    assert len(page.all("article")) == 2
+    ids = [i for element in page.all() if (i := element.attributes.get("id"))]
+    assert len(ids) == len(set(ids))
+    # A folder of comparisons, or one named twice, gives the same.
+    for again in ([tmp_path], [*folders, folders[0]]):
+        other = read(report.write(again, tmp_path / "r.html").read_text())
+        assert [link.text for link in other.all("nav")[0].all("a")] == ["one", "two"]
+
+
+def test_single_runs_are_put_together_by_task_and_without_recovery(tmp_path: Path) -> None:
+    for rule in ("frozen", "dfa", "backprop"):
+        for seed in (0, 1):
+            put(tmp_path / f"{rule}-{seed}", run(rule, seed, epochs=2))
+    other = run("dfa", 0, epochs=2)
+    other["task"]["name"] = "other"
+    put(tmp_path / "other", other)
+    page = read(report.write([tmp_path], tmp_path / "r.html").read_text())
+    digits, second = page.all("article")
+    table = rows(digits.all("table", class_="main")[0])
+    assert [row[0] for row in table[1:]] == ["backprop", "DFA", "frozen"]
+    assert {row[3] for row in table[1:]} == {"–"}
+    scores = [run("dfa", seed, epochs=2)["test"]["score"] for seed in (0, 1)]
+    assert table[2][1] == f"{sum(scores) / 2 * 100:.1f}%"
+    assert "single runs, not one comparison" in digits.all("p", class_="lead")[0].text
+    assert digits.all("h1")[0].text.startswith("Test accuracy on digits-mlp: backprop")
+    assert second.all("h1")[0].text.startswith("Test accuracy on other: DFA")
+
+
+def test_the_folder_of_one_run_will_do(tmp_path: Path) -> None:
+    folder = put(tmp_path / "dfa", run("dfa", 3, epochs=2))
+    page = read(report.write([folder], tmp_path / "r.html").read_text())
+    assert "beyondprop compare" in page.all("dl", class_="facts")[0].text
+
+
+def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
+    folder, output = put(tmp_path / "c", small()), tmp_path / "r.html"
+    output.write_text("earlier")
+    report.write([folder], output)
+    assert output.read_text().startswith("<!doctype html>")
+
+
+def refused(folders: list[Path], output: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        report.write(folders, output)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_folders_without_records_are_refused_by_name(tmp_path: Path) -> None:
+    good = put(tmp_path / "good", small())
+    for bad in (tmp_path / "absent", tmp_path / "empty"):
+        message = refused([good, bad], tmp_path / "r.html")
+        assert str(bad) in message
+        assert "beyondprop compare" in message
+        bad.mkdir(exist_ok=True)
+    assert "at least one folder" in refused([], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "{}", '{"kind": "comparison"}', "\xff"])
+def test_damaged_files_are_refused_by_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "comparison.json").write_bytes(content.encode("latin-1"))
+    assert "comparison.json" in refused([tmp_path], tmp_path / "r.html")
+
+
+def test_a_damaged_single_run_is_refused_by_name(tmp_path: Path) -> None:
+    record = run("dfa", 0, epochs=1)
+    del record["curve"][1]["seconds"]
+    put(tmp_path / "whole", run("dfa", 1, epochs=1))
+    put(tmp_path / "damaged", record)
+    assert "damaged" in refused([tmp_path], tmp_path / "r.html")
+    del record["seed"]
+    (tmp_path / "damaged" / "record.json").write_text(json.dumps(record))
+    assert str(tmp_path / "damaged" / "record.json") in refused([tmp_path], tmp_path / "r.html")
+
+
+def test_an_unwritable_output_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = put(tmp_path / "c", small())
+    (tmp_path / "file").write_text("kept")
+    assert "file" in refused([folder], tmp_path / "file" / "r.html")
+    (tmp_path / "taken").mkdir()
+    assert "taken" in refused([folder], tmp_path / "taken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "file", "taken"]
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_the_extra_the_error_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf'{package}; pip install "beyondprop\[report\]"'):
+        report.render(small())
+
+
+def test_importing_the_report_imports_neither_of_its_extras() -> None:
+    code = "import beyondprop.report, sys; print({'jinja2', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -59,9 +59,9 @@ class ProjectedRule(Rule):
 class DirectRule(ProjectedRule):
     """A rule that sends one message to every block at once, each block seeing its own projection.
 
-    The output block, which needs no projection, keeps its exact gradient. By default the blocks share
-    one matrix, sliced to their widths: it teaches as well as one each, and takes no memory to speak
-    of (Launay et al. 2020).
+    The output block, which needs no projection, keeps its exact gradient. By default the blocks
+    share one matrix, sliced to their widths, as published for large models (Launay et al. 2020):
+    it takes no memory to speak of.
     """
 
     cuts: ClassVar[bool] = True

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .blocks import Block
+from .chain import TaughtSequential, fuse, is_plain_chain
 from .errors import UserError
-from .ops.chain import Chain, FusedSequential
 from .ops.feedback import Feedback
 from .rules import OperationRule
 from .summary import AttachReport, Row
-from .teach import Lesson, Output, Teacher
+from .teach import Cut, Lesson, Output
 from .trees import leaves, replaced
 
 
@@ -40,10 +40,11 @@ class Attachment:
         self._targets: Tensor | None = None
         self._handles: list[RemovableHandle] = []
         self._swapped: list[tuple[nn.Module, type[nn.Module]]] = []
-        self._cuts: dict[Block, Teacher | None] = {}
+        self._cuts: dict[Block, Cut] = {}
         changes = [block.rule.install(block, self) for block in self.blocks]
-        notes = self._hook() if self._cuts else []
-        self.report = _report(called, self.blocks, changes, notes)
+        if self._cuts:
+            self._hook()
+        self.report = _report(called, self.blocks, changes)
         vars(model)["_beyondprop"] = self
 
     @contextmanager
@@ -65,14 +66,14 @@ class Attachment:
             handle.remove()
         for module, plain in self._swapped:
             module.__class__ = plain
-            vars(module).pop("_feedback", None)
-            vars(module).pop("_chain", None)
+            for name in ("_feedback", "_chain", "_fused"):
+                vars(module).pop(name, None)
         self._handles, self._swapped = [], []
         vars(self.model).pop("_beyondprop", None)
 
-    def cut(self, block: Block, teacher: Teacher | None) -> None:
-        """Have a block's output detached, and its gradient there given by ``teacher``."""
-        self._cuts[block] = teacher
+    def cut(self, block: Block, cut: Cut) -> None:
+        """Have the graph cut at a block's output."""
+        self._cuts[block] = cut
 
     def swap(
         self, module: nn.Module, stand_in: type[nn.Module], rule: OperationRule, stream: int
@@ -82,25 +83,26 @@ class Attachment:
         module.__class__ = stand_in
         vars(module)["_feedback"] = Feedback(self, rule, stream)
 
-    def _hook(self) -> list[str]:
-        """Put the hooks that make the cuts in place."""
+    def _hook(self) -> None:
+        """Put in place what makes the cuts: hooks, or for a plain chain a class of its own."""
+        if is_plain_chain(self.model, self.blocks):
+            self._swapped.append((self.model, type(self.model)))
+            self.model.__class__ = TaughtSequential
+            vars(self.model)["_chain"] = [
+                ([module for _, module in block.modules], self._cuts.get(block))
+                for block in self.blocks
+            ]
+            vars(self.model)["_fused"] = fuse(self.blocks, self._cuts)
+            return
         taps: dict[nn.Module, TapHook] = {}
         for block in self.blocks:
             if block.tail is not None:
-                tap = taps.setdefault(block.tail, TapHook(self))
-                tap.turns.append((block.stream, self._cuts[block]) if block in self._cuts else None)
+                taps.setdefault(block.tail, TapHook(self)).turns.append(self._cuts.get(block))
         for tail, tap in taps.items():
             if any(tap.turns):
                 self._handles.append(tail.register_forward_hook(tap))
-        chain = Chain.of(self, self._cuts)
-        if chain is None:
-            self._handles.append(self.model.register_forward_pre_hook(self._before))
-            self._handles.append(self.model.register_forward_hook(self._after))
-            return []
-        self._swapped.append((self.model, type(self.model)))
-        vars(self.model)["_chain"] = chain
-        self.model.__class__ = FusedSequential
-        return ["small batches run as one fused chain of linear layers"]
+        self._handles.append(self.model.register_forward_pre_hook(self._before))
+        self._handles.append(self.model.register_forward_hook(self._after))
 
     def _before(self, _model: nn.Module, _inputs: Any) -> None:
         self.begin()
@@ -119,33 +121,37 @@ class Attachment:
                 f"{type(rule).__name__} needs targets: run the forward pass inside "
                 "`with handle.targets(y):`, or under torch.no_grad() or exact_gradients(model)"
             )
-        self.lesson = Lesson(targets=self._targets)
+        self.lesson = Lesson(self._targets)
 
     def end(self, outputs: Any) -> Any:
         """Close the lesson: tie its taps to the model's outputs, and return the outputs tied."""
         lesson, self.lesson = self.lesson, None
         if lesson is None or not lesson.handed:
             return outputs
-        handed = {id(tensor) for tensor in (ref() for ref in lesson.handed) if tensor is not None}
+        if isinstance(outputs, Tensor) and outputs.requires_grad and outputs.dim() and lesson.taps:
+            (new,) = Output.apply(lesson, 1, outputs, *lesson.taps)
+            lesson.taps = []
+            return new
         found = list(leaves(outputs))
-        own = [t for t in found if t.requires_grad]
-        if not own and any(p.requires_grad for _, p in self.blocks[-1].parameters()):
+        taught = [t for t in found if t.requires_grad]
+        if not taught and any(p.requires_grad for _, p in self.blocks[-1].parameters()):
             raise UserError(
                 f"no output of the model comes out of the last block, '{self.blocks[-1].name}': "
                 "name the blocks in the order they run"
             )
-        taught = [t for t in found if t.requires_grad or id(t) in handed] or [
-            t for t in found if t.is_floating_point()
-        ]
+        if len(taught) < len(found):
+            taught = [t for t in found if t.requires_grad or lesson.handed_on(t)] or [
+                t for t in found if t.is_floating_point()
+            ]
         if any(t.dim() == 0 for t in taught):
             raise UserError(
                 "the model returns a scalar (its loss?), which cannot teach blocks sample by "
                 "sample: attach to the module that returns the predictions"
             )
-        if not lesson.tokens:
+        if not lesson.taps:
             return outputs
-        new = Output.apply(lesson, len(taught), *taught, *lesson.tokens)
-        lesson.tokens, lesson.handed = [], []
+        new = Output.apply(lesson, len(taught), *taught, *lesson.taps)
+        lesson.taps = []
         swaps = {id(old): fresh for old, fresh in zip(taught, new, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
 
@@ -159,25 +165,18 @@ class TapHook:
 
     def __init__(self, attachment: Attachment) -> None:
         self.attachment = attachment
-        self.turns: list[tuple[int, Teacher | None] | None] = []
+        self.turns: list[Cut | None] = []
 
     def __call__(self, module: nn.Module, _inputs: Any, outputs: Any) -> Any:
         """Cut the graph at the block's output."""
         lesson = self.attachment.lesson
         if lesson is None:
             return outputs
-        turn = self.turns[0] if len(self.turns) == 1 else self.turns[lesson.turn(module)]
-        if turn is None:
-            return outputs
-        stream, teacher = turn
-        if isinstance(outputs, Tensor):
-            return lesson.tap(outputs, teacher, stream)
-        return replaced(outputs, lambda tensor: lesson.tap(tensor, teacher, stream))
+        cut = self.turns[0] if len(self.turns) == 1 else self.turns[lesson.turn(module)]
+        return outputs if cut is None else lesson.tap(outputs, cut)
 
 
-def _report(
-    model: str, blocks: Sequence[Block], changes: Sequence[str], notes: Sequence[str]
-) -> AttachReport:
+def _report(model: str, blocks: Sequence[Block], changes: Sequence[str]) -> AttachReport:
     rows = [
         Row(
             block.name,
@@ -187,4 +186,4 @@ def _report(
         )
         for block, change in zip(blocks, changes, strict=True)
     ]
-    return AttachReport(model, rows, notes)
+    return AttachReport(model, rows)

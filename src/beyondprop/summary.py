@@ -27,7 +27,6 @@ class AttachReport:
 
     model: str
     rows: Sequence[Row]
-    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         head = ("block", "rule", "parameters", "what changed")
@@ -36,4 +35,4 @@ class AttachReport:
         lines = [
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in cells
         ]
-        return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines, *self.notes])
+        return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines])

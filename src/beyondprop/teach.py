@@ -1,21 +1,33 @@
 """How a teaching signal enters the graph of an ordinary forward pass.
 
-Every taught block's output is *tapped*: the graph behind it ends in a `Tap` node, and the model
-goes on with a detached tensor, so no error product between blocks is ever computed. `Output`
-stands at the end; its backward hands the output error to the lesson, which all taps of that forward
-pass share. Each tap then makes its own signal, in its own node. The engine runs nodes latest first,
-so it makes block k's signal, goes back through block k, frees both, and only then turns to
-block k - 1: no two signals need be alive at once.
+Every taught block's output is *tapped*: the graph behind it ends there, and the model goes on with
+a detached tensor, so no error product between blocks is ever computed. `Output` stands at the end
+of the model; its backward hands the output error to the lesson, which all taps of that forward pass
+share.
+
+A large block's signal is made in a node of its own, a `Tap`. The engine runs nodes latest first:
+it makes block k's signal, goes back through block k, frees both, and only then turns to block
+k - 1, so no two signals need be alive at once. For a small block such a node would cost more time
+than it saves memory, so `Output` makes that signal itself.
 """
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .trees import replaced
+
+SMALL = 2**16
+"""Numbers in a block's output up to which a node of its own costs more than it saves."""
+
+
+Like = tuple[torch.Size, torch.dtype, torch.device]
+"""Shape, dtype and device of a block's output, and so of its signal."""
 
 
 class Lesson:
@@ -25,16 +37,19 @@ class Lesson:
         targets: What the caller gave `Attachment.targets`, or None.
         errors: Gradient of the loss with respect to each taught output of the model; known once
             the backward pass has begun. None in place of an output that the loss does not use.
-        tokens: One scalar a tap, which ties the tap to the output.
+        taps: What ties each tap to the output: a large block's token, a small block's own output.
+        small: For each tap of a small block its cut and what its signal must be like; None for
+            each of a large one.
         handed: The detached tensors that the model went on with, while they live.
     """
 
-    __slots__ = ("_sender", "_sent", "_turns", "errors", "handed", "targets", "tokens")
+    __slots__ = ("_sender", "_sent", "_turns", "errors", "handed", "small", "taps", "targets")
 
     def __init__(self, targets: Tensor | None = None) -> None:
         self.targets = targets
         self.errors: Sequence[Tensor | None] = ()
-        self.tokens: list[Tensor] = []
+        self.taps: list[Tensor] = []
+        self.small: list[tuple[Cut, Like] | None] = []
         self.handed: list[weakref.ref[Tensor]] = []
         self._turns: dict[nn.Module, int] = {}
         self._sender: Sender | None = None
@@ -56,12 +71,24 @@ class Lesson:
         self._turns[module] = turn + 1
         return turn
 
-    def tap(self, output: Tensor, teacher: "Teacher | None", stream: int) -> Tensor:
-        """Cut the graph at a block's output; ``teacher``, if any, gives the signal there."""
+    def tap(self, outputs: Any, cut: "Cut") -> Any:
+        """Return a block's outputs, each tensor detached and tied to what teaches it."""
+        if isinstance(outputs, Tensor):
+            return self._tap(outputs, cut)
+        return replaced(outputs, lambda tensor: self._tap(tensor, cut))
+
+    def handed_on(self, tensor: Tensor) -> bool:
+        """Whether this is the detached output of a block."""
+        return any(ref() is tensor for ref in self.handed)
+
+    def _tap(self, output: Tensor, cut: "Cut") -> Tensor:
         if not output.requires_grad:
             return output
-        if teacher is not None:
-            self.tokens.append(Tap.apply(output, self, teacher, stream))
+        if cut.teacher is not None:
+            like = output.shape, output.dtype, output.device
+            small = output.numel() <= SMALL
+            self.taps.append(output if small else Tap.apply(output, self, cut, like))
+            self.small.append((cut, like) if small else None)
         handed = output.detach()
         self.handed.append(weakref.ref(handed))
         return handed
@@ -80,27 +107,45 @@ class Teacher(Protocol):
     def signal(self, lesson: Lesson, shape: torch.Size, stream: int) -> Tensor:
         """Return the signal at a block's output of this shape."""
 
-    def signals(self, lesson: Lesson, width: int, streams: tuple[int, ...]) -> Tensor:
-        """Return the signals at several blocks of one width side by side, (rows, all widths)."""
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The end of a block's graph.
+
+    Attributes:
+        teacher: What gives the signal there; None leaves the block untaught.
+        stream: The block's own random stream.
+    """
+
+    teacher: Teacher | None
+    stream: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What blocks with the same signal, but for its width, have in common."""
+        return id(self.teacher), self.stream
+
+    def signal(self, lesson: Lesson, like: Like) -> Tensor:
+        """Return the signal as the gradient of the block's output."""
+        assert self.teacher is not None
+        shape, dtype, device = like
+        return self.teacher.signal(lesson, shape, self.stream).to(device, dtype)
 
 
 class Tap(torch.autograd.Function):
-    """The end of a block's graph: its backward asks the teacher for the signal."""
+    """The end of a large block's graph: its backward asks the teacher for the signal."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, lesson: Lesson, teacher: Teacher, stream: int) -> Tensor:
+    def forward(ctx: Any, output: Tensor, lesson: Lesson, cut: Cut, like: Like) -> Tensor:
         """Return a token, a scalar that is never read."""
-        ctx.lesson, ctx.teacher, ctx.stream = lesson, teacher, stream
-        ctx.like = output.shape, output.dtype, output.device
+        ctx.lesson, ctx.cut, ctx.like = lesson, cut, like
         ctx.set_materialize_grads(False)
         return output.new_empty(())
 
     @staticmethod
     def backward(ctx: Any, *_: None) -> Any:
         """Return the teacher's signal."""
-        shape, dtype, device = ctx.like
-        signal = ctx.teacher.signal(ctx.lesson, shape, ctx.stream)
-        return signal.to(device=device, dtype=dtype), None, None, None
+        return ctx.cut.signal(ctx.lesson, ctx.like), None, None, None
 
 
 class Output(torch.autograd.Function):
@@ -108,16 +153,27 @@ class Output(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, lesson: Lesson, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the first ``count`` tensors, the outputs; the others are the taps' tokens."""
-        ctx.lesson, ctx.tokens = lesson, len(tensors) - count
+        """Return the first ``count`` tensors, the outputs; the others are the taps."""
+        ctx.lesson, ctx.small = lesson, lesson.small
         ctx.set_materialize_grads(False)
         return tuple(output.detach() for output in tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
-        """Keep the errors where the taps find them."""
+        """Keep the errors where the taps find them, and return the small blocks' signals."""
         ctx.lesson.begin(errors)
-        return None, None, *errors, *(None,) * ctx.tokens
+        made: dict[Any, Tensor] = {}  # blocks of one shape that share a map share a signal
+        signals: list[Tensor | None] = []
+        for small in ctx.small:
+            if small is None:
+                signals.append(None)
+                continue
+            cut, like = small
+            key = cut.key, like
+            if key not in made:
+                made[key] = cut.signal(ctx.lesson, like)
+            signals.append(made[key])
+        return None, None, *errors, *signals
 
 
 def rows_and_features(error: torch.Size, tap: torch.Size) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.ops import chain
+from beyondprop import attachment, chain, teach
 from tests.modules import CASES, Case
 
 RULES = list(bp.rules.RULES)
@@ -225,17 +225,60 @@ def test_backprop_equals_plain_and_frozen_moves_the_last_block_only(case, rule):
 
 @pytest.mark.parametrize("rule", ["dfa", "drtp", "frozen"])
 @pytest.mark.parametrize("case", [c for c in CASES if c.blocks is None], ids=lambda c: c.name)
-def test_fused_and_hooked_chains_agree(case, rule, monkeypatch):
+def test_small_and_large_blocks_are_taught_the_same(case, rule, monkeypatch):
     x = batch(case)
-    fused = gradients(case, attached(case, rule)[0], x)
-    monkeypatch.setattr(chain, "LARGEST", 0)
-    assert_same(gradients(case, attached(case, rule)[0], x), fused, exactly=False)
+    small = gradients(case, attached(case, rule)[0], x)
+    monkeypatch.setattr(teach, "SMALL", 0)
+    assert_same(gradients(case, attached(case, rule)[0], x), small)
+
+
+chains = pytest.mark.parametrize(
+    "case", [c for c in CASES if c.blocks is None], ids=lambda c: c.name
+)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp", "frozen"])
+@chains
+def test_a_chain_is_taught_the_same_by_hooks(case, rule, monkeypatch):
+    x = batch(case)
+    model, _ = attached(case, rule)
+    assert type(model) is chain.TaughtSequential or len(list(model.children())) == 1
+    by_itself = gradients(case, model, x)
+    monkeypatch.setattr(attachment, "is_plain_chain", lambda *_: False)
+    hooked, _ = attached(case, rule)
+    assert type(hooked) is nn.Sequential
+    assert_same(gradients(case, hooked, x), by_itself)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp", "frozen"])
+@chains
+def test_a_fused_chain_is_taught_the_same(case, rule, monkeypatch):
+    x = batch(case)
+    expected = gradients(case, attached(case, rule)[0], x)
+    monkeypatch.setattr(chain, "DEEP", 1)
+    model, _ = attached(case, rule)
+    assert_same(gradients(case, model, x), expected, exactly=False)
+    if case.name in ("equal-widths", "frozen-part"):
+        assert vars(model)["_fused"] is not None
+        assert fused_in(taught(case, model, x))
+
+
+def fused_in(loss):
+    """Whether a fused chain stands in the loss's graph."""
+    nodes, seen = [loss.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [following for following, _ in node.next_functions]
+    return any("FusedChain" in type(node).__name__ for node in seen)
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("amount", [0, chain.LARGEST], ids=["hooks", "fused"])
+@pytest.mark.parametrize("amount", [0, teach.SMALL], ids=["large", "small"])
 def test_input_gradient_goes_through_the_first_blocks_signal(rule, amount, monkeypatch):
-    monkeypatch.setattr(chain, "LARGEST", amount)
+    monkeypatch.setattr(teach, "SMALL", amount)
     case = CASES[0]
     model, handle = attached(case, rule)
     x = batch(case).requires_grad_()

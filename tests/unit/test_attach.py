@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import beyondprop as bp
-from beyondprop.ops import chain
+from beyondprop import chain, teach
 from tests.modules import LateParameter, Residual, TwoHeads, as_tuple, convnet
 
 X, Y = torch.randn(6, 8), torch.arange(6) % 4
@@ -84,7 +84,6 @@ def test_report_names_blocks_changes_and_what_stays_exact():
     assert "own backward for 0; exact, as no weight carries the error: 1" in text
     text = str(bp.attach(mlp(), bp.DirectFeedbackAlignment()).report)
     assert "Sequential: 3 blocks" in text
-    assert "fused" in text
 
 
 def test_targets_are_asked_for_by_name_of_the_rule():
@@ -103,9 +102,10 @@ def test_targets_are_asked_for_by_name_of_the_rule():
     loss.backward()  # outside the context: the lesson keeps what it was given
 
 
-@pytest.mark.parametrize("largest", [0, chain.LARGEST])
-def test_wrong_targets_are_named_by_their_shapes(largest, monkeypatch):
-    monkeypatch.setattr(chain, "LARGEST", largest)
+@pytest.mark.parametrize(("small", "deep"), [(0, 99), (teach.SMALL, 99), (teach.SMALL, 1)])
+def test_wrong_targets_are_named_by_their_shapes(small, deep, monkeypatch):
+    monkeypatch.setattr(teach, "SMALL", small)
+    monkeypatch.setattr(chain, "DEEP", deep)
     model = mlp()
     handle = bp.attach(model, bp.DirectRandomTargetProjection())
     with handle.targets(torch.zeros(6, 3)):
@@ -278,7 +278,9 @@ def test_samples_that_do_not_match():
         output.sum().backward()
 
 
-def test_user_hooks_on_a_chain_are_called():
+@pytest.mark.parametrize("deep", [1, 99])
+def test_user_hooks_on_a_chain_are_called(deep, monkeypatch):
+    monkeypatch.setattr(chain, "DEEP", deep)
     model = mlp()
     bp.attach(model, bp.DirectFeedbackAlignment())
     seen = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Size, nn
 
 import beyondprop as bp
-from beyondprop.ops import chain
+from beyondprop import teach
 from beyondprop.projections import Dense
 from beyondprop.teach import rows_and_features
 
@@ -56,7 +56,7 @@ def test_no_two_signals_are_alive_at_once(keep, expected, monkeypatch):
 
     The second case keeps the signals on purpose, to show that the count can see them.
     """
-    monkeypatch.setattr(chain, "LARGEST", 0)
+    monkeypatch.setattr(teach, "SMALL", 0)
     alive, most, kept = set(), 0, []
 
     def project(self, x, out_features, stream):
@@ -71,6 +71,6 @@ def test_no_two_signals_are_alive_at_once(keep, expected, monkeypatch):
     monkeypatch.setattr(Dense, "project", project)
     layers = [part for _ in range(6) for part in (nn.Linear(8, 8), nn.Tanh())]
     model = nn.Sequential(*layers, nn.Linear(8, 4))
-    bp.attach(model, bp.DirectFeedbackAlignment())
+    bp.attach(model, bp.DirectFeedbackAlignment(Dense()))
     F.cross_entropy(model(torch.randn(5, 8)), torch.arange(5) % 4).backward()
     assert most == expected

@@ -1,4 +1,13 @@
-"""The arithmetic of a fused chain: forward, and the taught backward of all its layers."""
+"""A chain of linear layers as one operation, for networks so small that overhead decides.
+
+At width 64 and batch 32 the matrix products are the smaller part of a step; most of it is the
+bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph, and as
+no layer waits for another's error, the backward pass takes all layers of one width at once. The
+signals are the rule's, as at any tap: no rule is implemented twice.
+
+What it costs: all activations are kept until the backward pass ends, where autograd would free them
+block by block; so it serves small ones only.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..teach import Lesson, Teacher
+from ..teach import Cut, Lesson
 
 aten = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
-    nn.Identity: (lambda x: x, lambda signal, _: signal),
-    nn.ReLU: (
-        torch.relu_,
-        lambda signal, output: aten.threshold_backward.default(signal, output, 0),
-    ),
+    nn.ReLU: (torch.relu_, lambda signal, out: aten.threshold_backward.default(signal, out, 0)),
     nn.Tanh: (torch.tanh_, aten.tanh_backward.default),
     nn.Sigmoid: (torch.sigmoid_, aten.sigmoid_backward.default),
 }
@@ -24,15 +29,17 @@ ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Hidden layers in a row that have one width, one activation and one teacher.
+    """Hidden layers in a row that have one width and activation, and one signal for all.
 
-    Without a teacher they are frozen.
+    Attributes:
+        linears: The linear layers.
+        activation: Class of the activation behind each.
+        cut: What teaches their outputs.
     """
 
-    linears: tuple[nn.Linear, ...]
+    linears: Sequence[nn.Linear]
     activation: type[nn.Module]
-    teacher: Teacher | None
-    streams: tuple[int, ...]
+    cut: Cut
 
     def forward(
         self, x: Tensor, parameters: Iterator[tuple[Tensor, Tensor | None]]
@@ -48,21 +55,23 @@ class Run:
             x = activate(output)
         return outputs, x
 
-    def gradients(self, lesson: Lesson, x: Tensor, outputs: Tensor) -> Sequence[Tensor | None]:
-        """Return weight, bias, weight, … gradients and at the end the signal at the first layer."""
-        if self.teacher is None:
-            return [None] * (2 * len(self.linears) + 1)
-        signals = self.teacher.signals(lesson, outputs.shape[2], self.streams)
-        deltas = ACTIVATIONS[self.activation][1](signals.view(outputs.shape), outputs)
+    def gradients(self, lesson: Lesson, x: Tensor, outputs: Tensor) -> list[Tensor | None]:
+        """Return weight, bias, weight, … gradients and at the end the delta of the first layer."""
+        batch, layers, width = outputs.shape
+        if self.cut.teacher is None:
+            return [None] * (2 * layers + 1)
+        like = torch.Size((batch, width)), outputs.dtype, outputs.device
+        signal = self.cut.signal(lesson, like).unsqueeze(1).expand_as(outputs)
+        deltas = ACTIVATIONS[self.activation][1](signal, outputs)
         first = deltas.select(1, 0)
         weights = [first.t().mm(x)]
-        if len(self.linears) > 1:
-            # One product for all layers but the first, whose input may have another width.
-            later = deltas.narrow(1, 1, len(self.linears) - 1).permute(1, 2, 0)
-            inputs = outputs.narrow(1, 0, len(self.linears) - 1).transpose(0, 1)
-            weights += later.bmm(inputs).unbind(0)
-        biases = deltas.sum(0).unbind(0)
-        return [g for pair in zip(weights, biases, strict=True) for g in pair] + [first]
+        if layers > 1:  # one product for all others; the first one's input may be of another width
+            later = deltas.narrow(1, 1, layers - 1).permute(1, 2, 0)
+            weights += later.bmm(outputs.narrow(1, 0, layers - 1).transpose(0, 1)).unbind(0)
+        found: list[Tensor | None] = []
+        for pair in zip(weights, deltas.sum(0).unbind(0), strict=True):
+            found += pair
+        return [*found, first]
 
 
 class FusedChain(torch.autograd.Function):
@@ -90,14 +99,14 @@ class FusedChain(torch.autograd.Function):
         ctx.lesson.begin(errors)
         inner, first_weight, *saved = ctx.saved_tensors
         gradients: list[Tensor | None] = []
-        signals = []
+        deltas = []
         for run, outputs in zip(ctx.runs, saved, strict=True):
-            *found, signal = run.gradients(ctx.lesson, inner, outputs)
+            *found, delta = run.gradients(ctx.lesson, inner, outputs)
             gradients += found
-            signals.append(signal)
+            deltas.append(delta)
             inner = outputs.select(1, -1)
         gradients += errors[0].t().mm(inner), errors[0].sum(0)
         needs_x, _, _, *needs = ctx.needs_input_grad
         wanted = [g if needed else None for g, needed in zip(gradients, needs, strict=True)]
-        x_gradient = signals[0].mm(first_weight) if needs_x and signals[0] is not None else None
+        x_gradient = deltas[0].mm(first_weight) if needs_x and deltas[0] is not None else None
         return x_gradient, None, None, *wanted

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 
@@ -36,13 +35,13 @@ class Projection(ABC):
             Shape ``(in_features, out_features)``, standard deviation ``out_features ** -0.5``.
         """
 
+    def stream(self, stream: int) -> int:
+        """Return the number that all streams with the same map have in common."""
+        return stream
+
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         return x @ self.matrix(x.shape[-1], out_features, stream, x)
-
-    def project_all(self, x: Tensor, out_features: int, streams: tuple[int, ...]) -> Tensor:
-        """Carry ``(rows, in_features)`` through several maps, the results side by side."""
-        return torch.cat([self.project(x, out_features, stream) for stream in streams], 1)
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""

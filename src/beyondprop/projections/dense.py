@@ -44,9 +44,13 @@ class Dense(Projection):
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
+    def stream(self, stream: int) -> int:
+        """Return the number that all streams with the same map have in common."""
+        return 0 if self.shared else stream
+
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
-        key = (in_features, out_features, 0 if self.shared else stream, like.dtype, like.device)
+        key = (in_features, out_features, self.stream(stream), like.dtype, like.device)
         found = self._drawn.get(key)
         if found is None:
             found = self._drawn[key] = self._draw(*key[:3]).to(like.device, like.dtype)
@@ -57,15 +61,6 @@ class Dense(Projection):
         columns = gaussian(self.seed, stream, in_features * out_features)
         matrix = torch.from_numpy(columns).view(out_features, in_features).t()
         return matrix.mul(out_features**-0.5).contiguous()
-
-    def project_all(self, x: Tensor, out_features: int, streams: tuple[int, ...]) -> Tensor:
-        """Carry ``x`` through several maps at once (see `Projection.project_all`)."""
-        key = (x.shape[-1], out_features, streams, x.dtype, x.device)
-        found = self._drawn.get(key)
-        if found is None:
-            matrices = [self.matrix(x.shape[-1], out_features, s, x) for s in streams]
-            found = self._drawn[key] = torch.cat(matrices, 1)
-        return x @ found
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..ops import EXACT, OPERATIONS
 from ..projections import Dense, Projection
-from ..teach import Lesson, rows_and_features
+from ..teach import Cut, Lesson, rows_and_features
 
 if TYPE_CHECKING:
     from ..attachment import Attachment
@@ -73,7 +73,7 @@ class DirectRule(ProjectedRule):
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Tap the block's output."""
-        attachment.cut(block, self)
+        attachment.cut(block, Cut(self, self.projection.stream(block.stream)))
         return "output tapped and cut: the signal is projected to it directly"
 
     def at_output(self) -> Rule:
@@ -90,15 +90,6 @@ class DirectRule(ProjectedRule):
             if message is not None
         ]
         return signals[0] if len(signals) == 1 else torch.stack(signals).sum(0)
-
-    def signals(self, lesson: Lesson, width: int, streams: tuple[int, ...]) -> Tensor:
-        """Return the signals at several blocks of one width side by side.
-
-        It is the same as joining their `signal`, for a model with one output, (rows, classes).
-        """
-        (message,) = lesson.messages(self)
-        assert message is not None
-        return self.projection.project_all(message, width, streams)
 
     def _project(self, message: Tensor, shape: torch.Size, stream: int) -> Tensor:
         rows, width, features = rows_and_features(message.shape, shape)

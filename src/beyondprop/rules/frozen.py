@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..teach import Cut
 from .backprop import Backprop
 from .base import Rule
 
@@ -20,7 +21,7 @@ class Frozen(Rule):
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Cut the block's output and teach nothing there; its parameters get no gradient."""
-        attachment.cut(block, None)
+        attachment.cut(block, Cut(None, block.stream))
         return "output cut, no signal: its weights stay as they are"
 
     def at_output(self) -> Rule:

@@ -3,7 +3,6 @@
 import copy
 import pickle
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,14 +61,6 @@ def test_linear():
     torch.testing.assert_close(
         dense.project(2 * a + b, 5, 0), 2 * dense.project(a, 5, 0) + dense.project(b, 5, 0)
     )
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_project_all_puts_the_streams_side_by_side(shared):
-    dense, x = Dense(shared=shared), torch.randn(3, 7)
-    expected = torch.cat([dense.project(x, 5, s) for s in (4, 9)], 1)
-    torch.testing.assert_close(dense.project_all(x, 5, (4, 9)), expected)
-    torch.testing.assert_close(super(Dense, dense).project_all(x, 5, (4, 9)), expected)
 
 
 def test_copies_carry_the_seed_and_not_the_matrix():

@@ -172,7 +172,7 @@ class TapHook:
         lesson = self.attachment.lesson
         if lesson is None:
             return outputs
-        cut = self.turns[0] if len(self.turns) == 1 else self.turns[lesson.turn(module)]
+        cut = self.turns[lesson.turn(module) % len(self.turns)]
         return outputs if cut is None else lesson.tap(outputs, cut)
 
 

@@ -1,0 +1,119 @@
+"""The tables of README, docs and results/README.md, made from the records in results/.
+
+    python benchmarks/tables.py
+
+A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
+NAMES: `compare TASK`, `rule RULE`, `step-time`, `memory`. A test keeps the pages and the records in
+step, so that no figure is written by hand.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from results import number
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+TASKS = ("digits-mlp", "digits-conv", "mnist-mlp", "fashion-mlp")
+RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
+
+
+def main() -> None:
+    """Write every page's tables anew."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text("utf-8")), "utf-8")
+
+
+def filled(text: str) -> str:
+    """Return a page's text with its tables made from the records."""
+    return MARK.sub(lambda found: f"{found[1]}\n{table(found[2])}\n\n{found[3]}", text)
+
+
+def table(name: str) -> str:
+    """Return the table of that name."""
+    kind, *rest = name.split()
+    makers = {"compare": compare, "rule": rule, "step-time": step_time, "memory": memory}
+    return makers[kind](*rest)
+
+
+def compare(task: str) -> str:
+    """Return a comparison: one row a rule."""
+    record = load(f"compare-{task}")
+    rows = [
+        [
+            row["rule"],
+            f"{row['score_mean']:.2%} ± {100 * row['score_std']:.2f}",
+            number(row["recovery"], ".0%"),
+            number(row["alignment"], ".2f"),
+            number(row["step_ratio"], ".2f"),
+            number(row["memory_ratio"], ".2f"),
+            f"{row['finished']} of {row['runs']}",
+        ]
+        for row in record["rows"]
+    ]
+    metric = f"test {record['task']['metric']}"
+    heads = ("rule", metric, "recovery", "alignment", "step time", "peak memory", "runs finished")
+    return markdown(heads, rows)
+
+
+def rule(name: str) -> str:
+    """Return what a rule reaches on every task, between the two controls."""
+    rows = []
+    for task in TASKS:
+        found = {row["rule"]: row for row in load(f"compare-{task}")["rows"]}
+        scores = [f"{found[r]['score_mean']:.2%}" for r in ("frozen", name, "backprop")]
+        recovery, alignment = found[name]["recovery"], found[name]["alignment"]
+        rows.append([task, *scores, number(recovery, ".0%"), number(alignment, ".2f")])
+    heads = ("task", "frozen", f"**{name}**", "backprop", "recovery", "alignment")
+    if name in ("backprop", "frozen"):
+        heads = ("task", "frozen", "backprop", "share of errors that teaching hidden layers saves")
+        rows = [[row[0], row[1], row[3], saved(row[1], row[3])] for row in rows]
+    return markdown(heads, rows)
+
+
+def saved(frozen: str, backprop: str) -> str:
+    """Return by how much the error falls from one accuracy to another, both in percent."""
+    low, high = (100 - float(score.rstrip("%")) for score in (frozen, backprop))
+    return f"{1 - high / low:.0%}"
+
+
+def step_time() -> str:
+    """Return step times relative to plain PyTorch: one row a network, one column a rule."""
+    return pivot(load("step_time")["rows"], "ratio", limit="flop_limit")
+
+
+def memory() -> str:
+    """Return peak memory relative to plain PyTorch: one row a network, one column a rule."""
+    return pivot(load("memory")["rows"], "resident_ratio")
+
+
+def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:
+    """Return one row a network and one column a rule."""
+    nets = list(dict.fromkeys(row["net"] for row in rows))
+    by_name = {(row["net"], row["rule"]): row for row in rows}
+    lines = []
+    for net in nets:
+        cells = [number(by_name[net, r][figure], ".2f") for r in RULES]
+        more = [number(by_name[net, "dfa"][limit], ".2f")] if limit else []
+        lines.append([net, *cells, *more])
+    return markdown(("network", *RULES, *(["DFA's FLOP limit"] if limit else [])), lines)
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; numbers stand to the right."""
+    rule = [":--", *["--:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return a record of results/."""
+    record: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text("utf-8"))
+    return record
+
+
+if __name__ == "__main__":
+    main()

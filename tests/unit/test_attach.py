@@ -74,7 +74,8 @@ def test_a_backprop_block_learns_by_the_signal_of_the_block_behind_it():
     dfa = handle.blocks[1]
     with torch.no_grad():
         error = (model(X).softmax(1) - F.one_hot(Y, 4)) / len(X)
-        signal = dfa.rule.projection.project(error, 8, dfa.stream)
+        projection = dfa.rule.projection
+        signal = projection.project(error, 8, projection.stream(dfa.stream))
         expected = (signal @ model[1].weight).t() @ X
     torch.testing.assert_close(model[0].weight.grad, expected)
 
@@ -327,6 +328,20 @@ def test_auxiliary_hidden_output_still_carries_an_error():
     _, hidden = model(X)
     hidden.square().mean().backward()
     assert model.first.weight.grad.abs().sum() > 0
+
+
+def test_each_output_sends_its_error_by_a_matrix_of_its_own():
+    """Swapping two heads' errors must change what the trunk is taught."""
+    gradients = []
+    for first, second in ((0, 1), (1, 0)):
+        torch.manual_seed(1)
+        model = TwoHeads(as_tuple)
+        bp.attach(model, bp.DirectFeedbackAlignment(), ["trunk.*", "heads"])
+        outputs = model(X)
+        (outputs[first].sum() - outputs[second].sum()).backward()
+        gradients.append(model.trunk[0].bias.grad)
+    assert gradients[0].abs().sum() > 0
+    assert not torch.allclose(gradients[0], gradients[1])
 
 
 def test_two_losses_on_two_outputs():

@@ -35,9 +35,9 @@ class Projection(ABC):
             Shape ``(in_features, out_features)``, standard deviation ``out_features ** -0.5``.
         """
 
-    def stream(self, stream: int) -> int:
-        """Return the number that all streams with the same map have in common."""
-        return stream
+    def stream(self, block: int) -> int:
+        """Return the stream of a block, given the block's own number; blocks may share one."""
+        return block
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""

@@ -34,8 +34,8 @@ class Dense(Projection):
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One matrix for all streams, sliced to each width, as published for large models
-            (Launay et al. 2020); otherwise one matrix a stream (Nøkland 2016).
+        shared: One matrix for all blocks, sliced to each width, as published for large models
+            (Launay et al. 2020); otherwise one matrix a block (Nøkland 2016).
     """
 
     name: ClassVar[str] = "dense"
@@ -44,13 +44,13 @@ class Dense(Projection):
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
-    def stream(self, stream: int) -> int:
-        """Return the number that all streams with the same map have in common."""
-        return 0 if self.shared else stream
+    def stream(self, block: int) -> int:
+        """Return the stream of a block: its own number, or 0 for all."""
+        return 0 if self.shared else block
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
-        key = (in_features, out_features, self.stream(stream), like.dtype, like.device)
+        key = (in_features, out_features, stream, like.dtype, like.device)
         found = self._drawn.get(key)
         if found is None:
             found = self._drawn[key] = self._draw(*key[:3]).to(like.device, like.dtype)

@@ -22,4 +22,5 @@ class FeedbackAlignment(OperationRule, ProjectedRule):
     def feedback(self, weight: Tensor, stream: int) -> Tensor:
         """Return the layer's fixed random matrix, of the shape of ``weight``."""
         outputs, inputs = weight.shape[0], weight[0].numel()
+        stream = self.projection.stream(stream)
         return self.projection.matrix(outputs, inputs, stream, weight).view(weight.shape)

@@ -31,8 +31,9 @@ def test_a_shorter_draw_begins_a_longer_one(seed, stream, count, more):
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(0, 9))
 def test_a_shared_matrix_is_sliced_to_each_width(inputs, outputs, more):
     dense = Dense(seed=5, shared=True)
-    narrow = dense.matrix(inputs, outputs, 1, LIKE) * outputs**0.5
-    wide = dense.matrix(inputs, outputs + more, 2, LIKE) * (outputs + more) ** 0.5
+    assert dense.stream(1) == dense.stream(2)
+    narrow = dense.matrix(inputs, outputs, dense.stream(1), LIKE) * outputs**0.5
+    wide = dense.matrix(inputs, outputs + more, dense.stream(2), LIKE) * (outputs + more) ** 0.5
     torch.testing.assert_close(narrow, wide[:, :outputs])
 
 

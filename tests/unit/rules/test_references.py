@@ -53,8 +53,9 @@ def reference_deltas(handle, model):
             ]
         )
     classes = linears[-1].out_features
+    matrix = rule.projection.matrix
     matrices = [
-        rule.projection.matrix(classes, linear.out_features, block.stream, like).numpy().T
+        matrix(classes, linear.out_features, rule.projection.stream(block.stream), like).numpy().T
         for linear, block in zip(linears[:-1], handle.blocks, strict=False)
     ]
     module = {"dfa": direct_feedback_alignment, "drtp": direct_random_target_projection}

@@ -30,7 +30,8 @@ def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.
 class Dense(Projection):
     """A stored matrix of independent Gaussian entries.
 
-    Cost: ``in_features × out_features`` multiply-adds a row, and as many stored numbers.
+    Cost: ``in_features × out_features`` multiply-adds a row, and as many stored numbers for each
+    block, or if shared for each width.
 
     Args:
         seed: Whole number that, with the stream, determines every entry.

@@ -46,6 +46,8 @@ def attach(
     chosen = choose(model, rules, problems)
     if not chosen and not problems:
         problems.append("the model has no parameters to learn")
+    if isinstance(rule, Mapping):
+        chosen = _in_order(model, chosen)
     if chosen:
         chosen[-1] = _at_output(chosen[-1])
     problems += block_problems(model, chosen, rules.values())
@@ -85,13 +87,23 @@ def _attachment(module: nn.Module) -> Attachment | None:
 def _patterns(
     model: nn.Module, rule: Rule | Mapping[str, Rule], blocks: Sequence[str] | None
 ) -> Mapping[str, Rule]:
-    if not isinstance(rule, Rule):
+    if isinstance(rule, Mapping):
+        for each in rule.values():
+            _check_rule(each)
         if blocks is not None:
             raise UserError("give either rules by pattern or blocks=, not both")
         return rule
+    _check_rule(rule)
+    if blocks is not None and not len(blocks):
+        raise UserError("blocks= is empty: name at least one module, or leave it out")
     names = default_patterns(model, rule) if blocks is None else blocks
     if names is None:
         suggestion = [n for n, m in model.named_children() if has_parameters(m)]
+        if not suggestion:
+            raise AttachError(
+                f"{type(model).__name__} holds no module to make a block of: put it in an "
+                "nn.Sequential, and attach to that"
+            )
         raise AttachError(
             f"{type(model).__name__} is not a chain of modules, so there are no safe default "
             f"blocks: name them in the order they run, for example blocks={suggestion}"
@@ -99,6 +111,21 @@ def _patterns(
     if isinstance(names, str):
         raise UserError(f"blocks= takes a list of names: write blocks=['{names}']")
     return dict.fromkeys(names, rule)
+
+
+def _check_rule(rule: object) -> None:
+    if not isinstance(rule, Rule):
+        called = rule.__name__ if isinstance(rule, type) else repr(rule)
+        raise UserError(
+            f"attach takes a rule such as DirectFeedbackAlignment(), not {called}: call the class, "
+            "or build a rule from its short name by rules.make"
+        )
+
+
+def _in_order(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
+    """Return blocks in the order in which the model defines their modules."""
+    places = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    return sorted(blocks, key=lambda block: places.get(block.name, -1))
 
 
 def _at_output(block: Block) -> Block:

@@ -1,5 +1,6 @@
 """What is attached to a model: hooks and swapped classes, and the lesson under way."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .blocks import Block
+from .blocks import Block, children
+from .boundaries import check_cuts
 from .chain import TaughtSequential, fuse, is_plain_chain
-from .errors import UserError
+from .errors import UserError, changed
 from .ops.feedback import Feedback
 from .rules import OperationRule
 from .summary import AttachReport, Row
@@ -27,7 +29,6 @@ class Attachment:
         report: What was changed and what was left alone; print it.
         needs_targets: Whether a forward pass must run inside ``with handle.targets(y)``.
         exact: Whether true gradients flow for now (see `exact_gradients`).
-        lesson: The forward pass under way, if it is being taught.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block]) -> None:
@@ -36,16 +37,36 @@ class Attachment:
         self.blocks = tuple(blocks)
         self.exact = False
         self.needs_targets = any(block.rule.needs_targets for block in self.blocks)
-        self.lesson: Lesson | None = None
+        self._open = threading.local()
+        self._checked = False
         self._targets: Tensor | None = None
         self._handles: list[RemovableHandle] = []
         self._swapped: list[tuple[nn.Module, type[nn.Module]]] = []
         self._cuts: dict[Block, Cut] = {}
-        changes = [block.rule.install(block, self) for block in self.blocks]
-        if self._cuts:
-            self._hook()
-        self.report = _report(called, self.blocks, changes)
+        self._tails: list[tuple[nn.Module, str, nn.Module]] = []
+        try:
+            changes = [block.rule.install(block, self) for block in self.blocks]
+            if self._cuts:
+                self._hook()
+        except BaseException:
+            self.remove()
+            raise
+        self.report = _report(called, model, self.blocks, changes)
         vars(model)["_beyondprop"] = self
+
+    @property
+    def lesson(self) -> Lesson | None:
+        """The innermost forward pass under way in this thread, if it is being taught."""
+        stack = getattr(self._open, "stack", None)
+        return stack[-1] if stack else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy made inside a context, or after a pass that failed, starts outside of both.
+        return {**vars(self), "exact": False, "_targets": None, "_open": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open = threading.local()
 
     @contextmanager
     def targets(self, targets: Tensor) -> Iterator[None]:
@@ -66,7 +87,7 @@ class Attachment:
             handle.remove()
         for module, plain in self._swapped:
             module.__class__ = plain
-            for name in ("_feedback", "_chain", "_fused"):
+            for name in ("_feedback", "_chain", "_children", "_fused"):
                 vars(module).pop(name, None)
         self._handles, self._swapped = [], []
         vars(self.model).pop("_beyondprop", None)
@@ -92,17 +113,22 @@ class Attachment:
                 ([module for _, module in block.modules], self._cuts.get(block))
                 for block in self.blocks
             ]
+            vars(self.model)["_children"] = tuple(module for _, module in children(self.model))
             vars(self.model)["_fused"] = fuse(self.blocks, self._cuts)
             return
-        taps: dict[nn.Module, TapHook] = {}
+        taps = {block.tail: TapHook(self) for block in self._cuts if block.tail is not None}
         for block in self.blocks:
-            if block.tail is not None:
-                taps.setdefault(block.tail, TapHook(self)).turns.append(self._cuts.get(block))
+            for name, module in block.modules:
+                if module in taps:
+                    cut = self._cuts.get(block) if module is block.tail else None
+                    taps[module].turns.append(cut)
+                    parent, _, key = name.rpartition(".")
+                    self._tails.append((self.model.get_submodule(parent), key, module))
         for tail, tap in taps.items():
-            if any(tap.turns):
-                self._handles.append(tail.register_forward_hook(tap))
+            self._handles.append(tail.register_forward_hook(tap))
         self._handles.append(self.model.register_forward_pre_hook(self._before))
         self._handles.append(self.model.register_forward_hook(self._after))
+        self._handles.append(self.model.register_forward_hook(self._close, always_call=True))
 
     def _before(self, _model: nn.Module, _inputs: Any) -> None:
         self.begin()
@@ -110,9 +136,14 @@ class Attachment:
     def _after(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
         return self.end(outputs)
 
+    def _close(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
+        self.close()
+
     def begin(self) -> None:
         """Open the lesson of a forward pass that begins, if it is to be taught."""
-        self.lesson = None
+        if not hasattr(self._open, "stack"):
+            self._open.stack = []
+        self._open.stack.append(None)
         if self.exact or not torch.is_grad_enabled():
             return
         if self.needs_targets and self._targets is None:
@@ -121,39 +152,58 @@ class Attachment:
                 f"{type(rule).__name__} needs targets: run the forward pass inside "
                 "`with handle.targets(y):`, or under torch.no_grad() or exact_gradients(model)"
             )
-        self.lesson = Lesson(self._targets)
+        for parent, key, tail in self._tails:
+            if getattr(parent, key, None) is not tail:
+                raise changed(key)
+        self._open.stack[-1] = Lesson(self._targets)
+
+    def close(self) -> None:
+        """Leave the forward pass, finished or failed."""
+        if getattr(self._open, "stack", None):
+            self._open.stack.pop()
 
     def end(self, outputs: Any) -> Any:
-        """Close the lesson: tie its taps to the model's outputs, and return the outputs tied."""
-        lesson, self.lesson = self.lesson, None
-        if lesson is None or not lesson.handed:
+        """Tie the taps of the forward pass to the model's outputs, and return the outputs tied."""
+        lesson = self.lesson
+        if lesson is None:
             return outputs
-        if isinstance(outputs, Tensor) and outputs.requires_grad and outputs.dim() and lesson.taps:
-            (new,) = Output.apply(lesson, 1, outputs, *lesson.taps)
-            lesson.taps = []
-            return new
-        found = list(leaves(outputs))
-        taught = [t for t in found if t.requires_grad]
-        if not taught and any(p.requires_grad for _, p in self.blocks[-1].parameters()):
-            raise UserError(
-                f"no output of the model comes out of the last block, '{self.blocks[-1].name}': "
-                "name the blocks in the order they run"
-            )
-        if len(taught) < len(found):
-            taught = [t for t in found if t.requires_grad or lesson.handed_on(t)] or [
-                t for t in found if t.is_floating_point()
-            ]
-        if any(t.dim() == 0 for t in taught):
+        found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
+        if not self._checked and not torch.compiler.is_compiling():
+            check_cuts(self._cuts, lesson, found)
+            self._checked = True
+        if not lesson.handed:
+            return outputs
+        self._check_outputs(lesson, found)
+        if not lesson.taps:
+            return outputs
+        new = Output.apply(lesson, len(found), *found, *lesson.taps)
+        lesson.taps = []
+        if outputs is found[0]:
+            return new[0]
+        swaps = {id(old): fresh for old, fresh in zip(found, new, strict=True)}
+        return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+    def _check_outputs(self, lesson: Lesson, found: Sequence[Tensor]) -> None:
+        """See that the outputs can teach, and that the last block makes one."""
+        if any(not t.dim() for t in found):
             raise UserError(
                 "the model returns a scalar (its loss?), which cannot teach blocks sample by "
                 "sample: attach to the module that returns the predictions"
             )
-        if not lesson.taps:
-            return outputs
-        new = Output.apply(lesson, len(taught), *taught, *lesson.taps)
-        lesson.taps = []
-        swaps = {id(old): fresh for old, fresh in zip(taught, new, strict=True)}
-        return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
+        exact = [t for t in found if t.requires_grad]
+        if len(exact) == len(found) > 0:
+            return
+        if any(lesson.handed_on(t) for t in found):
+            raise UserError(
+                "the model returns the output of a block that its rule cuts off: give a block that "
+                "makes an output Backprop(), by a pattern of its own, name blocks in the order "
+                "they run, and return a hidden state only as hidden.detach()"
+            )
+        if not exact and any(p.requires_grad for _, p in self.blocks[-1].parameters()):
+            raise UserError(
+                f"no output of the model comes out of the last block, '{self.blocks[-1].name}': "
+                "name the blocks in the order they run"
+            )
 
 
 class TapHook:
@@ -171,12 +221,19 @@ class TapHook:
         """Cut the graph at the block's output."""
         lesson = self.attachment.lesson
         if lesson is None:
+            if torch.is_grad_enabled() and not self.attachment.exact:
+                raise UserError(
+                    "a block of an attached model is run by itself, where its rule cannot teach "
+                    "it: run the whole model, or use torch.no_grad() or exact_gradients(model)"
+                )
             return outputs
         cut = self.turns[lesson.turn(module) % len(self.turns)]
         return outputs if cut is None else lesson.tap(outputs, cut)
 
 
-def _report(model: str, blocks: Sequence[Block], changes: Sequence[str]) -> AttachReport:
+def _report(
+    called: str, model: nn.Module, blocks: Sequence[Block], changes: Sequence[str]
+) -> AttachReport:
     rows = [
         Row(
             block.name,
@@ -186,4 +243,7 @@ def _report(model: str, blocks: Sequence[Block], changes: Sequence[str]) -> Atta
         )
         for block, change in zip(blocks, changes, strict=True)
     ]
-    return AttachReport(model, rows)
+    covered = {id(p) for block in blocks for _, p in block.parameters()}
+    alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
+    notes = [f"in no block, so left with their plain gradient: {', '.join(alone)}"] if alone else []
+    return AttachReport(called, rows, notes)

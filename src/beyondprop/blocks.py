@@ -1,6 +1,6 @@
 """Choosing the blocks of a model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -61,7 +61,8 @@ class Block:
 
 def is_chain(module: nn.Module) -> bool:
     """Whether the module calls its children one after another, each on the last one's output."""
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    plain = type(module).forward is nn.Sequential.forward and "forward" not in vars(module)
+    return isinstance(module, nn.Sequential) and plain
 
 
 def default_patterns(model: nn.Module, rule: Rule) -> list[str] | None:
@@ -81,7 +82,7 @@ def choose(model: nn.Module, rules: Mapping[str, Rule], problems: list[str]) -> 
     """
     blocks: list[Block] = []
     for pattern, rule in rules.items():
-        new = _matching_modules(model, pattern, rule, blocks)
+        new = _matching_modules(model, pattern, rule, blocks, set(rules))
         loose = _matching_parameters(model, pattern, [*blocks, *new])
         if loose and not rule.cuts:
             new.append(Block(loose[0], rule, (), model, tuple(loose)))
@@ -123,7 +124,7 @@ def _joins(parent: nn.Module, module: nn.Module) -> bool:
 
 
 def _matching_modules(
-    model: nn.Module, pattern: str, rule: Rule, taken: Sequence[Block]
+    model: nn.Module, pattern: str, rule: Rule, taken: Sequence[Block], named: Set[str]
 ) -> list[Block]:
     names = [name for block in taken for name, _ in block.modules]
     hits = [
@@ -143,7 +144,12 @@ def _matching_modules(
     for name, module in outermost:
         if any(inside(name, other) for block in blocks for other, _ in block.modules):
             continue
-        modules = (*_leading(model, name), (name, module), *_following(model, name))
+        stops = named | {other for block in (*taken, *blocks) for other, _ in block.modules}
+        modules = (
+            *_leading(model, name, stops),
+            (name, module),
+            *_following(model, name, stops),
+        )
         if not any(_same(modules, block.modules) for block in (*taken, *blocks)):
             blocks.append(Block(name, rule, modules, model))
     return blocks
@@ -163,22 +169,24 @@ def _siblings(model: nn.Module, name: str) -> tuple[list[tuple[str, nn.Module]],
     return siblings, [sibling for sibling, _ in siblings].index(name)
 
 
-def _following(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
-    """Return the activations, norms, poolings, … behind a module in a chain."""
+def _following(model: nn.Module, name: str, stops: Set[str]) -> list[tuple[str, nn.Module]]:
+    """Return the activations, norms, poolings, … behind a module in a chain, up to a stop."""
     siblings, place = _siblings(model, name)
     found = []
     for sibling in siblings[place + 1 :]:
-        if has_parameters(sibling[1]) and not isinstance(sibling[1], JOINS):
+        joins = isinstance(sibling[1], JOINS) or not has_parameters(sibling[1])
+        if not joins or sibling[0] in stops:
             break
         found.append(sibling)
     return found
 
 
-def _leading(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
+def _leading(model: nn.Module, name: str, stops: Set[str]) -> list[tuple[str, nn.Module]]:
     """Return what stands before the first module with parameters in a chain."""
     siblings, place = _siblings(model, name)
     before = siblings[:place]
-    return before if not any(has_parameters(module) for _, module in before) else []
+    first = not any(has_parameters(module) or other in stops for other, module in before)
+    return before if first else []
 
 
 def _matching_parameters(model: nn.Module, pattern: str, blocks: Sequence[Block]) -> list[str]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from .blocks import Block
+from .blocks import Block, is_chain
+from .errors import changed
 from .ops.fused import ACTIVATIONS, FusedChain, Run
-from .teach import SMALL, Cut
+from .teach import ROOM, Cut
 
 if TYPE_CHECKING:
     from .attachment import Attachment
@@ -24,16 +26,26 @@ class TaughtSequential(nn.Sequential):
 
     _chain: "Sequence[tuple[Sequence[nn.Module], Cut | None]]"
     _fused: "Fused | None"
+    _children: tuple[nn.Module, ...]
 
     def forward(self, input: Any) -> Any:
         """Run the children one after another, with a cut behind each block that has one."""
         attachment: Attachment | None = vars(self).get("_beyondprop")
         if attachment is None:  # a slice of the model that was attached to
             return super().forward(input)  # type: ignore[no-untyped-call]
-        attachment.begin()
+        try:
+            attachment.begin()
+            return self._taught(attachment, input)
+        finally:
+            attachment.close()
+
+    def _taught(self, attachment: "Attachment", input: Any) -> Any:
+        children = tuple(self)
+        if children != self._children:
+            odd = set(children).symmetric_difference(self._children)
+            raise changed(next((type(module).__name__ for module in odd), "order of the chain"))
         lesson, fused = attachment.lesson, self._fused
         if lesson is not None and fused is not None and fused.fits(input):
-            attachment.lesson = None
             parameters = [p for linear in fused.linears for p in (linear.weight, linear.bias)]
             return FusedChain.apply(input, lesson, fused.runs, *parameters)
         for modules, cut in self._chain:
@@ -58,6 +70,11 @@ class Fused:
     runs: Sequence[Run]
     hooks: Sequence[Mapping[int, Any]]
 
+    @cached_property
+    def width(self) -> int:
+        """The features of all hidden layers together."""
+        return sum(linear.out_features for linear in self.linears[:-1])
+
     def fits(self, x: Any) -> bool:
         """Whether this batch can and should go through the fused form."""
         first = self.linears[0]
@@ -65,7 +82,7 @@ class Fused:
             isinstance(x, Tensor)
             and x.dim() == 2
             and x.shape[1] == first.in_features
-            and x.shape[0] * max(run.linears[0].out_features for run in self.runs) <= SMALL
+            and x.shape[0] * self.width <= ROOM
             and x.dtype == first.weight.dtype
             and not any(self.hooks)
             and set(map(type, self.linears)) == {nn.Linear}
@@ -77,7 +94,7 @@ class Fused:
 def is_plain_chain(model: nn.Module, blocks: Sequence[Block]) -> bool:
     """Whether the model is an `nn.Sequential`, and the blocks hold all its children in order."""
     parts = [module for block in blocks for _, module in block.modules]
-    return type(model) is nn.Sequential and parts == [model[i] for i in range(len(model))]
+    return is_chain(model) and type(model) is nn.Sequential and parts == list(model)
 
 
 def fuse(blocks: Sequence[Block], cuts: Mapping[Block, Cut]) -> Fused | None:

@@ -6,3 +6,11 @@ class UserError(Exception):
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+def changed(name: str) -> UserError:
+    """Return the error for a model whose modules are no longer those that were attached to."""
+    return UserError(
+        f"the module '{name}' was replaced, added or taken away since the rules were attached: "
+        "call remove() on the handle and attach again"
+    )

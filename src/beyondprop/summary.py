@@ -27,6 +27,7 @@ class AttachReport:
 
     model: str
     rows: Sequence[Row]
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         head = ("block", "rule", "parameters", "what changed")
@@ -35,4 +36,4 @@ class AttachReport:
         lines = [
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in cells
         ]
-        return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines])
+        return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines, *self.notes])

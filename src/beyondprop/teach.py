@@ -25,6 +25,9 @@ from .trees import replaced
 SMALL = 2**16
 """Numbers in a block's output up to which a node of its own costs more than it saves."""
 
+ROOM = 2**20
+"""Numbers that the small blocks' outputs of a forward pass may have together: 4 MiB in float32."""
+
 
 Like = tuple[torch.Size, torch.dtype, torch.device]
 """Shape, dtype and device of a block's output, and so of its signal."""
@@ -38,17 +41,32 @@ class Lesson:
         errors: Gradient of the loss with respect to each taught output of the model; known once
             the backward pass has begun. None in place of an output that the loss does not use.
         taps: What ties each tap to the output: a large block's token, a small block's own output.
+        cuts: The cut of each tap.
+        room: How many numbers more the small blocks' outputs may have.
         small: For each tap of a small block its cut and what its signal must be like; None for
             each of a large one.
         handed: The detached tensors that the model went on with, while they live.
     """
 
-    __slots__ = ("_sender", "_sent", "_turns", "errors", "handed", "small", "taps", "targets")
+    __slots__ = (
+        "_sender",
+        "_sent",
+        "_turns",
+        "cuts",
+        "errors",
+        "handed",
+        "room",
+        "small",
+        "taps",
+        "targets",
+    )
 
     def __init__(self, targets: Tensor | None = None) -> None:
         self.targets = targets
         self.errors: Sequence[Tensor | None] = ()
         self.taps: list[Tensor] = []
+        self.cuts: list[Cut] = []
+        self.room = ROOM
         self.small: list[tuple[Cut, Like] | None] = []
         self.handed: list[weakref.ref[Tensor]] = []
         self._turns: dict[nn.Module, int] = {}
@@ -86,7 +104,9 @@ class Lesson:
             return output
         if cut.teacher is not None:
             like = output.shape, output.dtype, output.device
-            small = output.numel() <= SMALL
+            small = output.numel() <= min(SMALL, self.room)
+            self.room -= output.numel() if small else 0
+            self.cuts.append(cut)
             self.taps.append(output if small else Tap.apply(output, self, cut, like))
             self.small.append((cut, like) if small else None)
         handed = output.detach()

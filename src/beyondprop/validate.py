@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-from .blocks import Block, inside
+from .blocks import Block, inside, is_chain
 from .rules import Rule
 
 
@@ -36,6 +36,7 @@ def block_problems(
         yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
+        yield from _starved(model, blocks)
 
 
 def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:
@@ -50,12 +51,15 @@ def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None
 def _uncovered(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     owners = _owners(model, blocks)
     covered = {id(model.get_parameter(n)) for n, block in owners.items() if block is not None}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in covered:
-            yield (
-                f"the parameter '{name}' lies in no block and could silently stop learning: name "
-                f"it in blocks=, or give it a rule of its own, for example {{'{name}': Backprop()}}"
-            )
+    alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
+    if alone:
+        places = list(dict.fromkeys(name.rpartition(".")[0] or name for name in alone))
+        more = f" and {len(places) - 12} more" if len(places) > 12 else ""
+        yield (
+            f"no block holds {', '.join(places[:12])}{more}, and what no block holds could "
+            "silently stop learning: name it in blocks=, or give it a rule of its own, for example "
+            f"{{'{places[0]}': Backprop()}}"
+        )
 
 
 def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
@@ -81,12 +85,24 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         if before.rule.cuts
         for leaf in _first_leaf(block)
     }
+    begun = False
     for name, module in model.named_modules():
-        loose = id(module) not in in_blocks or id(module) in leading
+        begun = begun or id(module) in in_blocks
+        loose = begun and (id(module) not in in_blocks or id(module) in leading)
         if loose and getattr(module, "inplace", False):
             yield (
                 f"'{name}' works in place on the output of the block before it: set inplace=False "
                 "or make it part of that block"
+            )
+
+
+def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    for before, block in pairwise(blocks):
+        learns = any(parameter.requires_grad for _, parameter in before.parameters())
+        if is_chain(model) and learns and not before.rule.cuts and not block.rule.teaches:
+            yield (
+                f"'{before.name}' would never learn: '{block.name}' behind it is not taught and "
+                "passes no signal back"
             )
 
 

@@ -1,10 +1,15 @@
 """Attaching: blocks, the report, targets, and every problem that is refused."""
 
+import copy
+import threading
+from types import MethodType, SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 import beyondprop as bp
 from beyondprop import chain, teach
@@ -143,8 +148,13 @@ def test_tokens_are_taught_token_by_token():
 
 PROBLEMS = [
     (lambda: Residual(), bp.DirectFeedbackAlignment(), None, "not a chain of modules.*blocks="),
-    (lambda: Residual(), bp.Frozen(), ["stem", "head"], "'layers.0.weight' lies in no block"),
-    (lambda: LateParameter(), bp.Frozen(), ["first", "head"], "'offset' lies in no block"),
+    (
+        lambda: Residual(),
+        bp.Frozen(),
+        ["stem", "head"],
+        "holds layers.0, layers.1, layers.2",
+    ),
+    (lambda: LateParameter(), bp.Frozen(), ["first", "head"], "no block holds offset"),
     (lambda: mlp(), bp.Frozen(), ["nothing.*"], "'nothing.*' matches no module"),
     (lambda: mlp(), bp.Frozen(), "0", r"blocks= takes a list.*\['0'\]"),
     (lambda: nn.ReLU(), bp.Backprop(), None, "no parameters to learn"),
@@ -208,8 +218,8 @@ def test_all_problems_come_at_once_and_leave_the_model_alone():
         bp.attach(model, bp.Frozen(), ["stem", "absent", "head"])
     text = str(caught.value)
     assert "'absent' matches no module" in text
-    assert "'layers.0.weight'" in text
-    assert "'extra'" in text
+    assert "layers.0, layers.1" in text
+    assert "extra" in text
     assert bp.attachment_of(model) is None
     bp.attach(model, bp.Backprop())
 
@@ -217,7 +227,7 @@ def test_all_problems_come_at_once_and_leave_the_model_alone():
 def test_a_bad_pattern_does_not_hide_the_other_problems():
     with pytest.raises(bp.AttachError) as caught:
         bp.attach(Residual(), bp.DirectFeedbackAlignment(), ["absent", "head"])
-    assert "'stem.weight' lies in no block" in str(caught.value)
+    assert "no block holds stem, layers.0" in str(caught.value)
 
 
 def test_the_first_layer_draws_no_feedback_matrix():
@@ -241,9 +251,41 @@ def test_attaching_twice():
 
 def test_wrong_order_of_blocks():
     model = Residual()
-    bp.attach(model, bp.DirectFeedbackAlignment(), ["head", "stem", "layers.*"])
-    with pytest.raises(bp.UserError, match=r"last block, 'layers.2'.*in the order they run"):
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["head", "stem", "layers.*"])
+    with pytest.raises(bp.UserError, match=r"output of a block that its rule cuts.*order they run"):
         model(X)
+    assert handle.lesson is None
+
+
+def test_rules_by_pattern_follow_the_models_order():
+    rules = {"head": bp.Backprop(), "stem": bp.Frozen(), "layers.*": bp.DirectFeedbackAlignment()}
+    handle = bp.attach(Residual(), rules)
+    names = [block.name for block in handle.blocks]
+    assert names == ["stem", "layers.0", "layers.1", "layers.2", "head"]
+    assert handle.blocks[3].rule.name == "dfa"
+
+
+def test_the_last_block_must_make_an_output():
+    class Unused(Residual):
+        def forward(self, x):
+            return F.relu(super().forward(x).detach())
+
+    model = Unused()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    with pytest.raises(bp.UserError, match="no output of the model comes out of the last block"):
+        model(X)
+
+
+@pytest.mark.parametrize("rule", [bp.DirectFeedbackAlignment(), bp.Frozen()])
+def test_a_head_that_is_named_as_a_hidden_block_is_refused(rule):
+    model = TwoHeads(as_tuple)
+    bp.attach(model, rule, ["trunk.*", "heads.*"])
+    with pytest.raises(bp.UserError, match="give a block that makes an output Backprop"):
+        model(X)
+    bp.attachment_of(model).remove()
+    bp.attach(model, {"trunk.*": rule, "heads.*": bp.Backprop()})
+    sum(F.cross_entropy(out, Y) for out in model(X)).backward()
+    assert all(head.weight.grad is not None for head in model.heads.values())
 
 
 def test_a_model_that_returns_its_loss():
@@ -311,23 +353,346 @@ def test_exact_gradients_nests_and_reaches_into_a_larger_model():
     assert not handle.exact
 
 
-def test_auxiliary_hidden_output_still_carries_an_error():
-    """A hidden state that is returned beside the logits must not silently lose its loss."""
+class Auxiliary(nn.Module):
+    """A model with a second output, computed from a hidden state."""
 
-    class Both(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+    def __init__(self, second):
+        super().__init__()
+        self.first, self.head, self.second = nn.Linear(8, 8), nn.Linear(8, 4), second
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.head(hidden), self.second(hidden)
+
+
+def test_a_hidden_state_as_output_is_refused_unless_detached():
+    model = Auxiliary(lambda hidden: hidden)
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    with pytest.raises(bp.UserError, match=r"only as hidden.detach\(\)"):
+        model(X)
+    handle.remove()
+    model.second = torch.Tensor.detach
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    model(X)[0].sum().backward()
+
+
+def test_a_loss_on_what_is_computed_from_a_hidden_state_is_not_lost():
+    model = Auxiliary(lambda hidden: hidden.square().mean(1, keepdim=True))
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    model(X)[1].sum().backward()
+    assert model.first.weight.grad.abs().sum() > 0
+
+
+class Namespace(nn.Module):
+    """A block that returns its tensor in a container that nobody can look into."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return SimpleNamespace(value=torch.tanh(self.layer(x)))
+
+
+class Skip(nn.Module):
+    """A skip connection that is kept on the module, past every hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.kept = None
+
+    def forward(self, x):
+        self.kept = torch.tanh(self.layer(x))
+        return self.kept * 2
+
+
+class Around(nn.Module):
+    def __init__(self, first, take):
+        super().__init__()
+        self.first, self.take = first, take
+        self.second, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        out = self.first(x)
+        return self.head(torch.tanh(self.second(self.take(self.first, out))))
+
+
+@pytest.mark.parametrize(
+    ("first", "take"),
+    [(Namespace, lambda _, out: out.value), (Skip, lambda first, _: first.kept)],
+    ids=["container", "kept"],
+)
+def test_a_gradient_past_a_cut_is_found(first, take):
+    model = Around(first(), take)
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "second", "head"])
+    with pytest.raises(bp.UserError, match="a gradient reaches block 'first' past its cut"):
+        model(X)
+
+
+def test_reentrant_checkpointing_is_refused():
+    class Checkpointed(Residual):
+        reentrant = True
 
         def forward(self, x):
-            hidden = self.first(x)
-            return self.head(hidden), hidden
+            x = self.stem(x)
+            for layer in self.layers:
+                x = checkpoint(layer, x, use_reentrant=self.reentrant)
+            return self.head(x)
 
-    model = Both()
-    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
-    _, hidden = model(X)
-    hidden.square().mean().backward()
-    assert model.first.weight.grad.abs().sum() > 0
+    model = Checkpointed()
+    rules = {"stem": bp.Backprop(), "layers.*": bp.DirectFeedbackAlignment(), "head": bp.Backprop()}
+    bp.attach(model, rules)
+    with pytest.raises(bp.UserError, match="use_reentrant=False"):
+        model(X)
+    model.reentrant = False
+    F.cross_entropy(model(X), Y).backward()
+    found = [p.grad.clone() for p in model.parameters()]
+    bp.attachment_of(model).remove()
+    plain = Residual()
+    plain.load_state_dict(model.state_dict())
+    plain.forward = MethodType(
+        lambda s, x: s.head(s.layers[2](s.layers[1](s.layers[0](s.stem(x))))), plain
+    )
+    bp.attach(plain, rules)
+    F.cross_entropy(plain(X), Y).backward()
+    torch.testing.assert_close(found, [p.grad for p in plain.parameters()])
+
+
+@pytest.mark.parametrize("deep", [1, 99])
+def test_a_chain_that_was_changed_says_so(deep, monkeypatch):
+    monkeypatch.setattr(chain, "DEEP", deep)
+    for change in (
+        lambda m: m.append(nn.Softmax(1)),
+        lambda m: m.__setitem__(4, nn.Linear(8, 3)),
+        lambda m: m.__delitem__(1),
+    ):
+        model = mlp()
+        bp.attach(model, bp.DirectFeedbackAlignment())
+        change(model)
+        with pytest.raises(bp.UserError, match="since the rules were attached"):
+            model(X)
+
+
+def test_a_hooked_block_that_was_replaced_says_so():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    model.stem = nn.Linear(8, 8)
+    with pytest.raises(bp.UserError, match="'stem' was replaced"):
+        model(X)
+
+
+def test_a_block_run_by_itself_is_refused():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    with pytest.raises(bp.UserError, match="run the whole model"):
+        model.stem(X)
+    with torch.no_grad():
+        model.stem(X)
+    with bp.exact_gradients(model):
+        model.stem(X)
+
+
+def test_a_forward_inside_a_forward_leaves_the_outer_lesson_open():
+    class Consistent(Residual):
+        inner = False
+
+        def forward(self, x):
+            x = self.stem(x)
+            if self.inner:
+                self.inner = False
+                with torch.no_grad():
+                    self(X)
+            for layer in self.layers:
+                x = x + torch.tanh(layer(x))
+            return self.head(x)
+
+    gradients = []
+    for inner in (False, True):
+        torch.manual_seed(0)
+        model = Consistent()
+        model.inner = inner
+        bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+        F.cross_entropy(model(X), Y).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("build", [mlp, Residual])
+def test_a_forward_that_fails_leaves_nothing_open(build):
+    model = build()
+    names = None if build is mlp else ["stem", "layers.*", "head"]
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), names)
+    with pytest.raises(RuntimeError, match="shape"):
+        model(torch.randn(6, 3))
+    assert handle.lesson is None
+    copy.deepcopy(model)
+
+
+def test_two_threads_are_taught_apart():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    F.cross_entropy(model(X), Y).backward()
+    expected = [p.grad.clone() for p in model.parameters()]
+    meet, found = threading.Barrier(2), []
+    model.layers[0].register_forward_pre_hook(lambda *_: (meet.wait(10), None)[1])
+
+    def work():
+        loss = F.cross_entropy(model(X), Y)
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    for gradients in found:
+        torch.testing.assert_close(list(gradients), expected)
+
+
+def test_copies_made_inside_a_context_start_outside_of_it():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    with handle.targets(Y), bp.exact_gradients(model):
+        twin = bp.attachment_of(copy.deepcopy(model))
+    assert not twin.exact
+    with pytest.raises(bp.UserError, match="needs targets"):
+        twin.model(X)
+
+
+def test_blocks_named_apart_do_not_overlap():
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 4))
+
+    for rules in (
+        {"1": bp.Backprop(), "0": bp.Frozen(), "3": bp.Backprop()},
+        {"0": bp.Frozen(), "1": bp.Backprop(), "3": bp.Backprop()},
+    ):
+        model = build()
+        handle = bp.attach(model, rules)
+        assert block_names(handle) == [("0", ["0"]), ("1", ["1", "2"]), ("3", ["3"])]
+        F.cross_entropy(model(X), Y).backward()
+        assert model[0].weight.grad is None
+        assert model[1].weight.grad is not None
+
+
+def test_an_activation_shared_within_and_between_blocks_is_cut_at_its_last_turn():
+    def build(shared):
+        torch.manual_seed(0)
+        acts = [nn.Tanh()] * 2 if shared else [nn.Tanh(), nn.Tanh()]
+        features = nn.Sequential(
+            nn.Linear(8, 8), acts[0], nn.Linear(8, 8), acts[1], nn.LayerNorm(8)
+        )
+        return nn.ModuleDict({"features": features, "head": nn.Linear(8, 4)})
+
+    gradients = []
+    for shared in (False, True):
+        model = build(shared)
+        model.forward = lambda x, m=model: m["head"](m["features"](x))
+        bp.attach(model, bp.DirectFeedbackAlignment(bp.Dense()), ["features.*", "head"])
+        F.cross_entropy(model(X), Y).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_forward_of_the_instances_own_is_no_chain():
+    model = mlp()
+    model.forward = MethodType(lambda self, x: self[4](self[0](x)), model)
+    with pytest.raises(bp.AttachError, match="not a chain"):
+        bp.attach(model, bp.DirectFeedbackAlignment())
+    layer = mlp()
+    layer[0].forward = MethodType(nn.Linear.forward, layer[0])
+    with pytest.raises(bp.AttachError, match="'0' has a forward of its own"):
+        bp.attach(layer, bp.FeedbackAlignment())
+
+
+def test_what_feedback_alignment_leaves_alone_is_named():
+    handle = bp.attach(mlp(), bp.FeedbackAlignment(), ["0"])
+    assert "left with their plain gradient: 2.weight, 2.bias, 4.weight" in str(handle.report)
+    model = LateParameter()
+    with pytest.raises(bp.AttachError, match="'offset' is a parameter on its own"):
+        bp.attach(model, bp.FeedbackAlignment())
+
+
+def test_a_block_that_nothing_would_teach():
+    rules = {"0": bp.Backprop(), "2": bp.Frozen(), "4": bp.Backprop()}
+    with pytest.raises(bp.AttachError, match="'0' would never learn"):
+        bp.attach(mlp(), rules)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (bp.DirectFeedbackAlignment, "not DirectFeedbackAlignment: call the class"),
+        ("dfa", "not 'dfa'"),
+        ({"*": bp.Frozen}, "not Frozen"),
+    ],
+)
+def test_what_is_no_rule(rule, message):
+    with pytest.raises(bp.UserError, match=message):
+        bp.attach(mlp(), rule)
+
+
+def test_no_blocks_and_no_modules():
+    with pytest.raises(bp.UserError, match="blocks= is empty"):
+        bp.attach(mlp(), bp.Frozen(), [])
+    with pytest.raises(bp.UserError, match=r"put it in an nn\.Sequential"):
+        bp.attach(nn.Linear(8, 4), bp.Frozen())
+
+
+def test_drtp_ignores_negative_targets_and_names_wrong_classes():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    kept = Y.clone()
+    kept[3:] = -100
+    gradients = []
+    for x, y, scale in ((X, kept, 1.0), (X[:3], Y[:3], 0.5)):
+        model.zero_grad()
+        with handle.targets(y.to(torch.int32)):
+            (F.cross_entropy(model(x), y) * 1.0).backward()
+        gradients.append(model[0].weight.grad * scale)
+    torch.testing.assert_close(*gradients)
+    with handle.targets(Y + 3):
+        loss = model(X).sum()
+    with pytest.raises(bp.UserError, match="class 6, but the output has 4"):
+        loss.backward()
+
+
+def test_the_report_counts_trainable_parameters():
+    model = mlp()
+    model[2].bias.requires_grad_(False)
+    rows = bp.attach(model, bp.DirectFeedbackAlignment()).report.rows
+    assert [row.parameters for row in rows] == [72, 64, 36]
+
+
+def test_small_blocks_have_room_for_so_much_only(monkeypatch):
+    monkeypatch.setattr(teach, "ROOM", 60)
+    model = mlp()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    seen = []
+    end = type(handle).end
+    monkeypatch.setattr(
+        type(handle), "end", lambda self, out: seen.extend(self.lesson.small) or end(self, out)
+    )
+    model(X)
+    assert [cut is not None for cut in seen] == [True, False]  # 48 numbers each
+
+
+def test_a_fused_chain_steps_aside(monkeypatch):
+    monkeypatch.setattr(chain, "DEEP", 1)
+    model = mlp()
+    bp.attach(model, bp.DirectFeedbackAlignment())
+    fused = vars(model)["_fused"]
+    assert fused.fits(X)
+    assert not fused.fits(X.double())
+    assert not fused.fits(X[:, :5])
+    assert not fused.fits(torch.randn(2, 6, 8))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not fused.fits(X)
+    parametrizations.weight_norm(model[2])
+    assert not fused.fits(X)
 
 
 def test_each_output_sends_its_error_by_a_matrix_of_its_own():
@@ -367,6 +732,8 @@ def test_autocast_runs_for_every_rule():
                 output = model(x)
             F.cross_entropy(output.float(), Y).backward()
             assert all(p.grad is None or p.grad.dtype is torch.float32 for p in model.parameters())
+            taught = [p for block in handle.blocks for _, p in block.parameters()]
+            assert any(p.grad is not None for p in taught[: -2 if name != "frozen" else None])
 
 
 def test_unknown_rule():

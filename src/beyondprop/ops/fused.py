@@ -89,7 +89,8 @@ class FusedChain(torch.autograd.Function):
             outputs, inner = run.forward(inner, remaining)
             saved.append(outputs)
         ((weight, bias),) = remaining
-        ctx.save_for_backward(x, parameters[0], *saved)
+        first = parameters[0] if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(x, first, *saved)
         ctx.lesson, ctx.runs = lesson, runs
         return nn.functional.linear(inner, weight, bias)
 

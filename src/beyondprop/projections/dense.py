@@ -1,7 +1,7 @@
 """The dense Gaussian projection, rebuilt from a seed."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,4 +69,5 @@ class Dense(Projection):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The seed is the matrix: copies and pickles carry the first, never the second.
-        return Dense, (self.seed, self.shared)
+        values = tuple(getattr(self, f.name) for f in fields(self) if f.init)
+        return type(self), values

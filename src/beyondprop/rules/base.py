@@ -27,6 +27,9 @@ class Rule(ABC):
     cuts: ClassVar[bool] = False
     """Whether a block's output is detached, so that nothing flows back through the next block."""
 
+    teaches: ClassVar[bool] = True
+    """Whether a block gets any signal, and so passes one on to an uncut block before it."""
+
     @abstractmethod
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Change how the block is taught; return in a few words what was changed."""
@@ -120,9 +123,16 @@ class OperationRule(Rule):
 
     def problems(self, block: "Block") -> Iterator[str]:
         """Yield a sentence for each layer with weights that has no such backward yet."""
+        for name in block.loose:
+            yield (
+                f"{type(self).__name__} covers layers, and '{name}' is a parameter on its own, "
+                "whose product would keep its exact backward: give it Backprop() to say so"
+            )
         for name, module in block.named_modules():
             own = any(True for _ in module.parameters(recurse=False))
-            if own and type(module) not in OPERATIONS and not isinstance(module, EXACT):
+            if own and "forward" in vars(module):
+                yield f"'{name}' has a forward of its own, so {type(self).__name__} cannot cover it"
+            elif own and type(module) not in OPERATIONS and not isinstance(module, EXACT):
                 yield (
                     f"{type(self).__name__} cannot cover '{name}' ({type(module).__name__}): it "
                     f"covers {', '.join(c.__name__ for c in OPERATIONS)}; put it in a block of its "

@@ -26,17 +26,28 @@ class DirectRandomTargetProjection(DirectRule):
     needs_targets: ClassVar[bool] = True
 
     def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
-        """Return the targets, one-hot, shaped like the model's only output."""
-        error = next((e for e in lesson.errors if e is not None), None)
-        if error is None or len(lesson.errors) != 1 or lesson.targets is None:
-            raise UserError("DirectRandomTargetProjection teaches models with one output only")
-        rows = error.shape[:-1].numel()
-        targets = lesson.targets.to(error.device)
+        """Return the targets, one-hot, shaped like the only output that the loss uses."""
+        errors = [e for e in lesson.errors if e is not None]
+        if len(errors) != 1 or lesson.targets is None:
+            raise UserError("DirectRandomTargetProjection teaches by one output only")
+        (error,) = errors
+        target = self._target(lesson.targets.to(error.device), error)
+        return [None if e is None else target for e in lesson.errors]
+
+    def _target(self, targets: Tensor, error: Tensor) -> Tensor:
+        rows = max(1, error.shape[:-1].numel())
         if targets.shape == error.shape:
-            return [targets.to(error.dtype) / rows]
+            return targets.to(error.dtype) / rows
         if targets.is_floating_point() or targets.shape != error.shape[:-1]:
             raise UserError(
                 f"targets of shape {tuple(targets.shape)} do not fit an output of shape "
                 f"{tuple(error.shape)}: give class numbers or one value for each output"
             )
-        return [torch.zeros_like(error).scatter_(-1, targets.unsqueeze(-1), 1 / rows)]
+        classes = targets.long().unsqueeze(-1)
+        if classes.numel() and classes.max() >= error.shape[-1]:
+            raise UserError(
+                f"a target is class {int(classes.max())}, but the output has {error.shape[-1]} "
+                "classes, counted from 0"
+            )
+        known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
+        return torch.zeros_like(error).scatter_(-1, classes.clamp(min=0), known / rows)

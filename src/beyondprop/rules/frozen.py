@@ -18,6 +18,7 @@ class Frozen(Rule):
 
     name: ClassVar[str] = "frozen"
     cuts: ClassVar[bool] = True
+    teaches: ClassVar[bool] = False
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Cut the block's output and teach nothing there; its parameters get no gradient."""

@@ -89,6 +89,7 @@ DIGITS_MLP = Task(
     model=mlp,
     epochs=30,
     batch_size=64,
+    learning_rate=5e-3,
 )
 
 DIGITS_CONV = Task(
@@ -98,4 +99,5 @@ DIGITS_CONV = Task(
     model=convnet,
     epochs=20,
     batch_size=64,
+    learning_rate=3e-3,
 )

@@ -150,6 +150,7 @@ MNIST_MLP = Task(
     model=mlp,
     epochs=10,
     batch_size=128,
+    learning_rate=2e-3,
 )
 
 FASHION_MLP = Task(
@@ -159,4 +160,5 @@ FASHION_MLP = Task(
     model=mlp,
     epochs=10,
     batch_size=128,
+    learning_rate=2e-3,
 )

@@ -1,6 +1,6 @@
 """Tasks beside the package's own, to show what a choice in them does.
 
-    cd benchmarks && beyondprop compare --task variants:digits_relu
+cd benchmarks && beyondprop compare --task variants:digits_relu
 """
 
 from dataclasses import replace

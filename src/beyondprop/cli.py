@@ -14,7 +14,7 @@ from importlib.metadata import version
 from beyondprop.commands import check, compare, listing, report, train
 from beyondprop.commands.parser import Parser, with_lists
 from beyondprop.errors import UserError
-from beyondprop.experiment.storage import StorageError
+from beyondprop.experiment.storage import WriteError
 
 COMMANDS = {"train": train, "compare": compare, "report": report, "list": listing, "check": check}
 PROBLEM, INTERRUPTED = 2, 130
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = COMMANDS[arguments.subcommand].run(arguments[arguments.subcommand])
         sys.stdout.flush()
         return code
-    except StorageError as problem:
+    except WriteError as problem:  # the same command can go on when there is room
         return say(f"{problem}{again(words)}", PROBLEM)
     except UserError as problem:
         return say(str(problem), PROBLEM)

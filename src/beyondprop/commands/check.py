@@ -18,7 +18,8 @@ HELP = "Check without training whether a rule can teach a model, and what it wou
 def parser() -> Parser:
     """The command's model, rule and blocks."""
     made = Parser(
-        description=f"{HELP} Lists every problem and exits with code 2 where it cannot.",
+        description=f"{HELP} It runs no step; where the rule cannot be attached it says why and "
+        "exits with code 2.",
         epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head",
     )
     made.add_argument(

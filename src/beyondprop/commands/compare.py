@@ -45,12 +45,16 @@ def run(arguments: Namespace) -> int:
 
     from beyondprop.experiment import compare
     from beyondprop.experiment.table import legend, table
+    from beyondprop.experiment.tuning import edge
 
     output = arguments.output or Path("runs") / f"compare-{file_name(spec.task)}"
     comparison = compare(spec, output, arguments.resume)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table(comparison))
     console.print(legend(comparison))
+    warning = edge(comparison["tuning"])
+    if warning:
+        console.print(warning)
     print(f"folder: {output}")
     print(report(output))
     return 0 if any(row["finished"] for row in comparison["rows"]) else 2

@@ -41,14 +41,18 @@ def run(arguments: Namespace) -> int:
     """Trains, and says what came out and where it lies."""
     spec = spec_of(RunSpec, arguments)
     from beyondprop.experiment import train
+    from beyondprop.experiment.assess import UNTRAINED
 
     named = f"{file_name(spec.task)}-{spec.rule}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named
     record = train(spec, output, arguments.resume)
     if record["status"] != "finished":
+        advice = f"try a lower --learning_rate (it was {record['learning_rate']:g})"
+        if UNTRAINED in record["reason"]:
+            advice = "look at the data, the loss and the model's initial weights"
         print(
             f"beyondprop: the run {record['status']}: {record['reason']}; it is recorded in "
-            f"{output}, try a lower --learning_rate (it was {record['learning_rate']:g})",
+            f"{output}, {advice}",
             file=sys.stderr,
         )
         return 2

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from beyondprop.attachment import Attachment
-from beyondprop.measure import alignment, evaluate
-from beyondprop.tasks import Data, Task
+from beyondprop.measure import Evaluation, alignment, evaluate
+from beyondprop.tasks import Data, Split, Task
 
 from .checkpoint import State
+from .faults import fault_of
 from .plan import RunPlan
 
 EVALUATION_BATCH = 1000
+UNTRAINED = "before the first step"
+"""In the reason of a run that had no chance: no learning rate would have helped."""
 
 
 def order(seed: int, epoch: int, length: int) -> Tensor:
@@ -44,9 +47,10 @@ def point(
         state: How far the run is.
         seconds: Time the training of the last epoch took.
     """
-    found = evaluate(handle.model, data.validation, task.loss, task.metric, EVALUATION_BATCH)
+    found = score(task, handle.model, data.validation)
     rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
-    aligned = alignment(handle, data.train.inputs[rows], data.train.targets[rows], task.loss)
+    with fault_of("training", task):
+        aligned = alignment(handle, data.train.inputs[rows], data.train.targets[rows], task.loss)
     return {
         "epoch": state.epoch,
         "step": state.step,
@@ -58,15 +62,30 @@ def point(
     }
 
 
+def score(task: Task, model: nn.Module, split: Split) -> Evaluation:
+    """Evaluates the model on a split by the task's loss and metric.
+
+    Raises:
+        UserError: The model, the loss or the metric fails.
+    """
+    loss, metric = fault_of("loss", task)(task.loss), fault_of("metric", task)(task.metric)
+    with fault_of("model", task):
+        return evaluate(model, split, loss, metric, EVALUATION_BATCH)
+
+
 def trouble(state: State) -> str | None:
     """Why training cannot go on (a figure that is not finite), or None."""
     if state.losses and not state.losses[-1].isfinite().all():
         first = int((~state.losses[-1].isfinite()).nonzero()[0])
         step = state.step - len(state.losses[-1]) + first + 1
         value = state.losses[-1][first].item()
+        if step == 1:
+            return f"the training loss was {value} {UNTRAINED}"
         return f"the training loss became {value} at step {step} (epoch {state.epoch})"
     for figure in ("loss", "score"):
         value = state.curve[-1][f"validation_{figure}"]
+        if not math.isfinite(value) and state.epoch == 0:
+            return f"the validation {figure} was {value} {UNTRAINED}"
         if not math.isfinite(value):
             return f"the validation {figure} became {value} after epoch {state.epoch}"
     return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -16,6 +18,15 @@ from .storage import StorageError, write_bytes
 
 CHECKPOINT = "checkpoint.pt"
 SCHEMA = 1
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    EOFError,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass
@@ -27,12 +38,14 @@ class State:
         optimizer: Its moments.
         losses: The training loss of every step, one tensor an epoch.
         curve: One point an epoch, from epoch 0, before training.
+        sessions: Those that worked on the run, this one last; see `provenance.session`.
     """
 
     model: nn.Module
     optimizer: Optimizer
     losses: list[torch.Tensor] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def epoch(self) -> int:
@@ -46,7 +59,7 @@ class State:
 
 
 def save(folder: Path, state: State) -> None:
-    """Writes the state and those of PyTorch's generators, atomically."""
+    """Writes the state and those of the generators, atomically."""
     content = {
         "schema": SCHEMA,
         "model": state.model.state_dict(),
@@ -54,6 +67,7 @@ def save(folder: Path, state: State) -> None:
         "generators": _generators(),
         "losses": state.losses,
         "curve": state.curve,
+        "sessions": state.sessions,
     }
     buffer = io.BytesIO()  # torch.save to a full disk fails with an error that does not say so
     torch.save(content, buffer)
@@ -61,7 +75,7 @@ def save(folder: Path, state: State) -> None:
 
 
 def restore(folder: Path, state: State) -> bool:
-    """Puts what `folder` holds into `state` and PyTorch's generators.
+    """Puts what `folder` holds into `state` and the generators; its sessions go before this one.
 
     Returns:
         Whether there was a checkpoint.
@@ -76,22 +90,39 @@ def restore(folder: Path, state: State) -> bool:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state.model.load_state_dict(content["model"])
         state.optimizer.load_state_dict(content["optimizer"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError):
+        state.losses, state.curve = content["losses"], content["curve"]
+        state.sessions = content["sessions"] + state.sessions
+        _set_generators(content["generators"])
+    except UNREADABLE:
         raise StorageError(
             f"{path} cannot be read as this run's state; delete it to begin the run again"
         ) from None
-    state.losses = content["losses"]
-    state.curve = content["curve"]
-    _set_generators(content["generators"])
     return True
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators of PyTorch, Python and NumPy; models and losses may use any."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed([seed % 2**32, seed // 2**32])  # noqa: NPY002  it takes words of 32 bits
 
 
 def _generators() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+    legacy: Any = np.random.get_state()  # noqa: NPY002  the user's code draws from it
+    _, words, *rest = legacy
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": cuda,
+        "python": random.getstate(),
+        "numpy": [torch.from_numpy(words.astype(np.int64)), *rest],
+    }
 
 
 def _set_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    words, *rest = states["numpy"]
+    np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(states["cpu"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -14,7 +14,7 @@ from beyondprop.tasks import Data, Task
 from .cost import measure_costs
 from .plan import ComparePlan, RunPlan, as_json, plan_compare
 from .progress import bar, bars
-from .provenance import provenance
+from .provenance import provenance, session
 from .record import RECORD, describe_task, reason_of, run_record
 from .run import over, run
 from .setup import check_rules, load, torch_settings
@@ -23,7 +23,7 @@ from .storage import SPEC, StorageError, check_claim, finite, read_json, write_j
 from .summary import finished, summarise
 from .tuning import learning_rates, tune
 
-COMPARISON = "comparison.json"
+COMPARISON, SESSIONS = "comparison.json", "sessions.json"
 SCHEMA = 1
 
 
@@ -67,8 +67,10 @@ def compare(
         data = load(task, plan)
         check_rules(plan, task, data.train)
         write_json(output / SPEC, as_json(plan))
+        before = (read_json(output / SESSIONS) or {"sessions": []})["sessions"]
+        write_json(output / SESSIONS, {"sessions": [*before, session(started)]})
         comparison: dict[str, Any] = finite(work(plan, task, data, output, shown))
-        comparison["provenance"] = provenance(started)
+        comparison["provenance"] = provenance(started, before)
     write_json(output / COMPARISON, comparison)
     return comparison
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from beyondprop.tasks import Data, Task
 from . import checkpoint, metrics
 from .assess import order, point, trouble
 from .checkpoint import State
+from .faults import fault_of
 from .plan import RunPlan, as_json
 from .progress import bar
-from .setup import check_fits
+from .provenance import session
+from .setup import build, check_fits
 from .storage import SPEC, write_json
 
 
@@ -33,11 +36,13 @@ class Fit:
         handle: The attached model.
         curve: One point an epoch, from epoch 0.
         trouble: Why training was stopped early, or None.
+        earlier: The sessions that worked on it before this one; see `provenance.session`.
     """
 
     handle: Attachment
     curve: list[dict[str, Any]]
     trouble: str | None
+    earlier: list[dict[str, Any]]
 
 
 def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
@@ -46,13 +51,15 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     Every epoch ends with an evaluation on the validation split, the alignment on one fixed batch
     and a checkpoint. Training stops early only when a loss is no longer finite.
     """
-    torch.manual_seed(plan.seed)  # before the model: every rule starts from the same weights
-    model = task.model().to(plan.device)
+    checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
+    model = build(task, plan)
     check_fits(task, model, data.train, plan.batch_size)
     rule = rules.make(plan.rule, plan.feedback_seed)
     handle = attach(model, rule, blocks=plan.blocks)
-    optimizer = task.optimizer(model.parameters(), plan.learning_rate)
-    state = State(model, optimizer)
+    with fault_of("optimizer", task):
+        optimizer = task.optimizer(model.parameters(), plan.learning_rate)
+    loss_of = fault_of("loss", task)(task.loss)
+    state = State(model, optimizer, sessions=[session(datetime.now(UTC))])
     if not checkpoint.restore(folder, state):
         state.curve.append(point(plan, task, data, handle, state, seconds=0.0))
     write_json(folder / SPEC, as_json(plan))
@@ -65,21 +72,23 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
             model.train()
             losses = []
             begun = time.perf_counter()
-            for rows in order(plan.seed, state.epoch + 1, len(data.train)).split(plan.batch_size):
-                inputs, targets = data.train.inputs[rows], data.train.targets[rows]
-                optimizer.zero_grad()
-                with handle.targets(targets):
-                    loss = task.loss(model(inputs), targets)
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.detach())
-                progress.advance(shown)
+            batches = order(plan.seed, state.epoch + 1, len(data.train)).split(plan.batch_size)
+            with fault_of("training", task):
+                for rows in batches:
+                    inputs, targets = data.train.inputs[rows], data.train.targets[rows]
+                    optimizer.zero_grad()
+                    with handle.targets(targets):
+                        loss = loss_of(model(inputs), targets)
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(loss.detach())
+                    progress.advance(shown)
             state.losses.append(torch.stack(losses).cpu())
             seconds = time.perf_counter() - begun  # after .cpu(), which waits for an accelerator
             state.curve.append(point(plan, task, data, handle, state, seconds))
             checkpoint.save(folder, state)
             metrics.append(folder, state)
-    return Fit(handle, state.curve, trouble(state))
+    return Fit(handle, state.curve, trouble(state), state.sessions[:-1])
 
 
 def describe(plan: RunPlan, state: State) -> str:

@@ -119,9 +119,9 @@ def in_order(rules: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def as_json(plan: RunPlan | ComparePlan) -> dict[str, Any]:
-    """A plan as it is kept in `spec.json`."""
+    """A plan as it is kept in `spec.json`; of a data folder only that there was one."""
     fields: dict[str, Any] = finite(asdict(plan))
-    return fields
+    return fields | {"data": None if plan.data is None else "given"}
 
 
 def _blocks(spec: RunSpec | CompareSpec, task: Task) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,26 +15,33 @@ from typing import Any
 
 import torch
 
+ROOT = Path("/")
 
-def provenance(started: datetime) -> dict[str, Any]:
+
+def provenance(started: datetime, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Everything a reader needs to repeat a measurement, as JSON.
 
     Args:
         started: When the work began (timezone-aware); the end is now.
+        earlier: The sessions that were broken off before this one went on; see `session`.
 
     Returns:
-        `command`, `versions`, `hardware`, `commit` (of BeyondProp; null where it does not run from
-        a git checkout; ends in "-dirty" where files were changed since), `started`, `finished`
-        (ISO 8601, UTC).
+        `command`, `started`, `finished` (ISO 8601, UTC), `commit` (of BeyondProp; null where it
+        does not run from a git checkout; ends in "-dirty" where files were changed since),
+        `versions`, `hardware` and `sessions`, the earlier ones.
     """
     return {
-        "command": command(sys.argv),
+        **session(started),
+        "finished": _written(datetime.now(UTC)),
         "versions": versions(),
         "hardware": hardware(),
-        "commit": commit(Path(__file__).parent),
-        "started": started.astimezone(UTC).isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sessions": list(earlier),
     }
+
+
+def session(started: datetime) -> dict[str, Any]:
+    """What is known of a session when it begins: `command`, `started` and `commit`."""
+    return {"command": command(sys.argv), "started": _written(started), "commit": COMMIT}
 
 
 def command(argv: list[str]) -> str:
@@ -43,9 +51,9 @@ def command(argv: list[str]) -> str:
         words = ["python", "-m", program.parent.name, *argv[1:]]
     else:
         words = [program.name or "python", *argv[1:]]
-    home = str(Path.home())
-    line = shlex.join(words)
-    return line.replace(home, "~") if home != "/" else line
+    home = Path.home()
+    line = shlex.join(_private(word, home) for word in words)
+    return line.replace(str(home), "~") if home != ROOT else line
 
 
 def versions() -> dict[str, str]:
@@ -80,11 +88,28 @@ def commit(folder: Path) -> str | None:
         return None
 
 
+def _private(word: str, home: Path) -> str:
+    """A word with its absolute path, if it has one outside the home, cut down to the name."""
+    flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    path = Path(value)
+    if not path.is_absolute() or (home != ROOT and path.is_relative_to(home)):
+        return word
+    return f"{flag}{equals}.../{path.name}"
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
     )
     return done.stdout.strip()
+
+
+COMMIT = commit(Path(__file__).parent)
+"""That of the code which runs, so taken when it is loaded: later the files may be others."""
 
 
 def _installed(package: str) -> str:

@@ -61,7 +61,7 @@ def run_record(
         "test": describe_test(test) if test else None,
         "parameters": count(handle) if handle else None,
         "trained_parameters": count_trained(handle) if handle else None,
-        "provenance": provenance(started),
+        "provenance": provenance(started, fitted.earlier if fitted else ()),
     }
     plain: dict[str, Any] = finite(record)
     return plain

@@ -11,10 +11,9 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop import rules, tasks
-from beyondprop.measure import evaluate
 from beyondprop.tasks import Data, Task
 
-from .assess import EVALUATION_BATCH
+from .assess import score
 from .fit import fit
 from .plan import RunPlan, as_json, plan_run
 from .progress import bars
@@ -70,11 +69,7 @@ def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     model = fitted.handle.model
     write_bytes(folder / WEIGHTS, weights(model))
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
-    test = (
-        evaluate(model, data.test, task.loss, task.metric, EVALUATION_BATCH)
-        if fitted.trouble is None
-        else None
-    )
+    test = score(task, model, data.test) if fitted.trouble is None else None
     record = run_record(plan, task, data, started, fitted, test)
     write_json(folder / RECORD, record)
     return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,10 @@ from beyondprop.errors import UserError
 from beyondprop.measure.untouched import generators_kept
 from beyondprop.tasks import Data, Split, Task
 
+from .faults import fault_of
 from .plan import ComparePlan, RunPlan
+
+THREADS_A_CORE = 4
 
 
 @contextmanager
@@ -24,8 +28,11 @@ def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
     """Computes with the plan's threads; afterwards these and the generators are as before.
 
     Raises:
-        UserError: There is no such device here.
+        UserError: There is no such device here, or the threads are far too many for it.
     """
+    most = THREADS_A_CORE * (os.cpu_count() or 1)
+    if plan.threads > most:
+        raise UserError(f"threads must be at most {most} on this machine, not {plan.threads}")
     device, before = _device(plan.device), torch.get_num_threads()
     with generators_kept([device]):
         torch.set_num_threads(plan.threads)
@@ -36,8 +43,18 @@ def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
 
 
 def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
-    """The task's data, on the plan's device."""
-    data = task.load(plan.data)
+    """The task's data, on the plan's device.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
+    with fault_of("load", task):
+        data: object = task.load(plan.data)
+    if not isinstance(data, Data):
+        raise UserError(
+            f"the load of task {task.name} must return a beyondprop.tasks.Data, "
+            f"not a {type(data).__name__}"
+        )
 
     def moved(split: Split) -> Split:
         return Split(split.inputs.to(plan.device), split.targets.to(plan.device))
@@ -45,6 +62,22 @@ def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
     return replace(
         data, train=moved(data.train), validation=moved(data.validation), test=moved(data.test)
     )
+
+
+def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
+    """A fresh model of the task, on the plan's device.
+
+    Raises:
+        UserError: It cannot be built.
+    """
+    with fault_of("model", task):
+        model: object = task.model()
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"the model of task {task.name} must return a torch.nn.Module, "
+            f"not a {type(model).__name__}"
+        )
+    return model.to(plan.device)
 
 
 def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
@@ -67,7 +100,7 @@ def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
         UserError: The model does not fit its data, or none of the rules can be attached to it.
     """
     with generators_kept([train.inputs.device]):
-        model = task.model().to(plan.device)
+        model = build(task, plan)
     check_fits(task, model, train, plan.batch_size)
     problems = []
     for rule in plan.rules:
@@ -81,14 +114,21 @@ def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
 
 def _try_batch(task: Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
     tried = f"the model of task {task.name} does not fit its data: inputs {_describe(inputs)}"
-    try:
+    with fault_of("model", task), _misfit(tried):
         outputs = model(inputs)
-        tried = (
-            f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
-            f"targets {_describe(targets)}"
-        )
-        loss = task.loss(outputs, targets)
-        loss.item()  # a loss is one number
+    tried = (
+        f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
+        f"targets {_describe(targets)}"
+    )
+    with fault_of("loss", task), _misfit(tried):
+        task.loss(outputs, targets).item()  # a loss is one number
+
+
+@contextmanager
+def _misfit(tried: str) -> Iterator[None]:
+    """Says of an error that PyTorch raises where shapes or types do not fit what was tried."""
+    try:
+        yield
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{tried}: {reason}") from error
@@ -102,6 +142,8 @@ def _describe(value: object) -> str:
 
 def _device(name: str) -> torch.device:
     try:
+        if torch.device(name).type == "meta":
+            raise UserError("device 'meta' has shapes but no numbers to train on; try cpu")
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
 
 SPEC = "spec.json"
+NOT_COMPARED = ("data",)
+"""Fields of a spec that a folder may be resumed without: the data may lie elsewhere by then."""
 
 
 class StorageError(UserError):
-    """A file or folder cannot be read or written (full disk, missing permission, ...)."""
+    """A file or folder cannot be read or written (missing permission, damaged content, ...)."""
+
+
+class WriteError(StorageError):
+    """A file cannot be written now (full disk, ...), but can when that is mended."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,7 +34,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: The disk is full, the folder is not writable, ...
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.beyondprop-tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
@@ -78,7 +85,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     """Checks that `folder` may be used for `spec`: missing, empty, or the same and resumed.
 
-    Nothing is written, so that a mistake found later leaves no folder behind.
+    Nothing is written, so that a mistake found later leaves no folder behind; where the folder may
+    be used, what a killed run left half-written in it is removed.
 
     Args:
         folder: The run's or comparison's folder.
@@ -89,8 +97,15 @@ def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
         UserError: The folder holds something and `resume` is off, or it holds another spec.
         StorageError: It cannot be read.
     """
-    if not _content(folder):
-        return
+    files = _content(folder)
+    asides = [file for file in files if re.fullmatch(r"\..+\.\d+\.beyondprop-tmp", file.name)]
+    if len(files) > len(asides):
+        _check_spec(folder, spec, resume)
+    for file in asides:
+        _discard(file)
+
+
+def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     if not resume:
         raise UserError(
             f"{folder} is not empty; add --resume to continue what is there, "
@@ -99,7 +114,11 @@ def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     earlier = read_json(folder / SPEC)
     if earlier is None:
         raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another --output")
-    differing = [key for key in spec | earlier if spec.get(key) != earlier.get(key)]
+    differing = [
+        key
+        for key in spec | earlier
+        if key not in NOT_COMPARED and spec.get(key) != earlier.get(key)
+    ]
     if differing:
         listed = ", ".join(
             f"{key} ({earlier.get(key)!r} there, {spec.get(key)!r} now)" for key in differing
@@ -124,17 +143,12 @@ def finite(value: Any) -> Any:
 
 
 def _content(folder: Path) -> list[Path]:
-    """The folder's files, without what a killed run left half-written (which is removed)."""
     try:
-        files = list(folder.iterdir())
+        return list(folder.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise _cannot("read", folder, error) from None
-    for file in files:
-        if file.name.startswith(".") and file.name.endswith(".tmp"):
-            _discard(file)
-    return [file for file in files if file.exists()]
 
 
 def _discard(file: Path) -> None:
@@ -145,8 +159,11 @@ def _discard(file: Path) -> None:
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> StorageError:
-    reason = error.strerror or str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
-        reason = "a file stands where its folder should be"
-    intact = "; what was written before is intact" if verb == "write" else ""
-    return StorageError(f"cannot {verb} {path}: {reason}{intact}")
+        return StorageError(f"cannot {verb} {path}: a file stands where its folder should be")
+    if isinstance(error, IsADirectoryError):
+        return StorageError(f"cannot {verb} {path}: a folder stands where the file should be")
+    reason = error.strerror or str(error)
+    if verb == "write":
+        return WriteError(f"cannot write {path}: {reason}; what was written before is intact")
+    return StorageError(f"cannot {verb} {path}: {reason}")

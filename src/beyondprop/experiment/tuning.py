@@ -107,6 +107,32 @@ def choose(trials: list[dict[str, Any]], rates: tuple[float, ...]) -> float:
 
 def learning_rates(tuning: Mapping[str, Any]) -> str:
     """Each rule's learning rate, in words."""
-    how = ", chosen on validation" if tuning["trials"] else ""
-    rates = ", ".join(f"{rule} {rate:g}" for rule, rate in tuning["chosen"].items())
+    judged = judged_rules(tuning)
+    how = ", chosen on validation" if judged else ""
+    unjudged = " (no trial finished, the lowest is taken)" if tuning["trials"] else ""
+    rates = ", ".join(
+        f"{rule} {rate:g}{'' if rule in judged else unjudged}"
+        for rule, rate in tuning["chosen"].items()
+    )
     return f"learning rates{how}: {rates}"
+
+
+def edge(tuning: Mapping[str, Any]) -> str:
+    """A warning about rules whose chosen learning rate is the least or greatest tried, if any."""
+    tried, judged = tuning["learning_rates"], judged_rules(tuning)
+    rules = [
+        rule
+        for rule, rate in tuning["chosen"].items()
+        if rule in judged and rate in (min(tried), max(tried))
+    ]
+    if not rules:
+        return ""
+    return (
+        f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
+        "a wider range of --learning_rates may serve better"
+    )
+
+
+def judged_rules(tuning: Mapping[str, Any]) -> set[str]:
+    """The rules whose learning rate was chosen by a trial: those of which one finished."""
+    return {trial["rule"] for trial in tuning["trials"] if trial["status"] == "finished"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -50,11 +53,11 @@ def evaluate(
         model: From inputs ``(batch, ...)`` to outputs ``(batch, ...)``.
         split: The samples; moved to the model's device batch by batch.
         loss: (outputs, targets) to a scalar.
-        metric: (outputs, targets) to the mean score.
+        metric: (outputs, targets) to the mean score: a number, or a tensor or array of one.
         batch_size: Samples at a time.
 
     Raises:
-        UserError: The batch size is not positive.
+        UserError: The batch size is not positive; the metric or the loss is not one number.
     """
     if batch_size < 1:
         raise UserError(f"the batch size of an evaluation must be at least 1, not {batch_size}")
@@ -65,8 +68,8 @@ def evaluate(
         outputs = torch.cat([model(inputs.to(device)) for inputs in batches])
         targets = split.targets.to(device)
         return Evaluation(
-            score=metric(outputs, targets),
-            loss=loss(outputs, targets).item(),
+            score=_number("metric", metric(outputs, targets)),
+            loss=_number("loss", loss(outputs, targets)),
             confusion=confusion(outputs, targets) if _classifies(outputs, targets) else None,
         )
 
@@ -87,6 +90,18 @@ def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
     counted = (targets >= 0) & (targets < classes)
     pairs = targets[counted] * classes + outputs[counted].argmax(dim=1)
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+
+
+def _number(name: str, value: object) -> float:
+    """A plain float: what NumPy or PyTorch return cannot go into a record or a checkpoint."""
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        if math.prod(value.shape) != 1:
+            shape = tuple(value.shape)
+            raise UserError(f"the {name} must give one number, not numbers of shape {shape}")
+        value = value.item()
+    if not isinstance(value, Real):
+        raise UserError(f"the {name} must give one number, not a {type(value).__name__}")
+    return float(value)
 
 
 def _classifies(outputs: Tensor, targets: Tensor) -> bool:

@@ -1,10 +1,14 @@
 """Small tasks for the tests of experiments, importable by name from child processes."""
 
+import math
 import os
+import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,10 +78,29 @@ def slow_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs, targets)
 
 
+def nan_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, targets) * math.nan
+
+
 def interrupted_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     if torch.is_grad_enabled():  # not the trial of a batch before the run
         raise KeyboardInterrupt
     return F.cross_entropy(outputs, targets)
+
+
+class Noise(nn.Module):
+    """Draws from Python's and NumPy's global generators."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * random.gauss(1, 0.1) + float(np.random.normal())  # noqa: NPY002
+
+
+def noisy_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 12), nn.Tanh(), Noise(), nn.Linear(12, 3))
+
+
+def broken_load(folder: Path | None) -> Data:
+    raise KeyError(folder)
 
 
 def task(
@@ -107,5 +130,8 @@ SLOW = task("slow", loss=slow_loss)
 INTERRUPTED = task("interrupted", loss=interrupted_loss)
 EXPLODING = task("exploding", learning_rate=1e30, optimizer=sgd)
 SCALED = task("scaled", model=scaled_network)
+NOISY = task("noisy", model=noisy_network)
+BROKEN = replace(SLOW, name="broken", load=broken_load)
+HOPELESS = task("hopeless", loss=nan_loss)
 MISFIT = task("misfit", model=misfit_network)
 WRONG_CLASSES = task("wrong-classes", model=two_outputs)

@@ -16,7 +16,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare, comparison
 from beyondprop.experiment.storage import StorageError
 from beyondprop.experiment.table import legend, table
-from beyondprop.experiment.tuning import choose
+from beyondprop.experiment.tuning import choose, edge, learning_rates
 
 SPEC = CompareSpec(
     rules=("frozen", "dfa", "backprop"),
@@ -24,6 +24,9 @@ SPEC = CompareSpec(
     learning_rates=(0.001, 0.03),
     measure_cost=False,
 )
+
+
+FAILED = "the model of task blobs failed"
 
 
 class Killed(BaseException):
@@ -131,6 +134,30 @@ def test_choosing(trials: list[dict[str, Any]], chosen: float) -> None:
     assert choose(trials, (0.3, 0.1)) == chosen
 
 
+def tuning(**statuses: list[str]) -> dict[str, Any]:
+    rates = [0.1, 0.3, 1.0]
+    trials = [
+        {"rule": rule, "learning_rate": rate, "status": status}
+        for rule, found in statuses.items()
+        for rate, status in zip(rates, found, strict=True)
+    ]
+    return {"learning_rates": rates, "trials": trials, "chosen": {"fa": 0.3, "dfa": 0.1}}
+
+
+def test_how_learning_rates_were_chosen_is_said() -> None:
+    failed, good = ["diverged"] * 3, ["finished"] * 3
+    lowest = "(no trial finished, the lowest is taken)"
+    both = tuning(fa=good, dfa=good)
+    assert learning_rates(both) == "learning rates, chosen on validation: fa 0.3, dfa 0.1"
+    assert edge(both).startswith("the rate chosen for dfa lies at the edge")
+    one = tuning(fa=good, dfa=failed)
+    assert learning_rates(one).endswith(f"chosen on validation: fa 0.3, dfa 0.1 {lowest}")
+    assert edge(one) == ""
+    none = learning_rates(tuning(fa=failed, dfa=failed))
+    assert none == f"learning rates: fa 0.3 {lowest}, dfa 0.1 {lowest}"
+    assert edge(both | {"trials": []}) == ""
+
+
 def test_one_learning_rate_needs_no_trials(tmp_path: Path) -> None:
     spec = replace(SPEC, learning_rates=(0.02,), rules=("dfa",), seeds=(0,))
     found = compare(spec, tmp_path / "c", task=BLOBS)
@@ -168,6 +195,8 @@ def test_a_comparison_killed_at_any_write_is_resumed_to_the_same_result(
     assert len(weights) == 6
     for file in weights:
         assert (reference / file).read_bytes() == (tmp_path / "c" / file).read_bytes()
+    provenance = resumed["provenance"]  # killed at the spec, a session has done nothing yet
+    assert len(provenance["sessions"]) == (0 if write < 2 else 1)
     kept = {f for f in over if json.loads(f.read_text()) in resumed["runs"]}
     assert kept == over
 
@@ -212,7 +241,7 @@ def test_a_failed_run_is_tried_again_on_resume(tmp_path: Path) -> None:
     task = replace(BLOBS, model=failing(1))
     found = compare(spec, tmp_path / "c", task=task)
     assert [run["status"] for run in found["runs"]] == ["failed", "finished"]
-    assert found["runs"][0]["reason"] == "MemoryError: no room"
+    assert found["runs"][0]["reason"] == f"{FAILED}: MemoryError: no room"
     again = compare(spec, tmp_path / "c", resume=True, task=task)
     assert [run["status"] for run in again["runs"]] == ["finished", "finished"]
     assert again["runs"][1] == found["runs"][1]
@@ -222,7 +251,7 @@ def test_a_failed_trial_counts_as_such(tmp_path: Path) -> None:
     spec = replace(SPEC, rules=("backprop",), seeds=(0,))
     found = compare(spec, tmp_path / "c", task=replace(BLOBS, model=failing(1)))
     assert [t["status"] for t in found["tuning"]["trials"]] == ["failed", "finished"]
-    assert found["tuning"]["trials"][0]["reason"] == "MemoryError: no room"
+    assert found["tuning"]["trials"][0]["reason"] == f"{FAILED}: MemoryError: no room"
     assert found["tuning"]["chosen"] == {"backprop": 0.03}
 
 
@@ -256,6 +285,8 @@ def test_diverged_runs_are_recorded(tmp_path: Path) -> None:
         (replace(SPEC, blocks=("lay*",)), BLOBS, "pattern 'lay\\*' matches no"),
         (SPEC, MISFIT, "model of task misfit does not fit its data"),
         (replace(SPEC, device="abacus"), BLOBS, "device 'abacus'"),
+        (SPEC, replace(BLOBS, load=lambda _: {}["a"]), "load of task blobs failed: KeyError: 'a'"),
+        (SPEC, replace(BLOBS, loss=lambda *_: {}["a"]), "loss of task blobs failed: KeyError"),
     ],
 )
 def test_what_no_rule_can_do_is_said_before_the_first_run(

@@ -59,5 +59,5 @@ def test_a_trial_is_short_and_has_a_seed_of_its_own() -> None:
 
 def test_a_plan_is_plain_json() -> None:
     plan = plan_run(RunSpec(data=Path("a/b"), blocks=("x", "y")), BLOBS, "blobs")
-    assert as_json(plan)["data"] == "a/b"
+    assert as_json(plan)["data"] == "given"  # not where: that is this machine's affair
     assert as_json(plan)["blocks"] == ["x", "y"]

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from beyondprop.experiment.provenance import command, commit, hardware, provenance, versions
+from beyondprop.experiment.provenance import (
+    COMMIT,
+    command,
+    commit,
+    hardware,
+    provenance,
+    session,
+    versions,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,8 @@ from beyondprop.experiment.provenance import command, commit, hardware, provenan
         (["/x/beyondprop/__main__.py", "list"], "python -m beyondprop list"),
         (["/x/study.py", "a b", "it's"], "study.py 'a b' 'it'\"'\"'s'"),
         ([""], "python"),
+        (["beyondprop", "train", "--data", "/a/b"], "beyondprop train --data .../b"),
+        (["beyondprop", "train", "--data=/a/b c"], "beyondprop train '--data=.../b c'"),
     ],
 )
 def test_the_command_is_as_one_would_type_it(argv: list[str], expected: str) -> None:
@@ -32,7 +42,11 @@ def test_the_users_folder_is_not_told() -> None:
 def test_a_record_says_where_it_comes_from() -> None:
     started = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     found = provenance(started)
-    assert set(found) == {"command", "versions", "hardware", "commit", "started", "finished"}
+    assert set(found) == {
+        *("command", "versions", "hardware", "commit", "started", "finished", "sessions")
+    }
+    assert found["sessions"] == []
+    assert provenance(started, [session(started)])["sessions"][0]["started"] == found["started"]
     assert found["started"] == "2026-01-01T10:00:00+00:00"
     assert datetime.fromisoformat(found["finished"]) <= datetime.now(UTC)
     assert versions()["torch"] == torch.__version__
@@ -68,3 +82,11 @@ def test_the_commit_is_that_of_tracked_sources_alone(tmp_path: Path) -> None:
     source.write_text("2")
     assert commit(tmp_path) == f"{found}-dirty"
     assert commit(tmp_path / "missing") is None
+
+
+def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_git(*_: object, **__: object) -> None:
+        raise AssertionError("git is asked when the code is loaded, not later")
+
+    monkeypatch.setattr(subprocess, "run", no_git)
+    assert provenance(datetime.now(UTC))["commit"] == COMMIT

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import experiment_tasks
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from experiment_tasks import BLOBS, EXPLODING, MISFIT, WRONG_CLASSES, blobs
+from experiment_tasks import BLOBS, EXPLODING, MISFIT, NOISY, WRONG_CLASSES, blobs
 from rich.progress import Progress
 from safetensors.torch import load_file
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.experiment import RunSpec, fit, run, train
+from beyondprop.experiment import RunSpec, assess, fit, train
 from beyondprop.experiment.plan import plan_run
 from beyondprop.measure import evaluate
-from beyondprop.tasks import Split
+from beyondprop.tasks import Split, Task
 
 FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
 
@@ -156,10 +157,12 @@ def test_the_test_split_is_evaluated_once_and_by_nothing_else(
         evaluated.append(split)
         return evaluate(model, split, *others)
 
-    monkeypatch.setattr(run, "evaluate", counted)
+    monkeypatch.setattr(assess, "evaluate", counted)
     train(RunSpec(), run_folder, task=replace(BLOBS, load=lambda _: data))
-    assert len(evaluated) == 1
-    assert torch.equal(evaluated[0].inputs, data.test.inputs)
+    *others, last = evaluated
+    assert len(others) == 5  # the points of the curve
+    assert all(torch.equal(split.inputs, data.validation.inputs) for split in others)
+    assert torch.equal(last.inputs, data.test.inputs)
     object.__setattr__(data, "test", None)  # whoever looks at it now fails
     plan = plan_run(RunSpec(), BLOBS, "blobs")
     fit.fit(plan, BLOBS, data, run_folder.with_name("other"), progress)
@@ -233,6 +236,74 @@ def test_a_full_disk_loses_nothing(
     train(RunSpec(rule="dfa", seed=3), run_folder, resume=True, task=BLOBS)
     name = "weights.safetensors"
     assert (run_folder / name).read_bytes() == (reference / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [NOISY, replace(BLOBS, metric=lambda outputs, _: np.float64(outputs.mean()))],
+    ids=["generators", "numpy metric"],
+)
+def test_a_broken_run_goes_on_as_if_it_had_not_been(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = RunSpec(rule="backprop", seed=2**40)
+    expected = train(spec, tmp_path / "unbroken", task=task)
+    left, step = 10, torch.optim.Adam.step
+
+    def dies(self: torch.optim.Adam) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", dies)
+    with pytest.raises(Killed):
+        train(spec, tmp_path / "broken", task=task)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    resumed = train(spec, tmp_path / "broken", resume=True, task=task)
+    assert without_times(resumed) == without_times(expected)
+    weights = [tmp_path / run / "weights.safetensors" for run in ("broken", "unbroken")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert expected["provenance"]["sessions"] == []
+    (earlier,) = resumed["provenance"]["sessions"]
+    assert set(earlier) == {"command", "started", "commit"}
+
+
+def raising(*_: object) -> Any:
+    return {}["a"]
+
+
+def late_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    loss = F.cross_entropy(outputs, targets)
+    return loss if len(targets) in (16, 30) or not torch.is_grad_enabled() else raising()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"load": raising}, "the load of task blobs failed: KeyError: 'a'"),
+        ({"load": lambda _: 3}, "the load of task blobs must return a beyondprop.tasks.Data, not"),
+        ({"model": raising}, "the model of task blobs failed: KeyError: 'a'"),
+        ({"model": lambda: 3}, "the model of task blobs must return a torch.nn.Module, not a int"),
+        ({"loss": raising}, "the loss of task blobs failed: KeyError: 'a'"),
+        ({"loss": late_loss}, "the loss of task blobs failed: KeyError: 'a'"),
+        ({"metric": raising}, "the metric of task blobs failed: KeyError: 'a'"),
+        ({"optimizer": raising}, "the optimizer of task blobs failed: KeyError: 'a'"),
+    ],
+)
+def test_an_error_of_the_task_is_one_sentence(
+    changed: dict[str, Any], said: str, run_folder: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        train(RunSpec(rule="dfa"), run_folder, task=replace(BLOBS, **changed))
+    assert not (run_folder / "record.json").exists()
+
+
+def test_a_run_is_resumed_with_data_from_elsewhere(run_folder: Path, tmp_path: Path) -> None:
+    train(RunSpec(data=tmp_path), run_folder, task=BLOBS)
+    assert str(tmp_path) not in (run_folder / "record.json").read_text()
+    train(RunSpec(), run_folder, resume=True, task=BLOBS)
 
 
 def test_a_run_that_is_over_is_left_as_is(reference: Path) -> None:
@@ -322,6 +393,8 @@ def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Pa
         (RunSpec(rule="bp"), "unknown rule 'bp'"),
         (RunSpec(blocks=("layer*",)), "pattern 'layer\\*' matches no"),
         (RunSpec(device="abacus"), "device 'abacus' cannot be used here"),
+        (RunSpec(device="meta"), "device 'meta' has shapes but no numbers"),
+        (RunSpec(threads=10**6), "threads must be at most .* not 1000000"),
     ],
 )
 def test_what_cannot_be_run_leaves_no_folder(spec: RunSpec, said: str, run_folder: Path) -> None:

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from beyondprop import rules
 from beyondprop.errors import UserError
-from beyondprop.experiment import CompareSpec, RunSpec
+from beyondprop.experiment import CompareSpec, RunSpec, spec
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,10 @@ def test_a_run_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
 def test_a_comparison_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         CompareSpec(**fields)
+
+
+def test_every_rule_is_compared_by_default() -> None:
+    assert tuple(rules.RULES) == spec.RULES
 
 
 def test_the_default_comparison_has_both_controls() -> None:

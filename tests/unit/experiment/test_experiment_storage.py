@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import storage
-from beyondprop.experiment.storage import StorageError
+from beyondprop.experiment.storage import StorageError, WriteError
 
 
 def full_disk(_: int) -> None:
@@ -79,9 +79,40 @@ def test_a_missing_or_empty_folder_may_be_used(tmp_path: Path, resume: bool) -> 
 
 
 def test_what_a_killed_run_left_half_written_counts_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / ".spec.json.123.tmp").write_text("{")
+    (tmp_path / ".spec.json.123.beyondprop-tmp").write_text("{")
     storage.check_claim(tmp_path, {}, resume=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_refused_folder_is_left_as_it_is(tmp_path: Path, resume: bool) -> None:
+    for name in (".mine.tmp", ".spec.json.123.beyondprop-tmp"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(UserError):
+        storage.check_claim(tmp_path, {}, resume)
+    assert len(list(tmp_path.iterdir())) == 2
+    storage.write_json(tmp_path / "spec.json", {})
+    storage.check_claim(tmp_path, {}, resume=True)
+    assert {file.name for file in tmp_path.iterdir()} == {".mine.tmp", "spec.json"}
+
+
+def test_the_data_may_have_been_moved(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "spec.json", {"seed": 1, "data": None})
+    storage.check_claim(tmp_path, {"seed": 1, "data": "given"}, resume=True)
+
+
+def test_only_what_a_repeat_can_mend_is_a_write_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "inside", tmp_path / "folder"):
+        with pytest.raises(StorageError, match="stands where") as refused:
+            storage.write_bytes(path, b"")
+        assert not isinstance(refused.value, WriteError)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(WriteError):
+        storage.write_bytes(tmp_path / "new", b"")
 
 
 def test_a_used_folder_is_refused_unless_resumed(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -60,3 +61,22 @@ def test_what_is_no_classification_has_no_confusion_matrix(targets: Tensor) -> N
 def test_a_batch_size_of_zero_is_an_error(net: nn.Sequential, batch: Batch) -> None:
     with pytest.raises(UserError, match="at least 1, not 0"):
         evaluate(net, Split(*batch), F.cross_entropy, accuracy, 0)
+
+
+@pytest.mark.parametrize(
+    "value", [1, 1.0, True, np.float32(1), np.float64(1), np.ones(()), torch.tensor(1.0)], ids=repr
+)
+def test_a_score_is_a_plain_number_whatever_the_metric_returns(
+    net: nn.Sequential, batch: Batch, value: object
+) -> None:
+    score = evaluate(net, Split(*batch), F.cross_entropy, lambda *_: value, 20).score
+    assert type(score) is float
+    assert score == 1
+
+
+@pytest.mark.parametrize("value", [None, "1", 1j, [1.0], np.ones(2), torch.ones(0)], ids=repr)
+def test_a_metric_that_is_not_one_number_is_an_error(
+    net: nn.Sequential, batch: Batch, value: object
+) -> None:
+    with pytest.raises(UserError, match="the metric must give one number, not"):
+        evaluate(net, Split(*batch), F.cross_entropy, lambda *_: value, 20)

@@ -1,0 +1,27 @@
+"""Errors in a task's own code, told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from beyondprop.errors import UserError
+from beyondprop.tasks import Task
+from beyondprop.tasks.dotted import one_line
+
+
+@contextmanager
+def fault_of(part: str, task: Task) -> Iterator[None]:
+    """Says of any error inside that it is one of this part of the task.
+
+    Also a decorator, for what is handed on: `fault_of("loss", task)(task.loss)`.
+
+    Raises:
+        UserError: The error in one sentence; one that is a `UserError` already stays as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's code does
+        raise UserError(f"the {part} of task {task.name} failed: {one_line(error)}") from error

@@ -48,8 +48,10 @@ class Fit:
 def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
     """Trains the task's model from the seed, or from where the folder's checkpoint stands.
 
-    Every epoch ends with an evaluation on the validation split, the alignment on one fixed batch
-    and a checkpoint. Training stops early only when a loss is no longer finite.
+    The learning rate falls linearly to zero over the run, for every rule: where it stays as it is,
+    the last weights, which are the ones tested, depend much on the last few batches. Every epoch
+    ends with an evaluation on the validation split, the alignment on one fixed batch and a
+    checkpoint. Training stops early only when a loss is no longer finite.
     """
     checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
     model = build(task, plan)
@@ -58,6 +60,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     handle = attach(model, rule, blocks=plan.blocks)
     with fault_of("optimizer", task):
         optimizer = task.optimizer(model.parameters(), plan.learning_rate)
+    rates = [group["lr"] for group in optimizer.param_groups]
     loss_of = fault_of("loss", task)(task.loss)
     state = State(model, optimizer, sessions=[session(datetime.now(UTC))])
     if not checkpoint.restore(folder, state):
@@ -66,7 +69,8 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     metrics.rewrite(folder, state)
 
     steps = math.ceil(len(data.train) / plan.batch_size)
-    with bar(progress, plan.rule, steps * plan.epochs, state.step) as shown:
+    total = steps * plan.epochs
+    with bar(progress, plan.rule, total, state.step) as shown:
         while state.epoch < plan.epochs and not trouble(state):
             progress.update(shown, description=describe(plan, state))
             model.train()
@@ -74,7 +78,9 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
             begun = time.perf_counter()
             batches = order(plan.seed, state.epoch + 1, len(data.train)).split(plan.batch_size)
             with fault_of("training", task):
-                for rows in batches:
+                for number, rows in enumerate(batches, state.epoch * steps):
+                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                        group["lr"] = rate * (1 - number / total)
                     inputs, targets = data.train.inputs[rows], data.train.targets[rows]
                     optimizer.zero_grad()
                     with handle.targets(targets):

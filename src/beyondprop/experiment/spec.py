@@ -22,7 +22,8 @@ class RunSpec:
         seed: Decides the initial weights and the order of the data, the same for every rule.
         epochs: Passes over the training data. Default: the task's.
         batch_size: Examples a step. Default: the task's.
-        learning_rate: The optimizer's learning rate. Default: the task's.
+        learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
+            Default: the task's.
         data: Folder that holds the data set's files. Default: they are looked for.
         feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
         blocks: Module names or patterns that make the blocks. Default: the task's, else one

@@ -130,7 +130,7 @@ class Task:
         blocks: Names or patterns of the model's blocks; None for the default of `attach`.
         epochs: Passes over the training part.
         batch_size: Samples per step.
-        learning_rate: Of the optimizer.
+        learning_rate: Of the optimizer at the start of a run; it falls linearly to zero.
         optimizer: (parameters, learning rate) to an optimizer; Adam unless given.
 
     Raises:

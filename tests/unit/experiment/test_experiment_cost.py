@@ -8,10 +8,11 @@ from experiment_tasks import BLOBS
 from rich.progress import Progress
 
 from beyondprop.experiment import CompareSpec, cost
-from beyondprop.experiment.cost import measure_costs, step_of
+from beyondprop.experiment.cost import measure_costs, of_one_kind, step_of
 from beyondprop.experiment.plan import plan_compare
 from beyondprop.experiment.progress import bars
-from beyondprop.measure import PeakMemory
+from beyondprop.experiment.summary import COSTS
+from beyondprop.measure import Case, PeakMemory
 
 TRAIN = BLOBS.load(None).train
 
@@ -30,8 +31,11 @@ def test_a_task_that_cannot_travel_has_no_memory(
     plan = plan_compare(CompareSpec(), BLOBS, "blobs")
     task = replace(BLOBS, model=lambda: BLOBS.model())
     found = measure_costs(plan, task, TRAIN, {"dfa": 0.01, "fa": 0.1}, bars())
-    assert [set(figures) for figures in found.values()] == [{"step_seconds", "step_ratio"}] * 2
-    assert all(value and value > 0 for figures in found.values() for value in figures.values())
+    for figures in found.values():
+        assert set(figures) == {key for key in COSTS if "step" in key}
+        low, high = figures["step_quartiles"]
+        assert 0 < low <= figures["step_ratio"] <= high
+        assert figures["step_seconds"] == figures["step_ratio"] * figures["plain_step_seconds"] > 0
     assert "peak memory is not measured: " in capsys.readouterr().err
 
 
@@ -46,3 +50,40 @@ def test_memory_is_relative_to_plain_pytorch(
     found = measure_costs(plan, BLOBS, TRAIN, rates, progress)
     assert [found[rule]["memory_ratio"] for rule in rates] == [1.5, 0.5]
     assert [found[rule]["memory_bytes"] for rule in rates] == [150, 50]
+    assert {found[rule]["memory_kind"] for rule in rates} == {"tensors"}
+    assert {found[rule]["plain_memory_bytes"] for rule in rates} == {100}
+
+
+def test_step_seconds_agree_with_the_ratio_on_a_noisy_machine(
+    progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The medians, 3 s and 4 s, are not twice each other; the rounds' ratios are."""
+    rounds = [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0], [9.0, 4.5], [9.0, 3.0]]
+    monkeypatch.setattr(cost, "timed_rounds", lambda *_: iter(rounds))
+    cases = [Case(name, lambda: lambda: None) for name in (cost.PLAIN, "dfa")]
+    found = cost.step_times(cases, progress)["dfa"]
+    assert found == {
+        "step_seconds": 4.0,
+        "step_ratio": 2.0,
+        "step_quartiles": [1.0, 2.0],
+        "plain_step_seconds": 2.0,
+    }
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("residents", "kind", "held"),
+    [
+        ((40 * MIB, 50 * MIB, 33 * MIB), "resident", [40 * MIB, 50 * MIB, 33 * MIB]),
+        ((40 * MIB, 50 * MIB, 31 * MIB), "tensors", [0, 1, 2]),
+        ((40 * MIB, None, 50 * MIB), "tensors", [0, 1, 2]),
+    ],
+)
+def test_memory_is_of_one_kind_in_all_rows(
+    residents: tuple[int | None, ...], kind: str, held: list[int]
+) -> None:
+    peaks = {str(i): PeakMemory(i, resident, "") for i, resident in enumerate(residents)}
+    found, of_cases = of_one_kind(peaks)
+    assert (found, list(of_cases.values())) == (kind, held)

@@ -109,6 +109,22 @@ def test_training_learns(reference: Path) -> None:
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"]
 
 
+def test_the_learning_rate_falls_linearly_to_zero(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    class Watched(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            seen.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    def optimizer(parameters: Any, learning_rate: float) -> Watched:
+        return Watched(parameters, lr=learning_rate)
+
+    watched = replace(BLOBS, optimizer=optimizer, learning_rate=0.1, epochs=4)
+    train(RunSpec(task="watched"), tmp_path / "run", task=watched)
+    assert seen == pytest.approx([0.1 * (1 - i / len(seen)) for i in range(len(seen))])
+
+
 def test_rules_start_from_the_same_weights_and_see_the_same_data(tmp_path: Path) -> None:
     seen: dict[str, list[list[int]]] = {}
 

@@ -1,0 +1,58 @@
+"""The table on the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from beyondprop.experiment.table import table
+
+RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
+
+
+def comparison(metric: str) -> dict[str, Any]:
+    rows = [
+        {
+            "rule": rule,
+            "score_mean": 0.97222,
+            "score_std": 0.01234,
+            "recovery": -1.234,
+            "alignment": -0.12,
+            "step_ratio": 12.345,
+            "memory_ratio": 10.987,
+            "finished": 10,
+            "runs": 10,
+        }
+        for rule in RULES
+    ]
+    task = {"name": "mine", "data": "houses", "metric": metric}
+    return {"task": task, "seeds": list(range(10)), "rows": rows}
+
+
+def printed(metric: str, width: int) -> list[str]:
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(table(comparison(metric)))
+    return shown.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "explained variance", "a" * 60])
+@pytest.mark.parametrize("width", [80, 200])
+def test_nothing_is_cut(metric: str, width: int) -> None:
+    lines = printed(metric, width)
+    assert "…" not in "".join(lines)
+    assert all(len(line) <= width for line in lines)
+    figures = ["0.9722 ± 0.0123", "-123.4%", "-0.12", "12.35x", "10.99x", "10/10"]
+    for rule in RULES:
+        (line,) = [line for line in lines if line.startswith(f"{rule} ")]
+        assert " ".join(line.split()) == " ".join([rule, *figures])
+
+
+def test_only_the_heading_of_the_score_wraps() -> None:
+    head = [line for line in printed("explained variance", 80) if "─" not in line][1:4]
+    text = " ".join(head)
+    for heading in ("rule", "test", "explained", "variance", "recovery", "alignment", "memory"):
+        assert heading in text.split()
+    assert any("recovery  " in line and "step time" in line for line in head)

@@ -107,7 +107,7 @@ def task(
     name: str,
     model: Callable[[], nn.Module] = network,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
-    learning_rate: float = 0.03,
+    learning_rate: float = 0.01,
     optimizer: Callable[[Iterable[Parameter], float], Optimizer] | None = None,
 ) -> Task:
     """A task on the blobs: 4 epochs of 4 steps, the last one smaller."""

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from beyondprop.commands.parser import as_list, with_lists
 from beyondprop.errors import UserError
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.storage import write_bytes, write_json
@@ -87,10 +88,24 @@ def save(
 def command_line(main: Callable[..., None]) -> None:
     """Run ``main`` with the flags that its signature says."""
     try:
-        jsonargparse.auto_cli(main)
+        jsonargparse.auto_cli(main, args=arguments(sys.argv[1:]))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+def arguments(argv: Sequence[str]) -> list[str]:
+    """Let ``--cases a b`` be typed as the lists of the command line are."""
+    words, rest = [], list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        values = [value] if equals else []
+        if name == "--cases":
+            while not equals and rest and not rest[0].startswith("--"):
+                values.append(rest.pop(0))
+            value, equals = (as_list(values, quoted=True), "=") if values else ("", "")
+        words.append(name + equals + value)
+    return with_lists(words)
 
 
 def number(value: float | None, form: str) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 
 from results import number
 
+from beyondprop.rules import RULES
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 TASKS = ("digits-mlp", "digits-conv", "mnist-mlp", "fashion-mlp")
-RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 
 
 def main() -> None:
@@ -65,20 +66,24 @@ def rule(name: str) -> str:
     rows = []
     for task in TASKS:
         found = {row["rule"]: row for row in load(f"compare-{task}")["rows"]}
-        scores = [f"{found[r]['score_mean']:.2%}" for r in ("frozen", name, "backprop")]
+        low, middle, high = (found[r]["score_mean"] for r in ("frozen", name, "backprop"))
+        scores = [number(score, ".2%") for score in (low, middle, high)]
+        if name in ("backprop", "frozen"):
+            rows.append([task, scores[0], scores[2], number(saved(low, high), ".0%")])
+            continue
         recovery, alignment = found[name]["recovery"], found[name]["alignment"]
         rows.append([task, *scores, number(recovery, ".0%"), number(alignment, ".2f")])
     heads = ("task", "frozen", f"**{name}**", "backprop", "recovery", "alignment")
     if name in ("backprop", "frozen"):
         heads = ("task", "frozen", "backprop", "share of errors that teaching hidden layers saves")
-        rows = [[row[0], row[1], row[3], saved(row[1], row[3])] for row in rows]
     return markdown(heads, rows)
 
 
-def saved(frozen: str, backprop: str) -> str:
-    """Return by how much the error falls from one accuracy to another, both in percent."""
-    low, high = (100 - float(score.rstrip("%")) for score in (frozen, backprop))
-    return f"{1 - high / low:.0%}"
+def saved(frozen: float | None, backprop: float | None) -> float | None:
+    """Return the share of the first accuracy's errors that the second saves, if there are any."""
+    if frozen is None or backprop is None or frozen >= 1:
+        return None
+    return (backprop - frozen) / (1 - frozen)
 
 
 def step_time() -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.errors import UserError
-from beyondprop.measure import Case, Step, peak_memory, rule_step
+from beyondprop.measure import Case, PeakMemory, Step, peak_memory, rule_step
+from beyondprop.measure.memory import RESOLUTION
 from beyondprop.measure.step_time import summarize, timed_rounds
 from beyondprop.tasks import Split, Task
 
@@ -20,8 +22,8 @@ from .progress import bar
 PLAIN = "plain PyTorch"
 ROUNDS, WARMUP, SECONDS, FEWEST = 300, 10, 10.0, 20
 
-Costs = dict[str, dict[str, float | None]]
-"""For each rule: `step_seconds`, `step_ratio`, `memory_bytes`, `memory_ratio`, those measured."""
+Costs = dict[str, dict[str, Any]]
+"""For each rule those figures of `summary.COSTS` that were measured."""
 
 
 def measure_costs(
@@ -75,9 +77,18 @@ def step_times(cases: list[Case], progress: Progress) -> Costs:
             progress.advance(shown)
             if time.perf_counter() - begun > SECONDS and len(rounds) >= FEWEST:
                 break
+    found = summarize(cases, rounds)
+    plain = found[PLAIN].seconds
     return {
-        name: {"step_seconds": found.seconds, "step_ratio": found.ratio}
-        for name, found in summarize(cases, rounds).items()
+        name: {
+            # Not the case's own median: on a noisy machine that contradicts the ratio, which is
+            # taken within rounds and is the figure to trust.
+            "step_seconds": each.ratio * plain,
+            "step_ratio": each.ratio,
+            "step_quartiles": list(each.quartiles),
+            "plain_step_seconds": plain,
+        }
+        for name, each in found.items()
     }
 
 
@@ -92,8 +103,27 @@ def memories(cases: list[Case], device: str, progress: Progress) -> Costs:
                 progress.console.print(f"peak memory is not measured: {reason}")
                 return {}
             progress.advance(shown)
-    plain = found[PLAIN]
+    kind, held = of_one_kind(found)
+    plain = held[PLAIN]
     return {
-        name: {"memory_bytes": peak.bytes, "memory_ratio": peak.ratio(plain)}
-        for name, peak in found.items()
+        name: {
+            "memory_bytes": bytes_,
+            "memory_ratio": bytes_ / plain if plain else None,
+            "memory_kind": kind,
+            "plain_memory_bytes": plain,
+        }
+        for name, bytes_ in held.items()
     }
+
+
+def of_one_kind(peaks: Mapping[str, PeakMemory]) -> tuple[str, dict[str, int]]:
+    """The bytes of every case, all counted alike, as only then they can be compared.
+
+    Returns:
+        "resident" with what the operating system saw, or, where that is too coarse for some case,
+        "tensors" with what tensors held.
+    """
+    seen = {name: peak.resident_bytes or 0 for name, peak in peaks.items()}
+    if min(seen.values()) >= RESOLUTION:
+        return "resident", seen
+    return "tensors", {name: peak.tensor_bytes for name, peak in peaks.items()}

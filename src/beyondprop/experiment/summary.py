@@ -10,7 +10,7 @@ from typing import Any
 def summarise(
     rules: Sequence[str],
     records: Sequence[Mapping[str, Any]],
-    costs: Mapping[str, Mapping[str, float | None]],
+    costs: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """One row a rule: scores over the finished runs, how many of each status, costs.
 
@@ -37,7 +37,17 @@ def summarise(
     ]
 
 
-COSTS = ("step_seconds", "step_ratio", "memory_bytes", "memory_ratio")
+COSTS = (
+    "step_seconds",
+    "step_ratio",
+    "step_quartiles",
+    "plain_step_seconds",
+    "memory_bytes",
+    "memory_ratio",
+    "memory_kind",
+    "plain_memory_bytes",
+)
+"""Of a row, None where not measured: relative to plain PyTorch, whose own figures stand beside."""
 
 
 def recovery(rule: float | None, backprop: float | None, frozen: float | None) -> float | None:

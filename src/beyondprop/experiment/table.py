@@ -18,15 +18,21 @@ def table(comparison: Mapping[str, Any]) -> Table:
     task = comparison["task"]
     seeds = ", ".join(map(str, comparison["seeds"]))
     title = f"{task['name']} ({task['data']}), seeds {seeds}"
-    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
+    )
+    scores = [score(row["score_mean"], row["score_std"]) for row in comparison["rows"]]
     shown.add_column("rule", no_wrap=True)
-    columns = (f"test {task['metric']}", "recovery", "alignment", "step time", "memory", "runs")
-    for column in columns:
+    # A metric's name can be of any length: its heading wraps, so that nothing else is cut.
+    widest = max(map(len, scores), default=0)
+    heading = f"test {task['metric']}"
+    shown.add_column(heading, justify="right", min_width=widest, overflow="fold")
+    for column in ("recovery", "alignment", "step time", "memory", "runs"):
         shown.add_column(column, justify="right", no_wrap=True)
-    for row in comparison["rows"]:
+    for row, reached in zip(comparison["rows"], scores, strict=True):
         shown.add_row(
             row["rule"],
-            score(row["score_mean"], row["score_std"]),
+            reached,
             number(row["recovery"], ".1%"),
             number(row["alignment"], ".2f"),
             number(row["step_ratio"], ".2f", "x"),

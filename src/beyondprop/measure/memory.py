@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import torch
 
@@ -87,13 +89,18 @@ def peak_memory(
     receiver, sender = context.Pipe(duplex=False)
     arguments = (sender, work, steps, torch.device(device).type, torch.get_num_threads())
     process = context.Process(target=memory_child.run, args=arguments, daemon=True)
-    with _environment(ENVIRONMENT):
-        process.start()
-    sender.close()
     try:
+        with _environment(ENVIRONMENT), _no_interrupt():
+            process.start()
+        sender.close()
         answer = receiver.recv()
     except EOFError:
         answer = None
+    except KeyboardInterrupt:
+        if process.pid is not None:
+            process.kill()  # it does not hear of Ctrl-C itself
+            process.join()
+        raise
     process.join()
     receiver.close()
     if answer is None:
@@ -104,6 +111,20 @@ def peak_memory(
     if isinstance(answer, str):
         raise UserError(f"memory could not be measured: {answer}")
     return PeakMemory(*answer)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Have child processes start deaf to Ctrl-C, which would print a traceback of their imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first child starts it, and that lifts the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

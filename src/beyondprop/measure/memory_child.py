@@ -4,6 +4,7 @@ import gc
 import json
 import pickle
 import re
+import signal
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -22,6 +23,7 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def run(connection: Connection, work: bytes, steps: int, device: str, threads: int) -> None:
     """Send the answer, or in words why there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     try:

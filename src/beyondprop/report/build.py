@@ -88,6 +88,7 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
         "scores": Scores.of(comparison.task),
         "styles": drawn,
         "lines": table.lines(comparison),
+        "caption": table.caption(comparison),
         "exhibits": exhibits,
         "classes": classes.classes(comparison),
         "facts": facts.facts(comparison),

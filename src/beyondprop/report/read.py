@@ -131,8 +131,12 @@ def _row(row: Mapping[str, Any]) -> Row:
         alignment=_number(row.get("alignment")),
         step_seconds=_number(row.get("step_seconds")),
         step_ratio=_number(row.get("step_ratio")),
+        step_quartiles=_pair(row.get("step_quartiles")),
+        plain_step_seconds=_number(row.get("plain_step_seconds")),
         memory_bytes=_number(row.get("memory_bytes")),
         memory_ratio=_number(row.get("memory_ratio")),
+        memory_kind=row.get("memory_kind"),
+        plain_memory_bytes=_number(row.get("plain_memory_bytes")),
         train_seconds=_number(row.get("train_seconds")),
     )
 
@@ -151,6 +155,13 @@ def _tuning(tuning: Mapping[str, Any]) -> Tuning:
         ),
         chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
     )
+
+
+def _pair(values: Any) -> tuple[float, float] | None:
+    if values is None or None in values:
+        return None
+    low, high = values
+    return float(low), float(high)
 
 
 def _number(value: Any) -> float | None:

@@ -64,7 +64,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule over all seeds: a line of the table."""
+    """One rule over all seeds: a line of the table.
+
+    `step_quartiles` are those of the ratio; `memory_kind` is "tensors" or "resident".
+    """
 
     rule: str
     runs: int
@@ -77,8 +80,12 @@ class Row:
     alignment: float | None = None
     step_seconds: float | None = None
     step_ratio: float | None = None
+    step_quartiles: tuple[float, float] | None = None
+    plain_step_seconds: float | None = None
     memory_bytes: float | None = None
     memory_ratio: float | None = None
+    memory_kind: str | None = None
+    plain_memory_bytes: float | None = None
     train_seconds: float | None = None
 
 

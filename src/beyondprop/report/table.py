@@ -16,6 +16,7 @@ from beyondprop.report.text import (
     rate,
     ratio,
     size,
+    spread,
 )
 
 
@@ -32,6 +33,7 @@ class Line:
     alignment: str
     step: str
     step_time: str
+    step_range: str
     memory: str
     memory_size: str
     training: str
@@ -71,12 +73,37 @@ def _line(row: Row, scores: Scores) -> Line:
         alignment=cosine(row.alignment),
         step=ratio(row.step_ratio),
         step_time="" if row.step_seconds is None else duration(row.step_seconds),
+        step_range=spread(row.step_quartiles),
         memory=ratio(row.memory_ratio),
         memory_size="" if row.memory_bytes is None else size(row.memory_bytes),
         training=duration(row.train_seconds),
         runs=_outcome(row),
         troubled=row.finished < row.runs,
     )
+
+
+def caption(comparison: Comparison) -> str:
+    """What the figures of the main table are: what they vary over and are relative to."""
+    rows = comparison.rows
+    told = ["± is one standard deviation over seeds."]
+    plain = [
+        next((duration(r.plain_step_seconds) for r in rows if r.plain_step_seconds), ""),
+        next((size(r.plain_memory_bytes) for r in rows if r.plain_memory_bytes), ""),
+    ]
+    own = f" ({', '.join(filter(None, plain))})" if any(plain) else ""
+    told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
+    if any(row.step_quartiles for row in rows):
+        told.append("The range under a step time holds the middle half of its measurements.")
+    # Rules put together from several records may differ.
+    kinds = {row.memory_kind for row in rows if row.memory_kind in KINDS}
+    told += [KINDS[kind] for kind in KINDS if kinds == {kind}]
+    return " ".join([*told, f"{ABSENT} is not measured or not defined."])
+
+
+KINDS = {
+    "resident": "Memory is what the operating system saw, of all libraries.",
+    "tensors": "Memory is that of tensors, as PyTorch's allocator counts it.",
+}
 
 
 def _outcome(row: Row) -> str:

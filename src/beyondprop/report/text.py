@@ -64,6 +64,11 @@ def ratio(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}×"
 
 
+def spread(quartiles: tuple[float, float] | None) -> str:
+    """The range between two ratios as `0.82–0.87×`; nothing where it is not known."""
+    return "" if quartiles is None else f"{quartiles[0]:.2f}–{ratio(quartiles[1])}"
+
+
 def count(value: float | None) -> str:
     """123456 as `123,456`."""
     return ABSENT if value is None else f"{value:,.0f}"

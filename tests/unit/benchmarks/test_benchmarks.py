@@ -47,6 +47,28 @@ def test_an_unknown_case_is_named_and_the_known_are_listed(
     assert "no case is called 'none-such'; there are mlp-4x1024" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "cases",
+    [
+        ["--cases", "mlp-2x64", "mlp-8x*"],
+        ["--cases", "mlp-2x64,mlp-8x*"],
+        ["--cases=mlp-2x64,mlp-8x*"],
+        ["--cases", '["mlp-2x64", "mlp-8x*"]'],
+    ],
+)
+def test_cases_are_typed_as_lists_are_in_the_command_line(
+    cases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+
+    def main(rounds: int = 3, cases: tuple[str, ...] = ("*",), slow_down: int = 0) -> None:
+        found.update(rounds=rounds, cases=cases, slow_down=slow_down)
+
+    monkeypatch.setattr("sys.argv", ["step_time.py", "--rounds=2", *cases, "--slow-down", "1"])
+    script("results").command_line(main)
+    assert found == {"rounds": 2, "cases": ("mlp-2x64", "mlp-8x*"), "slow_down": 1}
+
+
 def test_every_net_is_what_its_name_says() -> None:
     nets = script("nets")
     for net in (*nets.step_time_nets(), *nets.memory_nets()):

@@ -42,6 +42,30 @@ def test_a_changed_record_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> N
         assert tables.table(name) != before
 
 
+def test_saved_errors_come_from_scores_as_recorded() -> None:
+    from tables import saved
+
+    assert saved(0.99994, 0.99996) == pytest.approx(1 / 3)  # both are 99.99% or 100.00% as text
+    assert saved(0.5, 1.0) == 1
+    assert saved(0.9, 0.8) == pytest.approx(-1)
+    assert saved(1.0, 1.0) is None
+    assert saved(None, 1.0) is None
+
+
+@pytest.mark.parametrize("rule", ["backprop", "dfa"])
+def test_a_page_of_a_rule_shows_what_is_missing(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tables
+
+    scores = {"frozen": 1.0, "dfa": None, "backprop": 1.0}
+    rows = [
+        {"rule": r, "score_mean": s, "recovery": None, "alignment": None} for r, s in scores.items()
+    ]
+    monkeypatch.setattr(tables, "load", lambda _: {"rows": rows})
+    line = tables.rule(rule).splitlines()[2]
+    middle = "" if rule == "backprop" else " – |"
+    assert line.startswith(f"| digits-mlp | 100.00% |{middle} 100.00% | – |")
+
+
 @pytest.mark.parametrize("record", sorted(ROOT.glob("results/*.json")), ids=lambda path: path.name)
 def test_records_are_complete(record: Path) -> None:
     content = json.loads(record.read_text("utf-8"))

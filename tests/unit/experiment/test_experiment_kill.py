@@ -24,7 +24,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(SPEC, tmp_path / "unbroken", task=SLOW)
-    monkeypatch.setenv("SLOW_LOSS", "0.02")  # about half a second a run
+    monkeypatch.setenv("SLOW_LOSS", "0.05")  # so long that no child ends before it is killed
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["beyondprop.experiment.run", "torch._dynamo"])
     moments = random.Random(0)
@@ -37,7 +37,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bytes(
             child.start()
             while child.is_alive() and not (folder / "metrics.jsonl").exists():
                 time.sleep(0.002)
-            time.sleep(moments.uniform(0.0, 0.25))
+            time.sleep(moments.uniform(0.0, 0.5))
             child.kill()
             child.join()
             assert child.exitcode == -9, "it was to die while training"

@@ -1,5 +1,8 @@
+import multiprocessing
 import os
+import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +55,39 @@ def test_a_process_that_cannot_measure_says_why(build: partial[Step], reason: st
     with pytest.raises(UserError, match=reason):
         peak_memory(build)
     assert dict(os.environ) == before
+
+
+def interrupted() -> Step:
+    """A step that meets Ctrl-C, in a process that must be deaf to it, since its start too."""
+    if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        raise ValueError("its imports could have been interrupted")
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        raise ValueError("its steps could be interrupted")
+    return partial(os.kill, os.getpid(), signal.SIGINT)
+
+
+def interrupting() -> Step:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(600)
+    raise AssertionError("nobody ended this process")
+
+
+posix = pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
+
+
+@posix
+def test_the_process_does_not_hear_of_ctrl_c() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    peak_memory(interrupted)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@posix
+def test_ctrl_c_ends_the_process_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        peak_memory(interrupting)
+    assert not multiprocessing.active_children()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_cannot_travel_is_an_error() -> None:

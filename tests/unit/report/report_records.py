@@ -150,8 +150,12 @@ def row(rule: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "alignment": mean(hidden),
         "step_seconds": 0.0009 * STEP.get(rule, 1.1),
         "step_ratio": STEP.get(rule, 1.1),
+        "step_quartiles": [STEP.get(rule, 1.1) - 0.02, STEP.get(rule, 1.1) + 0.03],
+        "plain_step_seconds": 0.0009,
         "memory_bytes": 4.2e6 * MEMORY.get(rule, 1.1),
         "memory_ratio": MEMORY.get(rule, 1.1),
+        "memory_kind": "tensors",
+        "plain_memory_bytes": 4.2e6,
         "train_seconds": 1.05 * STEP.get(rule, 1.1),
     }
 

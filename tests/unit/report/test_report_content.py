@@ -112,11 +112,12 @@ def test_the_table_has_the_figures_of_every_row() -> None:
             "alignment": 0.357,
             "step_seconds": 0.000684,
             "step_ratio": 0.761,
+            "step_quartiles": [0.744, 0.8],
             "memory_bytes": 3.9 * 2**20,
             "memory_ratio": 0.984,
             "train_seconds": 0.798,
         },
-        frozen={"alignment": None, "step_ratio": None, "step_seconds": None},
+        frozen=dict.fromkeys(["alignment", "step_ratio", "step_seconds", "step_quartiles"]),
     )
     head, backprop, dfa, frozen = table(report.render(record), "The rules compared")
     assert head[0] == "Rule"
@@ -128,12 +129,38 @@ def test_the_table_has_the_figures_of_every_row() -> None:
         "± 0.4",
         "91%",
         "0.36",
-        "0.76× 0.684 ms",
+        "0.76× 0.684 ms 0.74–0.80×",
         "0.98× 3.90 MiB",
         "0.80 s",
         "3 finished",
     ]
     assert frozen[4:6] == ["–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("resident", "what the operating system saw"), ("tensors", "that of tensors"), (None, None)],
+)
+def test_the_caption_says_what_costs_are_relative_to(kind: str | None, told: str | None) -> None:
+    record = with_rows()
+    for row in record["rows"]:
+        row.update(memory_kind=kind, plain_step_seconds=0.0012, plain_memory_bytes=3 * 2**20)
+    text = section(report.render(record), "The rules compared").all("p", class_="caption")[0].text
+    assert "relative to plain PyTorch backprop (1.20 ms, 3.00 MiB)" in text
+    assert "the middle half" in text
+    assert ("Memory is" in text) == (told is not None)
+    assert (told or "") in text
+
+
+def test_a_record_without_plain_figures_quartiles_and_kind_of_memory_is_shown() -> None:
+    record = with_rows()
+    for row in record["rows"]:
+        for key in ("step_quartiles", "plain_step_seconds", "memory_kind", "plain_memory_bytes"):
+            del row[key]
+    page = report.render(record)
+    assert table(page, "The rules compared")[2][5:7] == ["0.76× 0.684 ms", "0.98× 3.93 MiB"]
+    assert "relative to plain PyTorch backprop. – is not measured" in page
+    assert "the middle half" not in page
 
 
 def test_scores_have_two_decimals_where_the_test_set_is_large() -> None:
@@ -172,7 +199,7 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
     for each in runs:
         diverge(each, epoch=2)
     record = compare(runs)
-    record["rows"][0]["step_ratio"] = None
+    record["rows"][0].update(step_ratio=None, step_quartiles=None)
     page = report.render(record)
     assert headline(page) == "No run on digits-mlp finished"
     assert table(page, "The rules compared")[1] == [
@@ -193,7 +220,7 @@ def test_frozen_is_not_drawn_among_alignments_and_backprop_only_alone() -> None:
         "Alignment under DFA",
         "Alignment under DRTP",
     ]
-    assert "Not drawn: frozen" in shown.text
+    assert "Frozen never changes a hidden block, so it has no picture." in shown.text
     alone = report.render(comparison(("backprop",), epochs=2))
     assert "Alignment under backprop" in alone
 
@@ -334,6 +361,9 @@ def changed(path: str, value: Any) -> Record:
         ("rows.1.recovery", 0.5),
         ("rows.1.alignment", 0.5),
         ("rows.1.step_ratio", 0.5),
+        ("rows.1.step_quartiles", [0.5, 0.6]),
+        ("rows.0.plain_step_seconds", 0.5),
+        ("rows.0.plain_memory_bytes", 5e5),
         ("rows.1.memory_ratio", 0.5),
         ("rows.1.memory_bytes", 5e5),
         ("rows.1.train_seconds", 50.0),

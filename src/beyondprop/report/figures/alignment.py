@@ -9,7 +9,7 @@ from beyondprop.report.figures.ends import label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel
 from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.labels import text_width
-from beyondprop.report.records import BACKPROP, Comparison
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import cosine, label, listing, minus, shorten
@@ -97,7 +97,12 @@ def _caption(comparison: Comparison, drawn: Mapping[str, object]) -> str:
     left_out = [row.rule for row in comparison.rows if row.rule not in drawn]
     if BACKPROP in left_out and comparison.finished(BACKPROP):
         parts.append("Backprop follows the gradient itself and is not drawn.")
-    others = [label(rule) for rule in left_out if rule != BACKPROP]
+    if FROZEN in left_out:
+        parts.append("Frozen never changes a hidden block, so it has no picture.")
+    others = [label(rule) for rule in left_out if rule not in (BACKPROP, FROZEN)]
     if others:
-        parts.append(f"Not drawn: {listing(others)}, where no hidden block was updated to the end.")
+        has = "have" if len(others) > 1 else "has"
+        parts.append(
+            f"{listing(others)} {has} no picture: no alignment of a hidden block is known."
+        )
     return " ".join(parts)

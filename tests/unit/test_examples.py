@@ -1,0 +1,30 @@
+"""The examples run, without a warning, and print what they promise."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "examples"
+PRINTED = {
+    "own_loop.py": ["DirectFeedbackAlignment", "this is not backpropagation"],
+    "rules_by_block.py": ["stem      Frozen", "layers.2  DirectFeedbackAlignment"],
+}
+
+
+def test_every_example_is_known() -> None:
+    assert {path.name for path in FOLDER.glob("*.py")} == set(PRINTED)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", PRINTED)
+def test_example_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with torch.random.fork_rng():
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in PRINTED[name])
+    accuracy = re.search(r"Test accuracy: ([\d.]+)%", shown)
+    assert accuracy
+    assert float(accuracy[1]) > 85  # a guess is right in 10% of cases

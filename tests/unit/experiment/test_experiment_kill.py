@@ -37,7 +37,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bytes(
             child.start()
             while child.is_alive() and not (folder / "metrics.jsonl").exists():
                 time.sleep(0.002)
-            time.sleep(moments.uniform(0.0, 0.5))
+            time.sleep(moments.uniform(0.05, 0.35))
             child.kill()
             child.join()
             assert child.exitcode == -9, "it was to die while training"

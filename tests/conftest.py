@@ -1,5 +1,8 @@
 """Settings that hold for all tests."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -9,3 +12,11 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as on a terminal, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

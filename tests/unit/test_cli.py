@@ -333,6 +333,7 @@ def test_interrupting_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_real_process(here: Path) -> None:
     words = ["train", "--task", "experiment_tasks:SLOW", "--output", "run"]
     process = child(*words, SLOW_LOSS="0.2")

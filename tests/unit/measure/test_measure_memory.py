@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -125,8 +126,7 @@ def test_tensors_are_counted_to_the_byte() -> None:
     assert child.tensor_growth(step, steps=2) == 2 * 4000 + 20000
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_high_water_mark_starts_again() -> None:
+def high_water_mark() -> None:
     block = bytearray(100 * MB)
     block[::4096] = b"x" * len(block[::4096])
     del block
@@ -135,14 +135,9 @@ def test_the_high_water_mark_starts_again() -> None:
     assert child._high_water() - child._resident() < 5 * MB
 
 
-def test_without_proc_the_process_peak_serves(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As on macOS: the peak of the whole process, which nothing resets."""
-    pytest.importorskip("resource")
+def without_proc() -> None:
     resident = child._resident() or 0
-    monkeypatch.setattr(child, "STATUS", tmp_path / "none")
-    monkeypatch.setattr(child, "CLEAR_REFS", tmp_path / "none" / "none")
+    child.STATUS = child.CLEAR_REFS = Path("/none/none")
     assert not child._reset_high_water()
     before = child._high_water()
 
@@ -152,6 +147,25 @@ def test_without_proc_the_process_peak_serves(
 
     grown = child.resident_growth(step, steps=1)
     assert grown > 50 * MB
+
+
+def passes_alone(function: Callable[[], None]) -> bool:
+    """Whether it ends without an error in a fresh process, whose memory no other test has used."""
+    process = multiprocessing.get_context("spawn").Process(target=function)
+    process.start()
+    process.join()
+    return process.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_high_water_mark_starts_again() -> None:
+    assert passes_alone(high_water_mark)
+
+
+def test_without_proc_the_process_peak_serves() -> None:
+    """As on macOS: the peak of the whole process, which nothing resets."""
+    pytest.importorskip("resource")
+    assert passes_alone(without_proc)
 
 
 def test_a_model_without_anything_to_free_is_counted_small() -> None:

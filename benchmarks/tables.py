@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
-NAMES: `compare TASK`, `rule RULE`, `step-time`, `memory`. A test keeps the pages and the records in
-step, so that no figure is written by hand.
+NAMES: `compare TASK`, `rule RULE`, `step-time`, `memory`, `peers`. A test keeps the pages and the
+records in step, so that no figure is written by hand.
 """
 
 import json
@@ -20,6 +20,7 @@ from beyondprop.rules import RULES
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+PEER_RULES = ("fa", "dfa", "usf")
 TASKS = ("digits-mlp", "digits-conv", "mnist-mlp", "fashion-mlp")
 
 
@@ -37,7 +38,13 @@ def filled(text: str) -> str:
 def table(name: str) -> str:
     """Return the table of that name."""
     kind, *rest = name.split()
-    makers = {"compare": compare, "rule": rule, "step-time": step_time, "memory": memory}
+    makers = {
+        "compare": compare,
+        "rule": rule,
+        "step-time": step_time,
+        "memory": memory,
+        "peers": peers,
+    }
     return makers[kind](*rest)
 
 
@@ -94,6 +101,22 @@ def step_time() -> str:
 def memory() -> str:
     """Return peak memory relative to plain PyTorch: one row a network, one column a rule."""
     return pivot(load("memory")["rows"], "resident_ratio")
+
+
+def peers() -> str:
+    """Return step times beside a peer's, relative to plain PyTorch: one row a network."""
+    rows = load("peers")["rows"]
+    found = {(row["net"], row["library"], row["rule"]): row for row in rows}
+    libraries = ("BioTorch", "BeyondProp")
+    pairs = [(library, rule) for rule in PEER_RULES for library in libraries]
+    lines = []
+    for net in dict.fromkeys(row["net"] for row in rows):
+        plain = found[net, "plain PyTorch", "backprop"]
+        timed = [found[net, library, rule] for library, rule in pairs]
+        ratios = ["failed" if "failure" in row else number(row["ratio"], ".2f") for row in timed]
+        lines.append([net, number(plain["seconds"] * 1000, ".2f"), *ratios])
+    heads = [f"{rule}, {library}" for library, rule in pairs]
+    return markdown(("network", "plain PyTorch, ms", *heads), lines)
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

@@ -9,10 +9,17 @@ from .errors import UserError
 from .projections import Dense
 from .rules import (
     Backprop,
+    BatchRandomSignSymmetry,
     DirectFeedbackAlignment,
+    DirectKolenPollack,
     DirectRandomTargetProjection,
+    ErrorBroadcastDecorrelation,
     FeedbackAlignment,
+    FixedRandomSignSymmetry,
     Frozen,
+    KolenPollack,
+    SignSymmetry,
+    WeightMirror,
 )
 
 __version__ = version("beyondprop")
@@ -21,12 +28,19 @@ __all__ = [
     "AttachError",
     "Attachment",
     "Backprop",
+    "BatchRandomSignSymmetry",
     "Dense",
     "DirectFeedbackAlignment",
+    "DirectKolenPollack",
     "DirectRandomTargetProjection",
+    "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
+    "FixedRandomSignSymmetry",
     "Frozen",
+    "KolenPollack",
+    "SignSymmetry",
     "UserError",
+    "WeightMirror",
     "__version__",
     "attach",
     "attachment_of",

@@ -80,7 +80,7 @@ def attachment_of(model: nn.Module) -> Attachment | None:
 
 
 def _attachment(module: nn.Module) -> Attachment | None:
-    feedback = vars(module).get("_feedback")
+    feedback = next(iter(vars(module).get("_feedback", {}).values()), None)
     return vars(module).get("_beyondprop") or (feedback.attachment if feedback else None)
 
 

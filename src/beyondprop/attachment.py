@@ -1,7 +1,7 @@
 """What is attached to a model: hooks and swapped classes, and the lesson under way."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,10 @@ from .blocks import Block, children
 from .boundaries import check_cuts
 from .chain import TaughtSequential, fuse, is_plain_chain
 from .errors import UserError, changed
+from .memory import Memory
 from .ops.feedback import Feedback
 from .rules import OperationRule
+from .rules.base import stream_of
 from .summary import AttachReport, Row
 from .teach import Cut, Lesson, Output
 from .trees import leaves, replaced
@@ -37,6 +39,7 @@ class Attachment:
         self.blocks = tuple(blocks)
         self.exact = False
         self.needs_targets = any(block.rule.needs_targets for block in self.blocks)
+        self.memory = Memory()
         self._open = threading.local()
         self._checked = False
         self._targets: Tensor | None = None
@@ -46,12 +49,17 @@ class Attachment:
         self._tails: list[tuple[nn.Module, str, nn.Module]] = []
         try:
             changes = [block.rule.install(block, self) for block in self.blocks]
+            self.memory.alone |= {
+                type(b.rule).__name__: b.rule.alone for b in self.blocks if b.rule.alone
+            }
             if self._cuts:
                 self._hook()
+            elif self.memory.needed:
+                self._handles.append(model.register_forward_pre_hook(self._before_uncut))
         except BaseException:
             self.remove()
             raise
-        self.report = _report(called, model, self.blocks, changes)
+        self.report = _report(called, model, self.blocks, changes, len(self.parameters()))
         vars(model)["_beyondprop"] = self
 
     @property
@@ -81,6 +89,26 @@ class Attachment:
         finally:
             self._targets = before
 
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the feedback that learns by gradients; the optimizer must hold it too.
+
+        ``Optimizer([*model.parameters(), *handle.parameters()], ...)`` is right for every rule:
+        where no feedback learns so, there are none. `model.state_dict` does not have them.
+        """
+        return self.memory.parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs beside the model's own state: learned feedback."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            UserError: It was saved by other rules, or on another model.
+        """
+        self.memory.load_state_dict(state)
+
     def remove(self) -> None:
         """Make the model the plain one again. Calling it twice does nothing."""
         for handle in self._handles:
@@ -95,14 +123,24 @@ class Attachment:
     def cut(self, block: Block, cut: Cut) -> None:
         """Have the graph cut at a block's output."""
         self._cuts[block] = cut
+        if cut.state:
+            self.memory.holders[block.name] = cut
 
-    def swap(
-        self, module: nn.Module, stand_in: type[nn.Module], rule: OperationRule, stream: int
-    ) -> None:
+    def swap(self, name: str, module: nn.Module, stand_in: Any, rule: OperationRule) -> None:
         """Give a layer the class with a backward of its own."""
         self._swapped.append((module, type(module)))
         module.__class__ = stand_in
-        vars(module)["_feedback"] = Feedback(self, rule, stream)
+        feedbacks = {}
+        for own, inputs in stand_in.inputs_of(module).items():
+            full = f"{name}.{own}"
+            # The weight of a layer with one weight has the layer's stream.
+            stream = stream_of(name if own == "weight" else full)
+            feedbacks[own] = Feedback(self, rule, module, own, stream, inputs)
+            weight = module.get_parameter(own).detach()
+            feedbacks[own].state = rule.start(weight, feedbacks[own])
+            if rule.paced or feedbacks[own].state:
+                self.memory.holders[full] = feedbacks[own]
+        vars(module)["_feedback"] = feedbacks
 
     def _hook(self) -> None:
         """Put in place what makes the cuts: hooks, or for a plain chain a class of its own."""
@@ -133,6 +171,10 @@ class Attachment:
     def _before(self, _model: nn.Module, _inputs: Any) -> None:
         self.begin()
 
+    def _before_uncut(self, model: nn.Module, _inputs: Any) -> None:
+        if torch.is_grad_enabled() and not self.exact:
+            self.memory.begin(model.training)
+
     def _after(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
         return self.end(outputs)
 
@@ -146,6 +188,8 @@ class Attachment:
         self._open.stack.append(None)
         if self.exact or not torch.is_grad_enabled():
             return
+        if self.memory.needed:
+            self.memory.begin(self.model.training)
         if self.needs_targets and self._targets is None:
             rule = next(b.rule for b in self.blocks if b.rule.needs_targets)
             raise UserError(
@@ -155,7 +199,7 @@ class Attachment:
         for parent, key, tail in self._tails:
             if getattr(parent, key, None) is not tail:
                 raise changed(key)
-        self._open.stack[-1] = Lesson(self._targets)
+        self._open.stack[-1] = Lesson(self._targets, self.model.training)
 
     def close(self) -> None:
         """Leave the forward pass, finished or failed."""
@@ -168,6 +212,7 @@ class Attachment:
         if lesson is None:
             return outputs
         found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
+        lesson.open_reads(found)
         if not self._checked and not torch.compiler.is_compiling():
             check_cuts(self._cuts, lesson, found)
             self._checked = True
@@ -232,7 +277,7 @@ class TapHook:
 
 
 def _report(
-    called: str, model: nn.Module, blocks: Sequence[Block], changes: Sequence[str]
+    called: str, model: nn.Module, blocks: Sequence[Block], changes: Sequence[str], learned: int
 ) -> AttachReport:
     rows = [
         Row(
@@ -246,4 +291,9 @@ def _report(
     covered = {id(p) for block in blocks for _, p in block.parameters()}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
     notes = [f"in no block, so left with their plain gradient: {', '.join(alone)}"] if alone else []
+    if learned:
+        notes.append(
+            f"feedback that learns: {learned} parameters more for the optimizer, "
+            "in handle.parameters()"
+        )
     return AttachReport(called, rows, notes)

@@ -13,7 +13,7 @@ than it saves memory, so `Output` makes that signal itself.
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -38,6 +38,7 @@ class Lesson:
 
     Attributes:
         targets: What the caller gave `Attachment.targets`, or None.
+        training: Whether the model was in training mode.
         errors: Gradient of the loss with respect to each taught output of the model; known once
             the backward pass has begun. None in place of an output that the loss does not use.
         taps: What ties each tap to the output: a large block's token, a small block's own output.
@@ -45,6 +46,7 @@ class Lesson:
         room: How many numbers more the small blocks' outputs may have.
         small: For each tap of a small block its cut and what its signal must be like; None for
             each of a large one.
+        read: Outputs of blocks whose teachers read them, until the model's outputs are known.
         handed: The detached tensors that the model went on with, while they live.
     """
 
@@ -55,19 +57,23 @@ class Lesson:
         "cuts",
         "errors",
         "handed",
+        "read",
         "room",
         "small",
         "taps",
         "targets",
+        "training",
     )
 
-    def __init__(self, targets: Tensor | None = None) -> None:
+    def __init__(self, targets: Tensor | None = None, training: bool = True) -> None:
         self.targets = targets
+        self.training = training
         self.errors: Sequence[Tensor | None] = ()
         self.taps: list[Tensor] = []
         self.cuts: list[Cut] = []
         self.room = ROOM
         self.small: list[tuple[Cut, Like] | None] = []
+        self.read: list[tuple[Tensor, Cut]] = []
         self.handed: list[weakref.ref[Tensor]] = []
         self._turns: dict[nn.Module, int] = {}
         self._sender: Sender | None = None
@@ -95,6 +101,26 @@ class Lesson:
             return self._tap(outputs, cut)
         return replaced(outputs, lambda tensor: self._tap(tensor, cut))
 
+    def open_reads(self, outputs: Sequence[Tensor]) -> None:
+        """Tie the outputs that are read to what teaches them, now that the error's shape is known.
+
+        Raises:
+            UserError: The model has several outputs.
+        """
+        if not self.read:
+            return
+        if len(outputs) != 1:
+            called = type(self.read[0][1].teacher).__name__
+            raise UserError(f"{called} teaches by one output only; the model has {len(outputs)}")
+        for output, cut in self.read:
+            assert cut.reader is not None
+            _, features, width = rows_and_features(outputs[0].shape, output.shape)
+            learned = cut.reader.open(cut, features, width, output.detach())
+            self.taps.append(ReadTap.apply(output, learned, self, cut))
+            self.cuts.append(cut)
+            self.small.append(None)
+        self.read = []
+
     def handed_on(self, tensor: Tensor) -> bool:
         """Whether this is the detached output of a block."""
         return any(ref() is tensor for ref in self.handed)
@@ -102,7 +128,9 @@ class Lesson:
     def _tap(self, output: Tensor, cut: "Cut") -> Tensor:
         if not output.requires_grad:
             return output
-        if cut.teacher is not None:
+        if cut.reader is not None:
+            self.read.append((output, cut))
+        elif cut.teacher is not None:
             like = output.shape, output.dtype, output.device
             small = output.numel() <= min(SMALL, self.room)
             self.room -= output.numel() if small else 0
@@ -128,22 +156,46 @@ class Teacher(Protocol):
         """Return the signal at a block's output of this shape."""
 
 
-@dataclass(frozen=True, eq=False)
+class Reader(Protocol):
+    """Gives a block a signal that depends on the block's output, by feedback of its own."""
+
+    def open(self, cut: "Cut", features: int, width: int, output: Tensor) -> Tensor | None:
+        """Make the feedback from an error of ``features`` to a block's ``width``.
+
+        Returns:
+            The feedback, if it learns by a gradient.
+        """
+
+    def read(self, lesson: Lesson, cut: "Cut", output: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the signal, and the gradient of the feedback if it learns by one."""
+
+
+@dataclass(eq=False)
 class Cut:
     """The end of a block's graph.
 
     Attributes:
         teacher: What gives the signal there; None leaves the block untaught.
         stream: The block's own random stream.
+        reader: The teacher, where it reads the block's output.
+        state: What it keeps for this block from pass to pass.
+        beside: A parameter of the block, which learns beside learned feedback.
     """
 
     teacher: Teacher | None
     stream: int
+    reader: Reader | None = None
+    state: dict[str, Tensor] = field(default_factory=dict)
+    beside: nn.Parameter | None = None
 
     @property
     def key(self) -> tuple[int, int]:
         """What blocks with the same signal, but for its width, have in common."""
         return id(self.teacher), self.stream
+
+    def owner(self) -> nn.Parameter | None:
+        """Return a parameter that learns beside the feedback."""
+        return self.beside
 
     def signal(self, lesson: Lesson, like: Like) -> Tensor:
         """Return the signal as the gradient of the block's output."""
@@ -166,6 +218,31 @@ class Tap(torch.autograd.Function):
     def backward(ctx: Any, *_: None) -> Any:
         """Return the teacher's signal."""
         return ctx.cut.signal(ctx.lesson, ctx.like), None, None, None
+
+
+class ReadTap(torch.autograd.Function):
+    """The end of a block whose teacher reads its output, and may learn its feedback."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        output: Tensor,
+        learned: Tensor | None,  # noqa: ARG004  an input, so that its gradient can be returned
+        lesson: Lesson,
+        cut: Cut,
+    ) -> Tensor:
+        """Return a token, a scalar that is never read."""
+        ctx.save_for_backward(output)
+        ctx.lesson, ctx.cut = lesson, cut
+        ctx.set_materialize_grads(False)
+        return output.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: None) -> Any:
+        """Return the teacher's signal and the gradient of its feedback."""
+        (output,) = ctx.saved_tensors
+        signal, gradient = ctx.cut.reader.read(ctx.lesson, ctx.cut, output)
+        return signal, gradient, None, None
 
 
 class Output(torch.autograd.Function):

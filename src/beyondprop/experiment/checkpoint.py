@@ -14,10 +14,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from beyondprop.attachment import Attachment
+
 from .storage import StorageError, write_bytes
 
 CHECKPOINT = "checkpoint.pt"
-SCHEMA = 1
+SCHEMA = 2
 UNREADABLE = (
     OSError,
     RuntimeError,
@@ -35,6 +37,7 @@ class State:
 
     Attributes:
         model: Parameters and buffers.
+        handle: Its attachment, for the feedback that learns.
         optimizer: Its moments.
         losses: The training loss of every step, one tensor an epoch.
         curve: One point an epoch, from epoch 0, before training.
@@ -42,6 +45,7 @@ class State:
     """
 
     model: nn.Module
+    handle: Attachment
     optimizer: Optimizer
     losses: list[torch.Tensor] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -63,6 +67,7 @@ def save(folder: Path, state: State) -> None:
     content = {
         "schema": SCHEMA,
         "model": state.model.state_dict(),
+        "feedback": state.handle.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "generators": _generators(),
         "losses": state.losses,
@@ -89,6 +94,7 @@ def restore(folder: Path, state: State) -> bool:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state.model.load_state_dict(content["model"])
+        state.handle.load_state_dict(content["feedback"])
         state.optimizer.load_state_dict(content["optimizer"])
         state.losses, state.curve = content["losses"], content["curve"]
         state.sessions = content["sessions"] + state.sessions

@@ -24,7 +24,7 @@ from .faults import fault_of
 from .plan import RunPlan, as_json
 from .progress import bar
 from .provenance import session
-from .setup import build, check_fits
+from .setup import augmented, build, check_fits
 from .storage import SPEC, write_json
 
 
@@ -49,9 +49,10 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     """Trains the task's model from the seed, or from where the folder's checkpoint stands.
 
     The learning rate falls linearly to zero over the run, for every rule: where it stays as it is,
-    the last weights, which are the ones tested, depend much on the last few batches. Every epoch
-    ends with an evaluation on the validation split, the alignment on one fixed batch and a
-    checkpoint. Training stops early only when a loss is no longer finite.
+    the last weights, which are the ones tested, depend much on the last few batches. Where the task
+    augments, every training batch is augmented, and nothing that is scored. Every epoch ends with
+    an evaluation on the validation split, the alignment on one fixed batch and a checkpoint.
+    Training stops early only when a loss is no longer finite.
     """
     checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
     model = build(task, plan)
@@ -59,10 +60,10 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     rule = rules.make(plan.rule, plan.feedback_seed)
     handle = attach(model, rule, blocks=plan.blocks)
     with fault_of("optimizer", task):
-        optimizer = task.optimizer(model.parameters(), plan.learning_rate)
+        optimizer = task.optimizer([*model.parameters(), *handle.parameters()], plan.learning_rate)
     rates = [group["lr"] for group in optimizer.param_groups]
     loss_of = fault_of("loss", task)(task.loss)
-    state = State(model, optimizer, sessions=[session(datetime.now(UTC))])
+    state = State(model, handle, optimizer, sessions=[session(datetime.now(UTC))])
     if not checkpoint.restore(folder, state):
         state.curve.append(point(plan, task, data, handle, state, seconds=0.0))
     write_json(folder / SPEC, as_json(plan))
@@ -81,7 +82,8 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
                 for number, rows in enumerate(batches, state.epoch * steps):
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * (1 - number / total)
-                    inputs, targets = data.train.inputs[rows], data.train.targets[rows]
+                    inputs = augmented(task, data.train.inputs[rows])
+                    targets = data.train.targets[rows]
                     optimizer.zero_grad()
                     with handle.targets(targets):
                         loss = loss_of(model(inputs), targets)

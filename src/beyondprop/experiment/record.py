@@ -74,13 +74,17 @@ def reason_of(error: Exception) -> str:
 
 
 def describe_task(task: Task, data: Data) -> dict[str, Any]:
-    """The task as records name it, with the number of examples in each split."""
+    """The task as records name it.
+
+    With the number of examples in each split, and whether those of training are augmented.
+    """
     return {
         "name": task.name,
         "data": data.name,
         "train": len(data.train),
         "validation": len(data.validation),
         "test": len(data.test),
+        "augmented": task.augment is not None,
         "metric": task.metric_name,
         "classes": list(data.classes),
     }

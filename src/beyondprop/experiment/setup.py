@@ -80,6 +80,18 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
     return model.to(plan.device)
 
 
+def augmented(task: Task, inputs: Tensor) -> Tensor:
+    """A batch of training inputs as the task changes them.
+
+    Raises:
+        UserError: The change fails.
+    """
+    if task.augment is None:
+        return inputs
+    with fault_of("augment", task):
+        return task.augment(inputs)
+
+
 def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
     """Tries the model and the loss on a batch of every size that training will meet.
 
@@ -90,7 +102,8 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
     with generators_kept([train.inputs.device]), torch.no_grad():
         for size in sorted(sizes, reverse=True):
-            _try_batch(task, model, train.inputs[:size], train.targets[:size])
+            inputs = augmented(task, train.inputs[:size])
+            _try_batch(task, model, inputs, train.targets[:size])
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:

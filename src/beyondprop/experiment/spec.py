@@ -10,6 +10,7 @@ from pathlib import Path
 from beyondprop.errors import UserError
 
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
+"""Those that are compared unless others are named; see `beyondprop list` for all."""
 
 
 @dataclass(frozen=True)

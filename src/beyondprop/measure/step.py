@@ -52,7 +52,8 @@ def rule_step(
     """
     network = model().to(inputs.device).train()
     handle = None if rule is None else attach(network, rule, blocks)
-    update = optimizer(network.parameters(), learning_rate)
+    learned = [] if handle is None else handle.parameters()
+    update = optimizer([*network.parameters(), *learned], learning_rate)
 
     def plain() -> None:
         update.zero_grad()

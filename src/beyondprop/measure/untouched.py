@@ -2,17 +2,19 @@
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beyondprop.attach import attachment_of
+
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Leave the model's buffers, its modes and the global random generators as they were found.
+    """Leave the model's buffers, modes and learned feedback and the generators as they were found.
 
     Inside, the model works on copies of its buffers, so that not even their version counters move:
     a measure may stand between a forward pass and its backward pass. Every entry from one state
@@ -26,7 +28,12 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
     copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
-    with generators_kept(tensor.device for tensor in chain(model.parameters(), model.buffers())):
+    attachments = [a for a in map(attachment_of, model.modules()) if a is not None]
+    devices = [tensor.device for tensor in chain(model.parameters(), model.buffers())]
+    with ExitStack() as kept:
+        kept.enter_context(generators_kept(devices))
+        for attachment in attachments:
+            kept.enter_context(attachment.memory.kept())
         try:
             for module, name, buffer in buffers:
                 setattr(module, name, copies[id(buffer)])

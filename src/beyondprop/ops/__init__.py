@@ -1,15 +1,31 @@
 """Operations with a backward of their own."""
 
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from .attention import FeedbackMultiheadAttention
 from .conv import FeedbackConv1d, FeedbackConv2d, FeedbackConv3d
+from .conv_transpose import (
+    FeedbackConvTranspose1d,
+    FeedbackConvTranspose2d,
+    FeedbackConvTranspose3d,
+)
 from .linear import FeedbackLinear
+from .recurrent import FeedbackGRUCell, FeedbackLSTMCell, FeedbackRNNCell
 
 OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FeedbackLinear,
+    NonDynamicallyQuantizableLinear: FeedbackLinear,  # what attention calls its out_proj
     nn.Conv1d: FeedbackConv1d,
     nn.Conv2d: FeedbackConv2d,
     nn.Conv3d: FeedbackConv3d,
+    nn.ConvTranspose1d: FeedbackConvTranspose1d,
+    nn.ConvTranspose2d: FeedbackConvTranspose2d,
+    nn.ConvTranspose3d: FeedbackConvTranspose3d,
+    nn.MultiheadAttention: FeedbackMultiheadAttention,
+    nn.RNNCell: FeedbackRNNCell,
+    nn.GRUCell: FeedbackGRUCell,
+    nn.LSTMCell: FeedbackLSTMCell,
 }
 """The class that stands in for a layer's class while an operation rule is attached."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .feedback import Feedback, autocast
+from .feedback import Feedback, Feedbacks, autocast, needed
 
 
 class ConvFeedback(torch.autograd.Function):
@@ -32,16 +32,14 @@ class ConvFeedback(torch.autograd.Function):
         """Return the error behind the layer by the feedback kernel, and exact weight gradients."""
         (error,) = errors
         x, feedback = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-
-        def products(*mask: bool) -> Any:
-            sizes = [error.shape[1]]
-            return torch.ops.aten.convolution_backward(
-                error, x, feedback, sizes, *ctx.layout, list(mask)
-            )
-
+        needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
+        mask = [needs_x, needs_weight or learns, needs_bias]
         # The weight gradient does not depend on the kernel, so the feedback serves for its shape.
-        return *products(needs_x, needs_weight, needs_bias), None, None
+        behind, gradient, bias = torch.ops.aten.convolution_backward(
+            error, x, feedback, [error.shape[1]], *ctx.layout, mask
+        )
+        own = gradient if needs_weight else None
+        return behind, own, bias, gradient if learns else None, None
 
 
 def padding_per_side(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int, int]]:
@@ -54,25 +52,36 @@ def padding_per_side(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int,
     return [(int(p), int(p)) for p in conv.padding]
 
 
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback, layout: tuple[Any, ...]
+) -> Tensor:
+    """Compute a convolution with a backward pass by the rule, cast as `torch.autocast` asks."""
+    x, weight, bias = autocast(x, weight, bias)
+    # A first layer needs no error product, so no kernel is drawn for it.
+    kernel = feedback.of(weight) if x.requires_grad else weight.detach()
+    return ConvFeedback.apply(x, weight, bias, kernel, layout)  # type: ignore[no-any-return]
+
+
 class _FeedbackConv:
     """The forward pass that the convolution classes below share."""
 
-    _feedback: Feedback
+    _feedback: Feedbacks
+
+    @staticmethod
+    def inputs_of(layer: Any) -> dict[str, int]:
+        """Return for each weight how many inputs an output sums over."""
+        return {"weight": layer.weight[0].numel()}
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """Compute the layer as ever; the backward pass goes by the rule."""
-        if not self._feedback.needed:
+        if not needed(self):
             return super().forward(input)  # type: ignore[misc, no-any-return]
         batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
         padded, padding = self._padded(batched)
         layout = (self.stride, padding, self.dilation, False, [0] * len(padding), self.groups)
-        x, weight, bias = autocast(padded, self.weight, self.bias)
-        assert x is not None
-        assert weight is not None
-        # The first layer needs no error product, so no matrix is drawn for it.
-        kernel = self._feedback.of(weight) if x.requires_grad else weight.detach()
-        output = ConvFeedback.apply(x, weight, bias, kernel, layout)
-        return output if batched is input else output.squeeze(0)  # type: ignore[no-any-return]
+        feedback = self._feedback["weight"]
+        output = convolution(padded, self.weight, self.bias, feedback, layout)
+        return output if batched is input else output.squeeze(0)
 
     def _padded(self: Any, x: Tensor) -> tuple[Tensor, Sequence[int]]:
         """Return the input and the padding still to do; only even zero padding is left to do."""

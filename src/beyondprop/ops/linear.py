@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .feedback import Feedback, autocast
+from .feedback import Feedback, Feedbacks, autocast, needed
 
 
 class LinearFeedback(torch.autograd.Function):
@@ -18,7 +18,8 @@ class LinearFeedback(torch.autograd.Function):
     ) -> Tensor:
         """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``.
 
-        The feedback may be None where x needs no gradient.
+        The feedback may be None where x needs no gradient; where it is learned it gets the
+        gradient that the weight gets (Akrout et al. 2019, equations 16 and 17).
         """
         ctx.save_for_backward(x, feedback)
         return F.linear(x, weight, bias)
@@ -28,27 +29,38 @@ class LinearFeedback(torch.autograd.Function):
         """Return the error behind the layer by the feedback matrix, and exact weight gradients."""
         (error,) = errors
         x, feedback = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        needs_x, needs_weight, needs_bias, learns = ctx.needs_input_grad
         rows = error.reshape(-1, error.shape[-1])
+        taught = needs_weight or learns
+        gradient = rows.t() @ x.reshape(-1, x.shape[-1]) if taught else None
         return (
             error @ feedback if needs_x else None,
-            rows.t() @ x.reshape(-1, x.shape[-1]) if needs_weight else None,
+            gradient if needs_weight else None,
             rows.sum(0) if needs_bias else None,
-            None,
+            gradient if learns else None,
         )
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback) -> Tensor:
+    """Compute ``x Wᵀ + b``, cast as `torch.autocast` asks, with a backward pass by the rule."""
+    x, weight, bias = autocast(x, weight, bias)
+    # A first layer needs no error product, so no matrix is drawn for it.
+    matrix = feedback.of(weight) if x.requires_grad else None
+    return LinearFeedback.apply(x, weight, bias, matrix)  # type: ignore[no-any-return]
 
 
 class FeedbackLinear(nn.Linear):
     """A linear layer under an operation rule; made by swapping the class of a plain one."""
 
-    _feedback: Feedback
+    _feedback: Feedbacks
+
+    @staticmethod
+    def inputs_of(layer: nn.Linear) -> dict[str, int]:
+        """Return for each weight how many inputs an output sums over."""
+        return {"weight": layer.in_features}
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the layer as ever; the backward pass goes by the rule."""
-        if not self._feedback.needed:
+        if not needed(self):
             return super().forward(input)
-        x, weight, bias = autocast(input, self.weight, self.bias)
-        assert x is not None
-        assert weight is not None
-        feedback = self._feedback.of(weight) if x.requires_grad else None
-        return LinearFeedback.apply(x, weight, bias, feedback)  # type: ignore[no-any-return]
+        return linear(input, self.weight, self.bias, self._feedback["weight"])

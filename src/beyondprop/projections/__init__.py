@@ -2,7 +2,8 @@
 
 from .base import Projection
 from .dense import Dense
+from .redrawn import Redrawn
 
-PROJECTIONS: dict[str, type[Projection]] = {Dense.name: Dense}
+PROJECTIONS: dict[str, type[Projection]] = {kind.name: kind for kind in (Dense, Redrawn)}
 
-__all__ = ["PROJECTIONS", "Dense", "Projection"]
+__all__ = ["PROJECTIONS", "Dense", "Projection", "Redrawn"]

@@ -57,7 +57,8 @@ def _setting(comparison: Comparison, name: str) -> Any:
 
 def _examples(comparison: Comparison) -> str:
     task = comparison.task
-    parts = {"training": task.train, "validation": task.validation, "test": task.test}
+    training = "training (augmented)" if task.augmented else "training"
+    parts = {training: task.train, "validation": task.validation, "test": task.test}
     return listing([f"{count(n)} {name}" for name, n in parts.items() if n is not None])
 
 

@@ -70,6 +70,7 @@ def _task(task: Mapping[str, Any]) -> Task:
         test=_number(task.get("test")),
         metric=str(task.get("metric") or "score"),
         classes=tuple(str(name) for name in task.get("classes") or ()),
+        augmented=bool(task.get("augmented")),
     )
 
 

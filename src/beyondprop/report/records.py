@@ -16,7 +16,10 @@ FROZEN = "frozen"
 
 @dataclass(frozen=True)
 class Task:
-    """The task all runs of a comparison share; sizes are numbers of examples."""
+    """The task all runs of a comparison share; sizes are numbers of examples.
+
+    `augmented` says whether the training examples were changed at random each time.
+    """
 
     name: str
     data: str
@@ -25,6 +28,7 @@ class Task:
     test: float | None
     metric: str
     classes: tuple[str, ...]
+    augmented: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,33 @@ import difflib
 from dataclasses import replace
 
 from ..errors import UserError
+from ..projections import Projection
 from .backprop import Backprop
 from .base import DirectRule, OperationRule, ProjectedRule, Rule
 from .direct_feedback_alignment import DirectFeedbackAlignment
+from .direct_kolen_pollack import DirectKolenPollack
 from .direct_random_target_projection import DirectRandomTargetProjection
+from .error_broadcast_decorrelation import ErrorBroadcastDecorrelation
 from .feedback_alignment import FeedbackAlignment
 from .frozen import Frozen
+from .kolen_pollack import KolenPollack
+from .sign_symmetry import BatchRandomSignSymmetry, FixedRandomSignSymmetry, SignSymmetry
+from .weight_mirror import WeightMirror
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
     for rule in (
         Backprop,
         FeedbackAlignment,
+        SignSymmetry,
+        BatchRandomSignSymmetry,
+        FixedRandomSignSymmetry,
+        WeightMirror,
+        KolenPollack,
         DirectFeedbackAlignment,
+        DirectKolenPollack,
         DirectRandomTargetProjection,
+        ErrorBroadcastDecorrelation,
         Frozen,
     )
 }
@@ -34,21 +47,31 @@ def make(name: str, seed: int = 0) -> Rule:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UserError(f"unknown rule '{name}'; there are {', '.join(RULES)}.{hint}")
     rule = RULES[name]()
-    if isinstance(rule, ProjectedRule):
-        return replace(rule, projection=replace(rule.projection, seed=seed))
-    return rule
+    drawn = {
+        name: replace(value, seed=seed)
+        for name, value in vars(rule).items()
+        if isinstance(value, Projection)
+    }
+    return replace(rule, **drawn)  # type: ignore[type-var]
 
 
 __all__ = [
     "RULES",
     "Backprop",
+    "BatchRandomSignSymmetry",
     "DirectFeedbackAlignment",
+    "DirectKolenPollack",
     "DirectRandomTargetProjection",
     "DirectRule",
+    "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
+    "FixedRandomSignSymmetry",
     "Frozen",
+    "KolenPollack",
     "OperationRule",
     "ProjectedRule",
     "Rule",
+    "SignSymmetry",
+    "WeightMirror",
     "make",
 ]

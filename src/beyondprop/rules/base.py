@@ -3,12 +3,13 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..ops import EXACT, OPERATIONS
 from ..projections import Dense, Projection
@@ -17,6 +18,7 @@ from ..teach import Cut, Lesson, rows_and_features
 if TYPE_CHECKING:
     from ..attachment import Attachment
     from ..blocks import Block
+    from ..ops.feedback import Feedback
 
 
 class Rule(ABC):
@@ -29,6 +31,15 @@ class Rule(ABC):
 
     teaches: ClassVar[bool] = True
     """Whether a block gets any signal, and so passes one on to an uncut block before it."""
+
+    one_output: ClassVar[bool] = False
+    """Whether the model may have one output only."""
+
+    scales: ClassVar[bool] = True
+    """Whether the signal grows with the loss, as a gradient scaler takes for granted."""
+
+    alone: ClassVar[str] = ""
+    """Why several data-parallel processes would not learn as one does; empty where they would."""
 
     @abstractmethod
     def install(self, block: "Block", attachment: "Attachment") -> str:
@@ -44,7 +55,12 @@ class Rule(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same rule again, as JSON values."""
-        return {"rule": self.name}
+        values: dict[str, Any] = vars(self) if is_dataclass(self) else {}
+        shown = {
+            name: value.settings() if isinstance(value, Projection) else value
+            for name, value in values.items()
+        }
+        return {"rule": self.name, **shown}
 
 
 @dataclass(frozen=True)
@@ -52,10 +68,6 @@ class ProjectedRule(Rule):
     """A rule that carries its signals by a projection."""
 
     projection: Projection = field(default_factory=Dense)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
-        return {"rule": self.name, "projection": self.projection.settings()}
 
 
 @dataclass(frozen=True)
@@ -102,42 +114,73 @@ class DirectRule(ProjectedRule):
         return signal if len(shape) == 2 else signal.view(shape)
 
 
+@dataclass(frozen=True)
 class OperationRule(Rule):
-    """A rule that goes backward through every layer, but not through the layer's own weight."""
+    """A rule that goes backward through every layer, but not through the layer's own weight.
+
+    Args:
+        exact: Names or `fnmatch` patterns of modules that keep their exact backward pass, although
+            they carry errors through weights; the report names them.
+    """
+
+    paced: ClassVar[bool] = False
+    """Whether the feedback changes with every forward pass in training mode."""
+
+    exact: tuple[str, ...] = ()
 
     @abstractmethod
-    def feedback(self, weight: Tensor, stream: int) -> Tensor:
-        """Return what stands in for ``weight``, of the same shape, in the backward pass."""
+    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+        """Return what stands in for ``weight`` in the backward pass, of its shape and dtype."""
+
+    def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:  # noqa: ARG002
+        """Return what to keep for a weight from pass to pass; parameters are for an optimizer."""
+        return {}
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
-        """Give each linear and convolution layer of the block a backward of its own."""
-        swapped, exact = [], []
+        """Give each layer of the block that has weights a backward of its own."""
+        swapped, plain, asked = [], [], []
         for name, module in block.named_modules():
-            if type(module) in OPERATIONS:
-                attachment.swap(module, OPERATIONS[type(module)], self, stream_of(name))
+            if self._asked_exact(name):
+                asked += [name] if name in self.exact or _own(module) else []
+            elif type(module) in OPERATIONS:
+                attachment.swap(name, module, OPERATIONS[type(module)], self)
                 swapped.append(name)
             elif isinstance(module, EXACT):
-                exact.append(name)
-        left = f"; exact, as no weight carries the error: {', '.join(exact)}" if exact else ""
+                plain.append(name)
+        left = f"; exact, as no weight carries the error: {', '.join(plain)}" if plain else ""
+        left += f"; exact, as asked: {', '.join(asked)}" if asked else ""
         return f"own backward for {', '.join(swapped) or 'no layer'}{left}"
 
     def problems(self, block: "Block") -> Iterator[str]:
-        """Yield a sentence for each layer with weights that has no such backward yet."""
+        """Yield a sentence for each layer with weights that has no such backward."""
+        called = type(self).__name__
         for name in block.loose:
             yield (
-                f"{type(self).__name__} covers layers, and '{name}' is a parameter on its own, "
+                f"{called} covers layers, and '{name}' is a parameter on its own, "
                 "whose product would keep its exact backward: give it Backprop() to say so"
             )
         for name, module in block.named_modules():
-            own = any(True for _ in module.parameters(recurse=False))
-            if own and "forward" in vars(module):
-                yield f"'{name}' has a forward of its own, so {type(self).__name__} cannot cover it"
-            elif own and type(module) not in OPERATIONS and not isinstance(module, EXACT):
+            if not _own(module) or self._asked_exact(name):
+                continue
+            if "forward" in vars(module):
+                yield f"'{name}' has a forward of its own, so {called} cannot cover it"
+            elif type(module) not in OPERATIONS and not isinstance(module, EXACT):
+                covered = ", ".join(dict.fromkeys(c.__name__ for c in OPERATIONS))
                 yield (
-                    f"{type(self).__name__} cannot cover '{name}' ({type(module).__name__}): it "
-                    f"covers {', '.join(c.__name__ for c in OPERATIONS)}; put it in a block of its "
-                    "own with Backprop() to keep its exact backward"
+                    f"{called} cannot cover '{name}' ({type(module).__name__}): it covers "
+                    f"{covered}; to keep its exact backward, name it in "
+                    f"{called}(exact=('{name}',)) or put it in a block of its own with Backprop()"
                 )
+
+    def _asked_exact(self, name: str) -> bool:
+        """Whether the module, or one around it, is to keep its exact backward pass."""
+        parts = name.split(".")
+        outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
+        return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)
+
+
+def _own(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def stream_of(name: str) -> int:

@@ -24,6 +24,8 @@ class DirectRandomTargetProjection(DirectRule):
 
     name: ClassVar[str] = "drtp"
     needs_targets: ClassVar[bool] = True
+    one_output: ClassVar[bool] = True
+    scales: ClassVar[bool] = False
 
     def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
         """Return the targets, one-hot, shaped like the only output that the loss uses."""

@@ -1,11 +1,14 @@
 """Feedback alignment."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
 from .base import OperationRule, ProjectedRule
+
+if TYPE_CHECKING:
+    from ..ops.feedback import Feedback
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,12 @@ class FeedbackAlignment(OperationRule, ProjectedRule):
 
     name: ClassVar[str] = "fa"
 
-    def feedback(self, weight: Tensor, stream: int) -> Tensor:
+    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
         """Return the layer's fixed random matrix, of the shape of ``weight``."""
-        outputs, inputs = weight.shape[0], weight[0].numel()
+        return self.random(weight, layer, layer.stream)
+
+    def random(self, weight: Tensor, layer: "Feedback", stream: int) -> Tensor:
+        """Return a random matrix of the shape of ``weight`` that keeps an error's norm."""
+        rows = weight.numel() // layer.inputs
         stream = self.projection.stream(stream)
-        return self.projection.matrix(outputs, inputs, stream, weight).view(weight.shape)
+        return self.projection.matrix(rows, layer.inputs, stream, weight).view(weight.shape)

@@ -132,6 +132,8 @@ class Task:
         batch_size: Samples per step.
         learning_rate: Of the optimizer at the start of a run; it falls linearly to zero.
         optimizer: (parameters, learning rate) to an optimizer; Adam unless given.
+        augment: Training inputs to changed ones of the same kind, by PyTorch's global generator;
+            applied to every training batch, never when scoring. None changes nothing.
 
     Raises:
         UserError: Listing every field that makes no sense.
@@ -149,11 +151,13 @@ class Task:
     batch_size: int = 128
     learning_rate: float = 1e-3
     optimizer: Callable[[Iterable[Parameter], float], Optimizer] = adam
+    augment: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
+        optional = () if self.augment is None else ("augment",)
         problems = [
             f"{field} must be callable"
-            for field in ("load", "model", "loss", "metric", "optimizer")
+            for field in ("load", "model", "loss", "metric", "optimizer", *optional)
             if not callable(getattr(self, field))
         ]
         problems += [

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,23 @@ class Source:
     Attributes:
         name: As people know it.
         folders: Where the files may lie within a data folder; the cache uses the first.
-        files: Name of each file to the SHA-256 of its content. On disk it may be compressed,
-            with ".gz" after its name; the hash is that of the decompressed content.
-        urls: Mirrors, with a slash at the end, that have each file with ".gz" after its name.
+        files: Name of each file to the hash of its content, see `files.check`; None where none is
+            published.
+        urls: Mirrors, with a slash at the end, that have each file; empty if there are none.
+        gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
+            it; the hash is then that of the decompressed content all the same.
     """
 
     name: str
     folders: tuple[str, ...]
-    files: Mapping[str, str]
-    urls: tuple[str, ...]
+    files: Mapping[str, str | None]
+    urls: tuple[str, ...] = ()
+    gzipped: bool = True
+
+    @property
+    def published(self) -> dict[str, str]:
+        """Each file's name to the one that it is published under."""
+        return {name: f"{name}.gz" if self.gzipped else name for name in self.files}
 
 
 def find(source: Source, folder: Path | None = None) -> dict[str, Path]:
@@ -43,16 +51,34 @@ def find(source: Source, folder: Path | None = None) -> dict[str, Path]:
     Raises:
         UserError: The files are in none of these places.
     """
+    return find_any((source,), folder)[1]
+
+
+def find_any(
+    sources: Sequence[Source], folder: Path | None = None
+) -> tuple[Source, dict[str, Path]]:
+    """Like `find`, for a data set that comes in several forms, the preferred one first.
+
+    In each place all forms are looked for before the next place. The first form that has mirrors
+    is downloaded, and is what errors ask for.
+
+    Returns:
+        The form that was found, and the path of each of its files.
+
+    Raises:
+        UserError: None of them is in any of these places.
+    """
+    wanted = next(source for source in sources if source.urls)
     if folder is not None:
         folder = folder.expanduser()
-        found = _look_in((folder / name for name in (*source.folders, ".")), source)
+        found = _look_in(folder, sources, itself=True)
         if found is None:
-            raise UserError(f"{source.name} is not in {folder}; {_wanted(source)} there")
+            raise UserError(f"{wanted.name} is not in {folder}; {_advice(wanted)} there")
         return found
-
-    places = _places()
-    found = _look_in((place / name for place in places for name in source.folders), source)
-    return found or _download_to(cache_folder() / source.folders[0], source)
+    for place in _places():
+        if found := _look_in(place, sources):
+            return found
+    return wanted, _download_to(cache_folder() / wanted.folders[0], wanted)
 
 
 def cache_folder() -> Path:
@@ -79,34 +105,42 @@ def _places() -> list[Path]:
     return [Path(named).expanduser(), cache_folder()]
 
 
-def _look_in(folders: Iterable[Path], source: Source) -> dict[str, Path] | None:
-    for folder in folders:
-        found = {name: path for name in source.files if (path := _existing(folder, name))}
-        if len(found) == len(source.files):
-            return found
+def _look_in(
+    place: Path, sources: Sequence[Source], itself: bool = False
+) -> tuple[Source, dict[str, Path]] | None:
+    for source in sources:
+        for folder in (*source.folders, *(["."] if itself else [])):
+            found = {
+                name: path for name in source.files if (path := _file(place / folder, name, source))
+            }
+            if len(found) == len(source.files):
+                return source, found
     return None
 
 
-def _existing(folder: Path, name: str) -> Path | None:
-    candidates = (folder / name, folder / f"{name}.gz")
+def _file(folder: Path, name: str, source: Source) -> Path | None:
+    candidates = (folder / name, folder / source.published[name])
     return next((path for path in candidates if path.is_file()), None)
 
 
 def _download_to(folder: Path, source: Source) -> dict[str, Path]:
     found = {}
     try:
-        for name, sha256 in source.files.items():
-            found[name] = _existing(folder, name) or folder / f"{name}.gz"
+        for name, published in source.published.items():
+            found[name] = _file(folder, name, source) or folder / published
+            digest = source.files[name]
+            assert digest is not None, "what is downloaded has a published hash"
             if not found[name].exists():
-                download([f"{url}{name}.gz" for url in source.urls], found[name], sha256)
+                urls = [url + published for url in source.urls]
+                download(urls, found[name], digest, source.gzipped)
     except UserError as error:
         raise UserError(
-            f"{source.name} is not on this machine and {error}; or {_wanted(source)} in a folder "
+            f"{source.name} is not on this machine and {error}; or {_advice(source)} in a folder "
             "that --data or BEYONDPROP_DATA names"
         ) from error
     return found
 
 
-def _wanted(source: Source) -> str:
-    names = ", ".join(f"{name}.gz" for name in source.files)
+def _advice(source: Source) -> str:
+    names = ", ".join(source.published.values())
     return f"put its files ({names}) into a folder {source.folders[0]}/"

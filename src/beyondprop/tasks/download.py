@@ -13,13 +13,14 @@ from beyondprop.tasks import files
 TIMEOUT = 15  # seconds without an answer
 
 
-def download(urls: Sequence[str], target: Path, sha256: str) -> None:
+def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True) -> None:
     """Get a file from the first address that has it; it appears whole and verified, or not at all.
 
     Args:
         urls: Its addresses.
         target: Where to write it; the folder is made.
-        sha256: Hash of its content, decompressed if it is gzip.
+        digest: Hash of its content, see `files.check`.
+        unpack: Whether it is that of the decompressed content, see `files.read`.
 
     Raises:
         UserError: `pooch` is not installed, the folder cannot be written, or no address gives
@@ -42,7 +43,7 @@ def download(urls: Sequence[str], target: Path, sha256: str) -> None:
             fetch = HTTPDownloader(_Bar(progress, target.name), 1 << 16, timeout=TIMEOUT)
             try:
                 fetch(url, str(path), None)
-                files.read(path, sha256)
+                files.read(path, digest, unpack)
                 path.replace(target)
                 return
             except OSError as error:  # requests' errors are OSErrors too

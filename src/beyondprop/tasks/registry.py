@@ -3,12 +3,19 @@
 from difflib import get_close_matches
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import digits, dotted, mnist
+from beyondprop.tasks import cifar, digits, dotted, mnist
 from beyondprop.tasks.base import Task
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (digits.DIGITS_MLP, digits.DIGITS_CONV, mnist.MNIST_MLP, mnist.FASHION_MLP)
+    for task in (
+        digits.DIGITS_MLP,
+        digits.DIGITS_CONV,
+        mnist.MNIST_MLP,
+        mnist.FASHION_MLP,
+        cifar.CIFAR_CONV,
+        cifar.CIFAR_RESNET20,
+    )
 }
 """Every registered task by its name, the default first."""
 

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from beyondprop.attach import attach
 from beyondprop.experiment.assess import order, trouble
 from beyondprop.experiment.checkpoint import State
+from beyondprop.rules import Backprop
 
 
 def test_the_order_is_of_seed_and_epoch_alone() -> None:
@@ -25,7 +27,8 @@ def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> 
     model = nn.Linear(1, 1)
     curve = [{"validation_loss": validation, "validation_score": score}]
     optimizer = SGD(model.parameters(), lr=1.0)
-    return State(model, optimizer, [torch.tensor(epoch) for epoch in losses], curve)
+    handle = attach(model, Backprop())
+    return State(model, handle, optimizer, [torch.tensor(epoch) for epoch in losses], curve)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_a_run_leaves_its_folder(reference: Path) -> None:
         "train": 60,
         "validation": 30,
         "test": 30,
+        "augmented": False,
         "metric": "accuracy",
         "classes": ["a", "b", "c"],
     }

@@ -47,8 +47,8 @@ def test_a_comparison_that_makes_no_sense_is_refused(fields: dict, said: str) ->
         CompareSpec(**fields)
 
 
-def test_every_rule_is_compared_by_default() -> None:
-    assert tuple(rules.RULES) == spec.RULES
+def test_the_rules_compared_by_default_exist() -> None:
+    assert set(spec.RULES) <= set(rules.RULES)
 
 
 def test_the_default_comparison_has_both_controls() -> None:

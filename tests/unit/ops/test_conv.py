@@ -7,7 +7,6 @@ from tests.reference.convolution import products
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules.base import stream_of
 
 LAYOUTS = [
     {},
@@ -33,7 +32,7 @@ def test_products_equal_the_reference(kind, size, layout):
     behind, weight, bias = products(
         x.detach().numpy(),
         conv.weight.detach().numpy(),
-        rule.feedback(conv.weight.detach(), stream_of("0")).numpy(),
+        vars(conv)["_feedback"]["weight"].of(conv.weight).detach().numpy(),
         error.numpy(),
         conv.stride,
         conv.dilation,
@@ -87,7 +86,7 @@ def test_three_dimensions():
     behind, *_ = products(
         x.detach().numpy(),
         conv.weight.detach().numpy(),
-        rule.feedback(conv.weight.detach(), stream_of("0")).numpy(),
+        vars(conv)["_feedback"]["weight"].of(conv.weight).detach().numpy(),
         np.ones(output.shape),
         conv.stride,
         conv.dilation,

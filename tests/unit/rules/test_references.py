@@ -41,16 +41,9 @@ def reference_deltas(handle, model):
     if rule.name == "frozen":
         return frozen.deltas(len(linears))
     if rule.name == "fa":
-        streams = [
-            bp.rules.base.stream_of(name)
-            for name, m in model.named_modules()
-            if isinstance(m, nn.Linear)
-        ]
+        feedbacks = [vars(linear)["_feedback"]["weight"] for linear in linears]
         return feedback_alignment.deltas(
-            [
-                rule.feedback(linear.weight.detach(), s).numpy()
-                for linear, s in zip(linears, streams, strict=True)
-            ]
+            [f.of(f.owner()).detach().numpy() for f in feedbacks]
         )
     classes = linears[-1].out_features
     matrix = rule.projection.matrix

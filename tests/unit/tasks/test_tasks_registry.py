@@ -43,7 +43,14 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_tasks_are_found_by_their_names() -> None:
-    assert list(TASKS) == ["digits-mlp", "digits-conv", "mnist-mlp", "fashion-mlp"]
+    assert list(TASKS) == [
+        "digits-mlp",
+        "digits-conv",
+        "mnist-mlp",
+        "fashion-mlp",
+        "cifar-conv",
+        "cifar-resnet20",
+    ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 
 

@@ -1,0 +1,142 @@
+"""What an attachment carries from one forward pass to the next: learned feedback, and a count."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter, is_lazy
+
+from .eager import eager
+from .errors import UserError
+
+PASSES = "passes"
+
+
+class Holder(Protocol):
+    """A layer or a block that has feedback of its own: `ops.Feedback` or `teach.Cut`."""
+
+    state: dict[str, Tensor]
+
+    def owner(self) -> nn.Parameter | None:
+        """Return a parameter that learns beside the feedback."""
+
+
+class Memory:
+    """The state of an attachment beside the model's own.
+
+    Attributes:
+        passes: How many forward passes in training mode were taught.
+        holders: Those that have a state or change with each pass, by name.
+        alone: For each rule that cannot be taught on several processes, the reason.
+    """
+
+    def __init__(self) -> None:
+        self.passes = 0
+        self.holders: dict[str, Holder] = {}
+        self.alone: dict[str, str] = {}
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything is to be done at the beginning of a pass."""
+        return bool(self.holders or self.alone)
+
+    # Compiled, the count would be a constant, and a new graph made for every pass.
+    @eager
+    def begin(self, training: bool) -> None:
+        """Begin a forward pass that is to be taught.
+
+        Raises:
+            UserError: Learned feedback does not learn, or learns on one of several processes.
+        """
+        if self.alone and _processes() > 1:
+            rule, reason = next(iter(self.alone.items()))
+            raise UserError(f"{rule} does not teach on several processes: {reason}")
+        for name, holder in self.holders.items():
+            _check_learns(name, holder)
+        self.passes += training
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the learned feedback that an optimizer must hold."""
+        return [
+            tensor
+            for holder in self.holders.values()
+            for tensor in holder.state.values()
+            if isinstance(tensor, nn.Parameter)
+        ]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all of it as tensors."""
+        found = {
+            f"{name}.{key}": tensor.detach()
+            for name, holder in self.holders.items()
+            for key, tensor in holder.state.items()
+            if not is_lazy(tensor)
+        }
+        return {PASSES: torch.tensor(self.passes), **found} if self.needed else {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            UserError: It belongs to another attachment.
+        """
+        names = {f"{name}.{key}" for name, holder in self.holders.items() for key in holder.state}
+        odd = sorted(set(state) - names - {PASSES})
+        if odd or (state and not self.needed):
+            raise UserError(
+                f"this state of learned feedback was saved by another attachment: it holds {odd}, "
+                f"and here are {sorted(names)}; attach the same rules to the same model first"
+            )
+        self.passes = int(state.get(PASSES, torch.tensor(0)))
+        for name, holder in self.holders.items():
+            for key, own in holder.state.items():
+                if f"{name}.{key}" in state:
+                    holder.state[key] = _taken_over(own, state[f"{name}.{key}"], f"{name}.{key}")
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Put everything back afterwards; inside, tensors are replaced, never written to."""
+        before = self.passes, [(h, dict(h.state)) for h in self.holders.values()]
+        try:
+            yield
+        finally:
+            self.passes = before[0]
+            for holder, state in before[1]:
+                holder.state.clear()
+                holder.state.update(state)
+
+
+def _taken_over(own: Tensor, saved: Tensor, name: str) -> Tensor:
+    if isinstance(own, UninitializedParameter):
+        own.materialize(saved.shape)
+    if own.numel() and own.shape != saved.shape:
+        raise UserError(
+            f"'{name}' was saved with shape {tuple(saved.shape)}, here it has {tuple(own.shape)}"
+        )
+    if isinstance(own, nn.Parameter):  # an optimizer holds this very tensor
+        with torch.no_grad():
+            own.copy_(saved)
+        return own
+    return saved.to(own.device, own.dtype, copy=True)
+
+
+def _check_learns(name: str, holder: Holder) -> None:
+    """See that an optimizer clears the gradient of learned feedback, as it does the weight's."""
+    learned = [t for t in holder.state.values() if isinstance(t, nn.Parameter)]
+    if any(tensor.grad is not None for tensor in learned):
+        owner = holder.owner()
+        if owner is not None and owner.grad is None:
+            raise UserError(
+                f"the feedback of '{name}' learns too, but no optimizer clears its gradient: "
+                "build the optimizer over [*model.parameters(), *handle.parameters()] and call "
+                "its zero_grad()"
+            )
+
+
+def _processes() -> int:
+    distributed: Any = torch.distributed
+    on = distributed.is_available() and distributed.is_initialized()
+    return int(distributed.get_world_size()) if on else 1

@@ -1,0 +1,30 @@
+"""Gaussian matrices for a single use, drawn fast and never kept."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..eager import eager
+from .base import Projection
+
+
+@dataclass(frozen=True)
+class Redrawn(Projection):
+    """A Gaussian matrix drawn when it is used and then forgotten, for rules that draw anew.
+
+    The same seed, stream, shape, device and PyTorch version give the same matrix, so that several
+    processes draw the same; unlike `Dense` it is not promised across devices and versions, which
+    makes it many times as fast.
+    """
+
+    name: ClassVar[str] = "redrawn"
+
+    @eager
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the matrix (see `Projection.matrix`)."""
+        seed = (stream ^ self.seed * 0x9E3779B97F4A7C15) % 2**63  # an odd factor spreads the bits
+        generator = torch.Generator(like.device).manual_seed(seed)
+        matrix = torch.empty(in_features, out_features, dtype=like.dtype, device=like.device)
+        return matrix.normal_(0.0, out_features**-0.5, generator=generator)

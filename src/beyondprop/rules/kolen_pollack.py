@@ -1,0 +1,43 @@
+"""The Kolen-Pollack rule."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from .feedback_alignment import FeedbackAlignment
+
+if TYPE_CHECKING:
+    from ..ops.feedback import Feedback
+
+
+@dataclass(frozen=True)
+class KolenPollack(FeedbackAlignment):
+    """Kolen-Pollack: the feedback begins random and gets the same updates as the weights.
+
+    ``ΔW = -η δ_{l+1} x_lᵀ - λ W`` and ``ΔB = -η δ_{l+1} x_lᵀ - λ B``: both changes are made of the
+    same two local signals, so ``W - B`` decays by ``1 - λ`` a step and the feedback becomes the
+    weight without ever seeing it (Kolen and Pollack 1994; Akrout et al. 2019, equations 16 and 17).
+    ``B`` begins as large as ``W``, as if both were drawn from one distribution.
+    The optimizer makes both updates, so it must hold ``handle.parameters()`` too, and its weight
+    decay is λ: without any, ``B`` keeps the same distance from ``W``.
+    """
+
+    name: ClassVar[str] = "kp"
+    alone: ClassVar[str] = (
+        "the gradient of its feedback is not averaged over processes, as its weights' is, and the "
+        "two would drift apart; use one process, or WeightMirror"
+    )
+
+    def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
+        """Return the random feedback to begin with, a parameter as large as the weight."""
+        random = self.random(weight, layer, layer.stream)
+        size = weight.norm() / random.norm() if weight.any() else 1.0
+        return {"feedback": nn.Parameter(random * size)}
+
+    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+        """Return the learned matrix; it learns where the weight does."""
+        matrix = layer.state["feedback"]
+        owner = layer.owner()
+        learns = owner is not None and owner.requires_grad
+        return (matrix if learns else matrix.detach()).to(weight.dtype)

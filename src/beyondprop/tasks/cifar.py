@@ -1,0 +1,121 @@
+"""CIFAR-10, with two networks for it.
+
+Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import SGD, Optimizer
+
+from beyondprop.tasks.augment import crop_and_flip
+from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.cifar_files import CIFAR10, Cifar
+from beyondprop.tasks.mnist import mean_and_std
+from beyondprop.tasks.resnet import BLOCKS, resnet20
+from beyondprop.tasks.splitting import hold_out
+
+VALIDATION_PER_CLASS = 500  # of 5,000
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+def load_cifar10(folder: Path | None = None) -> Data:
+    """CIFAR-10, 45,000 + 5,000 + 10,000; see `load`."""
+    return load(CIFAR10, VALIDATION_PER_CLASS, folder)
+
+
+def load(source: Cifar, validation_per_class: int, folder: Path | None = None) -> Data:
+    """Images (n, 3, 32, 32), each channel standardised by the training part's mean and deviation.
+
+    Args:
+        source: The data set's files.
+        validation_per_class: Training images of each class that are held out for validation,
+            always the same ones.
+        folder: Where the files lie; None for the usual places, see `data.find`.
+
+    Returns:
+        The data; its name says so where only the lossy JPEG repack was found.
+
+    Raises:
+        UserError: The files are not found, damaged, or not the published ones.
+    """
+    name, train, test = source.read(folder)
+    left, held = hold_out(train.labels, validation_per_class, seed=0)
+    scale = [mean_and_std(train.images[left, channel]) for channel in range(3)]
+    mean, std = torch.tensor(scale).reshape(3, 2, 1, 1).unbind(1)
+
+    def split(pixels: Tensor, labels: Tensor) -> Split:
+        return Split(pixels.float().sub_(mean).div_(std), labels)
+
+    return Data(
+        name=name,
+        train=split(train.images[left], train.labels[left]),
+        validation=split(train.images[held], train.labels[held]),
+        test=split(test.images, test.labels),
+        classes=CLASSES,
+    )
+
+
+def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """SGD with momentum 0.9 and weight decay 5e-4."""
+    return SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=5e-4)
+
+
+def lenet() -> nn.Module:
+    """Images (3, 32, 32) to 10 logits by two convolutions and two hidden layers.
+
+    LeNet-5 (LeCun et al. 1998) as studies of feedback alignment use it: ReLU and max pooling.
+    """
+    return nn.Sequential(
+        nn.Conv2d(3, 6, kernel_size=5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, kernel_size=5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
+
+
+CIFAR_CONV = Task(
+    name="cifar-conv",
+    summary="CIFAR-10's 32x32 colour images, two convolutions and three linear layers",
+    load=load_cifar10,
+    model=lenet,
+    epochs=10,
+    batch_size=128,
+    learning_rate=0.05,
+    optimizer=sgd,
+)
+
+CIFAR_RESNET20 = Task(
+    name="cifar-resnet20",
+    summary="CIFAR-10's 32x32 colour images, augmented, ResNet-20",
+    load=load_cifar10,
+    model=resnet20,
+    blocks=BLOCKS,
+    epochs=100,  # published: about 180 (64,000 steps)
+    batch_size=128,
+    learning_rate=0.1,
+    optimizer=sgd,
+    augment=crop_and_flip,
+)

@@ -1,0 +1,163 @@
+"""CIFAR-10's files: the published batches, loose or in their archive, and a repack as JPEG."""
+
+import tarfile
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.tasks import data, files, jpegs, pickles
+
+CLASSES = 10
+IMAGE = (3, 32, 32)
+TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST = "test_batch"
+FOLDER = "cifar-10-batches-py"
+
+
+class Images(NamedTuple):
+    """Images (n, 3, 32, 32) uint8 and their labels (n,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """The forms in which the data set may be found, the preferred one first.
+
+    Attributes:
+        batches: The six batches, with their hashes.
+        archive: The one file that they are published in.
+        jpeg: `train.npz` and `test.npz`, see `jpegs`; lossy, so its name differs.
+    """
+
+    batches: data.Source
+    archive: data.Source
+    jpeg: data.Source
+
+    def read(self, folder: Path | None = None) -> tuple[str, Images, Images]:
+        """The name of what was found (see `data.find_any`), its training and its test part.
+
+        Raises:
+            UserError: Nothing is found, or it is damaged or not the published data.
+        """
+        found, paths = data.find_any((self.batches, self.archive, self.jpeg), folder)
+        if found is self.jpeg:
+            train, test = (_from_jpegs(paths[name]) for name in found.files)
+            return found.name, train, test
+        if found is self.batches:
+            parts = {
+                name: batch(files.read(path, found.files[name]), str(path))
+                for name, path in paths.items()
+            }
+        else:
+            parts = self._unpacked(*paths.values())
+        images, labels = zip(*(parts[name] for name in TRAIN), strict=True)
+        return found.name, Images(torch.cat(images), torch.cat(labels)), parts[TEST]
+
+    def _unpacked(self, path: Path) -> dict[str, Images]:
+        content = files.read(path, self.archive.files[path.name], unpack=False)
+        parts = {}
+        try:
+            with tarfile.open(fileobj=BytesIO(content)) as archive:
+                for name, digest in self.batches.files.items():
+                    member = archive.extractfile(f"{FOLDER}/{name}")
+                    if member is None:
+                        raise KeyError(f"{name} is not a file")
+                    batch_content = member.read()
+                    if digest is not None:
+                        files.check(batch_content, f"{name} in {path}", digest)
+                    parts[name] = batch(batch_content, f"{name} in {path}")
+        except (KeyError, EOFError, OSError, tarfile.TarError, zlib.error) as error:
+            raise UserError(f"{path} is not the archive of CIFAR-10 ({error})") from error
+        return parts
+
+
+CIFAR10 = Cifar(
+    batches=data.Source(
+        name="CIFAR-10",
+        folders=(FOLDER,),
+        files=dict(
+            zip(
+                (*TRAIN, TEST),
+                (
+                    "c99cafc152244af753f735de768cd75f",
+                    "d4bba439e000b95fd0a9bffe97cbabec",
+                    "54ebc095f3ab1f0389bbae665268c751",
+                    "634d18415352ddfa80567beed471001a",
+                    "482c414d41f54cd18b22e5b47cb7c3cb",
+                    "40351d587109b95175f43aff81a1287e",
+                ),
+                strict=True,
+            )
+        ),
+        gzipped=False,
+    ),
+    archive=data.Source(
+        name="CIFAR-10",
+        folders=("cifar-10", "."),  # the second is torchvision's
+        files={
+            "cifar-10-python.tar.gz": (
+                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+            )
+        },
+        urls=(
+            "https://www.cs.toronto.edu/~kriz/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        ),
+        gzipped=False,
+    ),
+    jpeg=data.Source(
+        name="CIFAR-10 (JPEG)",
+        folders=("cifar10-jpeg",),
+        files={"train.npz": None, "test.npz": None},
+        gzipped=False,
+    ),
+)
+
+
+def batch(content: bytes, name: str) -> Images:
+    """Images and labels of a batch of the Python version, a pickled dictionary.
+
+    Its `data` is (n, 3072) uint8, each row an image's red, green and blue plane one after another;
+    its `labels` is a list of n classes (https://www.cs.toronto.edu/~kriz/cifar.html).
+
+    Args:
+        content: The pickle; nothing in it is run, see `pickles`.
+        name: What errors call it.
+
+    Raises:
+        UserError: It is not such a dictionary.
+    """
+    found = pickles.parse(content, name)
+    values = pickles.array(found.get(b"data"), f"the data of {name}")
+    if values.ndim != 2 or values.shape[1] != np.prod(IMAGE):
+        raise UserError(f"the data of {name} is not (n, 3072) but {values.shape}")
+    labels = found.get(b"labels")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise UserError(f"the labels of {name} are no list of whole numbers")
+    images = torch.from_numpy(values.reshape(-1, *IMAGE).copy())  # a pickle's bytes are read-only
+    return _checked(images, np.array(labels, dtype=object), name)
+
+
+def _from_jpegs(path: Path) -> Images:
+    images, labels = jpegs.read(path, size=IMAGE[1:])
+    return _checked(torch.from_numpy(images), labels, str(path))
+
+
+def _checked(images: Tensor, labels: NDArray[Any], name: str) -> Images:
+    if len(labels) != len(images) or not len(labels):
+        raise UserError(f"{name} has {len(images)} images but {len(labels)} labels")
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        raise UserError(
+            f"the labels of {name} run from {labels.min()} to {labels.max()}, not from 0 to 9"
+        )
+    return Images(images, torch.from_numpy(labels.astype(np.int64)))

@@ -1,0 +1,69 @@
+"""ResNet-20 for images of 32x32.
+
+He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2.
+"""
+
+from collections import OrderedDict
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (16, 32, 64)
+BLOCKS = ("stem", "layers.*", "head")
+"""The model's blocks, in the order they run: each residual block is one."""
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose output is added to the block's input.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        stride: Of the first convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride, self.more = stride, outputs - inputs
+        self.conv1 = _conv(inputs, outputs, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2 = _conv(outputs, outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        out: Tensor = self.relu2(y + self.shortcut(x))
+        return out
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """The input in the output's shape, without parameters (the paper's option A).
+
+        Every `stride`-th pixel is taken, and channels of zeros are added behind.
+        """
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+
+
+def resnet20() -> nn.Module:
+    """Images (3, 32, 32) to 10 logits: a convolution, nine residual blocks, a linear layer.
+
+    269,722 parameters. Convolutions start as He et al. 2015 draw them.
+    """
+    widths = [WIDTHS[0], *(width for width in WIDTHS for _ in range(3))]
+    layers = [
+        ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2)
+        for inputs, outputs in pairwise(widths)
+    ]
+    stem = nn.Sequential(_conv(3, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10))
+    return nn.Sequential(OrderedDict(stem=stem, layers=nn.Sequential(*layers), head=head))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return conv

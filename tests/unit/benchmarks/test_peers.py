@@ -1,0 +1,185 @@
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("biotorch") is None,
+    reason="BioTorch is not installed: pip install --no-deps biotorch==0.0.16",
+)
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+class Halved(torch.autograd.Function):
+    """Passes back a gradient that is not backprop's."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:  # noqa: ARG004
+        return inputs.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ARG004
+        return grad.flip(1)
+
+
+class BioModule(nn.Module):
+    """Stands for BioTorch's: the rule is another one in DFA only, and uSF breaks."""
+
+    def __init__(self, module: nn.Sequential, mode: str, output_dim: int) -> None:
+        super().__init__()
+        print("Module has been converted")
+        self.module, self.mode, self.output_dim = module, mode, output_dim
+
+    def forward(self, x: Tensor, targets: Tensor | None = None, loss: Any = None) -> Tensor:
+        if self.mode == "usf":
+            raise RuntimeError("no such thing")
+        if self.mode != "dfa":
+            assert targets is None
+            return self.module(x)
+        assert self.output_dim == 10
+        assert loss(x[:, :10], targets).ndim == 0
+        return self.module[-1](Halved.apply(self.module[:-1](x)))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {name: ModuleType(name) for name in ("biotorch", "biotorch.module")}
+    modules["biotorch.module.biomodule"] = ModuleType("biotorch.module.biomodule")
+    modules["biotorch.module.biomodule"].BioModule = BioModule  # type: ignore[attr-defined]
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(script("peer_biotorch"), "installed", lambda: "0.0.test")
+
+
+def test_without_the_peer_one_sentence_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark, results = script("peers"), script("results")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["peers.py"])
+    with pytest.raises(SystemExit) as ended:
+        results.command_line(benchmark.main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "BioTorch, the peer of this benchmark, is not installed; "
+        "run: pip install --no-deps biotorch==0.0.16"
+    ]
+
+
+@pytest.mark.usefixtures("fake")
+def test_peers_writes_a_record_with_the_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark, contenders = script("peers"), script("contenders")
+    few = [who for who in contenders.CONTENDERS if who.rule in ("backprop", "fa", "dfa", "usf")]
+    ours = [contenders.Contender("BeyondProp", "no-such-rule")]
+    few = [who for who in few if who.library != "BeyondProp" or who.rule != "usf"] + ours
+    monkeypatch.setattr(benchmark, "CONTENDERS", few)
+    output = tmp_path / "peers.json"
+    benchmark.main(rounds=2, warmup=1, threads=1, cases=("mlp-2x64",), output=output)
+    record = json.loads(output.read_text())
+    assert record["spec"] == {"rounds": 2, "warmup": 1, "threads": 1, "biotorch": "0.0.test"}
+    rows = {(row["library"], row["rule"]): row for row in record["rows"]}
+    assert rows["plain PyTorch", "backprop"]["ratio"] == 1.0
+    assert rows["plain PyTorch", "backprop"]["cosine"] == pytest.approx(1)
+    assert rows["BeyondProp", "backprop"]["cosine"] == pytest.approx(1)
+    for who in (("BeyondProp", "fa"), ("BeyondProp", "dfa"), ("BioTorch", "dfa")):
+        assert rows[who]["ratio"] > 0
+        assert rows[who]["cosine"] < benchmark.SAME
+    failures = {who: row["failure"] for who, row in rows.items() if "failure" in row}
+    assert failures["BioTorch", "fa"].startswith("a hidden layer has backprop's gradient or none")
+    assert failures["BioTorch", "usf"] == "RuntimeError: no such thing"
+    assert failures["BeyondProp", "no-such-rule"].startswith("UserError: unknown rule")
+    assert len(failures) == 3
+    assert not any("ratio" in rows[who] for who in failures)
+    table = output.with_suffix(".md").read_text()
+    assert "# Time of a training step beside BioTorch 0.0.test" in table
+    assert "| mlp-2x64 | BioTorch usf | 32 | failed | – | – | – |" in table
+    assert "mlp-2x64, BioTorch usf: RuntimeError: no such thing\n" in table
+    milliseconds = rows["BioTorch", "dfa"]["seconds"] * 1000
+    assert f"| mlp-2x64 | BioTorch dfa | 32 | {milliseconds:.3f} |" in table
+    assert "Module has been converted" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fake")
+def test_every_contender_starts_from_the_same_weights() -> None:
+    contenders, nets = script("contenders"), script("nets")
+    (net,) = [net for net in nets.step_time_nets() if net.name == "mlp-2x64"]
+    found = []
+    for who in (contenders.BASE, *(contenders.Contender("BioTorch", m) for m in ("fa", "dfa"))):
+        torch.manual_seed(0)
+        prepared = who.prepare(net)
+        found.append(([*prepared.parameters], prepared.loss()))
+    for weights, loss in found[1:]:
+        assert all(map(torch.equal, weights, found[0][0]))
+        assert torch.equal(loss, found[0][1])
+
+
+def prepared(mode: str, name: str = "mlp-4x64") -> Any:
+    contenders, nets = script("contenders"), script("nets")
+    (net,) = [net for net in nets.step_time_nets() if net.name == name]
+    torch.manual_seed(0)
+    with script("peer_biotorch").without_its_warning():
+        made = contenders.Contender("BioTorch", mode).prepare(net)
+        made.loss().backward()
+    return made.network, net.batch()
+
+
+@installed
+@pytest.mark.parametrize("mode", ["fa", "dfa", "usf"])
+def test_biotorch_does_what_the_rule_says(mode: str) -> None:
+    """Its gradients, again by hand, with its own feedback matrices."""
+    network, (inputs, targets) = prepared(mode)
+    layers = [m for m in network if isinstance(m, nn.Linear)]
+    activations = [inputs]
+    with torch.no_grad():
+        for layer in layers[:-1]:
+            activations.append((activations[-1] @ layer.weight.t() + layer.bias).relu())
+        outputs = activations[-1] @ layers[-1].weight.t() + layers[-1].bias
+        error = (outputs.softmax(1) - nn.functional.one_hot(targets, 10)) / len(targets)
+        signal = error
+        for i in reversed(range(len(layers))):
+            assert torch.allclose(layers[i].weight.grad, signal.t() @ activations[i], atol=1e-6)
+            back = layers[i].weight_backward
+            if mode == "usf":
+                rows, columns = layers[i].weight.shape
+                back = (2 / (rows + columns)) ** 0.5 * layers[i].weight.sign()
+            signal = (error if mode == "dfa" else signal) @ back * (activations[i] > 0)
+
+
+@installed
+@pytest.mark.parametrize("net", ["mlp-2x64", "convnet"])
+def test_biotorch_runs_every_mode(net: str) -> None:
+    benchmark, contenders, nets = script("peers"), script("contenders"), script("nets")
+    (chosen,) = [n for n in nets.step_time_nets() if n.name == net]
+    with script("peer_biotorch").without_its_warning():
+        for who in contenders.CONTENDERS:
+            if who.library == "BioTorch":
+                assert "cosine" in benchmark.tried_out(who, chosen), who
+
+
+def test_the_table_of_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tables
+
+    rows = [
+        {"net": "convnet", "library": "plain PyTorch", "rule": "backprop", "seconds": 0.0314},
+        *(
+            {"net": "convnet", "library": library, "rule": rule, "ratio": ratio}
+            for library, ratio in (("BeyondProp", 0.876), ("BioTorch", 1.2))
+            for rule in ("fa", "dfa", "usf", "backprop", "frsf")
+        ),
+    ]
+    rows[-3] = {"net": "convnet", "library": "BioTorch", "rule": "usf", "failure": "it broke"}
+    monkeypatch.setattr(tables, "load", lambda _: {"rows": rows})
+    heads, _, line = tables.table("peers").splitlines()
+    assert heads.startswith("| network | plain PyTorch, ms | fa, BioTorch | fa, BeyondProp | dfa, ")
+    assert line == "| convnet | 31.40 | 1.20 | 0.88 | 1.20 | 0.88 | failed | 0.88 |"

@@ -1,13 +1,15 @@
 """Tasks beside the package's own, to show what a choice in them does.
 
 cd benchmarks && beyondprop compare --task variants:digits_relu
+cd benchmarks && beyondprop compare --task variants:cifar_resnet20_short
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 
-from beyondprop.tasks import find
+from beyondprop.tasks import Data, Split, find
 
 
 def relu_mlp() -> nn.Module:
@@ -17,3 +19,21 @@ def relu_mlp() -> nn.Module:
 
 
 digits_relu = replace(find("digits-mlp"), name="digits-mlp-relu", model=relu_mlp)
+
+
+def part_of_cifar(folder: Path | None) -> Data:
+    """Return CIFAR-10 with the first 15,000 training and 1,000 validation images alone."""
+    data = find("cifar-resnet20").load(folder)
+    train = Split(data.train.inputs[:15_000].clone(), data.train.targets[:15_000])
+    validation = Split(data.validation.inputs[:1_000].clone(), data.validation.targets[:1_000])
+    return replace(data, train=train, validation=validation)
+
+
+cifar_resnet20_short = replace(
+    find("cifar-resnet20"),
+    name="cifar-resnet20-short",
+    load=part_of_cifar,
+    epochs=2,
+    batch_size=64,
+    learning_rate=0.03,
+)

@@ -22,9 +22,9 @@ digits_relu = replace(find("digits-mlp"), name="digits-mlp-relu", model=relu_mlp
 
 
 def part_of_cifar(folder: Path | None) -> Data:
-    """Return CIFAR-10 with the first 15,000 training and 1,000 validation images alone."""
+    """Return CIFAR-10 with the first 10,000 training and 1,000 validation images alone."""
     data = find("cifar-resnet20").load(folder)
-    train = Split(data.train.inputs[:15_000].clone(), data.train.targets[:15_000])
+    train = Split(data.train.inputs[:10_000].clone(), data.train.targets[:10_000])
     validation = Split(data.validation.inputs[:1_000].clone(), data.validation.targets[:1_000])
     return replace(data, train=train, validation=validation)
 

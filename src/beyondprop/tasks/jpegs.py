@@ -43,7 +43,7 @@ def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[
 
 def _fields(path: Path) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             content, offsets, labels = (archive[field] for field in FIELDS)
     except Exception as error:  # zip, zlib and NumPy each have errors of their own
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -147,6 +147,40 @@ def test_rules_start_from_the_same_weights_and_see_the_same_data(tmp_path: Path)
     assert seen["dfa"][2:6] != seen["dfa"][8:12]  # another epoch, another order
 
 
+def shifted(inputs: Tensor) -> Tensor:
+    return inputs + 0.1 * torch.randn(inputs.shape).to(inputs.device)
+
+
+AUGMENTED = replace(BLOBS, augment=shifted)
+
+
+def test_every_training_batch_is_augmented_and_nothing_else(run_folder: Path) -> None:
+    """The evaluations, the alignment and the test see the samples as they are."""
+    data, seen = blobs(), []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    def marked(inputs: Tensor) -> Tensor:
+        assert inputs.shape[1:] == (4,)
+        return inputs + 100
+
+    watched = replace(BLOBS, model=lambda: Watched(4, 3), augment=marked, load=lambda _: data)
+    record = train(RunSpec(rule="backprop"), run_folder, task=watched)
+    assert record["task"]["augmented"] is True
+    augmented = [x for x in seen if x.mean() > 50]
+    # a trial of each size of a batch, then 4 epochs of 4 steps
+    assert [len(x) for x in augmented] == [16, 12] + 4 * [16, 16, 16, 12]
+    others = [x for x in seen if x.mean() <= 50]
+    assert sum(len(x) == 30 for x in others) == 6  # five points of the curve and the test
+    order_of_epoch = assess.order(0, 1, 60)
+    first = torch.cat(augmented[2:6]) - 100
+    assert torch.allclose(first, data.train.inputs[order_of_epoch], atol=1e-4)
+    assert data.train.inputs.abs().max() < 50  # the data themselves are left alone
+
+
 def test_seeds_differ(reference: Path, tmp_path: Path) -> None:
     other = train(RunSpec(rule="dfa", seed=4), tmp_path / "run", task=BLOBS)
     record = json.loads((reference / "record.json").read_text())
@@ -258,8 +292,12 @@ def test_a_full_disk_loses_nothing(
 
 @pytest.mark.parametrize(
     "task",
-    [NOISY, replace(BLOBS, metric=lambda outputs, _: np.float64(outputs.mean()))],
-    ids=["generators", "numpy metric"],
+    [
+        NOISY,
+        replace(BLOBS, metric=lambda outputs, _: np.float64(outputs.mean())),
+        AUGMENTED,
+    ],
+    ids=["generators", "numpy metric", "augmented"],
 )
 def test_a_broken_run_goes_on_as_if_it_had_not_been(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +346,8 @@ def late_loss(outputs: Tensor, targets: Tensor) -> Tensor:
         ({"loss": late_loss}, "the loss of task blobs failed: KeyError: 'a'"),
         ({"metric": raising}, "the metric of task blobs failed: KeyError: 'a'"),
         ({"optimizer": raising}, "the optimizer of task blobs failed: KeyError: 'a'"),
+        ({"augment": raising}, "the augment of task blobs failed: KeyError: 'a'"),
+        ({"augment": lambda inputs: inputs[:, :3]}, r"not fit its data: inputs \(16, 3\) float32"),
     ],
 )
 def test_an_error_of_the_task_is_one_sentence(

@@ -307,6 +307,13 @@ def test_what_was_run_is_told_in_full() -> None:
     assert attached[2] == "DFA dfa attached to Sequential block 1 block 3 block 5 block 7"
 
 
+def test_augmented_examples_are_told() -> None:
+    record = comparison(("dfa",), seeds=(0,), epochs=1)
+    record["task"]["augmented"] = True
+    told = facts(report.render(record))["Examples"]
+    assert told == "1,257 training (augmented), 180 validation and 360 test"
+
+
 def test_a_rate_that_was_not_tuned_is_told() -> None:
     record = comparison(("dfa",), seeds=(0,), epochs=1)
     record["tuning"] = {"epochs": 1, "learning_rates": [0.001], "trials": [], "chosen": {}}

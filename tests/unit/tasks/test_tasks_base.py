@@ -105,6 +105,7 @@ def test_defaults_of_a_task_train_a_model() -> None:
     [
         ({"load": None}, "load must be callable"),
         ({"metric": "accuracy"}, "metric must be callable"),
+        ({"augment": "flip"}, "augment must be callable"),
         ({"model": nn.Linear(3, 2)}, "not a built model"),
         ({"epochs": 0}, "epochs must be a whole number > 0"),
         ({"epochs": True}, "epochs must be a whole number > 0"),

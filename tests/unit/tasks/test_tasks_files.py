@@ -56,3 +56,20 @@ def test_a_file_that_cannot_be_read_is_a_user_error(tmp_path: Path) -> None:
         files.read(tmp_path / "missing")
     with pytest.raises(UserError, match="cannot be read"):
         files.read(tmp_path)
+
+
+def test_md5_serves_where_no_sha256_is_published(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(CONTENT)
+    assert files.read(path, hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()) == CONTENT
+    with pytest.raises(UserError, match="its MD5 is not the published one"):
+        files.read(path, "0" * 32)
+
+
+def test_an_archive_is_left_compressed(tmp_path: Path) -> None:
+    path, packed = tmp_path / "data.tar.gz", gzip.compress(CONTENT)
+    path.write_bytes(packed)
+    digest = hashlib.sha256(packed).hexdigest()
+    assert files.read(path, digest, unpack=False) == packed
+    with pytest.raises(UserError, match="SHA-256"):
+        files.read(path, digest)

@@ -1,9 +1,11 @@
 """How many floating-point operations a step of each rule cannot do without.
 
 A layer's forward product, its weight-gradient product and its error product cost the same. Backprop
-and feedback alignment need all three (but no error for the input), direct rules no error products
-but a projection to each hidden block; to carry a one-hot target, DRTP only looks rows up. What is
-left out (activations, biases, the update) is linear in the widths.
+and the rules that go back layer by layer need all three (but no error for the input), direct rules
+no error products but a projection to each hidden block, and once more as much where that learns; to
+carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
+large as the noise has samples. What is left out (activations, biases, the update) is linear in the
+widths.
 """
 
 from dataclasses import dataclass
@@ -22,23 +24,24 @@ class Products:
     Attributes:
         layers: Of one product in each layer.
         projections: Of carrying the output error to all hidden blocks.
+        mirrors: Of the noise in a weight mirror.
     """
 
     layers: tuple[int, ...]
     projections: int
+    mirrors: int
 
     def of(self, rule: str) -> int:
         """Return what a step by a rule needs."""
         forward = weights = sum(self.layers)
         errors = sum(self.layers[1:])
-        return {
-            PLAIN: forward + weights + errors,
-            "backprop": forward + weights + errors,
-            "fa": forward + weights + errors,
-            "dfa": forward + weights + self.projections,
-            "drtp": forward + weights,
-            "frozen": forward + self.layers[-1],
-        }[rule]
+        direct = {"dfa": self.projections, "dkp": 2 * self.projections, "drtp": 0}
+        direct["ebd"] = direct["dkp"]
+        if rule in direct:
+            return forward + weights + direct[rule]
+        if rule == "frozen":
+            return forward + self.layers[-1]
+        return forward + weights + errors + (self.mirrors if rule == "wm" else 0)
 
     def limit(self, rule: str) -> float:
         """Return the least time of a rule's step relative to backprop, were products all."""
@@ -63,7 +66,9 @@ def products(net: Net) -> Products:
             module.register_forward_hook(keep_size)
     with torch.no_grad():
         outputs = model(inputs)
+    samples = bp.WeightMirror().samples
     return Products(
         layers=tuple(2 * sizes[layer] * layer.weight[0].numel() for layer in layers),
+        mirrors=sum(4 * samples * layer.weight.numel() for layer in layers[1:]),
         projections=sum(2 * sizes[tail] * outputs.shape[1] for tail in tails if tail is not None),
     )

@@ -21,7 +21,14 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 PEER_RULES = ("fa", "dfa", "usf")
-TASKS = ("digits-mlp", "digits-conv", "mnist-mlp", "fashion-mlp")
+TASKS = (
+    "digits-mlp",
+    "digits-conv",
+    "mnist-mlp",
+    "fashion-mlp",
+    "cifar-conv",
+    "cifar-resnet20-short",
+)
 
 
 def main() -> None:
@@ -73,6 +80,8 @@ def rule(name: str) -> str:
     rows = []
     for task in TASKS:
         found = {row["rule"]: row for row in load(f"compare-{task}")["rows"]}
+        if name not in found:  # the record was made for fewer rules
+            continue
         low, middle, high = (found[r]["score_mean"] for r in ("frozen", name, "backprop"))
         scores = [number(score, ".2%") for score in (low, middle, high)]
         if name in ("backprop", "frozen"):
@@ -123,12 +132,13 @@ def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None)
     """Return one row a network and one column a rule."""
     nets = list(dict.fromkeys(row["net"] for row in rows))
     by_name = {(row["net"], row["rule"]): row for row in rows}
+    rules = [rule for rule in RULES if (nets[0], rule) in by_name]
     lines = []
     for net in nets:
-        cells = [number(by_name[net, r][figure], ".2f") for r in RULES]
+        cells = [number(by_name[net, r][figure], ".2f") for r in rules]
         more = [number(by_name[net, "dfa"][limit], ".2f")] if limit else []
         lines.append([net, *cells, *more])
-    return markdown(("network", *RULES, *(["DFA's FLOP limit"] if limit else [])), lines)
+    return markdown(("network", *rules, *(["DFA's FLOP limit"] if limit else [])), lines)
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

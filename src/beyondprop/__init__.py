@@ -5,6 +5,7 @@ from importlib.metadata import version
 from . import projections, rules
 from .attach import AttachError, attach, attachment_of, exact_gradients
 from .attachment import Attachment
+from .chain_step import ChainStep
 from .errors import UserError
 from .projections import Dense
 from .rules import (
@@ -29,6 +30,7 @@ __all__ = [
     "Attachment",
     "Backprop",
     "BatchRandomSignSymmetry",
+    "ChainStep",
     "Dense",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",

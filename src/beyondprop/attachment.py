@@ -1,8 +1,8 @@
 """What is attached to a model: hooks and swapped classes, and the lesson under way."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -76,18 +76,13 @@ class Attachment:
         vars(self).update(state)
         self._open = threading.local()
 
-    @contextmanager
-    def targets(self, targets: Tensor) -> Iterator[None]:
+    def targets(self, targets: Tensor) -> AbstractContextManager[None]:
         """Give the rules the targets of the forward passes inside the context.
 
         Args:
             targets: Class numbers, shape ``(batch,)``, or values shaped like the model's output.
         """
-        before, self._targets = self._targets, targets
-        try:
-            yield
-        finally:
-            self._targets = before
+        return Targets(self, targets)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the feedback that learns by gradients; the optimizer must hold it too.
@@ -186,8 +181,12 @@ class Attachment:
         if not hasattr(self._open, "stack"):
             self._open.stack = []
         self._open.stack.append(None)
+        self._open.stack[-1] = self.new_lesson()
+
+    def new_lesson(self) -> Lesson | None:
+        """Return the lesson of a forward pass that begins, None if it is not to be taught."""
         if self.exact or not torch.is_grad_enabled():
-            return
+            return None
         if self.memory.needed:
             self.memory.begin(self.model.training)
         if self.needs_targets and self._targets is None:
@@ -199,7 +198,7 @@ class Attachment:
         for parent, key, tail in self._tails:
             if getattr(parent, key, None) is not tail:
                 raise changed(key)
-        self._open.stack[-1] = Lesson(self._targets, self.model.training)
+        return Lesson(self._targets, self.model.training)
 
     def close(self) -> None:
         """Leave the forward pass, finished or failed."""
@@ -249,6 +248,21 @@ class Attachment:
                 f"no output of the model comes out of the last block, '{self.blocks[-1].name}': "
                 "name the blocks in the order they run"
             )
+
+
+class Targets(AbstractContextManager[None]):
+    """The context of `Attachment.targets`; a generator would take longer than a small product."""
+
+    __slots__ = ("_attachment", "_before", "_targets")
+
+    def __init__(self, attachment: Attachment, targets: Tensor) -> None:
+        self._attachment, self._targets = attachment, targets
+
+    def __enter__(self) -> None:
+        self._before, self._attachment._targets = self._attachment._targets, self._targets
+
+    def __exit__(self, *_: object) -> None:
+        self._attachment._targets = self._before
 
 
 class TapHook:

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,14 +9,16 @@ from torch import Tensor, nn
 
 from .blocks import Block, is_chain
 from .errors import changed
-from .ops.fused import ACTIVATIONS, FusedChain, Run
-from .teach import ROOM, Cut
+from .ops.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
+from .teach import Cut, Lesson
 
 if TYPE_CHECKING:
     from .attachment import Attachment
 
-DEEP = 7
-"""Linear layers from which the fused form is quicker, as measured by benchmarks/step_time.py."""
+FUSED = 2**21
+"""Numbers that all activations of a fused chain may have together: 8 MiB in float32."""
+
+LINEAR = {nn.Linear}
 
 
 class TaughtSequential(nn.Sequential):
@@ -33,6 +33,16 @@ class TaughtSequential(nn.Sequential):
         attachment: Attachment | None = vars(self).get("_beyondprop")
         if attachment is None:  # a slice of the model that was attached to
             return super().forward(input)  # type: ignore[no-untyped-call]
+        children = tuple(self._modules.values())
+        if children != self._children:
+            odd = set(children).symmetric_difference(self._children)
+            raise changed(next((type(module).__name__ for module in odd), "order of the chain"))
+        fused = self._fused
+        parameters = fused.parameters(input) if fused is not None else None
+        if fused is not None and parameters is not None:
+            lesson = attachment.new_lesson()
+            if lesson is not None:  # nothing in there asks for it: it need not be opened
+                return fused.run(input, lesson, parameters)
         try:
             attachment.begin()
             return self._taught(attachment, input)
@@ -40,14 +50,7 @@ class TaughtSequential(nn.Sequential):
             attachment.close()
 
     def _taught(self, attachment: "Attachment", input: Any) -> Any:
-        children = tuple(self)
-        if children != self._children:
-            odd = set(children).symmetric_difference(self._children)
-            raise changed(next((type(module).__name__ for module in odd), "order of the chain"))
-        lesson, fused = attachment.lesson, self._fused
-        if lesson is not None and fused is not None and fused.fits(input):
-            parameters = [p for linear in fused.linears for p in (linear.weight, linear.bias)]
-            return FusedChain.apply(input, lesson, fused.runs, *parameters)
+        lesson = attachment.lesson
         for modules, cut in self._chain:
             for module in modules:
                 input = module(input)
@@ -62,33 +65,48 @@ class Fused:
 
     Attributes:
         linears: All linear layers in order, the output layer last.
-        runs: The hidden ones, grouped.
+        hidden: What follows each but the last.
         hooks: The hook tables of all modules: where a user has hooked one, it must be called.
+        taught: Whether any hidden layer learns.
+        width: The features of all hidden layers together.
     """
 
     linears: Sequence[nn.Linear]
-    runs: Sequence[Run]
+    hidden: Sequence[Hidden]
     hooks: Sequence[Mapping[int, Any]]
+    taught: bool
+    width: int
 
-    @cached_property
-    def width(self) -> int:
-        """The features of all hidden layers together."""
-        return sum(linear.out_features for linear in self.linears[:-1])
+    def parameters(self, x: Any) -> list[Any] | None:
+        """Return weight, bias, weight, …, or None if this batch cannot or should not be fused."""
+        if (
+            torch.compiler.is_compiling()
+            or not isinstance(x, Tensor)
+            or x.dim() != 2
+            or x.shape[0] * self.width > FUSED
+            or any(self.hooks)
+            or not LINEAR.issuperset(map(type, self.linears))
+            or torch.is_autocast_enabled(x.device.type)
+        ):
+            return None
+        found: list[Any] = []
+        try:  # as attributes they would take as long to look up as a product takes
+            for linear in self.linears:
+                own = linear._parameters
+                found += own["weight"], own["bias"]
+        except KeyError:  # replaced by what is no parameter
+            return None
+        weight = found[0]
+        return found if x.shape[1] == weight.shape[1] and x.dtype == weight.dtype else None
 
-    def fits(self, x: Any) -> bool:
-        """Whether this batch can and should go through the fused form."""
-        first = self.linears[0]
-        return (
-            isinstance(x, Tensor)
-            and x.dim() == 2
-            and x.shape[1] == first.in_features
-            and x.shape[0] * self.width <= ROOM
-            and x.dtype == first.weight.dtype
-            and not any(self.hooks)
-            and set(map(type, self.linears)) == {nn.Linear}
-            and not torch.is_autocast_enabled(x.device.type)
-            and not torch.compiler.is_compiling()
-        )
+    def run(self, x: Tensor, lesson: Lesson, parameters: Sequence[Any]) -> Tensor:
+        """Return the output, with a graph that teaches."""
+        if self.taught:
+            output: Tensor = FusedChain.apply(x, lesson, self.hidden, *parameters)
+            return output
+        with torch.no_grad():
+            states = hidden_states(x, self.hidden, parameters)
+        return nn.functional.linear(states[-1], *parameters[-2:])
 
 
 def is_plain_chain(model: nn.Module, blocks: Sequence[Block]) -> bool:
@@ -98,25 +116,33 @@ def is_plain_chain(model: nn.Module, blocks: Sequence[Block]) -> bool:
 
 
 def fuse(blocks: Sequence[Block], cuts: Mapping[Block, Cut]) -> Fused | None:
-    """Return the fused form of a chain, or None where it has none or is too shallow to gain."""
+    """Return the fused form of a chain, or None where it has none."""
     parts = [[module for _, module in block.modules] for block in blocks]
     hidden = [block for block in blocks if block in cuts]
     fusable = (
-        len(blocks) >= DEEP
-        and hidden == list(blocks[:-1])
+        hidden == list(blocks[:-1])
         and all(len(p) == 2 and type(p[1]) in ACTIVATIONS for p in parts[:-1])
         and len(parts[-1]) == 1
         and all(type(p[0]) is nn.Linear for p in parts)
         and not any("forward" in vars(module) for p in parts for module in p)
+        and not any(cut.reader or cut.state for cut in cuts.values())
     )
     if not fusable:
         return None
     linears: list[Any] = [p[0] for p in parts]
-    layers = list(zip(linears, parts, [cuts[block] for block in hidden], strict=False))
-    alike = groupby(layers, key=lambda v: (v[0].out_features, type(v[1][1]), v[2].key))
-    groups = [list(group) for _, group in alike]
-    runs = [Run([v[0] for v in g], type(g[0][1][1]), g[0][2]) for g in groups]
-    return Fused(linears, runs, [table for p in parts for m in p for table in _hook_tables(m)])
+    layers: list[Hidden] = []
+    before = None
+    for linear, (_, activation), block in zip(linears, parts[:-1], hidden, strict=False):
+        signal = linear.out_features, cuts[block].key
+        layers.append(Hidden(type(activation), cuts[block], signal == before))
+        before = signal
+    return Fused(
+        linears,
+        layers,
+        [table for p in parts for module in p for table in _hook_tables(module)],
+        taught=any(layer.cut.teacher is not None for layer in layers),
+        width=sum(linear.out_features for linear in linears[:-1]),
+    )
 
 
 def _hook_tables(module: nn.Module) -> list[dict[int, Any]]:

@@ -49,12 +49,14 @@ class Memory:
         """Begin a forward pass that is to be taught.
 
         Raises:
-            UserError: Learned feedback does not learn, or learns on one of several processes.
+            UserError: Learned feedback does not learn, learns on one of several processes, or was
+            left behind on another device.
         """
         if self.alone and _processes() > 1:
             rule, reason = next(iter(self.alone.items()))
             raise UserError(f"{rule} does not teach on several processes: {reason}")
         for name, holder in self.holders.items():
+            _check_place(name, holder)
             _check_learns(name, holder)
         self.passes += training
 
@@ -83,12 +85,14 @@ class Memory:
         Raises:
             UserError: It belongs to another attachment.
         """
-        names = {f"{name}.{key}" for name, holder in self.holders.items() for key in holder.state}
-        odd = sorted(set(state) - names - {PASSES})
-        if odd or (state and not self.needed):
+        here = {f"{n}.{key}": t for n, h in self.holders.items() for key, t in h.state.items()}
+        names = {PASSES, *here} if self.needed else set()
+        unmade = {name for name, tensor in here.items() if is_lazy(tensor)}
+        if not names - unmade <= set(state) <= names:
             raise UserError(
-                f"this state of learned feedback was saved by another attachment: it holds {odd}, "
-                f"and here are {sorted(names)}; attach the same rules to the same model first"
+                "this state of learned feedback was saved by another attachment: it holds "
+                f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
+                "model first"
             )
         self.passes = int(state.get(PASSES, torch.tensor(0)))
         for name, holder in self.holders.items():
@@ -121,6 +125,18 @@ def _taken_over(own: Tensor, saved: Tensor, name: str) -> Tensor:
             own.copy_(saved)
         return own
     return saved.to(own.device, own.dtype, copy=True)
+
+
+def _check_place(name: str, holder: Holder) -> None:
+    """See that the feedback is where its layer is."""
+    owner = holder.owner()
+    for tensor in holder.state.values():
+        kept = tensor.is_floating_point() and not is_lazy(tensor) and tensor.numel()
+        if owner is not None and kept and tensor.device != owner.device:
+            raise UserError(
+                f"the feedback of '{name}' is on {tensor.device}, its layer on {owner.device}: "
+                "move the model before rules are attached, so remove() them and attach again"
+            )
 
 
 def _check_learns(name: str, holder: Holder) -> None:

@@ -1,6 +1,7 @@
 """What stands in the way of attaching rules to a model: every problem, in plain words."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from torch import nn
@@ -8,7 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from .blocks import Block, inside, is_chain
-from .rules import Rule
+from .rules import OperationRule, Rule
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
@@ -32,11 +33,20 @@ def block_problems(
     """Yield what is wrong between the blocks and the rules that were asked for."""
     for block in blocks:
         yield from block.rule.problems(block)
+    yield from _unmatched(model, rules)
     if any(rule.cuts for rule in rules):
         yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
         yield from _starved(model, blocks)
+
+
+def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
+    names = [name for name, _ in model.named_modules()]
+    patterns = {p for rule in rules if isinstance(rule, OperationRule) for p in rule.exact}
+    for pattern in sorted(patterns):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            yield f"exact='{pattern}' matches no module of the model"
 
 
 def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Size, nn
 
 import beyondprop as bp
-from beyondprop import teach
+from beyondprop import chain, teach
 from beyondprop.projections import Dense
 from beyondprop.teach import rows_and_features
 
@@ -57,6 +57,7 @@ def test_no_two_signals_are_alive_at_once(keep, expected, monkeypatch):
     The second case keeps the signals on purpose, to show that the count can see them.
     """
     monkeypatch.setattr(teach, "SMALL", 0)
+    monkeypatch.setattr(chain, "FUSED", 0)
     alive, most, kept = set(), 0, []
 
     def project(self, x, out_features, stream):

@@ -59,10 +59,13 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
             x.unsqueeze(0) if not batched else x if first else x.transpose(0, 1)
             for x in self._projected(query, key, value)
         )
-        mask = _mask(attn_mask, key_padding_mask, q, self.num_heads)
+        # Where the plain layer takes the hint, it does not look at the mask.
+        hint = is_causal and key_padding_mask is None and not need_weights
+        mask = None if hint else _mask(attn_mask, key_padding_mask, q, self.num_heads)
         k, v, mask = self._extended(k, v, mask)
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in (q, k, v))
-        mixed, weights = _attend(q, k, v, mask, self.dropout * self.training, need_weights)
+        dropout = self.dropout * self.training
+        mixed, weights = _attend(q, k, v, mask, dropout, need_weights, hint)
         output = mixed.transpose(1, 2).flatten(2)
         output = output.squeeze(0) if not batched else output if first else output.transpose(0, 1)
         if weights is not None:
@@ -85,8 +88,8 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
         biases = [None] * 3 if bias is None else bias.chunk(3)
         inputs = (query, key, value)
         return [
-            LinearFeedback.apply(*autocast(x, w, b, matrix if x.requires_grad else None))
-            for x, w, b, matrix in zip(inputs, weights, biases, matrices, strict=True)
+            LinearFeedback.apply(*autocast(*parts))
+            for parts in zip(inputs, weights, biases, matrices, strict=True)
         ]
 
     def _extended(
@@ -125,11 +128,17 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, need_weights: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    need_weights: bool,
+    causal: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the mixed values and, if asked for, the weights of the mixture."""
     if not need_weights:
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout), None
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
     return weights @ v, weights

@@ -57,8 +57,7 @@ def convolution(
 ) -> Tensor:
     """Compute a convolution with a backward pass by the rule, cast as `torch.autocast` asks."""
     x, weight, bias = autocast(x, weight, bias)
-    # A first layer needs no error product, so no kernel is drawn for it.
-    kernel = feedback.of(weight) if x.requires_grad else weight.detach()
+    kernel = feedback.of(weight) if feedback.needed_for(x) else weight.detach()
     return ConvFeedback.apply(x, weight, bias, kernel, layout)  # type: ignore[no-any-return]
 
 

@@ -25,22 +25,25 @@ class _FeedbackConvTranspose:
         if not needed(self):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
         x = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
-        extra = self.output_padding if output_size is None else self._extra(x, output_size)
+        extra = self.output_padding if output_size is None else self._extra(input, output_size)
         layout = (self.stride, self.padding, self.dilation, True, extra, self.groups)
         output = convolution(x, self.weight, self.bias, self._feedback["weight"], layout)
         return output if x is input else output.squeeze(0)
 
     def _extra(self: Any, x: Tensor, output_size: Sequence[int]) -> list[int]:
         """Return the output padding that makes the output so large."""
-        wanted = list(output_size)[-len(self.kernel_size) :]
+        spatial = x.shape[-len(self.kernel_size) :]
+        leading = x.dim() - len(spatial) if len(output_size) == x.dim() else 0
+        wanted = output_size[leading:]
         least = [
             (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
             for size, stride, padding, dilation, kernel in zip(
-                x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+                spatial, self.stride, self.padding, self.dilation, self.kernel_size, strict=True
             )
         ]
-        extra = [size - low for size, low in zip(wanted, least, strict=True)]
-        if any(not 0 <= e < stride for e, stride in zip(extra, self.stride, strict=True)):
+        extra = [size - low for size, low in zip(wanted, least, strict=False)]
+        within = all(0 <= e < stride for e, stride in zip(extra, self.stride, strict=False))
+        if len(wanted) != len(least) or not within:
             raise UserError(
                 f"output_size {tuple(output_size)} cannot be reached from an input of shape "
                 f"{tuple(x.shape)}: sizes begin at {tuple(least)} and end before a stride more"

@@ -38,6 +38,14 @@ class Feedback:
         """Whether this forward pass may be followed by a backward pass under the rule."""
         return torch.is_grad_enabled() and not self.attachment.exact
 
+    def needed_for(self, x: Tensor) -> bool:
+        """Whether a layer with this input needs the stand-in.
+
+        A first layer needs no error product, so no matrix is drawn for it. But feedback that learns
+        by gradients must learn from all uses of a layer, as its weight does.
+        """
+        return x.requires_grad or any(isinstance(t, nn.Parameter) for t in self.state.values())
+
     @property
     def passes(self) -> int:
         """How many taught passes there were, this one included."""
@@ -57,12 +65,15 @@ Feedbacks = dict[str, Feedback]
 
 
 def autocast(*tensors: Tensor | None) -> list[Any]:
-    """Cast floating tensors as `torch.autocast` would for a matrix product; gradients cast back."""
+    """Cast tensors as `torch.autocast` would for a matrix product; gradients cast back.
+
+    Like there, double precision stays what it is.
+    """
     device = next(t.device.type for t in tensors if t is not None)
     if not torch.is_autocast_enabled(device):
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
-    return [t if t is None else t.to(dtype) for t in tensors]
+    return [t if t is None or t.dtype is torch.float64 else t.to(dtype) for t in tensors]
 
 
 def needed(module: Any) -> bool:

@@ -1,9 +1,10 @@
 """A chain of linear layers as one operation, for networks so small that overhead decides.
 
 At width 64 and batch 32 the matrix products are the smaller part of a step; most of it is the
-bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph, and as
-no layer waits for another's error, the backward pass takes all layers of one width at once. The
-signals are the rule's, as at any tap: no rule is implemented twice.
+bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph, which
+makes as few calls of PyTorch as there can be: a linear map and an activation in place for a layer
+forward, and a derivative, a product and a sum backward. The signals are the rule's, as at any tap:
+no rule is implemented twice.
 
 What it costs: all activations are kept until the backward pass ends, where autograd would free them
 block by block; so it serves small ones only.
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ..teach import Cut, Lesson
 
@@ -28,50 +30,30 @@ ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """Hidden layers in a row that have one width and activation, and one signal for all.
+class Hidden:
+    """A hidden linear layer with its activation.
 
     Attributes:
-        linears: The linear layers.
-        activation: Class of the activation behind each.
-        cut: What teaches their outputs.
+        activation: Class of the activation.
+        cut: What teaches the activation's output.
+        repeats: Whether its signal is that of the layer before.
     """
 
-    linears: Sequence[nn.Linear]
     activation: type[nn.Module]
     cut: Cut
+    repeats: bool
 
-    def forward(
-        self, x: Tensor, parameters: Iterator[tuple[Tensor, Tensor | None]]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the activations of all layers, ``(batch, layers, width)``, and the last ones."""
-        outputs = x.new_empty(x.shape[0], len(self.linears), self.linears[0].out_features)
-        activate = ACTIVATIONS[self.activation][0]
-        for output, (weight, bias) in zip(outputs.unbind(1), parameters, strict=False):
-            if bias is None:
-                torch.mm(x, weight.t(), out=output)
-            else:
-                torch.addmm(bias, x, weight.t(), out=output)
-            x = activate(output)
-        return outputs, x
 
-    def gradients(self, lesson: Lesson, x: Tensor, outputs: Tensor) -> list[Tensor | None]:
-        """Return weight, bias, weight, … gradients and at the end the delta of the first layer."""
-        batch, layers, width = outputs.shape
-        if self.cut.teacher is None:
-            return [None] * (2 * layers + 1)
-        like = torch.Size((batch, width)), outputs.dtype, outputs.device
-        signal = self.cut.signal(lesson, like).unsqueeze(1).expand_as(outputs)
-        deltas = ACTIVATIONS[self.activation][1](signal, outputs)
-        first = deltas.select(1, 0)
-        weights = [first.t().mm(x)]
-        if layers > 1:  # one product for all others; the first one's input may be of another width
-            later = deltas.narrow(1, 1, layers - 1).permute(1, 2, 0)
-            weights += later.bmm(outputs.narrow(1, 0, layers - 1).transpose(0, 1)).unbind(0)
-        found: list[Tensor | None] = []
-        for pair in zip(weights, deltas.sum(0).unbind(0), strict=True):
-            found += pair
-        return [*found, first]
+def hidden_states(
+    x: Tensor, hidden: Sequence[Hidden], parameters: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return the input ``(batch, in)`` and what each hidden layer makes of it."""
+    pairs: Any = iter(parameters)
+    states = [x]
+    for layer, weight, bias in zip(hidden, pairs, pairs, strict=False):
+        x = ACTIVATIONS[layer.activation][0](linear(x, weight, bias))
+        states.append(x)
+    return states
 
 
 class FusedChain(torch.autograd.Function):
@@ -79,35 +61,53 @@ class FusedChain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, lesson: Lesson, runs: Sequence[Run], *parameters: Tensor | None
+        ctx: Any, x: Tensor, lesson: Lesson, hidden: Sequence[Hidden], *parameters: Tensor | None
     ) -> Tensor:
         """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
-        saved = []
-        remaining: Any = iter(zip(parameters[::2], parameters[1::2], strict=True))
-        inner = x
-        for run in runs:
-            outputs, inner = run.forward(inner, remaining)
-            saved.append(outputs)
-        ((weight, bias),) = remaining
+        states = hidden_states(x, hidden, parameters)
+        weight, bias = parameters[-2:]
         first = parameters[0] if ctx.needs_input_grad[0] else None
-        ctx.save_for_backward(x, first, *saved)
-        ctx.lesson, ctx.runs = lesson, runs
-        return nn.functional.linear(inner, weight, bias)
+        ctx.save_for_backward(first, *states)
+        ctx.lesson, ctx.hidden = lesson, hidden
+        return linear(states[-1], weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the gradients of the parameters, and of x where it is asked for."""
         ctx.lesson.begin(errors)
-        inner, first_weight, *saved = ctx.saved_tensors
+        first, *states = ctx.saved_tensors
+        needs = ctx.needs_input_grad[3:]
+        wanted = [w or b for w, b in zip(needs[::2], needs[1::2], strict=True)]
+        wanted[0] = wanted[0] or first is not None
+        found = list(deltas(ctx.lesson, ctx.hidden, states, wanted))
+        x_gradient = found[0].mm(first) if first is not None and found[0] is not None else None
         gradients: list[Tensor | None] = []
-        deltas = []
-        for run, outputs in zip(ctx.runs, saved, strict=True):
-            *found, delta = run.gradients(ctx.lesson, inner, outputs)
-            gradients += found
-            deltas.append(delta)
-            inner = outputs.select(1, -1)
-        gradients += errors[0].t().mm(inner), errors[0].sum(0)
-        needs_x, _, _, *needs = ctx.needs_input_grad
-        wanted = [g if needed else None for g, needed in zip(gradients, needs, strict=True)]
-        x_gradient = deltas[0].mm(first_weight) if needs_x and deltas[0] is not None else None
-        return x_gradient, None, None, *wanted
+        for delta, before, weight, bias in zip(
+            [*found, errors[0]], states, needs[::2], needs[1::2], strict=True
+        ):
+            gradients += (
+                delta.t().mm(before) if weight and delta is not None else None,
+                delta.sum(0) if bias and delta is not None else None,
+            )
+        return x_gradient, None, None, *gradients
+
+
+def deltas(
+    lesson: Lesson, hidden: Sequence[Hidden], states: Sequence[Tensor], wanted: Sequence[bool]
+) -> Iterator[Tensor | None]:
+    """Yield the error at each hidden layer's linear map, None where none is wanted or taught.
+
+    Args:
+        lesson: The pass, whose errors are known.
+        hidden: The hidden layers.
+        states: What `hidden_states` returned.
+        wanted: For each layer whether its error is of use.
+    """
+    signal = None
+    for layer, state, needed in zip(hidden, states[1:], wanted, strict=False):
+        if layer.cut.teacher is None or not needed:
+            yield None
+            continue
+        if signal is None or not layer.repeats:
+            signal = layer.cut.signal(lesson, (state.shape, state.dtype, state.device))
+        yield ACTIVATIONS[layer.activation][1](signal, state)

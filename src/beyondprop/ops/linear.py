@@ -44,8 +44,7 @@ class LinearFeedback(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback) -> Tensor:
     """Compute ``x Wᵀ + b``, cast as `torch.autocast` asks, with a backward pass by the rule."""
     x, weight, bias = autocast(x, weight, bias)
-    # A first layer needs no error product, so no matrix is drawn for it.
-    matrix = feedback.of(weight) if x.requires_grad else None
+    matrix = feedback.of(weight) if feedback.needed_for(x) else None
     return LinearFeedback.apply(x, weight, bias, matrix)  # type: ignore[no-any-return]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..eager import eager
 from .base import Projection
 
 
@@ -57,6 +58,8 @@ class Dense(Projection):
             found = self._drawn[key] = self._draw(*key[:3]).to(like.device, like.dtype)
         return found
 
+    # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
+    @eager
     def _draw(self, in_features: int, out_features: int, stream: int) -> Tensor:
         # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
         columns = gaussian(self.seed, stream, in_features * out_features)

@@ -1,5 +1,6 @@
 """Gaussian matrices for a single use, drawn fast and never kept."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +25,8 @@ class Redrawn(Projection):
     @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the matrix (see `Projection.matrix`)."""
-        seed = (stream ^ self.seed * 0x9E3779B97F4A7C15) % 2**63  # an odd factor spreads the bits
-        generator = torch.Generator(like.device).manual_seed(seed)
+        # A generator of the CPU looks at the last 32 bits of a seed alone: mix both into them.
+        mixed = hashlib.blake2b(f"{self.seed}, {stream}".encode(), digest_size=7).digest()
+        generator = torch.Generator(like.device).manual_seed(int.from_bytes(mixed))
         matrix = torch.empty(in_features, out_features, dtype=like.dtype, device=like.device)
         return matrix.normal_(0.0, out_features**-0.5, generator=generator)

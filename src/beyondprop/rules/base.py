@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..ops import EXACT, OPERATIONS
 from ..projections import Dense, Projection
 from ..teach import Cut, Lesson, rows_and_features
@@ -127,6 +128,11 @@ class OperationRule(Rule):
     """Whether the feedback changes with every forward pass in training mode."""
 
     exact: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.exact
+        if isinstance(given, str):
+            raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
 
     @abstractmethod
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:

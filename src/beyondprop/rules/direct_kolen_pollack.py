@@ -32,11 +32,13 @@ class DirectKolenPollack(ReadingRule):
         parameter: Any = UninitializedParameter
         return {"feedback": parameter(device=like.device, dtype=like.dtype)}
 
-    def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:  # noqa: ARG002
+    def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:
         """Return the block's matrix; it begins as DFA's."""
         matrix = cut.state["feedback"]
         if isinstance(matrix, UninitializedParameter):
-            matrix.materialize((features, width))
+            # As the block's own parameters are now; a pickle of an empty parameter forgets that.
+            like = output if cut.beside is None else cut.beside
+            matrix.materialize((features, width), like.device, like.dtype)
             stream = self.projection.stream(cut.stream)
             begun = self.projection.matrix(features, width, stream, matrix.detach())
             assert isinstance(matrix, nn.Parameter)

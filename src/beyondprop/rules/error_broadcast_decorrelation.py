@@ -24,7 +24,7 @@ class ErrorBroadcastDecorrelation(ReadingRule):
 
     Against collapse there are the paper's two regularisers, both off by default: power
     normalisation (equation 9) and layer entropy (equation 11). For outputs of more than two
-    dimensions each channel counts as a feature, each position as a sample.
+    dimensions each channel counts as a feature, each position (or token) as a sample.
 
     Args:
         forgetting: λ; how much of the correlation is kept from one batch to the next.
@@ -50,16 +50,17 @@ class ErrorBroadcastDecorrelation(ReadingRule):
 
     def start(self, like: Tensor) -> dict[str, Tensor]:
         """Return empty correlations."""
-        return {name: like.new_empty(0) for name in ("feedback", "autocorrelation")}
+        return {name: _precise(like) for name in ("feedback", "autocorrelation")}
 
     def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:
         """Return the block's correlation; it begins small and random."""
         if not cut.state["feedback"].numel():
+            like = _precise(output if cut.beside is None else cut.beside)
             stream = self.projection.stream(cut.stream)
-            begun = self.projection.matrix(features, width, stream, cut.state["feedback"])
+            begun = self.projection.matrix(features, width, stream, like)
             cut.state["feedback"] = begun * self.initial
         if self.entropy and not cut.state["autocorrelation"].numel():
-            channels = output.shape[1] if output.dim() > 2 else width
+            channels = _features_last(output, width).shape[-1]
             like = cut.state["feedback"]
             cut.state["autocorrelation"] = like.new_zeros(channels, channels)
         return cut.state["feedback"]
@@ -83,7 +84,7 @@ class ErrorBroadcastDecorrelation(ReadingRule):
         return (error / self.initial) @ correlation, None
 
     def _regularised(self, lesson: Lesson, cut: Cut, output: Tensor) -> Tensor:
-        samples = output.movedim(1, -1) if output.dim() > 2 else output
+        samples = _features_last(output, cut.state["feedback"].shape[1])
         h = samples.reshape(-1, samples.shape[-1]).to(cut.state["feedback"].dtype)
         found = torch.zeros_like(h)
         if self.power:
@@ -98,7 +99,17 @@ class ErrorBroadcastDecorrelation(ReadingRule):
             gain = self.entropy * (1 - self.forgetting) / len(h)
             found -= gain * torch.linalg.solve(regular, h.t()).t()
         found = found.view(samples.shape)
-        return found.movedim(-1, 1) if output.dim() > 2 else found
+        return found if samples is output else found.movedim(-1, 1)
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
         return self.forgetting * before + (1 - self.forgetting) * now
+
+
+def _precise(like: Tensor) -> Tensor:
+    """Return an empty tensor: in half precision, what a batch adds would be rounded away."""
+    return torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
+
+
+def _features_last(output: Tensor, width: int) -> Tensor:
+    """Return a block's output with its features last, as tokens and flat outputs have them."""
+    return output if output.shape[-1] == width else output.movedim(1, -1)

@@ -59,4 +59,4 @@ class BatchRandomSignSymmetry(FixedRandomSignSymmetry):
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
         """Return the weight's signs with magnitudes that belong to this pass."""
         stream = stream_of(f"{layer.stream}, pass {layer.passes}")
-        return self.random(weight, layer, stream).abs_().mul_(weight.sign())
+        return self.random(weight, layer, stream).abs().mul_(weight.sign())

@@ -34,7 +34,7 @@ class WeightMirror(FeedbackAlignment):
 
     name: ClassVar[str] = "wm"
     paced: ClassVar[bool] = True
-    decay: float = 0.03
+    decay: float = 0.25
     samples: int = 64
     noise: Projection = field(default_factory=Redrawn)
 
@@ -60,7 +60,8 @@ class WeightMirror(FeedbackAlignment):
         stream = stream_of(f"{layer.stream}, pass {layer.passes}, phase {phase}")
         noise = self.noise.matrix(self.samples, rows.shape[1], stream, rows)
         variance = 1 / rows.shape[1]  # of a projection's entries
-        answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
-        # A new tensor each time: a graph that still waits for its backward pass keeps its own.
-        mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
+        with torch.autocast(rows.device.type, enabled=False):  # a mean of many small steps
+            answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
+            # A new tensor each time: a graph that still waits for its backward keeps its own.
+            mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
         layer.state["feedback"] = mirrored.view(weight.shape)

@@ -1,0 +1,109 @@
+"""`torch.compile` of an attached model; the graph is captured and then run as it is ("eager")."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+import beyondprop as bp
+from beyondprop.rules import RULES
+from tests.contract.teaching import (
+    CLOSE,
+    assert_same,
+    attached,
+    found,
+    learned,
+    loss_of,
+    pairs,
+    rule_of,
+)
+from tests.modules import CASE
+
+# Both come of PyTorch 2.13's compiler itself, with any `autograd.Function` and any tensor with a
+# history that crosses a graph break; it hides them, but not where warnings are errors.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+]
+
+# All modules pass, but would take minutes; each of these has something that no other has.
+AWKWARD = [
+    CASE[name]
+    for name in (
+        "branch-on-data",
+        "tuple-output",
+        "mapping-block",
+        "transformer-layer",
+        "unet",
+        "lstmcell",
+        "class-token",
+    )
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def pass_through(case, model, run, seed=1):
+    """Do one pass of a model by way of ``run``, the model or what was compiled of it."""
+    batch, handle = case.batch(seed), bp.attachment_of(model)
+    with handle.targets(case.classes()):
+        loss_of(case, run(*batch.inputs, **batch.keywords)).backward()
+
+
+def trained(case, rule, compiles):
+    """Train for four steps; return all that was learned, and the graphs known after each step."""
+    model, handle = attached(case, rule)
+    run = torch.compile(model, backend="eager") if compiles else model
+    optimizer = torch.optim.SGD(learned(model).values(), 0.05, weight_decay=0.01)
+    graphs, states = [], []
+    for step in range(4):
+        optimizer.zero_grad()
+        pass_through(case, model, run, step)
+        optimizer.step()
+        graphs.append(counters["stats"]["unique_graphs"])
+        states.append({**model.state_dict(), **handle.state_dict()})
+        states[-1] = {n: t.clone() for n, t in states[-1].items()}
+    return states, graphs
+
+
+def check(case, rule, order):
+    """See that four steps learn the same, compiled and not, and soon in the same graphs."""
+    found = {compiles: trained(case, rule, compiles) for compiles in order}
+    states, graphs = found[True]
+    expected, none = found[False]
+    assert len(set(none)) == 1
+    for step, (mine, its) in enumerate(zip(states, expected, strict=True)):
+        torch.testing.assert_close(mine, its, **CLOSE, msg=lambda m, step=step: f"{step}: {m}")
+    assert graphs[-1] == graphs[1] > 0, "compiled anew in every step"
+    if "passes" in states[0]:
+        assert [int(state["passes"]) for state in states] == [1, 2, 3, 4]
+        feedback = [n for n in states[0] if n.endswith("feedback")]
+        moved = [n for n in feedback if not torch.equal(states[1][n], states[-1][n])]
+        assert bool(moved) == bool(feedback)
+
+
+@pairs([CASE["mlp"]])
+def test_every_rule_learns_as_it_does_uncompiled(case, rule):
+    rule_of.cache_clear()  # so that matrices are drawn in compiled code
+    check(case, rule, [True, False])
+
+
+@pairs([CASE["residual"]], [name for name in RULES if name not in ("brsf", "wm")])
+def test_hooked_models_learn_as_they_do_uncompiled(case, rule):
+    check(case, rule, [False, True])
+
+
+@pairs(AWKWARD, ["fa", "dfa"])
+def test_awkward_modules(case, rule):
+    gave = []
+    for compiles in (False, True):
+        model, _ = attached(case, rule)
+        pass_through(case, model, torch.compile(model, backend="eager") if compiles else model)
+        gave.append(found(model))
+    assert counters["stats"]["unique_graphs"] > 0
+    assert_same(*gave, **CLOSE)

@@ -1,0 +1,57 @@
+"""Direct rules teach every block without the blocks behind it; all others go through them."""
+
+import pytest
+import torch
+
+from beyondprop.measure import isolation
+from beyondprop.rules import RULES, OperationRule
+from tests.contract.teaching import attached, gradients, pairs
+from tests.modules import CASE
+
+NAMES = (
+    "mlp",
+    "convnet",
+    "residual",
+    "reuse",
+    "transformer-layer",
+    "decoder-across-blocks",
+    "unet",
+    "lstmcell",
+    "words-and-places",
+    "tuple-output",
+)
+MODELS = [CASE[name] for name in NAMES]
+
+
+@pairs(MODELS)
+def test_direct_rules_isolate_blocks_and_others_do_not(case, rule):
+    model, handle = attached(case, rule)
+    (inputs,), _ = case.batch()
+    found = isolation(handle, inputs, case.classes())
+    assert found.isolated == RULES[rule].cuts, found
+
+
+@pairs(MODELS, [name for name, rule in RULES.items() if issubclass(rule, OperationRule)])
+def test_operation_rules_do_not_carry_errors_by_weights(case, rule):
+    """Zero the output layer: backprop teaches nothing behind it, a matrix of its own still does."""
+    model, handle = attached(case, rule)
+    with torch.no_grad():
+        for _, parameter in handle.blocks[-1].parameters():
+            parameter.zero_()
+    first = [n for n, _ in handle.blocks[0].parameters()]
+    sent = any(g is not None and g.any() for n, g in taught_first(case, model, first))
+    if rule in ("usf", "brsf", "frsf"):  # a zero has no sign
+        assert not sent
+    elif rule in ("fa", "kp"):
+        assert sent
+
+
+def taught_first(case, model, names):
+    return [(n, g) for n, g in gradients(case, model, case.batch()).items() if n in names]
+
+
+@pytest.mark.parametrize("case", MODELS, ids=str)
+def test_backprop_is_what_isolation_is_measured_against(case):
+    _, handle = attached(case, "dfa")
+    (inputs,), _ = case.batch()
+    assert any(change for row in isolation(handle, inputs, case.classes()).backprop for change in row)

@@ -1,0 +1,92 @@
+"""Several forward and backward passes, in any order that plain autograd allows."""
+
+import pytest
+import torch
+
+import beyondprop as bp
+from beyondprop import chain, teach
+from tests.contract.teaching import (
+    CLOSE,
+    RULES,
+    assert_same,
+    attached,
+    clear,
+    every,
+    found,
+    gradients,
+    learned,
+    plus,
+    taught,
+    times,
+)
+from tests.modules import CASE
+
+
+@every
+def test_gradients_accumulate(case, rule):
+    model, _ = attached(case, rule)
+    model.eval()  # batch statistics would couple the two batches, and learned feedback moves
+    a, b = case.batch(1), case.batch(2)
+    both = plus(gradients(case, model, a), gradients(case, model, b))
+    clear(model)
+    taught(case, model, a).backward()
+    taught(case, model, b).backward()
+    assert_same(found(model), both, **CLOSE)
+    clear(model)
+    first, second = taught(case, model, a), taught(case, model, b)  # two passes, one backward
+    (first + second).backward()
+    assert_same(found(model), both, **CLOSE)
+
+
+@every
+def test_backward_twice_through_one_graph(case, rule):
+    model, _ = attached(case, rule)
+    if rule == "ebd":
+        model.eval()  # what follows correlations follows them in every backward pass
+    loss = taught(case, model, case.batch())
+    loss.backward(retain_graph=True)
+    once = found(model)
+    loss.backward()
+    assert_same(found(model), times(once, 2), **CLOSE)
+
+
+@every
+def test_autograd_grad_of_some_parameters(case, rule):
+    model, _ = attached(case, rule)
+    if rule == "ebd":
+        model.eval()  # see above
+    full = gradients(case, model, case.batch())
+    if rule != "ebd":  # what is drawn or measured anew in every pass begins as above
+        model, _ = attached(case, rule)
+    clear(model)
+    loss = taught(case, model, case.batch())
+    named = {n: p for n, p in learned(model).items() if p.requires_grad}
+    for name in (next(iter(named)), list(named)[-1]):
+        (gradient,) = torch.autograd.grad(loss, [named[name]], allow_unused=True, retain_graph=True)
+        assert_same({name: gradient}, {name: full[name]}, **CLOSE)
+    assert all(p.grad is None for p in named.values())
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("small", "fused"),
+    [(0, 0), (teach.SMALL, 0), (0, chain.FUSED)],
+    ids=["large", "small", "fused"],
+)
+def test_input_gradient_goes_through_the_first_blocks_signal(rule, small, fused, monkeypatch):
+    monkeypatch.setattr(teach, "SMALL", small)
+    monkeypatch.setattr(chain, "FUSED", fused)
+    case = CASE["mlp"]
+    model, handle = attached(case, rule)
+    (x,), _ = batch = case.batch()
+    x.requires_grad_()
+    taught(case, model, batch).backward()
+    if rule == "frozen":
+        assert x.grad is None
+        return
+    first = handle.blocks[0].modules[0][1]
+    # For a linear layer ∂L/∂x = δ W and ∂L/∂b = Σ δ, so the two agree summed over the batch.
+    matrix = first.weight.detach()
+    if isinstance(handle.blocks[0].rule, bp.rules.OperationRule):
+        matrix = vars(first)["_feedback"]["weight"].of(matrix).detach()
+    torch.testing.assert_close(x.grad.sum(0), first.bias.grad @ matrix)

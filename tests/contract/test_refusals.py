@@ -1,0 +1,77 @@
+"""What a rule cannot teach it refuses, and says why and what to do instead."""
+
+import pytest
+import torch
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.rules import OperationRule
+from tests.contract.teaching import RULES, attach, attached, refusal, taught
+from tests.modules import CASE, CASES
+
+REFUSED = [(case, rule) for case in CASES for rule in RULES if refusal(case, rule)]
+OPERATIONS = [rule for rule in RULES if issubclass(bp.rules.RULES[rule], OperationRule)]
+CUTS = [rule for rule in RULES if bp.rules.RULES[rule].cuts]
+
+
+@pytest.mark.parametrize(("case", "rule"), REFUSED, ids=[f"{c}-{r}" for c, r in REFUSED])
+def test_modules_that_a_rule_cannot_teach(case, rule):
+    model, handle = attached(case, rule)
+    with pytest.raises(bp.UserError, match=refusal(case, rule)):
+        taught(case, model, case.batch()).backward()
+    assert handle.lesson is None
+    batch = case.batch()
+    with bp.exact_gradients(model):
+        taught(case, model, batch).backward()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("rule", OPERATIONS)
+def test_operation_rules_name_what_must_stay_exact(case, rule):
+    if not case.exact:
+        attached(case, rule)
+        return
+    model = case.fresh()
+    with pytest.raises(bp.AttachError, match=f"cannot cover '{case.exact[0]}.*to keep its exact"):
+        bp.attach(model, bp.rules.make(rule), case.blocks)
+    assert f"exact, as asked: {case.exact[0]}" in str(attach(case, model, rule).report)
+
+
+@pytest.mark.parametrize("case", [CASE["late-parameter"], CASE["class-token"]], ids=str)
+@pytest.mark.parametrize("rule", CUTS)
+def test_parameters_between_blocks_must_be_given_a_rule(case, rule):
+    with pytest.raises(bp.AttachError, match=f"no block holds {case.backprop[0]}"):
+        bp.attach(case.fresh(), bp.rules.make(rule), case.blocks)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.Sequential(nn.Flatten(), nn.ReLU()),
+        lambda: nn.Sequential(nn.BatchNorm1d(8, affine=False)),
+    ],
+    ids=["neither", "buffers"],
+)
+def test_a_model_without_parameters_has_nothing_to_learn(rule, build):
+    with pytest.raises(bp.AttachError, match="the model has no parameters to learn"):
+        bp.attach(build(), bp.rules.make(rule))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_lazy_layers_must_have_their_shapes(rule):
+    with pytest.raises(bp.AttachError, match="'0.weight' has no shape yet: run the model once"):
+        bp.attach(nn.Sequential(nn.LazyLinear(4)), bp.rules.make(rule))
+
+
+@pytest.mark.parametrize("rule", ["kp", "dkp"])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "residual"])
+def test_learned_feedback_that_no_optimizer_holds(name, rule):
+    case = CASE[name]
+    model, handle = attached(case, rule)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    taught(case, model, case.batch()).backward()
+    optimizer.zero_grad()
+    with pytest.raises(bp.UserError, match=r"build the optimizer over .*handle\.parameters\(\)"):
+        taught(case, model, case.batch())
+    assert handle.lesson is None

@@ -11,7 +11,7 @@ widths.
 from dataclasses import dataclass
 
 import torch
-from nets import PLAIN, Net
+from nets import CHAIN_STEP, PLAIN, Net
 from torch import nn
 
 import beyondprop as bp
@@ -36,7 +36,7 @@ class Products:
         forward = weights = sum(self.layers)
         errors = sum(self.layers[1:])
         direct = {"dfa": self.projections, "dkp": 2 * self.projections, "drtp": 0}
-        direct["ebd"] = direct["dkp"]
+        direct |= {"ebd": direct["dkp"], CHAIN_STEP: direct["dfa"]}
         if rule in direct:
             return forward + weights + direct[rule]
         if rule == "frozen":

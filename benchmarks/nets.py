@@ -11,11 +11,12 @@ from torch.nn import Parameter
 from torch.optim import SGD
 
 import beyondprop as bp
-from beyondprop.measure import Case, rule_step
+from beyondprop.measure import Case, Step, rule_step
 
 CLASSES = 10
 PLAIN = "plain PyTorch"
-RULES = (PLAIN, *bp.rules.RULES)
+CHAIN_STEP = "dfa, ChainStep"
+RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Net:
         name: As `--cases` takes it.
         build: Builds it.
         shape: Of a batch of inputs, batch first.
+        small: Whether it is a chain so small that overhead decides.
     """
 
     name: str
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
+    small: bool = False
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Return a batch of random inputs with random classes, always the same."""
@@ -39,10 +42,12 @@ class Net:
         return inputs, torch.randint(CLASSES, self.shape[:1], generator=generator)
 
     def cases(self) -> list[Case]:
-        """Return a step of plain PyTorch and one of every rule."""
+        """Return a step of plain PyTorch, one of every rule, and a small chain's own."""
         inputs, targets = self.batch()
+        names = (PLAIN, *bp.rules.RULES)
         rules = [None, *(bp.rules.make(name) for name in bp.rules.RULES)]
-        return [
+        own = [Case(CHAIN_STEP, partial(chain_step, self))] if self.small else []
+        found = [
             Case(
                 name,
                 partial(
@@ -53,11 +58,19 @@ class Net:
                     targets,
                     nn.functional.cross_entropy,
                     sgd,
-                    1e-3,
+                    RATE,
                 ),
             )
-            for name, rule in zip(RULES, rules, strict=True)
+            for name, rule in zip(names, rules, strict=True)
         ]
+        return found + own
+
+
+def chain_step(net: Net) -> Step:
+    """Return a step of direct feedback alignment by `ChainStep`."""
+    inputs, targets = net.batch()
+    step = bp.ChainStep(bp.attach(net.build(), bp.DirectFeedbackAlignment()), RATE)
+    return lambda: step(inputs, targets)
 
 
 def mlp(inputs: int, width: int, hidden: int) -> nn.Sequential:
@@ -94,7 +107,7 @@ def step_time_nets() -> list[Net]:
         for hidden in (4, 8, 16)
     ]
     small = [
-        Net(f"mlp-{hidden}x{width}", partial(mlp, width, width, hidden), (32, width))
+        Net(f"mlp-{hidden}x{width}", partial(mlp, width, width, hidden), (32, width), small=True)
         for width in (64, 128)
         for hidden in (2, 4, 8)
     ]

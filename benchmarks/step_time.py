@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from flops import products
-from nets import RULES, Net, step_time_nets
+from nets import Net, step_time_nets
 from results import Sheet, command_line, number, save
 
 from beyondprop.errors import UserError
@@ -64,7 +64,7 @@ def measure(net: Net, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
             seconds.append(taken)
             progress.advance(shown)
     times = summarize(cases, seconds)
-    for rule in RULES:
+    for rule in times:
         yield {
             "net": net.name,
             "batch": net.shape[0],

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nets import CHAIN_STEP
 from results import number
 
 from beyondprop.rules import RULES
@@ -132,10 +133,10 @@ def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None)
     """Return one row a network and one column a rule."""
     nets = list(dict.fromkeys(row["net"] for row in rows))
     by_name = {(row["net"], row["rule"]): row for row in rows}
-    rules = [rule for rule in RULES if (nets[0], rule) in by_name]
+    rules = [r for r in (*RULES, CHAIN_STEP) if r in {row["rule"] for row in rows}]
     lines = []
     for net in nets:
-        cells = [number(by_name[net, r][figure], ".2f") for r in rules]
+        cells = [number(by_name.get((net, r), {}).get(figure), ".2f") for r in rules]
         more = [number(by_name[net, "dfa"][limit], ".2f")] if limit else []
         lines.append([net, *cells, *more])
     return markdown(("network", *rules, *(["DFA's FLOP limit"] if limit else [])), lines)

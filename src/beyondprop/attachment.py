@@ -17,8 +17,10 @@ from .memory import Memory
 from .ops.feedback import Feedback
 from .rules import OperationRule
 from .rules.base import stream_of
-from .summary import AttachReport, Row
-from .teach import Cut, Lesson, Output
+from .summary import report
+from .tap_hook import TapHook
+from .taps import Output
+from .teach import Cut, Lesson
 from .trees import leaves, replaced
 
 
@@ -59,7 +61,7 @@ class Attachment:
         except BaseException:
             self.remove()
             raise
-        self.report = _report(called, model, self.blocks, changes, len(self.parameters()))
+        self.report = report(called, model, self.blocks, changes, len(self.parameters()))
         vars(model)["_beyondprop"] = self
 
     @property
@@ -263,51 +265,3 @@ class Targets(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._attachment._targets = self._before
-
-
-class TapHook:
-    """The forward hook on the module whose output is a block's.
-
-    Blocks of a chain may share that module (one activation used again and again): then its n-th
-    call in a forward pass is the n-th block's turn.
-    """
-
-    def __init__(self, attachment: Attachment) -> None:
-        self.attachment = attachment
-        self.turns: list[Cut | None] = []
-
-    def __call__(self, module: nn.Module, _inputs: Any, outputs: Any) -> Any:
-        """Cut the graph at the block's output."""
-        lesson = self.attachment.lesson
-        if lesson is None:
-            if torch.is_grad_enabled() and not self.attachment.exact:
-                raise UserError(
-                    "a block of an attached model is run by itself, where its rule cannot teach "
-                    "it: run the whole model, or use torch.no_grad() or exact_gradients(model)"
-                )
-            return outputs
-        cut = self.turns[lesson.turn(module) % len(self.turns)]
-        return outputs if cut is None else lesson.tap(outputs, cut)
-
-
-def _report(
-    called: str, model: nn.Module, blocks: Sequence[Block], changes: Sequence[str], learned: int
-) -> AttachReport:
-    rows = [
-        Row(
-            block.name,
-            type(block.rule).__name__,
-            sum(p.numel() for _, p in block.parameters() if p.requires_grad),
-            change,
-        )
-        for block, change in zip(blocks, changes, strict=True)
-    ]
-    covered = {id(p) for block in blocks for _, p in block.parameters()}
-    alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
-    notes = [f"in no block, so left with their plain gradient: {', '.join(alone)}"] if alone else []
-    if learned:
-        notes.append(
-            f"feedback that learns: {learned} parameters more for the optimizer, "
-            "in handle.parameters()"
-        )
-    return AttachReport(called, rows, notes)

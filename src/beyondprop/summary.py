@@ -2,6 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from .blocks import Block
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,35 @@ class AttachReport:
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in cells
         ]
         return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines, *self.notes])
+
+
+def report(
+    called: str, model: nn.Module, blocks: "Sequence[Block]", changes: Sequence[str], learned: int
+) -> AttachReport:
+    """Return what there is to say of an attachment.
+
+    Args:
+        called: Name of the model's class.
+        model: The model.
+        blocks: Its blocks.
+        changes: For each block what was changed, in words.
+        learned: How many parameters the feedback has that learns by gradients.
+    """
+    rows = [
+        Row(
+            block.name,
+            type(block.rule).__name__,
+            sum(p.numel() for _, p in block.parameters() if p.requires_grad),
+            change,
+        )
+        for block, change in zip(blocks, changes, strict=True)
+    ]
+    covered = {id(p) for block in blocks for _, p in block.parameters()}
+    alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
+    notes = [f"in no block, so left with their plain gradient: {', '.join(alone)}"] if alone else []
+    if learned:
+        notes.append(
+            f"feedback that learns: {learned} parameters more for the optimizer, "
+            "in handle.parameters()"
+        )
+    return AttachReport(called, rows, notes)

@@ -11,8 +11,8 @@ from torch import Size, nn
 
 import beyondprop as bp
 from beyondprop import chain, teach
+from beyondprop.layout import rows_and_features
 from beyondprop.projections import Dense
-from beyondprop.teach import rows_and_features
 
 
 @pytest.mark.parametrize(

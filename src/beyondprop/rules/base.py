@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..layout import rows_and_features
 from ..ops import EXACT, OPERATIONS
 from ..projections import Dense, Projection
-from ..teach import Cut, Lesson, rows_and_features
+from ..teach import Cut, Lesson
 
 if TYPE_CHECKING:
     from ..attachment import Attachment

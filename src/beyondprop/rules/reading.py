@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..teach import Cut, Lesson, rows_and_features
+from ..layout import rows_and_features
+from ..teach import Cut, Lesson
 from .direct_feedback_alignment import DirectFeedbackAlignment
 
 if TYPE_CHECKING:

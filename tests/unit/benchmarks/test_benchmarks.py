@@ -24,7 +24,7 @@ def test_step_time_writes_a_record_and_a_table(
     output = tmp_path / "new" / "times.json"
     benchmark.main(rounds=2, warmup=1, threads=1, cases=("mlp-2x64",), output=output)
     record = json.loads(output.read_text())
-    rules = ["plain PyTorch", *bp.rules.RULES]
+    rules = ["plain PyTorch", *bp.rules.RULES, "dfa, ChainStep"]
     assert [row["rule"] for row in record["rows"]] == rules
     assert record["rows"][0]["ratio"] == 1.0
     assert all(row["seconds"] > 0 for row in record["rows"])
@@ -115,7 +115,11 @@ def test_the_flop_limit_of_a_convolution_by_hand() -> None:
 def test_every_rule_has_a_limit() -> None:
     nets, flops = script("nets"), script("flops")
     found = flops.products(nets.step_time_nets()[3])
-    assert all(0 < found.limit(rule) <= 1 for rule in nets.RULES)
+    rules = [case.name for case in nets.step_time_nets()[3].cases()]
+    assert nets.CHAIN_STEP in rules
+    assert {*bp.rules.RULES} < {*rules}
+    assert all(0 < found.limit(rule) <= 1 for rule in rules if rule != "wm")
+    assert 1 < found.limit("wm") < 3  # a mirror's products come on top of backprop's
 
 
 def test_memory_takes_medians_relative_to_plain() -> None:

@@ -133,7 +133,7 @@ class Attachment:
             # The weight of a layer with one weight has the layer's stream.
             stream = stream_of(name if own == "weight" else full)
             feedbacks[own] = Feedback(self, rule, module, own, stream, inputs)
-            weight = module.get_parameter(own).detach()
+            weight = getattr(module, own).detach()
             feedbacks[own].state = rule.start(weight, feedbacks[own])
             if rule.paced or feedbacks[own].state:
                 self.memory.holders[full] = feedbacks[own]

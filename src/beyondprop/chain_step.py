@@ -6,6 +6,7 @@ from torch import Tensor
 from .attachment import Attachment
 from .chain import Fused
 from .errors import UserError
+from .memory import processes
 from .ops.fused import deltas, hidden_states
 from .teach import Lesson
 
@@ -48,14 +49,26 @@ class ChainStep:
 
         Args:
             inputs: ``(batch, features)``.
-            targets: Classes, ``(batch,)`` int64.
+            targets: Classes, ``(batch,)`` int64; none may be left out by a negative number.
 
         Returns:
             The mean loss before the step, a scalar.
 
         Raises:
-            UserError: The batch does not fit, or a layer was replaced or has hooks.
+            UserError: The batch does not fit, the rule was removed, a layer was replaced or has
+                hooks, or there are several processes.
         """
+        model = self.handle.model
+        attached = vars(model).get("_fused") is self._fused and not self.handle.exact
+        if not attached or tuple(model.children()) != vars(model)["_children"]:
+            raise UserError(
+                "ChainStep teaches by what was attached, and that was removed, set aside by "
+                "exact_gradients, or the chain was changed since: attach again, and build it anew"
+            )
+        if processes() > 1:
+            raise UserError(
+                "ChainStep does not average over several processes: use the ordinary loop"
+            )
         parameters = self._fused.parameters(inputs)
         if parameters is None:
             raise UserError(
@@ -66,7 +79,7 @@ class ChainStep:
         states = hidden_states(inputs, self._fused.hidden, parameters)
         outputs = torch.nn.functional.linear(states[-1], *parameters[-2:])
         loss, error = cross_entropy(outputs, targets)
-        lesson = Lesson(targets, self.handle.model.training)
+        lesson = Lesson(targets, model.training)
         lesson.begin((error,))
         learns = [_learns(w) or _learns(b) for w, b in zip(*[iter(parameters)] * 2, strict=True)]
         found = deltas(lesson, self._fused.hidden, states, learns)

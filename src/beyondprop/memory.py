@@ -1,6 +1,6 @@
 """What an attachment carries from one forward pass to the next: learned feedback, and a count."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -20,8 +20,8 @@ class Holder(Protocol):
 
     state: dict[str, Tensor]
 
-    def owner(self) -> nn.Parameter | None:
-        """Return a parameter that learns beside the feedback."""
+    def owners(self) -> Sequence[Tensor]:
+        """Return the parameters that learn beside the feedback."""
 
 
 class Memory:
@@ -37,6 +37,7 @@ class Memory:
         self.passes = 0
         self.holders: dict[str, Holder] = {}
         self.alone: dict[str, str] = {}
+        self._watches: dict[str, Watch] = {}
 
     @property
     def needed(self) -> bool:
@@ -52,12 +53,12 @@ class Memory:
             UserError: Learned feedback does not learn, learns on one of several processes, or was
             left behind on another device.
         """
-        if self.alone and _processes() > 1:
+        if self.alone and processes() > 1:
             rule, reason = next(iter(self.alone.items()))
             raise UserError(f"{rule} does not teach on several processes: {reason}")
         for name, holder in self.holders.items():
             _check_place(name, holder)
-            _check_learns(name, holder)
+            self._watches.setdefault(name, Watch()).check(name, holder)
         self.passes += training
 
     def parameters(self) -> list[nn.Parameter]:
@@ -94,11 +95,14 @@ class Memory:
                 f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
                 "model first"
             )
+        for name, own in here.items():
+            if name in state:
+                _check_fits(own, state[name], name)
         self.passes = int(state.get(PASSES, torch.tensor(0)))
         for name, holder in self.holders.items():
             for key, own in holder.state.items():
                 if f"{name}.{key}" in state:
-                    holder.state[key] = _taken_over(own, state[f"{name}.{key}"], f"{name}.{key}")
+                    holder.state[key] = _taken_over(own, state[f"{name}.{key}"])
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -113,13 +117,23 @@ class Memory:
                 holder.state.update(state)
 
 
-def _taken_over(own: Tensor, saved: Tensor, name: str) -> Tensor:
-    if isinstance(own, UninitializedParameter):
-        own.materialize(saved.shape)
-    if own.numel() and own.shape != saved.shape:
+def processes() -> int:
+    """Return how many processes learn together."""
+    distributed: Any = torch.distributed
+    on = distributed.is_available() and distributed.is_initialized()
+    return int(distributed.get_world_size()) if on else 1
+
+
+def _check_fits(own: Tensor, saved: Tensor, name: str) -> None:
+    if not is_lazy(own) and own.numel() and own.shape != saved.shape:
         raise UserError(
             f"'{name}' was saved with shape {tuple(saved.shape)}, here it has {tuple(own.shape)}"
         )
+
+
+def _taken_over(own: Tensor, saved: Tensor) -> Tensor:
+    if isinstance(own, UninitializedParameter):
+        own.materialize(saved.shape)
     if isinstance(own, nn.Parameter):  # an optimizer holds this very tensor
         with torch.no_grad():
             own.copy_(saved)
@@ -129,7 +143,7 @@ def _taken_over(own: Tensor, saved: Tensor, name: str) -> Tensor:
 
 def _check_place(name: str, holder: Holder) -> None:
     """See that the feedback is where its layer is."""
-    owner = holder.owner()
+    owner = next(iter(holder.owners()), None)
     for tensor in holder.state.values():
         kept = tensor.is_floating_point() and not is_lazy(tensor) and tensor.numel()
         if owner is not None and kept and tensor.device != owner.device:
@@ -139,20 +153,44 @@ def _check_place(name: str, holder: Holder) -> None:
             )
 
 
-def _check_learns(name: str, holder: Holder) -> None:
-    """See that an optimizer clears the gradient of learned feedback, as it does the weight's."""
-    learned = [t for t in holder.state.values() if isinstance(t, nn.Parameter)]
-    if any(tensor.grad is not None for tensor in learned):
-        owner = holder.owner()
-        if owner is not None and owner.grad is None:
-            raise UserError(
-                f"the feedback of '{name}' learns too, but no optimizer clears its gradient: "
-                "build the optimizer over [*model.parameters(), *handle.parameters()] and call "
-                "its zero_grad()"
-            )
+class Watch:
+    """Sees that feedback that learns is moved and cleared by an optimizer, as its weights are."""
+
+    def __init__(self) -> None:
+        self._moves = False
+        self._before: tuple[Tensor, list[Tensor]] | None = None
+
+    def check(self, name: str, holder: Holder) -> None:
+        """Look at the feedback at the beginning of a pass.
+
+        Raises:
+            UserError: The weights move and are cleared, the feedback is not.
+        """
+        learned = [t for t in holder.state.values() if isinstance(t, nn.Parameter)]
+        if not learned or is_lazy(learned[0]) or learned[0].grad is None:
+            return
+        owners = holder.owners()
+        if owners and all(owner.grad is None for owner in owners):
+            raise _orphaned(name)
+        if self._moves:
+            return
+        now = _probe(learned[0]), [_probe(owner) for owner in owners]
+        if self._before is not None:
+            self._moves = not torch.equal(now[0], self._before[0])
+            pairs = zip(now[1], self._before[1], strict=True)
+            if not self._moves and any(not torch.equal(a, b) for a, b in pairs):
+                raise _orphaned(name)
+        self._before = now
 
 
-def _processes() -> int:
-    distributed: Any = torch.distributed
-    on = distributed.is_available() and distributed.is_initialized()
-    return int(distributed.get_world_size()) if on else 1
+def _probe(tensor: Tensor) -> Tensor:
+    """Return some of a tensor's numbers: enough to see that it has moved."""
+    return tensor.detach().flatten()[:64].clone()
+
+
+def _orphaned(name: str) -> UserError:
+    return UserError(
+        f"the feedback of '{name}' learns too, but no optimizer clears its gradient and moves it: "
+        "build the optimizer over [*model.parameters(), *handle.parameters()] and call its "
+        "zero_grad()"
+    )

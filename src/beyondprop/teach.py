@@ -140,6 +140,8 @@ class Lesson:
             self.taps.append(output if small else Tap.apply(output, self, cut, like))
             self.small.append((cut, like) if small else None)
         handed = output.detach()
+        if cut.reader is not None:  # the model may work in place on what it is handed
+            handed = handed.clone()
         self.handed.append(weakref.ref(handed))
         return handed
 
@@ -181,22 +183,22 @@ class Cut:
         stream: The block's own random stream.
         reader: The teacher, where it reads the block's output.
         state: What it keeps for this block from pass to pass.
-        beside: A parameter of the block, which learns beside learned feedback.
+        beside: The parameters of the block, which learn beside learned feedback.
     """
 
     teacher: Teacher | None
     stream: int
     reader: Reader | None = None
     state: dict[str, Tensor] = field(default_factory=dict)
-    beside: nn.Parameter | None = None
+    beside: Sequence[nn.Parameter] = ()
 
     @property
     def key(self) -> tuple[int, int]:
         """What blocks with the same signal, but for its width, have in common."""
         return id(self.teacher), self.stream
 
-    def owner(self) -> nn.Parameter | None:
-        """Return a parameter that learns beside the feedback."""
+    def owners(self) -> Sequence[nn.Parameter]:
+        """Return the parameters that learn beside the feedback."""
         return self.beside
 
     def signal(self, lesson: Lesson, like: Like) -> Tensor:

@@ -56,7 +56,7 @@ def test_deepcopy_and_pickle_are_independent_and_equal(case, rule):
 @every
 def test_state_dicts_hold_all(case, rule):
     model, handle = attached(case, rule)
-    saved = through_file({"model": model.state_dict(), "feedback": handle.state_dict()})
+    saved = copy.deepcopy({"model": model.state_dict(), "feedback": handle.state_dict()})
     torch.default_generator.manual_seed(99)
     other = case.build().train(case.training)
     twin = attach(case, other, rule)

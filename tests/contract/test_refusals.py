@@ -60,7 +60,7 @@ def test_a_model_without_parameters_has_nothing_to_learn(rule, build):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_lazy_layers_must_have_their_shapes(rule):
-    with pytest.raises(bp.AttachError, match="'0.weight' has no shape yet: run the model once"):
+    with pytest.raises(bp.AttachError, match=r"'0\.weight' has no shape yet: run the model once"):
         bp.attach(nn.Sequential(nn.LazyLinear(4)), bp.rules.make(rule))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import beyondprop as bp
-from tests.contract.teaching import RULES, attached, found, loss_of
+from tests.contract.teaching import RULES, attached, found
 from tests.modules import CASE, Case
 
 NAMES = ("mlp", "conv-group-norm", "residual", "transformer-layer", "reuse")

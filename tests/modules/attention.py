@@ -112,9 +112,7 @@ CASES = [
         blocks=["encoder.layers.*", "head"],
         refused=SENT,
     ),
-    Case(
-        "decoder-in-block", Seq2Seq, inputs=TOKENS, targets=EACH, blocks=["coder", "head"]
-    ),
+    Case("decoder-in-block", Seq2Seq, inputs=TOKENS, targets=EACH, blocks=["coder", "head"]),
     Case(
         "decoder-across-blocks",
         Seq2Seq,

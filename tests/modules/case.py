@@ -40,7 +40,6 @@ class Case:
         refused: Kinds of rules that cannot teach this module, with what they say.
         training: Whether it is tested in training mode.
         pickles: Whether the plain module can be pickled; PyTorch cannot pickle a parametrization.
-        varied: Whether what runs depends on the numbers in the batch.
     """
 
     name: str
@@ -57,7 +56,6 @@ class Case:
     refused: Mapping[type[Rule], str] = field(default_factory=dict)
     training: bool = True
     pickles: bool = True
-    varied: bool = False
 
     def __str__(self) -> str:
         return self.name

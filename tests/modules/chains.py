@@ -91,7 +91,9 @@ def of_width_one() -> nn.Module:
 
 
 def once_lazy() -> nn.Module:
-    model = nn.Sequential(nn.LazyLinear(6), nn.ReLU(), nn.LazyLinear(6), nn.ReLU(), nn.LazyLinear(4))
+    model = nn.Sequential(
+        nn.LazyLinear(6), nn.ReLU(), nn.LazyLinear(6), nn.ReLU(), nn.LazyLinear(4)
+    )
     model(torch.zeros(2, 8))
     return model
 

@@ -144,7 +144,5 @@ CASES = [
         lambda: nn.Sequential(Squeezed(), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4)),
         inputs=IMAGES,
     ),
-    Case(
-        "autoencoder", Autoencoder, inputs=((6, 2, 8),), blocks=["encoder", "decoder", "head"]
-    ),
+    Case("autoencoder", Autoencoder, inputs=((6, 2, 8),), blocks=["encoder", "decoder", "head"]),
 ]

@@ -87,9 +87,7 @@ CASES = [
         **WORDS,
     ),
     Case("siamese", Siamese, inputs=((6, 8), (6, 8)), blocks=["trunk", "head"]),
-    Case(
-        "two-inputs", TwoInputs, inputs=((6, 2, 3, 3), (6, 5)), blocks=["image", "text", "head"]
-    ),
+    Case("two-inputs", TwoInputs, inputs=((6, 2, 3, 3), (6, 5)), blocks=["image", "text", "head"]),
     Case(
         "keywords-only",
         KeywordsOnly,

@@ -96,10 +96,9 @@ class AfterMapped(nn.Module):
         return self.head(found.a * found.b)
 
 
-SIZES = {
-    rule: "blocks must return tensors of one size"
-    for rule in (DirectKolenPollack, ErrorBroadcastDecorrelation)
-}
+SIZES = dict.fromkeys(
+    (DirectKolenPollack, ErrorBroadcastDecorrelation), "blocks must return tensors of one size"
+)
 
 
 def two_heads(name: str, container: Callable[..., Any], logits: Callable[[Any], Any]) -> Case:

@@ -150,7 +150,7 @@ CASES = [
     Case("detached-part", DetachedPart, blocks=["fixed", "layer", "head"]),
     Case("late-parameter", LateParameter, blocks=["first", "head"], backprop=["offset"]),
     Case("branch-on-mode", lambda: Branches(False), blocks=THREE),
-    Case("branch-on-data", lambda: Branches(True), blocks=THREE, varied=True),
+    Case("branch-on-data", lambda: Branches(True), blocks=THREE),
     Case("gated", Gated, blocks=["experts.*", "gate", "head"]),
     Case("routed", Routed, blocks=["experts.*", "head"], refused=SENT),
 ]

@@ -1,5 +1,6 @@
 """A step without autograd is the ordinary loop's step."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -88,3 +89,24 @@ def test_a_batch_that_does_not_fit_is_refused():
     model[0].register_forward_hook(lambda *_: None)
     with pytest.raises(bp.UserError, match="cannot take a batch"):
         step(torch.randn(5, 3).double(), y)
+
+
+@pytest.mark.parametrize("what", ["remove", "exact", "replace", "append"])
+def test_a_chain_that_is_no_longer_taught_is_refused(what):
+    model = chain([3, 4, 2])
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    step = bp.ChainStep(handle, 0.1)
+    before = [p.clone() for p in model.parameters()]
+    x, y = torch.randn(5, 3).double(), torch.zeros(5, dtype=torch.int64)
+    if what == "remove":
+        handle.remove()
+    if what == "replace":
+        model[0] = nn.Linear(3, 4).double()
+        before = [p.clone() for p in model.parameters()]
+    if what == "append":
+        model.append(nn.Linear(2, 2).double())
+        before = [p.clone() for p in model.parameters()]
+    around = bp.exact_gradients(model) if what == "exact" else nullcontext()
+    with around, pytest.raises(bp.UserError, match="attach again"):
+        step(x, y)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -392,3 +392,136 @@ def test_removing_and_attaching_again_begins_anew():
     handle.remove()
     model.load_state_dict(net().state_dict())
     assert_same(bp.attach(model, bp.KolenPollack()).state_dict(), begun)
+
+
+@pytest.mark.parametrize("name", ["kp", "dkp"])
+@pytest.mark.parametrize("order", ["clear first", "clear between", "clear last", "fill with zeros"])
+def test_an_optimizer_without_the_feedback_is_noticed_in_every_order(name, order):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 4))
+    bp.attach(model, bp.rules.make(name))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train():
+        for x, y in batches(3):
+            if order == "clear first":
+                optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            if order == "clear between":
+                optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if order in ("clear last", "fill with zeros"):
+                optimizer.zero_grad(set_to_none=order == "clear last")
+
+    with pytest.raises(bp.UserError, match="no optimizer clears its gradient"):
+        train()
+
+
+@pytest.mark.parametrize("name", ["kp", "dkp"])
+@pytest.mark.parametrize("between", [False, True])
+def test_an_optimizer_with_the_feedback_is_left_alone(name, between):
+    model, _, optimizer = attached(name)
+    for x, y in batches(4):
+        if not between:
+            optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        if between:
+            optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+class Spare(nn.Module):
+    """Has a parameter before the others that its forward never uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.spare = nn.Linear(8, 8)
+        self.used = nn.Linear(8, 6)
+
+    def forward(self, x):
+        return torch.tanh(self.used(x))
+
+
+def test_a_parameter_that_is_never_used_raises_no_alarm():
+    model = nn.Sequential(Spare(), nn.Linear(6, 4))
+    handle = bp.attach(model, bp.DirectKolenPollack())
+    optimizer = torch.optim.SGD([*model.parameters(), *handle.parameters()], lr=0.1)
+    for x, y in batches(3):
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+class InPlace(nn.Module):
+    """Works in place on what a block hands on, by a function."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.a, self.b, self.scale = nn.Linear(8, 6), nn.Linear(6, 4), scale
+
+    def forward(self, x):
+        z = self.a(x)
+        return self.b(z.mul_(3.0) if self.scale else z * 3.0)
+
+
+@pytest.mark.parametrize(
+    "rule", [bp.DirectKolenPollack(), bp.ErrorBroadcastDecorrelation(forgetting=0.5)]
+)
+def test_in_place_work_behind_a_block_changes_nothing(rule):
+    found = []
+    for scale in (False, True):
+        torch.manual_seed(0)
+        model = InPlace(scale)
+        handle = bp.attach(model, rule, blocks=["a", "b"])
+        x, y = batches(1)[0]
+        F.cross_entropy(model(x), y).backward()
+        found.append([p.grad for p in (*model.parameters(), *handle.parameters())])
+    torch.testing.assert_close(*found)
+
+
+def test_decorrelation_keeps_no_graph():
+    model, handle, _ = attached("ebd")
+    x, y = batches(1)[0]
+    torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()), create_graph=True)
+    assert not any(t.requires_grad for t in handle.state_dict().values())
+    copy.deepcopy(model)
+
+
+def test_a_mirror_is_no_random_matrix_in_evaluation_mode():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4)).eval()
+    bp.attach(model, bp.WeightMirror(decay=0.01))
+    model(torch.randn(3, 8))
+    layer = vars(model[2])["_feedback"]["weight"]
+    cosine = F.cosine_similarity(layer.of(model[2].weight).flatten(), model[2].weight.flatten(), 0)
+    assert cosine > 0.95
+
+
+@pytest.mark.parametrize(
+    "made", [nn.utils.spectral_norm, lambda m: nn.utils.parametrizations.weight_norm(m)]
+)
+def test_weights_made_from_others(made):
+    def build():
+        return nn.Sequential(nn.Linear(8, 6), nn.Tanh(), made(nn.Linear(6, 4)))
+
+    with pytest.raises(bp.UserError, match="keep"):
+        bp.attach(build(), bp.KolenPollack())
+    handle = bp.attach(build(), bp.KolenPollack(exact=("2",)))
+    handle.model(torch.randn(3, 8)).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: bp.WeightMirror(decay=0),
+        lambda: bp.WeightMirror(samples=0),
+        lambda: bp.ErrorBroadcastDecorrelation(forgetting=2),
+        lambda: bp.ErrorBroadcastDecorrelation(initial=0),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(build):
+    with pytest.raises(bp.UserError, match="must"):
+        build()

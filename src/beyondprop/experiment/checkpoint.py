@@ -93,6 +93,8 @@ def restore(folder: Path, state: State) -> bool:
         return False
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["schema"] != SCHEMA:
+            raise ValueError("made by another version")
         state.model.load_state_dict(content["model"])
         state.handle.load_state_dict(content["feedback"])
         state.optimizer.load_state_dict(content["optimizer"])

@@ -55,9 +55,13 @@ class Feedback:
         """Return the stand-in for ``weight``, of the same shape, device and dtype."""
         return self.rule.feedback(weight.detach(), self)
 
-    def owner(self) -> nn.Parameter | None:
+    def owner(self) -> Tensor:
         """Return the weight."""
         return getattr(self.module, self.name)  # type: ignore[no-any-return]
+
+    def owners(self) -> list[Tensor]:
+        """Return the weight, as what learns beside the feedback."""
+        return [self.owner()]
 
 
 Feedbacks = dict[str, Feedback]

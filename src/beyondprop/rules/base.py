@@ -147,7 +147,7 @@ class OperationRule(Rule):
         """Give each layer of the block that has weights a backward of its own."""
         swapped, plain, asked = [], [], []
         for name, module in block.named_modules():
-            if self._asked_exact(name):
+            if self.keeps_exact(name):
                 asked += [name] if name in self.exact or _own(module) else []
             elif type(module) in OPERATIONS:
                 attachment.swap(name, module, OPERATIONS[type(module)], self)
@@ -167,7 +167,7 @@ class OperationRule(Rule):
                 "whose product would keep its exact backward: give it Backprop() to say so"
             )
         for name, module in block.named_modules():
-            if not _own(module) or self._asked_exact(name):
+            if not _own(module) or self.keeps_exact(name):
                 continue
             if "forward" in vars(module):
                 yield f"'{name}' has a forward of its own, so {called} cannot cover it"
@@ -179,7 +179,7 @@ class OperationRule(Rule):
                     f"{called}(exact=('{name}',)) or put it in a block of its own with Backprop()"
                 )
 
-    def _asked_exact(self, name: str) -> bool:
+    def keeps_exact(self, name: str) -> bool:
         """Whether the module, or one around it, is to keep its exact backward pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]

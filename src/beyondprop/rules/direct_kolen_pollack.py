@@ -37,7 +37,7 @@ class DirectKolenPollack(ReadingRule):
         matrix = cut.state["feedback"]
         if isinstance(matrix, UninitializedParameter):
             # As the block's own parameters are now; a pickle of an empty parameter forgets that.
-            like = output if cut.beside is None else cut.beside
+            like = cut.beside[0] if cut.beside else output
             matrix.materialize((features, width), like.device, like.dtype)
             stream = self.projection.stream(cut.stream)
             begun = self.projection.matrix(features, width, stream, matrix.detach())

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..teach import Cut, Lesson
 from .reading import ReadingRule
 
@@ -23,8 +24,9 @@ class ErrorBroadcastDecorrelation(ReadingRule):
     changes what is learned.
 
     Against collapse there are the paper's two regularisers, both off by default: power
-    normalisation (equation 9) and layer entropy (equation 11). For outputs of more than two
-    dimensions each channel counts as a feature, each position (or token) as a sample.
+    normalisation (equation 9) and layer entropy (equation 11). For them each token of an output
+    ``(batch, tokens, features)`` counts as a sample; of one with more dimensions, as 2-d
+    convolutions have, each position, with the channels as features.
 
     Args:
         forgetting: λ; how much of the correlation is kept from one batch to the next.
@@ -48,6 +50,10 @@ class ErrorBroadcastDecorrelation(ReadingRule):
     entropy: float = 0.0
     epsilon: float = 1e-2
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.forgetting <= 1 or self.initial <= 0:
+            raise UserError("forgetting= must lie between 0 and 1, and initial= above 0")
+
     def start(self, like: Tensor) -> dict[str, Tensor]:
         """Return empty correlations."""
         return {name: _precise(like) for name in ("feedback", "autocorrelation")}
@@ -55,12 +61,12 @@ class ErrorBroadcastDecorrelation(ReadingRule):
     def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:
         """Return the block's correlation; it begins small and random."""
         if not cut.state["feedback"].numel():
-            like = _precise(output if cut.beside is None else cut.beside)
+            like = _precise(cut.beside[0] if cut.beside else output)
             stream = self.projection.stream(cut.stream)
             begun = self.projection.matrix(features, width, stream, like)
             cut.state["feedback"] = begun * self.initial
         if self.entropy and not cut.state["autocorrelation"].numel():
-            channels = _features_last(output, width).shape[-1]
+            channels = _features_last(output).shape[-1]
             like = cut.state["feedback"]
             cut.state["autocorrelation"] = like.new_zeros(channels, channels)
         return cut.state["feedback"]
@@ -84,7 +90,7 @@ class ErrorBroadcastDecorrelation(ReadingRule):
         return (error / self.initial) @ correlation, None
 
     def _regularised(self, lesson: Lesson, cut: Cut, output: Tensor) -> Tensor:
-        samples = _features_last(output, cut.state["feedback"].shape[1])
+        samples = _features_last(output)
         h = samples.reshape(-1, samples.shape[-1]).to(cut.state["feedback"].dtype)
         found = torch.zeros_like(h)
         if self.power:
@@ -102,7 +108,7 @@ class ErrorBroadcastDecorrelation(ReadingRule):
         return found if samples is output else found.movedim(-1, 1)
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
-        return self.forgetting * before + (1 - self.forgetting) * now
+        return self.forgetting * before + (1 - self.forgetting) * now.detach()
 
 
 def _precise(like: Tensor) -> Tensor:
@@ -110,6 +116,6 @@ def _precise(like: Tensor) -> Tensor:
     return torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
 
 
-def _features_last(output: Tensor, width: int) -> Tensor:
+def _features_last(output: Tensor) -> Tensor:
     """Return a block's output with its features last, as tokens and flat outputs have them."""
-    return output if output.shape[-1] == width else output.movedim(1, -1)
+    return output if output.dim() <= 3 else output.movedim(1, -1)

@@ -1,13 +1,16 @@
 """The Kolen-Pollack rule."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from ..ops import OPERATIONS
 from .feedback_alignment import FeedbackAlignment
 
 if TYPE_CHECKING:
+    from ..blocks import Block
     from ..ops.feedback import Feedback
 
 
@@ -38,6 +41,17 @@ class KolenPollack(FeedbackAlignment):
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
         """Return the learned matrix; it learns where the weight does."""
         matrix = layer.state["feedback"]
-        owner = layer.owner()
-        learns = owner is not None and owner.requires_grad
-        return (matrix if learns else matrix.detach()).to(weight.dtype)
+        return (matrix if layer.owner().requires_grad else matrix.detach()).to(weight.dtype)
+
+    def problems(self, block: "Block") -> Iterator[str]:
+        """Yield a sentence for each layer that it cannot teach."""
+        yield from super().problems(block)
+        for name, module in block.named_modules():
+            weight = getattr(module, "weight", None)
+            made = isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter)
+            if type(module) in OPERATIONS and made and not self.keeps_exact(name):
+                yield (
+                    f"the weight of '{name}' is made from other parameters (spectral_norm, "
+                    "weight_norm, pruning), so its feedback cannot get the same updates: keep it "
+                    f"exact, by exact=('{name}',)"
+                )

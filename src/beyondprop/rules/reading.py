@@ -25,7 +25,6 @@ class ReadingRule(DirectFeedbackAlignment):
     """
 
     one_output: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
 
     @abstractmethod
     def signal_from(
@@ -45,10 +44,9 @@ class ReadingRule(DirectFeedbackAlignment):
 
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Tap the block's output, and read it."""
-        beside = next((p for _, p in block.parameters() if p.requires_grad), None)
-        like = torch.empty(0) if beside is None else beside.detach()
-        cut = Cut(self, block.stream, self, self.start(like), beside)
-        attachment.cut(block, cut)
+        beside = [p for _, p in block.parameters() if p.requires_grad]
+        like = beside[0].detach() if beside else torch.empty(0)
+        attachment.cut(block, Cut(self, block.stream, self, self.start(like), beside))
         return "output tapped and cut: the signal comes by a matrix that learns from the output"
 
     @abstractmethod

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..eager import eager
+from ..errors import UserError
 from ..projections import Projection, Redrawn
 from .base import stream_of
 from .feedback_alignment import FeedbackAlignment
@@ -38,10 +39,15 @@ class WeightMirror(FeedbackAlignment):
     samples: int = 64
     noise: Projection = field(default_factory=Redrawn)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.decay <= 1 or self.samples < 1:
+            raise UserError("decay= must lie above 0, up to 1, and samples= be a whole number > 0")
+
     def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
         """Return the random feedback to begin with, and the pass it was last mirrored in."""
         random = self.random(weight, layer, layer.stream)
-        return {"feedback": random, "pass": torch.tensor(0)}
+        return {"feedback": random, "pass": torch.tensor(-1)}
 
     @eager
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
@@ -49,7 +55,7 @@ class WeightMirror(FeedbackAlignment):
         last = int(layer.state["pass"])
         if last != layer.passes:
             layer.state["pass"] = torch.tensor(layer.passes)
-            for phase in range(0 if last else round(1 / self.decay)):
+            for phase in range(round(1 / self.decay) if last < 0 else 0):
                 self._mirror(weight, layer, phase, 1 / (phase + 1))
             self._mirror(weight, layer, -1, self.decay)
         return layer.state["feedback"].to(weight.dtype)

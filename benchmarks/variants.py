@@ -2,6 +2,7 @@
 
 cd benchmarks && beyondprop compare --task variants:digits_relu
 cd benchmarks && beyondprop compare --task variants:cifar_resnet20_short
+cd benchmarks && beyondprop compare --task variants:cifar_fixed_filters --rules backprop frozen
 """
 
 from dataclasses import replace
@@ -36,4 +37,18 @@ cifar_resnet20_short = replace(
     epochs=2,
     batch_size=64,
     learning_rate=0.03,
+)
+
+
+def with_fixed_filters() -> nn.Module:
+    """Return cifar-conv's network with convolutions that keep their random weights."""
+    model = find("cifar-conv").model()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.requires_grad_(False)
+    return model
+
+
+cifar_fixed_filters = replace(
+    find("cifar-conv"), name="cifar-conv-fixed-filters", model=with_fixed_filters
 )

@@ -3,7 +3,7 @@
     python benchmarks/tables.py
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
-NAMES: `compare TASK`, `rule RULE`, `step-time`, `memory`, `peers`. A test keeps the pages and the
+NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`. A test keeps the pages and the
 records in step, so that no figure is written by hand.
 """
 
@@ -103,9 +103,11 @@ def saved(frozen: float | None, backprop: float | None) -> float | None:
     return (backprop - frozen) / (1 - frozen)
 
 
-def step_time() -> str:
+def step_time(*only: str) -> str:
     """Return step times relative to plain PyTorch: one row a network, one column a rule."""
-    return pivot(load("step_time")["rows"], "ratio", limit="flop_limit")
+    rows = load("step_time")["rows"]
+    shown = {*only, CHAIN_STEP} if only else {row["rule"] for row in rows}
+    return pivot([row for row in rows if row["rule"] in shown], "ratio", limit="flop_limit")
 
 
 def memory() -> str:

@@ -18,6 +18,9 @@ from tests.modules import CASE
 
 DETACHED = CASE["detached-part"]
 
+LAST_BIT = {"rtol": 1e-5, "atol": 1e-7}
+"""Products may differ in the last bit with where in memory their factors lie."""
+
 
 @every
 def test_forward_and_state_dict_stay_the_same(case, rule):
@@ -48,14 +51,14 @@ def test_exact_gradients_and_remove_give_the_plain_model(case, rule):
     with bp.exact_gradients(model):
         gave = gradients(case, model, case.batch())
     assert all(gave.pop(n) is None for n in learned(model) if n.startswith("feedback"))
-    assert_same(gave, plain_gradients(case))
+    assert_same(gave, plain_gradients(case), **LAST_BIT)
 
     handle.remove()
     handle.remove()
     assert [(type(m), set(vars(m))) for m in model.modules()] == before
     assert bp.attachment_of(model) is None
     model.load_state_dict(begun, strict=False)
-    assert_same(gradients(case, model, case.batch()), plain_gradients(case))
+    assert_same(gradients(case, model, case.batch()), plain_gradients(case), **LAST_BIT)
 
 
 @pairs(rules=["backprop"])

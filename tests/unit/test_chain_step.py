@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -29,6 +29,7 @@ def chain(widths, activation=nn.Tanh, bias=True):
     frozen=st.integers(0, 5),
     seed=st.integers(0, 2**16),
 )
+@example(widths=[2, 2, 2, 3, 3, 2], activation=nn.ReLU, bias=False, frozen=2, seed=0)
 def test_steps_equal_those_of_the_ordinary_loop(name, widths, activation, bias, frozen, seed):
     models = []
     for _ in range(2):

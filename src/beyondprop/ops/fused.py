@@ -105,9 +105,10 @@ def deltas(
     """
     signal = None
     for layer, state, needed in zip(hidden, states[1:], wanted, strict=False):
+        signal = signal if layer.repeats else None
         if layer.cut.teacher is None or not needed:
             yield None
             continue
-        if signal is None or not layer.repeats:
+        if signal is None:
             signal = layer.cut.signal(lesson, (state.shape, state.dtype, state.device))
         yield ACTIVATIONS[layer.activation][1](signal, state)

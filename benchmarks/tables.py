@@ -62,7 +62,7 @@ def compare(task: str) -> str:
     rows = [
         [
             row["rule"],
-            f"{row['score_mean']:.2%} ± {100 * row['score_std']:.2f}",
+            with_spread(row["score_mean"], row["score_std"]),
             number(row["recovery"], ".0%"),
             number(row["alignment"], ".2f"),
             number(row["step_ratio"], ".2f"),
@@ -74,6 +74,11 @@ def compare(task: str) -> str:
     metric = f"test {record['task']['metric']}"
     heads = ("rule", metric, "recovery", "alignment", "step time", "peak memory", "runs finished")
     return markdown(heads, rows)
+
+
+def with_spread(mean: float | None, deviation: float | None) -> str:
+    """Return a score with its spread over the seeds, or a dash where no run finished."""
+    return "–" if mean is None else f"{mean:.2%} ± {number(deviation and 100 * deviation, '.2f')}"
 
 
 def rule(name: str) -> str:

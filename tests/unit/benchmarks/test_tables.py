@@ -29,7 +29,7 @@ def test_a_changed_record_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> N
         record = load(name)
         for row in record["rows"]:
             for key in ("score_mean", "ratio", "resident_ratio"):
-                row[key] = row[key] + 0.01 if key in row else None
+                row[key] = row[key] + 0.01 if row.get(key) is not None else None
         return record
 
     monkeypatch.setattr(tables, "load", changed)

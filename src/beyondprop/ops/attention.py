@@ -88,7 +88,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
         biases = [None] * 3 if bias is None else bias.chunk(3)
         inputs = (query, key, value)
         return [
-            LinearFeedback.apply(*autocast(*parts))
+            LinearFeedback.apply(*autocast(*parts), None)
             for parts in zip(inputs, weights, biases, matrices, strict=True)
         ]
 

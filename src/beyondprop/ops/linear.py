@@ -14,14 +14,21 @@ class LinearFeedback(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        feedback: Tensor | None,
+        late: Feedback | None = None,
     ) -> Tensor:
         """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``.
 
-        The feedback may be None where x needs no gradient; where it is learned it gets the
-        gradient that the weight gets (Akrout et al. 2019, equations 16 and 17).
+        The feedback may be None where x needs no gradient, or where ``late`` makes it of the weight
+        in the backward pass; where it is learned it gets the gradient that the weight gets (Akrout
+        et al. 2019, equations 16 and 17).
         """
-        ctx.save_for_backward(x, feedback)
+        ctx.save_for_backward(x, feedback if late is None else weight)
+        ctx.late = late
         return F.linear(x, weight, bias)
 
     @staticmethod
@@ -29,23 +36,29 @@ class LinearFeedback(torch.autograd.Function):
         """Return the error behind the layer by the feedback matrix, and exact weight gradients."""
         (error,) = errors
         x, feedback = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, learns = ctx.needs_input_grad
-        rows = error.reshape(-1, error.shape[-1])
+        needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
+        if needs_x and ctx.late is not None:
+            feedback = ctx.late.of(feedback)
+        rows = error if error.dim() == 2 else error.reshape(-1, error.shape[-1])
         taught = needs_weight or learns
-        gradient = rows.t() @ x.reshape(-1, x.shape[-1]) if taught else None
+        gradient = (
+            rows.t() @ (x if x.dim() == 2 else x.reshape(-1, x.shape[-1])) if taught else None
+        )
         return (
             error @ feedback if needs_x else None,
             gradient if needs_weight else None,
             rows.sum(0) if needs_bias else None,
             gradient if learns else None,
+            None,
         )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback) -> Tensor:
     """Compute ``x Wᵀ + b``, cast as `torch.autocast` asks, with a backward pass by the rule."""
     x, weight, bias = autocast(x, weight, bias)
-    matrix = feedback.of(weight) if feedback.needed_for(x) else None
-    return LinearFeedback.apply(x, weight, bias, matrix)  # type: ignore[no-any-return]
+    late = feedback if feedback.rule.late else None
+    matrix = feedback.of(weight) if late is None and feedback.needed_for(x) else None
+    return LinearFeedback.apply(x, weight, bias, matrix, late)  # type: ignore[no-any-return]
 
 
 class FeedbackLinear(nn.Linear):

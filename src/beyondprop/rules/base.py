@@ -128,6 +128,10 @@ class OperationRule(Rule):
     paced: ClassVar[bool] = False
     """Whether the feedback changes with every forward pass in training mode."""
 
+    late: ClassVar[bool] = False
+    """Whether a linear layer's feedback is made of its weight alone, as late as it is needed, so
+    that no two layers' are alive at once."""
+
     exact: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ class SignSymmetry(OperationRule):
     """
 
     name: ClassVar[str] = "usf"
+    late: ClassVar[bool] = True
 
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
         """Return the weight's signs, all of one magnitude; a zero weight sends nothing back."""
@@ -38,6 +39,7 @@ class FixedRandomSignSymmetry(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "frsf"
+    late: ClassVar[bool] = True
 
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
         """Return the weight's signs with the magnitudes of the layer's random matrix."""
@@ -54,6 +56,7 @@ class BatchRandomSignSymmetry(FixedRandomSignSymmetry):
 
     name: ClassVar[str] = "brsf"
     paced: ClassVar[bool] = True
+    late: ClassVar[bool] = False
     projection: Projection = field(default_factory=Redrawn)
 
     def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:

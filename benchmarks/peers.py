@@ -20,12 +20,10 @@ import torch
 from contenders import BASE, CONTENDERS, Contender
 from nets import PLAIN, Net, step_time_nets
 from results import Sheet, command_line, number, save
-from step_time import chosen
+from step_time import chosen, timed
 
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.measure import Case
 from beyondprop.measure.alignment import cosine
-from beyondprop.measure.step_time import summarize, timed_rounds
 
 NETS = ("mlp-8x1024", "mlp-*x64", "mlp-*x128", "convnet")
 SAME = 0.99
@@ -62,12 +60,7 @@ def measure(net: Net, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
     tried = {who: tried_out(who, net) for who in CONTENDERS}
     able = [who for who, found in tried.items() if "failure" not in found]
     cases = [Case(who.name, partial(who.step, net)) for who in able]
-    seconds = []
-    with bars() as progress, bar(progress, net.name, rounds) as shown:
-        for taken in timed_rounds(cases, rounds, warmup):
-            seconds.append(taken)
-            progress.advance(shown)
-    times = summarize(cases, seconds)
+    times = timed(net.name, cases, rounds, warmup)
     for who, found in tried.items():
         row = {"net": net.name, "batch": net.shape[0], "library": who.library, "rule": who.rule}
         if time := times.get(who.name):

@@ -19,6 +19,7 @@ from results import Sheet, command_line, number, save
 
 from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
+from beyondprop.measure import Case, StepTime
 from beyondprop.measure.step_time import summarize, timed_rounds
 
 
@@ -55,15 +56,19 @@ def chosen(nets: list[Net], patterns: tuple[str, ...]) -> list[Net]:
     return [net for net in nets if any(fnmatchcase(net.name, p) for p in patterns)]
 
 
-def measure(net: Net, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a rule."""
-    limits, cases = products(net), net.cases()
+def timed(name: str, cases: list[Case], rounds: int, warmup: int) -> dict[str, StepTime]:
+    """Return the time of a step of each case, interleaved, with a bar of that name."""
     seconds = []
-    with bars() as progress, bar(progress, net.name, rounds) as shown:
+    with bars() as progress, bar(progress, name, rounds) as shown:
         for taken in timed_rounds(cases, rounds, warmup):
             seconds.append(taken)
             progress.advance(shown)
-    times = summarize(cases, seconds)
+    return summarize(cases, seconds)
+
+
+def measure(net: Net, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
+    """Yield one row a rule."""
+    limits, times = products(net), timed(net.name, net.cases(), rounds, warmup)
     for rule in times:
         yield {
             "net": net.name,

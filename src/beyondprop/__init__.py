@@ -11,6 +11,7 @@ from .projections import Dense
 from .rules import (
     Backprop,
     BatchRandomSignSymmetry,
+    CrossEntropy,
     DirectFeedbackAlignment,
     DirectKolenPollack,
     DirectRandomTargetProjection,
@@ -18,10 +19,15 @@ from .rules import (
     FeedbackAlignment,
     FixedRandomSignSymmetry,
     Frozen,
+    InfoPro,
     KolenPollack,
+    LocalLoss,
+    PredSim,
     SignSymmetry,
+    SimilarityMatching,
     WeightMirror,
 )
+from .schedules import Immediate
 
 __version__ = version("beyondprop")
 
@@ -31,6 +37,7 @@ __all__ = [
     "Backprop",
     "BatchRandomSignSymmetry",
     "ChainStep",
+    "CrossEntropy",
     "Dense",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
@@ -39,8 +46,13 @@ __all__ = [
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
     "Frozen",
+    "Immediate",
+    "InfoPro",
     "KolenPollack",
+    "LocalLoss",
+    "PredSim",
     "SignSymmetry",
+    "SimilarityMatching",
     "UserError",
     "WeightMirror",
     "__version__",

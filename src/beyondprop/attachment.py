@@ -17,6 +17,8 @@ from .memory import Memory
 from .ops.feedback import Feedback
 from .rules import OperationRule
 from .rules.base import stream_of
+from .rules.local import classes_of
+from .schedules import Schedule
 from .summary import report
 from .tap_hook import TapHook
 from .taps import Output
@@ -33,6 +35,8 @@ class Attachment:
         report: What was changed and what was left alone; print it.
         needs_targets: Whether a forward pass must run inside ``with handle.targets(y)``.
         exact: Whether true gradients flow for now (see `exact_gradients`).
+        schedule: When each block learns; None for the ordinary loop, after the forward pass.
+        classes: How many outputs the model's last layer has, where that can be seen.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block]) -> None:
@@ -42,6 +46,8 @@ class Attachment:
         self.exact = False
         self.needs_targets = any(block.rule.needs_targets for block in self.blocks)
         self.memory = Memory()
+        self.schedule: Schedule | None = None
+        self.classes = classes_of(model)
         self._open = threading.local()
         self._checked = False
         self._targets: Tensor | None = None
@@ -106,6 +112,16 @@ class Attachment:
         """
         self.memory.load_state_dict(state)
 
+    def follow(self, schedule: Schedule | None) -> None:
+        """Have the blocks learn when the schedule says; None is the ordinary loop again.
+
+        Raises:
+            UserError: A rule that is attached cannot run under it; the message names what can.
+        """
+        if schedule is not None:
+            schedule.check(self.blocks)
+        self.schedule = schedule
+
     def remove(self) -> None:
         """Make the model the plain one again. Calling it twice does nothing."""
         for handle in self._handles:
@@ -161,12 +177,12 @@ class Attachment:
                     self._tails.append((self.model.get_submodule(parent), key, module))
         for tail, tap in taps.items():
             self._handles.append(tail.register_forward_hook(tap))
-        self._handles.append(self.model.register_forward_pre_hook(self._before))
+        self._handles.append(self.model.register_forward_pre_hook(self._before, with_kwargs=True))
         self._handles.append(self.model.register_forward_hook(self._after))
         self._handles.append(self.model.register_forward_hook(self._close, always_call=True))
 
-    def _before(self, _model: nn.Module, _inputs: Any) -> None:
-        self.begin()
+    def _before(self, _model: nn.Module, arguments: Any, keywords: Any) -> None:
+        self.begin((arguments, keywords))
 
     def _before_uncut(self, model: nn.Module, _inputs: Any) -> None:
         if torch.is_grad_enabled() and not self.exact:
@@ -178,12 +194,15 @@ class Attachment:
     def _close(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         self.close()
 
-    def begin(self) -> None:
-        """Open the lesson of a forward pass that begins, if it is to be taught."""
+    def begin(self, inputs: Any) -> None:
+        """Open the lesson of a forward pass that begins with these, if it is to be taught."""
         if not hasattr(self._open, "stack"):
             self._open.stack = []
         self._open.stack.append(None)
-        self._open.stack[-1] = self.new_lesson()
+        self._open.stack[-1] = lesson = self.new_lesson()
+        if lesson is not None:
+            lesson.inputs = next(leaves(inputs), None)
+            lesson.classes = self.classes
 
     def new_lesson(self) -> Lesson | None:
         """Return the lesson of a forward pass that begins, None if it is not to be taught."""
@@ -200,7 +219,10 @@ class Attachment:
         for parent, key, tail in self._tails:
             if getattr(parent, key, None) is not tail:
                 raise changed(key)
-        return Lesson(self._targets, self.model.training)
+        schedule = self.schedule if self.model.training else None
+        if schedule is not None:
+            schedule.begin()
+        return Lesson(self._targets, self.model.training, schedule)
 
     def close(self) -> None:
         """Leave the forward pass, finished or failed."""

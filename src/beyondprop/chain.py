@@ -40,11 +40,11 @@ class TaughtSequential(nn.Sequential):
         fused = self._fused
         parameters = fused.parameters(input) if fused is not None else None
         if fused is not None and parameters is not None:
-            lesson = attachment.new_lesson()
+            lesson = attachment.new_lesson() if attachment.schedule is None else None
             if lesson is not None:  # nothing in there asks for it: it need not be opened
                 return fused.run(input, lesson, parameters)
         try:
-            attachment.begin()
+            attachment.begin(input)
             return self._taught(attachment, input)
         finally:
             attachment.close()
@@ -125,7 +125,7 @@ def fuse(blocks: Sequence[Block], cuts: Mapping[Block, Cut]) -> Fused | None:
         and len(parts[-1]) == 1
         and all(type(p[0]) is nn.Linear for p in parts)
         and not any("forward" in vars(module) for p in parts for module in p)
-        and not any(cut.reader or cut.state for cut in cuts.values())
+        and not any(cut.reader or cut.learner or cut.state for cut in cuts.values())
     )
     if not fusable:
         return None

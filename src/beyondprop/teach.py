@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from .errors import UserError
 from .layout import rows_and_features
-from .taps import ReadTap, Tap
-from .trees import replaced
+from .taps import LossTap, ReadTap, Tap
+from .trees import leaves, replaced
 
 SMALL = 2**16
 """Numbers in a block's output up to which a node of its own costs more than it saves."""
@@ -41,6 +41,11 @@ class Lesson:
     Attributes:
         targets: What the caller gave `Attachment.targets`, or None.
         training: Whether the model was in training mode.
+        inputs: What the model was called with: its first tensor, or None.
+        schedule: What lets blocks learn within the forward pass, or None.
+        streams: What a rule sends through the blocks beside the model's own batch, by rule.
+        classes: How many outputs the model has, where that can be seen before it has run.
+        entries: What each block of such a rule was called with, until it is tapped.
         errors: Gradient of the loss with respect to each taught output of the model; known once
             the backward pass has begun. None in place of an output that the loss does not use.
         taps: What ties each tap to the output: a large block's token, a small block's own output.
@@ -56,20 +61,35 @@ class Lesson:
         "_sender",
         "_sent",
         "_turns",
+        "classes",
         "cuts",
+        "entries",
         "errors",
         "handed",
+        "inputs",
         "read",
         "room",
+        "schedule",
         "small",
+        "streams",
         "taps",
         "targets",
         "training",
     )
 
-    def __init__(self, targets: Tensor | None = None, training: bool = True) -> None:
+    def __init__(
+        self,
+        targets: Tensor | None = None,
+        training: bool = True,
+        schedule: "Schedule | None" = None,
+    ) -> None:
         self.targets = targets
         self.training = training
+        self.schedule = schedule
+        self.inputs: Tensor | None = None
+        self.classes: int | None = None
+        self.streams: dict[int, Tensor] = {}
+        self.entries: dict[Cut, Tensor] = {}
         self.errors: Sequence[Tensor | None] = ()
         self.taps: list[Tensor] = []
         self.cuts: list[Cut] = []
@@ -99,9 +119,24 @@ class Lesson:
 
     def tap(self, outputs: Any, cut: "Cut") -> Any:
         """Return a block's outputs, each tensor detached and tied to what teaches it."""
+        if cut.learner is not None:
+            self._learn(outputs, cut.learner, cut)
         if isinstance(outputs, Tensor):
             return self._tap(outputs, cut)
         return replaced(outputs, lambda tensor: self._tap(tensor, cut))
+
+    def _learn(self, outputs: Any, learner: "Learner", cut: "Cut") -> None:
+        """Have a block learn by a loss of its own, of its first output that can teach it."""
+        output = next((t for t in leaves(outputs) if t.requires_grad), None)
+        if output is None:
+            return
+        loss = learner.loss(self, output, cut)
+        if self.schedule is not None:
+            self.schedule.learn(loss, None, cut)
+            return
+        self.cuts.append(cut)
+        self.taps.append(LossTap.apply(loss))
+        self.small.append(None)
 
     def open_reads(self, outputs: Sequence[Tensor]) -> None:
         """Tie the outputs that are read to what teaches them, now that the error's shape is known.
@@ -127,11 +162,23 @@ class Lesson:
         """Whether this is the detached output of a block."""
         return any(ref() is tensor for ref in self.handed)
 
+    def _error_like(self, output: Tensor) -> Tensor:
+        """Return zeros shaped as class targets say that the error at the output will be."""
+        targets = self.targets
+        assert targets is not None
+        if targets.is_floating_point() or self.classes is None:
+            return output.new_zeros(targets.shape)
+        return output.new_zeros((*targets.shape, self.classes))
+
     def _tap(self, output: Tensor, cut: "Cut") -> Tensor:
         if not output.requires_grad:
             return output
         if cut.reader is not None:
             self.read.append((output, cut))
+        elif cut.teacher is not None and self.schedule is not None:
+            self.errors = (self._error_like(output),)
+            signal = cut.signal(self, (output.shape, output.dtype, output.device))
+            self.schedule.learn(output, signal, cut)
         elif cut.teacher is not None:
             like = output.shape, output.dtype, output.device
             small = output.numel() <= min(SMALL, self.room)
@@ -140,8 +187,8 @@ class Lesson:
             self.taps.append(output if small else Tap.apply(output, self, cut, like))
             self.small.append((cut, like) if small else None)
         handed = output.detach()
-        if cut.reader is not None:  # the model may work in place on what it is handed
-            handed = handed.clone()
+        if cut.reader is not None or (cut.learner is not None and self.schedule is None):
+            handed = handed.clone()  # the model may work in place on what it is handed
         self.handed.append(weakref.ref(handed))
         return handed
 
@@ -174,6 +221,20 @@ class Reader(Protocol):
         """Return the signal, and the gradient of the feedback if it learns by one."""
 
 
+class Learner(Protocol):
+    """Teaches a block by a loss of its own."""
+
+    def loss(self, lesson: Lesson, output: Tensor, cut: "Cut") -> Tensor:
+        """Return the loss, a scalar whose graph leads into this block and what stands on it."""
+
+
+class Schedule(Protocol):
+    """Lets each block learn as soon as it has run."""
+
+    def learn(self, root: Tensor, gradient: Tensor | None, cut: "Cut") -> None:
+        """Go back from a loss, or from an output with its signal, and take a step."""
+
+
 @dataclass(eq=False)
 class Cut:
     """The end of a block's graph.
@@ -184,6 +245,7 @@ class Cut:
         reader: The teacher, where it reads the block's output.
         state: What it keeps for this block from pass to pass.
         beside: The parameters of the block, which learn beside learned feedback.
+        learner: What gives the block a loss of its own, in place of a teacher's signal.
     """
 
     teacher: Teacher | None
@@ -191,6 +253,7 @@ class Cut:
     reader: Reader | None = None
     state: dict[str, Tensor] = field(default_factory=dict)
     beside: Sequence[nn.Parameter] = ()
+    learner: Learner | None = None
 
     @property
     def key(self) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def refusal(case: Case, name: str) -> str | None:
     rule = bp.rules.RULES[name]
     if rule.one_output and case.several:
         return "teaches by one output only"
-    said = [message for kind, message in case.refused.items() if issubclass(rule, kind)]
+    said = [message for kind, message in case.refused.items() if isinstance(rule, kind)]
     return said[0] if said else None
 
 

@@ -62,7 +62,7 @@ def test_gradients_accumulate_without_talking(results, pair):
 
 @pytest.mark.parametrize("rule", ALONE)
 def test_what_needs_all_samples_is_refused_with_the_reason(results, rule):
-    called = bp.rules.RULES[rule].__name__
+    called = type(bp.rules.RULES[rule]).__name__
     reason = bp.rules.RULES[rule].alone
     for result in results:
         said = result["refused"][rule]

@@ -31,7 +31,7 @@ def test_direct_rules_isolate_blocks_and_others_do_not(case, rule):
     assert found.isolated == RULES[rule].cuts, found
 
 
-@pairs(MODELS, [name for name, rule in RULES.items() if issubclass(rule, OperationRule)])
+@pairs(MODELS, [name for name, rule in RULES.items() if isinstance(rule, OperationRule)])
 def test_operation_rules_send_errors_by_matrices_of_their_own(case, rule):
     """With an output layer of zeros, backprop and all that follows the weights teach nothing."""
     model, handle = attached(case, rule)

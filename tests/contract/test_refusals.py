@@ -10,7 +10,7 @@ from tests.contract.teaching import RULES, attach, attached, refusal, taught
 from tests.modules import CASE, CASES
 
 REFUSED = [(case, rule) for case in CASES for rule in RULES if refusal(case, rule)]
-OPERATIONS = [rule for rule in RULES if issubclass(bp.rules.RULES[rule], OperationRule)]
+OPERATIONS = [rule for rule in RULES if isinstance(bp.rules.RULES[rule], OperationRule)]
 CUTS = [rule for rule in RULES if bp.rules.RULES[rule].cuts]
 
 

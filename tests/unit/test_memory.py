@@ -40,7 +40,7 @@ def batches(count, dtype=torch.float32):
 
 def attached(name, seed=0):
     model = net(seed)
-    handle = bp.attach(model, RULES[name]())
+    handle = bp.attach(model, RULES[name])
     every = [*model.parameters(), *handle.parameters()]
     return model, handle, torch.optim.SGD(every, lr=0.1, momentum=0.9, weight_decay=0.01)
 
@@ -199,7 +199,7 @@ def test_what_was_saved_does_not_move_with_what_was_loaded(name):
 @pytest.mark.parametrize("name", ["kp", "dkp"])
 def test_an_optimizer_without_the_feedback_is_noticed_in_the_second_step(name):
     model = net()
-    bp.attach(model, RULES[name]())
+    bp.attach(model, RULES[name])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     given = batches(2)
     step(model, optimizer, *given[0])
@@ -350,7 +350,7 @@ def test_the_dtype_may_change_after_attaching(name, dtype):
 @pytest.mark.parametrize("name", STATEFUL)
 def test_the_feedback_has_the_dtype_of_the_layer(name):
     model = net(dtype=torch.float64)
-    handle = bp.attach(model, RULES[name]())
+    handle = bp.attach(model, RULES[name])
     optimizer = torch.optim.SGD([*model.parameters(), *handle.parameters()], lr=0.1)
     for x, y in batches(2, torch.float64):
         step(model, optimizer, x, y)

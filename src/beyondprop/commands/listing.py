@@ -20,11 +20,11 @@ def run(arguments: Namespace) -> int:  # noqa: ARG001
     """Prints the four lists."""
     from beyondprop.measure import MEASURES
     from beyondprop.projections import PROJECTIONS
-    from beyondprop.rules import RULES
+    from beyondprop.rules import RULES, describe
     from beyondprop.tasks import TASKS
 
     lists = {
-        "rules": {name: first_line(rule) for name, rule in RULES.items()},
+        "rules": {name: describe(rule) for name, rule in RULES.items()},
         "tasks": {name: task.summary for name, task in TASKS.items()},
         "projections": {name: first_line(kind) for name, kind in PROJECTIONS.items()},
         "measures": {name: first_line(measure) for name, measure in MEASURES.items()},

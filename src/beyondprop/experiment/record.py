@@ -14,6 +14,7 @@ from beyondprop.tasks import Data, Task
 
 from .fit import Fit
 from .plan import RunPlan, as_json
+from .probing import Probe
 from .provenance import provenance
 from .storage import finite
 
@@ -28,6 +29,7 @@ def run_record(
     started: datetime,
     fitted: Fit | None,
     test: Evaluation | None,
+    probed: Probe | None = None,
     failure: str | None = None,
 ) -> dict[str, Any]:
     """The record of one run, as JSON.
@@ -39,6 +41,8 @@ def run_record(
         started: When the run began.
         fitted: The trained model and its curve; None where the run failed.
         test: The last weights' evaluation on the test split; None unless the run finished.
+        probed: What the last weights' blocks have learned; None unless the run finished, and where
+            the task has no classes.
         failure: Why there is no trained model.
     """
     handle = fitted.handle if fitted else None
@@ -59,6 +63,8 @@ def run_record(
         "spec": as_json(plan),
         "curve": fitted.curve if fitted else [],
         "test": describe_test(test) if test else None,
+        "probe": probed.accuracies if probed else None,
+        "probe_failure": probed.failure if probed else None,
         "parameters": count(handle) if handle else None,
         "trained_parameters": count_trained(handle) if handle else None,
         "provenance": provenance(started, fitted.earlier if fitted else ()),

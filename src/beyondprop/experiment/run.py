@@ -16,6 +16,7 @@ from beyondprop.tasks import Data, Task
 from .assess import score
 from .fit import fit
 from .plan import RunPlan, as_json, plan_run
+from .probing import probe
 from .progress import bars
 from .record import RECORD, run_record
 from .setup import load, torch_settings
@@ -63,14 +64,15 @@ def train(
 
 
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Trains, tests once and writes the record; see `train`."""
+    """Trains, tests once, probes the blocks and writes the record; see `train`."""
     started = datetime.now(UTC)
     fitted = fit(plan, task, data, folder, progress)
     model = fitted.handle.model
     write_bytes(folder / WEIGHTS, weights(model))
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
     test = score(task, model, data.test) if fitted.trouble is None else None
-    record = run_record(plan, task, data, started, fitted, test)
+    probed = probe(plan, data, fitted.handle) if fitted.trouble is None else None
+    record = run_record(plan, task, data, started, fitted, test, probed)
     write_json(folder / RECORD, record)
     return record
 

@@ -11,6 +11,7 @@ from .accuracy import Evaluation, confusion, evaluate
 from .alignment import alignment, angle_degrees
 from .isolation import Isolation, isolation
 from .memory import PeakMemory, peak_memory
+from .probe import linear_probe
 from .step import Case, Step, rule_step
 from .step_time import StepTime, step_time
 
@@ -18,6 +19,7 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "accuracy": evaluate,
     "alignment": alignment,
     "isolation": isolation,
+    "probe": linear_probe,
     "step-time": step_time,
     "memory": peak_memory,
 }
@@ -36,6 +38,7 @@ __all__ = [
     "confusion",
     "evaluate",
     "isolation",
+    "linear_probe",
     "peak_memory",
     "rule_step",
     "step_time",

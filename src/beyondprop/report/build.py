@@ -14,6 +14,7 @@ from beyondprop.report.figures.alignment import alignment_over_time
 from beyondprop.report.figures.cost import score_against_cost
 from beyondprop.report.figures.curves import learning_curves
 from beyondprop.report.figures.panel import page_style
+from beyondprop.report.figures.probe import learned_by_block
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
 from beyondprop.report.style import Style, styles
@@ -78,7 +79,7 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
     """What the template is given for one comparison."""
     exhibits = [
         draw(comparison, drawn, prefix)
-        for draw in (learning_curves, score_against_cost, alignment_over_time)
+        for draw in (learning_curves, score_against_cost, alignment_over_time, learned_by_block)
     ]
     return {
         "prefix": prefix,
@@ -89,7 +90,7 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
         "styles": drawn,
         "lines": table.lines(comparison),
         "caption": table.caption(comparison),
-        "exhibits": exhibits,
+        "exhibits": [shown for shown in exhibits if shown is not None],
         "classes": classes.classes(comparison),
         "facts": facts.facts(comparison),
         "runs": table.run_lines(comparison),

@@ -97,6 +97,8 @@ def _run(run: Mapping[str, Any]) -> Run:
         attached=str(run["rule"].get("report") or ""),
         spec=dict(run.get("spec") or {}),
         provenance=dict(run.get("provenance") or {}),
+        probe={str(k): _number(v) for k, v in (run.get("probe") or {}).items()},
+        probe_failure=run.get("probe_failure"),
     )
 
 

@@ -44,7 +44,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """One (rule, seed): how it went and what it reached."""
+    """One (rule, seed): how it went and what it reached.
+
+    `probe` holds the accuracy of a linear classifier on each block's output, under "input" first
+    that on the raw input; empty where there is none, with `probe_failure` if it failed.
+    """
 
     rule: str
     seed: int
@@ -59,6 +63,8 @@ class Run:
     attached: str
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    probe: Mapping[str, float | None] = field(default_factory=dict)
+    probe_failure: str | None = None
 
     @property
     def finished(self) -> bool:

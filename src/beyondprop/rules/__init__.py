@@ -14,26 +14,34 @@ from .error_broadcast_decorrelation import ErrorBroadcastDecorrelation
 from .feedback_alignment import FeedbackAlignment
 from .frozen import Frozen
 from .kolen_pollack import KolenPollack
+from .local import LocalRule
+from .local_loss import LocalLoss
+from .objectives import CrossEntropy, InfoPro, Objective, PredSim, SimilarityMatching
 from .sign_symmetry import BatchRandomSignSymmetry, FixedRandomSignSymmetry, SignSymmetry
 from .weight_mirror import WeightMirror
 
-RULES: dict[str, type[Rule]] = {
+RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
-        Backprop,
-        FeedbackAlignment,
-        SignSymmetry,
-        BatchRandomSignSymmetry,
-        FixedRandomSignSymmetry,
-        WeightMirror,
-        KolenPollack,
-        DirectFeedbackAlignment,
-        DirectKolenPollack,
-        DirectRandomTargetProjection,
-        ErrorBroadcastDecorrelation,
-        Frozen,
+        Backprop(),
+        FeedbackAlignment(),
+        SignSymmetry(),
+        BatchRandomSignSymmetry(),
+        FixedRandomSignSymmetry(),
+        WeightMirror(),
+        KolenPollack(),
+        DirectFeedbackAlignment(),
+        DirectKolenPollack(),
+        DirectRandomTargetProjection(),
+        ErrorBroadcastDecorrelation(),
+        LocalLoss(CrossEntropy()),
+        LocalLoss(SimilarityMatching()),
+        LocalLoss(PredSim()),
+        LocalLoss(InfoPro()),
+        Frozen(),
     )
 }
+"""Every rule in its usual form, by its short name."""
 
 
 def make(name: str, seed: int = 0) -> Rule:
@@ -46,7 +54,7 @@ def make(name: str, seed: int = 0) -> Rule:
         near = difflib.get_close_matches(name, RULES, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UserError(f"unknown rule '{name}'; there are {', '.join(RULES)}.{hint}")
-    rule = RULES[name]()
+    rule = RULES[name]
     drawn = {
         name: replace(value, seed=seed)
         for name, value in vars(rule).items()
@@ -55,10 +63,17 @@ def make(name: str, seed: int = 0) -> Rule:
     return replace(rule, **drawn)  # type: ignore[type-var]
 
 
+def describe(rule: Rule) -> str:
+    """Return in a line what a rule is."""
+    documented = rule.objective if isinstance(rule, LocalLoss) else rule
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
 __all__ = [
     "RULES",
     "Backprop",
     "BatchRandomSignSymmetry",
+    "CrossEntropy",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
     "DirectRandomTargetProjection",
@@ -67,11 +82,18 @@ __all__ = [
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
     "Frozen",
+    "InfoPro",
     "KolenPollack",
+    "LocalLoss",
+    "LocalRule",
+    "Objective",
     "OperationRule",
+    "PredSim",
     "ProjectedRule",
     "Rule",
     "SignSymmetry",
+    "SimilarityMatching",
     "WeightMirror",
+    "describe",
     "make",
 ]

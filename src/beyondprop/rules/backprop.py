@@ -19,6 +19,7 @@ class Backprop(Rule):
     """
 
     name: ClassVar[str] = "backprop"
+    immediate: ClassVar[bool] = True
 
     def install(self, block: "Block", attachment: "Attachment") -> str:  # noqa: ARG002
         """Change nothing."""

@@ -43,6 +43,12 @@ class Rule(ABC):
     alone: ClassVar[str] = ""
     """Why several data-parallel processes would not learn as one does; empty where they would."""
 
+    averages: ClassVar[bool] = False
+    """Whether they would if all gradients were averaged, the feedback's too (`DataParallel`)."""
+
+    immediate: ClassVar[bool] = False
+    """Whether a block can learn as soon as it has run, before the blocks behind it do."""
+
     @abstractmethod
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Change how the block is taught; return in a few words what was changed."""

@@ -23,6 +23,7 @@ class DirectRandomTargetProjection(DirectRule):
     """
 
     name: ClassVar[str] = "drtp"
+    immediate: ClassVar[bool] = True
     needs_targets: ClassVar[bool] = True
     one_output: ClassVar[bool] = True
     scales: ClassVar[bool] = False

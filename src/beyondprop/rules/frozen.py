@@ -17,6 +17,7 @@ class Frozen(Rule):
     """Frozen hidden blocks keep their initial weights; only the output block learns (control)."""
 
     name: ClassVar[str] = "frozen"
+    immediate: ClassVar[bool] = True
     cuts: ClassVar[bool] = True
     teaches: ClassVar[bool] = False
 

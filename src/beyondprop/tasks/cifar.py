@@ -17,6 +17,7 @@ from beyondprop.tasks.cifar_files import CIFAR10, Cifar
 from beyondprop.tasks.mnist import mean_and_std
 from beyondprop.tasks.resnet import BLOCKS, resnet20
 from beyondprop.tasks.splitting import hold_out
+from beyondprop.tasks.vgg import vgg8b, vgg8b_narrow
 
 VALIDATION_PER_CLASS = 500  # of 5,000
 CLASSES = (
@@ -118,4 +119,25 @@ CIFAR_RESNET20 = Task(
     learning_rate=0.1,
     optimizer=sgd,
     augment=crop_and_flip,
+)
+
+CIFAR_VGG8 = Task(
+    name="cifar-vgg8",
+    summary="CIFAR-10's 32x32 colour images, augmented, six convolutions (VGG8b)",
+    load=load_cifar10,
+    model=vgg8b,
+    epochs=100,  # published: 400
+    batch_size=128,
+    learning_rate=5e-4,
+    augment=crop_and_flip,
+)
+
+CIFAR_VGG8_NARROW = Task(
+    name="cifar-vgg8-narrow",
+    summary="CIFAR-10's 32x32 colour images, VGG8b at an eighth of its width",
+    load=load_cifar10,
+    model=vgg8b_narrow,
+    epochs=5,
+    batch_size=128,
+    learning_rate=1.5e-3,
 )

@@ -15,6 +15,8 @@ TASKS: dict[str, Task] = {
         mnist.FASHION_MLP,
         cifar.CIFAR_CONV,
         cifar.CIFAR_RESNET20,
+        cifar.CIFAR_VGG8,
+        cifar.CIFAR_VGG8_NARROW,
     )
 }
 """Every registered task by its name, the default first."""

@@ -174,7 +174,7 @@ def test_every_training_batch_is_augmented_and_nothing_else(run_folder: Path) ->
     # a trial of each size of a batch, then 4 epochs of 4 steps
     assert [len(x) for x in augmented] == [16, 12] + 4 * [16, 16, 16, 12]
     others = [x for x in seen if x.mean() <= 50]
-    assert sum(len(x) == 30 for x in others) == 6  # five points of the curve and the test
+    assert sum(len(x) == 30 for x in others) == 7  # five points of the curve, the test, the probe
     order_of_epoch = assess.order(0, 1, 60)
     first = torch.cat(augmented[2:6]) - 100
     assert torch.allclose(first, data.train.inputs[order_of_epoch], atol=1e-4)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.measure import alignment, evaluate, isolation
+from beyondprop.measure import alignment, evaluate, isolation, linear_probe
 from beyondprop.measure.untouched import untouched
 from beyondprop.tasks.base import Split, accuracy
 
@@ -30,7 +30,11 @@ def measure_isolation(handle: bp.Attachment, batch: Batch) -> None:
     isolation(handle, *batch)
 
 
-MEASURES = [measure_accuracy, measure_alignment, measure_isolation]
+def measure_probe(handle: bp.Attachment, batch: Batch) -> None:
+    linear_probe(handle, Split(*batch), Split(*batch), batch_size=7)
+
+
+MEASURES = [measure_accuracy, measure_alignment, measure_isolation, measure_probe]
 
 
 def traces(model: nn.Module) -> list[Any]:

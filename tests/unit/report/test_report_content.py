@@ -330,6 +330,7 @@ def test_terms_are_explained_to_those_who_never_saw_them() -> None:
         "Frozen",
         "Recovery",
         "Alignment",
+        "Linear probe",
         "Block",
         "Step time",
         "Seed",

@@ -1,0 +1,132 @@
+"""What the blocks of a model put out, as one row of features a sample."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop.attachment import Attachment
+from beyondprop.errors import UserError
+from beyondprop.trees import leaves
+
+from .untouched import device_of, untouched
+
+FEATURES = 2048
+"""Features a sample up to which maps are kept as they are."""
+
+POOLS: dict[int, Callable[[Tensor, Any], Tensor]] = {
+    4: F.adaptive_avg_pool2d,
+    5: F.adaptive_avg_pool3d,
+}
+"""How to make smaller what has this many dimensions, samples and channels among them."""
+
+
+def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[str, Tensor]:
+    """Return what each block puts out, see `features_of`; of a tuple the first floating tensor.
+
+    The model runs in eval mode and without gradients, once over all inputs, and is left as it was
+    found. All of it is held at once: at most about 8 KiB a sample for each block that puts out
+    maps.
+
+    Args:
+        handle: What `attach` returned.
+        inputs: ``(n, ...)``; moved to the model's device batch by batch.
+        batch_size: Samples at a time.
+
+    Returns:
+        Block name to features ``(n, features)``, float32, on the model's device, in the order of
+        the blocks. Blocks that are parameters alone put out nothing and are left out. Of a block
+        that runs several times in a pass, it is the last time's.
+
+    Raises:
+        UserError: A block did not run, or put out no floating tensor with a row for each sample.
+    """
+    names = [block.name for block in handle.blocks if block.modules]
+    device = device_of(handle.model, inputs)
+    parts = []
+    with untouched(handle.model), torch.no_grad():
+        handle.model.eval()
+        for batch in inputs.split(batch_size):
+            with _watched(handle, len(batch)) as found:
+                handle.model(batch.to(device))
+            for name in names:
+                if name not in found:
+                    raise UserError(f"block '{name}' did not run, so it has no output to look at")
+            parts.append(found)
+    return {name: torch.cat([part.pop(name) for part in parts]) for name in names}
+
+
+def features_of(values: Tensor) -> Tensor:
+    """Return a row of features for each sample.
+
+    Of tokens ``(n, tokens, features)`` it is the mean over tokens. Maps ``(n, channels, height,
+    width)``, or with three such sizes, are adaptively average-pooled to at most 2048 features, but
+    to one a channel at the least. All else is taken whole.
+
+    Args:
+        values: ``(n, ...)`` of any dtype but complex ones.
+
+    Returns:
+        Shape ``(n, features)``, float32; may share memory with ``values``.
+    """
+    values = values.float()
+    size = values[0].numel()
+    if values.dim() == 3:
+        values = values.mean(1)
+    elif values.dim() in POOLS and size > FEATURES:
+        sides = values.shape[2:]
+        shrink = (FEATURES / size) ** (1 / len(sides))
+        values = POOLS[values.dim()](values, [max(1, math.floor(side * shrink)) for side in sides])
+    return values.reshape(len(values), -1)
+
+
+@contextmanager
+def _watched(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
+    """Collect the features of every block that runs inside, in a forward pass of the model."""
+    found: dict[str, Tensor] = {}
+    called: Counter[nn.Module] = Counter()
+    turns = _turns(handle)
+
+    def watch(module: nn.Module, _inputs: Any, outputs: Any) -> None:
+        name = turns[module][called[module] % len(turns[module])]
+        called[module] += 1
+        if name is not None:
+            # Cloned, as what comes next may work in place.
+            found[name] = features_of(_rows(name, outputs, samples)).clone()
+
+    hooks = [module.register_forward_hook(watch) for module in turns]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _turns(handle: Attachment) -> dict[nn.Module, list[str | None]]:
+    """Return for each call of a module that ends a block which one it ends, see `TapHook`."""
+    turns: dict[nn.Module, list[str | None]] = {
+        block.tail: [] for block in handle.blocks if block.tail is not None
+    }
+    for block in handle.blocks:
+        for place, (_, module) in enumerate(block.modules, 1):
+            if module in turns:
+                turns[module].append(block.name if place == len(block.modules) else None)
+    return turns
+
+
+def _rows(name: str, outputs: Any, samples: int) -> Tensor:
+    """Return the first floating tensor of a block's output."""
+    tensor = next((t for t in leaves(outputs) if t.is_floating_point()), None)
+    if tensor is None:
+        raise UserError(f"block '{name}' puts out no floating tensor")
+    if tensor.shape[:1] != (samples,):
+        raise UserError(
+            f"block '{name}' puts out {tuple(tensor.shape)} for {samples} samples: "
+            "the first dimension must be that of the samples"
+        )
+    return tensor

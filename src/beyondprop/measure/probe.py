@@ -1,0 +1,126 @@
+"""What each block of a model has made plain enough for a linear classifier to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import LBFGS
+
+from beyondprop.attachment import Attachment
+from beyondprop.errors import UserError
+
+from .block_outputs import FEATURES, block_outputs, features_of
+
+if TYPE_CHECKING:
+    from beyondprop.tasks import Split
+
+INPUT = "input"
+"""The name of the classifier that sees what the first block sees."""
+
+PENALTY = 1e-2
+"""Of half the squared length of the weights, beside the mean cross-entropy."""
+
+ITERATIONS = 30
+"""Of L-BFGS; 400 change no accuracy on digits, MNIST and Fashion-MNIST by its standard error."""
+
+
+def linear_probe(
+    handle: Attachment, train: Split, held_out: Split, batch_size: int = 1000
+) -> dict[str, float]:
+    """Accuracy of a linear classifier on the frozen outputs of each block, and on the raw input.
+
+    What a block adds is the step from the one before it; the first one's is that from the input.
+    The classifier is a multinomial logistic regression with a small L2 penalty on features that are
+    standardised by the mean and deviation of the training samples, fitted from zero by a fixed
+    number of L-BFGS iterations: no random numbers, so the same figures every time on the CPU. The
+    model runs in eval mode and without gradients, and is left as it was found. Proposed by Alain
+    and Bengio (2016).
+
+    Tokens ``(n, tokens, features)`` are averaged over tokens. Maps ``(n, channels, height, width)``
+    are adaptively average-pooled so that a block has at most 2048 features (one a channel at the
+    least): of large maps the probe sees no finer detail. The raw input is treated likewise, but is
+    taken whole where it has no more than that. Of a block that returns several tensors it is the
+    first floating one.
+
+    Args:
+        handle: What `attach` returned.
+        train: What the classifiers are fitted to; targets are class numbers ``(n,)``.
+        held_out: What they are scored on; a class that is not in ``train`` is never recognized.
+        batch_size: Samples that the model sees at a time; it decides on memory and speed alone.
+
+    Returns:
+        ``"input"`` and then the name of each block, in their order, to an accuracy in [0, 1].
+        Blocks that are parameters alone have no output, and are left out.
+
+    Raises:
+        UserError: Targets are no class numbers; a block did not run, or put out nothing that can be
+            classified; a value is not finite; a block is named "input".
+    """
+    if batch_size < 1:
+        raise UserError(f"the batch size of a probe must be at least 1, not {batch_size}")
+    if any(block.name == INPUT for block in handle.blocks):
+        raise UserError(f"'{INPUT}' stands for the raw input of a probe: rename the block so named")
+    for targets in (train.targets, held_out.targets):
+        _check_class_numbers(targets)
+    seen, asked = (
+        {INPUT: _input_features(split.inputs)} | block_outputs(handle, split.inputs, batch_size)
+        for split in (train, held_out)
+    )
+    found = {}
+    for name in list(seen):
+        features, others = seen.pop(name), asked.pop(name)  # popped, to be freed one by one
+        if not (features.isfinite().all() and others.isfinite().all()):
+            raise UserError(f"'{name}' holds values that are not finite, which none can classify")
+        predicted = classify(features, train.targets.to(features.device), others)
+        right = predicted == held_out.targets.to(predicted.device)
+        found[name] = right.double().mean().item()
+    return found
+
+
+def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
+    """Return the classes that a logistic regression gives to other samples.
+
+    Args:
+        features: What it is fitted to, ``(n, features)`` float32.
+        targets: Their classes, ``(n,)`` whole numbers.
+        others: ``(m, features)`` float32.
+
+    Returns:
+        Shape ``(m,)``, of the dtype of ``targets``.
+    """
+    deviation, mean = torch.std_mean(features, dim=0, correction=0)
+    # A feature that is the same for all samples, but for rounding, tells nothing.
+    constant = deviation <= 1e-6 * mean.abs()
+    deviation = deviation.masked_fill(constant, torch.inf)
+    features, others = (features - mean) / deviation, (others - mean) / deviation
+    classes, numbers = targets.unique(return_inverse=True)
+    weight = features.new_zeros(features.shape[1], len(classes), requires_grad=True)
+    bias = features.new_zeros(len(classes), requires_grad=True)
+    optimizer = LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        logits = torch.addmm(bias, features, weight)
+        value = F.cross_entropy(logits, numbers) + PENALTY / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    predicted: Tensor = classes[torch.addmm(bias, others, weight).argmax(dim=1)]
+    return predicted
+
+
+def _input_features(inputs: Tensor) -> Tensor:
+    return features_of(inputs if inputs[0].numel() > FEATURES else inputs.flatten(1))
+
+
+def _check_class_numbers(targets: Tensor) -> None:
+    odd = targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool
+    if odd or targets.dim() != 1:
+        raise UserError(
+            "a probe tells classes apart: its targets must be class numbers, (n,) whole numbers, "
+            f"not {tuple(targets.shape)} {str(targets.dtype).removeprefix('torch.')}"
+        )

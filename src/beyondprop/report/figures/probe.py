@@ -1,0 +1,132 @@
+"""What each block has learned: how well a linear classifier does on its output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.panel import panel, score_axis
+from beyondprop.report.figures.series import Curve, curve_of
+from beyondprop.report.labels import text_width
+from beyondprop.report.records import FROZEN, Comparison, Run
+from beyondprop.report.style import MUTED, Style
+from beyondprop.report.svg import inline, plain
+from beyondprop.report.text import Scores, label, listing, plural, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLE = "What each block has learned"
+WIDTH, HEIGHT = 400, 280
+INPUT = "input"
+# Longer names of blocks are cut.
+LENGTH = 10
+# A probe counts right answers, whatever the task's own metric.
+ACCURACY = Scores("accuracy", percent=True, decimals=1)
+
+
+def learned_by_block(
+    comparison: Comparison, styles: Mapping[str, Style], prefix: str
+) -> Exhibit | None:
+    """The accuracy of a linear probe by block, a line for each rule; None if none was tried."""
+    runs = {row.rule: comparison.finished(row.rule) for row in comparison.rows}
+    probed = {rule: found for rule, each in runs.items() if (found := [r for r in each if r.probe])}
+    failures = [run.probe_failure for each in runs.values() for run in each if run.probe_failure]
+    names = list(
+        dict.fromkeys(name for each in probed.values() for run in each for name in run.probe)
+    )
+    curves = {rule: _curve(names, each) for rule, each in probed.items()}
+    curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
+    if not curves:
+        return Exhibit(TITLE, missing=_failed(failures)) if failures else None
+    untold = [label(rule) for rule, each in runs.items() if each and rule not in curves]
+    caption = _caption(curves, max(map(len, probed.values())), untold, failures)
+    return Exhibit(TITLE, caption, (_panel(names, curves, styles, f"{prefix}-probe"),))
+
+
+def _curve(names: Sequence[str], runs: Sequence[Run]) -> Curve:
+    """The accuracy by block: what the curve calls epochs are places in `names`."""
+    return curve_of([{i: run.probe.get(name) for i, name in enumerate(names)} for run in runs])
+
+
+def _panel(
+    names: Sequence[str], curves: Mapping[str, Curve], styles: Mapping[str, Style], name: str
+) -> str:
+    shown = {rule: plain(shorten(label(rule))) for rule in curves}
+    right = 26 + max(map(text_width, shown.values()))
+    figure, axes = panel(WIDTH, HEIGHT, right, "Accuracy of a linear probe (%)")
+    inputs = [curve.mean[0] for curve in curves.values() if names[curve.epochs[0]] == INPUT]
+    if inputs:
+        height = math.fsum(inputs) / len(inputs)
+        axes.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+    for rule, curve in curves.items():
+        _line(axes, curve, styles[rule])
+    _block_axis(axes, names)
+    score_axis(axes, ACCURACY)
+    ends = {rule: curve.mean[-1] for rule, curve in curves.items()}
+    label_ends(axes, ends, shown, {rule: styles[rule].colour for rule in ends})
+    told = "; ".join(f"{shown[rule]} {_told(names, curve)}" for rule, curve in curves.items())
+    return inline(figure, name, f"Accuracy of a linear probe by block: {told}")
+
+
+def _line(axes: Axes, curve: Curve, style: Style) -> None:
+    axes.fill_between(
+        curve.epochs, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0
+    )
+    axes.plot(
+        curve.epochs,
+        curve.mean,
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=style.width,
+        marker=style.marker,
+        markersize=5,
+        clip_on=False,  # or a marker on the edge is cut in two
+    )
+
+
+def _block_axis(axes: Axes, names: Sequence[str]) -> None:
+    """Name the places along the horizontal axis, as many as there is room for."""
+    last = max(1, len(names) - 1)
+    axes.set_xlim(0, last)
+    axes.set_xlabel("block")
+    shown = [plain(shorten(name, LENGTH)) for name in names]
+    room = axes.get_position().width * axes.figure.bbox.width / last
+    step = math.ceil((max(map(text_width, shown)) + 6) / room)
+    # From the last one backwards: it is the output, and "input" always stands at the left.
+    named = {0, *(i for i in range(len(names) - 1, 0, -step) if i >= step or i == len(names) - 1)}
+    axes.set_xticks(range(len(names)), [n if i in named else "" for i, n in enumerate(shown)])
+
+
+def _told(names: Sequence[str], curve: Curve) -> str:
+    places = zip(curve.epochs, curve.mean, strict=True)
+    return ", ".join(f"{names[i]} {ACCURACY.full(value)}" for i, value in places)
+
+
+def _caption(
+    curves: Mapping[str, Curve], seeds: int, untold: Sequence[str], failures: Sequence[str]
+) -> str:
+    parts = [
+        "A linear classifier is fitted to the output of each block, with the trained network left"
+        " as it is, and scored on validation examples. The dashed line is the same classifier on"
+        " the raw input: what lies above it the blocks have added."
+    ]
+    if FROZEN in curves:
+        parts.append("What frozen reaches takes no learning in the hidden blocks.")
+    if seeds > 1:
+        parts.append(
+            f"Lines are means over the finished runs (up to {plural(seeds, 'seed')}), the tinted"
+            " range around a line reaches from the lowest to the highest seed."
+        )
+    if untold:
+        parts.append(f"No probe is known of {listing(untold)}.")
+    if failures:
+        parts.append(_failed(failures))
+    return " ".join(parts)
+
+
+def _failed(failures: Sequence[str]) -> str:
+    return f"{plural(len(failures), 'run')} could not be probed: {failures[0].rstrip('.')}."

@@ -1,0 +1,85 @@
+"""Blocks that learn one after another inside the forward pass."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from ..eager import eager
+from ..errors import UserError
+from ..memory import processes
+from .base import Schedule
+
+if TYPE_CHECKING:
+    from ..blocks import Block
+    from ..teach import Cut
+
+
+class Immediate(Schedule):
+    """Each block learns, steps and frees its activations before the next block runs.
+
+    Memory then holds the activations and gradients of one block, whatever the depth, and nothing
+    waits for a backward pass. The loop stays the ordinary one: by ``model(x)`` all blocks have
+    learned but the one that makes the output, which learns by ``loss.backward()`` and
+    ``optimizer.step()``. Nothing learns in eval mode, under ``torch.no_grad()``, or inside
+    `exact_gradients`.
+
+    Args:
+        optimizer: Over ``[*model.parameters(), *handle.parameters()]``; it is stepped for each
+            block. Its learning rates may be changed from batch to batch.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._seen: set[int] = set()
+
+    def check(self, blocks: "Sequence[Block]") -> None:
+        """Raise a `UserError` where a rule needs what is known after the forward pass only."""
+        hidden = blocks[:-1] if not blocks[-1].rule.cuts else blocks
+        late = {type(b.rule).__name__ for b in hidden if not b.rule.immediate}
+        if late:
+            raise UserError(
+                f"{', '.join(sorted(late))} cannot teach a block while the forward pass goes on, "
+                "as the signal comes from the model's output: leave the schedule out, or attach "
+                "a rule that can, such as LocalLoss()"
+            )
+
+    def begin(self) -> None:
+        """Raise a `UserError` inside data-parallel training."""
+        if processes() > 1:
+            raise UserError(
+                "Immediate steps inside the forward pass, where DistributedDataParallel has not "
+                "averaged anything yet, so the processes would drift apart in silence: leave the "
+                "schedule out and average with DataParallel(handle), or use Pipeline"
+            )
+
+    # Compiled, a backward pass inside a forward pass would be traced away.
+    @eager
+    def learn(self, root: Tensor, gradient: Tensor | None, cut: "Cut") -> None:
+        """Go back through the block and step what has got a gradient."""
+        self._check_held(cut)
+        held = [p for group in self.optimizer.param_groups for p in group["params"]]
+        before = [(p, p.grad) for p in held if p.grad is not None]
+        for parameter, _ in before:  # what the caller gathers elsewhere is not stepped here
+            parameter.grad = None
+        torch.autograd.backward([root], [gradient])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for parameter, kept in before:
+            parameter.grad = kept
+
+    def _check_held(self, cut: "Cut") -> None:
+        """See once for each block that the optimizer holds what stands on it."""
+        if id(cut) in self._seen:
+            return
+        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        learned = [t for t in cut.state.values() if isinstance(t, torch.nn.Parameter)]
+        if any(id(p) not in held for p in learned if not is_lazy(p)):
+            raise UserError(
+                "what stands on the blocks learns too, and the optimizer does not hold it: build "
+                "it over [*model.parameters(), *handle.parameters()]"
+            )
+        self._seen.add(id(cut))

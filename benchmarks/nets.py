@@ -44,8 +44,9 @@ class Net:
     def cases(self) -> list[Case]:
         """Return a step of plain PyTorch, one of every rule, and a small chain's own."""
         inputs, targets = self.batch()
-        names = (PLAIN, *bp.rules.RULES)
-        rules = [None, *(bp.rules.make(name) for name in bp.rules.RULES)]
+        taught = {name: bp.rules.make(name) for name in bp.rules.RULES}
+        taught = {name: rule for name, rule in taught.items() if teaches(rule, self.build())}
+        names, rules = (PLAIN, *taught), [None, *taught.values()]
         own = [Case(CHAIN_STEP, partial(chain_step, self))] if self.small else []
         found = [
             Case(
@@ -64,6 +65,15 @@ class Net:
             for name, rule in zip(names, rules, strict=True)
         ]
         return found + own
+
+
+def teaches(rule: bp.rules.Rule, model: nn.Module) -> bool:
+    """Whether the rule can be attached; some need a model of their own kind."""
+    try:
+        bp.attach(model, rule)
+    except bp.AttachError:
+        return False
+    return True
 
 
 def chain_step(net: Net) -> Step:

@@ -7,8 +7,10 @@ from .attach import AttachError, attach, attachment_of, exact_gradients
 from .attachment import Attachment
 from .chain_step import ChainStep
 from .errors import UserError
+from .goodness import AddedPattern, FirstPixels, GoodnessNetwork
 from .projections import Dense
 from .rules import (
+    PEPITA,
     Backprop,
     BatchRandomSignSymmetry,
     CrossEntropy,
@@ -18,11 +20,15 @@ from .rules import (
     ErrorBroadcastDecorrelation,
     FeedbackAlignment,
     FixedRandomSignSymmetry,
+    ForwardForward,
+    ForwardGradient,
     Frozen,
     InfoPro,
     KolenPollack,
+    LocalForwardGradient,
     LocalLoss,
     PredSim,
+    SelfContrastiveForwardForward,
     SignSymmetry,
     SimilarityMatching,
     WeightMirror,
@@ -32,6 +38,8 @@ from .schedules import Immediate
 __version__ = version("beyondprop")
 
 __all__ = [
+    "PEPITA",
+    "AddedPattern",
     "AttachError",
     "Attachment",
     "Backprop",
@@ -44,13 +52,19 @@ __all__ = [
     "DirectRandomTargetProjection",
     "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
+    "FirstPixels",
     "FixedRandomSignSymmetry",
+    "ForwardForward",
+    "ForwardGradient",
     "Frozen",
+    "GoodnessNetwork",
     "Immediate",
     "InfoPro",
     "KolenPollack",
+    "LocalForwardGradient",
     "LocalLoss",
     "PredSim",
+    "SelfContrastiveForwardForward",
     "SignSymmetry",
     "SimilarityMatching",
     "UserError",

@@ -1,8 +1,8 @@
 """What is attached to a model: hooks and swapped classes, and the lesson under way."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from .ops.feedback import Feedback
 from .rules import OperationRule
 from .rules.base import stream_of
 from .rules.local import classes_of
+from .rules.whole import WholePass
 from .schedules import Schedule
 from .summary import report
 from .tap_hook import TapHook
@@ -51,7 +52,7 @@ class Attachment:
         self._open = threading.local()
         self._checked = False
         self._targets: Tensor | None = None
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle | WholePass] = []
         self._swapped: list[tuple[nn.Module, type[nn.Module]]] = []
         self._cuts: dict[Block, Cut] = {}
         self._tails: list[tuple[nn.Module, str, nn.Module]] = []
@@ -75,6 +76,21 @@ class Attachment:
         """The innermost forward pass under way in this thread, if it is being taught."""
         stack = getattr(self._open, "stack", None)
         return stack[-1] if stack else None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let this thread run blocks by themselves inside; the model's own pass is left alone."""
+        before = getattr(self._open, "aside", False)
+        self._open.aside = True
+        try:
+            yield
+        finally:
+            self._open.aside = before
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether blocks are run by themselves just now."""
+        return getattr(self._open, "aside", False)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy made inside a context, or after a pass that failed, starts outside of both.
@@ -133,11 +149,20 @@ class Attachment:
         self._handles, self._swapped = [], []
         vars(self.model).pop("_beyondprop", None)
 
+    def take_over(self, forward: WholePass) -> None:
+        """Have the model's forward pass run by this, until it is removed."""
+        vars(self.model)["forward"] = forward
+        self._handles.append(forward)
+
     def cut(self, block: Block, cut: Cut) -> None:
         """Have the graph cut at a block's output."""
         self._cuts[block] = cut
         if cut.state:
             self.memory.holders[block.name] = cut
+
+    def cut_of(self, block: Block) -> Cut | None:
+        """Return the cut at a block's output, or None where the graph goes on."""
+        return self._cuts.get(block)
 
     def swap(self, name: str, module: nn.Module, stand_in: Any, rule: OperationRule) -> None:
         """Give a layer the class with a backward of its own."""
@@ -241,7 +266,12 @@ class Attachment:
             self._checked = True
         if not lesson.handed:
             return outputs
-        self._check_outputs(lesson, found)
+        if not self.blocks[-1].rule.cuts:
+            self._check_outputs(lesson, found)
+        elif lesson.schedule is not None:
+            # All has been learned, and nothing at the output asks for a gradient: the caller's
+            # backward() is to find an end nevertheless.
+            lesson.taps.append(found[0].new_zeros((), requires_grad=True))
         if not lesson.taps:
             return outputs
         new = Output.apply(lesson, len(found), *found, *lesson.taps)

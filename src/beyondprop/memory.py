@@ -31,12 +31,15 @@ class Memory:
         passes: How many forward passes in training mode were taught.
         holders: Those that have a state or change with each pass, by name.
         alone: For each rule that cannot be taught on several processes, the reason.
+        together: Whether something keeps the processes from drifting apart all the same: they
+            average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
     """
 
     def __init__(self) -> None:
         self.passes = 0
         self.holders: dict[str, Holder] = {}
         self.alone: dict[str, str] = {}
+        self.together = False
         self._watches: dict[str, Watch] = {}
 
     @property
@@ -53,7 +56,7 @@ class Memory:
             UserError: Learned feedback does not learn, learns on one of several processes, or was
             left behind on another device.
         """
-        if self.alone and processes() > 1:
+        if self.alone and not self.together and processes() > 1:
             rule, reason = next(iter(self.alone.items()))
             raise UserError(f"{rule} does not teach on several processes: {reason}")
         for name, holder in self.holders.items():

@@ -25,6 +25,8 @@ class TapHook:
 
     def __call__(self, module: nn.Module, _inputs: Any, outputs: Any) -> Any:
         """Cut the graph at the block's output."""
+        if self.attachment.is_aside:
+            return outputs
         lesson = self.attachment.lesson
         if lesson is None:
             if torch.is_grad_enabled() and not self.attachment.exact:

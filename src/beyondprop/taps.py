@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
+    from .rules.whole import Teacher
     from .teach import Cut, Lesson, Like
 
 
@@ -93,3 +95,23 @@ class Output(torch.autograd.Function):
                 made[key] = cut.signal(ctx.lesson, like)
             signals.append(made[key])
         return None, None, *errors, *signals
+
+
+class Whole(torch.autograd.Function):
+    """The outputs of a model that ran without a graph: its teacher gives all gradients at once."""
+
+    @staticmethod
+    def forward(ctx: Any, teacher: "Teacher", count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the first ``count`` tensors, the outputs; the others are kept for the teacher."""
+        ctx.teacher, ctx.count = teacher, count
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors[count:])
+        return tuple(output.detach() for output in tensors[:count])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *errors: Tensor | None) -> Any:
+        """Return the gradients of the tensors that were kept."""
+        needed = ctx.needs_input_grad[2 + ctx.count :]
+        found = ctx.teacher.gradients(errors, ctx.saved_tensors, needed)
+        return None, None, *[None] * ctx.count, *found

@@ -45,7 +45,6 @@ class Lesson:
         schedule: What lets blocks learn within the forward pass, or None.
         streams: What a rule sends through the blocks beside the model's own batch, by rule.
         classes: How many outputs the model has, where that can be seen before it has run.
-        entries: What each block of such a rule was called with, until it is tapped.
         errors: Gradient of the loss with respect to each taught output of the model; known once
             the backward pass has begun. None in place of an output that the loss does not use.
         taps: What ties each tap to the output: a large block's token, a small block's own output.
@@ -63,7 +62,6 @@ class Lesson:
         "_turns",
         "classes",
         "cuts",
-        "entries",
         "errors",
         "handed",
         "inputs",
@@ -89,7 +87,6 @@ class Lesson:
         self.inputs: Tensor | None = None
         self.classes: int | None = None
         self.streams: dict[int, Tensor] = {}
-        self.entries: dict[Cut, Tensor] = {}
         self.errors: Sequence[Tensor | None] = ()
         self.taps: list[Tensor] = []
         self.cuts: list[Cut] = []
@@ -126,11 +123,11 @@ class Lesson:
         return replaced(outputs, lambda tensor: self._tap(tensor, cut))
 
     def _learn(self, outputs: Any, learner: "Learner", cut: "Cut") -> None:
-        """Have a block learn by a loss of its own, of its first output that can teach it."""
-        output = next((t for t in leaves(outputs) if t.requires_grad), None)
-        if output is None:
+        """Have a block learn by a loss of its own."""
+        output = _judged(outputs)
+        loss = None if output is None else learner.loss(self, output)
+        if loss is None or not loss.requires_grad:
             return
-        loss = learner.loss(self, output, cut)
         if self.schedule is not None:
             self.schedule.learn(loss, None, cut)
             return
@@ -162,7 +159,7 @@ class Lesson:
         """Whether this is the detached output of a block."""
         return any(ref() is tensor for ref in self.handed)
 
-    def _error_like(self, output: Tensor) -> Tensor:
+    def error_like(self, output: Tensor) -> Tensor:
         """Return zeros shaped as class targets say that the error at the output will be."""
         targets = self.targets
         assert targets is not None
@@ -176,7 +173,7 @@ class Lesson:
         if cut.reader is not None:
             self.read.append((output, cut))
         elif cut.teacher is not None and self.schedule is not None:
-            self.errors = (self._error_like(output),)
+            self.errors = (self.error_like(output),)
             signal = cut.signal(self, (output.shape, output.dtype, output.device))
             self.schedule.learn(output, signal, cut)
         elif cut.teacher is not None:
@@ -191,6 +188,17 @@ class Lesson:
             handed = handed.clone()  # the model may work in place on what it is handed
         self.handed.append(weakref.ref(handed))
         return handed
+
+
+def _judged(outputs: Any) -> Tensor | None:
+    """Return what a loss of a block's own is made of: its output, or several side by side."""
+    found = [t for t in leaves(outputs) if t.is_floating_point()]
+    first = found[0] if found else None
+    if first is None or any(t.dim() < 2 or len(t) != len(first) for t in found[1:]):
+        return first
+    if len(found) == 1:
+        return first
+    return torch.cat([t.flatten(1) for t in found], dim=1)
 
 
 class Sender(Protocol):
@@ -224,7 +232,7 @@ class Reader(Protocol):
 class Learner(Protocol):
     """Teaches a block by a loss of its own."""
 
-    def loss(self, lesson: Lesson, output: Tensor, cut: "Cut") -> Tensor:
+    def loss(self, lesson: Lesson, output: Tensor) -> Tensor:
         """Return the loss, a scalar whose graph leads into this block and what stands on it."""
 
 

@@ -31,9 +31,9 @@ def block_problems(
     model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule]
 ) -> Iterator[str]:
     """Yield what is wrong between the blocks and the rules that were asked for."""
-    for block in blocks:
-        yield from block.rule.problems(block)
+    yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
     yield from _unmatched(model, rules)
+    yield from _beside_whole(model, blocks)
     if any(rule.cuts for rule in rules):
         yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
@@ -47,6 +47,23 @@ def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
             yield f"exact='{pattern}' matches no module of the model"
+
+
+def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    whole = next((block.rule for block in blocks if block.rule.whole), None)
+    called = type(whole).__name__
+    if whole is None:
+        return
+    if any(block.rule != whole for block in blocks):
+        yield (
+            f"{called} teaches the model as a whole, in a forward pass of its own, so no other "
+            f"rule can stand beside it: attach(model, {called}(...)), without patterns"
+        )
+    elif any(
+        block is None and model.get_parameter(name).requires_grad
+        for name, block in _owners(model, blocks).items()
+    ):
+        yield f"{called} teaches the model as a whole: leave blocks= out"
 
 
 def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:

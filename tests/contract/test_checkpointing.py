@@ -20,8 +20,8 @@ from tests.contract.teaching import (
 )
 from tests.modules import CASE
 
-PACED = [name for name in RULES if name in ("brsf", "wm")]
-"""Rules whose feedback changes with every pass in training mode."""
+PACED = [name for name in RULES if name in ("brsf", "wm", "fg", "lfg")]
+"""Rules whose feedback or random directions change with every pass in training mode."""
 
 
 def checkpointed(case, model):

@@ -28,7 +28,8 @@ def test_direct_rules_isolate_blocks_and_others_do_not(case, rule):
     _, handle = attached(case, rule)
     (inputs,), _ = case.batch()
     found = isolation(handle, inputs, case.classes())
-    assert found.isolated == RULES[rule].cuts, found
+    # What PEPITA compares in a layer depends on the layers behind it by the error alone.
+    assert found.isolated == (RULES[rule].cuts or rule == "pepita"), found
 
 
 @pairs(MODELS, [name for name, rule in RULES.items() if isinstance(rule, OperationRule)])

@@ -87,11 +87,14 @@ def test_all_learns_that_backprop_teaches_but_by_other_gradients(case, rule):
     model, handle = attached(case, rule)
     gave, plain = gradients(case, model, case.batch()), plain_gradients(case)
     differs = [n for n, g in plain.items() if not same(g, gave[n])]
-    assert bool(differs) == (len(handle.blocks) > 1)
+    assert bool(differs) == (len(handle.blocks) > 1 or bp.rules.RULES[rule].whole)
     # A direct rule also teaches a block whose output the model itself detaches.
     beyond = [n for n in plain if plain[n] is None and gave[n] is not None]
     direct = bp.rules.RULES[rule].cuts
-    assert beyond == (["fixed.weight", "fixed.bias"] if direct and case is DETACHED else [])
+    if rule == "fg":  # a random direction has all parameters, used or not
+        assert all(gave[n] is not None for n, p in model.named_parameters() if p.requires_grad)
+    else:
+        assert beyond == (["fixed.weight", "fixed.bias"] if direct and case is DETACHED else [])
     assert all(gave[n] is not None for n, g in plain.items() if g is not None)
     if handle.blocks[-1].rule.name == "backprop":
         last = {id(p) for _, p in handle.blocks[-1].parameters()}

@@ -6,10 +6,12 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop.rules import OperationRule
-from tests.contract.teaching import RULES, attach, attached, refusal, taught
+from tests.contract.teaching import RULES, attach, attached, refusal, taken, taught
 from tests.modules import CASE, CASES
 
-REFUSED = [(case, rule) for case in CASES for rule in RULES if refusal(case, rule)]
+REFUSED = [
+    (case, rule) for case in CASES for rule in RULES if taken(case, rule) and refusal(case, rule)
+]
 OPERATIONS = [rule for rule in RULES if isinstance(bp.rules.RULES[rule], OperationRule)]
 CUTS = [rule for rule in RULES if bp.rules.RULES[rule].cuts]
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import beyondprop as bp
-from tests.contract.teaching import RULES, attached, found
+from tests.contract.teaching import RULES, attached, found, taken
 from tests.modules import CASE, Case
 
 NAMES = ("mlp", "conv-group-norm", "residual", "transformer-layer", "reuse")
 TOGETHER = [name for name in RULES if not bp.rules.RULES[name].alone]
 ALONE = [name for name in RULES if bp.rules.RULES[name].alone]
-PAIRS = [(name, rule) for name in NAMES for rule in TOGETHER]
+PAIRS = [(name, rule) for name in NAMES for rule in TOGETHER if taken(CASE[name], rule)]
 ACCUMULATED = [("mlp", "dfa"), ("residual", "fa"), ("transformer-layer", "drtp")]
 
 

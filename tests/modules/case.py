@@ -37,7 +37,7 @@ class Case:
         exact: What an operation rule must be told to leave exact.
         logits: Picks the class outputs, shape ``(*targets, classes)``, from what is returned.
         several: Whether there are several outputs, which some rules refuse.
-        refused: Kinds of rules that cannot teach this module, with what they say.
+        refused: Rules that cannot teach this module, by kind or short name, and what they say.
         training: Whether it is tested in training mode.
         pickles: Whether the plain module can be pickled; PyTorch cannot pickle a parametrization.
     """
@@ -53,7 +53,7 @@ class Case:
     exact: tuple[str, ...] = ()
     logits: Callable[[Any], Sequence[Tensor]] = lambda out: [out]
     several: bool = False
-    refused: Mapping[type[Rule], str] = field(default_factory=dict)
+    refused: Mapping[type[Rule] | str, str] = field(default_factory=dict)
     training: bool = True
     pickles: bool = True
 

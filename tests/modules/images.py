@@ -118,7 +118,11 @@ def channels_last() -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-PIXELS = {DirectRandomTargetProjection: "do not fit an output of shape"}
+PIXELS = {
+    DirectRandomTargetProjection: "do not fit an output of shape",
+    "sim": "compares samples, and here every position",
+    "predsim": "compares samples, and here every position",
+}
 IMAGES = ((6, 2, 4, 4),)
 UNET = ["before", "down", "up", "head"]
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .case import Case
+from .wiring import FORWARD_MODE
 
 
 class Positions(nn.Module):
@@ -65,11 +66,13 @@ class KeywordsOnly(nn.Module):
 
 
 WORDS = {"inputs": ((6, 3),), "below": 9}
+NO_FLOATS = {"infopro": "must be a tensor of floats", "scff": "must be a tensor of floats"}
 CASES = [
     Case(
         "words-and-places",
         lambda: nn.Sequential(Embedder(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 4)),
         targets=(6, 3),
+        refused=NO_FLOATS,
         **WORDS,
     ),
     Case(
@@ -79,11 +82,13 @@ CASES = [
         ),
         targets=(6, 3),
         exact=("1",),
+        refused=NO_FLOATS,
         **WORDS,
     ),
     Case(
         "bag-of-words",
         lambda: nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 4)),
+        refused=FORWARD_MODE | NO_FLOATS,
         **WORDS,
     ),
     Case("siamese", Siamese, inputs=((6, 8), (6, 8)), blocks=["trunk", "head"]),

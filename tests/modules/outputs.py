@@ -7,9 +7,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from beyondprop.rules import DirectKolenPollack, ErrorBroadcastDecorrelation
+import beyondprop as bp
+from beyondprop.rules import (
+    DirectKolenPollack,
+    DirectRule,
+    ErrorBroadcastDecorrelation,
+    LocalLoss,
+)
 
-from .case import Case
+from .case import CLASSES, Case
 
 
 class TwoHeads(nn.Module):
@@ -111,6 +117,11 @@ def two_heads(name: str, container: Callable[..., Any], logits: Callable[[Any], 
     )
 
 
+def by_goodness() -> nn.Module:
+    hidden = [nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(3)]
+    return bp.GoodnessNetwork(hidden, bp.FirstPixels(CLASSES))
+
+
 CASES = [
     two_heads("tuple", as_tuple, list),
     two_heads("list", as_list, list),
@@ -120,5 +131,11 @@ CASES = [
     two_heads("nested", as_nest, lambda out: [out["heads"][0], out["heads"][1][0]]),
     Case("tuple-block", lambda: AfterPair(8), blocks=["first", "head"]),
     Case("uneven-tuple-block", lambda: AfterPair(3), blocks=["first", "head"], refused=SIZES),
+    Case(
+        "goodness",
+        by_goodness,
+        blocks=["blocks.*"],
+        refused=dict.fromkeys((DirectRule, LocalLoss, "lfg"), "cannot teach a block"),
+    ),
     Case("mapping-block", AfterMapped, blocks=["first", "head"]),
 ]

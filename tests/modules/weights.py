@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from .case import Case
+from .wiring import FORWARD_MODE
 
 
 class Tied(nn.Module):
@@ -70,7 +71,13 @@ CASES = [
         backprop=["token"],
     ),
     *(
-        Case(f"{how}", lambda how=how: parametrized(how), exact=("2",), pickles=False)
+        Case(
+            f"{how}",
+            lambda how=how: parametrized(how),
+            exact=("2",),
+            pickles=False,
+            refused={} if how == "orthogonal" else FORWARD_MODE,
+        )
         for how in ("weight_norm", "spectral_norm", "orthogonal")
     ),
 ]

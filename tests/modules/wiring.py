@@ -3,13 +3,24 @@
 import torch
 from torch import Tensor, nn
 
-from beyondprop.rules import DirectFeedbackAlignment, DirectRandomTargetProjection
+from beyondprop.rules import (
+    DirectFeedbackAlignment,
+    DirectRandomTargetProjection,
+    ForwardGradient,
+    LocalLoss,
+)
 
 from .case import Case
 
 ROWS = "cannot teach a block whose output has shape"
 SENT = {DirectFeedbackAlignment: ROWS, DirectRandomTargetProjection: ROWS}
 """Rules that send signals row by row, and what they say where a block has other rows."""
+
+OF_ROWS = SENT | {LocalLoss: ROWS, "lfg": ROWS}
+"""The same where local losses find no target for a row either."""
+
+FORWARD_MODE = {ForwardGradient: "which PyTorch cannot do for an operation of this model"}
+"""Where PyTorch has no derivative in forward mode."""
 
 
 class Residual(nn.Module):
@@ -152,5 +163,5 @@ CASES = [
     Case("branch-on-mode", lambda: Branches(False), blocks=THREE),
     Case("branch-on-data", lambda: Branches(True), blocks=THREE),
     Case("gated", Gated, blocks=["experts.*", "gate", "head"]),
-    Case("routed", Routed, blocks=["experts.*", "head"], refused=SENT),
+    Case("routed", Routed, blocks=["experts.*", "head"], refused=OF_ROWS),
 ]

@@ -42,10 +42,13 @@ def run(arguments: Namespace) -> int:
     spec = spec_of(RunSpec, arguments)
     from beyondprop.experiment import train
     from beyondprop.experiment.assess import UNTRAINED
+    from beyondprop.experiment.processes import leads
 
     named = f"{file_name(spec.task)}-{spec.rule}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named
     record = train(spec, output, arguments.resume)
+    if not leads():  # of several processes the first one tells
+        return 0 if record["status"] == "finished" else 2
     if record["status"] != "finished":
         advice = f"try a lower --learning_rate (it was {record['learning_rate']:g})"
         if UNTRAINED in record["reason"]:

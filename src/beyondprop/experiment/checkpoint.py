@@ -42,6 +42,7 @@ class State:
         losses: The training loss of every step, one tensor an epoch.
         curve: One point an epoch, from epoch 0, before training.
         sessions: Those that worked on the run, this one last; see `provenance.session`.
+        stages: Of a pipeline, how many blocks each process had, and each one's generators.
     """
 
     model: nn.Module
@@ -50,6 +51,7 @@ class State:
     losses: list[torch.Tensor] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    stages: dict[str, Any] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -69,10 +71,11 @@ def save(folder: Path, state: State) -> None:
         "model": state.model.state_dict(),
         "feedback": state.handle.state_dict(),
         "optimizer": state.optimizer.state_dict(),
-        "generators": _generators(),
+        "generators": generators(),
         "losses": state.losses,
         "curve": state.curve,
         "sessions": state.sessions,
+        **({"stages": state.stages} if state.stages else {}),
     }
     buffer = io.BytesIO()  # torch.save to a full disk fails with an error that does not say so
     torch.save(content, buffer)
@@ -100,7 +103,8 @@ def restore(folder: Path, state: State) -> bool:
         state.optimizer.load_state_dict(content["optimizer"])
         state.losses, state.curve = content["losses"], content["curve"]
         state.sessions = content["sessions"] + state.sessions
-        _set_generators(content["generators"])
+        state.stages = content.get("stages", {})
+        set_generators(content["generators"])
     except UNREADABLE:
         raise StorageError(
             f"{path} cannot be read as this run's state; delete it to begin the run again"
@@ -115,7 +119,8 @@ def seed_generators(seed: int) -> None:
     np.random.seed([seed % 2**32, seed // 2**32])  # noqa: NPY002  it takes words of 32 bits
 
 
-def _generators() -> dict[str, Any]:
+def generators() -> dict[str, Any]:
+    """The states of this process's generators, as a checkpoint holds them."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     legacy: Any = np.random.get_state()  # noqa: NPY002  the user's code draws from it
     _, words, *rest = legacy
@@ -127,7 +132,8 @@ def _generators() -> dict[str, Any]:
     }
 
 
-def _set_generators(states: dict[str, Any]) -> None:
+def set_generators(states: dict[str, Any]) -> None:
+    """Puts the generators where they were when `generators` was called."""
     random.setstate(states["python"])
     words, *rest = states["numpy"]
     np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002

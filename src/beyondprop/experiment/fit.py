@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
+from torch.optim import Optimizer
 
 from beyondprop import rules
 from beyondprop.attach import attach
 from beyondprop.attachment import Attachment
+from beyondprop.schedules import Schedule
 from beyondprop.tasks import Data, Task
 
 from . import checkpoint, metrics
@@ -24,7 +27,7 @@ from .faults import fault_of
 from .plan import RunPlan, as_json
 from .progress import bar
 from .provenance import session
-from .setup import augmented, build, check_fits
+from .setup import augmented, build, check_fits, contrasted
 from .storage import SPEC, write_json
 
 
@@ -45,14 +48,22 @@ class Fit:
     earlier: list[dict[str, Any]]
 
 
-def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
+def fit(
+    plan: RunPlan,
+    task: Task,
+    data: Data,
+    folder: Path,
+    progress: Progress,
+    schedule: Callable[[Optimizer], Schedule] | None = None,
+) -> Fit:
     """Trains the task's model from the seed, or from where the folder's checkpoint stands.
 
     The learning rate falls linearly to zero over the run, for every rule: where it stays as it is,
     the last weights, which are the ones tested, depend much on the last few batches. Where the task
     augments, every training batch is augmented, and nothing that is scored. Every epoch ends with
     an evaluation on the validation split, the alignment on one fixed batch and a checkpoint.
-    Training stops early only when a loss is no longer finite.
+    Training stops early only when a loss is no longer finite. A schedule, made of the optimizer,
+    has the blocks learn when it says, in training alone and not where they are measured.
     """
     checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
     model = build(task, plan)
@@ -62,6 +73,9 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     with fault_of("optimizer", task):
         optimizer = task.optimizer([*model.parameters(), *handle.parameters()], plan.learning_rate)
     rates = [group["lr"] for group in optimizer.param_groups]
+    follows = None if schedule is None else schedule(optimizer)
+    if follows is not None:
+        follows.check(handle.blocks)
     loss_of = fault_of("loss", task)(task.loss)
     state = State(model, handle, optimizer, sessions=[session(datetime.now(UTC))])
     if not checkpoint.restore(folder, state):
@@ -75,6 +89,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
         while state.epoch < plan.epochs and not trouble(state):
             progress.update(shown, description=describe(plan, state))
             model.train()
+            handle.follow(follows)
             losses = []
             begun = time.perf_counter()
             batches = order(plan.seed, state.epoch + 1, len(data.train)).split(plan.batch_size)
@@ -83,14 +98,15 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * (1 - number / total)
                     inputs = augmented(task, data.train.inputs[rows])
-                    targets = data.train.targets[rows]
+                    called, targets = contrasted(task, inputs, data.train.targets[rows])
                     optimizer.zero_grad()
                     with handle.targets(targets):
-                        loss = loss_of(model(inputs), targets)
+                        loss = loss_of(model(*called), targets)
                     loss.backward()
                     optimizer.step()
                     losses.append(loss.detach())
                     progress.advance(shown)
+            handle.follow(None)
             state.losses.append(torch.stack(losses).cpu())
             seconds = time.perf_counter() - begun  # after .cpu(), which waits for an accelerator
             state.curve.append(point(plan, task, data, handle, state, seconds))

@@ -31,6 +31,7 @@ class RunPlan:
     blocks: tuple[str, ...] | None
     device: str
     threads: int
+    schedule: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class ComparePlan:
             blocks=self.blocks,
             device=self.device,
             threads=self.threads,
+            schedule="joint",
         )
 
 
@@ -89,6 +91,7 @@ def plan_run(spec: RunSpec, task: Task, name: str) -> RunPlan:
         blocks=_blocks(spec, task),
         device=spec.device,
         threads=spec.threads,
+        schedule=spec.schedule,
     )
 
 

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .processes import leads
+
 
 def bars() -> Progress:
     """Bars on standard error; where that is no terminal, only the lines printed to its console."""
@@ -28,7 +30,7 @@ def bars() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (console.is_terminal and leads()),
         refresh_per_second=4,  # drawing takes time from training
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import nn
 from beyondprop import rules, tasks
 from beyondprop.tasks import Data, Task
 
+from . import schedules
 from .assess import score
-from .fit import fit
+from .fit import Fit
 from .plan import RunPlan, as_json, plan_run
 from .probing import probe
+from .processes import joined, on_first
 from .progress import bars
 from .record import RECORD, run_record
 from .setup import load, torch_settings
@@ -55,18 +58,30 @@ def train(
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     rules.make(spec.rule)
     plan = plan_run(spec, task, name)
-    check_claim(output, as_json(plan), resume)
-    earlier = over(output)
-    if earlier is not None:
-        return earlier
-    with torch_settings(plan), progress or bars() as shown:
-        return run(plan, task, load(task, plan), output, shown)
+    schedules.find(plan.schedule)
+    with joined(plan):
+        earlier = on_first(partial(_claimed, plan, output, resume))
+        if earlier is not None:
+            return earlier
+        with torch_settings(plan), progress or bars() as shown:
+            return run(plan, task, load(task, plan), output, shown)
 
 
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
     """Trains, tests once, probes the blocks and writes the record; see `train`."""
     started = datetime.now(UTC)
-    fitted = fit(plan, task, data, folder, progress)
+    fitted = schedules.find(plan.schedule)(plan, task, data, folder, progress)
+    return on_first(partial(_recorded, plan, task, data, folder, started, fitted))
+
+
+def _claimed(plan: RunPlan, folder: Path, resume: bool) -> dict[str, Any] | None:
+    check_claim(folder, as_json(plan), resume)
+    return over(folder)
+
+
+def _recorded(
+    plan: RunPlan, task: Task, data: Data, folder: Path, started: datetime, fitted: Fit
+) -> dict[str, Any]:
     model = fitted.handle.model
     write_bytes(folder / WEIGHTS, weights(model))
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.

@@ -15,7 +15,7 @@ from beyondprop import rules
 from beyondprop.attach import attach
 from beyondprop.errors import UserError
 from beyondprop.measure.untouched import generators_kept
-from beyondprop.tasks import Data, Split, Task
+from beyondprop.tasks import Contrast, Data, Split, Task
 
 from .faults import fault_of
 from .plan import ComparePlan, RunPlan
@@ -92,6 +92,18 @@ def augmented(task: Task, inputs: Tensor) -> Tensor:
         return task.augment(inputs)
 
 
+def contrasted(task: Task, inputs: Tensor, targets: Tensor) -> Contrast:
+    """What the model is called with in training, and the targets that go with it.
+
+    Raises:
+        UserError: The task's change fails.
+    """
+    if task.contrast is None:
+        return (inputs,), targets
+    with fault_of("contrast", task):
+        return task.contrast(inputs, targets)
+
+
 def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
     """Tries the model and the loss on a batch of every size that training will meet.
 
@@ -103,7 +115,7 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
     with generators_kept([train.inputs.device]), torch.no_grad():
         for size in sorted(sizes, reverse=True):
             inputs = augmented(task, train.inputs[:size])
-            _try_batch(task, model, inputs, train.targets[:size])
+            _try_batch(task, model, *contrasted(task, inputs, train.targets[:size]))
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
@@ -125,10 +137,13 @@ def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
         raise problems[0]
 
 
-def _try_batch(task: Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
-    tried = f"the model of task {task.name} does not fit its data: inputs {_describe(inputs)}"
+def _try_batch(
+    task: Task, model: nn.Module, arguments: tuple[Tensor, ...], targets: Tensor
+) -> None:
+    called = ", ".join(map(_describe, arguments))
+    tried = f"the model of task {task.name} does not fit its data: inputs {called}"
     with fault_of("model", task), _misfit(tried):
-        outputs = model(inputs)
+        outputs = model(*arguments)
     tried = (
         f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
         f"targets {_describe(targets)}"

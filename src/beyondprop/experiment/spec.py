@@ -32,6 +32,8 @@ class RunSpec:
         device: Where to compute: cpu, cuda, ...
         threads: CPU threads. One is fastest for small networks, and gives the same result
             whatever the machine's cores; give more for large ones.
+        schedule: When the blocks learn: joint, after the forward pass; immediate, each within it;
+            pipeline, on several processes that torchrun starts.
     """
 
     task: str = "digits-mlp"
@@ -45,6 +47,7 @@ class RunSpec:
     blocks: tuple[str, ...] | None = None
     device: str = "cpu"
     threads: int = 1
+    schedule: str = "joint"
 
     def __post_init__(self) -> None:
         _counts(self, "epochs", "batch_size", "threads")

@@ -15,6 +15,9 @@ SPEC = "spec.json"
 NOT_COMPARED = ("data",)
 """Fields of a spec that a folder may be resumed without: the data may lie elsewhere by then."""
 
+ADDED = {"schedule": "joint"}
+"""Fields that the specs of earlier versions lack, with what was done then."""
+
 
 class StorageError(UserError):
     """A file or folder cannot be read or written (missing permission, damaged content, ...)."""
@@ -114,6 +117,7 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     earlier = read_json(folder / SPEC)
     if earlier is None:
         raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another --output")
+    earlier = {key: value for key, value in ADDED.items() if key in spec} | earlier
     differing = [
         key
         for key in spec | earlier

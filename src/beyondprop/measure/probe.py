@@ -97,19 +97,19 @@ def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     deviation = deviation.masked_fill(constant, torch.inf)
     features, others = (features - mean) / deviation, (others - mean) / deviation
     classes, numbers = targets.unique(return_inverse=True)
-    weight = features.new_zeros(features.shape[1], len(classes), requires_grad=True)
+    weight = features.new_zeros(len(classes), features.shape[1], requires_grad=True)
     bias = features.new_zeros(len(classes), requires_grad=True)
     optimizer = LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        logits = torch.addmm(bias, features, weight)
-        value = F.cross_entropy(logits, numbers) + PENALTY / 2 * weight.square().sum()
+        value = F.cross_entropy(F.linear(features, weight, bias), numbers)
+        value = value + PENALTY / 2 * weight.square().sum()
         value.backward()
         return value
 
     optimizer.step(loss)
-    predicted: Tensor = classes[torch.addmm(bias, others, weight).argmax(dim=1)]
+    predicted: Tensor = classes[F.linear(others, weight, bias).argmax(dim=1)]
     return predicted
 
 

@@ -92,6 +92,22 @@ class _FeedbackConv:
         return F.pad(x, flat, mode=mode), [0] * len(sides)
 
 
+def kernel_gradients(conv: Any, x: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of a convolution's weight and bias for an error at its output.
+
+    Args:
+        conv: The layer, `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`.
+        x: What it was given, ``(batch, channels, ...)``.
+        error: ``(batch, out_channels, ...)``.
+    """
+    padded, padding = _FeedbackConv._padded(conv, x)
+    layout = (conv.stride, padding, conv.dilation, False, [0] * len(padding), conv.groups)
+    _, weight, bias = torch.ops.aten.convolution_backward(
+        error, padded, conv.weight.to(error.dtype), [error.shape[1]], *layout, [False, True, True]
+    )
+    return weight, bias
+
+
 class FeedbackConv1d(_FeedbackConv, nn.Conv1d):
     """A 1-d convolution under an operation rule; made by swapping the class of a plain one."""
 

@@ -12,11 +12,16 @@ from .direct_kolen_pollack import DirectKolenPollack
 from .direct_random_target_projection import DirectRandomTargetProjection
 from .error_broadcast_decorrelation import ErrorBroadcastDecorrelation
 from .feedback_alignment import FeedbackAlignment
+from .forward_forward import ForwardForward
+from .forward_gradient import ForwardGradient
 from .frozen import Frozen
 from .kolen_pollack import KolenPollack
 from .local import LocalRule
+from .local_forward_gradient import LocalForwardGradient
 from .local_loss import LocalLoss
 from .objectives import CrossEntropy, InfoPro, Objective, PredSim, SimilarityMatching
+from .pepita import PEPITA
+from .self_contrastive import SelfContrastiveForwardForward
 from .sign_symmetry import BatchRandomSignSymmetry, FixedRandomSignSymmetry, SignSymmetry
 from .weight_mirror import WeightMirror
 
@@ -38,6 +43,11 @@ RULES: dict[str, Rule] = {
         LocalLoss(SimilarityMatching()),
         LocalLoss(PredSim()),
         LocalLoss(InfoPro()),
+        ForwardForward(),
+        SelfContrastiveForwardForward(),
+        ForwardGradient(),
+        LocalForwardGradient(),
+        PEPITA(),
         Frozen(),
     )
 }
@@ -70,6 +80,7 @@ def describe(rule: Rule) -> str:
 
 
 __all__ = [
+    "PEPITA",
     "RULES",
     "Backprop",
     "BatchRandomSignSymmetry",
@@ -81,9 +92,12 @@ __all__ = [
     "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
+    "ForwardForward",
+    "ForwardGradient",
     "Frozen",
     "InfoPro",
     "KolenPollack",
+    "LocalForwardGradient",
     "LocalLoss",
     "LocalRule",
     "Objective",
@@ -91,6 +105,7 @@ __all__ = [
     "PredSim",
     "ProjectedRule",
     "Rule",
+    "SelfContrastiveForwardForward",
     "SignSymmetry",
     "SimilarityMatching",
     "WeightMirror",

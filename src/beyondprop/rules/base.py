@@ -31,6 +31,9 @@ class Rule(ABC):
     cuts: ClassVar[bool] = False
     """Whether a block's output is detached, so that nothing flows back through the next block."""
 
+    whole: ClassVar[bool] = False
+    """Whether it teaches the model as a whole, so that no other rule can stand beside it."""
+
     teaches: ClassVar[bool] = True
     """Whether a block gets any signal, and so passes one on to an uncut block before it."""
 

@@ -31,7 +31,8 @@ class Passed:
         classes: How many classes the model's output has.
         depth: Where the block stands: 0 for the first that learns so, 1 for the last.
         lesson: The pass.
-        cut: The block's end.
+        block: The block.
+        attachment: What is attached.
     """
 
     output: Tensor
@@ -41,7 +42,8 @@ class Passed:
     classes: int
     depth: float
     lesson: Lesson
-    cut: Cut
+    block: "Block"
+    attachment: "Attachment"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class LocalRule(Rule):
         depth = depth_of(block, attachment.blocks)
         names = self.head_parameters(depth)
         head = Head.begin(names, self.projection, block.stream, beside)
-        learner = Learner(self, attachment, depth, head)
+        learner = Learner(self, attachment, block, depth, head)
         attachment.cut(block, Cut(None, block.stream, None, head.state, beside, learner))
         stands = f", of a head with {', '.join(head.state)}" if head.state else ""
         return f"output cut: it learns by a loss of its own{stands}"
@@ -100,20 +102,22 @@ class Learner:
 
     rule: LocalRule
     attachment: "Attachment"
+    block: "Block"
     depth: float
     head: Head
 
-    def loss(self, lesson: Lesson, output: Tensor, cut: Cut) -> Tensor:
+    def loss(self, lesson: Lesson, output: Tensor) -> Tensor:
         """Return the block's loss (see `teach.Learner`)."""
         passed = Passed(
             output=output,
             targets=lesson.targets,
-            inputs=lesson.inputs,
+            inputs=None if lesson.inputs is None else lesson.inputs.detach(),
             head=self.head,
             classes=self.attachment.classes or 0,
             depth=self.depth,
             lesson=lesson,
-            cut=cut,
+            block=self.block,
+            attachment=self.attachment,
         )
         loss = self.rule.loss(passed)
         if loss.dim():

@@ -53,16 +53,19 @@ class CrossEntropy(Objective):
 
     def loss(self, passed: Passed) -> Tensor:
         """Return the mean cross-entropy."""
+        return F.cross_entropy(*self.logits(passed))
+
+    def logits(self, passed: Passed) -> tuple[Tensor, Tensor]:
+        """Return logits ``(rows, classes, ...)`` and class numbers ``(rows, ...)``."""
         targets = classes(passed)
         x = self.auxiliary.apply(passed)
         if of_maps(x, targets):
             logits = passed.head.convolution("classifier", x, passed.classes, size=1)
-            logits = F.interpolate(logits, targets.shape[1:])
-            return F.cross_entropy(logits, targets)
+            return F.interpolate(logits, targets.shape[1:]), targets
         if by_token(x, targets):
             x, targets = x.flatten(0, 1), targets.flatten()
         logits = passed.head.linear("classifier", pooled(x, self.features), passed.classes)
-        return F.cross_entropy(logits, targets)
+        return logits, targets
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of the classifier's parameters and of the layers before it."""
@@ -75,8 +78,8 @@ class SimilarityMatching(Objective):
 
     ``|S(g(h)) - S(y)|²``, averaged over pairs, with ``S`` the cosines between centred samples,
     ``g`` a 3 x 3 convolution or a linear layer that learns too, and ``y`` one-hot; feature maps
-    enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019, section 2).
-    It compares all pairs of a batch: ``batch²`` numbers.
+    enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019,
+    section 2). It compares all pairs of a batch: ``batch²`` numbers.
     """
 
     name: ClassVar[str] = "sim"
@@ -161,7 +164,7 @@ class InfoPro(Objective):
             first + passed.depth * (last - first)
             for first, last in (self.reconstruction, self.prediction)
         )
-        return kept * self._reconstruction(passed) + told * self.classifier.loss(passed)
+        return told * self.classifier.loss(passed) + kept * self._reconstruction(passed)
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of the decoder's and the classifier's parameters."""

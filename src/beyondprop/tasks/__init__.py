@@ -1,7 +1,7 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
-from beyondprop.tasks.base import Data, Metric, Split, Task, accuracy
+from beyondprop.tasks.base import Contrast, Data, Metric, Split, Task, accuracy
 from beyondprop.tasks.data import Source
 from beyondprop.tasks.registry import TASKS, find
 
-__all__ = ["TASKS", "Data", "Metric", "Source", "Split", "Task", "accuracy", "find"]
+__all__ = ["TASKS", "Contrast", "Data", "Metric", "Source", "Split", "Task", "accuracy", "find"]

@@ -14,6 +14,9 @@ from torch.optim import Adam, Optimizer
 
 from beyondprop.errors import UserError
 
+Contrast = tuple[tuple[Tensor, ...], Tensor]
+"""What a model is called with, and the targets that go with it."""
+
 Metric = Callable[[Tensor, Tensor], float]
 """Outputs and targets of n samples to their mean score; higher is better."""
 
@@ -134,6 +137,9 @@ class Task:
         optimizer: (parameters, learning rate) to an optimizer; Adam unless given.
         augment: Training inputs to changed ones of the same kind, by PyTorch's global generator;
             applied to every training batch, never when scoring. None changes nothing.
+        contrast: (inputs, targets) of a training batch to what the model is called with and the
+            targets that go with it, by PyTorch's global generator: where rules learn by right and
+            wrong answers, it makes the wrong ones. None calls the model with the inputs.
 
     Raises:
         UserError: Listing every field that makes no sense.
@@ -152,9 +158,10 @@ class Task:
     learning_rate: float = 1e-3
     optimizer: Callable[[Iterable[Parameter], float], Optimizer] = adam
     augment: Callable[[Tensor], Tensor] | None = None
+    contrast: Callable[[Tensor, Tensor], Contrast] | None = None
 
     def __post_init__(self) -> None:
-        optional = () if self.augment is None else ("augment",)
+        optional = [f for f in ("augment", "contrast") if getattr(self, f) is not None]
         problems = [
             f"{field} must be callable"
             for field in ("load", "model", "loss", "metric", "optimizer", *optional)

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import cifar, digits, dotted, mnist
+from beyondprop.tasks import cifar, digits, dotted, goodness, mnist
 from beyondprop.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -17,6 +17,9 @@ TASKS: dict[str, Task] = {
         cifar.CIFAR_RESNET20,
         cifar.CIFAR_VGG8,
         cifar.CIFAR_VGG8_NARROW,
+        goodness.DIGITS_GOODNESS,
+        goodness.MNIST_GOODNESS,
+        goodness.CIFAR_GOODNESS,
     )
 }
 """Every registered task by its name, the default first."""

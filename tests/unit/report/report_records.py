@@ -114,6 +114,17 @@ def run(
     }
 
 
+def probe(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` with what a linear probe found in the blocks of every run."""
+    for each in record["runs"]:
+        end = ENDS.get(each["rule"]["name"], 0.95)
+        blocks = each["curve"][0]["alignment"]
+        each["probe"] = {"input": 0.9} | {
+            block: end - 0.02 / (i + 1) + 0.004 * each["seed"] for i, block in enumerate(blocks)
+        }
+    return record
+
+
 def diverge(record: dict[str, Any], epoch: int) -> None:
     """Make `record` that of a run whose loss was no longer finite after `epoch`."""
     record["curve"] = record["curve"][: epoch + 1]

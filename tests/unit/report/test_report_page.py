@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 from html_tree import Element, read
-from report_records import compare, comparison, diverge, realistic, run
+from report_records import compare, comparison, diverge, probe, realistic, run
 
 from beyondprop import report
 from beyondprop.report import read as report_read
@@ -58,7 +58,8 @@ CASES = {
     "many rules": lambda: comparison(
         ("backprop", *(f"my.module:Rule{i}" for i in range(12)), "frozen"), epochs=4
     ),
-    "numbers gone": lambda: numbers_gone(realistic()),
+    "probed": lambda: probe(realistic()),
+    "numbers gone": lambda: numbers_gone(probe(realistic())),
     "bare": bare,
 }
 

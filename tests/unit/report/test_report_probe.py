@@ -67,14 +67,14 @@ def test_the_line_rises_from_the_raw_input_to_scale() -> None:
     (x0, y0), (x1, y1), (x2, y2) = lines["var(--rule-0)"]
     assert x2 - x1 == pytest.approx(x1 - x0, abs=0.1)
     assert (y0 - y1) / (y1 - y2) == pytest.approx(2, abs=0.01)
-    dashed = lines["var(--muted)"]
-    assert {y for _, y in dashed} == {y0}
-    assert [x for x, _ in dashed] == [x0, x2]
+    dotted = lines["var(--muted)"]
+    assert {y for _, y in dotted} == {y0}
+    assert [x for x, _ in dotted] == [x0, x2]
 
 
 def test_the_caption_says_what_is_drawn() -> None:
     text = said(probed())
-    assert "The dashed line is the same classifier on the raw input" in text
+    assert "The dotted line is the same classifier on the raw input" in text
     assert "What frozen reaches takes no learning" in text
     assert "up to 2 seeds" in text
     assert "could not" not in text

@@ -61,6 +61,7 @@ def _panel(
     inputs = [curve.mean[0] for curve in curves.values() if names[curve.epochs[0]] == INPUT]
     if inputs:
         height = math.fsum(inputs) / len(inputs)
+        # Dotted, as frozen is dashed in the same colour.
         axes.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     for rule, curve in curves.items():
         _line(axes, curve, styles[rule])
@@ -111,7 +112,7 @@ def _caption(
 ) -> str:
     parts = [
         "A linear classifier is fitted to the output of each block, with the trained network left"
-        " as it is, and scored on validation examples. The dashed line is the same classifier on"
+        " as it is, and scored on validation examples. The dotted line is the same classifier on"
         " the raw input: what lies above it the blocks have added."
     ]
     if FROZEN in curves:

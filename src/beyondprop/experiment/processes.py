@@ -1,0 +1,115 @@
+"""The processes of a run that lives on several, as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from beyondprop.errors import UserError
+from beyondprop.memory import processes
+from beyondprop.schedules.messages import share
+
+from .plan import RunPlan
+
+PIPELINE = "pipeline"
+NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = timedelta(minutes=10)
+"""How long processes wait for one that lives but does not answer; one that died is seen at once.
+The first one evaluates while the others wait."""
+
+T = TypeVar("T")
+
+
+def leads() -> bool:
+    """Whether this process writes and prints: the only one does, and the first of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined(plan: RunPlan) -> Iterator[None]:
+    """Joins the processes of a pipeline; one process joins nothing.
+
+    Raises:
+        UserError: A pipeline was not started by `torchrun`, or something else was.
+    """
+    if plan.schedule != PIPELINE:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+            raise UserError(
+                "every process would train the same run: add --schedule pipeline, or start one "
+                "process without torchrun"
+            )
+        yield
+        return
+    if dist.is_initialized():  # the caller's group
+        yield
+        return
+    if any(name not in os.environ for name in NEEDED):
+        raise UserError(
+            "a pipeline lives on several processes: start it by torchrun --nproc-per-node 2 -m "
+            f"beyondprop train --task {plan.task} --rule {plan.rule} --schedule pipeline"
+        )
+    backend = "gloo"
+    if torch.device(plan.device).type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "nccl"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        with _told_to_stop():
+            yield
+    finally:
+        dist.destroy_process_group()
+
+
+def on_first(action: Callable[[], T]) -> T:
+    """Returns on every process what the first one makes of `action`; elsewhere it is not called.
+
+    Raises:
+        UserError: It was raised on the first process; every process raises it.
+    """
+    if processes() == 1:
+        return action()
+    found: tuple[T | None, str | None] = (None, None)
+    if dist.get_rank() == 0:
+        try:
+            found = action(), None
+        except UserError as problem:
+            share((None, str(problem)), 0)
+            raise
+    value, problem_there = share(found, 0)
+    if problem_there is not None:
+        raise UserError(problem_there)
+    result: T = value
+    return result
+
+
+def of_each(value: Any) -> list[Any]:
+    """Returns on every process what each gives."""
+    return [share(value, rank) for rank in range(processes())]
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Says why when `torchrun` stops this process, as it does when another has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise UserError(
+        f"stage {dist.get_rank()} was told to stop, as happens when another stage is gone; start "
+        "all stages again with --resume to go on from the last checkpoint"
+    )

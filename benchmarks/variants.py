@@ -3,6 +3,7 @@
 cd benchmarks && beyondprop compare --task variants:digits_relu
 cd benchmarks && beyondprop compare --task variants:cifar_resnet20_short
 cd benchmarks && beyondprop compare --task variants:cifar_fixed_filters --rules backprop frozen
+cd benchmarks && beyondprop compare --task variants:cifar_vgg8_modules --rules backprop infopro
 """
 
 from dataclasses import replace
@@ -51,4 +52,18 @@ def with_fixed_filters() -> nn.Module:
 
 cifar_fixed_filters = replace(
     find("cifar-conv"), name="cifar-conv-fixed-filters", model=with_fixed_filters
+)
+
+
+def vgg8b_modules() -> nn.Module:
+    """Return cifar-vgg8-narrow's network as four modules and the output layer: fewer blocks."""
+    first = find("cifar-vgg8-narrow").model()
+    layers = list(first.children())
+    ends = [place + 1 for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    parts = [layers[: ends[0]], layers[ends[0] : ends[1]], layers[ends[1] : ends[3]]]
+    return nn.Sequential(*(nn.Sequential(*part) for part in parts), *layers[ends[3] :])
+
+
+cifar_vgg8_modules = replace(
+    find("cifar-vgg8-narrow"), name="cifar-vgg8-modules", model=vgg8b_modules
 )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from .auxiliary import Auxiliary, Plain
+from .auxiliary import AugLocal, Auxiliary, Plain
 from .features import by_token, centred_cosines, of_maps, one_hot, pooled, similar_features
 from .local import Passed
 
@@ -143,20 +143,24 @@ class InfoPro(Objective):
     blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
     in the form with a softmax). Both weights change linearly from the first block to the last. The
     paper's decoder ends in a sigmoid, for pixels from 0 to 1; inputs here are standardised, so the
-    decoder is linear at its end and the error is squared.
+    decoder is linear at its end and the error is squared. Images are reconstructed at ``side`` by
+    ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the paper,
+    takes several times as long as a narrow block.
 
     Args:
         reconstruction: λ₁ of the first block and of the last.
         prediction: λ₂ of the first block and of the last.
-        classifier: The cross-entropy.
+        classifier: The cross-entropy; as published, with a layer between block and classifier.
         channels: Hidden channels of the decoder.
+        side: Most pixels along a side of what is reconstructed.
     """
 
     name: ClassVar[str] = "infopro"
     reconstruction: tuple[float, float] = (5.0, 0.2)
     prediction: tuple[float, float] = (0.05, 0.5)
-    classifier: CrossEntropy = field(default_factory=CrossEntropy)
+    classifier: CrossEntropy = field(default_factory=lambda: CrossEntropy(AugLocal(1, 1)))
     channels: int = 12
+    side: int = 16
 
     def loss(self, passed: Passed) -> Tensor:
         """Return the weighted sum."""
@@ -180,7 +184,9 @@ class InfoPro(Objective):
             )
         head = passed.head
         if h.dim() == x.dim() == 4:
-            h = F.interpolate(h, x.shape[2:], mode="bilinear", align_corners=True)
+            sides = [min(self.side, size) for size in x.shape[2:]]
+            x = F.adaptive_avg_pool2d(x, sides)
+            h = F.interpolate(h, sides, mode="bilinear", align_corners=True)
             hidden = head.convolution("decoder1", h, self.channels)
             hidden = F.relu(F.batch_norm(hidden, None, None, training=True))
             return F.mse_loss(head.convolution("decoder2", hidden, x.shape[1]), x)

@@ -56,12 +56,11 @@ cifar_fixed_filters = replace(
 
 
 def vgg8b_modules() -> nn.Module:
-    """Return cifar-vgg8-narrow's network as four modules and the output layer: fewer blocks."""
-    first = find("cifar-vgg8-narrow").model()
-    layers = list(first.children())
+    """Return cifar-vgg8-narrow's network as three modules, the last one with the output layer."""
+    layers = list(find("cifar-vgg8-narrow").model().children())
     ends = [place + 1 for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-    parts = [layers[: ends[0]], layers[ends[0] : ends[1]], layers[ends[1] : ends[3]]]
-    return nn.Sequential(*(nn.Sequential(*part) for part in parts), *layers[ends[3] :])
+    parts = layers[: ends[0]], layers[ends[0] : ends[1]], layers[ends[1] :]
+    return nn.Sequential(*(nn.Sequential(*part) for part in parts))
 
 
 cifar_vgg8_modules = replace(

@@ -14,6 +14,9 @@ from .auxiliary import AugLocal, Auxiliary, Plain
 from .features import by_token, centred_cosines, of_maps, one_hot, pooled, similar_features
 from .local import Passed
 
+IGNORED = -100
+"""The class that `F.cross_entropy` leaves out; here every negative number is."""
+
 
 class Objective(ABC):
     """What every block lowers under `LocalLoss`."""
@@ -98,8 +101,12 @@ class SimilarityMatching(Objective):
             x = passed.head.convolution("similarity", x, x.shape[1])
         else:
             x = passed.head.linear("similarity", x.flatten(1), x.flatten(1).shape[1])
+        known = (targets >= 0).unsqueeze(1)
+        found = centred_cosines(similar_features(x) * known)
         wanted = centred_cosines(one_hot(targets, passed.classes).to(x.dtype))
-        return F.mse_loss(centred_cosines(similar_features(x)), wanted)
+        # Of what losses leave out both are 0: as if it were not in the batch.
+        pairs = known.sum().square().clamp(min=1)
+        return F.mse_loss(found, wanted, reduction="sum") / pairs
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the layer's parameters."""
@@ -141,7 +148,8 @@ class InfoPro(Objective):
 
     ``λ₁ |x - w(h)|² + λ₂ CE(φ(h), y)``: the reconstruction by a small decoder ``w`` keeps early
     blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
-    in the form with a softmax). Both weights change linearly from the first block to the last. The
+    in the form with a softmax). Both weights change linearly from the first block to the last; the
+    paper chooses them anew for each network, from 0 to 20 and from 0 to 2. The
     paper's decoder ends in a sigmoid, for pixels from 0 to 1; inputs here are standardised, so the
     decoder is linear at its end and the error is squared. Images are reconstructed at ``side`` by
     ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the paper,
@@ -156,8 +164,8 @@ class InfoPro(Objective):
     """
 
     name: ClassVar[str] = "infopro"
-    reconstruction: tuple[float, float] = (5.0, 0.2)
-    prediction: tuple[float, float] = (0.05, 0.5)
+    reconstruction: tuple[float, float] = (1.0, 0.2)
+    prediction: tuple[float, float] = (1.0, 1.0)
     classifier: CrossEntropy = field(default_factory=lambda: CrossEntropy(AugLocal(1, 1)))
     channels: int = 12
     side: int = 16
@@ -184,7 +192,7 @@ class InfoPro(Objective):
             )
         head = passed.head
         if h.dim() == x.dim() == 4:
-            sides = [min(self.side, size) for size in x.shape[2:]]
+            sides = min(self.side, x.shape[2]), min(self.side, x.shape[3])
             x = F.adaptive_avg_pool2d(x, sides)
             h = F.interpolate(h, sides, mode="bilinear", align_corners=True)
             hidden = head.convolution("decoder1", h, self.channels)
@@ -208,6 +216,7 @@ def classes(passed: Passed) -> Tensor:
             "handle.targets(y) with whole numbers"
         )
     targets = targets.to(passed.output.device, torch.int64)
+    targets = targets.masked_fill(targets < 0, IGNORED)
     if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= passed.classes:
         raise UserError(
             f"a target is class {int(targets.max())}, but there are {passed.classes} classes, "
@@ -217,5 +226,12 @@ def classes(passed: Passed) -> Tensor:
         raise UserError(
             f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
             f"{tuple(passed.output.shape)}: both must begin with the same batch dimension"
+        )
+    x = passed.output
+    if targets.dim() != 1 and not (by_token(x, targets) or of_maps(x, targets)):
+        raise UserError(
+            f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
+            f"{tuple(x.shape)}: it has no row for each of them; name blocks that do, or give this "
+            "one another rule"
         )
     return targets

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from rich.progress import Progress
 from torch import nn
 
@@ -101,5 +102,8 @@ def over(folder: Path) -> dict[str, Any] | None:
 def weights(model: nn.Module) -> bytes:
     """The model's state dict as safetensors; tied tensors are written once for each name."""
     return safetensors.torch.save(
-        {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in model.state_dict().items()
+        }
     )

@@ -149,11 +149,11 @@ class InfoPro(Objective):
     ``λ₁ |x - w(h)|² + λ₂ CE(φ(h), y)``: the reconstruction by a small decoder ``w`` keeps early
     blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
     in the form with a softmax). Both weights change linearly from the first block to the last; the
-    paper chooses them anew for each network, from 0 to 20 and from 0 to 2. The
-    paper's decoder ends in a sigmoid, for pixels from 0 to 1; inputs here are standardised, so the
-    decoder is linear at its end and the error is squared. Images are reconstructed at ``side`` by
-    ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the paper,
-    takes several times as long as a narrow block.
+    paper chooses them anew for each network, from 0 to 20 and from 0 to 2. Its decoder ends in a
+    sigmoid, for pixels from 0 to 1; inputs here are standardised, so the decoder is linear at its
+    end and the error is squared. Images are reconstructed at ``side`` by ``side`` pixels at most,
+    averaged over patches: the decoder at all pixels, as in the paper, takes several times as long
+    as a narrow block.
 
     Args:
         reconstruction: λ₁ of the first block and of the last.

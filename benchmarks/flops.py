@@ -4,8 +4,9 @@ A layer's forward product, its weight-gradient product and its error product cos
 and the rules that go back layer by layer need all three (but no error for the input), direct rules
 no error products but a projection to each hidden block, and once more as much where that learns; to
 carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
-large as the noise has samples. What is left out (activations, biases, the update) is linear in the
-widths.
+large as the noise has samples. Blocks with a loss of their own need no error products either; a
+forward gradient needs the tangent's two products a layer, PEPITA a second pass. What is left out
+(heads, activations, biases, the update) is small, or linear in the widths.
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Products:
             return forward + weights + direct[rule]
         if rule == "frozen":
             return forward + self.layers[-1]
+        if rule in ("scff", "pepita"):  # pairs of inputs beside the batch; a second forward pass
+            return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
+        if isinstance(bp.rules.RULES.get(rule), bp.rules.LocalRule):
+            return forward + weights
         return forward + weights + errors + (self.mirrors if rule == "wm" else 0)
 
     def limit(self, rule: str) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/tables.py
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
-NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`. A test keeps the pages
+NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`. A test keeps the pages
 and the records in step, so that no figure is written by hand.
 """
 
@@ -29,6 +29,11 @@ TASKS = (
     "fashion-mlp",
     "cifar-conv",
     "cifar-resnet20-short",
+    "digits-mlp-local",
+    "digits-mlp-relu-local",
+    "cifar-vgg8-narrow",
+    "cifar-vgg8-modules",
+    "mnist-goodness",
 )
 
 
@@ -52,6 +57,8 @@ def table(name: str) -> str:
         "step-time": step_time,
         "memory": memory,
         "peers": peers,
+        "depth": depth,
+        "pipeline": pipeline,
     }
     return makers[kind](*rest)
 
@@ -134,6 +141,41 @@ def peers() -> str:
         lines.append([net, number(plain["seconds"] * 1000, ".2f"), *ratios])
     heads = [f"{rule}, {library}" for library, rule in pairs]
     return markdown(("network", "plain PyTorch, ms", *heads), lines)
+
+
+def depth() -> str:
+    """Return memory by depth: one row for each way, with its time relative to backprop's."""
+    rows = load("depth")["rows"]
+    found = {(row["way"], row["depth"]): row for row in rows}
+    depths = sorted({row["depth"] for row in rows})
+    lines = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        cells = [number(found[way, d]["bytes"] / 1e6, ".0f") for d in depths]
+        least, most = found[way, depths[0]], found[way, depths[-1]]
+        growth = number(most["bytes"] / least["bytes"], ".2f")
+        share = number(most["memory_ratio"], ".3f")
+        lines.append([way, *cells, growth, share, number(most["time_ratio"], ".2f")])
+    heads = [f"MB at {d}" for d in depths]
+    ends = f"{depths[-1]} / {depths[0]}", "/ backprop", "time / backprop"
+    return markdown(("", *heads, *ends), lines)
+
+
+def pipeline() -> str:
+    """Return the throughput of two processes relative to one: one row a training."""
+    rows = load("pipeline")["rows"]
+    lines = [
+        [
+            row["net"],
+            row["training"],
+            str(row["chunks"]),
+            number(row["samples_per_second_one"], ",.0f"),
+            number(row["samples_per_second_two"], ",.0f"),
+            number(row["ratio"], ".2f"),
+        ]
+        for row in rows
+    ]
+    heads = ("network", "training", "chunks", "samples/s, one process", "two", "ratio")
+    return markdown(heads, lines)
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

@@ -33,7 +33,7 @@ from .rules import (
     SimilarityMatching,
     WeightMirror,
 )
-from .schedules import Immediate
+from .schedules import DataParallel, Immediate, Pipeline
 
 __version__ = version("beyondprop")
 
@@ -46,6 +46,7 @@ __all__ = [
     "BatchRandomSignSymmetry",
     "ChainStep",
     "CrossEntropy",
+    "DataParallel",
     "Dense",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
@@ -63,6 +64,7 @@ __all__ = [
     "KolenPollack",
     "LocalForwardGradient",
     "LocalLoss",
+    "Pipeline",
     "PredSim",
     "SelfContrastiveForwardForward",
     "SignSymmetry",

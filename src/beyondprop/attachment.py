@@ -266,12 +266,15 @@ class Attachment:
             self._checked = True
         if not lesson.handed:
             return outputs
+        if lesson.schedule is not None:
+            _check_guess(lesson, found)
         if not self.blocks[-1].rule.cuts:
             self._check_outputs(lesson, found)
-        elif lesson.schedule is not None:
+        if lesson.schedule is not None and not any(t.requires_grad for t in found):
             # All has been learned, and nothing at the output asks for a gradient: the caller's
             # backward() is to find an end nevertheless.
-            lesson.taps.append(found[0].new_zeros((), requires_grad=True))
+            lesson.taps.append(torch.zeros((), requires_grad=True))
+            lesson.small.append(None)
         if not lesson.taps:
             return outputs
         new = Output.apply(lesson, len(found), *found, *lesson.taps)
@@ -302,6 +305,28 @@ class Attachment:
                 f"no output of the model comes out of the last block, '{self.blocks[-1].name}': "
                 "name the blocks in the order they run"
             )
+
+
+def _check_guess(lesson: Lesson, found: Sequence[Tensor]) -> None:
+    """See that the output is as blocks that learned by targets before it was known took it to be.
+
+    Raises:
+        UserError: It is not; the ordinary loop would not have taught them so.
+    """
+    guessed = next((error for error in lesson.errors if error is not None), None)
+    if guessed is None:
+        return
+    if len(found) != 1:
+        raise UserError(
+            "a rule that learns by targets while the forward pass goes on teaches by one output "
+            f"only; the model has {len(found)}: leave the schedule out"
+        )
+    if found[0].shape != guessed.shape:
+        raise UserError(
+            f"targets for an output of shape {tuple(guessed.shape)} do not fit an output of shape "
+            f"{tuple(found[0].shape)}, and blocks have learned by them already: define the last "
+            "layer last, give one value for each output, or leave the schedule out"
+        )
 
 
 class Targets(AbstractContextManager[None]):

@@ -56,6 +56,16 @@ class LabelEmbedding(nn.Module, ABC):
                 f"candidates must be classes of shape (batch, k) for a batch of {len(x)}, got "
                 f"{tuple(candidates.shape)}"
             )
+        if candidates.is_floating_point() or (
+            not torch.compiler.is_compiling()
+            and candidates.numel()
+            and not 0 <= int(candidates.min()) <= int(candidates.max()) < self.classes
+        ):
+            raise UserError(
+                f"candidates must be class numbers from 0 to {self.classes - 1}: a number out of "
+                "these would be written into the input as no class"
+            )
+        candidates = candidates.to(torch.int64)
         return self.embedded(x.repeat_interleave(candidates.shape[1], dim=0), candidates.flatten())
 
 
@@ -75,6 +85,11 @@ class FirstPixels(LabelEmbedding):
     def embedded(self, x: Tensor, labels: Tensor) -> Tensor:
         """Overwrite the first numbers."""
         flat = x.flatten(1).clone()
+        if flat.shape[1] < self.classes:
+            raise UserError(
+                f"an input of {flat.shape[1]} numbers has no room for {self.classes} classes: use "
+                "AddedPattern(classes, shape)"
+            )
         flat[:, : self.classes] = self.low
         flat.scatter_(1, labels.unsqueeze(1), self.high)
         return flat.view(x.shape)
@@ -105,6 +120,11 @@ class AddedPattern(LabelEmbedding):
     def embedded(self, x: Tensor, labels: Tensor) -> Tensor:
         """Add the patterns."""
         patterns: Tensor = self.patterns  # type: ignore[assignment]
+        if x.shape[1:] != patterns.shape[1:]:
+            raise UserError(
+                f"AddedPattern was made for inputs of shape {tuple(patterns.shape[1:])}, not "
+                f"{tuple(x.shape[1:])}"
+            )
         return x + patterns[labels].to(x.dtype)
 
 

@@ -118,6 +118,8 @@ class Lesson:
         """Return a block's outputs, each tensor detached and tied to what teaches it."""
         if cut.learner is not None:
             self._learn(outputs, cut.learner, cut)
+        elif cut.teacher is not None and self.schedule is not None:
+            self._signal(outputs, cut, self.schedule)
         if isinstance(outputs, Tensor):
             return self._tap(outputs, cut)
         return replaced(outputs, lambda tensor: self._tap(tensor, cut))
@@ -129,11 +131,20 @@ class Lesson:
         if loss is None or not loss.requires_grad:
             return
         if self.schedule is not None:
-            self.schedule.learn(loss, None, cut)
+            self.schedule.learn([loss], [None], cut)
             return
         self.cuts.append(cut)
         self.taps.append(LossTap.apply(loss))
         self.small.append(None)
+
+    def _signal(self, outputs: Any, cut: "Cut", schedule: "Schedule") -> None:
+        """Have a block learn by its teacher's signals at once, all its outputs together."""
+        roots = [output for output in leaves(outputs) if output.requires_grad]
+        if not roots:
+            return
+        self.errors = (self.error_like(roots[0]),)
+        signals = [cut.signal(self, (t.shape, t.dtype, t.device)) for t in roots]
+        schedule.learn(roots, signals, cut)
 
     def open_reads(self, outputs: Sequence[Tensor]) -> None:
         """Tie the outputs that are read to what teaches them, now that the error's shape is known.
@@ -160,11 +171,21 @@ class Lesson:
         return any(ref() is tensor for ref in self.handed)
 
     def error_like(self, output: Tensor) -> Tensor:
-        """Return zeros shaped as class targets say that the error at the output will be."""
+        """Return zeros shaped as class targets say that the error at the output will be.
+
+        Raises:
+            UserError: How many classes there are cannot be seen.
+        """
         targets = self.targets
         assert targets is not None
-        if targets.is_floating_point() or self.classes is None:
+        if targets.is_floating_point():
             return output.new_zeros(targets.shape)
+        if self.classes is None:
+            raise UserError(
+                "how many classes the model has cannot be seen before it has run, as its last "
+                "layer is not linear: leave the schedule out, or give the targets one-hot, as "
+                "floats"
+            )
         return output.new_zeros((*targets.shape, self.classes))
 
     def _tap(self, output: Tensor, cut: "Cut") -> Tensor:
@@ -172,11 +193,7 @@ class Lesson:
             return output
         if cut.reader is not None:
             self.read.append((output, cut))
-        elif cut.teacher is not None and self.schedule is not None:
-            self.errors = (self.error_like(output),)
-            signal = cut.signal(self, (output.shape, output.dtype, output.device))
-            self.schedule.learn(output, signal, cut)
-        elif cut.teacher is not None:
+        elif cut.teacher is not None and self.schedule is None:
             like = output.shape, output.dtype, output.device
             small = output.numel() <= min(SMALL, self.room)
             self.room -= output.numel() if small else 0
@@ -239,8 +256,10 @@ class Learner(Protocol):
 class Schedule(Protocol):
     """Lets each block learn as soon as it has run."""
 
-    def learn(self, root: Tensor, gradient: Tensor | None, cut: "Cut") -> None:
-        """Go back from a loss, or from an output with its signal, and take a step."""
+    def learn(
+        self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
+    ) -> None:
+        """Go back from a loss, or from outputs with their signals, and take a step."""
 
 
 @dataclass(eq=False)

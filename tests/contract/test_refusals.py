@@ -6,7 +6,7 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop.rules import OperationRule
-from tests.contract.teaching import RULES, attach, attached, refusal, taken, taught
+from tests.contract.teaching import CHOOSY, RULES, attach, attached, refusal, taken, taught
 from tests.modules import CASE, CASES
 
 REFUSED = [
@@ -77,3 +77,39 @@ def test_learned_feedback_that_no_optimizer_holds(name, rule):
     with pytest.raises(bp.UserError, match=r"build the optimizer over .*handle\.parameters\(\)"):
         taught(case, model, case.batch())
     assert handle.lesson is None
+
+
+PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children
+frozen-part no-parameters width-one once-lazy dropout-eval conv-3d"""
+
+
+@pytest.mark.parametrize("rule", CHOOSY)
+def test_which_models_the_choosy_rules_take(rule):
+    """One that took none, or refused those it can teach, would leave the contract tests empty."""
+    expected = {
+        "ff": ["goodness"],
+        "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
+        "pepita": PEPITA.split(),
+    }
+    assert [case.name for case in CASES if taken(case, rule)] == expected[rule]
+
+
+@pytest.mark.parametrize("rule", CHOOSY)
+def test_the_choosy_rules_say_which_models_they_take(rule):
+    case = CASE["residual"]
+    with pytest.raises(bp.AttachError, match=r"nn\.Sequential|a GoodnessNetwork|not a Residual"):
+        attach(case, case.fresh(), rule)
+
+
+def test_pairs_go_through_whole_chains_alone():
+    scff, hidden = bp.SelfContrastiveForwardForward(), CASE["residual"]
+    inside = nn.Sequential(hidden.fresh(), nn.Linear(4, 4))
+    with pytest.raises(bp.AttachError, match=r"it teaches an nn\.Sequential, not a Residual"):
+        bp.attach(inside, scff, ["0.stem", "0.layers.*", "0.head", "1"])
+    bp.attach(inside, scff).remove()
+    for rules in ({"0": bp.Frozen(), "*": scff}, {"0": scff, "2": bp.Frozen(), "*": scff}):
+        model = CASE["equal-widths"].fresh()
+        with pytest.raises(bp.UserError, match="from its first block on, with no other rule"):
+            bp.attach(model, rules)
+        assert bp.attachment_of(model) is None
+    bp.attach(CASE["equal-widths"].fresh(), {"0": scff, "2": scff, "*": bp.Frozen()})

@@ -10,7 +10,7 @@ import pytest
 
 from beyondprop import cli
 from beyondprop.commands.parser import with_lists
-from beyondprop.rules import RULES
+from beyondprop.rules import RULES, Rule
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -99,7 +99,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_every_rule_has_a_page_and_a_row(rule: type) -> None:
-    name = re.sub(r"(?<!^)(?=[A-Z])", "-", rule.__name__).lower()
-    assert f"bp.{rule.__name__}(" in (ROOT / f"docs/rules/{name}.md").read_text("utf-8")
-    assert f"[`{rule.__name__}`](docs/rules/{name}.md)" in (ROOT / "README.md").read_text("utf-8")
+def test_every_rule_has_a_page_and_a_row(rule: Rule) -> None:
+    called = type(rule).__name__
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", called).lower()
+    assert f"bp.{called}(" in (ROOT / f"docs/rules/{name}.md").read_text("utf-8")
+    rows = (ROOT / "README.md").read_text("utf-8")
+    assert re.search(rf"^\| \[`{called}`\]\(docs/rules/{name}.md\) \|.*`{rule.name}`", rows, re.M)

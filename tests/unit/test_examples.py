@@ -10,6 +10,7 @@ import torch
 FOLDER = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "own_loop.py": ["DirectFeedbackAlignment", "this is not backpropagation"],
+    "block_by_block.py": ["Local losses, eight blocks", "read by a linear probe", "  input "],
     "rules_by_block.py": ["stem      Frozen", "layers.2  DirectFeedbackAlignment"],
 }
 

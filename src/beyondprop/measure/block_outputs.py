@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from beyondprop.attachment import Attachment
 from beyondprop.errors import UserError
+from beyondprop.goodness import GoodnessNetwork
 from beyondprop.trees import leaves
 
 from .untouched import device_of, untouched
@@ -97,7 +98,7 @@ def _watched(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
         called[module] += 1
         if name is not None:
             # Cloned, as what comes next may work in place.
-            found[name] = features_of(_rows(name, outputs, samples)).clone()
+            found[name] = features_of(_rows(handle, name, outputs, samples)).clone()
 
     hooks = [module.register_forward_hook(watch) for module in turns]
     try:
@@ -119,11 +120,13 @@ def _turns(handle: Attachment) -> dict[nn.Module, list[str | None]]:
     return turns
 
 
-def _rows(name: str, outputs: Any, samples: int) -> Tensor:
+def _rows(handle: Attachment, name: str, outputs: Any, samples: int) -> Tensor:
     """Return the first floating tensor of a block's output."""
     tensor = next((t for t in leaves(outputs) if t.is_floating_point()), None)
     if tensor is None:
         raise UserError(f"block '{name}' puts out no floating tensor")
+    if isinstance(handle.model, GoodnessNetwork):  # a row for each class: side by side
+        tensor = tensor.reshape(samples, -1)
     if tensor.shape[:1] != (samples,):
         raise UserError(
             f"block '{name}' puts out {tuple(tensor.shape)} for {samples} samples: "

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.attach import attachment_of
+from beyondprop.attachment import Attachment
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Leave the model's buffers, modes and learned feedback and the generators as they were found.
+
+    A schedule is set aside: under `Immediate` a forward pass would take steps.
 
     Inside, the model works on copies of its buffers, so that not even their version counters move:
     a measure may stand between a forward pass and its backward pass. Every entry from one state
@@ -34,6 +37,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         kept.enter_context(generators_kept(devices))
         for attachment in attachments:
             kept.enter_context(attachment.memory.kept())
+            kept.enter_context(_without_schedule(attachment))
         try:
             for module, name, buffer in buffers:
                 setattr(module, name, copies[id(buffer)])
@@ -43,6 +47,15 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 setattr(module, name, buffer)
             for module, training in modes:
                 module.training = training  # train() may be overridden, to keep norms frozen say
+
+
+@contextmanager
+def _without_schedule(attachment: Attachment) -> Iterator[None]:
+    before, attachment.schedule = attachment.schedule, None
+    try:
+        yield
+    finally:
+        attachment.schedule = before
 
 
 @contextmanager

@@ -23,9 +23,10 @@ class DirectKolenPollack(ReadingRule):
 
     name: ClassVar[str] = "dkp"
     alone: ClassVar[str] = (
-        "the gradient of its feedback is not averaged over processes, as its weights' is; use one "
-        "process, or DirectFeedbackAlignment"
+        "the gradient of its feedback is not averaged over processes, as its weights' is; leave "
+        "DistributedDataParallel out and use DataParallel(handle)"
     )
+    averages: ClassVar[bool] = True
 
     def start(self, like: Tensor) -> dict[str, Tensor]:
         """Return a parameter that has no shape yet."""

@@ -74,4 +74,13 @@ def _true(passed: Passed) -> Tensor:
             "ForwardForward compares right labels with wrong ones: give every sample two "
             "candidates at least"
         )
-    return candidates == targets.to(candidates.device).unsqueeze(1)
+    targets = targets.to(candidates.device)
+    # Without its true candidate a sample would teach that all are wrong.
+    if not torch.compiler.is_compiling() and bool(
+        (targets.min() < 0) | (targets.max() >= len(candidates))
+    ):
+        raise UserError(
+            f"targets run from {int(targets.min())} to {int(targets.max())}, but every sample has "
+            f"{len(candidates)} candidates, counted from 0: give the number of the true one"
+        )
+    return candidates == targets.unsqueeze(1)

@@ -27,11 +27,11 @@ class ForwardGradient(WholeRule):
     """Forward gradient: one random direction in weight space, and the loss's slope along it.
 
     ``g = (∇f · v) v`` with ``v ~ N(0, I)``, drawn anew for every forward pass in training mode: an
-    unbiased estimate of ``∇f``, as ``E[v vᵀ] = I`` (Baydin, Pearlmutter, Syme, Wood and Torr 2022,
-    section 3.2). The forward pass carries the derivative along ``v`` with it and keeps no
-    activations; the loss alone is differentiated backward, and ``∇f · v`` is the error at the
-    outputs times the outputs' derivatives. The variance of ``g`` grows with the number of
-    parameters: ``E|g - ∇f|² = (n + 1) |∇f|²``. So it is for small models.
+    unbiased estimate of ``∇f``, as ``E[v vᵀ] = I`` (Baydin, Pearlmutter, Syme, Wood and Torr
+    2022). The forward pass carries the derivative along ``v`` with it and keeps no activations; the
+    loss alone is differentiated backward, and ``∇f · v`` is the error at the outputs times the
+    outputs' derivatives. The variance of ``g`` grows with the number of parameters:
+    ``E|g - ∇f|² = (n + 1) |∇f|²``. So it is for small models.
     """
 
     name: ClassVar[str] = "fg"

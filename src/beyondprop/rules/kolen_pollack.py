@@ -29,8 +29,9 @@ class KolenPollack(FeedbackAlignment):
     name: ClassVar[str] = "kp"
     alone: ClassVar[str] = (
         "the gradient of its feedback is not averaged over processes, as its weights' is, and the "
-        "two would drift apart; use one process, or WeightMirror"
+        "two would drift apart; leave DistributedDataParallel out and use DataParallel(handle)"
     )
+    averages: ClassVar[bool] = True
 
     def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
         """Return the random feedback to begin with, a parameter as large as the weight."""

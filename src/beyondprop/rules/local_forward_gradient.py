@@ -28,10 +28,10 @@ class LocalForwardGradient(LocalRule):
     ``g_i = (∂ℓ_i/∂h_i · u_i) u_i`` stands for ``∂ℓ_i/∂h_i``, with ``ℓ_i`` the loss of sample ``i``
     at a linear classifier on the block's output ``h_i``, and ``u_i ~ N(0, I)`` drawn anew for every
     sample and pass; the slope comes by forward mode through the classifier (Ren, Kornblith, Liao
-    and Hinton 2023, sections 3 and 4: activity perturbation and local greedy losses). It has no
-    bias, and its variance grows with the width of the block, not with the number of weights. The
-    classifier itself learns by its exact gradient, an outer product, and within the block the
-    signal goes on by the block's own derivative.
+    and Hinton 2023: activity perturbation and local greedy losses). The estimate has no bias, and
+    its variance grows with the width of the block, not with the number of weights. The classifier
+    itself learns by its exact gradient, an outer product, and within the block the signal goes on
+    by the block's own derivative.
 
     Args:
         objective: The loss on every block, without auxiliary layers.

@@ -14,6 +14,7 @@ from ..goodness import goodness
 from .local import LocalRule, Passed
 
 if TYPE_CHECKING:
+    from ..attachment import Attachment
     from ..blocks import Block
 
 
@@ -54,15 +55,35 @@ class SelfContrastiveForwardForward(LocalRule):
         told = F.softplus(self.threshold - like).mean() + F.softplus(unlike - self.threshold).mean()
         return told + self.calming * like.mean()
 
+    def install(self, block: "Block", attachment: "Attachment") -> str:
+        """Cut the block's output, and see that the pairs come from the block before it."""
+        blocks = attachment.blocks
+        if any(before.rule is not self for before in blocks[: blocks.index(block)]):
+            raise UserError(
+                "SelfContrastiveForwardForward must teach the chain from its first block on, with "
+                "no other rule between: the pairs go from block to block"
+            )
+        return super().install(block, attachment)
+
     def problems(self, block: "Block") -> Iterator[str]:
         """Yield a sentence where the pairs would not find their way."""
         from ..blocks import is_chain
 
-        if not is_chain(block.owner):
-            yield (
-                "SelfContrastiveForwardForward sends pairs of inputs from block to block, so it "
-                f"teaches an nn.Sequential, not a {type(block.owner).__name__}"
-            )
+        for around in _around(block):
+            if not is_chain(around):
+                yield (
+                    "SelfContrastiveForwardForward sends pairs of inputs from block to block, so "
+                    f"it teaches an nn.Sequential, not a {type(around).__name__}"
+                )
+                return
+
+
+def _around(block: "Block") -> Iterator[nn.Module]:
+    """Yield the model, and the modules between it and the block."""
+    yield block.owner
+    parts = block.name.split(".")[:-1]
+    for end in range(1, len(parts) + 1):
+        yield block.owner.get_submodule(".".join(parts[:end]))
 
 
 def _beside(module: nn.Module, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..attachment import Attachment
     from ..blocks import Block
 
-REPEATS = 3
+REPEATS = 5
 
 
 def units(handle: "Attachment") -> "list[list[Block]]":
@@ -45,25 +45,23 @@ def measured_costs(
     from ..measure.untouched import untouched
 
     stages = [Stage(handle, unit) for unit in units(handle)]
-    costs = []
     with untouched(handle.model):
         entries = [inputs]
         for stage in stages:
             passed = stage.forward(entries[-1], targets, inputs)
             entries.append(passed.output.detach())
         stages[-1].finish(passed, targets, loss)
-        for stage, entry in zip(stages, entries, strict=False):
-            taken = []
-            for _ in range(1 + REPEATS):
+        taken: list[list[float]] = [[] for _ in stages]
+        for _ in range(1 + REPEATS):  # in turns, so that what slows the machine slows all
+            for stage, entry, seconds in zip(stages, entries, taken, strict=False):
                 _clear(handle)
                 begun = _now()
                 again = stage.forward(entry, targets, inputs)
                 again.error = passed.error if stage is stages[-1] else None
                 stage.learn(again, passed.error)
-                taken.append(_now() - begun)
-            costs.append(min(taken[1:]))
+                seconds.append(_now() - begun)
     _clear(handle)
-    return costs
+    return [min(seconds[1:]) for seconds in taken]
 
 
 def partition(costs: Sequence[float], stages: int) -> list[int]:

@@ -15,12 +15,14 @@ class Schedule(ABC):
     """Decides when blocks learn, where that is not after the whole forward pass."""
 
     @abstractmethod
-    def learn(self, root: Tensor, gradient: Tensor | None, cut: "Cut") -> None:
+    def learn(
+        self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
+    ) -> None:
         """Have the block that has just run learn.
 
         Args:
-            root: The block's own loss, or its output.
-            gradient: The signal at the output; None for a loss.
+            roots: The block's own loss, or its outputs.
+            gradients: The signal at each output; None for a loss.
             cut: The block's end.
         """
 

@@ -34,7 +34,7 @@ class Immediate(Schedule):
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self._seen: set[int] = set()
+        self._seen: set[Cut] = set()
 
     def check(self, blocks: "Sequence[Block]") -> None:
         """Raise a `UserError` where a rule needs what is known after the forward pass only."""
@@ -58,22 +58,26 @@ class Immediate(Schedule):
 
     # Compiled, a backward pass inside a forward pass would be traced away.
     @eager
-    def learn(self, root: Tensor, gradient: Tensor | None, cut: "Cut") -> None:
+    def learn(
+        self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
+    ) -> None:
         """Go back through the block and step what has got a gradient."""
         self._check_held(cut)
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [(p, p.grad) for p in held if p.grad is not None]
         for parameter, _ in before:  # what the caller gathers elsewhere is not stepped here
             parameter.grad = None
-        torch.autograd.backward([root], [gradient])
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        for parameter, kept in before:
-            parameter.grad = kept
+        try:
+            torch.autograd.backward(roots, gradients)
+            self.optimizer.step()
+        finally:
+            self.optimizer.zero_grad()
+            for parameter, kept in before:
+                parameter.grad = kept
 
     def _check_held(self, cut: "Cut") -> None:
         """See once for each block that the optimizer holds what stands on it."""
-        if id(cut) in self._seen:
+        if cut in self._seen:
             return
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         learned = [t for t in cut.state.values() if isinstance(t, torch.nn.Parameter)]
@@ -82,4 +86,4 @@ class Immediate(Schedule):
                 "what stands on the blocks learns too, and the optimizer does not hold it: build "
                 "it over [*model.parameters(), *handle.parameters()]"
             )
-        self._seen.add(id(cut))
+        self._seen.add(cut)

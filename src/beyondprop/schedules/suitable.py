@@ -83,7 +83,9 @@ def _problems(handle: "Attachment") -> Iterator[str]:
         yield "some child of the model lies in no block: name blocks= so that they hold all"
     for block in handle.blocks[:-1]:
         called, cut = type(block.rule).__name__, handle.cut_of(block)
-        if block.rule.alone and not block.rule.averages:
+        if block.rule.whole:
+            yield f"{called} teaches the model as a whole: {INSTEAD}"
+        elif block.rule.alone and not block.rule.averages:
             yield f"{called} needs all samples in one process: {block.rule.alone}"
         elif cut is not None and cut.reader is not None:
             yield f"{called} learns its feedback as well, from the model's errors: {INSTEAD}"

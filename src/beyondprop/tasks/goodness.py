@@ -3,9 +3,6 @@
 Hinton, "The forward-forward algorithm: some preliminary investigations", 2022, section 3.3.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
@@ -65,9 +62,9 @@ def cifar() -> nn.Module:
     return GoodnessNetwork(blocks, AddedPattern(CLASSES, (3, 32, 32)))
 
 
-def wrong_classes() -> Callable[[Tensor, Tensor], Contrast]:
-    """What makes the wrong answers of these tasks."""
-    return partial(right_and_wrong, CLASSES)
+def with_a_wrong_class(inputs: Tensor, targets: Tensor) -> Contrast:
+    """`right_and_wrong` of ten classes."""
+    return right_and_wrong(CLASSES, inputs, targets)
 
 
 DIGITS_GOODNESS = Task(
@@ -79,7 +76,7 @@ DIGITS_GOODNESS = Task(
     epochs=30,
     batch_size=64,
     learning_rate=3e-3,
-    contrast=wrong_classes(),
+    contrast=with_a_wrong_class,
 )
 
 MNIST_GOODNESS = Task(
@@ -91,7 +88,7 @@ MNIST_GOODNESS = Task(
     epochs=20,
     batch_size=128,
     learning_rate=4e-3,
-    contrast=wrong_classes(),
+    contrast=with_a_wrong_class,
 )
 
 CIFAR_GOODNESS = Task(
@@ -103,5 +100,5 @@ CIFAR_GOODNESS = Task(
     epochs=5,
     batch_size=128,
     learning_rate=1e-3,
-    contrast=wrong_classes(),
+    contrast=with_a_wrong_class,
 )

@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam
 
 import beyondprop as bp
 from beyondprop.schedules import Pipeline
+from tests.unit.schedules import two_halves
 
 STEPS = 3
 
@@ -187,12 +188,13 @@ def work(rank: int, folder: str) -> None:
     joined(rank, folder, "training")
     found: dict[str, Any] = {"trained": {case: train(*case) for case in CASES}}
     dist.barrier()
-    found["scattered"] = scattered()
+    found["averaged"] = two_halves.averaged()
+    dist.barrier()
+    found["scattered"] = scattered()  # it leaves the two at odds, so it comes last
     dist.destroy_process_group()
-    for rule in ("dgl", "dfa"):
-        joined(rank, folder, f"hanging-{rule}", seconds=1)
-        found[f"hanging-{rule}"] = losing(rule, partial(time.sleep, 2.5))
-        dist.destroy_process_group()
+    joined(rank, folder, "hanging", seconds=1)
+    found["hanging"] = losing("dgl", partial(time.sleep, 2))
+    dist.destroy_process_group()
     torch.save(found, Path(folder) / f"{rank}.pt")
     joined(rank, folder, "dying")
     found["dying"] = losing("dfa", partial(os.kill, os.getpid(), signal.SIGKILL))

@@ -50,6 +50,11 @@ def test_tasks_are_found_by_their_names() -> None:
         "fashion-mlp",
         "cifar-conv",
         "cifar-resnet20",
+        "cifar-vgg8",
+        "cifar-vgg8-narrow",
+        "digits-goodness",
+        "mnist-goodness",
+        "cifar-goodness",
     ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 

@@ -1,0 +1,191 @@
+"""Runs on several processes: the same command, killed in the middle, resumed to the same end."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from experiment_tasks import BLOBS
+from safetensors.torch import load_file
+
+from beyondprop import cli
+from beyondprop.errors import UserError
+from beyondprop.experiment import RunSpec, train
+from beyondprop.experiment.processes import on_first
+from beyondprop.experiment.storage import check_claim
+
+SECONDS = 60
+COMMAND = ["train", "--task", "experiment_tasks:SLOW", "--rule", "dgl", "--schedule", "pipeline"]
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="this PyTorch was built without gloo",
+)
+
+
+def work(rank: int, port: int, folder: str, words: list[str], wait: str) -> None:
+    """Do what `torchrun` has one process do; what it prints goes to files."""
+    settings = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in settings.items()} | {"SLOW_LOSS": wait}
+    sys.stdout = Path(f"{folder}.{rank}.out").open("w", buffering=1)  # noqa: SIM115
+    sys.stderr = Path(f"{folder}.{rank}.err").open("w", buffering=1)  # noqa: SIM115
+    sys.exit(cli.main([*COMMAND, "--output", folder, *words]))
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def start(folder: Path, *words: str, wait: str = "0") -> list[BaseProcess]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["beyondprop.experiment.run", "torch._dynamo"])
+    port = free_port()
+    children = [
+        context.Process(target=work, args=(rank, port, str(folder), list(words), wait))
+        for rank in range(2)
+    ]
+    for child in children:
+        child.start()
+    return children
+
+
+def codes(children: list[BaseProcess], seconds: float = SECONDS) -> list[int | None]:
+    """The exit codes; what has not ended by then is killed."""
+    end = time.monotonic() + seconds
+    for child in children:
+        child.join(max(0, end - time.monotonic()))
+    found = [child.exitcode for child in children]
+    for child in children:
+        child.kill()
+        child.join()
+        child.close()
+    return found
+
+
+def printed(folder: Path, rank: int, stream: str) -> str:
+    return Path(f"{folder}.{rank}.{stream}").read_text()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline") / "run"
+    assert codes(start(folder)) == [0, 0]
+    return folder
+
+
+def test_the_first_process_alone_writes_and_prints(unbroken: Path) -> None:
+    assert "dgl on slow: test accuracy" in printed(unbroken, 0, "out")
+    assert [printed(unbroken, 1, stream) for stream in ("out", "err")] == ["", ""]
+    record = json.loads((unbroken / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["spec"]["schedule"] == "pipeline"
+    steps = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    assert sum("loss" in line for line in steps) == 16
+    saved = torch.load(unbroken / "checkpoint.pt", weights_only=True)
+    assert sum(saved["stages"]["sizes"]) == 3
+    # Adam's moments of three linear layers and of the classifiers on two of them.
+    assert len(saved["optimizer"]["state"]) == 2 * (3 + 2)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_stage_ends_the_others_and_resumed_the_end_is_the_same(
+    unbroken: Path, tmp_path: Path, victim: int
+) -> None:
+    folder = tmp_path / "run"
+    children = start(folder, wait="0.05")
+    while all(child.is_alive() for child in children) and not (folder / "checkpoint.pt").exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.kill(children[victim].pid or 0, signal.SIGKILL)
+    expected = [2, 2]
+    expected[victim] = -signal.SIGKILL
+    assert codes(children, seconds=10) == expected
+    said = printed(folder, 1 - victim, "err")
+    assert f"stage {1 - victim} cannot reach stage {victim}: its process has ended" in said
+    assert "--resume" in said
+    assert not (folder / "record.json").exists()
+    assert codes(start(folder, "--resume")) == [0, 0]
+    same = [(each / "weights.safetensors").read_bytes() for each in (folder, unbroken)]
+    assert same[0] == same[1]
+
+
+def test_a_mistake_is_told_by_every_process_and_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert codes(start(folder, "--rule", "fa")) == [2, 2]
+    for rank in range(2):
+        assert "no pipeline can be made: under FeedbackAlignment" in printed(folder, rank, "err")
+    assert not folder.exists()
+
+
+def test_what_is_there_is_not_overwritten_by_any_process(unbroken: Path) -> None:
+    before = (unbroken / "record.json").read_bytes()
+    assert codes(start(unbroken)) == [2, 2]
+    assert "is not empty; add --resume" in printed(unbroken, 0, "err")
+    assert (unbroken / "record.json").read_bytes() == before
+
+
+# In this process alone ----------------------------------------------------------------------------
+
+
+def test_without_torchrun_the_command_is_told(run_folder: Path) -> None:
+    with pytest.raises(UserError, match="torchrun --nproc-per-node 2 -m beyondprop train --task"):
+        train(RunSpec(schedule="pipeline"), run_folder)
+    assert not run_folder.exists()
+
+
+def test_several_processes_do_not_train_one_run_each(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="add --schedule pipeline, or start one process"):
+        train(RunSpec(), run_folder, task=BLOBS)
+
+
+def test_an_unknown_schedule_is_named(run_folder: Path) -> None:
+    with pytest.raises(UserError, match="unknown schedule 'late'; there are joint, immediate"):
+        train(RunSpec(schedule="late"), run_folder, task=BLOBS)
+
+
+def train_frozen(folder: Path) -> Path:
+    train(RunSpec(rule="frozen", schedule="immediate"), folder, task=BLOBS)
+    return folder / "weights.safetensors"
+
+
+def test_blocks_that_learn_at_once_learn(run_folder: Path) -> None:
+    record = train(RunSpec(rule="dgl", schedule="immediate"), run_folder, task=BLOBS)
+    assert record["status"] == "finished"
+    initial = load_file(train_frozen(run_folder.with_name("frozen")))
+    learned = load_file(run_folder / "weights.safetensors")
+    assert all(not torch.equal(learned[key], initial[key]) for key in ("0.weight", "3.weight"))
+
+
+def test_a_rule_that_cannot_learn_at_once_is_refused_before_anything_is_written(
+    run_folder: Path,
+) -> None:
+    with pytest.raises(UserError, match="DirectFeedbackAlignment cannot teach a block while"):
+        train(RunSpec(rule="dfa", schedule="immediate"), run_folder, task=BLOBS)
+    assert not run_folder.exists()
+
+
+def test_a_spec_of_before_there_were_schedules_is_resumed(run_folder: Path) -> None:
+    run_folder.mkdir()
+    (run_folder / "spec.json").write_text('{"seed": 1}')
+    check_claim(run_folder, {"seed": 1, "schedule": "joint"}, resume=True)
+    check_claim(run_folder, {"seed": 1}, resume=True)
+    with pytest.raises(UserError, match=r"schedule \('joint' there, 'pipeline' now\)"):
+        check_claim(run_folder, {"seed": 1, "schedule": "pipeline"}, resume=True)
+
+
+def test_one_process_is_the_first() -> None:
+    assert on_first(lambda: 3) == 3

@@ -1,0 +1,240 @@
+"""What the objectives of `LocalLoss` are made of, and what they refuse."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.projections import Redrawn
+from beyondprop.rules.auxiliary import AugLocal
+from beyondprop.rules.features import centred_cosines, one_hot, pooled
+from beyondprop.rules.heads import Head
+from beyondprop.rules.local import Passed, depth_of
+
+CLASSES = 4
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def passed(objective, output, targets, depth=0.0, inputs=None, classes=CLASSES):
+    """Return what a block hands to an objective, with a head of its own."""
+    head = Head.begin(objective.parameters(depth), Redrawn(0), 7, [output])
+    nothing = SimpleNamespace()
+    return Passed(output, targets, inputs, head, classes, depth, nothing, nothing, nothing)
+
+
+def activities(shape=(6, 5)):
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+
+LABELS = torch.tensor([0, 1, 2, 3, 1, 0])
+
+batches = given(
+    rows=st.integers(2, 8),
+    width=st.integers(2, 6),
+    seed=st.integers(0, 2**16),
+)
+
+
+def drawn(rows, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, width, generator=generator, dtype=torch.float64)
+    return x, torch.randint(CLASSES, (rows,), generator=generator)
+
+
+@settings(max_examples=25, deadline=None)
+@batches
+def test_similarities_do_not_see_scale_or_offset_of_a_sample(rows, width, seed):
+    x, _ = drawn(rows, width, seed)
+    scales = torch.linspace(0.5, 3, rows, dtype=torch.float64).unsqueeze(1)
+    offsets = torch.linspace(-2, 5, rows, dtype=torch.float64).unsqueeze(1)
+    found = centred_cosines(x)
+    torch.testing.assert_close(centred_cosines(scales * x + offsets), found, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found, found.t(), **EXACT)
+    torch.testing.assert_close(found.diagonal(), torch.ones(rows, dtype=torch.float64), **EXACT)
+    assert found.abs().max() < 1 + 1e-12
+
+
+@settings(max_examples=25, deadline=None)
+@batches
+def test_similarity_matching_does_not_see_the_order_of_a_batch(rows, width, seed):
+    x, y = drawn(rows, width, seed)
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    sim = bp.SimilarityMatching()
+    one = sim.loss(passed(sim, x, y))
+    torch.testing.assert_close(sim.loss(passed(sim, x[order], y[order])), one, **EXACT)
+    assert one >= 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(labels=st.lists(st.integers(0, CLASSES - 1), min_size=2, max_size=8))
+def test_similarity_matching_is_zero_where_activities_are_the_classes(labels):
+    y = torch.tensor(labels)
+    x = one_hot(y, CLASSES).double()
+    sim = bp.SimilarityMatching()
+    at = passed(sim, x, y)
+    sim.loss(at)
+    with torch.no_grad():
+        at.head.state["similarity.weight"].copy_(torch.eye(CLASSES))
+    assert sim.loss(at).item() == pytest.approx(0, abs=1e-12)
+    if len(set(labels)) > 1:  # it can be otherwise
+        other = replace(at, targets=(y + (y == y[0]).long()) % CLASSES)
+        same = torch.equal(one_hot(y, CLASSES) @ one_hot(y, CLASSES).t(), pairs_of(other.targets))
+        assert (sim.loss(other) > 1e-3) != same
+
+
+def pairs_of(y):
+    return one_hot(y, CLASSES) @ one_hot(y, CLASSES).t()
+
+
+def test_similarity_of_dead_maps_has_a_finite_gradient():
+    x = torch.zeros(6, 5, 3, 3, dtype=torch.float64, requires_grad=True)
+    sim = bp.SimilarityMatching()
+    loss = sim.loss(passed(sim, x, LABELS))
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_predsim_is_the_weighted_sum_of_its_parts(beta):
+    x = activities()
+    mix = bp.PredSim(beta)
+    at = passed(mix, x, LABELS)
+    expected = (1 - beta) * bp.CrossEntropy().loss(at) + beta * bp.SimilarityMatching().loss(at)
+    torch.testing.assert_close(mix.loss(at), expected, **EXACT)
+    assert sorted(at.head.state) == sorted(mix.parameters(0.0))
+
+
+@pytest.mark.parametrize("beta", [-0.1, 1.1])
+def test_a_share_is_between_nothing_and_all(beta):
+    with pytest.raises(bp.UserError, match="is a share from 0 to 1"):
+        bp.PredSim(beta)
+
+
+@pytest.mark.parametrize(("depth", "kept", "told"), [(0.0, 4.0, 1.0), (0.5, 3.0, 2.0), (1, 2, 3)])
+def test_infopro_weighs_by_depth(depth, kept, told):
+    x, inputs = activities(), torch.randn(6, 3, dtype=torch.float64)
+    info = bp.InfoPro((4.0, 2.0), (1.0, 3.0), bp.CrossEntropy())
+    at = passed(info, x, LABELS, depth, inputs)
+    told_alone = replace(info, reconstruction=(0.0, 0.0), prediction=(1.0, 1.0)).loss(at)
+    kept_alone = replace(info, reconstruction=(1.0, 1.0), prediction=(0.0, 0.0)).loss(at)
+    expected = told * told_alone + kept * kept_alone
+    torch.testing.assert_close(info.loss(at), expected, **EXACT)
+    torch.testing.assert_close(told_alone, bp.CrossEntropy().loss(at), **EXACT)
+
+
+def test_infopro_cannot_reconstruct_words():
+    info = bp.InfoPro()
+    with pytest.raises(bp.UserError, match="must be a tensor of floats"):
+        info.loss(passed(info, activities(), LABELS, inputs=torch.zeros(6, 3, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize(
+    "objective", [bp.CrossEntropy(), bp.SimilarityMatching(), bp.PredSim()], ids=lambda o: o.name
+)
+@pytest.mark.parametrize("left_out", [-100, -1])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3, 3)], ids=["rows", "maps"])
+def test_a_negative_class_is_as_if_the_sample_were_not_there(objective, left_out, shape):
+    x, y = activities(shape), LABELS.clone()
+    y[[1, 4]] = left_out
+    rest = [0, 2, 3, 5]
+    at = passed(objective, x, y)
+    loss = objective.loss(at)
+    (gradient,) = torch.autograd.grad(loss, x)
+    alone = objective.loss(replace(at, output=x[rest], targets=y[rest]))
+    torch.testing.assert_close(loss, alone, **EXACT)
+    assert not gradient[[1, 4]].any()
+    assert gradient[rest].flatten(1).any(1).all()
+
+
+def test_tokens_are_classified_one_by_one():
+    x = activities((2, 3, 5))
+    y = LABELS.view(2, 3)
+    for objective in (bp.CrossEntropy(), bp.SimilarityMatching()):
+        at = passed(objective, x, y)
+        rows = replace(at, output=x.flatten(0, 1), targets=LABELS)
+        torch.testing.assert_close(objective.loss(at), objective.loss(rows), **EXACT)
+
+
+def test_pixels_are_classified_one_by_one_at_the_targets_size():
+    x, y = activities((2, 5, 2, 2)), torch.randint(CLASSES, (2, 4, 4))
+    objective = bp.CrossEntropy()
+    at = passed(objective, x, y)
+    loss = objective.loss(at)
+    weight, bias = (at.head.state[f"classifier.{part}"] for part in ("weight", "bias"))
+    losses = [
+        F.cross_entropy(weight[:, :, 0, 0] @ x[n, :, i // 2, j // 2] + bias, y[n, i, j])
+        for n in range(2)
+        for i in range(4)
+        for j in range(4)
+    ]
+    torch.testing.assert_close(loss, torch.stack(losses).mean(), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (None, "its targets must be class numbers"),
+        (torch.rand(6), "its targets must be class numbers"),
+        (torch.tensor([0, 1, 2, 3, 4, 0]), "a target is class 4, but there are 4 classes"),
+        (torch.tensor([0, 1]), "both must begin with the same batch dimension"),
+        (torch.zeros(6, 2, dtype=torch.int64), "it has no row for each of them"),
+    ],
+    ids=["none", "floats", "too-large", "too-few", "rows"],
+)
+@pytest.mark.parametrize(
+    "objective", [bp.CrossEntropy(), bp.SimilarityMatching(), bp.InfoPro()], ids=lambda o: o.name
+)
+def test_targets_that_cannot_teach(objective, targets, message):
+    at = passed(objective, activities(), targets, inputs=torch.randn(6, 3, dtype=torch.float64))
+    with pytest.raises(bp.UserError, match=message):
+        objective.loss(at)
+
+
+@pytest.mark.parametrize(
+    ("shape", "most", "features"),
+    [
+        ((2, 4, 6, 6), 2048, 144),
+        ((2, 4, 6, 6), 36, 36),
+        ((2, 4, 6, 6), 35, 16),
+        ((2, 4, 6, 6), 3, 4),
+        ((2, 4, 8, 2), 36, 24),
+        ((2, 4, 3, 3, 3), 40, 32),
+        ((2, 300), 5, 300),
+    ],
+)
+def test_pooling_keeps_at_most_so_many_features_but_one_a_map(shape, most, features):
+    x = torch.rand(shape)
+    assert pooled(x, most).shape == (2, features)
+    if len(shape) > 2 and features == shape[1]:
+        torch.testing.assert_close(pooled(x, most), x.flatten(2).mean(2))
+
+
+def test_auxiliary_networks_get_shallower_towards_the_output():
+    layers = AugLocal(5, 1)
+    assert [layers.layers(depth / 4) for depth in range(5)] == [5, 4, 3, 2, 1]
+    for depth in (0.0, 0.5, 1.0):
+        assert len(layers.parameters(depth)) == 2 * layers.layers(depth)
+    assert list(AugLocal(1, 0).parameters(1.0)) == []
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 2), (2, -1)])
+def test_auxiliary_networks_that_get_deeper_are_refused(first, last):
+    with pytest.raises(bp.UserError, match="AugLocal's depth falls towards the output"):
+        AugLocal(first, last)
+
+
+def test_depth_counts_the_blocks_that_learn_by_local_losses():
+    widths = [nn.Linear(4, 4) for _ in range(6)]
+    rules = {"1": bp.Frozen(), "0": bp.LocalLoss(), "*": bp.LocalLoss()}
+    handle = bp.attach(nn.Sequential(*widths), rules)
+    learners = [b for b in handle.blocks if isinstance(b.rule, bp.LocalLoss)]
+    assert [depth_of(block, handle.blocks) for block in learners] == [0, 1 / 3, 2 / 3, 1]
+    alone = bp.attach(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), bp.LocalLoss())
+    assert depth_of(alone.blocks[0], alone.blocks) == 0

@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
-NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`. A test keeps the pages
-and the records in step, so that no figure is written by hand.
+NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`. A
+test keeps the pages and the records in step, so that no figure is written by hand.
 """
 
 import json

@@ -11,6 +11,7 @@ from .goodness import AddedPattern, FirstPixels, GoodnessNetwork
 from .projections import Dense
 from .rules import (
     PEPITA,
+    AugLocal,
     Backprop,
     BatchRandomSignSymmetry,
     CrossEntropy,
@@ -42,6 +43,7 @@ __all__ = [
     "AddedPattern",
     "AttachError",
     "Attachment",
+    "AugLocal",
     "Backprop",
     "BatchRandomSignSymmetry",
     "ChainStep",

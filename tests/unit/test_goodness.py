@@ -133,30 +133,6 @@ def test_it_trains_by_backprop_and_by_rules_that_cut():
         assert taught == [rule.name != "frozen"] * 4 + [True] * 2
 
 
-def trained(model, x, y, **given):
-    handle = bp.attach(model, bp.ForwardForward(**given), ["blocks.*"])
-    optimizer = torch.optim.Adam(model.parameters(), 0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        with handle.targets(y):
-            F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-
-@torch.no_grad()
-def share_right(model, x, y):
-    return (model(x).argmax(1) == y).double().mean().item()
-
-
-def test_forward_forward_tells_what_it_was_taught():
-    x, y = torch.randn(30, 8), torch.arange(30) % 3
-    x[:, 3:6] += 3 * F.one_hot(y, 3)
-    model = net()
-    before = share_right(model, x, y)
-    trained(model, x, y, temperature=2.0)
-    assert before < 0.6 < 0.95 < share_right(model, x, y)
-
-
 @pytest.mark.parametrize(
     ("targets", "candidates", "message"),
     [

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..errors import UserError
 from ..projections import Projection
+from .auxiliary import AugLocal
 from .backprop import Backprop
 from .base import DirectRule, OperationRule, ProjectedRule, Rule
 from .direct_feedback_alignment import DirectFeedbackAlignment
@@ -82,6 +83,7 @@ def describe(rule: Rule) -> str:
 __all__ = [
     "PEPITA",
     "RULES",
+    "AugLocal",
     "Backprop",
     "BatchRandomSignSymmetry",
     "CrossEntropy",

@@ -13,12 +13,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 import beyondprop as bp
 from tests.contract.teaching import RULES, attached, found, taken
+from tests.contract.teaching import refusal as refusal_of
 from tests.modules import CASE, Case
 
-NAMES = ("mlp", "conv-group-norm", "residual", "transformer-layer", "reuse")
+NAMES = ("mlp", "conv-group-norm", "residual", "transformer-layer", "reuse", "goodness")
 TOGETHER = [name for name in RULES if not bp.rules.RULES[name].alone]
 ALONE = [name for name in RULES if bp.rules.RULES[name].alone]
-PAIRS = [(name, rule) for name in NAMES for rule in TOGETHER if taken(CASE[name], rule)]
+PAIRS = [
+    (name, rule)
+    for name in NAMES
+    for rule in TOGETHER
+    if taken(CASE[name], rule) and refusal_of(CASE[name], rule) is None
+]
 ACCUMULATED = [("mlp", "dfa"), ("residual", "fa"), ("transformer-layer", "drtp")]
 
 

@@ -45,11 +45,9 @@ def fit_pipeline(plan: RunPlan, task: Task, data: Data, folder: Path, progress: 
     rates = [group["lr"] for group in optimizer.param_groups]
     state = State(model, pipeline.handle, optimizer, sessions=[session(datetime.now(UTC))])
     if checkpoint.restore(folder, state):
-        _take_up(pipeline, state)
+        _take_up(pipeline, plan, state)
     else:
-        # Dropout on two stages must not draw the same masks; the first one augments as one process.
-        if pipeline.rank:
-            checkpoint.seed_generators((plan.seed + pipeline.rank * 2**40) % 2**63)
+        _seed(pipeline, plan, state)
         state.curve.append(on_first(partial(point, plan, task, data, pipeline.handle, state, 0.0)))
     on_first(partial(_begin, folder, plan, state))
 
@@ -106,12 +104,24 @@ def built(plan: RunPlan, task: Task, data: Data) -> Pipeline:
         )
 
 
-def _take_up(pipeline: Pipeline, state: State) -> None:
+def _take_up(pipeline: Pipeline, plan: RunPlan, state: State) -> None:
     """Has this process go on as the one did that had its place, if there were as many."""
     sizes, generators = state.stages["sizes"], state.stages["generators"]
     if len(generators) == dist.get_world_size():
         pipeline.sizes = sizes
         checkpoint.set_generators(generators[pipeline.rank])
+    else:
+        _seed(pipeline, plan, state)
+
+
+def _seed(pipeline: Pipeline, plan: RunPlan, state: State) -> None:
+    """Has every stage but the first draw numbers of its own.
+
+    Dropout on two stages must not draw the same masks; the first one augments as one process does.
+    """
+    if pipeline.rank:
+        own = plan.seed + pipeline.rank * 2**40 + state.epoch * 2**50
+        checkpoint.seed_generators(own % 2**63)
 
 
 def _begin(folder: Path, plan: RunPlan, state: State) -> None:

@@ -16,14 +16,16 @@ from .feedback_alignment import FeedbackAlignment
 from .forward_forward import ForwardForward
 from .forward_gradient import ForwardGradient
 from .frozen import Frozen
+from .infopro import InfoPro
 from .kolen_pollack import KolenPollack
 from .local import LocalRule
 from .local_forward_gradient import LocalForwardGradient
 from .local_loss import LocalLoss
-from .objectives import CrossEntropy, InfoPro, Objective, PredSim, SimilarityMatching
+from .objectives import CrossEntropy, Objective
 from .pepita import PEPITA
 from .self_contrastive import SelfContrastiveForwardForward
 from .sign_symmetry import BatchRandomSignSymmetry, FixedRandomSignSymmetry, SignSymmetry
+from .similarity import PredSim, SimilarityMatching
 from .weight_mirror import WeightMirror
 
 RULES: dict[str, Rule] = {

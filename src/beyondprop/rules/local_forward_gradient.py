@@ -15,10 +15,7 @@ from ..projections import Projection, Redrawn
 from .auxiliary import Plain
 from .base import stream_of
 from .local import LocalRule, Passed
-from .objectives import CrossEntropy
-
-IGNORED = -100
-"""The class number that PyTorch's losses leave out."""
+from .objectives import IGNORED, CrossEntropy
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class LocalForwardGradient(LocalRule):
             )
             logits, targets = self.objective.logits(moved)
             losses, slopes = unpack_dual(F.cross_entropy(logits, targets, reduction="none"))
-        known = (targets != IGNORED).sum()
+        known = (targets != IGNORED).sum().clamp(min=1)  # none, and nothing is taught
         assert slopes is not None
         slope = slopes.detach().flatten(1).sum(1) if slopes.dim() > 1 else slopes.detach()
         rows = noise.view(len(slope), -1) * (slope / known).to(noise.dtype).unsqueeze(1)

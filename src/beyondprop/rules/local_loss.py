@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from .local import LocalRule, Passed
-from .objectives import Objective, PredSim
+from .objectives import Objective
+from .similarity import PredSim
 
 
 @dataclass(frozen=True)

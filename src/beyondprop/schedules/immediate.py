@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from ..boundaries import parameters_behind
 from ..eager import eager
 from ..errors import UserError
 from ..memory import processes
@@ -35,6 +36,7 @@ class Immediate(Schedule):
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self._seen: set[Cut] = set()
+        self._owners: dict[int, Cut] = {}
 
     def check(self, blocks: "Sequence[Block]") -> None:
         """Raise a `UserError` where a rule needs what is known after the forward pass only."""
@@ -62,7 +64,7 @@ class Immediate(Schedule):
         self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
     ) -> None:
         """Go back through the block and step what has got a gradient."""
-        self._check_held(cut)
+        self._check_block(roots, cut)
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [(p, p.grad) for p in held if p.grad is not None]
         for parameter, _ in before:  # what the caller gathers elsewhere is not stepped here
@@ -70,20 +72,32 @@ class Immediate(Schedule):
         try:
             torch.autograd.backward(roots, gradients)
             self.optimizer.step()
+            if torch.is_autocast_enabled(roots[0].device.type):
+                # It keeps copies of weights in low precision, of before the step.
+                torch.clear_autocast_cache()
         finally:
             self.optimizer.zero_grad()
             for parameter, kept in before:
                 parameter.grad = kept
 
-    def _check_held(self, cut: "Cut") -> None:
-        """See once for each block that the optimizer holds what stands on it."""
+    def _check_block(self, roots: Sequence[Tensor], cut: "Cut") -> None:
+        """See once for each block that what learns is held, and learns in this block alone."""
         if cut in self._seen:
             return
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        learned = [t for t in cut.state.values() if isinstance(t, torch.nn.Parameter)]
-        if any(id(p) not in held for p in learned if not is_lazy(p)):
+        heads = [t for t in cut.state.values() if isinstance(t, torch.nn.Parameter)]
+        learned = [*cut.beside, *(p for p in heads if not is_lazy(p))]
+        if any(id(p) not in held for p in learned if p.requires_grad):
             raise UserError(
-                "what stands on the blocks learns too, and the optimizer does not hold it: build "
-                "it over [*model.parameters(), *handle.parameters()]"
+                "a block or what stands on it learns, and the optimizer does not hold it: build it "
+                "over [*model.parameters(), *handle.parameters()]"
             )
+        for root in roots:
+            for leaf in parameters_behind(root):
+                if self._owners.setdefault(id(leaf), cut) is not cut:
+                    raise UserError(
+                        "a part of the model with the exact gradient lies before several blocks "
+                        "that learn at once, and would step for each of them: make it a block of "
+                        "its own, or leave the schedule out"
+                    )
         self._seen.add(cut)

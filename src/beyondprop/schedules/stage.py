@@ -79,8 +79,9 @@ class Stage:
         lesson.inputs, lesson.classes = inputs, self.handle.classes
         ends: list[End] = []
         for block in self.blocks:
-            for _, module in block.modules:
-                x = module(x)
+            with self.handle.aside():  # the cuts are made here
+                for _, module in block.modules:
+                    x = module(x)
             cut = self.handle.cut_of(block)
             if cut is not None:
                 x = _cut(_tensor(x, block.name), lesson, block.rule, cut, ends)

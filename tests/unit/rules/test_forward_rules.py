@@ -336,3 +336,11 @@ def test_pepita_needs_one_tensor_of_floats():
     bp.attach(model, bp.PEPITA())
     with pytest.raises(bp.UserError, match="must be one tensor of floats"):
         model(torch.ones(2, 3, dtype=torch.int64))
+
+
+def test_a_batch_without_any_class_teaches_hidden_blocks_nothing():
+    model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.ReLU(), torch.nn.Linear(6, 4))
+    handle = bp.attach(model, bp.LocalForwardGradient())
+    with handle.targets(torch.full((5,), -1)):
+        model(torch.randn(5, 8)).sum().backward()
+    assert not model[0].weight.grad.any()

@@ -65,3 +65,14 @@ def test_a_slow_block_costs_more_and_nothing_is_changed(rule):
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(p.grad is None for p in [*model.parameters(), *handle.parameters()])
     assert int(handle.state_dict().get("passes", 0)) == 0
+
+
+def test_a_class_of_ones_own_that_is_a_chain_is_measured_too():
+    class Chain(nn.Sequential):
+        pass
+
+    model = Chain(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()))
+    costs = measured_costs(handle, torch.randn(5, 8), torch.randint(4, (5,)), F.cross_entropy)
+    assert len(costs) == 2
+    assert all(cost > 0 for cost in costs)

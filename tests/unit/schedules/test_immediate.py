@@ -526,3 +526,67 @@ def test_memory_does_not_grow_with_depth(rule):
     shallow, much = peak(deep(rule, True, 4)), peak(deep(rule, True, 16))
     assert 0 < much <= 1.3 * shallow
     assert peak(deep(rule, False, 16)) > 2 * much  # the ordinary loop holds all activations
+
+
+class Shared(nn.Module):
+    """A stem before two blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a, self.b = (nn.Linear(12, 12) for _ in range(3))
+        self.head = nn.Linear(12, CLASSES)
+
+    def forward(self, x):
+        z = self.stem(x)
+        return self.head(self.b(self.a(z) + z))
+
+
+def test_a_part_before_several_blocks_would_step_for_each_and_is_refused():
+    model = Shared()
+    exact, local = bp.Backprop(), bp.LocalLoss(bp.CrossEntropy())
+    handle = bp.attach(model, {"stem": exact, "a": local, "b": local, "head": exact})
+    optimizer = torch.optim.SGD([*model.parameters(), *handle.parameters()], 0.1)
+    handle.follow(bp.Immediate(optimizer))
+    with pytest.raises(bp.UserError, match="lies before several blocks that learn at once"):
+        forward(handle, *batch())
+    handle.follow(None)
+    forward(handle, *batch()).backward()  # the ordinary loop adds up what both teach it
+
+
+def test_a_block_that_runs_again_under_autocast_has_its_new_weights():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = nn.Linear(12, 12), nn.Linear(12, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.block(self.block(x)))
+
+    model, ran = Twice(), []
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()), ["block", "head"])
+    optimizer = torch.optim.SGD([*model.parameters(), *handle.parameters()], 5.0)
+    handle.follow(bp.Immediate(optimizer))
+
+    def expect(module, inputs):
+        weight, bias = module.weight.detach().clone(), module.bias.detach()
+        now = F.linear(inputs[0].bfloat16(), weight.bfloat16(), bias.bfloat16())
+        ran.append([now.detach(), weight])
+
+    model.block.register_forward_pre_hook(expect)
+    model.block.register_forward_hook(lambda *called: ran[-1].append(called[2].detach().clone()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        forward(handle, *batch())
+    assert len(ran) == 2
+    assert not torch.allclose(ran[0][1], ran[1][1])
+    for expected, _, output in ran:
+        torch.testing.assert_close(output, expected)
+
+
+def test_an_optimizer_without_a_blocks_own_weights_is_refused():
+    handle, _ = built("drtp")
+    handle.remove()
+    handle = bp.attach(handle.model, bp.LocalLoss(bp.CrossEntropy()))
+    some = torch.optim.SGD([*handle.blocks[-1].modules[0][1].parameters(), *handle.parameters()])
+    handle.follow(bp.Immediate(some))
+    with pytest.raises(bp.UserError, match="the optimizer does not hold it"):
+        forward(handle, *batch())

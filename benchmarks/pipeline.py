@@ -28,8 +28,8 @@ from beyondprop.errors import UserError
 
 def main(
     rounds: int = 20,
-    steps: int = 4,
-    chunks: tuple[int, ...] = (4, 8),
+    steps: int = 8,
+    chunks: tuple[int, ...] = (2, 4),
     cases: tuple[str, ...] = ("*",),
     output: Path = Path("results/pipeline.json"),
 ) -> None:

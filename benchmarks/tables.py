@@ -30,7 +30,6 @@ TASKS = (
     "cifar-conv",
     "cifar-resnet20-short",
     "digits-mlp-local",
-    "digits-mlp-relu-local",
     "cifar-vgg8-narrow",
     "cifar-vgg8-modules",
     "mnist-goodness",

@@ -31,7 +31,7 @@ class ForwardForward(LocalRule):
     Args:
         threshold: Mean square activity between calm and active.
         temperature: T. At 1, hundreds of units make the loss so sharp that hardly any sample
-            teaches; on MNIST, 20 learned faster.
+            teaches.
     """
 
     name: ClassVar[str] = "ff"

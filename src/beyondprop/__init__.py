@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from . import projections, rules
+from . import projections, rules, slots
 from .attach import AttachError, attach, attachment_of, exact_gradients
 from .attachment import Attachment
 from .chain_step import ChainStep
@@ -79,4 +79,5 @@ __all__ = [
     "exact_gradients",
     "projections",
     "rules",
+    "slots",
 ]

@@ -1,0 +1,101 @@
+"""The counter-based generator behind all fixed random numbers of slots, specified to the bit.
+
+The numbers must be the same on every machine, device and library version, as a packed file holds
+none of them. All arithmetic is of 32-bit words, modulo 2^32:
+
+- ``mix(x)``: ``x ^= x >> 16; x *= 0x7feb352d; x ^= x >> 15; x *= 0x846ca68b; x ^= x >> 16``, a
+  bijection that flips each output bit with a probability close to one half (C. Wellons,
+  "Prospecting for hash functions", 2018, lowbias32).
+- ``spread(x)``: the 64-bit finaliser of SplitMix64 (Steele, Lea and Flood 2014) on
+  ``x + 0x9e3779b97f4a7c15``.
+- ``key(n_1, n_2, ...)``: ``z = 0``, then ``z = spread(z ^ n_i)`` for each whole number, 64 bits.
+- ``word(i; s, t) = mix(mix(i ^ low(s)) + low(t))``, where ``i`` is the place of a weight in its
+  tensor, ``s = key(seed, stream)`` belongs to the tensor, and ``t = key(seed, stream, k)`` to slot
+  ``k``; ``low`` takes the lower 32 bits. A slot's value is made of this word.
+- ``second(x) = (x ^ x >> 15) * 0x9e3779b1``: a slot's initial score is made of its word's second.
+"""
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+FIRST, SECOND = 0x7FEB352D, 0x846CA68B
+GOLDEN = 0x9E3779B1
+LIMIT = 2**32
+"""How many weights one tensor may have."""
+
+
+def key(*numbers: int) -> int:
+    """Return 64 well-mixed bits that whole numbers below 2^64 determine, in their order."""
+    z = 0
+    for number in numbers:
+        z = (z ^ number) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        z ^= z >> 31
+    return z
+
+
+def place_key(seed: int, stream: int) -> int:
+    """Return the word that a tensor's places are mixed with."""
+    return key(seed, stream) & WORD
+
+
+def slot_key(seed: int, stream: int, slot: int) -> int:
+    """Return the word that belongs to a slot."""
+    return key(seed, stream, slot) & WORD
+
+
+def mix(x: Tensor) -> Tensor:
+    """Return the mixed words; here as below, int64 tensors of numbers below 2^32."""
+    x = x ^ (x >> 16)
+    x = x * FIRST & WORD  # what overflows 64 bits does not reach the lower 32
+    x = x ^ (x >> 15)
+    x = x * SECOND & WORD
+    return x ^ (x >> 16)
+
+
+def mixed_places(places: Tensor, seed: int, stream: int) -> Tensor:
+    """Return the first round, which all slots of a weight share.
+
+    Args:
+        places: (n,) int64, the places of weights in their tensor, counted in its last dimension
+            first.
+        seed: The network's.
+        stream: The tensor's.
+    """
+    return mix(places ^ place_key(seed, stream))
+
+
+def words(mixed: Tensor, seed: int, stream: int, slot: int) -> Tensor:
+    """Return the words of a slot, (n,) int64 below 2^32, from `mixed_places`."""
+    return mix(mixed + slot_key(seed, stream, slot) & WORD)
+
+
+def second(x: Tensor) -> Tensor:
+    """Return another word for each, (n,) int64 below 2^32; its upper bits are the good ones."""
+    return (x ^ (x >> 15)) * GOLDEN & WORD
+
+
+def symmetric(word: Tensor, amplitude: float) -> Tensor:
+    """Return words as float32 numbers uniform in (-amplitude, amplitude), never zero.
+
+    The upper 24 bits of a word with the last one set, less 2^23: an odd whole number, times
+    ``amplitude / 2^23`` rounded to float32. A single rounded product is the same everywhere.
+    """
+    odd = (word >> 8 | 1) - 2**23
+    return odd.float() * float32(amplitude * 2.0**-23)
+
+
+def positive(word: Tensor, amplitude: float) -> Tensor:
+    """Return words as float32 numbers uniform in (0, amplitude), never zero.
+
+    As in `symmetric`, without taking 2^23 off, and times ``amplitude / 2^24``.
+    """
+    odd = word >> 8 | 1
+    return odd.float() * float32(amplitude * 2.0**-24)
+
+
+def float32(number: float) -> float:
+    """Return a number rounded to float32."""
+    return torch.tensor(number, dtype=torch.float32).item()

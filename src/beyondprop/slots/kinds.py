@@ -1,0 +1,125 @@
+"""What the weights of a converted layer may be: kinds of choices by scores."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..errors import UserError
+from .selection import Greedy, Selection, best
+from .values import GlorotUniform, PerConnection, Sharing, Values
+
+
+class Kind(ABC):
+    """A kind of weights: fixed random values, and a choice among what can be made of them.
+
+    A connection has one or more fixed values with a score for each. The weight is a step function
+    of the scores, and each score learns by the straight-through gradient: that of the weight, times
+    the score's value.
+    """
+
+    name: ClassVar[str]
+    values: Values
+    sharing: Sharing
+    linear_scores: float
+    conv_scores: float
+
+    @property
+    def planes(self) -> int:
+        """How many fixed values, and scores, a connection has."""
+        return 1
+
+    @property
+    def count(self) -> int:
+        """How many options a weight has."""
+        return 2
+
+    @property
+    def random(self) -> bool:
+        """Whether each forward pass in training mode chooses anew."""
+        return False
+
+    @property
+    def centred(self) -> bool:
+        """Whether initial scores are uniform in (-h, h) instead of (0, h)."""
+        return False
+
+    @abstractmethod
+    def options(self, values: Tensor) -> Tensor:
+        """Return all that a weight can be, (count, ...), from its values (planes, ...)."""
+
+    def chosen(self, scores: Tensor) -> Tensor:
+        """Return which option the scores choose, int64 of shape (...); scores are (planes, ...)."""
+        return best(scores)
+
+    def drawn(self, scores: Tensor) -> Tensor:
+        """Return which option a forward pass in training mode takes."""
+        return self.chosen(scores)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a packed file must know to draw the same values, as JSON values."""
+        return {"kind": self.name, "values": self.values.name, "sharing": self.sharing.name}
+
+
+@dataclass(frozen=True)
+class Reels(Kind):
+    """A slot machine: K fixed random values for each connection (Aladago and Torresani 2021).
+
+    The weight is the value with the highest score, or one drawn by the scores. The gradient of all
+    K scores is ``∂L/∂s_k = ∂L/∂w · W_k``.
+
+    Args:
+        slots: K, how many values a connection has.
+        selection: How one is chosen: `Greedy` or `Sampled`.
+        values: Their distribution; published: `GlorotUniform`.
+        sharing: Who has the same values.
+        linear_scores: λ of linear layers: initial scores are uniform in (0, λσ).
+        conv_scores: λ of convolutions.
+
+    Raises:
+        UserError: Fewer than two slots, or more than 65,536.
+    """
+
+    name: ClassVar[str] = "reels"
+    slots: int = 8
+    selection: Selection = field(default_factory=Greedy)
+    values: Values = field(default_factory=GlorotUniform)
+    sharing: Sharing = field(default_factory=PerConnection)
+    linear_scores: float = 0.1
+    conv_scores: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.slots, int) and not isinstance(self.slots, bool)
+        if not whole or not 2 <= self.slots <= 2**16:
+            raise UserError(
+                f"slots must be a whole number from 2 to 65,536, not {self.slots!r}: with fewer "
+                "than two values there is nothing to choose"
+            )
+
+    @property
+    def planes(self) -> int:
+        """How many fixed values, and scores, a connection has."""
+        return self.slots
+
+    @property
+    def count(self) -> int:
+        """How many options a weight has."""
+        return self.slots
+
+    @property
+    def random(self) -> bool:
+        """Whether each forward pass in training mode chooses anew."""
+        return self.selection.random
+
+    def options(self, values: Tensor) -> Tensor:
+        """Return the values: a weight is one of them."""
+        return values
+
+    def drawn(self, scores: Tensor) -> Tensor:
+        """Return which value a forward pass in training mode takes."""
+        return self.selection.slots(scores)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a packed file must know to draw the same values, as JSON values."""
+        return super().settings() | {"slots": self.slots}

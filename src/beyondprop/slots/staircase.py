@@ -1,0 +1,113 @@
+"""The highest of K random lines, weight by weight: which value a slot machine takes at ``a``."""
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .source import Source
+from .values import GlorotUniform, KaimingUniform, PerConnection
+
+CHUNK = 2**16
+"""How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
+
+
+class Staircase:
+    """The staircase of one tensor's weights in plain PyTorch, on any device.
+
+    Where a weight's number lies between the two edges of the step that it stands on, its value
+    stays what it is; the K lines are drawn and compared again only for weights that may have
+    crossed one. The edges are kept, two numbers a weight, a little inside of the true ones, so that
+    rounding cannot hide a crossing.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._edges: tuple[Tensor, Tensor] | None = None
+
+    @torch.no_grad()
+    def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
+        """Write for each weight the slope of its highest line.
+
+        Args:
+            at: a, of the weights' shape.
+            kept: c.
+            weights: What is overwritten.
+        """
+        numbers = at.reshape(-1)
+        if self._edges is None or not kept > 0:
+            self._edges = (
+                torch.full_like(numbers, torch.inf),
+                torch.full_like(numbers, -torch.inf),
+            )
+        low, high = self._edges
+        scaled = (low, high) if kept == 1 else (low * kept, high * kept)
+        moved = ((numbers < scaled[0]) | (numbers > scaled[1])).nonzero().squeeze(1)
+        if not len(moved):
+            return
+        flat = weights.reshape(-1)
+        for places in moved.split(CHUNK):
+            slopes, heights = self.lines(places, numbers)
+            slot, slope = highest(slopes, heights, numbers[places], kept)
+            flat[places] = slope
+            low[places], high[places] = edges(slopes, heights, slot)
+        if flat.data_ptr() != weights.data_ptr():
+            weights.copy_(flat.view(weights.shape))
+
+    def lines(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slopes and the heights at 0 of K lines, each (K, n), for weights at places."""
+        return self.source.values_at(places, like), self.source.scores_at(places, like)
+
+
+def highest(slopes: Tensor, heights: Tensor, at: Tensor, kept: float) -> tuple[Tensor, Tensor]:
+    """Return which of K lines is the highest, int64 (n,), and its slope (n,); of equals the first.
+
+    Args:
+        slopes: (K, n).
+        heights: (K, n), at 0.
+        at: Where, (n,).
+        kept: What heights are multiplied by.
+    """
+    top = heights[0] * kept + slopes[0] * at
+    slot = torch.zeros_like(at, dtype=torch.int64)
+    for k in range(1, len(slopes)):
+        line = heights[k] * kept + slopes[k] * at
+        slot[line > top] = k
+        torch.maximum(top, line, out=top)
+    return slot, slopes.gather(0, slot.unsqueeze(0)).squeeze(0)
+
+
+def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
+    """Return between which numbers a line is surely the highest, each (n,).
+
+    A steeper line overtakes it at ``(s_k - s_j) / (W_j - W_k)`` to the right, a flatter one so to
+    the left. Both edges are drawn in by more than rounding can shift the crossing of two lines: the
+    comparison of lines near it, not the edge, then decides.
+    """
+    slope, height = (t.gather(0, slot.unsqueeze(0)) for t in (slopes, heights))
+    rise = slopes - slope
+    crossing = (height - heights) / rise
+    size = height + heights.abs() + (slope.abs() + slopes.abs()) * crossing.abs()
+    margin = 16 * torch.finfo(slopes.dtype).eps * size / rise.abs()
+    high = torch.where(rise > 0, crossing - margin, torch.inf).nan_to_num(
+        nan=-torch.inf, posinf=torch.inf
+    )
+    low = torch.where(rise < 0, crossing + margin, -torch.inf).nan_to_num(
+        nan=torch.inf, neginf=-torch.inf
+    )
+    return low.amax(0), high.amin(0)
+
+
+def make(source: Source) -> Any:
+    """Return the fastest staircase there is for these weights here."""
+    plain = isinstance(source.values, (GlorotUniform, KaimingUniform))
+    if plain and isinstance(source.sharing, PerConnection) and _has("numba"):
+        from .staircase_numba import FusedStaircase
+
+        return FusedStaircase(source)
+    return Staircase(source)
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,114 @@
+"""The staircase as one fused loop over weights, compiled by numba."""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import generator
+from .source import Source
+from .staircase import Staircase
+
+BLOCK = 1024
+"""How many weights a thread does at a time; what it keeps for them stays in its first cache."""
+
+
+class FusedStaircase(Staircase):
+    """Draws and compares the K lines of all weights in one pass that reads ``a`` and writes
+    weights.
+
+    It keeps nothing. Numbers other than float32 and float64, and other devices than the CPU, go the
+    way of plain PyTorch.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._constants = constants(source)
+
+    @torch.no_grad()
+    def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
+        """Write for each weight the slope of its highest line; see `Staircase.write`."""
+        fused = at.dtype in (torch.float32, torch.float64) and weights.dtype is at.dtype
+        if not (fused and weights.is_cpu and weights.is_contiguous() and at.is_contiguous()):
+            super().write(at, kept, weights)
+            return
+        numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(torch.get_num_threads(), before))
+        try:
+            scale = numbers.dtype.type
+            key, keys, value, score = self._constants
+            fill(numbers, scale(kept), flat, key, keys, value, score)
+        finally:
+            numba.set_num_threads(before)
+        torch.autograd.graph.increment_version(weights)  # NumPy wrote past autograd's count
+
+
+def constants(source: Source) -> tuple[Any, ...]:
+    """Return the keys and the scales that a kernel needs."""
+    seed, stream = source.seed, source.stream
+    keys = np.array(
+        [generator.slot_key(seed, stream, k) for k in range(source.planes)], dtype=np.uint32
+    )
+    value = np.float32(source.deviation * 2.0**-23)
+    score = np.float32(source.height * 2.0**-24)
+    return np.uint32(generator.place_key(seed, stream)), keys, value, score
+
+
+@numba.njit(inline="always")
+def mix(x):  # type: ignore[no-untyped-def]
+    """See `generator.mix`; every step is cast back to 32 bits, as numba widens them."""
+    x = np.uint32(x ^ np.uint32(x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(generator.FIRST))
+    x = np.uint32(x ^ np.uint32(x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(generator.SECOND))
+    return np.uint32(x ^ np.uint32(x >> np.uint32(16)))
+
+
+@numba.njit(inline="always")
+def second(x):  # type: ignore[no-untyped-def]
+    """See `generator.second`; uint32."""
+    return np.uint32(np.uint32(x ^ np.uint32(x >> np.uint32(15))) * np.uint32(generator.GOLDEN))
+
+
+@numba.njit(inline="always")
+def odd(x):  # type: ignore[no-untyped-def]
+    """Return the upper 24 bits of a word with the last one set, int32."""
+    return np.int32(np.int32(x >> np.uint32(8)) | np.int32(1))
+
+
+@numba.njit(error_model="numpy", cache=True)
+def fill_block(  # type: ignore[no-untyped-def]
+    at, kept, weights, start, place_key, keys, value, score, mixed, top, slope
+):
+    """Write the weights from ``start`` on; by itself the compiler makes it vector instructions."""
+    size = min(BLOCK, at.size - start)
+    here = at[start : start + size]
+    for i in range(size):
+        mixed[i] = mix(np.uint32(np.uint32(start + i) ^ place_key))
+        top[i] = -np.inf
+    for k in range(keys.size):
+        slot_key = keys[k]
+        for i in range(size):
+            word = mix(np.uint32(mixed[i] + slot_key))
+            w = np.float32(np.int32(odd(word) - np.int32(2**23))) * value
+            line = kept * (np.float32(odd(second(word))) * score) + w * here[i]
+            before, kept_slope = top[i], slope[i]
+            higher = line > before
+            top[i] = line if higher else before
+            slope[i] = w if higher else kept_slope
+    for i in range(size):
+        weights[start + i] = slope[i]
+
+
+@numba.njit(parallel=True, cache=True)
+def fill(at, kept, weights, place_key, keys, value, score):  # type: ignore[no-untyped-def]
+    """Write for each weight the slope of its highest line."""
+    for block in numba.prange((at.size + BLOCK - 1) // BLOCK):
+        mixed = np.empty(BLOCK, np.uint32)
+        top = np.empty(BLOCK, at.dtype)
+        slope = np.empty(BLOCK, at.dtype)
+        start = block * BLOCK
+        fill_block(at, kept, weights, start, place_key, keys, value, score, mixed, top, slope)

@@ -129,7 +129,7 @@ def _find(model: nn.Module, exclude: Sequence[str]) -> tuple[dict[str, layers.We
                     f"'{full}' is computed from other parameters: convert before you put weight "
                     f"normalisation or another parametrization on, or {_leave(name)}"
                 )
-            elif is_lazy(parameter):
+            elif _lazy(parameter):
                 problems.append(f"'{full}' has no shape yet: run the model once on a batch first")
             elif parameter.numel() >= generator.LIMIT:
                 problems.append(f"'{full}' has more than {generator.LIMIT:,} weights")
@@ -144,12 +144,16 @@ def _find(model: nn.Module, exclude: Sequence[str]) -> tuple[dict[str, layers.We
             for own_name, parameter in own.items()
             if known is None
             and not isinstance(layer, layers.NORMS)
-            and not is_lazy(parameter)
+            and not _lazy(parameter)
             and parameter.requires_grad
             and parameter.dim() > 1
             and id(parameter) not in seen
         ]
     return found, problems
+
+
+def _lazy(parameter: nn.Parameter) -> bool:
+    return is_lazy(parameter)
 
 
 def _leave(name: str) -> str:

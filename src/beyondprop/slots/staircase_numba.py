@@ -1,5 +1,7 @@
 """The staircase as one fused loop over weights, compiled by numba."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -12,7 +14,20 @@ from .source import Source
 from .staircase import Staircase
 
 BLOCK = 1024
-"""How many weights a thread does at a time; what it keeps for them stays in its first cache."""
+"""How many weights are done at a time; what is kept for them stays in the first cache."""
+
+SHARE = 2**16
+"""The fewest weights that are worth a thread of their own."""
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Return threads for large tensors.
+
+    Numba's own would spin against PyTorch's: both wait for work by turning, and a step of a small
+    network took ten times as long.
+    """
+    return ThreadPoolExecutor(torch.get_num_threads(), "beyondprop-slots")
 
 
 class FusedStaircase(Staircase):
@@ -35,14 +50,14 @@ class FusedStaircase(Staircase):
             super().write(at, kept, weights)
             return
         numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(torch.get_num_threads(), before))
-        try:
-            scale = numbers.dtype.type
-            key, keys, value, score = self._constants
-            fill(numbers, scale(kept), flat, key, keys, value, score)
-        finally:
-            numba.set_num_threads(before)
+        given = (numbers.dtype.type(kept), flat, *self._constants)
+        shares = min(torch.get_num_threads(), -(-len(flat) // SHARE))
+        step = -(-len(flat) // max(shares, 1))
+        if shares < 2:
+            fill(numbers, 0, len(flat), *given)
+        else:
+            starts = range(0, len(flat), step)
+            list(pool().map(lambda s: fill(numbers, s, min(s + step, len(flat)), *given), starts))
         torch.autograd.graph.increment_version(weights)  # NumPy wrote past autograd's count
 
 
@@ -81,11 +96,11 @@ def odd(x):  # type: ignore[no-untyped-def]
 
 @numba.njit(error_model="numpy", cache=True)
 def fill_block(  # type: ignore[no-untyped-def]
-    at, kept, weights, start, place_key, keys, value, score, mixed, top, slope
+    at, start, stop, kept, weights, place_key, keys, value, score, mixed, top, slope
 ):
     """Write the weights from ``start`` on; by itself the compiler makes it vector instructions."""
-    size = min(BLOCK, at.size - start)
-    here = at[start : start + size]
+    size = stop - start
+    here = at[start:stop]
     for i in range(size):
         mixed[i] = mix(np.uint32(np.uint32(start + i) ^ place_key))
         top[i] = -np.inf
@@ -103,12 +118,12 @@ def fill_block(  # type: ignore[no-untyped-def]
         weights[start + i] = slope[i]
 
 
-@numba.njit(parallel=True, cache=True)
-def fill(at, kept, weights, place_key, keys, value, score):  # type: ignore[no-untyped-def]
-    """Write for each weight the slope of its highest line."""
-    for block in numba.prange((at.size + BLOCK - 1) // BLOCK):
-        mixed = np.empty(BLOCK, np.uint32)
-        top = np.empty(BLOCK, at.dtype)
-        slope = np.empty(BLOCK, at.dtype)
-        start = block * BLOCK
-        fill_block(at, kept, weights, start, place_key, keys, value, score, mixed, top, slope)
+@numba.njit(nogil=True, cache=True)
+def fill(at, start, stop, kept, weights, place_key, keys, value, score):  # type: ignore[no-untyped-def]
+    """Write for each weight from ``start`` to ``stop`` the slope of its highest line."""
+    mixed = np.empty(BLOCK, np.uint32)
+    top = np.empty(BLOCK, at.dtype)
+    slope = np.empty(BLOCK, at.dtype)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        fill_block(at, first, last, kept, weights, place_key, keys, value, score, mixed, top, slope)

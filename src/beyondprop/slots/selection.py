@@ -43,9 +43,10 @@ class Sampled(Selection):
     random: ClassVar[bool] = True
 
     def slots(self, scores: Tensor) -> Tensor:
-        """Return drawn slots: the best under Gumbel noise has the softmax's distribution."""
-        noise = torch.empty_like(scores).exponential_().log_()
-        return best(scores - noise)
+        """Return drawn slots: the first whose cumulated share exceeds a uniform number."""
+        shares = torch.exp(scores - scores.amax(0)).cumsum(0)
+        drawn = torch.rand_like(shares[-1]) * shares[-1]
+        return (shares[:-1] <= drawn).sum(0)
 
 
 def best(scores: Tensor) -> Tensor:

@@ -1,0 +1,205 @@
+"""The networks of the slot-machine papers, learned by choosing and by ordinary training.
+
+Recipe of Aladago and Torresani 2021: batches of 128, SGD with momentum 0.9 and weight decay 1e-4,
+a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned weights, that
+falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a record says.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from beyondprop import slots
+from beyondprop.tasks import Data, Split, find
+from beyondprop.tasks.base import accuracy
+
+BATCH = 128
+LEARNED, GREEDY, SAMPLED = 0.01, 0.2, 25.0
+"""Published learning rates."""
+
+
+def lenet_300_100() -> nn.Sequential:
+    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 300),
+        nn.ReLU(),
+        nn.Linear(300, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    )
+
+
+def conv_2() -> nn.Sequential:
+    """Images (3, 32, 32) to 10 logits by two convolutions and two hidden layers of 256."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * 16 * 16, 256),
+        nn.ReLU(),
+        nn.Linear(256, 256),
+        nn.ReLU(),
+        nn.Linear(256, 10),
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set and the network for it.
+
+    Attributes:
+        task: The task whose data are taken; its training and validation parts are both trained on,
+            as nothing is chosen by them.
+        model: Builds the network.
+        bfloat16: Whether products are computed in that precision.
+    """
+
+    task: str
+    model: Callable[[], nn.Sequential]
+    bfloat16: bool = False
+
+    def load(self) -> tuple[Split, Split]:
+        """Return all training samples, and the test samples."""
+        data: Data = find(self.task).load(None)
+        both = (data.train, data.validation)
+        inputs = torch.cat([part.inputs for part in both])
+        return Split(inputs, torch.cat([part.targets for part in both])), data.test
+
+
+SETS = {
+    "mnist": Set("mnist-mlp", lenet_300_100),
+    "cifar": Set("cifar-conv", conv_2, bfloat16=True),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to learn.
+
+    Attributes:
+        rate: The learning rate at the start.
+        kind: What the weights are; None for free ones.
+        head: Whether the last layer alone learns: the lower control.
+        tuned: Whether the chosen weights are then trained as ordinary ones for as many epochs.
+    """
+
+    rate: float
+    kind: slots.Kind | None = None
+    head: bool = False
+    tuned: bool = False
+
+
+def reels(count: int, **options: Any) -> slots.Kind:
+    """Return greedy reels, or as the options say."""
+    return slots.Reels(count, **options)
+
+
+VARIANTS = {
+    "learned": Variant(LEARNED),
+    "learned, 0.1": Variant(0.1),
+    "K=2": Variant(GREEDY, reels(2)),
+    "K=4": Variant(GREEDY, reels(4)),
+    "K=8": Variant(GREEDY, reels(8)),
+    "K=8, then tuned": Variant(GREEDY, reels(8), tuned=True),
+    "K=8, sampled": Variant(SAMPLED, reels(8, selection=slots.Sampled())),
+    "K=8, a layer's values": Variant(GREEDY, reels(8, sharing=slots.PerLayer())),
+    "K=8, a network's values": Variant(GREEDY, reels(8, sharing=slots.PerNetwork())),
+    "frozen": Variant(LEARNED, head=True),
+}
+"""Every way by its name in tables."""
+
+
+def run(
+    name: str, variant: str, seed: int, epochs: int, told: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train one network in one way from one seed, and score it on the test split once.
+
+    Args:
+        name: One of `SETS`.
+        variant: One of `VARIANTS`.
+        seed: Of the initial weights, the fixed values and the order of the samples.
+        epochs: Passes over the training samples.
+        told: Is told how it goes, once an epoch.
+
+    Returns:
+        The figures.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    how, where = VARIANTS[variant], SETS[name]
+    train, test = where.load()
+    model = where.model()
+    if how.head:
+        for layer in list(model)[:-1]:
+            layer.requires_grad_(False)
+    if how.kind is not None:
+        slots.convert(model, how.kind, seed=seed)
+    losses = fit(model, train, how.rate, epochs, where.bfloat16, told)
+    if how.tuned:
+        slots.finetune(model)
+        losses += fit(model, train, LEARNED, epochs, where.bfloat16, told)
+    return {
+        "set": name,
+        "variant": variant,
+        "seed": seed,
+        "epochs": len(losses),
+        "rate": how.rate,
+        "train_loss": losses,
+        "test_accuracy": score(model, test, where.bfloat16),
+    }
+
+
+def fit(
+    model: nn.Module,
+    train: Split,
+    rate: float,
+    epochs: int,
+    bfloat16: bool,
+    told: Callable[[str], None],
+) -> list[float]:
+    """Train a model, converted or not, and return the mean loss of each epoch."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    if slots.machine_of(model) is not None:
+        slots.drive(optimizer, model)
+    steps = math.ceil(len(train) / BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    means = []
+    for epoch in range(epochs):
+        model.train()
+        losses = []
+        for rows in torch.randperm(len(train)).split(BATCH):
+            optimizer.zero_grad()
+            loss = cross_entropy(outputs(model, train.inputs[rows], bfloat16), train.targets[rows])
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+        means.append(torch.stack(losses).mean().item())
+        told(f"epoch {epoch + 1} of {epochs}: loss {means[-1]:.4f}")
+    return means
+
+
+def outputs(model: nn.Module, inputs: Tensor, bfloat16: bool) -> Tensor:
+    """Return the logits in float32."""
+    precision = torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext()
+    with precision:
+        return model(inputs).float()
+
+
+@torch.no_grad()
+def score(model: nn.Module, test: Split, bfloat16: bool) -> float:
+    """Return the share of test samples that are classified right."""
+    model.eval()
+    found = [outputs(model, part, bfloat16) for part in test.inputs.split(1000)]
+    return accuracy(torch.cat(found), test.targets)

@@ -1,8 +1,9 @@
 """The networks of the slot-machine papers, learned by choosing and by ordinary training.
 
 Recipe of Aladago and Torresani 2021: batches of 128, SGD with momentum 0.9 and weight decay 1e-4,
-a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned weights, that
-falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a record says.
+and a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned
+weights, which falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a
+record says.
 """
 
 import math

@@ -26,7 +26,7 @@ from beyondprop.experiment.storage import write_json
 def main(
     data_set: str = "mnist",
     epochs: int = 30,
-    seeds: int = 3,
+    repeats: int = 3,
     cases: tuple[str, ...] = tuple(VARIANTS),
     workers: int = 2,
     runs: Path = Path("runs/slots"),
@@ -37,7 +37,7 @@ def main(
     Args:
         data_set: mnist (LeNet-300-100) or cifar (CONV-2).
         epochs: Passes over the training samples.
-        seeds: How many, from 0 on.
+        repeats: How many seeds, from 0 on.
         cases: The ways to learn.
         workers: Runs side by side, each with one thread.
         runs: Folder that keeps each run.
@@ -49,7 +49,7 @@ def main(
     if unknown:
         raise UserError(f"no case is called '{unknown[0]}'; there are {', '.join(VARIANTS)}")
     started = datetime.now(UTC)
-    jobs = [(data_set, case, seed, epochs) for seed in range(seeds) for case in cases]
+    jobs = [(data_set, case, seed, epochs) for seed in range(repeats) for case in cases]
     folder = runs / f"{data_set}-{epochs}"
     done = {job: read(folder, job) for job in jobs}
     with bars() as progress, bar(progress, data_set, len(jobs)) as shown:
@@ -58,7 +58,7 @@ def main(
             write_json(place(folder, job), figures)
             progress.update(shown, completed=sum(f is not None for f in done.values()))
     rows = summary([figures for figures in done.values() if figures is not None])
-    spec = {"data_set": data_set, "epochs": epochs, "seeds": seeds, "cases": list(cases)}
+    spec = {"data_set": data_set, "epochs": epochs, "seeds": repeats, "cases": list(cases)}
     save(
         "slots_accuracy",
         spec,

@@ -1,4 +1,4 @@
-"""On a GPU every rule teaches what it teaches on the CPU."""
+"""On a GPU every rule teaches what it teaches on the CPU, and slots choose the same values."""
 
 from dataclasses import fields, replace
 
@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import beyondprop as bp
+from beyondprop import slots
 from beyondprop.projections import Redrawn
+from beyondprop.slots.packed import pack
+from beyondprop.slots.staircase import Staircase, make
 from tests.contract.teaching import found, learned, loss_of, pairs, rule_of
 from tests.modules import CASE
 
@@ -45,3 +48,49 @@ def test_gradients_are_those_of_the_cpu(case, rule, monkeypatch):
     expected = trained(case, promised(rule), "cpu")
     gave = trained(case, promised(rule), DEVICE)
     torch.testing.assert_close(gave, expected, rtol=1e-3, atol=1e-5)
+
+
+def played(device, dtype=torch.float64):
+    """Return a converted network that learned for a few steps."""
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(20, 50), torch.nn.Tanh(), torch.nn.Linear(50, 10)
+    model = torch.nn.Sequential(*layers).to(device, dtype)
+    slots.convert(model, 8, seed=3)
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.2, momentum=0.9), model)
+    for step in range(5):
+        torch.manual_seed(step)
+        x, y = torch.randn(16, 20, dtype=dtype).to(device), torch.randint(10, (16,)).to(device)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model
+
+
+def test_slots_choose_the_values_that_they_choose_on_the_cpu(tmp_path):
+    """In float64, so that gradients are rounded too finely to decide between two values."""
+    expected, gave = played("cpu"), played(DEVICE)
+    reels = slots.machine_of(expected).reels, slots.machine_of(gave).reels
+    for one, other in zip(*reels, strict=True):
+        assert torch.equal(other.parameter.cpu(), one.parameter)
+        assert torch.equal(other.option().cpu(), one.option())
+    assert (reels[0][0].scores.tensor != 0).any()
+    pack(expected, tmp_path / "cpu.safetensors")
+    pack(gave, tmp_path / "cuda.safetensors")
+    assert (tmp_path / "cpu.safetensors").read_bytes() == (
+        tmp_path / "cuda.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_staircase_writes_the_same_weights(dtype):
+    """The fused one of the GPU, the plain one there, and the plain one on the CPU."""
+    source = slots.machine_of(played(DEVICE, dtype)).reels[0].source
+    for kept in (1.0, 1 / 3, 0.0, -0.5):
+        numbers = 0.1 * torch.randn(source.shape, dtype=dtype, device=DEVICE)
+        weights, plain = torch.empty_like(numbers), torch.empty_like(numbers)
+        make(source).write(numbers, kept, weights)
+        Staircase(source).write(numbers, kept, plain)
+        assert torch.equal(weights, plain)
+        on_cpu = torch.empty_like(numbers, device="cpu")
+        Staircase(source).write(numbers.cpu(), kept, on_cpu)
+        assert torch.equal(weights.cpu(), on_cpu)

@@ -18,6 +18,7 @@ from beyondprop import rules
 from beyondprop.attach import attach
 from beyondprop.attachment import Attachment
 from beyondprop.schedules import Schedule
+from beyondprop.slots import driven
 from beyondprop.tasks import Data, Task
 
 from . import checkpoint, metrics
@@ -72,6 +73,7 @@ def fit(
     handle = attach(model, rule, blocks=plan.blocks)
     with fault_of("optimizer", task):
         optimizer = task.optimizer([*model.parameters(), *handle.parameters()], plan.learning_rate)
+    driven(optimizer, model)
     rates = [group["lr"] for group in optimizer.param_groups]
     follows = None if schedule is None else schedule(optimizer)
     if follows is not None:

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from beyondprop.attach import attach
 from beyondprop.rules import Rule
+from beyondprop.slots import driven
 
 Step = Callable[[], None]
 """Does one whole training step: gradients cleared, forward, loss, backward, weights updated."""
@@ -53,7 +54,7 @@ def rule_step(
     network = model().to(inputs.device).train()
     handle = None if rule is None else attach(network, rule, blocks)
     learned = [] if handle is None else handle.parameters()
-    update = optimizer([*network.parameters(), *learned], learning_rate)
+    update = driven(optimizer([*network.parameters(), *learned], learning_rate), network)
 
     def plain() -> None:
         update.zero_grad()

@@ -18,11 +18,16 @@ INSTEAD = "use LocalLoss(), DirectFeedbackAlignment() or another rule that cuts,
 def check_processes(model: nn.Module) -> None:
     """Raise a `UserError` where there are no processes, or the model is no chain."""
     from ..blocks import is_chain
+    from ..slots import machine_of
 
     if not dist.is_available() or not dist.is_initialized():
         raise UserError(
             "several processes are needed: start the script by `torchrun --nproc-per-node 2` and "
             "call torch.distributed.init_process_group() first"
+        )
+    if machine_of(model) is not None:
+        raise UserError(
+            "a pipeline cannot train slots: their scores live in one process; leave it out"
         )
     if not is_chain(model):
         raise UserError(

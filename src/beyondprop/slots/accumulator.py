@@ -43,6 +43,10 @@ class Accumulator(Scores):
         self.kept, self._velocity = 1.0, None
         self._steps = staircase.make(self.source)
 
+    def rest(self) -> None:
+        """Begin without momentum, as a new optimizer does."""
+        self._velocity = None
+
     def gradient(self, weight: Tensor) -> Tensor:
         """Return the weights' gradient itself."""
         return weight
@@ -61,6 +65,11 @@ class Accumulator(Scores):
     def write(self, weights: Tensor) -> None:
         """Write the value of the highest line at each ``a``."""
         self._steps.write(self.tensor, self.kept, weights)
+
+    def write_all(self, weights: Tensor) -> None:
+        """Write them whatever the weights were before."""
+        self._steps = staircase.make(self.source)
+        self.write(weights)
 
     def draw(self, weights: Tensor) -> None:
         """Write the same: a greedy machine draws nothing."""

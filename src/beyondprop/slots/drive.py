@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from ..errors import UserError
 from . import accumulator, guard
 from .accumulator import Accumulator
-from .machine import Machine, Reel, required
+from .machine import Machine, Reel, machine_of, required
 from .scores import Scores
 
 Driven = TypeVar("Driven", bound=Optimizer)
@@ -39,6 +39,11 @@ def drive(optimizer: Driven, model: nn.Module) -> Driven:
         UserError: The model was not converted, or the optimizer holds none of its weights.
     """
     return _drive(optimizer, model, accumulator.fits)
+
+
+def driven(optimizer: Driven, model: nn.Module) -> Driven:
+    """Return an optimizer, driving the model's slots where it has any."""
+    return optimizer if machine_of(model) is None else drive(optimizer, model)
 
 
 def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
@@ -71,6 +76,8 @@ def _give_scores(reel: Reel, linear: bool) -> None:
         learned = reel.scores.all_scores()
         reel.scores = Scores(reel.kind, reel.source, like)
         reel.scores.tensor = learned
+    elif isinstance(reel.scores, Accumulator):
+        reel.scores.rest()
     elif reel.scores is None:
         form = Accumulator if linear else Scores
         reel.scores = form(reel.kind, reel.source, like)
@@ -106,6 +113,7 @@ class Driver:
             optimizer.state[weight].pop(KEY, None)  # some look whether there is any state yet
             if gradient is None:
                 continue
+            reel.check()
             scores = reel.held()
             taught = scores.gradient(gradient)
             self.aside.append((reel, weight.data, gradient))
@@ -147,3 +155,4 @@ class Driver:
                 )
             reel.held().load(state)
             reel.write()
+            reel.loaded = False

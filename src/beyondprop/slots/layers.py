@@ -107,8 +107,8 @@ def weights_of(layer: nn.Module) -> list[Weight] | None:
 
 
 def offsets_of(layer: nn.Module) -> list[str]:
-    """Return the names of a layer's biases, and of what a norm scales and shifts by."""
-    own = [name for name, _ in layer.named_parameters(recurse=False)]
+    """Return the names of a layer's biases that learn, and of what a norm scales and shifts by."""
+    own = [name for name, p in layer.named_parameters(recurse=False) if p.requires_grad]
     if isinstance(layer, NORMS):
         return own
     if weights_of(layer) is None:

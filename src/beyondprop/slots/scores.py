@@ -55,6 +55,10 @@ class Scores:
         """Write the weights that the scores choose."""
         weights.copy_(self.pick(self.kind.chosen(self.tensor)))
 
+    def write_all(self, weights: Tensor) -> None:
+        """Write them whatever the weights were before."""
+        self.write(weights)
+
     def draw(self, weights: Tensor) -> None:
         """Write the weights that a forward pass in training mode takes."""
         weights.copy_(self.pick(self.kind.drawn(self.tensor)))

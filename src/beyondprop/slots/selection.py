@@ -44,6 +44,8 @@ class Sampled(Selection):
 
     def slots(self, scores: Tensor) -> Tensor:
         """Return drawn slots: the first whose cumulated share exceeds a uniform number."""
+        if scores.dtype in (torch.float16, torch.bfloat16):
+            scores = scores.float()  # half precision has too few steps below one to draw by
         shares = torch.exp(scores - scores.amax(0)).cumsum(0)
         drawn = torch.rand_like(shares[-1]) * shares[-1]
         return (shares[:-1] <= drawn).sum(0)

@@ -1,7 +1,6 @@
 """The highest of K random lines, weight by weight: which value a slot machine takes at ``a``."""
 
 import importlib.util
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,14 +35,17 @@ class Staircase:
             weights: What is overwritten.
         """
         numbers = at.reshape(-1)
+        scale = kept
         if self._edges is None or not kept > 0:
+            scale = 1.0  # infinity times zero, or less, would be no edge that all lie beyond
             self._edges = (
                 torch.full_like(numbers, torch.inf),
                 torch.full_like(numbers, -torch.inf),
             )
         low, high = self._edges
-        scaled = (low, high) if kept == 1 else (low * kept, high * kept)
-        moved = ((numbers < scaled[0]) | (numbers > scaled[1])).nonzero().squeeze(1)
+        scaled = (low, high) if scale == 1 else (low * scale, high * scale)
+        still = (numbers >= scaled[0]) & (numbers <= scaled[1])  # NaN is not
+        moved = (~still).nonzero().squeeze(1)
         if not len(moved):
             return
         flat = weights.reshape(-1)
@@ -99,13 +101,43 @@ def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor
     return low.amax(0), high.amin(0)
 
 
-def make(source: Source) -> Any:
-    """Return the fastest staircase there is for these weights here."""
-    plain = isinstance(source.values, (GlorotUniform, KaimingUniform))
-    if plain and isinstance(source.sharing, PerConnection) and _has("numba"):
-        from .staircase_numba import FusedStaircase
+class AnyDevice(Staircase):
+    """The fastest staircase there is for the device that the numbers lie on.
 
-        return FusedStaircase(source)
+    It begins anew where the device changes.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._device = ""
+        self._steps = Staircase(source)
+
+    def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
+        """Write for each weight the slope of its highest line; see `Staircase.write`."""
+        if at.device.type != self._device:
+            self._device = at.device.type
+            self._steps = fastest(self._device)(self.source)
+        self._steps.write(at, kept, weights)
+
+
+def fastest(device: str) -> type[Staircase]:
+    """Return the fastest staircase for a type of device, by what is installed."""
+    if device == "cpu" and _has("numba"):
+        from . import staircase_numba
+
+        return staircase_numba.FusedStaircase
+    if device == "cuda" and _has("triton"):
+        from . import staircase_triton
+
+        return staircase_triton.FusedStaircase
+    return Staircase
+
+
+def make(source: Source) -> Staircase:
+    """Return the fastest staircase there is for these weights."""
+    uniform = isinstance(source.values, (GlorotUniform, KaimingUniform)) and not source.centred
+    if uniform and isinstance(source.sharing, PerConnection):
+        return AnyDevice(source)
     return Staircase(source)
 
 

@@ -103,7 +103,6 @@ def fill_block(  # type: ignore[no-untyped-def]
     here = at[start:stop]
     for i in range(size):
         mixed[i] = mix(np.uint32(np.uint32(start + i) ^ place_key))
-        top[i] = -np.inf
     for k in range(keys.size):
         slot_key = keys[k]
         for i in range(size):
@@ -111,7 +110,7 @@ def fill_block(  # type: ignore[no-untyped-def]
             w = np.float32(np.int32(odd(word) - np.int32(2**23))) * value
             line = kept * (np.float32(odd(second(word))) * score) + w * here[i]
             before, kept_slope = top[i], slope[i]
-            higher = line > before
+            higher = line > before or k == 0  # so that NaN, too, gives one of the values
             top[i] = line if higher else before
             slope[i] = w if higher else kept_slope
     for i in range(size):

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import cifar, digits, dotted, goodness, mnist
+from beyondprop.tasks import cifar, digits, dotted, goodness, mnist, slot_machines
 from beyondprop.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -20,6 +20,8 @@ TASKS: dict[str, Task] = {
         goodness.DIGITS_GOODNESS,
         goodness.MNIST_GOODNESS,
         goodness.CIFAR_GOODNESS,
+        slot_machines.DIGITS_SLOTS,
+        slot_machines.MNIST_SLOTS,
     )
 }
 """Every registered task by its name, the default first."""

@@ -1,0 +1,258 @@
+"""Five tasks one after another: a bank of selections, beside ordinary training, which forgets.
+
+    python benchmarks/slots_tasks.py
+
+Permuted MNIST (the same digits, their pixels shuffled anew for each task) and split MNIST (0 or 1,
+2 or 3, ... by the same two outputs), LeNet-300-100. Three ways: one network of fixed random values
+with a packed selection for each task, one network of learned weights that goes from task to task,
+and, as the upper control, a network of learned weights for each task. The task is given.
+"""
+
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import Sheet, command_line, save
+from slot_runs import GREEDY, SETS, fit, lenet_300_100
+from torch import Tensor, nn
+
+from beyondprop import slots
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.experiment.storage import read_json, write_json
+from beyondprop.tasks import Split
+from beyondprop.tasks.base import accuracy
+
+TASKS, SLOTS, RATE = 5, 8, 0.1
+GUESSES, GUESSED_BY = 20, 128
+"""How often the task is inferred, and from how many samples at a time."""
+
+Pair = tuple[Split, Split]
+"""Training and test samples."""
+
+
+def permuted(train: Split, test: Split) -> list[Pair]:
+    """Return tasks of the same images, each with an order of pixels of its own."""
+    orders = [torch.randperm(train.inputs[0].numel()) for _ in range(TASKS)]
+
+    def shuffled(part: Split, order: Tensor) -> Split:
+        return Split(part.inputs.flatten(1)[:, order], part.targets)
+
+    return [(shuffled(train, order), shuffled(test, order)) for order in orders]
+
+
+def split(train: Split, test: Split) -> list[Pair]:
+    """Return tasks of two digits each."""
+
+    def two(part: Split, task: int) -> Split:
+        rows = part.targets // 2 == task
+        return Split(part.inputs[rows], part.targets[rows] % 2)
+
+    return [(two(train, task), two(test, task)) for task in range(TASKS)]
+
+
+SCENARIOS: dict[str, Callable[[Split, Split], list[Pair]]] = {"permuted": permuted, "split": split}
+
+
+def network(scenario: str) -> nn.Sequential:
+    """Return LeNet-300-100 with as many outputs as a task has classes."""
+    model = lenet_300_100()
+    if scenario == "split":
+        model[-1] = nn.Linear(100, 2)
+    return model
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, part: Split) -> Tensor:
+    """Return the logits of all samples."""
+    return torch.cat([model.eval()(x) for x in part.inputs.split(1000)])
+
+
+def told(_: str) -> None:
+    """Say nothing."""
+
+
+def with_bank(scenario: str, tasks: list[Pair], epochs: int, seed: int) -> dict[str, Any]:
+    """Learn all tasks by one network of fixed random values."""
+    model = network(scenario)
+    slots.convert(model, SLOTS, seed=seed)
+    bank = slots.bank(model)
+    before = []
+    for number, (train, test) in enumerate(tasks):
+        bank.restart()
+        fit(model, train, GREEDY, epochs, False, told)
+        bank.keep(str(number))
+        before.append(outputs(model, test))
+    after = []
+    for number, (_, test) in enumerate(tasks):
+        bank.use(str(number))
+        after.append(outputs(model, test))
+    figures = scores(tasks, before, after)
+    figures["bits"] = bank.bits
+    figures["bytes"] = bank.size("0")
+    for name, infer in (("one_shot", bank.infer), ("lowest_entropy", bank.infer_each)):
+        hits = [
+            infer(test.inputs[rows]) == str(number)
+            for number, (_, test) in enumerate(tasks)
+            for rows in torch.randint(len(test), (GUESSES, GUESSED_BY))
+        ]
+        figures[f"inferred_{name}"] = statistics.mean(hits)
+    return figures
+
+
+def in_turn(scenario: str, tasks: list[Pair], epochs: int, _seed: int) -> dict[str, Any]:
+    """Learn all tasks by one network of learned weights, one after another."""
+    model = network(scenario)
+    before = []
+    for train, test in tasks:
+        fit(model, train, RATE, epochs, False, told)
+        before.append(outputs(model, test))
+    figures = scores(tasks, before, [outputs(model, test) for _, test in tasks])
+    return figures | {"bits": 32 / TASKS, "bytes": size(model) / TASKS}
+
+
+def one_each(scenario: str, tasks: list[Pair], epochs: int, _seed: int) -> dict[str, Any]:
+    """Learn each task by a network of its own."""
+    found = []
+    for train, test in tasks:
+        model = network(scenario)
+        fit(model, train, RATE, epochs, False, told)
+        found.append(outputs(model, test))
+    return scores(tasks, found, found) | {"bits": 32, "bytes": size(model)}
+
+
+def size(model: nn.Module) -> int:
+    """Return the bytes of all parameters."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def scores(tasks: list[Pair], before: list[Tensor], after: list[Tensor]) -> dict[str, Any]:
+    """Return how well each task was known when it had been learned, and at the end."""
+    learned = [accuracy(out, test.targets) for out, (_, test) in zip(before, tasks, strict=True)]
+    final = [accuracy(out, test.targets) for out, (_, test) in zip(after, tasks, strict=True)]
+    return {
+        "learned": learned,
+        "final": final,
+        "forgetting": statistics.mean(a - b for a, b in zip(learned, final, strict=True)),
+        "same_bits": all(torch.equal(a, b) for a, b in zip(before, after, strict=True)),
+    }
+
+
+WAYS = {
+    "bank of selections, K=8": with_bank,
+    "learned weights, in turn": in_turn,
+    "learned weights, a network each": one_each,
+}
+
+
+def run(scenario: str, way: str, epochs: int, seed: int) -> dict[str, Any]:
+    """Return the figures of one way from one seed."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    tasks = SCENARIOS[scenario](*SETS["mnist"].load())
+    return WAYS[way](scenario, tasks, epochs, seed)
+
+
+def main(
+    epochs: int = 5,
+    repeats: int = 3,
+    workers: int = 2,
+    runs: Path = Path("runs/slots-tasks"),
+    output: Path = Path("results/slots_tasks.json"),
+) -> None:
+    """Learn five tasks one after another in three ways.
+
+    Args:
+        epochs: Passes over each task's samples.
+        repeats: How many seeds, from 0 on.
+        workers: Runs side by side, each with one thread.
+        runs: Folder that keeps each run; those that are over are not repeated.
+        output: Where the record goes.
+    """
+    started = datetime.now(UTC)
+    jobs = [(s, w, epochs, seed) for seed in range(repeats) for s in SCENARIOS for w in WAYS]
+    files = {job: runs / ("-".join(map(str, job)).replace(" ", "_") + ".json") for job in jobs}
+    missing = [job for job in jobs if read_json(files[job]) is None]
+    spawn = get_context("spawn")
+    with (
+        bars() as progress,
+        bar(progress, "tasks", len(missing)) as shown,
+        ProcessPoolExecutor(workers, mp_context=spawn) as pool,
+    ):
+        for job, future in [(job, pool.submit(run, *job)) for job in missing]:
+            write_json(files[job], future.result())
+            progress.advance(shown)
+    rows = [
+        row(scenario, way, [read_json(files[scenario, way, epochs, s]) for s in range(repeats)])
+        for scenario in SCENARIOS
+        for way in WAYS
+    ]
+    spec = {"epochs": epochs, "seeds": repeats, "tasks": TASKS, "slots": SLOTS}
+    save("slots_tasks", spec, rows, sheet(rows, epochs), started, output)
+
+
+def row(scenario: str, way: str, found: list[Any]) -> dict[str, Any]:
+    """Return the mean over seeds, and all that was found."""
+
+    def over(name: str) -> tuple[float, float]:
+        values = [statistics.mean(f[name]) for f in found]
+        return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+    return {
+        "scenario": scenario,
+        "way": way,
+        "final": over("final"),
+        "learned": over("learned"),
+        "forgetting": statistics.mean(f["forgetting"] for f in found),
+        "same_bits": all(f["same_bits"] for f in found),
+        "bits": found[0]["bits"],
+        "bytes": found[0]["bytes"],
+        "inferred": {
+            name: statistics.mean(f[f"inferred_{name}"] for f in found)
+            for name in ("one_shot", "lowest_entropy")
+            if f"inferred_{name}" in found[0]
+        },
+        "runs": found,
+    }
+
+
+def sheet(rows: list[dict[str, Any]], epochs: int) -> Sheet:
+    """Return the rows as a table."""
+    return Sheet(
+        title=f"Five MNIST tasks one after another, {epochs} epochs each",
+        columns=(
+            "tasks",
+            "way",
+            "accuracy at the end",
+            "forgetting",
+            "outputs as learned",
+            "bits a weight and task",
+            "task inferred",
+        ),
+        rows=[
+            (
+                r["scenario"],
+                r["way"],
+                f"{r['final'][0]:.2%} ± {r['final'][1] * 100:.2f}",
+                f"{r['forgetting'] * 100:.2f} points",
+                "to the bit" if r["same_bits"] else "changed",
+                f"{r['bits']:g}",
+                " / ".join(f"{share:.0%}" for share in r["inferred"].values()) or "–",
+            )
+            for r in rows
+        ],
+        notes=(
+            "Accuracy: the mean over the five tasks, on test samples, with the task given; ±: one "
+            "standard deviation over seeds. Forgetting: the mean of what a task loses until the "
+            f"end. Task inferred: from {GUESSED_BY} test samples without labels, by one pass and a "
+            "gradient / by the lowest entropy of five passes.",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,136 @@
+"""A converted model in a small file: which of its fixed values each weight is, and a seed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import UserError
+from . import contents, layers, packed_file, packed_head
+from .machine import machine_of, required
+from .packed_file import PackedFile
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a converted model to a file of few bits for each weight; the model goes on.
+
+    The file holds which option each converted weight is, ``ceil(log2 K)`` bits for K of them, what
+    the values are drawn by, and all other parameters and saved buffers as they are. Of weights that
+    are drawn anew in each forward pass, those with the highest scores are packed. The same model
+    gives the same bytes.
+
+    Args:
+        model: A converted one.
+        path: The safetensors file; an earlier one is replaced as a whole, or not at all.
+
+    Raises:
+        UserError: The model was not converted, its weights are not among their fixed values, it
+            holds values that are no numbers, or the file cannot be written.
+    """
+    from ..experiment.storage import write_bytes
+
+    machine = required(model)
+    machine.write_random()
+    content = packed_file.encode(packed_head.write(machine), contents.take(machine))
+    write_bytes(Path(path), content)
+
+
+def load(path: str | os.PathLike[str], model: Model) -> Model:
+    """Have a model compute what a packed one does, bit by bit; return it.
+
+    It becomes an ordinary model, like that of ``slots.freeze(packed)``: the weights that were
+    converted do not learn, and biases and affine parts that were taken out are gone here too. The
+    values are drawn by the seed in the file, on the model's device; PyTorch's random numbers are
+    neither used nor moved. All is checked before anything is changed.
+
+    Args:
+        path: What `pack` wrote.
+        model: A new model of the same architecture, not converted, in the packed one's type.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: The file is damaged, was changed, or does not fit the model.
+    """
+    file = packed_file.read(Path(path))
+    state = _fitting(file, model)
+    _fill(file, model, state)
+    return model
+
+
+@torch.no_grad()
+def _fill(file: PackedFile, model: nn.Module, state: dict[str, Tensor]) -> None:
+    for full in file.fields.removed:
+        layer, _, name = full.rpartition(".")
+        layers.take_out(model.get_submodule(layer), name)
+    for reel in file.fields.reels:
+        weight = state[reel.name].requires_grad_(False)
+        weight.grad = None
+        source, packed = file.fields.source(reel), file.contents.chosen[reel.name]
+        weight.copy_(contents.weights_of(file.fields.kind, source, packed, weight))
+    for name, tensor in file.contents.free.items():
+        state[name].copy_(tensor)
+
+
+def _fitting(file: PackedFile, model: nn.Module) -> dict[str, Tensor]:
+    """Return the model's own tensors by their names in the file, each of which fits."""
+    if any(machine_of(module) is not None for module in model.modules()):
+        raise UserError("the model is converted already: give an unconverted model to load into")
+    if "_beyondprop" in vars(model):
+        raise UserError("the model has rules attached: load into it first, then attach")
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise UserError("the model has weights without a shape: run it once on a batch first")
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise UserError("the model has no memory: call model.to_empty(device='cpu') first")
+    kind, problems = type(model).__name__, list(_strangers(file, model))
+    if not problems:
+        state, tied = _state(file, model)
+        problems = list(_differences(file, state, tied))
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{file.path} does not fit this {kind}: {'; '.join(problems[:3])}{more}")
+    return state
+
+
+def _state(file: PackedFile, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    kept = {*file.contents.free, *file.fields.tied}
+    gone = [name for name in file.fields.removed if name not in kept]
+    return contents.state_of(model, list(file.contents.chosen), gone)
+
+
+def _strangers(file: PackedFile, model: nn.Module) -> Iterator[str]:
+    own = dict(model.named_parameters(remove_duplicate=False))
+    yield from (f"it has no parameter '{n}'" for n in file.contents.chosen if n not in own)
+    for full in file.fields.removed:
+        path, _, name = full.rpartition(".")
+        layer = model.get_submodule(path) if full in own else model
+        if full not in own or name not in layers.offsets_of(layer):
+            yield f"it has no '{full}' to take out"
+        elif (full in {*file.contents.free, *file.fields.tied}) != isinstance(
+            layer, (nn.RNNBase, nn.RNNCellBase)
+        ):
+            yield f"'{full}' is both taken out and kept"
+
+
+def _differences(file: PackedFile, state: dict[str, Tensor], tied: dict[str, str]) -> Iterator[str]:
+    free, reels = file.contents.free, file.fields.reels
+    for name, _ in sorted(tied.items() ^ file.fields.tied.items()):
+        yield f"'{name}' is tied to another otherwise in the file than in the model"
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in free.items()}
+    expected |= {reel.name: (reel.shape, reel.dtype) for reel in reels}
+    for name in sorted(expected.keys() ^ state.keys()):
+        where = "the file" if name in state else "the model"
+        yield f"'{name}' is not in {where}"
+    for name in sorted(expected.keys() & state.keys()):
+        (shape, dtype), own = expected[name], state[name]
+        if own.shape != shape:
+            yield f"'{name}' is {tuple(shape)} in the file and {tuple(own.shape)} in the model"
+        elif own.dtype != dtype:
+            yield f"'{name}' is {dtype} in the file and {own.dtype} in the model: call model.to()"

@@ -1,0 +1,150 @@
+"""The packed file: a safetensors file of choices, and what must be known to draw their values.
+
+Its metadata, all strings: ``format`` and ``version``; ``seed``; ``kind``, ``Kind.settings()`` as
+JSON; ``reels``, a JSON list of each converted parameter's name, shape, σ as a hexadecimal float and
+dtype; ``plain``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
+object of further names of the same tensors; ``digest``, SHA-256 over all the rest. Its tensors:
+``chosen.NAME``, the options of a converted parameter's weights, packed as in `packing`, and
+``free.NAME``, every other parameter and buffer.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from . import contents as c
+from . import generator, packed_head
+from .contents import Contents
+from .packed_head import Head
+
+FORMAT, VERSION = "beyondprop-slots", 1
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A packed file that was read and found sound.
+
+    Attributes:
+        path: Where it lies.
+        head: Its metadata, as strings, without its digest.
+        fields: What they say.
+        contents: The choices, and the numbers of all that is free.
+    """
+
+    path: Path
+    head: dict[str, str]
+    fields: Head
+    contents: Contents
+
+
+def encode(head: dict[str, str], contents: Contents) -> bytes:
+    """Return a packed file's bytes: the same for the same contents.
+
+    Raises:
+        UserError: Some tensor is of a type that such files do not hold.
+    """
+    import safetensors.torch
+
+    tensors = {f"chosen.{name}": tensor for name, tensor in contents.chosen.items()}
+    for name, tensor in contents.free.items():
+        if _no_numbers(tensor):
+            raise UserError(f"'{name}' holds values that are no numbers: it cannot be packed")
+        tensors[f"free.{name}"] = tensor.cpu().contiguous()
+    head = {"format": FORMAT, "version": str(VERSION), **head}
+    try:
+        plain = safetensors.torch.save(tensors, head | {"digest": digest(head, tensors)})
+    except (KeyError, ValueError) as error:
+        raise UserError(f"parameters or buffers ({error}) cannot be packed") from None
+    size = int.from_bytes(plain[:8], "little")
+    header = json.dumps(json.loads(plain[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    text = header.encode() + b" " * (-len(header) % 8)
+    return len(text).to_bytes(8, "little") + text + plain[8 + size :]
+
+
+def digest(head: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of the metadata, as JSON, and of each tensor's name, type, shape and
+    bytes."""
+    sha = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def read(path: Path) -> PackedFile:
+    """Return a packed file, all of which has been checked; no code in it is run.
+
+    Raises:
+        UserError: It cannot be read, or is not a sound packed file of a version known here.
+    """
+    head, tensors = _open(path)
+    if head.get("format") != FORMAT:
+        raise UserError(f"{path} is not a packed model: write one by slots.pack(model, path)")
+    version = head.get("version", "")
+    if version != str(VERSION):
+        raise UserError(
+            f"{path} is of version {version[:20]!r}, and version {VERSION} is what is known here: "
+            "install a newer beyondprop"
+        )
+    if head.pop("digest", None) != digest(head, tensors):
+        raise UserError(
+            f"{path} was damaged or changed after it was written: get it again, or pack the model "
+            "again"
+        )
+    try:
+        fields = packed_head.parse(head)
+        contents = _contents(fields, tensors)
+    except ValueError as error:
+        raise UserError(
+            f"{path} does not describe a packed model ({error}): pack the model again"
+        ) from None
+    return PackedFile(path, {k: v for k, v in head.items() if k in fields.KEYS}, fields, contents)
+
+
+def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    import safetensors.torch
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        tensors = safetensors.torch.load(content)
+        size = int.from_bytes(content[:8], "little")
+        return json.loads(content[8 : 8 + size]).get("__metadata__") or {}, tensors
+    except (safetensors.SafetensorError, LookupError, ValueError, RuntimeError, TypeError):
+        raise UserError(
+            f"{path} is not a whole safetensors file: get it again, or pack the model again"
+        ) from None
+
+
+def _contents(fields: Head, tensors: dict[str, Tensor]) -> Contents:
+    chosen = {}
+    free = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("free.")}
+    for reel in fields.reels:
+        packed = tensors.get(f"chosen.{reel.name}")
+        count = reel.shape.numel()
+        if packed is None or count >= generator.LIMIT:
+            raise ValueError(f"'{reel.name}' has no choices")
+        if packed.dtype != torch.uint8 or packed.shape != (c.bytes_of(fields.kind, count),):
+            raise ValueError(f"the choices of '{reel.name}' are too many or too few")
+        for start in range(0, count, c.CHUNK):
+            stop = min(start + c.CHUNK, count)
+            if int(c.unpacked(fields.kind, packed, start, stop).max()) >= fields.kind.count:
+                raise ValueError(f"'{reel.name}' chooses among more than there is")
+        chosen[reel.name] = packed
+    if len(chosen) + len(free) != len(tensors) or not chosen.keys().isdisjoint(free):
+        raise ValueError("it holds tensors that belong to nothing")
+    if any(_no_numbers(tensor) for tensor in free.values()):
+        raise ValueError("it holds values that are no numbers")
+    return Contents(chosen, free)
+
+
+def _no_numbers(tensor: Tensor) -> bool:
+    wide = tensor if tensor.is_complex() else tensor.double()  # float8 tells no NaN by itself
+    return bool(wide.isnan().any())

@@ -1,0 +1,149 @@
+"""The metadata of a packed file, written and read."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from ..errors import UserError
+from ..rules.base import stream_of
+from .contents import own_state
+from .kinds import Kind
+from .kinds_by_name import kind_from
+from .machine import Machine
+from .source import Source
+
+DTYPES = {
+    str(kind).removeprefix("torch."): kind
+    for kind in (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+}
+"""The types that chosen weights may have."""
+
+
+@dataclass(frozen=True)
+class PackedReel:
+    """What must be known of one converted parameter.
+
+    Attributes:
+        name: Its name.
+        shape: Its shape.
+        deviation: σ of its fixed values.
+        dtype: Its type.
+    """
+
+    name: str
+    shape: torch.Size
+    deviation: float
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a packed file's metadata say.
+
+    Attributes:
+        seed: With the parameters' names it decides all fixed values.
+        kind: What the weights are.
+        reels: The converted parameters.
+        plain: Whether biases and the affine part of normalisation were left in.
+        removed: Names of parameters that were taken out.
+        tied: Further names of parameters and buffers, and the names that they are held by.
+    """
+
+    KEYS: ClassVar = ("seed", "kind", "reels", "plain", "removed", "tied")
+    seed: int
+    kind: Kind
+    reels: tuple[PackedReel, ...]
+    plain: bool
+    removed: tuple[str, ...]
+    tied: dict[str, str]
+
+    def source(self, reel: PackedReel) -> Source:
+        """Return the fixed values of a parameter; its initial scores are of no account."""
+        kind, stream = self.kind, stream_of(reel.name)
+        return Source(
+            self.seed,
+            stream,
+            reel.shape,
+            kind.planes,
+            kind.values,
+            kind.sharing,
+            reel.deviation,
+            1.0,
+            kind.centred,
+        )
+
+
+def write(machine: Machine) -> dict[str, str]:
+    """Return the metadata of a machine's packed file."""
+    _, tied = own_state(machine)
+    reels = [
+        {
+            "name": reel.name,
+            "shape": list(reel.source.shape),
+            "deviation": reel.source.deviation.hex(),
+            "dtype": str(reel.parameter.dtype).removeprefix("torch."),
+        }
+        for reel in machine.reels
+    ]
+    return {
+        "seed": str(machine.seed),
+        "kind": _text(machine.reels[0].kind.settings()),
+        "reels": _text(reels),
+        "plain": _text(machine.plain),
+        "removed": _text(list(machine.report.removed)),
+        "tied": _text(tied),
+    }
+
+
+def parse(head: dict[str, str]) -> Head:
+    """Return what metadata say.
+
+    Raises:
+        ValueError: They are not such metadata.
+    """
+    seed, kind, reels, plain, removed, tied = (_value(head, key) for key in Head.KEYS)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError("its seed is no seed")
+    if not isinstance(reels, list) or not reels:
+        raise ValueError("it names no converted weights")
+    parsed = tuple(_reel(entry) for entry in reels)
+    if len({reel.name for reel in parsed}) < len(parsed):
+        raise ValueError("it names a parameter twice")
+    if not isinstance(removed, list) or not all(isinstance(name, str) for name in removed):
+        raise ValueError("what was taken out is no list of names")
+    if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
+        raise ValueError("what is tied is no table of names")
+    if not isinstance(plain, bool):
+        raise ValueError("'plain' is neither true nor false")
+    try:
+        return Head(seed, kind_from(kind), parsed, plain, tuple(removed), tied)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _value(head: dict[str, str], key: str) -> Any:
+    try:
+        return json.loads(head.get(key, ""))
+    except (ValueError, RecursionError):
+        raise ValueError(f"its '{key}' is damaged") from None
+
+
+def _reel(entry: Any) -> PackedReel:
+    try:
+        name, shape, dtype = entry["name"], entry["shape"], DTYPES[entry["dtype"]]
+        deviation = float.fromhex(entry["deviation"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        raise ValueError("it describes a converted weight that cannot be") from None
+    sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+    if not isinstance(name, str) or not sizes or not 0 < deviation < math.inf:
+        raise ValueError("it describes a converted weight that cannot be")
+    if math.prod(shape) >= 2**32:
+        raise ValueError(f"'{name}' has too many weights")
+    return PackedReel(name, torch.Size(shape), deviation, dtype)

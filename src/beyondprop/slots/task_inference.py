@@ -1,0 +1,103 @@
+"""Which task unlabelled inputs belong to, by how sure each task's network is of them."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..attach import exact_gradients
+from ..errors import UserError
+from . import contents
+from .contents import Contents
+from .machine import Machine
+
+
+def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> str:
+    """Return the task whose share of a mixture makes the outputs surer fastest.
+
+    The network is run once, with weights ``Σ_i α_i W_i`` at ``α_i = 1/T``, and the task is the one
+    with the largest ``-∂H/∂α_i``, H being the mean entropy of the outputs' softmax (Wortsman et al.
+    2020, "Supermasks in Superposition", section 3.3, 'One-Shot'). The gradient is exact: as H is a
+    function of the mixed weights W alone, ``∂H/∂α_i = <∂H/∂W, W_i>``. Free parameters are mixed as
+    the weights are; statistics of batches are too, but are taken as constants.
+
+    Args:
+        machine: The model's.
+        kept: What the model consists of, for each task.
+        inputs: What the model takes; its outputs are logits, classes last.
+
+    Raises:
+        UserError: The model returns something else.
+    """
+    from ..measure.untouched import untouched
+
+    learned = {name for name, p in _parameters(machine).items() if p.is_floating_point()}
+    with untouched(machine.model), torch.inference_mode(False), exact_gradients(machine.model):
+        mixed = _mixture(machine, kept)
+        leaves = {n: t.requires_grad_() for n, t in mixed.items() if n in learned}
+        with torch.enable_grad():
+            entropy = _entropy(machine, mixed, inputs.detach().clone())
+            slopes = torch.autograd.grad(entropy, list(leaves.values()), allow_unused=True)
+    gradients = {n: g.double() for n, g in zip(leaves, slopes, strict=True) if g is not None}
+
+    def gain(task: str) -> float:
+        tensors = _tensors(machine, kept[task])
+        return -sum(float((gradients[n] * t).sum()) for n, t in tensors if n in gradients)
+
+    return max(kept, key=gain)
+
+
+@torch.no_grad()
+def lowest_entropy(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> str:
+    """Return the task whose network has the lowest mean entropy: one run for each.
+
+    Args and errors are those of `one_shot`.
+    """
+    from ..measure.untouched import untouched
+
+    with untouched(machine.model), exact_gradients(machine.model):
+        return min(
+            kept,
+            key=lambda task: float(_entropy(machine, dict(_tensors(machine, kept[task])), inputs)),
+        )
+
+
+def _parameters(machine: Machine) -> dict[str, Tensor]:
+    return dict(machine.model.named_parameters(remove_duplicate=False))
+
+
+def _tensors(machine: Machine, kept: Contents) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor of a task's network with its name; weights are drawn one after another."""
+    for reel in machine.reels:
+        packed, like = kept.chosen[reel.name], reel.parameter
+        yield reel.name, contents.weights_of(reel.kind, reel.source, packed, like)
+    device = machine.reels[0].parameter.device
+    for name, tensor in kept.free.items():
+        yield name, tensor.to(device)
+
+
+@torch.no_grad()
+def _mixture(machine: Machine, kept: Mapping[str, Contents]) -> dict[str, Tensor]:
+    """Return the mean of all tasks' tensors; whole numbers are the first task's."""
+    mixed: dict[str, Tensor] = {}
+    for task in kept.values():
+        for name, tensor in _tensors(machine, task):
+            if not tensor.is_floating_point():
+                mixed.setdefault(name, tensor)
+            elif name in mixed:
+                mixed[name] += tensor / len(kept)
+            else:
+                mixed[name] = tensor / len(kept)
+    return mixed
+
+
+def _entropy(machine: Machine, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    model = machine.model.eval()
+    logits = torch.func.functional_call(model, tensors, (inputs,))
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
+        raise UserError(
+            "a task is inferred from logits, (batch, classes), and this model returns something "
+            "else: choose the task yourself, by bank.use(task)"
+        )
+    logs = logits.log_softmax(-1)
+    return -(logs.exp() * logs).sum(-1).mean()

@@ -1,0 +1,62 @@
+"""Tasks whose networks learn by choosing among fixed random weights.
+
+Aladago and Torresani, "Slot machines: discovering winning combinations of random weights in neural
+networks", 2021.
+"""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import SGD, Optimizer
+
+from beyondprop import slots
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.digits import load_vectors, mlp
+from beyondprop.tasks.mnist import load_mnist
+
+
+def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """SGD with momentum 0.9 and weight decay 1e-4, as published."""
+    return SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=1e-4)
+
+
+def digits() -> nn.Module:
+    """The network of digits-mlp with eight values for each weight."""
+    return slots.convert(mlp()).model
+
+
+def lenet_300_100() -> nn.Module:
+    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100, eight values a weight."""
+    model = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 300),
+        nn.ReLU(),
+        nn.Linear(300, 100),
+        nn.ReLU(),
+        nn.Linear(100, 10),
+    )
+    return slots.convert(model).model
+
+
+DIGITS_SLOTS = Task(
+    name="digits-slots",
+    summary="scikit-learn's 8x8 digits (embedded), four linear slot machines",
+    load=load_vectors,
+    model=digits,
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.2,
+    optimizer=sgd,
+)
+
+MNIST_SLOTS = Task(
+    name="mnist-slots",
+    summary="MNIST's 28x28 digits, three linear slot machines (LeNet-300-100)",
+    load=load_mnist,
+    model=lenet_300_100,
+    epochs=10,
+    batch_size=128,
+    learning_rate=0.2,
+    optimizer=sgd,
+)

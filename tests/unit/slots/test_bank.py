@@ -1,0 +1,312 @@
+"""Many tasks in one network: none is forgotten, and the network tells them apart."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import beyondprop as bp
+from beyondprop import UserError, slots
+from tests.unit.slots.packable import CASES, NETS, inputs, learn, outputs, small
+
+SIZE = 16
+
+
+def net(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(SIZE, 64),
+        nn.BatchNorm1d(64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 4),
+    )
+
+
+def data(task, count=256, seed=0):
+    """Return four classes around centres of a task's own."""
+    centres = torch.randn(4, SIZE, generator=torch.Generator().manual_seed(100 + task)) * 2
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, (count,), generator=draw)
+    return centres[labels] + 0.5 * torch.randn(count, SIZE, generator=draw), labels
+
+
+def teach(bank, task, steps=60):
+    """Learn a task by the published protocol, and keep it; return how well it does."""
+    model = bank.machine.model
+    bank.restart()
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), model)
+    model.train()
+    x, y = data(task)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    bank.keep(str(task))
+    return accuracy(model, task)
+
+
+def accuracy(model, task):
+    x, y = data(task, seed=1)
+    return float((outputs(model, x).argmax(1) == y).float().mean())
+
+
+def converted(kind=8, **options):
+    model = net()
+    slots.convert(model, kind, **options)
+    return model
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """A bank of three tasks, and the outputs of each when it was kept."""
+    bank = slots.bank(converted())
+    kept = {}
+    for task in range(3):
+        assert teach(bank, task) > 0.95
+        kept[str(task)] = outputs(bank.machine.model, data(task)[0])
+    return bank, kept
+
+
+def test_nothing_is_forgotten_to_the_bit(taught):
+    bank, kept = taught
+    model = bank.machine.model
+    assert bank.tasks == ["0", "1", "2"]
+    assert len(bank) == 3
+    for task in ("1", "0", "2", "0"):
+        bank.use(task)
+        assert torch.equal(outputs(model, data(int(task))[0]), kept[task])
+        assert accuracy(model, int(task)) > 0.95
+    assert accuracy(model, 1) < 0.6  # the tasks differ, or this would show nothing
+
+
+def test_what_a_task_learns_does_not_hang_on_what_was_learned_before(taught):
+    _, kept = taught
+    bank = slots.bank(converted())
+    teach(bank, 2)
+    assert torch.equal(outputs(bank.machine.model, data(2)[0]), kept["2"])
+
+
+def test_the_network_tells_the_tasks_apart(taught):
+    bank, _ = taught
+    model = bank.machine.model
+    bank.use("1")
+    model.train()
+    model[1].eval()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    model[0].weight.grad = torch.ones_like(model[0].weight)
+    for task in range(3):
+        x = data(task, seed=2)[0]
+        assert bank.infer(x) == bank.infer_each(x) == str(task)
+        with torch.no_grad():
+            assert bank.infer(x) == str(task)
+        with torch.inference_mode():
+            assert bank.infer(x * 1) == bank.infer_each(x * 1) == str(task)
+    assert model.training
+    assert not model[1].training
+    assert torch.equal(model[0].weight.grad, torch.ones_like(model[0].weight))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    model[0].weight.grad = None
+
+
+def test_the_gradient_is_that_of_the_shares():
+    model = nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 3, bias=False))
+    slots.convert(model.double(), 4)
+    torch.manual_seed(0)
+    bank, x = slots.bank(model), torch.randn(20, 5, dtype=torch.float64)
+    weights = []
+    for task in range(4):
+        bank.restart()
+        learn(model, x, steps=5, seed=task)
+        bank.keep(f"t{task}")
+        weights.append([p.detach().clone() for p in model.parameters()])
+
+    def entropy(shares, x):
+        first, last = (sum(a * w[i] for a, w in zip(shares, weights, strict=True)) for i in (0, 1))
+        p = (torch.tanh(x @ first.T) @ last.T).softmax(1)
+        return -(p * p.log()).sum(1).mean()
+
+    shares, each = torch.full((4,), 0.25, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+    found = set()
+    for _ in range(12):
+        x = 3 * torch.randn(2, 5, dtype=torch.float64)
+        slopes = [entropy(shares + 1e-5 * e, x) - entropy(shares - 1e-5 * e, x) for e in each]
+        assert bank.infer(x) == f"t{slopes.index(min(slopes))}"
+        alone = [entropy(e, x) for e in each]
+        assert bank.infer_each(x) == f"t{alone.index(min(alone))}"
+        found.add(bank.infer(x))
+    assert len(found) > 1
+
+
+def test_a_network_that_learns_by_a_rule_is_asked_for_its_true_gradient():
+    bank = slots.bank(converted())
+    handle = bp.attach(bank.machine.model, bp.DirectFeedbackAlignment())
+    for task in range(2):
+        assert teach(bank, task) > 0.9
+    torch.manual_seed(0)
+    asked = [torch.randn(2, SIZE) for _ in range(40)]
+    answers = [(bank.infer(x), bank.infer_each(x)) for x in asked]
+    handle.remove()
+    assert answers == [(bank.infer(x), bank.infer_each(x)) for x in asked]
+
+
+@pytest.mark.parametrize("case", ["attention-8", "recurrent-5", "conv-mask", "conv-plain"])
+def test_networks_of_all_sorts(case):
+    name, kind, options = CASES[case]
+    torch.manual_seed(0)
+    model, x = NETS[name](), inputs(name)
+    slots.convert(model, kind, **options)
+    bank, kept = slots.bank(model), []
+    for task in range(2):
+        bank.restart()
+        kept.append(outputs(learn(model, x, seed=task), x))
+        bank.keep(str(task))
+    assert not torch.equal(*kept)
+    sure = []
+    for task in range(2):
+        bank.use(str(task))
+        assert torch.equal(outputs(model, x), kept[task])
+        logs = kept[task].log_softmax(-1)
+        sure.append(float(-(logs.exp() * logs).sum(-1).mean()))
+    assert bank.infer_each(x) == str(sure.index(min(sure)))
+    assert bank.infer(x) in bank.tasks
+
+
+def test_an_old_optimizer_does_not_bring_scores_back():
+    model = small()
+    slots.convert(
+        model, slots.Reels(4, values=slots.KaimingSigns())
+    )  # a staircase that keeps edges
+    bank, x = slots.bank(model), inputs("small")
+    learn(model, x, steps=5)
+    bank.keep("a")
+    bank.restart()
+    fresh = [reel.held().all_scores() for reel in bank.machine.reels]
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), lr=0.1), model)
+    learn(model, x, steps=5, seed=1)
+    bank.use("a")
+    model(x).sum().backward()
+    for p in model.parameters():
+        p.grad.zero_()
+    optimizer.step()
+    for reel, scores in zip(bank.machine.reels, fresh, strict=True):
+        assert torch.equal(reel.held().all_scores(), scores)
+        values = reel.source.all_values(reel.parameter.detach())
+        best = scores.argmax(0, keepdim=True)
+        assert torch.equal(reel.parameter, values.gather(0, best)[0])
+
+
+def test_what_it_takes(taught):
+    bank, _ = taught
+    weights = SIZE * 64 + 64 * 64 + 64 * 4
+    assert bank.bits == 3
+    assert bank.size("0") == weights * 3 // 8 + 2 * 64 * 4 + 8
+    assert slots.bank(converted(2)).bits == 1
+
+
+def test_a_kept_task_can_be_kept_anew():
+    bank = slots.bank(converted())
+    teach(bank, 0, steps=1)
+    teach(bank, 0, steps=20)
+    wanted = outputs(bank.machine.model, data(0)[0])
+    bank.restart()
+    bank.use("0")
+    assert torch.equal(outputs(bank.machine.model, data(0)[0]), wanted)
+    assert bank.tasks == ["0"]
+
+
+def test_mistakes_are_told(tmp_path):
+    with pytest.raises(UserError, match="has no slots"):
+        slots.bank(net())
+    with pytest.raises(UserError, match="drawn anew"):
+        slots.bank(converted(slots.Reels(4, slots.Sampled())))
+    bank = slots.bank(converted())
+    with pytest.raises(UserError, match="no task 'a'; it keeps: none yet"):
+        bank.use("a")
+    for ask in (bank.infer, bank.infer_each, lambda _: bank.save(tmp_path)):
+        with pytest.raises(UserError, match="keeps no task yet"):
+            ask(data(0)[0])
+    bank.keep("a")
+    bank.keep("b")
+    before = outputs(bank.machine.model, data(0)[0])
+    with pytest.raises(UserError, match="it keeps: a, b"):
+        bank.use("c")
+    assert torch.equal(outputs(bank.machine.model, data(0)[0]), before)
+
+
+def test_a_model_without_logits_cannot_infer():
+    model = nn.LSTM(3, 4)
+    slots.convert(model, 4)
+    bank = slots.bank(model)
+    bank.keep("a")
+    for ask in (bank.infer, bank.infer_each):
+        with pytest.raises(UserError, match="logits"):
+            ask(torch.randn(2, 5, 3))
+    assert model.training
+
+
+SCRIPT = """
+import sys, torch
+from beyondprop import slots
+from tests.unit.slots.test_bank import converted, data, outputs
+torch.manual_seed(5)
+bank = slots.load_bank(sys.argv[1], converted())
+for task in range(3):
+    bank.use(str(task))
+    print(outputs(bank.machine.model, data(task)[0]).numpy().tobytes().hex())
+    print(bank.infer(data(task)[0]), bank.infer_each(data(task)[0]))
+"""
+
+
+def test_a_saved_bank_is_the_same_in_another_process(taught, tmp_path):
+    bank, kept = taught
+    bank.save(tmp_path / "bank")
+    bank.save(tmp_path / "bank")
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path / "bank")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = done.stdout.split("\n")
+    for task in range(3):
+        assert lines[2 * task] == kept[str(task)].numpy().tobytes().hex()
+        assert lines[2 * task + 1] == f"{task} {task}"
+    loaded = slots.load(tmp_path / "bank" / "task-1.safetensors", net(9))
+    assert torch.equal(outputs(loaded, data(1)[0]), kept["1"])
+
+
+def test_any_name_will_do_in_a_folder(tmp_path):
+    bank = slots.bank(converted())
+    names = ["", "..", "a/b", "träge Katze", "x" * 60, "1.5%"]
+    for name in names:
+        bank.keep(name)
+    bank.save(tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(names)
+    assert sorted(slots.load_bank(tmp_path, converted()).tasks) == sorted(names)
+    bank.keep("A/B")
+    with pytest.raises(UserError, match="capitals"):
+        bank.save(tmp_path)
+
+
+def test_folders_of_other_banks(taught, tmp_path):
+    bank, _ = taught
+    with pytest.raises(UserError, match="no packed tasks"):
+        slots.load_bank(tmp_path, converted())
+    bank.save(tmp_path)
+    for model in (converted(4), converted(seed=1), converted(plain=True)):
+        with pytest.raises(UserError, match="is of another network, by its"):
+            slots.load_bank(tmp_path, model)
+    wide = nn.Sequential(*net(), nn.BatchNorm1d(4))
+    slots.convert(wide, 8, exclude=["6"])
+    with pytest.raises(UserError, match="parameters that are not chosen"):
+        slots.load_bank(tmp_path, wide)
+    other = slots.bank(converted())
+    other.keep("else")
+    with pytest.raises(UserError, match=r"holds task-0\.safetensors of another bank"):
+        other.save(tmp_path)
+    damaged = tmp_path / "task-1.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        slots.load_bank(tmp_path, converted())

@@ -11,6 +11,7 @@ from beyondprop import slots
 from tests.contract.teaching import assert_same, attach, few, gradients, learned, pairs, taught
 from tests.modules import CASES
 
+
 def converts(case):
     """Return whether the module can be converted."""
     try:

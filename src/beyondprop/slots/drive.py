@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import UserError
 from . import accumulator, guard
@@ -62,6 +63,11 @@ def _drive(optimizer: Driven, model: nn.Module, fits: Any) -> Driven:
         )
     if guard.driver_of(optimizer) is not None:
         raise UserError("the optimizer drives a model already: make one for each model")
+    if any(optimizer.state.get(reel.parameter) for reel in reels):
+        raise UserError(
+            f"{type(optimizer).__name__} has numbers for each weight already, which would not fit "
+            "the scores: take an optimizer that begins with none, such as SGD or Adam, newly made"
+        )
     for reel in reels:
         _give_scores(reel, fits(reel.kind, optimizer))
     driver = Driver(machine, reels, optimizer)
@@ -93,6 +99,7 @@ class Driver:
     def __init__(self, machine: Machine, reels: list[Reel], optimizer: Optimizer) -> None:
         self.machine, self.reels = machine, reels
         self.aside: list[tuple[Reel, Tensor, Tensor]] = []
+        self.watch: list[RemovableHandle] = []
         for reel in reels:
             optimizer.state[reel.parameter][KEY] = reel.held().state()
         optimizer.register_step_pre_hook(self.before)
@@ -108,6 +115,9 @@ class Driver:
                 "slots: take one that does not, such as SGD or Adam"
             )
         self.back()  # where an earlier step failed
+        model = self.machine.model  # should this one fail, or be broken off, the next look ends it
+        self.watch.append(model.register_forward_pre_hook(lambda *_: self.back()))
+        self.watch.append(model.register_state_dict_pre_hook(lambda *_: self.back()))
         for reel in self.reels:
             weight, gradient = reel.parameter, reel.parameter.grad
             optimizer.state[weight].pop(KEY, None)  # some look whether there is any state yet
@@ -126,6 +136,8 @@ class Driver:
         """Put the weights back and choose them anew."""
         moved = [reel for reel, _, _ in self.aside]
         self.back()
+        while self.watch:
+            self.watch.pop().remove()
         groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         for reel in moved:
             reel.held().stepped(groups[id(reel.parameter)])

@@ -1,0 +1,254 @@
+"""What becomes a choice among fixed values, what is left, and what is refused."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import beyondprop as bp
+from beyondprop import slots
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)
+    )
+
+
+def test_the_report_says_all():
+    machine = slots.convert(network(), 4)
+    shown = str(machine.report)
+    assert "Sequential: 2 weights are now Reels(slots=4" in shown
+    assert "0.weight  4×3×3×3" in shown
+    assert "taken out: 0.bias, 1.weight, 1.bias, 4.bias" in shown
+    assert [row.bits for row in machine.report.rows] == [2, 2]
+
+
+def test_biases_and_affine_parts_are_taken_out():
+    model = network()
+    slots.convert(model)
+    assert model[0].bias is model[1].weight is model[1].bias is model[4].bias is None
+    assert not model[1].affine
+    assert model(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_they_stay_where_asked():
+    model = network()
+    shown = str(slots.convert(model, plain=True).report)
+    assert "learn as ever: 0.bias, 1.weight, 1.bias, 4.bias" in shown
+    assert model[4].bias.requires_grad
+
+
+def test_values_are_of_the_published_width():
+    model = nn.Sequential(nn.Linear(300, 100), nn.Conv1d(100, 20, 5))
+    machine = slots.convert(model, 8)
+    for reel, fan in zip(machine.reels, (400, 600), strict=True):
+        sigma = (2 / fan) ** 0.5
+        values = reel.source.all_values(reel.parameter)
+        assert values.shape == (8, *reel.parameter.shape)
+        assert values.abs().max() <= sigma
+        assert values.std().item() == pytest.approx(sigma / 3**0.5, rel=0.02)
+    heights = [reel.source.height / reel.source.deviation for reel in machine.reels]
+    assert heights == pytest.approx([0.1, 1.0])
+
+
+def test_initial_weights_are_the_best_of_the_initial_scores():
+    model = nn.Linear(20, 30)
+    (reel,) = slots.convert(model, 5, seed=2).reels
+    scores, values = (f(model.weight) for f in (reel.source.all_scores, reel.source.all_values))
+    assert torch.equal(model.weight, values.gather(0, scores.argmax(0, keepdim=True))[0])
+
+
+def test_a_seed_decides_and_none_is_drawn_by_the_global_generator():
+    def weight(seed, draw=7):
+        torch.manual_seed(draw)
+        model = nn.Linear(9, 9)
+        slots.convert(model, seed=seed)
+        return model.weight
+
+    assert torch.equal(weight(3), weight(3, draw=8))
+    assert not torch.equal(weight(3), weight(4))
+    assert torch.equal(weight(None), weight(None))
+    assert not torch.equal(weight(None), weight(None, draw=8))
+
+
+def test_layers_of_one_shape_have_values_of_their_own():
+    model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9))
+    slots.convert(model)
+    assert not torch.equal(model[0].weight, model[1].weight)
+
+
+def test_shared_values():
+    def values(sharing):
+        model = nn.Sequential(nn.Linear(50, 40), nn.Linear(40, 40))
+        machine = slots.convert(model, slots.Reels(3, sharing=sharing))
+        return [set(reel.parameter.detach().flatten().tolist()) for reel in machine.reels]
+
+    first, second = values(slots.PerLayer())
+    assert len(first) == len(second) == 3
+    assert not first & second
+    first, second = values(slots.PerNetwork())
+    assert first == second
+    assert len(first) == 3
+
+
+def test_excluded_modules_and_parameters_are_left_alone():
+    model = network()
+    before = copy.deepcopy(model)
+    machine = slots.convert(model, exclude=["4", "1.weight"])
+    assert [reel.name for reel in machine.reels] == ["0.weight"]
+    assert torch.equal(model[4].weight, before[4].weight)
+    assert model[4].bias is not None
+    assert model[1].weight is not None
+    assert model[1].bias is None
+
+
+def test_a_frozen_layer_is_left_alone():
+    model = network()
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    shown = str(slots.convert(model).report)
+    assert "do not learn, and were left alone: 0.weight, 0.bias" in shown
+    assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"),
+    [
+        (nn.MultiheadAttention(8, 2), ["in_proj_weight", "out_proj.weight"]),
+        (
+            nn.MultiheadAttention(8, 2, kdim=4, vdim=6),
+            ["q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"],
+        ),
+        (nn.Embedding(9, 4), ["weight"]),
+        (nn.EmbeddingBag(9, 4), ["weight"]),
+        (nn.Bilinear(3, 4, 5), ["weight"]),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), ["weight"]),
+        (nn.GRUCell(4, 5), ["weight_ih", "weight_hh"]),
+        (
+            nn.LSTM(4, 5, num_layers=2),
+            ["weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"],
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_known_layers(layer, names):
+    machine = slots.convert(layer, 3)
+    assert [reel.name for reel in machine.reels] == names
+    for reel in machine.reels:
+        assert reel.parameter.unique().numel() > 3 * reel.parameter.numel() ** 0.5
+
+
+def test_a_recurrent_layer_without_biases_runs():
+    layer = nn.LSTM(4, 5)
+    slots.convert(layer)
+    assert not layer.bias_ih_l0.any()
+    assert not layer.bias_ih_l0.requires_grad
+    assert layer(torch.randn(3, 2, 4))[0].shape == (3, 2, 5)
+
+
+def test_tied_weights_are_converted_once():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False))
+    model[1].weight = model[0].weight
+    machine = slots.convert(model, 3)
+    assert [reel.name for reel in machine.reels] == ["0.weight"]
+    assert model[1].weight is model[0].weight
+
+
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(3, 4))
+        self.scale = nn.Parameter(torch.ones(4))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head((x @ self.table) * self.scale)
+
+
+def attached():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    bp.attach(model, bp.DirectFeedbackAlignment())
+    return model
+
+
+def converted():
+    model = nn.Linear(4, 4)
+    slots.convert(model)
+    return model
+
+
+def compiled():
+    model = nn.Linear(4, 4)
+    model._orig_mod = model  # what torch.compile returns has one; it takes seconds to import
+    return model
+
+
+def weight_normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))
+
+
+REFUSED = {
+    "unknown layer": (Odd, {}, "'table' is a parameter of Odd, a layer kind that is not known"),
+    "too few slots": (lambda: nn.Linear(4, 4), {"slots": 1}, "whole number from 2 to 65,536"),
+    "no whole number": (lambda: nn.Linear(4, 4), {"slots": 2.5}, "whole number from 2"),
+    "attached": (attached, {}, "has rules attached: convert it first, then attach"),
+    "twice": (converted, {}, "was converted before: slots.freeze"),
+    "weight norm": (weight_normed, {}, "'0.weight' is computed from other parameters"),
+    "lazy": (lambda: nn.LazyLinear(4), {}, "has no shape yet: run the model once"),
+    "sparse": (lambda: nn.Embedding(4, 4, sparse=True), {}, "sparse=False"),
+    "no weights": (nn.ReLU, {}, "has no weights that learn"),
+    "pattern": (lambda: nn.Linear(4, 4), {"exclude": ["head"]}, "exclude='head' matches none"),
+    "seed": (lambda: nn.Linear(4, 4), {"seed": 0.5}, "seed must be a whole number"),
+    "compiled": (compiled, {}, "compiled already"),
+    "two selections": (
+        lambda: nn.Linear(4, 4),
+        {"slots": slots.Reels(4), "selection": slots.Sampled()},
+        "give the selection to the kind",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "options", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_converted_is_refused_in_a_sentence(build, options, said):
+    model = build()
+    before = {n: type(m) for n, m in model.named_modules()}
+    with pytest.raises(bp.UserError, match=said.replace("(", r"\(")) as raised:
+        slots.convert(model, **options)
+    assert "\n" not in str(raised.value)
+    assert {n: type(m) for n, m in model.named_modules()} == before
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(bp.UserError, match=r"'table'.*exclude='x'|exclude='x'.*'table'"):
+        slots.convert(Odd(), exclude=["x"])
+
+
+def test_an_unknown_layer_can_be_excluded():
+    model = Odd()
+    machine = slots.convert(model, exclude=["table"])
+    assert [reel.name for reel in machine.reels] == ["head.weight"]
+    assert "learn as ever: table, scale" in str(machine.report)
+
+
+def test_freeze_and_finetune():
+    model = network()
+    slots.convert(model)
+    twin = copy.deepcopy(model)
+    assert slots.freeze(model) is model
+    assert not model[0].weight.requires_grad
+    assert slots.finetune(twin)[0].weight.requires_grad
+    assert slots.machine_of(twin) is None
+    optimizer = torch.optim.Adam(twin.parameters(), 0.1)  # an ordinary one again
+    twin(torch.randn(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(twin[0].weight, model[0].weight)
+    with pytest.raises(bp.UserError, match=r"has no slots: call slots\.convert"):
+        slots.freeze(model)
+
+
+def test_converting_twice_is_possible_after_freeze():
+    model = slots.finetune(converted())
+    slots.convert(model)
+    assert slots.machine_of(model) is not None

@@ -1,0 +1,263 @@
+"""Optimizers that move scores in the place of weights."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import beyondprop as bp
+from beyondprop import slots
+
+torch.set_num_threads(1)
+DRAW = torch.Generator().manual_seed(0)
+X, Y = torch.randn(64, 10, generator=DRAW), torch.randint(3, (64,), generator=DRAW)
+
+
+def network(**options):
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
+    slots.convert(model, options.pop("kind", 8), seed=1, **options)
+    return model
+
+
+def step(model, optimizer):
+    optimizer.zero_grad()
+    loss = cross_entropy(model(X), Y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def on_reels(model):
+    for reel in slots.machine_of(model).reels:
+        reel.option()
+    return True
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p, 0.01),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.01),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.003),
+    "sgd foreach": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9, foreach=True),
+    "sgd fused": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9, fused=True),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_any_optimizer_learns_by_choosing(make):
+    model = network()
+    optimizer = slots.drive(make(model.parameters()), model)
+    losses = [step(model, optimizer) for _ in range(60)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert on_reels(model)
+
+
+def test_what_was_not_converted_learns_as_ever():
+    model, plain = network(plain=True), None
+    plain = copy.deepcopy(model)
+    slots.freeze(plain)
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.1), model)
+    ordinary = torch.optim.SGD([p for p in plain.parameters() if p.requires_grad], 0.1)
+    step(model, optimizer)
+    step(plain, ordinary)
+    assert torch.equal(model[0].bias, plain[0].bias)
+    assert model[0].bias.grad is not None
+
+
+def test_the_optimizers_state_holds_the_scores_and_a_resumed_run_is_the_same():
+    for kind in (8, slots.Reels(4, slots.Sampled())):
+        for make in (OPTIMIZERS["sgd"], OPTIMIZERS["adam"]):
+            model = network(kind=kind)
+            optimizer = slots.drive(make(model.parameters()), model)
+            for _ in range(3):
+                step(model, optimizer)
+            file = io.BytesIO()
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+            file.seek(0)
+            saved = torch.load(file, weights_only=True)
+            other = network(kind=kind)
+            resumed = slots.drive(make(other.parameters()), other)
+            other.load_state_dict(saved["model"])
+            resumed.load_state_dict(saved["optimizer"])
+            for net, opt in ((model, optimizer), (other, resumed)):
+                torch.manual_seed(1)
+                for _ in range(3):
+                    step(net, opt)
+            for a, b in zip(model.parameters(), other.parameters(), strict=True):
+                assert torch.equal(a, b)
+
+
+def test_weights_loaded_without_their_scores_are_refused():
+    model, other = network(), network()
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    for _ in range(5):
+        step(model, optimizer)
+    resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
+    other.load_state_dict(model.state_dict())
+    with pytest.raises(bp.UserError, match="without its scores"):
+        step(other, resumed)
+    model.load_state_dict(copy.deepcopy(model.state_dict()))  # its own are no trouble
+    step(model, optimizer)
+
+
+def test_an_ordinary_optimizer_is_refused():
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(bp.UserError, match=r"'0\.weight' off its fixed values: call slots\.drive"):
+        step(model, optimizer)
+    assert on_reels(model)
+    twin = copy.deepcopy(model)
+    with pytest.raises(bp.UserError, match="off its fixed values"):
+        step(twin, torch.optim.SGD(twin.parameters(), 0.1))
+    ordinary = nn.Linear(10, 3)
+    step(ordinary, torch.optim.SGD(ordinary.parameters(), 0.1))
+
+
+def test_changed_weights_are_found():
+    model = network()
+    with torch.no_grad():
+        model[0].weight[0, 0] = 7
+    with pytest.raises(bp.UserError, match=r"'0\.weight' holds weights that are not among"):
+        on_reels(model)
+
+
+def test_moving_the_model_after_drive_is_refused():
+    model = network()
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    model.double()
+    optimizer.zero_grad()
+    cross_entropy(model(X.double()), Y).backward()
+    with pytest.raises(bp.UserError, match=r"was moved to torch.float64, cpu after slots.drive"):
+        optimizer.step()
+
+
+def test_an_optimizer_with_state_is_refused():
+    model = network()
+    with pytest.raises(bp.UserError, match="Adagrad has numbers for each weight already"):
+        slots.drive(torch.optim.Adagrad(model.parameters()), model)
+
+
+def test_a_closure_is_refused():
+    model = network()
+    optimizer = slots.drive(torch.optim.LBFGS(model.parameters()), model)
+    with pytest.raises(bp.UserError, match="by a closure"):
+        optimizer.step(lambda: cross_entropy(model(X), Y))
+
+
+def test_driving_needs_a_converted_model_and_its_weights():
+    model = network()
+    with pytest.raises(bp.UserError, match="holds none of the 2 converted weights"):
+        slots.drive(torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1), model)
+    plain = nn.Linear(2, 2)
+    with pytest.raises(bp.UserError, match="Linear has no slots"):
+        slots.drive(torch.optim.SGD(plain.parameters(), 0.1), plain)
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.1), model)
+    with pytest.raises(bp.UserError, match="drives a model already"):
+        slots.drive(optimizer, model)
+
+
+def test_a_failed_step_leaves_no_scores_in_the_weights():
+    model = network()
+
+    class Failing(torch.optim.Adam):
+        fails = True
+
+        def step(self, closure=None):
+            if self.fails:
+                raise ArithmeticError
+            return super().step(closure)
+
+    optimizer = slots.drive(Failing(model.parameters(), 0.01), model)
+    with pytest.raises(ArithmeticError):
+        step(model, optimizer)
+    assert model.state_dict()["0.weight"].shape == (32, 10)
+    assert on_reels(model)
+    with pytest.raises(ArithmeticError):
+        step(model, optimizer)
+    optimizer.fails = False
+    assert step(model, optimizer) > 0
+    assert on_reels(model)
+
+
+def test_gradients_are_those_of_the_weights_between_steps():
+    model = network()
+    optimizer = slots.drive(OPTIMIZERS["adam"](model.parameters()), model)
+    step(model, optimizer)
+    for parameter in model.parameters():
+        assert parameter.grad.shape == parameter.shape
+
+
+def test_gradient_scaling_and_schedulers():
+    model, other = network(), network()
+    optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.25), model)
+    scaled = slots.drive(torch.optim.SGD(other.parameters(), 0.25), other)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    schedules = [torch.optim.lr_scheduler.StepLR(o, 1, 0.5) for o in (optimizer, scaled)]
+    for _ in range(4):
+        step(model, optimizer)
+        scaled.zero_grad()
+        scaler.scale(cross_entropy(other(X), Y)).backward()
+        scaler.step(scaled)
+        scaler.update()
+        for schedule in schedules:
+            schedule.step()
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_part_without_gradients_stays():
+    model = network()
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    step(model, optimizer)
+    before = [p.clone() for p in model.parameters()]
+    optimizer.zero_grad()
+    model[2].weight.grad = torch.randn(3, 32)
+    optimizer.step()
+    assert torch.equal(model[0].weight, before[0])
+    assert not torch.equal(model[2].weight, before[1])
+
+
+def test_groups_with_rates_of_their_own():
+    model = network()
+    groups = [{"params": [model[0].weight], "lr": 0.0}, {"params": [model[2].weight]}]
+    optimizer = slots.drive(torch.optim.SGD(groups, 0.5, weight_decay=0.1), model)
+    before = model[0].weight.clone()
+    for _ in range(5):
+        step(model, optimizer)
+    assert torch.equal(model[0].weight, before)
+    first, last = slots.machine_of(model).reels
+    assert first.scores.kept == 1
+    assert last.scores.kept == pytest.approx(0.95**5)
+
+
+def test_state_of_one_number_a_weight():
+    model = network()
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    step(model, optimizer)
+    for weight in model.parameters():
+        assert optimizer.state[weight]["slots"]["tensor"].shape == weight.shape
+    plain = network()
+    optimizer = slots.drive_scores(OPTIMIZERS["sgd"](plain.parameters()), plain)
+    step(plain, optimizer)
+    assert optimizer.state[plain[0].weight]["slots"]["tensor"].shape == (8, 32, 10)
+
+
+def test_a_restarted_machine_begins_anew():
+    model = network()
+    before = [p.clone() for p in model.parameters()]
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    for _ in range(20):
+        step(model, optimizer)
+    slots.machine_of(model).restart()
+    for a, b in zip(model.parameters(), before, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_experiments_drive_by_themselves(tmp_path):
+    from beyondprop.experiment import RunSpec, train
+
+    record = train(RunSpec(task="digits-slots", rule="dfa", epochs=1), tmp_path / "run")
+    assert record["status"] == "finished"

@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "own_loop.py": ["DirectFeedbackAlignment", "this is not backpropagation"],
     "block_by_block.py": ["Local losses, eight blocks", "read by a linear probe", "  input "],
+    "slot_machine.py": ["weights are now Reels", "Packed: ", "Tuned as an ordinary"],
     "rules_by_block.py": ["stem      Frozen", "layers.2  DirectFeedbackAlignment"],
 }
 

@@ -119,7 +119,7 @@ class OneHotLinear(nn.Module):
     def weight(self) -> Tensor:
         """Return the chosen values."""
         hard = one_hot(self.scores.argmax(-1), self.scores.shape[-1]).to(self.scores.dtype)
-        through = hard + self.scores - self.scores.detach()
+        through = hard + (self.scores - self.scores.detach())  # exactly hard
         return (through * self.values).sum(-1)
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
     python benchmarks/tables.py
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
-NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`. A
-test keeps the pages and the records in step, so that no figure is written by hand.
+NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
+`slots`. A test keeps the pages and the records in step, so that no figure is written by hand.
 """
 
 import json
@@ -58,6 +58,7 @@ def table(name: str) -> str:
         "peers": peers,
         "depth": depth,
         "pipeline": pipeline,
+        "slots": slots,
     }
     return makers[kind](*rest)
 
@@ -174,6 +175,23 @@ def pipeline() -> str:
         for row in rows
     ]
     heads = ("network", "training", "chunks", "samples/s, one process", "two", "ratio")
+    return markdown(heads, lines)
+
+
+def slots() -> str:
+    """Return what a step of slot machines costs beside dense weights: one row a form."""
+    rows = load("slots")["rows"]
+    lines = [
+        [
+            row["net"],
+            row["form"],
+            number(row["ratio"], ".2f"),
+            number(row["state_ratio"], ".1f"),
+            number(row["peak_ratio"], ".2f"),
+        ]
+        for row in rows
+    ]
+    heads = ("network", "form", "step time / dense", "state / weights", "peak memory / dense")
     return markdown(heads, lines)
 
 

@@ -5,10 +5,11 @@ import importlib.util
 import torch
 from torch import Tensor
 
+from . import generator
 from .source import Source
 from .values import GlorotUniform, KaimingUniform, PerConnection
 
-CHUNK = 2**16
+CHUNK = 2**13
 """How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
 
 
@@ -24,6 +25,7 @@ class Staircase:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._edges: tuple[Tensor, Tensor] | None = None
+        self._keys: Tensor | None = None
 
     @torch.no_grad()
     def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
@@ -59,7 +61,19 @@ class Staircase:
 
     def lines(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slopes and the heights at 0 of K lines, each (K, n), for weights at places."""
-        return self.source.values_at(places, like), self.source.scores_at(places, like)
+        source = self.source
+        if not isinstance(source.sharing, PerConnection):
+            return source.values_at(places, like), source.scores_at(places, like)
+        if self._keys is None or self._keys.device != places.device:
+            keys = [generator.slot_key(source.seed, source.stream, k) for k in range(source.planes)]
+            self._keys = torch.tensor(keys, device=places.device).unsqueeze(1)
+        # Values and scores are made of the same words, and those of all slots at once.
+        mixed = generator.mixed_places(places, source.seed, source.stream)
+        words = generator.mix(mixed + self._keys & generator.WORD)
+        slopes = source.values.draw(words, source.deviation)
+        draw = generator.symmetric if source.centred else generator.positive
+        heights = draw(generator.second(words), source.height)
+        return slopes.to(like.dtype), heights.to(like.dtype)
 
 
 def highest(slopes: Tensor, heights: Tensor, at: Tensor, kept: float) -> tuple[Tensor, Tensor]:

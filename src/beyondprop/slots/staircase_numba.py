@@ -89,32 +89,47 @@ def second(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def odd(x):  # type: ignore[no-untyped-def]
-    """Return the upper 24 bits of a word with the last one set, int32."""
-    return np.int32(np.int32(x >> np.uint32(8)) | np.int32(1))
+def slope_of(word, value):  # type: ignore[no-untyped-def]
+    """See `generator.symmetric`, with 2^23 taken off by turning the highest bit of the word."""
+    turned = np.uint32(np.uint32(word ^ np.uint32(0x80000000)) | np.uint32(0x100))
+    return np.float32(np.int32(np.int32(turned) >> np.int32(8))) * value
+
+
+@numba.njit(inline="always")
+def height_of(word, score):  # type: ignore[no-untyped-def]
+    """See `generator.positive`, of the word's second."""
+    return np.float32(np.int32(np.int32(second(word) >> np.uint32(8)) | np.int32(1))) * score
 
 
 @numba.njit(error_model="numpy", cache=True)
 def fill_block(  # type: ignore[no-untyped-def]
-    at, start, stop, kept, weights, place_key, keys, value, score, mixed, top, slope
+    at, start, stop, kept, weights, place_key, keys, value, score, mixed, top
 ):
-    """Write the weights from ``start`` on; by itself the compiler makes it vector instructions."""
+    """Write the weights from ``start`` on; by itself the compiler makes it vector instructions.
+
+    Two slots are done at a time, to fetch and store what is kept half as often; of an odd number
+    the last one is done twice.
+    """
     size = stop - start
-    here = at[start:stop]
+    here, slope = at[start:stop], weights[start:stop]
     for i in range(size):
         mixed[i] = mix(np.uint32(np.uint32(start + i) ^ place_key))
-    for k in range(keys.size):
-        slot_key = keys[k]
+    for k in range(0, keys.size, 2):
+        one, other = keys[k], keys[min(k + 1, keys.size - 1)]
         for i in range(size):
-            word = mix(np.uint32(mixed[i] + slot_key))
-            w = np.float32(np.int32(odd(word) - np.int32(2**23))) * value
-            line = kept * (np.float32(odd(second(word))) * score) + w * here[i]
+            word = mix(np.uint32(mixed[i] + one))
+            w = slope_of(word, value)
+            line = kept * height_of(word, score) + w * here[i]
             before, kept_slope = top[i], slope[i]
             higher = line > before or k == 0  # so that NaN, too, gives one of the values
+            before = line if higher else before
+            kept_slope = w if higher else kept_slope
+            word = mix(np.uint32(mixed[i] + other))
+            w = slope_of(word, value)
+            line = kept * height_of(word, score) + w * here[i]
+            higher = line > before
             top[i] = line if higher else before
             slope[i] = w if higher else kept_slope
-    for i in range(size):
-        weights[start + i] = slope[i]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -122,7 +137,6 @@ def fill(at, start, stop, kept, weights, place_key, keys, value, score):  # type
     """Write for each weight from ``start`` to ``stop`` the slope of its highest line."""
     mixed = np.empty(BLOCK, np.uint32)
     top = np.empty(BLOCK, at.dtype)
-    slope = np.empty(BLOCK, at.dtype)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
-        fill_block(at, first, last, kept, weights, place_key, keys, value, score, mixed, top, slope)
+        fill_block(at, first, last, kept, weights, place_key, keys, value, score, mixed, top)

@@ -26,7 +26,7 @@ class FusedStaircase(Staircase):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._keys: Tensor | None = None
+        self._words: Tensor | None = None
 
     @torch.no_grad()
     def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
@@ -34,15 +34,15 @@ class FusedStaircase(Staircase):
         if at.dtype not in (torch.float32, torch.float64) or weights.dtype is not at.dtype:
             super().write(at, kept, weights)
             return
-        if self._keys is None or self._keys.device != at.device:
-            self._keys = keys(self.source, at.device)
+        if self._words is None or self._words.device != at.device:
+            self._words = keys(self.source, at.device)
         numbers = at.contiguous()
         flat = weights if weights.is_contiguous() else torch.empty_like(numbers)
         fill[(triton.cdiv(at.numel(), BLOCK),)](
             numbers,
             at.new_full((), kept),  # not a number, which Triton would round to float32
             flat,
-            self._keys,
+            self._words,
             generator.float32(self.source.deviation * 2.0**-23),
             generator.float32(self.source.height * 2.0**-24),
             at.numel(),

@@ -67,7 +67,7 @@ def test_state_counts_every_tensor_once() -> None:
     weights = 4 * (12 * 20 + 20 * 5)
     for name, build in forms().FORMS.items():
         training = forms().warmed(lambda b=build: b(tiny()), 2)
-        keys = 2 * 8 * 4 if name.endswith("fused") else 0
+        keys = 2 * 8 * {"fused": 4, "plain PyTorch": 8}.get(name.rpartition(", ")[2], 0)
         assert forms().held(training, momentum=False) == expected[name] * weights + keys
         momentum = 8 if name.startswith("K scores") else 1
         assert forms().held(training) == (expected[name] + momentum) * weights + keys
@@ -80,3 +80,16 @@ def test_what_is_fused_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'beyondprop\[fast\]'"):
         benchmark.main(output=Path("nowhere.json"))
+
+
+def test_the_table_of_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tables
+
+    figures = {"ratio": 1.234, "state_ratio": 2.0, "peak_ratio": 1.305}
+    rows = [{"net": "lenet", "form": "fused", **figures}]
+    monkeypatch.setattr(tables, "load", lambda name: {"rows": rows} if name == "slots" else None)
+    heads, _, line = tables.table("slots").splitlines()
+    assert heads == (
+        "| network | form | step time / dense | state / weights | peak memory / dense |"
+    )
+    assert line == "| lenet | fused | 1.23 | 2.0 | 1.30 |"

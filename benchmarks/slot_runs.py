@@ -2,7 +2,7 @@
 
 Recipe of Aladago and Torresani 2021: batches of 128, SGD with momentum 0.9 and weight decay 1e-4,
 and a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned
-weights, which falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a
+weights (of 0.1 for supermasks, Ramanujan et al. 2020), which falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a
 record says.
 """
 
@@ -21,7 +21,7 @@ from beyondprop.tasks import Data, Split, find
 from beyondprop.tasks.base import accuracy
 
 BATCH = 128
-LEARNED, GREEDY, SAMPLED = 0.01, 0.2, 25.0
+LEARNED, GREEDY, SAMPLED, MASK = 0.01, 0.2, 25.0, 0.1
 """Published learning rates."""
 
 
@@ -116,6 +116,8 @@ VARIANTS = {
     "K=8, sampled": Variant(SAMPLED, reels(8, selection=slots.Sampled())),
     "K=8, a layer's values": Variant(GREEDY, reels(8, sharing=slots.PerLayer())),
     "K=8, a network's values": Variant(GREEDY, reels(8, sharing=slots.PerNetwork())),
+    "K=8, Kaiming's values": Variant(GREEDY, reels(8, values=slots.KaimingUniform())),
+    "supermask, half": Variant(MASK, slots.Supermask(keep=0.5)),
     "frozen": Variant(LEARNED, head=True),
 }
 """Every way by its name in tables."""
@@ -150,6 +152,7 @@ def run(
     if how.tuned:
         slots.finetune(model)
         losses += fit(model, train, LEARNED, epochs, where.bfloat16, told)
+    drawn = how.kind is not None and how.kind.random
     return {
         "set": name,
         "variant": variant,
@@ -157,7 +160,8 @@ def run(
         "epochs": len(losses),
         "rate": how.rate,
         "train_loss": losses,
-        "test_accuracy": score(model, test, where.bfloat16),
+        "drawn_accuracy": score(model.train(), test, where.bfloat16) if drawn else None,
+        "test_accuracy": score(model.eval(), test, where.bfloat16),
     }
 
 
@@ -200,7 +204,6 @@ def outputs(model: nn.Module, inputs: Tensor, bfloat16: bool) -> Tensor:
 
 @torch.no_grad()
 def score(model: nn.Module, test: Split, bfloat16: bool) -> float:
-    """Return the share of test samples that are classified right."""
-    model.eval()
+    """Return the share of test samples that are classified right, in the mode the model is in."""
     found = [outputs(model, part, bfloat16) for part in test.inputs.split(1000)]
     return accuracy(torch.cat(found), test.targets)

@@ -2,8 +2,8 @@
 
 Recipe of Aladago and Torresani 2021: batches of 128, SGD with momentum 0.9 and weight decay 1e-4,
 and a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned
-weights (of 0.1 for supermasks, Ramanujan et al. 2020), which falls to zero by a half cosine. Their networks train for 200 epochs; how many here, a
-record says.
+weights (0.1 for supermasks, as Ramanujan et al. 2020), which falls to zero by a half cosine. Their
+networks train for 200 epochs; how many here, a record says.
 """
 
 import math

@@ -205,8 +205,9 @@ def row(scenario: str, way: str, found: list[Any]) -> dict[str, Any]:
     return {
         "scenario": scenario,
         "way": way,
-        "final": over("final"),
-        "learned": over("learned"),
+        "final_mean": over("final")[0],
+        "final_std": over("final")[1],
+        "learned_mean": over("learned")[0],
         "forgetting": statistics.mean(f["forgetting"] for f in found),
         "same_bits": all(f["same_bits"] for f in found),
         "bits": found[0]["bits"],
@@ -237,7 +238,7 @@ def sheet(rows: list[dict[str, Any]], epochs: int) -> Sheet:
             (
                 r["scenario"],
                 r["way"],
-                f"{r['final'][0]:.2%} ± {r['final'][1] * 100:.2f}",
+                f"{r['final_mean']:.2%} ± {r['final_std'] * 100:.2f}",
                 f"{r['forgetting'] * 100:.2f} points",
                 "to the bit" if r["same_bits"] else "changed",
                 f"{r['bits']:g}",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import slots_tables
 from nets import CHAIN_STEP
 from results import number
 
@@ -178,21 +179,11 @@ def pipeline() -> str:
     return markdown(heads, lines)
 
 
-def slots() -> str:
-    """Return what a step of slot machines costs beside dense weights: one row a form."""
-    rows = load("slots")["rows"]
-    lines = [
-        [
-            row["net"],
-            row["form"],
-            number(row["ratio"], ".2f"),
-            number(row["state_ratio"], ".1f"),
-            number(row["peak_ratio"], ".2f"),
-        ]
-        for row in rows
-    ]
-    heads = ("network", "form", "step time / dense", "state / weights", "peak memory / dense")
-    return markdown(heads, lines)
+def slots(record: str, *rest: str) -> str:
+    """Return a table of slot machines: `slots cost`, `slots accuracy SET` or `slots tasks`."""
+    name = {"cost": "slots", "accuracy": "slots_accuracy", "tasks": "slots_tasks"}[record]
+    rows = load("-".join((name, *rest)))["rows"]
+    return markdown(*getattr(slots_tables, record)(rows))
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

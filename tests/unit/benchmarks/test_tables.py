@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+CHANGED = ("score_mean", "ratio", "resident_ratio", "memory_ratio", "test_accuracy", "final_mean")
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
 
@@ -28,7 +29,7 @@ def test_a_changed_record_changes_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     def changed(name: str) -> dict[str, object]:
         record = load(name)
         for row in record["rows"]:
-            for key in ("score_mean", "ratio", "resident_ratio", "memory_ratio"):
+            for key in CHANGED:
                 row[key] = row[key] + 0.01 if row.get(key) is not None else None
         return record
 

@@ -4,7 +4,8 @@
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
 NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
-`slots`. A test keeps the pages and the records in step, so that no figure is written by hand.
+`slots cost`, `slots accuracy SET`, `slots tasks`. A test keeps the pages and records in step, so
+that no figure is written by hand.
 """
 
 import json
@@ -34,6 +35,7 @@ TASKS = (
     "cifar-vgg8-narrow",
     "cifar-vgg8-modules",
     "mnist-goodness",
+    "digits-slots",
 )
 
 

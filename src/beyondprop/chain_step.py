@@ -8,6 +8,7 @@ from .chain import Fused
 from .errors import UserError
 from .memory import processes
 from .ops.fused import deltas, hidden_states
+from .slots import machine_of
 from .teach import Lesson
 
 
@@ -32,6 +33,11 @@ class ChainStep:
     """
 
     def __init__(self, handle: Attachment, learning_rate: float) -> None:
+        if machine_of(handle.model) is not None:
+            raise UserError(
+                "ChainStep changes weights by itself, and would move chosen ones off their fixed "
+                "values: use the ordinary loop with slots.drive()"
+            )
         fused: Fused | None = vars(handle.model).get("_fused")
         if fused is None:
             raise UserError(

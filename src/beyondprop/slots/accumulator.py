@@ -96,5 +96,8 @@ class Accumulator(Scores):
 
 def fits(kind: object, optimizer: object) -> bool:
     """Whether one number a weight does for all K scores."""
-    linear = type(optimizer) is torch.optim.SGD
+    # Its fused form may leave a step out by itself, for gradients that are not finite.
+    linear = type(optimizer) is torch.optim.SGD and not any(
+        group["fused"] for group in optimizer.param_groups
+    )
     return linear and isinstance(kind, Reels) and isinstance(kind.selection, Greedy)

@@ -47,6 +47,8 @@ class Bank:
             )
         self.start = contents.take(self.machine).free
         self.kept: dict[str, Contents] = {}
+        self._unsaved_start = contents.unsaved(model)
+        self._unsaved: dict[str, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -74,6 +76,7 @@ class Bank:
         """
         self.machine.restart()
         contents.put_free(self.machine, self.start)
+        contents.put_buffers(self.machine.model, self._unsaved_start)
 
     def keep(self, task: str) -> None:
         """Keep what the model has learned as a task's, in the place of what was kept before.
@@ -82,6 +85,7 @@ class Bank:
             UserError: Some weight is not among its fixed values.
         """
         self.kept[task] = contents.take(self.machine)
+        self._unsaved[task] = contents.unsaved(self.machine.model)
 
     def use(self, task: str) -> None:
         """Have the model be a task's; what was learned and not kept is gone.
@@ -91,9 +95,9 @@ class Bank:
         """
         kept = self._of(task)
         for reel in self.machine.reels:
-            if reel.scores is not None:  # else a step of an old optimizer would bring them back
-                reel.scores.restart()
+            reel.checked = False  # a step would choose by other scores, and is refused
         contents.put(self.machine, kept)
+        contents.put_buffers(self.machine.model, self._unsaved.get(task, {}))
 
     def infer(self, inputs: Tensor) -> str:
         """Return which task inputs without labels, all of one, belong to: by `one_shot`.

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .kinds import Kind
-from .machine import Machine, Reel
+from .machine import Machine
 from .packing import bits_of, pack, unpack
+from .reel import Reel
 from .source import Source
 
 CHUNK = 2**16
@@ -57,6 +58,19 @@ def put_free(machine: Machine, free: dict[str, Tensor]) -> None:
     state, _ = own_state(machine)
     for name, tensor in free.items():
         state[name].copy_(tensor)
+
+
+def unsaved(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the buffers that a state dict does not hold."""
+    saved = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
+    return {n: t.clone() for n, t in model.named_buffers() if id(t) not in saved}
+
+
+@torch.no_grad()
+def put_buffers(model: nn.Module, buffers: dict[str, Tensor]) -> None:
+    """Have a model's buffers be these."""
+    for name, tensor in buffers.items():
+        model.get_buffer(name).copy_(tensor)
 
 
 def own_state(machine: Machine) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,8 +9,9 @@ from ..errors import UserError
 from ..rules.base import stream_of
 from . import find, layers
 from .kinds import Kind, Reels
-from .machine import Machine, Reel, required
+from .machine import Machine, required
 from .packing import bits_of
+from .reel import Reel
 from .selection import Greedy, Selection
 from .source import Source
 from .summary import ConvertReport, Row
@@ -73,6 +74,7 @@ def freeze(model: nn.Module) -> nn.Module:
     """
     for reel in required(model).reels:
         reel.parameter.requires_grad_(False)
+        reel.parameter.grad = None  # an optimizer that holds it would go by it once more
     required(model).remove()
     return model
 

@@ -2,20 +2,18 @@
 
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from ..errors import UserError
 from . import accumulator, guard
 from .accumulator import Accumulator
-from .machine import Machine, Reel, machine_of, required
+from .driver import Driver
+from .machine import machine_of, required
+from .reel import Reel
 from .scores import Scores
 
 Driven = TypeVar("Driven", bound=Optimizer)
-KEY = "slots"
-"""Where an optimizer's state keeps the scores of a weight."""
 
 
 def drive(optimizer: Driven, model: nn.Module) -> Driven:
@@ -87,84 +85,3 @@ def _give_scores(reel: Reel, linear: bool) -> None:
     elif reel.scores is None:
         form = Accumulator if linear else Scores
         reel.scores = form(reel.kind, reel.source, like)
-
-
-class Driver:
-    """Puts scores in the place of weights for the length of an optimizer's step.
-
-    Before a step each weight's data are its scores, and its gradient theirs; the optimizer moves
-    them as it would any parameter. Behind it the weights are back, newly chosen.
-    """
-
-    def __init__(self, machine: Machine, reels: list[Reel], optimizer: Optimizer) -> None:
-        self.machine, self.reels = machine, reels
-        self.aside: list[tuple[Reel, Tensor, Tensor]] = []
-        self.watch: list[RemovableHandle] = []
-        for reel in reels:
-            optimizer.state[reel.parameter][KEY] = reel.held().state()
-        optimizer.register_step_pre_hook(self.before)
-        optimizer.register_step_post_hook(self.after)
-        optimizer.register_load_state_dict_post_hook(self.loaded)
-
-    @torch.no_grad()
-    def before(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:
-        """Put the scores and their gradients in place."""
-        if any(callable(value) for value in (*arguments[1:], *keywords.values())):
-            raise UserError(
-                "an optimizer that runs the model inside its step, by a closure, cannot drive "
-                "slots: take one that does not, such as SGD or Adam"
-            )
-        self.back()  # where an earlier step failed
-        model = self.machine.model  # should this one fail, or be broken off, the next look ends it
-        self.watch.append(model.register_forward_pre_hook(lambda *_: self.back()))
-        self.watch.append(model.register_state_dict_pre_hook(lambda *_: self.back()))
-        for reel in self.reels:
-            weight, gradient = reel.parameter, reel.parameter.grad
-            optimizer.state[weight].pop(KEY, None)  # some look whether there is any state yet
-            if gradient is None:
-                continue
-            reel.check()
-            scores = reel.held()
-            taught = scores.gradient(gradient)
-            self.aside.append((reel, weight.data, gradient))
-            weight.grad = None
-            weight.data = scores.tensor
-            weight.grad = taught
-
-    @torch.no_grad()
-    def after(self, optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
-        """Put the weights back and choose them anew."""
-        moved = [reel for reel, _, _ in self.aside]
-        self.back()
-        while self.watch:
-            self.watch.pop().remove()
-        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-        for reel in moved:
-            reel.held().stepped(groups[id(reel.parameter)])
-            reel.write()
-        for reel in self.reels:
-            optimizer.state[reel.parameter][KEY] = reel.held().state()
-
-    def back(self) -> None:
-        """Put the weights and their gradients back."""
-        for reel, data, gradient in self.aside:
-            weight = reel.parameter
-            reel.held().tensor = weight.data
-            weight.grad = None
-            weight.data = data
-            weight.grad = gradient
-        self.aside = []
-
-    @torch.no_grad()
-    def loaded(self, optimizer: Optimizer) -> None:
-        """Take the scores from a state dict that was loaded, and choose the weights by them."""
-        for reel in self.reels:
-            state = optimizer.state[reel.parameter].get(KEY)
-            if state is None or state.keys() != reel.held().state().keys():
-                raise UserError(
-                    "the state dict is not one of an optimizer that drives these slots: save and "
-                    "load it after slots.drive(optimizer, model)"
-                )
-            reel.held().load(state)
-            reel.write()
-            reel.loaded = False

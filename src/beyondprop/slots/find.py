@@ -55,7 +55,8 @@ def model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator[
 def weights(model: nn.Module, excluded: Excluded) -> tuple[dict[str, layers.Weight], list[str]]:
     """Return the weights to convert by their names, each tied one once, and what is in the way."""
     found: dict[str, layers.Weight] = {}
-    seen: set[int] = set()
+    every = model.named_parameters(remove_duplicate=False)
+    seen = {id(p) for n, p in every if n in excluded}  # also where it is tied to another
     problems: list[str] = []
     for name, layer in included(model, excluded):
         if isinstance(layer, ParametrizationList):
@@ -64,16 +65,16 @@ def weights(model: nn.Module, excluded: Excluded) -> tuple[dict[str, layers.Weig
         own = dict(layer.named_parameters(recurse=False))
         for weight in known or ():
             parameter = own.pop(weight.name, None)
+            if parameter is not None and id(parameter) in seen:
+                continue
             problem = _problem(name, layer, weight, parameter)
             if problem is not None:
                 problems.append(problem)
-            elif parameter is not None and parameter.requires_grad and id(parameter) not in seen:
+            elif parameter is not None and parameter.requires_grad:
                 seen.add(id(parameter))
                 found[full(name, weight.name)] = weight
         if known is None and not isinstance(layer, layers.NORMS):
-            own = {
-                n: p for n, p in own.items() if id(p) not in seen and full(name, n) not in excluded
-            }
+            own = {n: p for n, p in own.items() if id(p) not in seen}
             problems += _unknown(name, layer, own)
     return found, problems
 
@@ -91,8 +92,18 @@ def _problem(
         return f"'{name}' has no shape yet: run the model once on a batch first"
     if parameter.numel() >= generator.LIMIT:
         return f"'{name}' has more than {generator.LIMIT:,} weights: split the layer"
+    if not parameter.is_floating_point():
+        return f"'{name}' is {parameter.dtype}, and values are real: leave it by exclude=['{name}']"
+    if parameter.is_meta:
+        return f"'{name}' has no memory: call model.to_empty(device='cpu') first"
     if getattr(layer, "sparse", False):
         return f"'{module}' has sparse gradients: build it with sparse=False"
+    own = [n for n in ("max_norm", "padding_idx") if getattr(layer, n, None) is not None]
+    if own:
+        return (
+            f"'{name}' has a {own[0]}, which fixed values cannot keep to: leave it by "
+            f"exclude=['{name}'], or build it without"
+        )
     return None
 
 
@@ -107,4 +118,5 @@ def _unknown(module: str, layer: nn.Module, own: dict[str, nn.Parameter]) -> Ite
 
 
 def _lazy(parameter: nn.Parameter) -> bool:
+    """Return `is_lazy`, without what it tells the type check of all others."""
     return is_lazy(parameter)

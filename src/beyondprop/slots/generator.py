@@ -15,7 +15,7 @@ none of them. All arithmetic is of 32-bit words, modulo 2^32:
 - ``second(x) = (x ^ x >> 15) * 0x9e3779b1``: a slot's initial score is made of its word's second.
 """
 
-import torch
+import numpy as np
 from torch import Tensor
 
 WORD = 0xFFFFFFFF
@@ -98,4 +98,4 @@ def positive(word: Tensor, amplitude: float) -> Tensor:
 
 def float32(number: float) -> float:
     """Return a number rounded to float32."""
-    return torch.tensor(number, dtype=torch.float32).item()
+    return float(np.float32(number))

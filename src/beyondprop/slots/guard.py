@@ -9,10 +9,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from .driver import Driver
     from .machine import Machine
 
 _machines: "weakref.WeakSet[Machine]" = weakref.WeakSet()
-_drivers: "weakref.WeakKeyDictionary[Optimizer, object]" = weakref.WeakKeyDictionary()
+_drivers: "weakref.WeakKeyDictionary[Optimizer, Driver]" = weakref.WeakKeyDictionary()
 _on: list[Any] = []
 
 
@@ -28,26 +29,28 @@ def forget(machine: "Machine") -> None:
     _machines.discard(machine)
 
 
-def allow(optimizer: Optimizer, driver: object) -> None:
+def allow(optimizer: Optimizer, driver: "Driver") -> None:
     """Let an optimizer step, as it is driven."""
     _drivers[optimizer] = driver
 
 
-def driver_of(optimizer: Optimizer) -> object | None:
+def driver_of(optimizer: Optimizer) -> "Driver | None":
     """Return what drives an optimizer."""
     return _drivers.get(optimizer)
 
 
 def check(optimizer: Optimizer, *_: Any) -> None:
     """Raise a `UserError` where an optimizer would move chosen weights as if they were free."""
-    if optimizer in _drivers or not _machines:
+    if not _machines:
         return
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    driver = _drivers.get(optimizer)
+    driven = driver.ids if driver is not None else set()
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]} - driven
     for machine in _machines:
         for reel in machine.reels:
             if id(reel.parameter) in held:
                 raise UserError(
                     f"{type(optimizer).__name__} would move '{reel.name}' off its fixed values: "
-                    "call slots.drive(optimizer, model) once before training, or "
-                    "slots.finetune(model) to train the weights themselves"
+                    "call slots.drive(optimizer, model) once before training, with one optimizer "
+                    "for each model, or slots.finetune(model) to train the weights themselves"
                 )

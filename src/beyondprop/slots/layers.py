@@ -53,10 +53,9 @@ def bilinear(layer: Any) -> Iterator[Weight]:
 
 def conv(layer: Any) -> Iterator[Weight]:
     """Yield the weight of a convolution, (out, in / groups, ...)."""
-    area = math.prod(layer.kernel_size) // layer.groups
-    fan = Fan(
-        layer.in_channels * math.prod(layer.kernel_size) // layer.groups, layer.out_channels * area
-    )
+    area = math.prod(layer.kernel_size)
+    into, out = (n * area // layer.groups for n in (layer.in_channels, layer.out_channels))
+    fan = Fan(into, out)
     yield Weight("weight", fan, conv=True)
 
 

@@ -61,8 +61,22 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     """
     file = packed_file.read(Path(path))
     state = _fitting(file, model)
+    _try_to_write(state)
     _fill(file, model, state)
     return model
+
+
+@torch.no_grad()
+def _try_to_write(state: dict[str, Tensor]) -> None:
+    """See that all tensors can be written to, by writing to each what it holds."""
+    for name, tensor in state.items():
+        try:
+            tensor.copy_(tensor.clone())
+        except RuntimeError:
+            raise UserError(
+                f"'{name}' cannot be written to (it is expanded, or was made in inference mode): "
+                "give a model whose tensors have memory of their own"
+            ) from None
 
 
 @torch.no_grad()

@@ -74,7 +74,7 @@ class Scores:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.tensor = state["tensor"]
+        self.tensor = state["tensor"].clone()  # another optimizer may hold it too
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_values": None}

@@ -1,5 +1,6 @@
 """The fixed random numbers of one tensor of weights, drawn when they are asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 
 from . import generator
 from .values import Sharing, Values
+
+CHUNK = 2**16
+"""How many weights' numbers are drawn at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,11 @@ class Source:
 
     def all_values(self, like: Tensor) -> Tensor:
         """Return every value, (planes, *shape), in the type and on the device of ``like``."""
-        return self.values_at(self.places(like), like).reshape(self.planes, *self.shape)
+        return self._all(self.values_at, like)
 
     def all_scores(self, like: Tensor) -> Tensor:
         """Return every initial score, (planes, *shape), like `all_values`."""
-        return self.scores_at(self.places(like), like).reshape(self.planes, *self.shape)
+        return self._all(self.scores_at, like)
 
     def values_at(self, places: Tensor, like: Tensor) -> Tensor:
         """Return the values of the weights at places (n,) as (planes, n)."""
@@ -74,3 +78,10 @@ class Source:
                 for plane in range(self.planes)
             ]
         )
+
+    def _all(self, at: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
+        """Draw some weights' numbers at a time, as words take twice the memory or more."""
+        found = like.new_empty(self.planes, self.shape.numel())
+        for places in self.places(like).split(CHUNK):
+            found[:, places] = at(places, like)
+        return found.view(self.planes, *self.shape)

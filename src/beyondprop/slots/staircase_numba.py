@@ -49,6 +49,7 @@ class FusedStaircase(Staircase):
         if not (fused and weights.is_cpu and weights.is_contiguous() and at.is_contiguous()):
             super().write(at, kept, weights)
             return
+        self._edges = None  # of numbers that go by here, plain PyTorch would know nothing
         numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
         given = (numbers.dtype.type(kept), flat, *self._constants)
         shares = min(torch.get_num_threads(), -(-len(flat) // SHARE))

@@ -36,6 +36,7 @@ class FusedStaircase(Staircase):
             return
         if self._words is None or self._words.device != at.device:
             self._words = keys(self.source, at.device)
+        self._edges = None  # of numbers that go by here, plain PyTorch would know nothing
         numbers = at.contiguous()
         flat = weights if weights.is_contiguous() else torch.empty_like(numbers)
         fill[(triton.cdiv(at.numel(), BLOCK),)](

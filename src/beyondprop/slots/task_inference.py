@@ -73,7 +73,7 @@ def _tensors(machine: Machine, kept: Contents) -> Iterator[tuple[str, Tensor]]:
         yield reel.name, contents.weights_of(reel.kind, reel.source, packed, like)
     device = machine.reels[0].parameter.device
     for name, tensor in kept.free.items():
-        yield name, tensor.to(device)
+        yield name, tensor.to(device, copy=True)  # a forward pass may change a buffer
 
 
 @torch.no_grad()

@@ -60,6 +60,38 @@ def test_initial_weights_are_the_best_of_the_initial_scores():
     assert torch.equal(model.weight, values.gather(0, scores.argmax(0, keepdim=True))[0])
 
 
+@pytest.mark.parametrize(
+    ("layer", "fan"),
+    [
+        (nn.Conv2d(64, 64, 3, groups=64), (9, 9)),
+        (nn.Conv2d(4, 6, 1, groups=2), (2, 3)),
+        (nn.Conv1d(8, 2, 5), (40, 10)),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), (18, 27)),
+        (nn.Embedding(100, 8), (8, 8)),
+    ],
+)
+def test_fans(layer, fan):
+    (reel,) = slots.convert(layer).reels
+    assert reel.source.deviation == pytest.approx((2 / sum(fan)) ** 0.5)
+
+
+def test_a_weight_tied_to_an_excluded_one_is_left():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9, bias=False), nn.Linear(9, 2))
+    model[1].weight = model[0].weight
+    assert [r.name for r in slots.convert(model, exclude=["1"]).reels] == ["2.weight"]
+
+
+def test_converting_needs_little_memory():
+    from beyondprop.measure import peak_memory
+
+    peak = peak_memory(large)
+    assert peak.resident_bytes is None or peak.resident_bytes < 12 * 4 * 2000**2
+
+
+def large():
+    return lambda: slots.convert(nn.Linear(2000, 2000, bias=False), 8)
+
+
 def test_a_seed_decides_and_none_is_drawn_by_the_global_generator():
     def weight(seed, draw=7):
         torch.manual_seed(draw)
@@ -181,7 +213,9 @@ def converted():
 
 def compiled():
     model = nn.Linear(4, 4)
-    model._orig_mod = model  # what torch.compile returns has one; it takes seconds to import
+    vars(model)["_orig_mod"] = (
+        model  # what torch.compile returns has one; it takes seconds to import
+    )
     return model
 
 
@@ -198,6 +232,10 @@ REFUSED = {
     "weight norm": (weight_normed, {}, "'0.weight' is computed from other parameters"),
     "lazy": (lambda: nn.LazyLinear(4), {}, "has no shape yet: run the model once"),
     "sparse": (lambda: nn.Embedding(4, 4, sparse=True), {}, "sparse=False"),
+    "largest norm": (lambda: nn.Embedding(4, 4, max_norm=1.0), {}, "has a max_norm"),
+    "padding": (lambda: nn.Embedding(4, 4, padding_idx=0), {}, "has a padding_idx"),
+    "complex": (lambda: nn.Linear(4, 4, dtype=torch.complex64), {}, "values are real"),
+    "meta": (lambda: nn.Linear(4, 4, device="meta"), {}, "has no memory"),
     "no weights": (nn.ReLU, {}, "has no weights that learn"),
     "pattern": (lambda: nn.Linear(4, 4), {"exclude": ["head"]}, "exclude='head' matches none"),
     "seed": (lambda: nn.Linear(4, 4), {"seed": 0.5}, "seed must be a whole number"),

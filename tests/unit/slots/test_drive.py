@@ -97,10 +97,146 @@ def test_weights_loaded_without_their_scores_are_refused():
         step(model, optimizer)
     resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
     other.load_state_dict(model.state_dict())
-    with pytest.raises(bp.UserError, match="without its scores"):
+    with pytest.raises(bp.UserError, match="is not what its scores choose"):
         step(other, resumed)
     model.load_state_dict(copy.deepcopy(model.state_dict()))  # its own are no trouble
     step(model, optimizer)
+
+
+def trained():
+    model = network()
+    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
+    for _ in range(5):
+        step(model, optimizer)
+    return model, optimizer
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("part", [None, "0"])
+def test_nor_are_those_loaded_before_drive_or_into_a_layer(seed, part):
+    model, other = trained()[0], nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
+    slots.convert(other, 8, seed=seed)
+    if part is None:
+        other.load_state_dict(model.state_dict())
+    optimizer = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
+    if part is not None:
+        step(other, optimizer)
+        other[0].load_state_dict(model[0].state_dict())
+    with pytest.raises(
+        bp.UserError, match="'0.weight' is not what its scores choose".replace(".", r"\.")
+    ):
+        step(other, optimizer)
+
+
+def test_another_machines_weights_are_not_moved():
+    model, other = network(), network()
+    both = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
+    slots.drive(both, model)
+    with pytest.raises(bp.UserError, match="with one optimizer for each model"):
+        step(other, both)
+    optimizer = slots.drive(torch.optim.SGD([model[0].weight], 0.1), model)
+    optimizer.add_param_group({"params": [model[2].weight]})
+    with pytest.raises(bp.UserError, match=r"move '2\.weight' off its fixed values"):
+        step(model, optimizer)
+
+
+@pytest.mark.parametrize("end", [slots.freeze, slots.finetune])
+def test_an_old_optimizer_does_not_go_on_after_the_end(end):
+    model, optimizer = trained()
+    before = model[0].weight.clone()
+    end(model)
+    with pytest.raises(bp.UserError, match=r"were ended by slots\.freeze\(\)"):
+        optimizer.step()
+    assert torch.equal(model[0].weight, before)
+
+
+def test_an_ordinary_optimizer_leaves_frozen_weights():
+    model, _ = trained()
+    before = model[0].weight.clone()
+    slots.freeze(model)
+    torch.optim.SGD([model[0].weight.requires_grad_()], 0.1).step()
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_fused_optimizer_that_leaves_a_step_out_leaves_all_out():
+    model = network()
+    made = torch.optim.SGD(model.parameters(), 0.1, weight_decay=0.5, fused=True)
+    optimizer = slots.drive(made, model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    step(model, optimizer)
+    before = copy.deepcopy(optimizer.state_dict()["state"])
+    scaler.scale(cross_entropy(model(X) * torch.inf, Y)).backward()
+    scaler.step(optimizer)
+    after = optimizer.state_dict()["state"]
+    for i, state in before.items():
+        assert torch.equal(after[i]["slots"]["tensor"], state["slots"]["tensor"])
+
+
+def test_a_failed_step_keeps_the_scores_in_the_state():
+    model, optimizer = trained()
+    scores = optimizer.state_dict()["state"][0]["slots"]["tensor"].clone()
+
+    def fail(*_):
+        raise ArithmeticError
+
+    hook = optimizer.register_step_pre_hook(fail)
+    with pytest.raises(ArithmeticError):
+        step(model, optimizer)
+    hook.remove()
+    model(X)
+    assert torch.equal(optimizer.state_dict()["state"][0]["slots"]["tensor"], scores)
+
+
+def test_two_resumed_optimizers_share_no_scores():
+    model, optimizer = trained()
+    saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    others = []
+    for _ in range(2):
+        other = network()
+        resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
+        other.load_state_dict(saved["model"])
+        resumed.load_state_dict(copy.deepcopy(saved["optimizer"]))
+        others.append((other, resumed))
+    step(*others[0])
+    assert step(*others[1]) == step(*trained_once_more(saved))
+
+
+def trained_once_more(saved):
+    other = network()
+    resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
+    other.load_state_dict(saved["model"])
+    resumed.load_state_dict(copy.deepcopy(saved["optimizer"]))
+    return other, resumed
+
+
+def test_a_step_without_autograd_is_refused():
+    model = network()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    with pytest.raises(bp.UserError, match="ChainStep changes weights by itself"):
+        bp.ChainStep(handle, 0.1)
+
+
+def test_one_score_a_step_is_worse():
+    """What a common re-implementation does: it moves the chosen score alone."""
+    losses = {}
+    for alone in (False, True):
+        model = network(kind=4)
+        optimizer = slots.drive_scores(torch.optim.SGD(model.parameters(), 0.2), model)
+        for _ in range(100):
+            loss = step(model, optimizer) if not alone else step_of_the_chosen(model, optimizer)
+        losses[alone] = loss
+    assert losses[False] < 0.95 * losses[True]
+
+
+def step_of_the_chosen(model, optimizer):
+    before = [reel.held().tensor.clone() for reel in slots.machine_of(model).reels]
+    loss = step(model, optimizer)
+    for reel, scores in zip(slots.machine_of(model).reels, before, strict=True):
+        chosen = scores.argmax(0, keepdim=True)
+        kept = scores.clone().scatter(0, chosen, reel.held().tensor.gather(0, chosen))
+        reel.held().tensor.copy_(kept)
+        reel.write()
+    return loss
 
 
 def test_an_ordinary_optimizer_is_refused():

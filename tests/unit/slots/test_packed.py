@@ -432,3 +432,23 @@ def test_lenet_is_loaded_over_whatever_was_there(packed):
     slots.load(folder / "lenet-8.safetensors", model)
     assert model[0].weight.grad is None
     assert torch.equal(outputs(model, inputs("lenet")), wanted["lenet-8"])
+
+
+def test_a_model_that_cannot_be_written_to_is_left_alone(tmp_path):
+    class Net(nn.Module):
+        def __init__(self, expanded=False):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+            buffer = torch.zeros(1).expand(5) if expanded else torch.zeros(5)
+            self.register_buffer("table", buffer)
+
+    model = Net()
+    slots.convert(model)
+    slots.pack(model, tmp_path / "net.slots")
+    other = Net(expanded=True)
+    before = {n: t.clone() for n, t in other.state_dict().items()}
+    with pytest.raises(UserError, match="'table' cannot be written to"):
+        slots.load(tmp_path / "net.slots", other)
+    assert other.layer.bias is not None
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, before[name])

@@ -161,6 +161,19 @@ def test_half_precision_goes_the_plain_way():
     assert torch.equal(weights, plain)
 
 
+def test_layouts_in_turn():
+    drawn = source(4, (4, 8, 3, 3))
+    stairs, at = make(drawn), torch.zeros(4, 8, 3, 3)
+    for turn in range(3):
+        layout = torch.contiguous_format if turn % 2 else torch.channels_last
+        weights = torch.empty(4, 8, 3, 3).contiguous(memory_format=layout)
+        if turn != 1:
+            weights.copy_(direct(drawn, at, 1.0))
+        at = at + 0.1 * torch.randn(4, 8, 3, 3)
+        stairs.write(at, 1.0, weights)
+        assert torch.equal(weights, direct(drawn, at, 1.0))
+
+
 def test_copies():
     """A staircase is not copied with what it keeps of the weights that it wrote."""
     from beyondprop import slots

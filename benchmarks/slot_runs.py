@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,39 +20,26 @@ from torch.nn.functional import cross_entropy
 from beyondprop import slots
 from beyondprop.tasks import Data, Split, find
 from beyondprop.tasks.base import accuracy
+from beyondprop.tasks.slot_machines import lenet_300_100
 
 BATCH = 128
 LEARNED, GREEDY, SAMPLED, MASK = 0.01, 0.2, 25.0, 0.1
 """Published learning rates."""
 
 
-def lenet_300_100() -> nn.Sequential:
-    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(784, 300),
-        nn.ReLU(),
-        nn.Linear(300, 100),
-        nn.ReLU(),
-        nn.Linear(100, 10),
-    )
-
-
-def conv_2() -> nn.Sequential:
-    """Images (3, 32, 32) to 10 logits by two convolutions and two hidden layers of 256."""
-    model = nn.Sequential(
-        nn.Conv2d(3, 64, kernel_size=3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(64, 64, kernel_size=3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64 * 16 * 16, 256),
-        nn.ReLU(),
-        nn.Linear(256, 256),
-        nn.ReLU(),
-        nn.Linear(256, 10),
-    )
+def conv(layers: int) -> nn.Sequential:
+    """Return CONV-2, -4 or -6: 3 x 3 convolutions in pairs, pooling, two hidden layers of 256."""
+    model = nn.Sequential()
+    before = 3
+    for pair in range(layers // 2):
+        width = 64 * 2**pair
+        for channels in (before, width):
+            model += nn.Sequential(nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU())
+        model.append(nn.MaxPool2d(2))
+        before = width
+    side = 32 // 2 ** (layers // 2)
+    model += nn.Sequential(nn.Flatten(), nn.Linear(before * side**2, 256), nn.ReLU())
+    model += nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     return model.to(memory_format=torch.channels_last)
 
 
@@ -80,7 +68,9 @@ class Set:
 
 SETS = {
     "mnist": Set("mnist-mlp", lenet_300_100),
-    "cifar": Set("cifar-conv", conv_2, bfloat16=True),
+    "cifar": Set("cifar-conv", partial(conv, 2), bfloat16=True),
+    "cifar-4": Set("cifar-conv", partial(conv, 4), bfloat16=True),
+    "cifar-6": Set("cifar-conv", partial(conv, 6), bfloat16=True),
 }
 
 
@@ -101,22 +91,17 @@ class Variant:
     tuned: bool = False
 
 
-def reels(count: int, **options: Any) -> slots.Kind:
-    """Return greedy reels, or as the options say."""
-    return slots.Reels(count, **options)
-
-
 VARIANTS = {
     "learned": Variant(LEARNED),
     "learned, 0.1": Variant(0.1),
-    "K=2": Variant(GREEDY, reels(2)),
-    "K=4": Variant(GREEDY, reels(4)),
-    "K=8": Variant(GREEDY, reels(8)),
-    "K=8, then tuned": Variant(GREEDY, reels(8), tuned=True),
-    "K=8, sampled": Variant(SAMPLED, reels(8, selection=slots.Sampled())),
-    "K=8, a layer's values": Variant(GREEDY, reels(8, sharing=slots.PerLayer())),
-    "K=8, a network's values": Variant(GREEDY, reels(8, sharing=slots.PerNetwork())),
-    "K=8, Kaiming's values": Variant(GREEDY, reels(8, values=slots.KaimingUniform())),
+    "K=2": Variant(GREEDY, slots.Reels(2)),
+    "K=4": Variant(GREEDY, slots.Reels(4)),
+    "K=8": Variant(GREEDY, slots.Reels(8)),
+    "K=8, then tuned": Variant(GREEDY, slots.Reels(8), tuned=True),
+    "K=8, sampled": Variant(SAMPLED, slots.Reels(8, selection=slots.Sampled())),
+    "K=8, a layer's values": Variant(GREEDY, slots.Reels(8, sharing=slots.PerLayer())),
+    "K=8, a network's values": Variant(GREEDY, slots.Reels(8, sharing=slots.PerNetwork())),
+    "K=8, Kaiming's values": Variant(GREEDY, slots.Reels(8, values=slots.KaimingUniform())),
     "supermask, half": Variant(MASK, slots.Supermask(keep=0.5)),
     "frozen": Variant(LEARNED, head=True),
 }
@@ -124,7 +109,7 @@ VARIANTS = {
 
 
 def run(
-    name: str, variant: str, seed: int, epochs: int, told: Callable[[str], None]
+    name: str, variant: str, seed: int, epochs: int, device: str, told: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train one network in one way from one seed, and score it on the test split once.
 
@@ -133,6 +118,7 @@ def run(
         variant: One of `VARIANTS`.
         seed: Of the initial weights, the fixed values and the order of the samples.
         epochs: Passes over the training samples.
+        device: Where to compute.
         told: Is told how it goes, once an epoch.
 
     Returns:
@@ -141,8 +127,8 @@ def run(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     how, where = VARIANTS[variant], SETS[name]
-    train, test = where.load()
-    model = where.model()
+    train, test = (moved(part, device) for part in where.load())
+    model = where.model().to(device)
     if how.head:
         for layer in list(model)[:-1]:
             layer.requires_grad_(False)
@@ -197,9 +183,14 @@ def fit(
 
 def outputs(model: nn.Module, inputs: Tensor, bfloat16: bool) -> Tensor:
     """Return the logits in float32."""
-    precision = torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext()
+    precision = torch.autocast(inputs.device.type, torch.bfloat16) if bfloat16 else nullcontext()
     with precision:
         return model(inputs).float()
+
+
+def moved(part: Split, device: str) -> Split:
+    """Return samples on a device."""
+    return Split(part.inputs.to(device), part.targets.to(device))
 
 
 @torch.no_grad()

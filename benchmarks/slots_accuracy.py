@@ -29,17 +29,19 @@ def main(
     repeats: int = 3,
     cases: tuple[str, ...] = tuple(VARIANTS),
     workers: int = 2,
+    device: str = "cpu",
     runs: Path = Path("runs/slots"),
     output: Path | None = None,
 ) -> None:
     """Train a network by choosing and by ordinary training, from several seeds.
 
     Args:
-        data_set: mnist (LeNet-300-100) or cifar (CONV-2).
+        data_set: mnist (LeNet-300-100), cifar (CONV-2), cifar-4 or cifar-6.
         epochs: Passes over the training samples.
         repeats: How many seeds, from 0 on.
         cases: The ways to learn.
         workers: Runs side by side, each with one thread.
+        device: Where to compute: cpu, cuda, ...
         runs: Folder that keeps each run.
         output: Where the record goes. Default: results/slots_accuracy-DATA_SET.json.
     """
@@ -53,7 +55,7 @@ def main(
     folder = runs / f"{data_set}-{epochs}"
     done = {job: read(folder, job) for job in jobs}
     with bars() as progress, bar(progress, data_set, len(jobs)) as shown:
-        for job, figures in finished([job for job in jobs if done[job] is None], workers):
+        for job, figures in finished([job for job in jobs if done[job] is None], workers, device):
             done[job] = figures
             write_json(place(folder, job), figures)
             progress.update(shown, completed=sum(f is not None for f in done.values()))
@@ -70,11 +72,11 @@ def main(
 
 
 def finished(
-    jobs: list[tuple[str, str, int, int]], workers: int
+    jobs: list[tuple[str, str, int, int]], workers: int, device: str
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each job with its figures when it is over."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run, *job, print): job for job in jobs}
+        futures = {pool.submit(run, *job, device, print): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -129,9 +131,9 @@ def drawn(rows: list[dict[str, Any]]) -> str:
 
 def sheet(data_set: str, epochs: int, rows: list[dict[str, Any]]) -> Sheet:
     """Return the rows as a table."""
-    network = {"mnist": "LeNet-300-100 on MNIST", "cifar": "CONV-2 on CIFAR-10 (JPEG)"}[data_set]
+    network = "LeNet-300-100 on MNIST" if data_set == "mnist" else "CIFAR-10 (JPEG)"
     return Sheet(
-        title=f"Slot machines and learned weights: {network}, {epochs} epochs",
+        title=f"Slot machines and learned weights: {network} ({data_set}), {epochs} epochs",
         columns=("weights", "seeds", "test accuracy", "±", "recovery", "learning rate"),
         rows=[
             (

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from results import Sheet, command_line, save
-from slot_runs import GREEDY, SETS, fit, lenet_300_100
+from slot_runs import GREEDY, SETS, fit
 from torch import Tensor, nn
 
 from beyondprop import slots
@@ -26,6 +26,7 @@ from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.storage import read_json, write_json
 from beyondprop.tasks import Split
 from beyondprop.tasks.base import accuracy
+from beyondprop.tasks.slot_machines import lenet_300_100
 
 TASKS, SLOTS, RATE = 5, 8, 0.1
 GUESSES, GUESSED_BY = 20, 128

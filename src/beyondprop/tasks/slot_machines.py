@@ -26,9 +26,9 @@ def digits() -> nn.Module:
     return slots.convert(mlp()).model
 
 
-def lenet_300_100() -> nn.Module:
-    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100, eight values a weight."""
-    model = nn.Sequential(
+def lenet_300_100() -> nn.Sequential:
+    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
+    return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 300),
         nn.ReLU(),
@@ -36,7 +36,11 @@ def lenet_300_100() -> nn.Module:
         nn.ReLU(),
         nn.Linear(100, 10),
     )
-    return slots.convert(model).model
+
+
+def mnist() -> nn.Module:
+    """LeNet-300-100 with eight values for each weight."""
+    return slots.convert(lenet_300_100()).model
 
 
 DIGITS_SLOTS = Task(
@@ -54,7 +58,7 @@ MNIST_SLOTS = Task(
     name="mnist-slots",
     summary="MNIST's 28x28 digits, three linear slot machines (LeNet-300-100)",
     load=load_mnist,
-    model=lenet_300_100,
+    model=mnist,
     epochs=10,
     batch_size=128,
     learning_rate=0.2,

@@ -60,6 +60,18 @@ def test_gradients_accumulate_without_talking(results, pair):
         torch.testing.assert_close(result["accumulated"][pair], expected, **CLOSE)
 
 
+def test_two_processes_choose_the_same_weights(results):
+    mine, its = (result["chosen"] for result in results)
+    torch.testing.assert_close(mine, its, rtol=0, atol=0)
+    expected = two_processes.choose()
+    same = [(mine[name] == weight).double().mean().item() for name, weight in expected.items()]
+    assert min(same) > 0.9  # sums of two halves round otherwise, and a line may win by that
+
+
+def test_fixed_values_that_differ_are_refused(results):
+    assert "on several processes give all the same seed" in results[1]["strangers"]
+
+
 @pytest.mark.parametrize("rule", ALONE)
 def test_what_needs_all_samples_is_refused_with_the_reason(results, rule):
     called = type(bp.rules.RULES[rule]).__name__

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import beyondprop as bp
+from beyondprop import slots
 from tests.contract.teaching import RULES, attached, found, taken
 from tests.contract.teaching import refusal as refusal_of
 from tests.modules import CASE, Case
@@ -89,6 +90,24 @@ def refusal(rule: str) -> str:
     return "nothing was refused"
 
 
+def choose(rank: int = 0, of: int = 1, seed: int = 1, steps: int = 3) -> dict[str, Tensor] | str:
+    """Train a slot machine; return its weights, or what is said where the seeds differ."""
+    case = CASE["mlp"]
+    plain = case.fresh()
+    slots.convert(plain, 4, seed=seed)
+    bp.attach(plain, bp.DirectFeedbackAlignment())
+    model = wrapped(plain, "dfa", of)
+    optimizer = slots.drive(torch.optim.SGD(plain.parameters(), 0.5, 0.9), plain)
+    try:
+        for step in range(steps):
+            optimizer.zero_grad()
+            loss_on_share(case, model, step, rank, of).backward()
+            optimizer.step()
+    except bp.UserError as error:
+        return str(error)
+    return plain.state_dict()
+
+
 def work(rank: int, folder: str) -> None:
     """Do it all and save what came out."""
     warnings.simplefilter("error")
@@ -100,8 +119,11 @@ def work(rank: int, folder: str) -> None:
         results = {
             "trained": {pair: train(*pair, rank, 2) for pair in PAIRS},
             "accumulated": {pair: accumulate(*pair, rank, 2) for pair in ACCUMULATED},
+            "chosen": choose(rank, 2),
             "refused": {rule: refusal(rule) for rule in ALONE},
         }
+        # One step, as behind it one process would wait for the other, which refused it.
+        results["strangers"] = choose(rank, 2, seed=rank, steps=1)
         torch.save(results, Path(folder) / f"{rank}.pt")
         dist.barrier()
     finally:

@@ -2,8 +2,28 @@
 
 from .base import Projection
 from .dense import Dense
+from .hadamard import Hadamard
+from .low_rank import LowRank
 from .redrawn import Redrawn
+from .signs import Signs
+from .sketched import Sketched
+from .sparse import Sparse
+from .streamed import Streamed
 
-PROJECTIONS: dict[str, type[Projection]] = {kind.name: kind for kind in (Dense, Redrawn)}
+PROJECTIONS: dict[str, type[Projection]] = {
+    kind.name: kind
+    for kind in (Dense, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
+}
 
-__all__ = ["PROJECTIONS", "Dense", "Projection", "Redrawn"]
+__all__ = [
+    "PROJECTIONS",
+    "Dense",
+    "Hadamard",
+    "LowRank",
+    "Projection",
+    "Redrawn",
+    "Signs",
+    "Sketched",
+    "Sparse",
+    "Streamed",
+]

@@ -1,7 +1,7 @@
 """The dense Gaussian projection, rebuilt from a seed."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..eager import eager
-from .base import Projection
+from .kept import Shareable
 
 
 def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -28,7 +28,7 @@ def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.
 
 
 @dataclass(frozen=True)
-class Dense(Projection):
+class Dense(Shareable):
     """A stored matrix of independent Gaussian entries.
 
     Cost: ``in_features × out_features`` multiply-adds a row, and as many stored numbers for each
@@ -41,36 +41,22 @@ class Dense(Projection):
     """
 
     name: ClassVar[str] = "dense"
-    shared: bool = False
-    _drawn: dict[Any, Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False, hash=False
-    )
-
-    def stream(self, block: int) -> int:
-        """Return the stream of a block: its own number, or 0 for all."""
-        return 0 if self.shared else block
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
-        key = (in_features, out_features, stream, like.dtype, like.device)
-        found = self._drawn.get(key)
-        if found is None:
-            found = self._drawn[key] = self._draw(*key[:3]).to(like.device, like.dtype)
-        return found
+        return self._kept(self._draw, in_features, out_features, stream, like.dtype, like.device)
 
     # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
     @eager
-    def _draw(self, in_features: int, out_features: int, stream: int) -> Tensor:
+    def _draw(
+        self,
+        in_features: int,
+        out_features: int,
+        stream: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Tensor:
         # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
         columns = gaussian(self.seed, stream, in_features * out_features)
         matrix = torch.from_numpy(columns).view(out_features, in_features).t()
-        return matrix.mul(out_features**-0.5).contiguous()
-
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same projection again, as JSON values."""
-        return {"name": self.name, "seed": self.seed, "shared": self.shared}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The seed is the matrix: copies and pickles carry the first, never the second.
-        values = tuple(getattr(self, f.name) for f in fields(self) if f.init)
-        return type(self), values
+        return matrix.mul(out_features**-0.5).contiguous().to(device, dtype)

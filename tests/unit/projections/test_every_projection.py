@@ -100,6 +100,16 @@ def test_its_gradient_is_the_transpose(kind):
 
 
 @new
+def test_what_was_drawn_in_inference_mode_serves_gradients_too(kind):
+    fresh, x = copy.deepcopy(kind), torch.randn(2, 70)
+    with torch.inference_mode():
+        expected = fresh.project(x, 50, 1)
+    found = fresh.project(x.requires_grad_(), 50, 1)
+    found.sum().backward()
+    assert torch.equal(found, expected)
+
+
+@new
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(kind, dtype):
     x = torch.randn(4, 70).to(dtype)
@@ -199,6 +209,14 @@ def test_copies_and_settings(kind):
         inner = dict(values["inner"])
         values["inner"] = PROJECTIONS[inner.pop("name")](**inner)
     assert type(kind)(**values) == kind
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device here")
+@new
+def test_on_a_gpu_it_is_the_same_map(kind):
+    x = torch.randn(3, 700, dtype=torch.float64)
+    found = kind.project(x.cuda(), 900, 1)
+    torch.testing.assert_close(found.cpu(), kind.project(x, 900, 1))
 
 
 @new

@@ -1,0 +1,107 @@
+"""The random bits behind all projections but the Gaussian ones, specified to the bit.
+
+They must be the same on every machine, device and library version, as nothing but the seed is kept.
+All arithmetic is of 64-bit words, modulo 2^64. With ``golden = 0x9e3779b97f4a7c15``:
+
+- ``spread(z)``: ``z += golden; z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+  z = (z ^ z >> 27) * 0x94d049bb133111eb; z ^ z >> 31``, one step of SplitMix64 (Steele, Lea and
+  Flood 2014).
+- ``key(n_1, n_2, ...)``: ``z = 0``, then ``z = spread(z ^ n_i)`` for each whole number.
+- ``word(j, g) = spread(key(seed, stream, j) + g * golden)``: the g-th number, counted from 0, of
+  SplitMix64 begun at output j's key.
+- ``sign(i, j)``: of input i and output j, +1 where bit ``i mod 64`` of ``word(j, i div 64)`` is
+  set, counted from the lowest one, and else -1.
+
+None of it knows how wide a map is: a narrower map is a slice of a wider one.
+"""
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+GOLDEN = 0x9E3779B97F4A7C15
+FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def key(*numbers: int) -> int:
+    """Return 64 well-mixed bits that whole numbers below 2^64 determine, in their order."""
+    z = 0
+    for number in numbers:
+        z = (z ^ number) + GOLDEN & MASK
+        z = (z ^ z >> 30) * FIRST & MASK
+        z = (z ^ z >> 27) * SECOND & MASK
+        z ^= z >> 31
+    return z
+
+
+def signed(word: int) -> int:
+    """Return the number below 2^63 whose 64 bits are those of a word."""
+    return word - 2**64 if word >> 63 else word
+
+
+def shifted(z: Tensor, by: int) -> Tensor:
+    """Return int64 words shifted to the right; PyTorch's shift would copy the highest bit."""
+    return (z >> by) & (MASK >> by)
+
+
+def spread(z: Tensor) -> Tensor:
+    """Return the mixed words; here as below, int64 tensors with the bits of 64-bit words."""
+    z = z + signed(GOLDEN)
+    z = (z ^ shifted(z, 30)) * signed(FIRST)
+    z = (z ^ shifted(z, 27)) * signed(SECOND)
+    return z ^ shifted(z, 31)
+
+
+def words(base: int, outputs: range, numbers: range, device: torch.device) -> Tensor:
+    """Return words, int64 of shape ``(len(outputs), len(numbers))``.
+
+    Args:
+        base: ``key(seed, stream)``.
+        outputs: Which outputs' words.
+        numbers: Which words of each.
+        device: Where to make them.
+    """
+    of = torch.arange(outputs.start, outputs.stop, device=device)
+    places = torch.arange(numbers.start, numbers.stop, device=device)
+    return spread(spread(of ^ signed(base)).unsqueeze(1) + places * signed(GOLDEN))
+
+
+def plain_signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """Return signs as `signs` does, on any device and of any dtype."""
+    groups = range(inputs.start // 64, -(-inputs.stop // 64))
+    byte, place = (torch.arange(n, device=like.device) for n in (256, 8))
+    table = ((byte.unsqueeze(1) >> place & 1) * 2 - 1).to(like.dtype)  # each byte's eight signs
+    drawn = words(base, outputs, groups, like.device)
+    found = F.embedding(drawn.unsqueeze(-1) >> 8 * place & 255, table)
+    found = found.view(len(outputs), 64 * len(groups))
+    return found[:, : len(inputs)]
+
+
+def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """Return signs, 1 or -1 of ``like``'s dtype and device, ``(len(outputs), len(inputs))``.
+
+    Args:
+        base: ``key(seed, stream)``.
+        outputs: Which outputs.
+        inputs: Which inputs; they begin at a multiple of 64.
+        like: A tensor of the device and the floating dtype to return.
+    """
+    if not fused(like):
+        return plain_signs(base, outputs, inputs, like)
+    from . import bits_numba
+
+    return bits_numba.signs(base, outputs, inputs, like.dtype)
+
+
+def fused(like: Tensor) -> bool:
+    """Whether there are compiled loops for such a tensor, bit for bit the same."""
+    return like.is_cpu and like.dtype in (torch.float32, torch.float64) and _has_numba()
+
+
+@cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None

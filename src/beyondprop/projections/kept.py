@@ -1,0 +1,62 @@
+"""What projections have in common that keep what they drew."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import torch
+
+from ..errors import UserError
+from .base import Projection
+
+LIMIT = 2**40
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kept(Projection):
+    """A projection that draws its numbers once and keeps them; copies and pickles do not."""
+
+    _drawn: dict[Any, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
+
+    def _kept(self, draw: Callable[..., T], *key: Any) -> T:
+        found: T | None = self._drawn.get(key)
+        if found is None:
+            with torch.inference_mode(False):  # or no gradient could ever pass by it
+                found = self._drawn[key] = draw(*key)
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same projection again, as JSON values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        shown = {k: v.settings() if isinstance(v, Projection) else v for k, v in values.items()}
+        return {"name": self.name, **shown}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The seed is the map: copies and pickles carry the first, never the second.
+        values = tuple(getattr(self, f.name) for f in fields(self) if f.init)
+        return type(self), values
+
+
+@dataclass(frozen=True)
+class Shareable(Kept):
+    """A projection with a map for each block, or one for all."""
+
+    shared: bool = False
+
+    def stream(self, block: int) -> int:
+        """Return the stream of a block: its own number, or 0 for all."""
+        return 0 if self.shared else block
+
+
+def check_widths(*widths: int) -> None:
+    """Refuse widths that a map cannot have.
+
+    Raises:
+        UserError: One is below 1 or over 2^40.
+    """
+    for width in widths:
+        if not 1 <= width <= LIMIT:
+            raise UserError(f"a projection's widths are whole numbers from 1 to 2^40, not {width}")

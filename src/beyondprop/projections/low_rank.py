@@ -1,0 +1,51 @@
+"""A product of two narrow matrices of random signs."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..errors import UserError
+from . import bits
+from .kept import Shareable
+from .signs import Signs
+
+MARKS = 4, 5
+"""What is mixed into the seed for the two factors."""
+
+
+@dataclass(frozen=True)
+class LowRank(Shareable):
+    """A product of two stored matrices of random signs: few directions of the input pass.
+
+    The factors are those of `Signs`, of the seeds ``key(seed, 4)`` and ``key(seed, 5)`` (see
+    `bits`). Norms are kept on average, but with a variance of about ``2/rank + 2/out_features``,
+    not ``2/out_features``.
+
+    Cost: ``rank × (in_features + out_features)`` multiply-adds a row, and as many stored numbers.
+
+    Args:
+        seed: Whole number that, with the stream, determines every entry.
+        shared: One map for all blocks, sliced to each width; otherwise one a block.
+        rank: How wide the signal is in between.
+    """
+
+    name: ClassVar[str] = "low-rank"
+    rank: int = 32
+    _factors: tuple[Signs, ...] = field(default=(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"LowRank takes a rank of at least 1, not {self.rank}")
+        factors = tuple(Signs(bits.key(self.seed, mark)) for mark in MARKS)
+        object.__setattr__(self, "_factors", factors)
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the product of the factors (see `Projection.matrix`), multiplied anew."""
+        first = self._factors[0].matrix(in_features, self.rank, stream, like)
+        return first @ self._factors[1].matrix(self.rank, out_features, stream, like)
+
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
+        narrow = self._factors[0].project(x, self.rank, stream)
+        return self._factors[1].project(narrow, out_features, stream)

@@ -1,0 +1,74 @@
+"""A count sketch before another projection, for very wide inputs."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..eager import eager
+from ..errors import UserError
+from . import bits
+from .base import Projection
+from .kept import Kept, check_widths
+from .signs import Signs
+
+MARK = 2
+"""What is mixed into the seed, so that no other projection draws the same signs."""
+
+
+@dataclass(frozen=True)
+class Sketched(Kept):
+    """Inputs summed into buckets by random signs, which another projection then carries on.
+
+    This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words
+    ``w = word(0, i)`` of the seed ``key(seed, 2)`` (see `bits`), input ``i`` goes to bucket
+    ``(w div 2^32) × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated
+    elsewhere. It keeps norms on average, as the inner projection does. Inputs no wider than the
+    buckets go to the inner projection as they are.
+
+    Cost: ``in_features`` additions and the inner projection of ``buckets`` inputs a row.
+
+    Args:
+        seed: Whole number that, with the stream, determines buckets and signs.
+        inner: What carries the buckets, by its own seed, and says whether blocks share one map.
+        buckets: How many; 2^31 at the most.
+    """
+
+    name: ClassVar[str] = "sketched"
+    inner: Projection = field(default_factory=partial(Signs, shared=True))
+    buckets: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.buckets <= 2**31:
+            raise UserError(f"Sketched takes from 1 to 2^31 buckets, not {self.buckets}")
+
+    def stream(self, block: int) -> int:
+        """Return the stream of a block, the inner projection's."""
+        return self.inner.stream(block)
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the map as a matrix (see `Projection.matrix`): the inner one's signed rows."""
+        check_widths(in_features, out_features)
+        if in_features <= self.buckets:
+            return self.inner.matrix(in_features, out_features, stream, like)
+        inner = self.inner.matrix(self.buckets, out_features, stream, like)
+        bucket, positive = self._kept(self._draw, in_features, stream, like.device)
+        signs: Tensor = (positive * 2 - 1).to(like.dtype)
+        return inner[bucket] * signs.unsqueeze(1)
+
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
+        check_widths(x.shape[-1], out_features)
+        if x.shape[-1] > self.buckets:
+            bucket, positive = self._kept(self._draw, x.shape[-1], stream, x.device)
+            sketch = x.new_zeros(*x.shape[:-1], self.buckets)
+            x = sketch.index_add(-1, bucket, x * (positive * 2 - 1).to(x.dtype))
+        return self.inner.project(x, out_features, stream)
+
+    @eager
+    def _draw(self, count: int, stream: int, device: torch.device) -> Tensor:
+        base = bits.key(bits.key(self.seed, MARK), stream)
+        (words,) = bits.words(base, range(1), range(count), device)
+        return torch.stack([bits.shifted(words, 32) * self.buckets >> 32, words & 1])

@@ -1,0 +1,99 @@
+"""Random signs among zeros."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..eager import eager
+from ..errors import UserError
+from . import bits
+from .kept import Shareable, check_widths
+
+MARK = 3
+"""What is mixed into the seed, so that no other projection draws the same signs."""
+
+CHUNK = 2**20
+"""How many entries are drawn at a time."""
+
+
+@dataclass(frozen=True)
+class Sparse(Shareable):
+    """A stored sparse matrix of independent entries: random signs, or zero.
+
+    As Achlioptas 2003, with his density of 1/3, and Li, Hastie and Church 2006, with less: entry
+    ``(i, j)`` is ``±(density × out_features) ** -0.5`` with a probability of ``density``. With the
+    word ``w = word(j, i)`` of the seed ``key(seed, 3)`` (see `bits`), it is there where
+    ``w div 2^11 < density × 2^53``, and positive where the lowest bit of ``w`` is set.
+
+    Cost: ``density × in_features × out_features`` multiply-adds a row, and as many stored numbers
+    and places; one hash for every entry, zeros too, when it is drawn.
+
+    Args:
+        seed: Whole number that, with the stream, determines every entry.
+        shared: One matrix for all blocks, sliced to each width; otherwise one matrix a block.
+        density: The share of entries that are not zero, above 0 and at most 1.
+    """
+
+    name: ClassVar[str] = "sparse"
+    density: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.density <= 1:
+            raise UserError(f"Sparse takes a density above 0 and at most 1, not {self.density}")
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the whole matrix (see `Projection.matrix`), made anew of what is kept."""
+        places, starts, values = self._entries(in_features, out_features, stream, like)
+        found = values.new_zeros(in_features, out_features)
+        outputs = torch.arange(out_features, device=like.device)
+        found[places, outputs.repeat_interleave(starts.diff())] = values
+        return found
+
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
+        if x.dtype not in (torch.float32, torch.float64):
+            return super().project(x, out_features, stream)
+        places, starts, values = self._entries(x.shape[-1], out_features, stream, x)
+        found = F.embedding_bag(
+            places,
+            x.reshape(-1, x.shape[-1]).t().contiguous(),
+            starts,
+            mode="sum",
+            per_sample_weights=values,
+            include_last_offset=True,
+        )
+        return found.t().contiguous().view(*x.shape[:-1], out_features)
+
+    def _entries(
+        self, in_features: int, out_features: int, stream: int, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        check_widths(in_features, out_features)
+        return self._kept(self._draw, in_features, out_features, stream, like.dtype, like.device)
+
+    @eager
+    def _draw(
+        self,
+        in_features: int,
+        out_features: int,
+        stream: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the inputs of all outputs, one after another, where each begins, and entries."""
+        base = bits.key(bits.key(self.seed, MARK), stream)
+        limit, step = math.ceil(self.density * 2**53), max(1, CHUNK // in_features)
+        places, positive, counts = [], [], [torch.zeros(1, dtype=torch.int64, device=device)]
+        for first in range(0, out_features, step):
+            some = range(first, min(first + step, out_features))
+            words = bits.words(base, some, range(in_features), device)
+            there = bits.shifted(words, 11) < limit
+            places.append(there.nonzero()[:, 1])
+            positive.append(words[there] & 1)
+            counts.append(there.sum(1))
+        values = (torch.cat(positive) * 2 - 1).to(dtype)
+        scale = (self.density * out_features) ** -0.5
+        return torch.cat(places), torch.cat(counts).cumsum(0), values * scale

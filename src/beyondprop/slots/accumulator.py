@@ -41,7 +41,11 @@ class Accumulator(Scores):
         """Take the initial scores again."""
         super().restart()
         self.kept, self._velocity = 1.0, None
-        self._steps = staircase.make(self.source)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Have the next weights be written whatever they were."""
+        self._steps = type(self._steps)(self.source)
 
     def rest(self) -> None:
         """Begin without momentum, as a new optimizer does."""
@@ -68,7 +72,7 @@ class Accumulator(Scores):
 
     def write_all(self, weights: Tensor) -> None:
         """Write them whatever the weights were before."""
-        self._steps = staircase.make(self.source)
+        self._forget()
         self.write(weights)
 
     def draw(self, weights: Tensor) -> None:
@@ -88,7 +92,7 @@ class Accumulator(Scores):
         """Take over what `state` returned."""
         super().load(state)
         self.kept, self._velocity = state["kept"], state["velocity"]
-        self._steps = staircase.make(self.source)
+        self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_steps": staircase.make(self.source)}

@@ -22,12 +22,12 @@ SHARE = 2**16
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """Return threads for large tensors.
+    """Return threads for large tensors, beside the one that asks.
 
     Numba's own would spin against PyTorch's: both wait for work by turning, and a step of a small
     network took ten times as long.
     """
-    return ThreadPoolExecutor(torch.get_num_threads(), "beyondprop-slots")
+    return ThreadPoolExecutor(None, "beyondprop-slots")
 
 
 class FusedStaircase(Staircase):
@@ -52,13 +52,15 @@ class FusedStaircase(Staircase):
         self._edges = None  # of numbers that go by here, plain PyTorch would know nothing
         numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
         given = (numbers.dtype.type(kept), flat, *self._constants)
-        shares = min(torch.get_num_threads(), -(-len(flat) // SHARE))
-        step = -(-len(flat) // max(shares, 1))
-        if shares < 2:
-            fill(numbers, 0, len(flat), *given)
-        else:
-            starts = range(0, len(flat), step)
-            list(pool().map(lambda s: fill(numbers, s, min(s + step, len(flat)), *given), starts))
+        shares = max(1, min(torch.get_num_threads(), len(flat) // SHARE))
+        step = -(-len(flat) // shares)
+        others = [
+            pool().submit(fill, numbers, start, min(start + step, len(flat)), *given)
+            for start in range(step, len(flat), step)
+        ]
+        fill(numbers, 0, min(step, len(flat)), *given)
+        for other in others:
+            other.result()
         torch.autograd.graph.increment_version(weights)  # NumPy wrote past autograd's count
 
 

@@ -1,0 +1,56 @@
+"""The bench: one batch of frames in the light, and what may be done with it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .camera import Camera
+from .medium import Medium
+
+
+@dataclass
+class Bench:
+    """Frames behind the medium, and the camera before them.
+
+    Attributes:
+        field: What the medium makes of the frames, complex ``(rows, out)``.
+        power: Mean intensity of each frame's field, ``(rows, 1)``.
+        typical: Mean intensity of a frame with half of its mirrors on.
+        medium: That the light came through.
+        moment: Shots taken before this batch.
+        camera: That takes the pictures.
+        generator: Draws all noise.
+        seed: Of the device.
+    """
+
+    field: Tensor
+    power: Tensor
+    typical: float
+    medium: Medium
+    moment: int
+    camera: Camera
+    generator: torch.Generator
+    seed: int
+
+    def light(self, beside: Tensor | None = None) -> Tensor:
+        """Return the field in the next shot, also with a field from inputs beside the data."""
+        field = self.field if beside is None else self.field + beside
+        share = self.medium.scattering.instability
+        if not share:
+            return field
+        power = self.power if beside is None else self.power + beside.abs().square().mean()
+        stray = torch.complex(self.drawn(field.shape), self.drawn(field.shape)) * (power / 2).sqrt()
+        return math.sqrt(1 - share) * field + math.sqrt(share) * stray
+
+    def photograph(self, field: Tensor) -> Tensor:
+        """Return what the camera reads of a field, in the field's units squared."""
+        intensity = field.real.square() + field.imag.square()
+        return self.camera.expose(intensity, self.typical, self.generator, self.seed)
+
+    def drawn(self, shape: torch.Size) -> Tensor:
+        """Return independent standard normal numbers."""
+        return torch.empty(shape, dtype=self.power.dtype, device=self.power.device).normal_(
+            generator=self.generator
+        )

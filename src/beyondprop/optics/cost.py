@@ -1,0 +1,144 @@
+"""What a projection would cost, by light and by electronics alone.
+
+Sums of what a device's figures say, not measurements. Parts are added up as if nothing overlapped,
+which is the worst for both; a well-made pipeline hides the shorter ones.
+"""
+
+from dataclasses import dataclass, fields
+
+from .checks import positive
+from .device import PhotonicProcessor
+
+
+@dataclass(frozen=True)
+class Link:
+    """The way between electronics and optics.
+
+    Args:
+        inputs: Bytes a second to the mirrors, of which each takes a bit.
+        outputs: Bytes a second from the camera, of whose pixels each takes one or two.
+    """
+
+    inputs: float = 1e9
+    outputs: float = 1e9
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            positive(f"a link's {f.name}, in bytes a second,", getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class Electronics:
+    """The electronics beside the optics, or in its place.
+
+    Args:
+        rate: Floating-point operations a second in matrix products; see `measured_rate`.
+        power: Watts while it works.
+    """
+
+    rate: float
+    power: float
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            positive(f"the electronics' {f.name}", getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and joules of one batch's projection, part by part.
+
+    Args:
+        encode: Seconds to turn rows into frames, electronic.
+        send: Seconds to carry frames to the mirrors.
+        shots: Seconds in which the camera takes pictures, optical.
+        receive: Seconds to carry pictures back.
+        recover: Seconds to find the linear part, electronic.
+        product: Seconds of the matrix product, electronic, where there are no optics.
+        joules: Of all that: the optics' power while it shows and sends, else the electronics'.
+    """
+
+    encode: float = 0.0
+    send: float = 0.0
+    shots: float = 0.0
+    receive: float = 0.0
+    recover: float = 0.0
+    product: float = 0.0
+    joules: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """All parts, one after the other."""
+        return self.encode + self.send + self.shots + self.receive + self.recover + self.product
+
+
+def measured_rate(seconds: float, rows: int, inputs: int, outputs: int) -> float:
+    """Return the operations a second of a matrix product whose time was measured."""
+    positive("the measured time, in seconds,", seconds)
+    return 2.0 * rows * inputs * outputs / seconds
+
+
+def optical_cost(
+    device: PhotonicProcessor,
+    electronics: Electronics,
+    link: Link,
+    rows: int,
+    inputs: int,
+    outputs: int,
+) -> Cost:
+    """Return what the linear projection of some rows costs by light.
+
+    Raises:
+        UserError: A width is over the device's limits.
+    """
+    retrieval, specification = device.retrieval, device.specification
+    device.check_widths(inputs, outputs, retrieval.pixels)
+    frames = rows * device.encoder.frames
+    shots = frames * retrieval.shots
+    bytes_a_pixel = 1 if (device.camera.bits or 16) <= 8 else 2
+    # A comparison and a division for each entry of a frame; weights and sums after the retrieval.
+    encode = 4.0 * frames * inputs / electronics.rate
+    recover = frames * (retrieval.operations(outputs) + 2.0 * outputs) / electronics.rate
+    send = frames * inputs / 8 / link.inputs
+    exposed = shots / specification.frame_rate
+    receive = shots * outputs * retrieval.pixels * bytes_a_pixel / link.outputs
+    return Cost(
+        encode=encode,
+        send=send,
+        shots=exposed,
+        receive=receive,
+        recover=recover,
+        joules=(encode + recover) * electronics.power
+        + (send + exposed + receive) * specification.power,
+    )
+
+
+def electronic_cost(electronics: Electronics, rows: int, inputs: int, outputs: int) -> Cost:
+    """Return what the same projection costs as a dense matrix product."""
+    product = 2.0 * rows * inputs * outputs / electronics.rate
+    return Cost(product=product, joules=product * electronics.power)
+
+
+def break_even(
+    device: PhotonicProcessor, electronics: Electronics, link: Link, rows: int = 1
+) -> int | None:
+    """Return the least n for which light carries rows n → n as fast as a dense product does.
+
+    None if that is over the device's limits. Light's time grows like n at most (n log n for
+    off-axis holography) and a product's like n², so from there on light wins against it. It is no
+    comparison with a structured projection such as `Hadamard`, whose time grows like n log n too.
+    """
+
+    def wins(side: int) -> bool:
+        light = optical_cost(device, electronics, link, rows, side, side)
+        return light.seconds <= electronic_cost(electronics, rows, side, side).seconds
+
+    most = device.specification
+    high = min(most.max_inputs, most.max_outputs // device.retrieval.pixels)
+    if not wins(high):
+        return None
+    low = 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wins(middle) else (middle, high)
+    return high

@@ -1,0 +1,140 @@
+"""The photonic co-processor: its parts and its limits."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from . import checks
+from .bench import Bench
+from .camera import Camera
+from .encoder import Encoder, Exact
+from .medium import Medium
+from .retrieval import PhaseShifting, Retrieval
+from .scattering import Scattering
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a device can hold, and how fast it is.
+
+    As given: LightOn's published specifications; 1140 × 912 mirrors and 1920 × 1080 pixels, a frame
+    in 500 µs (lightonml 1.4, its simulated device), 30 W.
+
+    Args:
+        max_inputs: Mirrors.
+        max_outputs: Pixels of the camera.
+        frame_rate: Shots a second.
+        power: Watts, of the optics as a whole.
+    """
+
+    max_inputs: int = 1140 * 912
+    max_outputs: int = 1920 * 1080
+    frame_rate: float = 2000.0
+    power: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_inputs", "max_outputs", "frame_rate", "power"):
+            checks.positive(f"a device's {name}", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class PhotonicProcessor:
+    """Encoder, scattering medium, camera and retrieval, one behind the other.
+
+    It has no state of its own: what it draws follows from what its methods are given.
+
+    Args:
+        encoder: How rows become patterns of mirrors.
+        scattering: What the medium does.
+        camera: What the camera does.
+        retrieval: How the field is found from intensities.
+        specification: Sizes, rate and power.
+    """
+
+    encoder: Encoder = field(default_factory=Exact)
+    scattering: Scattering = field(default_factory=Scattering)
+    camera: Camera = field(default_factory=Camera)
+    retrieval: Retrieval = field(default_factory=PhaseShifting)
+    specification: Specification = field(default_factory=Specification)
+
+    @property
+    def shots(self) -> int:
+        """Shots of the camera for the linear projection of a row."""
+        return self.encoder.frames * self.retrieval.shots
+
+    def check(self, x: Tensor, outputs: int, pixels: int = 1) -> None:
+        """Refuse what cannot be shown or seen.
+
+        Args:
+            x: The input, of any shape ``(..., in)``.
+            outputs: How many outputs are asked for.
+            pixels: How many pixels an output takes.
+
+        Raises:
+            UserError: A width is over the limits or zero, or a number is NaN or infinite.
+        """
+        self.check_widths(x.shape[-1], outputs, pixels)
+        if not bool(x.isfinite().all()):
+            raise UserError(
+                "the input of a photonic co-processor holds NaN or infinite numbers, for which no "
+                "mirror can stand: look for what diverged before it"
+            )
+
+    def check_widths(self, inputs: int, outputs: int, pixels: int = 1) -> None:
+        """Refuse widths that are over the limits, or zero."""
+        most = self.specification.max_inputs, self.specification.max_outputs // pixels
+        for width, limit, what in zip((inputs, outputs), most, ("inputs", "outputs"), strict=True):
+            if not 1 <= width <= limit:
+                raise UserError(
+                    f"this photonic co-processor has 1 to {limit:,} {what}, not {width:,}: take "
+                    "fewer, or a projection without that limit, such as Streamed"
+                )
+
+    def linear(self, x: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Tensor:
+        """Return the real linear projection ``(n, out)`` of rows ``(n, in)``, as recovered.
+
+        Args:
+            x: Finite, float32 or float64.
+            medium: The medium of these widths.
+            moment: Shots taken before.
+            noise: Draws all noise; of x's device.
+        """
+        frames, weights = self.encoder.encode(x)
+        bench = self._bench(frames.flatten(0, 1), medium, moment, noise)
+        found = self.retrieval.recover(bench).real.view(*weights.shape, medium.outputs)
+        return (found * weights.unsqueeze(-1)).sum(1)
+
+    def intensities(self, x: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Tensor:
+        """Return ``|x T|²``, ``(n, out)``, as the camera reads it: one shot a row; see `linear`.
+
+        Raises:
+            UserError: The encoder needs several frames, whose intensities do not add up.
+        """
+        frames, weights = self.encoder.encode(x)
+        if self.encoder.frames != 1:
+            raise UserError(
+                f"{type(self.encoder).__name__} shows a row in several frames, whose intensities "
+                "do not add up: give the device encoder=Binary() or encoder=Exact()"
+            )
+        bench = self._bench(frames[:, 0], medium, moment, noise)
+        return bench.photograph(bench.light()) * weights.square()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the parts and their figures, as JSON values."""
+        return checks.settings(self)
+
+    def _bench(self, frames: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Bench:
+        mean = 2 / medium.outputs  # E|T|²
+        return Bench(
+            field=medium.carry(frames, moment),
+            power=frames.square().sum(-1, keepdim=True) * mean,
+            typical=medium.inputs / 2 * mean,
+            medium=medium,
+            moment=moment,
+            camera=self.camera,
+            generator=noise,
+            seed=medium.seed,
+        )

@@ -1,0 +1,158 @@
+"""The encoder: how real numbers become patterns of mirrors that are on or off."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .checks import within
+
+
+@dataclass(frozen=True)
+class Encoder(ABC):
+    """Turns each row into *frames*, patterns that are shown one after the other.
+
+    The medium is linear, so what it makes of the frames, summed by weights, is what it makes of
+    the encoded row. Weights and thresholds follow each row's own scale: a loss scaled by a power of
+    two gives the same frames to the bit.
+    """
+
+    @property
+    def frames(self) -> int:
+        """How many frames a row takes."""
+        return 1
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode rows.
+
+        Args:
+            x: Shape ``(n, in)``, finite.
+
+        Returns:
+            Frames, shape ``(n, frames, in)``, and weights, shape ``(n, frames)``, both of x's
+            dtype. The encoded rows are the weighted sums of their frames.
+        """
+
+
+@dataclass(frozen=True)
+class Exact(Encoder):
+    """An ideal modulator of real amplitudes between -1 and 1. No mirror can do that.
+
+    One frame: the row divided by its largest magnitude, which is the weight.
+    """
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows scaled to magnitudes of at most 1, and their scales."""
+        unit, peak = _scaled(x)
+        return unit.unsqueeze(1), peak
+
+
+@dataclass(frozen=True)
+class Binary(Encoder):
+    """Mirrors show rows that are binary already: one frame, weight 1. Other rows are refused."""
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows as they are."""
+        if not bool(((x == 0) | (x == 1)).all()):
+            raise UserError(
+                "Binary shows numbers that are 0 or 1 and nothing else: compare your input with a "
+                "threshold first, or use Ternary or BitPlanes"
+            )
+        return x.unsqueeze(1), x.new_ones(len(x), 1)
+
+
+@dataclass(frozen=True)
+class Ternary(Encoder):
+    """Small entries are dropped, all others get one magnitude: a frame for each sign.
+
+    ``x ≈ m (p - q)`` with binary ``p``, where ``x > t rms(x)``, and ``q``, where ``x < -t rms(x)``;
+    ``m``, the mean magnitude of what is kept, is the best by least squares. Ternary errors: Launay
+    et al. 2020 (arXiv 2006.01475). The magnitude: Li and Liu 2016, ternary weight networks. It is
+    the same for both signs, so that a low threshold makes much of many small entries of one sign:
+    see `UnevenTernary`.
+
+    Args:
+        threshold: ``t``, in units of the row's root mean square, from 0 to 0.99 (a row's largest
+            entry is never below its root mean square, so something is always kept).
+    """
+
+    threshold: float = 0.75
+
+    def __post_init__(self) -> None:
+        within("the threshold, in units of a row's root mean square,", self.threshold, 0, 0.99)
+
+    @property
+    def frames(self) -> int:
+        """One for each sign."""
+        return 2
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the positive and the negative entries that are kept, and plus and minus m."""
+        unit, peak = _scaled(x)
+        least = self.threshold * unit.square().mean(-1, keepdim=True).sqrt()
+        frames = torch.stack([unit > least, unit < -least], 1).to(x.dtype)
+        return frames, self._magnitudes(unit, frames) * peak * x.new_tensor([1, -1])
+
+    def _magnitudes(self, unit: Tensor, frames: Tensor) -> Tensor:
+        """Return the magnitude of what is kept, ``(n, 1)`` or one for each frame."""
+        kept = frames.sum(1)
+        total = (unit.abs() * kept).sum(-1, keepdim=True)
+        return total / kept.sum(-1, keepdim=True).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class UnevenTernary(Ternary):
+    """As `Ternary`, but with a magnitude for each sign.
+
+    The two frames are weighted anyway, so it costs no light. It represents the error of a
+    classifier whose classes are guessed alike exactly: one large negative entry, many small
+    positive ones. With one magnitude for all, the small ones would outweigh the large one, and
+    push all blocks the same way whatever the class.
+    """
+
+    threshold: float = 0.25
+
+    def _magnitudes(self, unit: Tensor, frames: Tensor) -> Tensor:
+        total = (unit.abs().unsqueeze(1) * frames).sum(-1)
+        return total / frames.sum(-1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class BitPlanes(Encoder):
+    """Rows rounded to signed whole numbers, one frame for each sign and bit.
+
+    ``x ≈ s / (2^b - 1) Σ_k 2^k (p_k - q_k)`` with ``s`` the row's largest magnitude.
+
+    Args:
+        bits: ``b``, bits for a magnitude, from 1 to 16.
+    """
+
+    bits: int = 4
+
+    def __post_init__(self) -> None:
+        within("the bits of an encoder", self.bits, 1, 16)
+
+    @property
+    def frames(self) -> int:
+        """Two for each bit."""
+        return 2 * self.bits
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bits of the positive and then of the negative entries, and their weights."""
+        unit, peak = _scaled(x)
+        levels = 2**self.bits - 1
+        whole = (unit * levels).round().long()
+        signs = torch.stack([whole.clamp(min=0), (-whole).clamp(min=0)], 1).unsqueeze(2)
+        place = torch.arange(self.bits, device=x.device)
+        planes = (signs >> place.view(-1, 1)) & 1
+        worth = 2.0**place / levels
+        return planes.flatten(1, 2).to(x.dtype), peak * torch.cat([worth, -worth]).to(x.dtype)
+
+
+def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows divided by their largest magnitudes, and these, ``(n, 1)``; rows of 0 stay."""
+    peak = x.abs().amax(-1, keepdim=True)
+    return x / peak.where(peak > 0, 1), peak

@@ -1,0 +1,111 @@
+"""A medium: the complex Gaussian matrix of a scattering sample, rebuilt from a seed."""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+from ..projections.dense import gaussian
+from .scattering import Scattering
+
+DENSE = 2**22
+"""Entries up to which the matrix is kept (twice 16 MiB in float32); larger ones go by tiles."""
+
+TILE = 4096, 64
+"""Inputs and outputs of a tile."""
+
+
+class Medium:
+    """One medium of given widths, with what is kept of it."""
+
+    def __init__(
+        self,
+        scattering: Scattering,
+        seed: int,
+        stream: int,
+        inputs: int,
+        outputs: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.scattering = scattering
+        self.inputs, self.outputs = inputs, outputs
+        self.seed, self._stream = seed, stream
+        self._like = torch.empty(0, dtype=dtype, device=device)
+        self._drawn: dict[int, Tensor] = {}
+
+    def carry(self, frames: Tensor, shots: float) -> Tensor:
+        """Return the complex field ``(rows, out)`` behind the medium for real ``(rows, in)``."""
+        mixed = self.scattering.mixture(shots)
+        if self.inputs * self.outputs <= DENSE:
+            real, imaginary = self._matrix(mixed)
+            return torch.complex(frames @ real, frames @ imaginary)
+        parts = frames.new_zeros(2, len(frames), self.outputs)
+        for into in _spans(self.inputs, TILE[0]):
+            for out in _spans(self.outputs, TILE[1]):
+                tile = _mix({n: self._tile(into, out, n) for n in mixed}, mixed)
+                parts[:, :, out.start : out.stop] += frames[:, into.start : into.stop] @ tile
+        return torch.complex(parts[0], parts[1])
+
+    def matrix(self, shots: float | None = None) -> Tensor:
+        """Return the complex matrix ``(in, out)`` after so many shots; None: as calibrated."""
+        mixed = {0: 1.0} if shots is None else self.scattering.mixture(shots)
+        real, imaginary = self._matrix(mixed)
+        return torch.complex(real, imaginary)
+
+    def anchors(self, count: int, shots: float) -> tuple[Tensor, Tensor]:
+        """Return the fields of reference inputs, as calibrated and as they are now.
+
+        Complex, ``(count, out)``, of mean power 1. Turning the phase of all that reaches one
+        output leaves the medium's distribution as it is (Gupta et al. 2019), so all phases are
+        counted from the first anchor's: it is real and positive where calibrated.
+        """
+        calibrated = self._anchors(count, 0)
+        mixed = self.scattering.mixture(shots)
+        now = _mix({n: self._anchors(count, n) for n in mixed}, mixed)
+        turn = (calibrated[0] / calibrated[0].abs()).conj()
+        return calibrated * turn, now * turn
+
+    def _anchors(self, count: int, number: int) -> Tensor:
+        key = _key("anchors", self._stream, number, count)
+        drawn = torch.from_numpy(gaussian(self.seed, key, self.outputs * count * 2))
+        parts = drawn.view(self.outputs, count, 2).permute(2, 1, 0) / math.sqrt(2)
+        real, imaginary = parts.to(self._like)
+        return torch.complex(real, imaginary)
+
+    def _matrix(self, mixed: dict[int, float]) -> Tensor:
+        self._drawn = {n: self._drawn[n] if n in self._drawn else self._draw(n) for n in mixed}
+        return _mix(self._drawn, mixed)
+
+    def _draw(self, number: int) -> Tensor:
+        drawn = self._like.new_empty(2, self.inputs, self.outputs)
+        for into in _spans(self.inputs, TILE[0]):
+            for out in _spans(self.outputs, TILE[1]):
+                tile = self._tile(into, out, number)
+                drawn[:, into.start : into.stop, out.start : out.stop] = tile
+        return drawn
+
+    def _tile(self, into: range, out: range, number: int) -> Tensor:
+        """Return real and imaginary parts of a tile, ``(2, inputs, outputs)``."""
+        key = _key("medium", self._stream, number, into.start, out.start)
+        drawn = torch.from_numpy(gaussian(self.seed, key, len(out) * 2 * len(into)))
+        # Output by output, so that the matrix of a narrower block is a slice of a wider one's.
+        parts = drawn.view(len(out), 2, len(into)).permute(1, 2, 0)
+        return parts.mul(self.outputs**-0.5).to(self._like)
+
+
+def _mix(drawn: dict[int, Tensor], weights: dict[int, float]) -> Tensor:
+    if weights == {0: 1.0}:
+        return drawn[0]
+    return torch.stack([weight * drawn[n] for n, weight in weights.items()]).sum(0)
+
+
+def _spans(count: int, size: int) -> list[range]:
+    return [range(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _key(*names: str | int) -> int:
+    """Return a random stream's number for whatever names it."""
+    text = ", ".join(map(str, names))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())

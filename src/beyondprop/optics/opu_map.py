@@ -1,0 +1,87 @@
+"""Random features as people know them from LightOn's library: transform and linear_transform."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .device import PhotonicProcessor
+from .encoder import Binary
+from .presets import lighton_opu
+from .projection import PhotonicProjection
+
+
+class OPUMap(nn.Module):
+    """Optical random features, ``|R x|²`` or ``R x``, with the methods of lightonml's ``OPUMap``.
+
+    A module without parameters: calling it is `transform`. Nothing that it returns has a gradient.
+
+    Args:
+        n_components: How many features.
+        device: The co-processor; by default LightOn's, for binary input, as theirs is.
+        seed: Whole number that determines the medium and the noise.
+    """
+
+    def __init__(
+        self, n_components: int, device: PhotonicProcessor | None = None, seed: int = 0
+    ) -> None:
+        super().__init__()
+        device = replace(lighton_opu(), encoder=Binary()) if device is None else device
+        self.n_components = n_components
+        self.projection = PhotonicProjection(seed, device=device)
+        self.n_features: int | None = None
+
+    def fit(self, x: Tensor | None = None, n_features: int | None = None) -> "OPUMap":
+        """Fix the width of the input, by an input or by its width; other widths are then refused.
+
+        Not needed: the matrix of every width is there already.
+        """
+        self.n_features = n_features if x is None else x.shape[-1]
+        return self
+
+    @torch.no_grad()
+    def transform(self, x: Tensor) -> Tensor:
+        """Return ``|R x|²``, shape ``(..., n_components)``, as the camera reads it.
+
+        The entries of R are independent circular complex Gaussians of variance 1. So for one
+        feature f, ``E[f(x) f(y)] = |x|² |y|² + (x·y)²`` over R (Saade et al. 2016; Ohana et al.
+        2020): means over features of products are a kernel.
+
+        Raises:
+            UserError: A width is over the device's limits or not that of `fit`, a number is NaN or
+                infinite, or the encoder cannot show x in one frame.
+        """
+        optics = self.projection
+        optics.device.check(self._fitting(x), self.n_components)
+        rows = optics.rows(x)
+        medium = optics.medium(rows, self.n_components, 0)
+        noise = optics.noise(rows, 0)
+        found = optics.device.intensities(rows, medium, optics.clock.shots, noise)
+        optics.clock.shots += len(rows)
+        return (found * (self.n_components / 2)).view(*x.shape[:-1], self.n_components)
+
+    @torch.no_grad()
+    def linear_transform(self, x: Tensor) -> Tensor:
+        """Return ``R x`` with real R, shape ``(..., n_components)``, which keeps norms on average.
+
+        As lightonml does with its rescaling "norm": R's entries have variance ``1 / n_components``.
+
+        Raises:
+            UserError: As `transform`.
+        """
+        fitting = self._fitting(x)
+        exact = fitting if fitting.is_floating_point() else fitting.float()
+        return self.projection.project(exact, self.n_components, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `transform` of x."""
+        return self.transform(x)
+
+    def _fitting(self, x: Tensor) -> Tensor:
+        if self.n_features not in (None, x.shape[-1]):
+            raise UserError(
+                f"this map was fitted to {self.n_features} features, not {x.shape[-1]}: call fit "
+                "again, or make a second map"
+            )
+        return x

@@ -1,0 +1,37 @@
+"""Whole devices: one without a fault, and one after LightOn's."""
+
+from .camera import Camera
+from .device import PhotonicProcessor
+from .encoder import Ternary
+from .retrieval import Anchors
+from .scattering import Scattering
+
+
+def ideal() -> PhotonicProcessor:
+    """Return a device without a fault: any real amplitude, a perfect camera, four-step holography.
+
+    Its projection is the ideal matrix's, to rounding.
+    """
+    return PhotonicProcessor()
+
+
+def lighton_opu() -> PhotonicProcessor:
+    """Return a device after LightOn's optical processing unit.
+
+    Published: sizes, rate, power, 8 bits, binary mirrors, ternary errors (arXiv 2006.01475), a
+    linear mode that takes five times as long as the intensity (lightonml's documentation, of 1.4).
+    How that one works in detail is not; four anchors take five shots. Assumed, and no more than the
+    order of magnitude of common industrial CMOS cameras: photons, read noise, full well and hot
+    pixels; and of the medium: lifetime and instability.
+    """
+    return PhotonicProcessor(
+        encoder=Ternary(),
+        scattering=Scattering(lifetime=1e7, instability=1e-3),
+        camera=Camera(
+            photons=1000.0, shot_noise=True, read_noise=8.0, full_well=10_000.0, bits=8, hot=1e-4
+        ),
+        retrieval=Anchors(),
+    )
+
+
+PRESETS = {"ideal": ideal, "lighton-opu": lighton_opu}

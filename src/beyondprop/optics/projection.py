@@ -1,0 +1,115 @@
+"""The photonic co-processor as a projection, for every rule that takes one."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..eager import eager
+from ..errors import UserError
+from ..projections.kept import Shareable
+from .device import PhotonicProcessor
+from .medium import Medium
+from .presets import lighton_opu
+
+
+@dataclass
+class Clock:
+    """Counts the shots that a device has taken, by which noise and drift go on.
+
+    Attributes:
+        shots: How many so far. Set it to go on where another run ended.
+    """
+
+    shots: int = 0
+
+
+@dataclass(frozen=True)
+class PhotonicProjection(Shareable):
+    """A simulated photonic co-processor: encoded, scattered, photographed and recovered.
+
+    The linear map is a Gaussian one, as `Dense` is (of other numbers); what arrives differs from it
+    by what the device's parts do. A run is reproducible: all noise is a function of the seed, the
+    stream and the shots taken before. Copies and pickles begin at shot 0, with the same medium.
+
+    Cost, simulated: ``2 × frames × in_features × out_features`` multiply-adds a row, and twice as
+    many stored numbers as the matrix has entries, up to `medium.DENSE` entries; larger ones are
+    drawn by tiles in every product.
+
+    Args:
+        seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
+        shared: One medium for all blocks, each seeing the first of its outputs (one device teaches
+            all layers, as published: Launay et al. 2020); otherwise one a block.
+        device: The parts; see `ideal` and `lighton_opu`.
+    """
+
+    name: ClassVar[str] = "photonic"
+    shared: bool = True
+    device: PhotonicProcessor = field(default_factory=lighton_opu)
+    clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return what an ideal device applies (see `Projection.matrix`): T's real part."""
+        self.device.check_widths(in_features, out_features)
+        exact = torch.promote_types(like.dtype, torch.float32)
+        key = in_features, out_features, stream, exact, like.device
+        return self._kept(self._ideal, *key).to(like.dtype)
+
+    @eager
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``, by light.
+
+        Raises:
+            UserError: A gradient is asked for, a width is over the device's limits, or a number of
+                x is NaN, infinite or no floating-point number.
+        """
+        if not x.is_floating_point():
+            raise UserError(
+                f"PhotonicProjection carries floating-point numbers, not {x.dtype}: use x.float()"
+            )
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise UserError(
+                "no gradient comes back through a photonic co-processor: detach what is projected, "
+                "or multiply by the ideal map, matrix(...)"
+            )
+        self.device.check(x, out_features, self.device.retrieval.pixels)
+        rows = self.rows(x)
+        medium = self.medium(rows, out_features, stream)
+        noise = self.noise(rows, stream)
+        with torch.autocast(x.device.type, enabled=False):
+            found = self.device.linear(rows, medium, self.clock.shots, noise)
+        self.clock.shots += len(rows) * self.device.shots
+        return found.to(x.dtype).view(*x.shape[:-1], out_features)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Return x as a matrix in float32, or in float64 if it has that."""
+        return x.reshape(-1, x.shape[-1]).to(torch.promote_types(x.dtype, torch.float32))
+
+    def medium(self, like: Tensor, out_features: int, stream: int) -> Medium:
+        """Return the medium for rows such as these."""
+        key = like.shape[-1], out_features, like.dtype, like.device
+        return self._medium(key[0], key[1], stream, key[2], key[3])
+
+    def noise(self, like: Tensor, stream: int) -> torch.Generator:
+        """Return the generator of all noise from here on, until the clock goes on."""
+        mixed = f"{self.seed}, {stream}, {self.clock.shots}"
+        number = hashlib.blake2b(mixed.encode(), digest_size=7).digest()
+        return torch.Generator(like.device).manual_seed(int.from_bytes(number))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same projection again, as JSON values."""
+        return {**super().settings(), "device": self.device.settings()}
+
+    def _medium(
+        self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
+    ) -> Medium:
+        key = self.device.scattering, self.seed, stream, inputs, outputs, dtype, device
+        return self._kept(Medium, *key)
+
+    @eager
+    def _ideal(
+        self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
+        return self._medium(inputs, outputs, stream, dtype, device).matrix().real.contiguous()

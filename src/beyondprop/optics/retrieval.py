@@ -1,0 +1,160 @@
+"""Retrieval: how the field behind the medium is found again, of which a camera sees |y|² only."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .bench import Bench
+from .checks import positive, within
+
+
+@dataclass(frozen=True)
+class Retrieval(ABC):
+    """Finds the complex field from intensities, in which a known field interferes with it."""
+
+    @property
+    def shots(self) -> int:
+        """How many shots of the camera a frame takes."""
+        return 1
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels of the camera an output takes."""
+        return 1
+
+    def operations(self, outputs: int) -> float:
+        """Return how many floating-point operations a frame's retrieval takes, roughly."""
+        return 8.0 * self.shots * outputs
+
+    @abstractmethod
+    def recover(self, bench: Bench) -> Tensor:
+        """Return the field of every frame, complex ``(rows, out)``, as far as it can be found."""
+
+
+@dataclass(frozen=True)
+class PhaseShifting(Retrieval):
+    """Phase-shifting holography: a reference beam whose phase turns evenly from shot to shot.
+
+    ``I_k = |y + r e^{iθ_k}|²``, ``θ_k = 2πk/n``, gives ``y = Σ_k I_k e^{iθ_k} / (n r)``, exactly
+    for every n ≥ 3 (Bruning et al. 1974; Yamaguchi and Zhang 1997 with n = 4).
+
+    Args:
+        steps: n, 3 or more.
+        strength: Intensity of the reference beam, in units of the mean one of a frame with half of
+            its mirrors on.
+        phase_noise: Root mean square of the error of each shot's phase, radian. 0: none.
+    """
+
+    steps: int = 4
+    strength: float = 1.0
+    phase_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        within("the steps of phase-shifting holography", self.steps, 3, 64)
+        positive("the strength of a reference beam", self.strength)
+        within("the phase noise, in radian,", self.phase_noise, 0)
+
+    @property
+    def shots(self) -> int:
+        """One for each step."""
+        return self.steps
+
+    def recover(self, bench: Bench) -> Tensor:
+        """Return the field."""
+        amplitude = math.sqrt(self.strength * bench.typical)
+        total = torch.zeros_like(bench.field)
+        for step in range(self.steps):
+            angle = 2 * math.pi * step / self.steps
+            turned = bench.drawn(bench.power.shape) * self.phase_noise + angle
+            reference = torch.polar(torch.full_like(turned, amplitude), turned)
+            intensity = bench.photograph(bench.light() + reference)
+            total += intensity * complex(math.cos(angle), math.sin(angle))
+        return total / (self.steps * amplitude)
+
+
+@dataclass(frozen=True)
+class OffAxis(Retrieval):
+    """Off-axis holography: one shot, with a tilted reference beam and four pixels an output.
+
+    The tilt is a carrier that moves ``y r*`` away from ``|y|²`` in the spectrum, where it is cut
+    out (Leith and Upatnieks 1962; Takeda, Ina and Kobayashi 1982). The outputs are samples along a
+    line that closes on itself, four pixels to each; the carrier has 3/2 fringes an output. Then
+    the two do not overlap at all, and without noise the field is exact. A real camera's speckle is
+    two-dimensional and less sharply limited in bandwidth.
+
+    Args:
+        strength: Intensity of the reference beam, in units of the mean one of a frame with half of
+            its mirrors on.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("the strength of a reference beam", self.strength)
+
+    @property
+    def pixels(self) -> int:
+        """Four, so that the spectra have room."""
+        return 4
+
+    def operations(self, outputs: int) -> float:
+        """Return those of a transform to the spectrum and of one back."""
+        return 5 * (4 * outputs * math.log2(4 * outputs) + outputs * math.log2(2 * outputs))
+
+    def recover(self, bench: Bench) -> Tensor:
+        """Return the field."""
+        outputs = bench.field.shape[-1]
+        amplitude = math.sqrt(self.strength * bench.typical)
+        spectrum = torch.fft.fftshift(torch.fft.fft(bench.light()), -1)
+        # As seen along the reference beam: the field's band lies from `outputs` to its double.
+        padded = torch.nn.functional.pad(spectrum, (outputs, 2 * outputs))
+        intensity = bench.photograph(torch.fft.ifft(padded) * self.pixels + amplitude)
+        band = torch.fft.fft(intensity)[..., outputs : 2 * outputs]
+        found: Tensor = torch.fft.ifft(torch.fft.ifftshift(band, -1))
+        return found / (self.pixels * amplitude)
+
+
+@dataclass(frozen=True)
+class Anchors(Retrieval):
+    """Reference inputs, shown on mirrors beside the data, in place of a reference beam.
+
+    With ``a_k`` the field of anchor k, ``|y + a_k|² - |y|² - |a_k|² = 2 Re(a_k* y)``; two or more
+    anchors give y by least squares at every output. Phases relative to an anchor's, on LightOn's
+    device: Gupta et al. 2019; Ohana et al. 2023 combine intensities without a reference beam too.
+    The anchors' own fields are taken as known without error from calibration; they drift with the
+    medium.
+
+    Args:
+        count: How many, 2 or more. With few, outputs exist where all are dark or in phase, which
+            noise then drowns.
+        strength: Mean intensity of an anchor, in units of that of a frame with half of its mirrors
+            on.
+    """
+
+    count: int = 4
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        within("the number of anchors", self.count, 2, 64)
+        positive("the strength of anchors", self.strength)
+
+    @property
+    def shots(self) -> int:
+        """One for the data alone and one with each anchor."""
+        return self.count + 1
+
+    def recover(self, bench: Bench) -> Tensor:
+        """Return the field."""
+        mean = self.strength * bench.typical
+        known, now = (a * math.sqrt(mean) for a in bench.medium.anchors(self.count, bench.moment))
+        alone = bench.photograph(bench.light())
+        products = torch.zeros_like(bench.field)
+        for calibrated, anchor in zip(known, now, strict=True):
+            both = bench.photograph(bench.light(anchor))
+            products += calibrated * (both - alone - calibrated.abs().square()) / 2
+        # Least squares: s y + q y* = 2 p, with s = Σ|a|², q = Σ a², p = Σ a Re(a* y).
+        s, q = known.abs().square().sum(0), known.square().sum(0)
+        return 2 * (s * products - q * products.conj()) / (s.square() - q.abs().square())

@@ -1,0 +1,99 @@
+"""Random features by light: the kernel they stand for, and the methods people know."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.optics import BitPlanes, Camera, OPUMap, Scattering, ideal, lighton_opu
+
+
+def test_transform_is_the_intensity():
+    x = torch.randn(7, 12, dtype=torch.float64)
+    made = OPUMap(30, device=ideal(), seed=2)
+    matrix = made.projection.medium(x, 30, 0).matrix() * (30 / 2) ** 0.5
+    torch.testing.assert_close(made.transform(x), (x.to(matrix.dtype) @ matrix).abs().square())
+    assert torch.equal(made(x), made.transform(x))
+    assert made.transform(x[0]).shape == (30,)
+
+
+def test_linear_transform_is_the_projection():
+    x = torch.randn(7, 12)
+    made = OPUMap(30, device=ideal(), seed=2)
+    expected = x @ made.projection.matrix(12, 30, 0, x)
+    torch.testing.assert_close(made.linear_transform(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernel():
+    """E[f(x) f(y)] = |x|² |y|² + (x·y)² for circular Gaussians, and E f(x) = |x|²."""
+    x = torch.randn(6, 20, dtype=torch.float64)
+    features = OPUMap(60_000, device=ideal()).transform(x)
+    found = features @ features.t() / 60_000
+    norms = x.square().sum(1)
+    theory = norms.outer(norms) + (x @ x.t()).square()
+    assert ((found - theory).abs() / theory).max() < 0.06
+    torch.testing.assert_close(features.mean(1), norms, rtol=0.03, atol=0)
+
+
+def test_lightons_device_reads_binary_input_in_255_steps():
+    x = (torch.rand(20, 100) < 0.5).to(torch.uint8)
+    made = OPUMap(500)
+    found = made.transform(x)
+    assert found.dtype is torch.float32
+    levels = found.unique()
+    assert len(levels) <= 256
+    camera = lighton_opu().camera
+    assert levels.diff().min() == pytest.approx(camera.step / camera.photons * 100 / 2, rel=1e-3)
+    assert made.projection.clock.shots == 20
+    linear = made.linear_transform(x)
+    exact = x.float() @ made.projection.matrix(100, 500, 0, linear)
+    assert torch.corrcoef(torch.stack([linear.flatten(), exact.flatten()]))[0, 1] > 0.9
+    assert made.projection.clock.shots == 20 + 20 * 5
+
+
+def test_the_camera_is_included():
+    x = (torch.rand(20, 100) < 0.5).float()
+    exact = OPUMap(500, device=ideal()).transform(x)
+    noisy = OPUMap(500, replace(ideal(), camera=Camera(photons=100, shot_noise=True))).transform(x)
+    wrong = (noisy - exact).square().mean() / (exact.mean() * 50 / 100)
+    assert wrong == pytest.approx(1, rel=0.1)
+
+
+def test_light_that_goes_astray_is_not_lost():
+    x = torch.randn(5, 20, dtype=torch.float64)
+    astray = replace(ideal(), scattering=Scattering(instability=1.0))
+    found = OPUMap(20_000, device=astray).transform(x)
+    torch.testing.assert_close(found.mean(1), x.square().sum(1), rtol=0.03, atol=0)
+
+
+def test_it_is_a_layer():
+    torch.manual_seed(0)
+    x = (torch.rand(300, 30) < 0.5).float()
+    y = x[:, :2].sum(1).remainder(2).long()  # which no linear map of x tells
+    features = OPUMap(400).fit(x).transform(x)
+    features = (features - features.mean(0)) / features.std(0)
+    solution = torch.linalg.lstsq(torch.cat([features, torch.ones(300, 1)], 1), y.float() * 2 - 1)
+    assert torch.isfinite(solution.solution).all()
+    model = nn.Sequential(OPUMap(16), nn.Linear(16, 2))
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    assert model[1].weight.grad is not None
+    assert not list(model[0].parameters())
+    assert not model[0].state_dict()
+
+
+def test_bad_input():
+    with pytest.raises(bp.UserError, match="fitted to 5 features, not 6"):
+        OPUMap(4).fit(n_features=5).transform(torch.zeros(2, 6))
+    with pytest.raises(bp.UserError, match="fitted to 5 features, not 6"):
+        OPUMap(4).fit(torch.zeros(2, 5)).linear_transform(torch.zeros(2, 6))
+    with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
+        OPUMap(4).transform(torch.full((2, 6), 0.5))
+    with pytest.raises(bp.UserError, match="intensities do not add up"):
+        OPUMap(4, replace(ideal(), encoder=BitPlanes())).transform(torch.zeros(2, 6))
+    with pytest.raises(bp.UserError, match="NaN or infinite"):
+        OPUMap(4, ideal()).transform(torch.full((2, 6), float("nan")))
+    with pytest.raises(bp.UserError, match="1 to 2,073,600 outputs"):
+        OPUMap(3_000_000).transform(torch.zeros(2, 6))

@@ -4,8 +4,9 @@
 
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
 NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
-`slots cost`, `slots accuracy SET`, `slots tasks`. A test keeps the pages and records in step, so
-that no figure is written by hand.
+`slots cost`, `slots accuracy SET`, `slots tasks`, `projections wide`, `projections sizes`,
+`projections errors`. A test keeps the pages and records in step, so that no figure is written by
+hand.
 """
 
 import json
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import projections_tables
 import slots_tables
 from nets import CHAIN_STEP
 from results import number
@@ -62,6 +64,7 @@ def table(name: str) -> str:
         "depth": depth,
         "pipeline": pipeline,
         "slots": slots,
+        "projections": projections,
     }
     return makers[kind](*rest)
 
@@ -186,6 +189,12 @@ def slots(record: str, *rest: str) -> str:
     name = {"cost": "slots", "accuracy": "slots_accuracy", "tasks": "slots_tasks"}[record]
     rows = load("-".join((name, *rest)))["rows"]
     return markdown(*getattr(slots_tables, record)(rows))
+
+
+def projections(which: str) -> str:
+    """Return a table of projections: `projections wide`, `projections sizes` or `... errors`."""
+    rows = load("wide_errors" if which == "errors" else "projections")["rows"]
+    return markdown(*getattr(projections_tables, which)(rows))
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

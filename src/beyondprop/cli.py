@@ -1,4 +1,4 @@
-"""The command line: `beyondprop train | compare | report | list | check`.
+"""The command line: `beyondprop train | compare | report | list | check | project`.
 
 Nothing here imports PyTorch, so that help and mistakes in a command are answered at once.
 """
@@ -11,12 +11,19 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from beyondprop.commands import check, compare, listing, report, train
+from beyondprop.commands import check, compare, listing, project, report, train
 from beyondprop.commands.parser import Parser, with_lists
 from beyondprop.errors import UserError
 from beyondprop.experiment.storage import WriteError
 
-COMMANDS = {"train": train, "compare": compare, "report": report, "list": listing, "check": check}
+COMMANDS = {
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "list": listing,
+    "check": check,
+    "project": project,
+}
 PROBLEM, INTERRUPTED = 2, 130
 
 

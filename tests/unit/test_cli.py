@@ -199,6 +199,19 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ("report missing", "missing"),
         ("check digits-mlp --rule dfb", "unknown rule 'dfb'"),
         ("check nowhere:Model", "nowhere"),
+        ("project --inputs 9", "the following arguments are required: outputs"),
+        ("project --inputs x --outputs 9", "--inputs expects a number, not 'x'"),
+        ("project --inputs 1.5 --outputs 9", "--inputs must be a whole number of at least 1"),
+        ("project --inputs 1e99 --outputs 9", "--inputs must be a whole number"),
+        ("project --inputs 9 --outputs 9 --batch 0", "--batch must be a whole number of at least"),
+        ("project --inputs 9 --outputs 9 --kind dens", "unknown kind 'dens'; there are dense, "),
+        ("project --inputs 9 --outputs 9 --kind redrawn", "unknown kind 'redrawn'"),
+        ("project --inputs 9 --outputs 9 --seed -1", "--seed must be from 0"),
+        ("project --inputs 9 --outputs 9 --threads 0", "--threads must be from 1"),
+        ("project --inputs 9 --outputs 9 --watts 0", "--watts must be a number above 0"),
+        ("project --inputs 9 --outputs 9 --device abacus", "device 'abacus' cannot be used here"),
+        ("project --inputs 2e12 --outputs 9", "widths are whole numbers from 1 to 2^40"),
+        ("project --inputs 9 --outputs 9 --memory 10", "no projection from 9 to 9 numbers"),
         ("check experiment_tasks:Nothing", "has no 'Nothing'"),
         ("check experiment_tasks:not_a_model", "is of type int, not a torch.nn.Module"),
         ("check experiment_tasks:sgd", "building experiment_tasks:sgd failed: TypeError"),
@@ -319,6 +332,59 @@ def test_check_prints_what_would_change(model: str, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "3 blocks" in said
     assert "DirectFeedbackAlignment" in said
+
+
+def figures(words: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What `project` says, by the name at the beginning of each line."""
+    assert main(["project", *words.split()]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    return dict(line.split("  ", 1) for line in said.out.splitlines())
+
+
+def test_project_chooses_and_says_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    said = figures("--inputs 1e2 --outputs 300 --batch 4 --seed 7 --threads 1", capsys)
+    names = ["projection", "chosen among", "time", "memory", "rounding", "norms", "inner products"]
+    assert list(said) == names
+    kind = said["projection"].split(",")[0].strip()
+    assert "seed 7: 100 to 300 float32 numbers, batch 4, cpu, 1 thread" in said["projection"]
+    assert said["chosen among"].split()[0] == kind
+    for other in ("dense", "signs", "streamed", "hadamard"):
+        assert re.search(rf"\b{other} [\d.e-]+ ms", said["chosen among"])
+    assert re.search(r"[\d.e-]+ ms \(median of several turns; predicted [\d.e-]+ ms", said["time"])
+    assert "the matrix has 30,000 entries, 120 kB" in said["memory"]
+    assert re.search(r"\de-0[678] of the exact product in float64, at 100 to 300", said["rounding"])
+    assert "a Gaussian matrix's are by 4.08%" in said["norms"]
+
+
+def test_project_says_energy_only_where_the_power_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = figures("--inputs 64 --outputs 64 --kind hadamard --watts 20", capsys)
+    assert re.search(r"[\d.e-]+ J a batch, at 20 W", said["energy"])
+    assert said["projection"].strip().startswith("hadamard, seed 0")
+    assert "chosen among" not in said
+    assert "off by 0.00%" in said["norms"]
+
+
+def test_project_extrapolates_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beyondprop.projections import trial
+
+    monkeypatch.setattr(trial, "outputs_within", lambda *_: 100)
+    said = figures("--inputs 640 --outputs 1e6 --kind streamed", capsys)
+    assert "extrapolated from the first 100 outputs" in said["time"]
+    assert "0 B stored" in said["memory"]
+    assert "8 vectors at 100 outputs" in said["norms"]
+
+
+def test_project_leaves_the_threads_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    figures(f"--inputs 9 --outputs 9 --threads {before + 1}", capsys)
+    assert torch.get_num_threads() == before
 
 
 # Stopped from outside -----------------------------------------------------------------------------

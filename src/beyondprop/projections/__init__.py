@@ -1,6 +1,7 @@
 """Projections: how a signal is carried to another width."""
 
 from .base import Projection
+from .choice import ALL, FULL, UNSTRUCTURED, Cost, choose, costs
 from .dense import Dense
 from .hadamard import Hadamard
 from .low_rank import LowRank
@@ -16,7 +17,11 @@ PROJECTIONS: dict[str, type[Projection]] = {
 }
 
 __all__ = [
+    "ALL",
+    "FULL",
     "PROJECTIONS",
+    "UNSTRUCTURED",
+    "Cost",
     "Dense",
     "Hadamard",
     "LowRank",
@@ -26,4 +31,6 @@ __all__ = [
     "Sketched",
     "Sparse",
     "Streamed",
+    "choose",
+    "costs",
 ]

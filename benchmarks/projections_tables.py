@@ -1,0 +1,71 @@
+"""The tables of projections on pages: headings and rows, made of records."""
+
+from typing import Any
+
+from results import number
+
+Cells = tuple[tuple[str, ...], list[list[str]]]
+
+
+def wide(rows: list[dict[str, Any]]) -> Cells:
+    """Return the projections that no matrix could do: one row a size."""
+    lines = [
+        [
+            f"`{row['kind']}`, {row['inputs']:,} to {row['outputs']:,}",
+            str(row["batch"]),
+            duration(row["seconds"]),
+            number(row["timed_outputs"] / row["outputs"], ".1%"),
+            number(row["entries_per_second"] / 1e9, ",.1f"),
+            number(row["stored_bytes"] / 1e6, ",.1f"),
+        ]
+        for row in rows
+        if row["ratio"] is None
+    ]
+    return ("projection", "batch", "time", "outputs timed", "10⁹ entries/s", "MB stored"), lines
+
+
+def sizes(rows: list[dict[str, Any]]) -> Cells:
+    """Return times relative to a dense matrix: one row a size, one column a kind."""
+    rows = [row for row in rows if row["ratio"] is not None]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    lines = []
+    for size in dict.fromkeys(size_of(row) for row in rows):
+        found = {row["kind"]: row for row in rows if size_of(row) == size}
+        dense = number(found["dense"]["seconds"] * 1000, ",.2f")
+        ratios = [number(found[kind]["ratio"], ".2f") for kind in kinds if kind != "dense"]
+        (pick,) = (row for row in found.values() if row["chosen"])
+        best = min((row for row in found.values() if row["full_rank"]), key=ratio)
+        lines.append(
+            [size, dense, *ratios, f"`{pick['kind']}`", number(ratio(pick) / ratio(best), ".2f")]
+        )
+    heads = [f"`{kind}`" for kind in kinds if kind != "dense"]
+    return ("size", "`dense`, ms", *heads, "chosen", "its time / the fastest's"), lines
+
+
+def size_of(row: dict[str, Any]) -> str:
+    """Return a size's name."""
+    return f"{row['inputs']:,} to {row['outputs']:,}, batch {row['batch']}"
+
+
+def ratio(row: dict[str, Any]) -> float:
+    """Return a time relative to dense."""
+    return float(row["ratio"])
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it."""
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:,.1f} ms"
+
+
+def errors(rows: list[dict[str, Any]]) -> Cells:
+    """Return what direct feedback of a wide error learns: one row a way."""
+    lines = [
+        [
+            row["way"],
+            " / ".join(f"{mean:.3f} ± {std:.3f}" for mean, std in row["alignment"]) or "–",
+            f"{row['accuracy']:.2%} ± {row['deviation'] * 100:.2f}",
+        ]
+        for row in rows
+        if row["part"] == "learning"
+    ]
+    return ("taught by", "alignment of the hidden layers", "test accuracy"), lines

@@ -1,0 +1,123 @@
+"""A projection tried out for the command line: time, memory, errors and energy, a line each."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import torch
+
+from beyondprop.errors import UserError
+from beyondprop.projections import ALL, FULL, PROJECTIONS, Cost, costs, room, trial
+from beyondprop.projections.choice import SHARE, Kind, cost_of, first_that_fits, usable
+
+from .progress import bar, bars
+
+ROUNDS, BUDGET, LONG = 5, 10.0, 2.0
+Lines = list[tuple[str, str]]
+
+
+def project(
+    inputs: int,
+    outputs: int,
+    batch: int,
+    kind: str | None,
+    seed: int,
+    device: str,
+    memory: int | None,
+    watts: float | None,
+) -> Lines:
+    """Projects a batch a few times, and returns what is to be said: a name and a text a line.
+
+    Raises:
+        UserError: There is no such kind or device, or it does not fit in memory.
+    """
+    place = usable(device)
+    table = costs(inputs, outputs, batch, place, kinds(kind), seed)
+    limit = room.free_bytes(place) * SHARE if memory is None else memory
+    cost = first_that_fits(table, inputs, outputs, batch, limit)
+    count = torch.get_num_threads()
+    where = f", {count} thread{'s' * (count > 1)}" if place.type == "cpu" else ""
+    about = f"{inputs:,} to {outputs:,} float32 numbers, batch {batch}, {device}{where}"
+    said = [("projection", f"{cost.projection.name}, seed {seed}: {about}")]
+    if kind is None:
+        said.append(("chosen among", "; ".join(guide(each, limit) for each in table)))
+    seconds, part = timed(cost, inputs, outputs, batch, place)
+    found = "median" if part == outputs else f"extrapolated from the first {part:,} outputs, median"
+    predicted = f"{found} of several turns; predicted {duration(cost.seconds)}"
+    said.append(("time", f"{duration(seconds)} ({predicted})"))
+    matrix = f"the matrix has {inputs * outputs:,} entries, {size(4 * inputs * outputs)}"
+    kept = f"{size(cost.stored)} stored, {size(cost.peak)} at the peak (by count)"
+    said.append(("memory", f"{kept}; {matrix}"))
+    if watts is not None:
+        said.append(("energy", f"{watts * seconds:.3g} J a batch, at {watts:g} W all the while"))
+    return said + kept_well(cost, inputs, outputs, place, limit)
+
+
+def kinds(name: str | None) -> Sequence[Kind]:
+    """Returns the kinds to choose among.
+
+    Raises:
+        UserError: There is none of that name, or its cost is not known.
+    """
+    if name is None:
+        return FULL
+    known = [each for each in ALL if each is PROJECTIONS.get(name)]
+    if not known:
+        names = ", ".join(n for n, each in PROJECTIONS.items() if each in ALL)
+        raise UserError(f"unknown kind '{name}'; there are {names}")
+    return known
+
+
+def guide(cost: Cost, limit: float) -> str:
+    """Returns what is expected of a kind."""
+    fits = "" if cost.peak <= limit else ", does not fit"
+    return f"{cost.projection.name} {duration(cost.seconds)}{fits}"
+
+
+def timed(
+    cost: Cost, inputs: int, outputs: int, batch: int, device: torch.device
+) -> tuple[float, int]:
+    """Returns the seconds of a batch, and how many outputs were timed for them."""
+    part = trial.outputs_within(cost.projection, inputs, outputs, batch, device)
+    expected = cost.seconds * part / outputs
+    rounds = max(1, min(ROUNDS, int(BUDGET / max(expected, 1e-9))))
+    x = torch.ones(batch, inputs, device=device)
+    seconds = []
+    with bars() as progress:
+        shown = rounds * expected > LONG
+        with bar(progress, cost.projection.name, rounds) as task:
+            progress.update(task, visible=shown)
+            for taken in trial.turns(cost.projection, x, part, rounds):
+                seconds.append(taken)
+                progress.advance(task)
+    return statistics.median(seconds) * outputs / part, part
+
+
+def kept_well(cost: Cost, inputs: int, outputs: int, device: torch.device, limit: float) -> Lines:
+    """Returns what is to be said of the errors."""
+    a, b = min(inputs, trial.SAMPLE[0]), min(outputs, trial.SAMPLE[1])
+    off = trial.rounding(cost.projection, a, b, device)
+    said = [("rounding", f"{off:.1e} of the exact product in float64, at {a:,} to {b:,} numbers")]
+    more = cost_of(cost.projection, inputs, outputs, trial.VECTORS, device)
+    if more.peak > limit:
+        return [*said, ("norms", f"not tried: {trial.VECTORS} vectors need {size(more.peak)}")]
+    found = trial.errors(cost.projection, inputs, outputs, device)
+    of = f"{trial.VECTORS} vectors at {found.outputs:,} outputs; a Gaussian matrix's"
+    said.append(("norms", f"off by {found.norm:.2%}, {of} are by {found.norm_gaussian:.2%}"))
+    inner = f"off by {found.inner:.2%} of the norms, a Gaussian matrix's by "
+    return [*said, ("inner products", f"{inner}{found.inner_gaussian:.2%}")]
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds as people read them."""
+    if seconds >= 120:
+        return f"{seconds / 60:,.1f} min"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+def size(count: int) -> str:
+    """Returns bytes as people read them."""
+    step = min(4, int(math.log10(count) // 3)) if count else 0
+    return f"{count / 1000**step:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"

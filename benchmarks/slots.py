@@ -36,16 +36,19 @@ def main(
     Args:
         rounds: Turns of each form on each network: one step, or 5 ms of short ones.
         warmup: Rounds before that, not counted; as many steps come before memory is measured.
-        threads: CPU threads. Default: as many as PyTorch takes.
+        threads: CPU threads. Default: one, and then as many as PyTorch takes.
         cases: Names or patterns of the networks, for example "linear-*".
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
         raise UserError("the fused form needs numba: pip install 'beyondprop[fast]'")
-    torch.set_num_threads(threads or torch.get_num_threads())
-    rows = [row for task in chosen(tasks(), cases) for row in measure(task, rounds, warmup)]
-    spec = {"rounds": rounds, "warmup": warmup, "threads": torch.get_num_threads(), "slots": SLOTS}
+    counts = [threads] if threads else sorted({1, torch.get_num_threads()})
+    rows = []
+    for count in counts:
+        torch.set_num_threads(count)
+        rows += [row for task in chosen(tasks(), cases) for row in measure(task, rounds, warmup)]
+    spec = {"rounds": rounds, "warmup": warmup, "threads": counts, "slots": SLOTS}
     save("slots", spec, rows, sheet(rows), started, output)
 
 
@@ -63,6 +66,7 @@ def measure(task: Task, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
         row = {
             "net": task.name,
             "batch": task.shape[0],
+            "threads": torch.get_num_threads(),
             "form": name,
             "seconds": times[name].seconds,
             "ratio": times[name].ratio,
@@ -87,6 +91,7 @@ def sheet(rows: list[dict[str, Any]]) -> Sheet:
         columns=(
             "network",
             "form",
+            "threads",
             "batch",
             "ms",
             "ratio",
@@ -100,6 +105,7 @@ def sheet(rows: list[dict[str, Any]]) -> Sheet:
             (
                 row["net"],
                 row["form"],
+                str(row["threads"]),
                 str(row["batch"]),
                 number(row["seconds"] * 1000, ".3f"),
                 number(row["ratio"], ".3f"),

@@ -13,13 +13,21 @@ def cost(rows: list[dict[str, Any]]) -> Cells:
         [
             row["net"],
             row["form"],
+            str(row["threads"]),
             number(row["ratio"], ".2f"),
             number(row["state_ratio"], ".1f"),
             number(row["peak_ratio"], ".2f"),
         ]
         for row in rows
     ]
-    heads = ("network", "form", "step time / dense", "state / weights", "peak memory / dense")
+    heads = (
+        "network",
+        "form",
+        "threads",
+        "step time / dense",
+        "state / weights",
+        "peak memory / dense",
+    )
     return heads, lines
 
 

@@ -26,7 +26,7 @@ def test_every_form_is_timed_and_weighed(
     output = tmp_path / "slots.json"
     benchmark.main(rounds=2, warmup=2, threads=1, output=output)
     record = json.loads(output.read_text())
-    assert record["spec"] == {"rounds": 2, "warmup": 2, "threads": 1, "slots": 8}
+    assert record["spec"] == {"rounds": 2, "warmup": 2, "threads": [1], "slots": 8}
     assert [row["form"] for row in record["rows"]] == list(forms().FORMS)
     first = record["rows"][0]
     assert (first["ratio"], first["state_ratio"], first["peak_ratio"]) == (1, 1, 1)
@@ -85,11 +85,11 @@ def test_what_is_fused_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_of_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     import tables
 
-    figures = {"ratio": 1.234, "state_ratio": 2.0, "peak_ratio": 1.305}
+    figures = {"threads": 2, "ratio": 1.234, "state_ratio": 2.0, "peak_ratio": 1.305}
     rows = [{"net": "lenet", "form": "fused", **figures}]
     monkeypatch.setattr(tables, "load", lambda name: {"rows": rows} if name == "slots" else None)
     heads, _, line = tables.table("slots cost").splitlines()
     assert heads == (
-        "| network | form | step time / dense | state / weights | peak memory / dense |"
+        "| network | form | threads | step time / dense | state / weights | peak memory / dense |"
     )
-    assert line == "| lenet | fused | 1.23 | 2.0 | 1.30 |"
+    assert line == "| lenet | fused | 2 | 1.23 | 2.0 | 1.30 |"

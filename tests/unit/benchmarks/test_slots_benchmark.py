@@ -35,7 +35,7 @@ def test_every_form_is_timed_and_weighed(
         assert row["seconds"] > 0
         assert row["peak_bytes"] == row["resting_bytes"] + row["step_bytes"] > row["resting_bytes"]
         assert 0 < row["changed"] <= 1
-        assert f"| tiny | {row['form']} | 8 | {row['seconds'] * 1000:.3f} |" in table
+        assert f"| tiny | {row['form']} | 1 | 8 | {row['seconds'] * 1000:.3f} |" in table
     assert "A training step of slot machines" in capsys.readouterr().out
 
 

@@ -55,6 +55,8 @@ def test_tasks_are_found_by_their_names() -> None:
         "digits-goodness",
         "mnist-goodness",
         "cifar-goodness",
+        "digits-slots",
+        "mnist-slots",
     ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 

@@ -23,8 +23,9 @@ class Bank:
     2. a new optimizer, ``slots.drive(SGD(model.parameters(), lr=0.1), model)``, and training;
     3. ``bank.keep(task)``.
 
-    ``bank.use(task)`` has the model be that task's, to the bit, and forgets what was learned and
-    not kept: scores begin anew. Where nobody tells the task, `infer` finds it.
+    ``bank.use(task)`` has the model be that task's, to the bit. An optimizer's step behind it is
+    refused, as its scores are of another selection: call `restart` before a task. Where nobody
+    tells the task, `infer` finds it.
 
     Args:
         model: A converted one, in the state that each task begins from.

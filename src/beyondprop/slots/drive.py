@@ -19,7 +19,8 @@ Driven = TypeVar("Driven", bound=Optimizer)
 def drive(optimizer: Driven, model: nn.Module) -> Driven:
     """Have an optimizer move the scores of a converted model in the place of its weights.
 
-    Any optimizer over ``model.parameters()`` will do, with its schedulers, parameter groups and
+    Any optimizer over ``model.parameters()`` will do that begins without state and takes no
+    closure (so not Adagrad, nor LBFGS), with its schedulers, parameter groups and
     gradient scaling; parameters that were not converted learn as ever. Its state dict holds the
     scores, so that a checkpoint of model and optimizer is whole.
 

@@ -1,0 +1,45 @@
+"""Many runs side by side, each kept in a file as soon as it is over and not repeated."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.experiment.storage import read_json, write_json
+
+Figures = dict[str, Any]
+
+
+def kept_runs(
+    folder: Path, jobs: Mapping[str, Callable[[], Figures]], workers: int
+) -> dict[str, Figures]:
+    """Return the figures of every job, from its file where it has one, else by running it.
+
+    Args:
+        folder: Has one file a job.
+        jobs: What to run, by a name that also names the file; each must pickle.
+        workers: Processes side by side.
+    """
+    files = {name: folder / f"{plain(name)}.json" for name in jobs}
+    kept = {name: read_json(file) for name, file in files.items()}
+    found = {name: figures for name, figures in kept.items() if figures is not None}
+    with (
+        bars() as progress,
+        bar(progress, folder.name, len(jobs)) as shown,
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+    ):
+        futures = {pool.submit(jobs[name]): name for name in jobs if name not in found}
+        progress.update(shown, completed=len(found))
+        for future in as_completed(futures):
+            name = futures[future]
+            found[name] = future.result()
+            write_json(files[name], found[name])
+            progress.advance(shown)
+    return {name: found[name] for name in jobs}
+
+
+def plain(name: str) -> str:
+    """Return a name for a file."""
+    return name.replace(",", "").replace(" ", "_").replace("/", "-")

@@ -6,21 +6,17 @@
 Every run is kept in a folder as soon as it is over, and not repeated when the command is.
 """
 
-import json
 import statistics
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kept_runs import kept_runs
 from results import Sheet, command_line, save
 from slot_runs import SETS, VARIANTS, run
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.storage import write_json
 
 
 def main(
@@ -51,15 +47,13 @@ def main(
     if unknown:
         raise UserError(f"no case is called '{unknown[0]}'; there are {', '.join(VARIANTS)}")
     started = datetime.now(UTC)
-    jobs = [(data_set, case, seed, epochs) for seed in range(repeats) for case in cases]
-    folder = runs / f"{data_set}-{epochs}"
-    done = {job: read(folder, job) for job in jobs}
-    with bars() as progress, bar(progress, data_set, len(jobs)) as shown:
-        for job, figures in finished([job for job in jobs if done[job] is None], workers, device):
-            done[job] = figures
-            write_json(place(folder, job), figures)
-            progress.update(shown, completed=sum(f is not None for f in done.values()))
-    rows = summary([figures for figures in done.values() if figures is not None])
+    jobs = {
+        f"{case}-{seed}": partial(run, data_set, case, seed, epochs, device, print)
+        for seed in range(repeats)
+        for case in cases
+    }
+    found = kept_runs(runs / f"{data_set}-{epochs}", jobs, workers)
+    rows = summary(list(found.values()))
     spec = {"data_set": data_set, "epochs": epochs, "seeds": repeats, "cases": list(cases)}
     save(
         "slots_accuracy",
@@ -69,28 +63,6 @@ def main(
         started,
         output or Path(f"results/slots_accuracy-{data_set}.json"),
     )
-
-
-def finished(
-    jobs: list[tuple[str, str, int, int]], workers: int, device: str
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield each job with its figures when it is over."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run, *job, device, print): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-def place(folder: Path, job: tuple[str, str, int, int]) -> Path:
-    """Return the file of a run."""
-    _, case, seed, _ = job
-    return folder / f"{case.replace(' ', '_').replace(',', '')}-{seed}.json"
-
-
-def read(folder: Path, job: tuple[str, str, int, int]) -> dict[str, Any] | None:
-    """Return the figures of a run that is over, or None."""
-    path = place(folder, job)
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def summary(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,20 +10,18 @@ and, as the upper control, a network of learned weights for each task. The task 
 
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from kept_runs import kept_runs
 from results import Sheet, command_line, save
 from slot_runs import GREEDY, SETS, fit
 from torch import Tensor, nn
 
 from beyondprop import slots
-from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.storage import read_json, write_json
 from beyondprop.tasks import Split
 from beyondprop.tasks.base import accuracy
 from beyondprop.tasks.slot_machines import lenet_300_100
@@ -175,20 +173,15 @@ def main(
         output: Where the record goes.
     """
     started = datetime.now(UTC)
-    jobs = [(s, w, epochs, seed) for seed in range(repeats) for s in SCENARIOS for w in WAYS]
-    files = {job: runs / ("-".join(map(str, job)).replace(" ", "_") + ".json") for job in jobs}
-    missing = [job for job in jobs if read_json(files[job]) is None]
-    spawn = get_context("spawn")
-    with (
-        bars() as progress,
-        bar(progress, "tasks", len(missing)) as shown,
-        ProcessPoolExecutor(workers, mp_context=spawn) as pool,
-    ):
-        for job, future in [(job, pool.submit(run, *job)) for job in missing]:
-            write_json(files[job], future.result())
-            progress.advance(shown)
+    jobs = {
+        f"{scenario}-{way}-{epochs}-{seed}": partial(run, scenario, way, epochs, seed)
+        for seed in range(repeats)
+        for scenario in SCENARIOS
+        for way in WAYS
+    }
+    found = kept_runs(runs, jobs, workers)
     rows = [
-        row(scenario, way, [read_json(files[scenario, way, epochs, s]) for s in range(repeats)])
+        row(scenario, way, [found[f"{scenario}-{way}-{epochs}-{s}"] for s in range(repeats)])
         for scenario in SCENARIOS
         for way in WAYS
     ]

@@ -5,8 +5,8 @@
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
 NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
 `slots cost`, `slots accuracy SET`, `slots tasks`, `projections wide`, `projections sizes`,
-`projections errors`. A test keeps the pages and records in step, so that no figure is written by
-hand.
+`projections errors`, `optics accuracy`, `optics short`. A test keeps the pages and records in step,
+so that no figure is written by hand.
 """
 
 import json
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optics_tables
 import projections_tables
 import slots_tables
 from nets import CHAIN_STEP
@@ -65,6 +66,7 @@ def table(name: str) -> str:
         "pipeline": pipeline,
         "slots": slots,
         "projections": projections,
+        "optics": optics,
     }
     return makers[kind](*rest)
 
@@ -192,9 +194,15 @@ def slots(record: str, *rest: str) -> str:
 
 
 def projections(which: str) -> str:
-    """Return a table of projections: `projections wide`, `projections sizes` or `... errors`."""
-    rows = load("wide_errors" if which == "errors" else "projections")["rows"]
+    """Return a table of projections: `projections wide`, `... sizes`, `... errors` or so on."""
+    records = {"errors": "wide_errors", "statistics": "projection_statistics"}
+    rows = load(records.get(which, "projections"))["rows"]
     return markdown(*getattr(projections_tables, which)(rows))
+
+
+def optics(which: str) -> str:
+    """Return a table of optics: `optics accuracy`, or `optics short` for a few of its rows."""
+    return markdown(*getattr(optics_tables, which)(load("optics_accuracy")["rows"]))
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from . import projections, rules, slots
+from . import optics, projections, rules, slots
 from .attach import AttachError, attach, attachment_of, exact_gradients
 from .attachment import Attachment
 from .chain_step import ChainStep
@@ -77,6 +77,7 @@ __all__ = [
     "attach",
     "attachment_of",
     "exact_gradients",
+    "optics",
     "projections",
     "rules",
     "slots",

@@ -46,7 +46,7 @@ class Attachment:
         self.blocks = tuple(blocks)
         self.exact = False
         self.needs_targets = any(block.rule.needs_targets for block in self.blocks)
-        self.memory = Memory()
+        self.memory = Memory(self.blocks)
         self.schedule: Schedule | None = None
         self.classes = classes_of(model)
         self._open = threading.local()
@@ -117,14 +117,18 @@ class Attachment:
         return self.memory.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs beside the model's own state: learned feedback."""
+        """Return what a checkpoint needs beside the model's own state.
+
+        Learned feedback, and of fixed feedback the seeds (as JSON, in bytes) and the shots of a
+        photonic co-processor. Empty for rules that have neither.
+        """
         return self.memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state_dict` returned.
 
         Raises:
-            UserError: It was saved by other rules, or on another model.
+            UserError: It was saved by other rules, with another seed, or on another model.
         """
         self.memory.load_state_dict(state)
 

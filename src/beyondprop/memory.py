@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed
@@ -11,6 +11,10 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from .eager import eager
 from .errors import UserError
+from .fixed import MOMENTS, Fixed
+
+if TYPE_CHECKING:
+    from .blocks import Block
 
 PASSES = "passes"
 
@@ -31,12 +35,14 @@ class Memory:
         passes: How many forward passes in training mode were taught.
         holders: Those that have a state or change with each pass, by name.
         alone: For each rule that cannot be taught on several processes, the reason.
+        fixed: The projections, which a state names by their seeds.
         together: Whether something keeps the processes from drifting apart all the same: they
             average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence["Block"] = ()) -> None:
         self.passes = 0
+        self.fixed = Fixed(blocks)
         self.holders: dict[str, Holder] = {}
         self.alone: dict[str, str] = {}
         self.together = False
@@ -74,25 +80,27 @@ class Memory:
         ]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all of it as tensors."""
+        """Return all of it as tensors, and the seeds of what is fixed."""
         found = {
             f"{name}.{key}": tensor.detach()
             for name, holder in self.holders.items()
             for key, tensor in holder.state.items()
             if not is_lazy(tensor)
         }
-        return {PASSES: torch.tensor(self.passes), **found} if self.needed else {}
+        counted = {PASSES: torch.tensor(self.passes), **found} if self.needed else {}
+        return counted | self.fixed.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state_dict` returned.
 
         Raises:
-            UserError: It belongs to another attachment.
+            UserError: It belongs to another attachment, or was saved with other fixed feedback.
         """
+        self.fixed.check(state)
         here = {f"{n}.{key}": t for n, h in self.holders.items() for key, t in h.state.items()}
-        names = {PASSES, *here} if self.needed else set()
-        unmade = {name for name, tensor in here.items() if is_lazy(tensor)}
-        if not names - unmade <= set(state) <= names:
+        names = {*self.fixed.state_dict(), *((PASSES, *here) if self.needed else ())}
+        unmade = {name for name, tensor in here.items() if is_lazy(tensor)} | {MOMENTS}
+        if not names - unmade <= set(state) <= names | {MOMENTS}:
             raise UserError(
                 "this state of learned feedback was saved by another attachment: it holds "
                 f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
@@ -101,6 +109,7 @@ class Memory:
         for name, own in here.items():
             if name in state:
                 _check_fits(own, state[name], name)
+        self.fixed.resume(state)
         self.passes = int(state.get(PASSES, torch.tensor(0)))
         for name, holder in self.holders.items():
             for key, own in holder.state.items():
@@ -111,10 +120,13 @@ class Memory:
     def kept(self) -> Iterator[None]:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
         before = self.passes, [(h, dict(h.state)) for h in self.holders.values()]
+        moments = self.fixed.moments()
         try:
             yield
         finally:
             self.passes = before[0]
+            for projection, moment in moments:
+                projection.resume(moment)
             for holder, state in before[1]:
                 holder.state.clear()
                 holder.state.update(state)

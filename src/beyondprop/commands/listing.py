@@ -19,6 +19,7 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:  # noqa: ARG001
     """Prints the four lists."""
     from beyondprop.measure import MEASURES
+    from beyondprop.optics import PhotonicProjection
     from beyondprop.projections import PROJECTIONS
     from beyondprop.rules import RULES, describe
     from beyondprop.tasks import TASKS
@@ -26,7 +27,9 @@ def run(arguments: Namespace) -> int:  # noqa: ARG001
     lists = {
         "rules": {name: describe(rule) for name, rule in RULES.items()},
         "tasks": {name: task.summary for name, task in TASKS.items()},
-        "projections": {name: first_line(kind) for name, kind in PROJECTIONS.items()},
+        "projections": {
+            kind.name: first_line(kind) for kind in (*PROJECTIONS.values(), PhotonicProjection)
+        },
         "measures": {name: first_line(measure) for name, measure in MEASURES.items()},
     }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))

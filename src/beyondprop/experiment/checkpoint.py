@@ -19,7 +19,7 @@ from beyondprop.attachment import Attachment
 from .storage import StorageError, write_bytes
 
 CHECKPOINT = "checkpoint.pt"
-SCHEMA = 2
+SCHEMA = 3
 UNREADABLE = (
     OSError,
     RuntimeError,

@@ -46,3 +46,11 @@ class Projection(ABC):
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
         return {"name": self.name, **asdict(self)}
+
+    @property
+    def moment(self) -> int:
+        """How far a projection has come that changes with its use; 0 for one that never does."""
+        return 0
+
+    def resume(self, moment: int) -> None:
+        """Go on from where `moment` once was; nothing to do for one that never changes."""

@@ -1,0 +1,95 @@
+"""The picture of optics: accuracy by camera bits, photons, threshold and lifetime.
+
+    python benchmarks/optics_plot.py
+
+Drawn of the record of `optics_accuracy.py`.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from beyondprop.experiment.storage import write_bytes
+
+ROOT = Path(__file__).parents[1]
+RECORD, PLOT = ROOT / "results/optics_accuracy.json", ROOT / "results/optics_accuracy.svg"
+COLOURS = {"mnist": "#0072b2", "fashion": "#d55e00"}
+NAMES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+CONTROLS = {"backprop": ":", "exact": "-", "frozen": "--"}
+
+PANELS = {
+    "bits of the camera": {"camera bits": "-"},
+    "photoelectrons a pixel": {"photons per pixel": "-"},
+    "threshold / row's rms": {"threshold, one magnitude": "-", "threshold, one a sign": "--"},
+    "lifetime of the medium, shots": {"lifetime, shots": "-"},
+}
+"""What each panel shows: sweeps and their lines."""
+
+LOGARITHMIC = ("photons", "lifetime")
+
+
+def main() -> None:
+    """Write results/optics_accuracy.svg."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    rows = json.loads(RECORD.read_text("utf-8"))["rows"]
+    with mpl.rc_context({"svg.hashsalt": "beyondprop", "font.size": 10}):
+        figure = Figure(figsize=(13, 6.4), layout="constrained")
+        for axes, data_set in zip(figure.subplots(2, 4, sharey="row"), NAMES, strict=True):
+            axes[0].set_ylabel(f"{NAMES[data_set]}, test accuracy, %")
+            of_set = [row for row in rows if row["data_set"] == data_set]
+            for at, (title, sweeps) in zip(axes, PANELS.items(), strict=True):
+                panel(at, title, sweeps, of_set)
+        legend(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    write_bytes(PLOT, buffer.getvalue())
+
+
+def panel(axes: Any, title: str, sweeps: dict[str, str], rows: list[dict[str, Any]]) -> None:
+    """Draw accuracy over one figure of the device, between the controls."""
+    colour = COLOURS[rows[0]["data_set"]]
+    for row in rows:
+        if row["way"] in CONTROLS:
+            axes.axhline(
+                row["test"] * 100, color="#7a7a7a", linestyle=CONTROLS[row["way"]], linewidth=1
+            )
+    for sweep, line in sweeps.items():
+        found = [(float(row["sweeps"][sweep]), row) for row in rows if sweep in row["sweeps"]]
+        points = sorted(found, key=lambda point: point[0])
+        axes.errorbar(
+            [value for value, _ in points],
+            [row["test"] * 100 for _, row in points],
+            [row["deviation"] * 100 for _, row in points],
+            color=colour,
+            linestyle=line,
+            marker="o",
+            markersize=4,
+            capsize=2,
+        )
+    if title.startswith(LOGARITHMIC):
+        axes.set_xscale("log")
+    axes.set_xlabel(title)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend(figure: Any) -> None:
+    """Say what the lines are."""
+    from matplotlib.lines import Line2D
+
+    lines = [
+        Line2D([], [], color="#7a7a7a", linestyle=style, label=name.replace("exact", "exact DFA"))
+        for name, style in CONTROLS.items()
+    ]
+    both = {"one magnitude": "-", "one for each sign": "--"}
+    lines += [
+        Line2D([], [], color="black", linestyle=style, label=f"threshold: {name}")
+        for name, style in both.items()
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=5, frameon=False)
+
+
+if __name__ == "__main__":
+    main()

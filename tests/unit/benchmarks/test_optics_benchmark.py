@@ -1,0 +1,116 @@
+import importlib
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from beyondprop.optics import PhotonicProjection, ideal, lighton_opu
+from beyondprop.tasks import Data, Split, Task
+
+
+def script(name: str):
+    return importlib.import_module(name)
+
+
+def small(**_: object) -> Data:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 6, generator=draw), torch.arange(60) % 3
+    x[:, :3] += 2 * nn.functional.one_hot(y, 3)
+    part = Split(x, y)
+    return Data("points", part, part, part, classes=("a", "b", "c"))
+
+
+def task() -> Task:
+    def model():
+        layers = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)
+        return nn.Sequential(*layers)
+
+    return Task("points", "points", lambda _: small(), model, batch_size=20)
+
+
+def one(value: int) -> dict[str, int]:
+    return {"value": value}
+
+
+def test_runs_are_kept_and_not_repeated(tmp_path: Path) -> None:
+    kept_runs = script("kept_runs").kept_runs
+    jobs = {"a, b": partial(one, 1), "c": partial(one, 2)}
+    assert kept_runs(tmp_path, jobs, 1) == {"a, b": {"value": 1}, "c": {"value": 2}}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_b.json", "c.json"]
+    (tmp_path / "c.json").write_text('{"value": 5}')
+    more = {**jobs, "c": partial(one, 3), "d": partial(one, 4)}
+    assert [found["value"] for found in kept_runs(tmp_path, more, 1).values()] == [1, 5, 4]
+
+
+def test_ways_have_the_parts_that_they_name() -> None:
+    cases = script("optics_cases")
+    plain = ideal()
+    for name, way in cases.WAYS.items():
+        if name in cases.CONTROLS:
+            continue
+        projection = way(7).projection
+        assert isinstance(projection, PhotonicProjection)
+        assert (projection.seed, projection.shared) == (7, True)
+        if name.startswith("lighton-opu"):
+            continue
+        parts = "encoder", "scattering", "camera", "retrieval"
+        other = [p for p in parts if getattr(projection.device, p) != getattr(plain, p)]
+        assert len(other) == (0 if name == "ideal" else 1), name
+    assert cases.WAYS["lighton-opu"](0).projection.device == lighton_opu()
+    assert cases.WAYS["8 bits"](0).projection.device.camera.bits == 8
+    for sweep in cases.SWEEPS.values():
+        assert set(sweep.values()) <= set(cases.WAYS)
+    assert cases.WAYS[cases.SWEEPS["camera bits"][2]](0).projection.device.camera.bits == 2
+    threshold = cases.SWEEPS["threshold, one magnitude"][0.5]
+    assert cases.WAYS[threshold](0).projection.device.encoder.threshold == 0.5
+
+
+def test_rates_are_chosen_on_the_validation_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = script("optics_accuracy")
+
+    def kept_runs(_folder, jobs, _workers):
+        return {
+            name: {"validation": -abs(j.args[2] - 2e-3), "test": j.args[2]}
+            for name, j in jobs.items()
+        }
+
+    monkeypatch.setattr(benchmark, "kept_runs", kept_runs)
+    rates = benchmark.tuned("mnist", 1, 1, Path("runs"))
+    assert rates == dict.fromkeys(script("optics_cases").CONTROLS, 2e-3)
+
+
+def test_light_learns_and_all_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark, runs = script("optics_accuracy"), script("optics_runs")
+    few = {n: script("optics_cases").WAYS[n] for n in ("backprop", "exact", "frozen", "8 bits")}
+    few["lighton-opu"] = script("optics_cases").WAYS["lighton-opu"]
+    monkeypatch.setattr(benchmark, "WAYS", few)
+    monkeypatch.setattr(benchmark, "TASKS", {"mnist": "points"})
+    monkeypatch.setattr(benchmark, "RATES", (1e-3, 3e-2))
+    monkeypatch.setattr(runs, "find", lambda _: task())
+    monkeypatch.setattr(
+        benchmark, "kept_runs", lambda _f, jobs, _w: {n: j() for n, j in jobs.items()}
+    )
+    output = tmp_path / "optics_accuracy.json"
+    benchmark.main(epochs=6, repeats=2, output=output)
+    rows = {row["way"]: row for row in json.loads(output.read_text())["rows"]}
+    assert list(rows) == list(few)
+    assert rows["backprop"]["recovery"] == 1
+    assert rows["frozen"]["recovery"] == 0
+    assert rows["exact"]["less"] == 0
+    assert rows["lighton-opu"]["rate"] == rows["8 bits"]["rate"] == rows["exact"]["rate"]
+    assert rows["lighton-opu"]["shots"] == 6 * 60 * lighton_opu().shots
+    assert rows["exact"]["shots"] is None
+    assert rows["8 bits"]["sweeps"] == {"camera bits": 8}
+    assert rows["lighton-opu"]["test"] > 0.6  # a third would be chance
+    for row in rows.values():
+        assert len(row["seeds"]) == 2
+        assert all(losses[-1] < losses[0] for losses in row["train_loss"].values())
+    assert all(-1 <= cosine <= 1 for cosine in rows["lighton-opu"]["alignment"])
+    assert len(rows["lighton-opu"]["alignment"]) == 2
+    assert "| mnist | lighton-opu |" in output.with_suffix(".md").read_text()
+    assert "Direct feedback alignment through light" in capsys.readouterr().out

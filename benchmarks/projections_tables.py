@@ -69,3 +69,34 @@ def errors(rows: list[dict[str, Any]]) -> Cells:
         if row["part"] == "learning"
     ]
     return ("taught by", "alignment of the hidden layers", "test accuracy"), lines
+
+
+STATISTICS = {
+    "squared_norm_deviation": "norm, Gaussian input",
+    "inner_deviation": "inner products / theory",
+    "one_hot_squared_norm_deviation": "norm, one-hot",
+    "constant_squared_norm_deviation": "norm, constant",
+    "one_hot_excess_kurtosis": "excess kurtosis, one-hot",
+    "constant_excess_kurtosis": "constant",
+    "constant_neighbours": "neighbours",
+}
+"""Which figures of the record stand on a page, and what they are called."""
+
+
+def statistics(rows: list[dict[str, Any]]) -> Cells:
+    """Return how close to Gaussian every kind comes: one row a pair of widths and kind."""
+    lines = [
+        [
+            f"{row['kind']}, {row['inputs']:,} to {row['outputs']:,}",
+            number((2 / row["outputs"]) ** 0.5, ".4f"),
+            *(with_spread(*row[name], name) for name in STATISTICS),
+        ]
+        for row in rows
+    ]
+    return ("projection", "norm, in theory", *STATISTICS.values()), lines
+
+
+def with_spread(mean: float, deviation: float, name: str) -> str:
+    """Return a figure with its spread over the seeds; of kurtosis fewer places are known."""
+    places = 2 if "kurtosis" in name else 4 if "norm" in name else 3
+    return f"{mean:.{places}f} ± {deviation:.{places}f}"

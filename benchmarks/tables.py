@@ -5,8 +5,8 @@
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
 NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
 `slots cost`, `slots accuracy SET`, `slots tasks`, `projections wide`, `projections sizes`,
-`projections errors`, `optics accuracy`, `optics short`. A test keeps the pages and records in step,
-so that no figure is written by hand.
+`projections errors`, `projections statistics`, `optics accuracy`, `optics short`. A test keeps the
+pages and records in step, so that no figure is written by hand.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 
 import optics_tables
 import projections_tables
+import random_features_tables
 import slots_tables
 from nets import CHAIN_STEP
 from results import number
@@ -67,6 +68,7 @@ def table(name: str) -> str:
         "slots": slots,
         "projections": projections,
         "optics": optics,
+        "features": features,
     }
     return makers[kind](*rest)
 
@@ -203,6 +205,11 @@ def projections(which: str) -> str:
 def optics(which: str) -> str:
     """Return a table of optics: `optics accuracy`, or `optics short` for a few of its rows."""
     return markdown(*getattr(optics_tables, which)(load("optics_accuracy")["rows"]))
+
+
+def features(which: str) -> str:
+    """Return a table of random features: `features kernel`, `... ridge` or `... defence`."""
+    return markdown(*getattr(random_features_tables, which)(load("random_features")["rows"]))
 
 
 def pivot(rows: Sequence[dict[str, Any]], figure: str, limit: str | None = None) -> str:

@@ -114,3 +114,59 @@ def anchors(field, references, read):
     sides = [(read(abs(field + a) ** 2) - alone - abs(a) ** 2) / 2 for a in references]
     (real, imaginary), *_ = np.linalg.lstsq(np.array(rows), np.array(sides), rcond=None)
     return complex(real, imaginary)
+
+
+def phase_shifting_variance(field, amplitude, steps, reading):
+    """Return that of one real output, from the variance of a reading of some intensity."""
+    found = 0
+    for k in range(steps):
+        angle = 2 * math.pi * k / steps
+        intensity = abs(field + amplitude * cmath.exp(1j * angle)) ** 2
+        found += (math.cos(angle) / (steps * amplitude)) ** 2 * reading(intensity)
+    return found
+
+
+def off_axis_variance(fields, amplitude, reading):
+    """Return the mean of that of all real outputs: what each gets from a reading of each pixel."""
+    outputs = len(fields)
+    pixels = 4 * outputs
+    seen = []
+    off_axis(fields, amplitude, lambda intensity: seen.append(intensity) or 0.0)
+    found = 0
+    for pixel, intensity in enumerate(seen):
+        impulse = iter([float(p == pixel) for p in range(pixels)])
+        weights = off_axis(fields, amplitude, lambda _, impulse=impulse: next(impulse))
+        found += sum(w.real**2 for w in weights) * reading(intensity)
+    return found / outputs
+
+
+def anchors_variance(field, references, reading):
+    """Return that of one real output: the shot without an anchor enters with all the others."""
+    inverse = np.linalg.pinv(np.array([[a.real, a.imag] for a in references]))[0]
+    found = (sum(inverse) / 2) ** 2 * reading(abs(field) ** 2)
+    for weight, a in zip(inverse, references, strict=True):
+        found += (weight / 2) ** 2 * reading(abs(field + a) ** 2)
+    return found
+
+
+def clipped(well, reference):
+    """Return the share of ``|y + r|²`` above a well, y circular of power 1: Rice's distribution."""
+    count, end, found = 4000, 12.0, 0.0
+    for i in range(count):
+        size = math.sqrt(well) + (i + 0.5) * (end - math.sqrt(well)) / count
+        density = 2 * size * math.exp(-(size**2) - reference) * np.i0(2 * size * reference**0.5)
+        found += density * (end - math.sqrt(well)) / count
+    return float(found)
+
+
+def clipping(well, reference, steps):
+    """Return the mean square error of speckle of power 1 by phase shifting that clips."""
+    sizes, phases, end, found = 500, 24, 6.0, 0.0
+    for i in range(sizes):
+        size = (i + 0.5) * end / sizes
+        weight = 2 * size * math.exp(-(size**2)) * end / sizes / phases
+        for j in range(phases):
+            field = cmath.rect(size, 2 * math.pi * j / phases)
+            seen = phase_shifting(field, reference**0.5, steps, lambda v: min(v, well))
+            found += abs(seen - field) ** 2 * weight
+    return found

@@ -212,6 +212,12 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ("project --inputs 9 --outputs 9 --device abacus", "device 'abacus' cannot be used here"),
         ("project --inputs 2e12 --outputs 9", "widths are whole numbers from 1 to 2^40"),
         ("project --inputs 9 --outputs 9 --memory 10", "no projection from 9 to 9 numbers"),
+        ("project --inputs nan --outputs 9", "--inputs expects a number, not 'nan'"),
+        ("project --inputs 9 --outputs inf --device opu", "--outputs expects a number, not 'inf'"),
+        ("project --inputs 2e6 --outputs 9 --device opu", "1 to 1,039,680 inputs, not 2,000,000"),
+        ("project --inputs 9 --outputs 3e6 --device opu", "1 to 2,073,600 outputs, not 3,000,000"),
+        ("project --inputs 9 --outputs 9 --device opu --kind dens", "unknown kind 'dens'"),
+        ("project --inputs 9 --outputs 9 --device opu --watts nan", "--watts expects a number"),
         ("check experiment_tasks:Nothing", "has no 'Nothing'"),
         ("check experiment_tasks:not_a_model", "is of type int, not a torch.nn.Module"),
         ("check experiment_tasks:sgd", "building experiment_tasks:sgd failed: TypeError"),
@@ -377,6 +383,33 @@ def test_project_extrapolates_and_says_so(
     assert "extrapolated from the first 100 outputs" in said["time"]
     assert "0 B stored" in said["memory"]
     assert "8 vectors at 100 outputs" in said["norms"]
+
+
+def test_project_by_light_beside_electronics(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--inputs 1e3 --outputs 1e4 --batch 4 --seed 7 --device opu --threads 1"
+    said = figures(words, capsys)
+    names = ["projection", "time", "", "energy", "error", "memory", "electronics", "break-even"]
+    assert [name.strip() for name in said] == names
+    assert "preset lighton-opu, simulated, seed 7: 1,000 to 10,000 numbers" in said["projection"]
+    assert ", 40 shots 20 ms, receiving 0.4 ms, " in said["time"]
+    assert re.search(r"0\.612 J a batch by light, at 30 W as published", said["energy"])
+    assert "give --watts" in said["energy"]
+    assert re.search(r"4\d\.\d% of the exact product, cosine 0\.\d{3}", said["error"])
+    assert "8 Gaussian vectors of full width, 8,192 of 10,000 outputs" in said["error"]
+    assert "1 kB of frames, 400 kB of pictures" in said["memory"]
+    assert re.search(r"[\d.e-]+ ms \(measured here\); ", said["electronics"])
+    assert re.search(
+        r"dense product (from n = [\d,]+ on|at no n up to 1,039,680)", said["break-even"]
+    )
+
+
+def test_project_by_light_names_the_electronics_it_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = figures("--inputs 64 --outputs 64 --device opu --kind signs --watts 20", capsys)
+    assert said["electronics"].strip().startswith("signs ")
+    assert re.search(r"[\d.e-]+ J at 20 W", said["electronics"])
+    assert re.search(r"and [\d.e-]+ J beside it, at 20 W", said["energy"])
 
 
 def test_project_leaves_the_threads_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,8 @@ def run(arguments: Namespace) -> int:  # noqa: ARG001
         "rules": {name: describe(rule) for name, rule in RULES.items()},
         "tasks": {name: task.summary for name, task in TASKS.items()},
         "projections": {
-            kind.name: first_line(kind) for kind in (*PROJECTIONS.values(), PhotonicProjection)
+            name: first_line(kind)
+            for name, kind in {**PROJECTIONS, PhotonicProjection.name: PhotonicProjection}.items()
         },
         "measures": {name: first_line(measure) for name, measure in MEASURES.items()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -11,7 +12,9 @@ from beyondprop.commands.parser import Parser
 from beyondprop.errors import UserError
 
 HELP = "Project random vectors from one width to another, and say what that costs and keeps."
-DEVICES = "cpu, cuda or another device of PyTorch."
+DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
+KIND = "A projection's name, see beyondprop list. With --device opu: what light is compared with."
+LIGHT = "opu"
 
 
 def parser() -> Parser:
@@ -19,13 +22,15 @@ def parser() -> Parser:
     made = Parser(
         description=f"{HELP} A projection is a fixed random matrix, stored or not: it carries the "
         "output error to hidden layers in direct feedback alignment. Without --kind the cheapest "
-        "is taken, by a cost model whose rates are measured here first.",
+        "is taken, by a cost model whose rates are measured here first. With --device opu it says "
+        "what LightOn's photonic co-processor would take by its figures, how far a simulation of "
+        "it is from the exact product, and from which width on light would win.",
         epilog="Example: beyondprop project --inputs 1e6 --outputs 1e6 --batch 1",
     )
     add = made.add_argument
     add("--inputs", type=float, required=True, help="Width of the input: 1000000, or 1e6.")
     add("--outputs", type=float, required=True, help="Width of the output.")
-    add("--kind", type=str | None, default=None, help="A projection's name, see beyondprop list.")
+    add("--kind", type=str | None, default=None, help=KIND)
     add("--batch", type=float, default=1, help="How many vectors are projected at a time.")
     add("--seed", type=int, default=0, help="What the random matrix is made of.")
     add("--threads", type=int | None, default=None, help="CPU threads. Default: PyTorch's.")
@@ -35,7 +40,7 @@ def parser() -> Parser:
         "--watts",
         type=float | None,
         default=None,
-        help="Power of the machine at work, as you know it; energy is said only with it.",
+        help="Power of the machine at work, as you know it; its energy is said only with it.",
     )
     return made
 
@@ -51,20 +56,21 @@ def run(arguments: Namespace) -> int:
     if not 0 <= arguments.seed < 2**63:
         raise UserError(f"--seed must be from 0 to 2^63 - 1, not {arguments.seed}")
 
+    figures = {"kind": arguments.kind, "seed": arguments.seed, "memory": memory}
+    with threads(arguments.threads):
+        show(said(arguments.device, **sizes, **figures, watts=arguments.watts))
+    return 0
+
+
+def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
+    """What is to be said: a name and a text a line."""
+    if device == LIGHT:
+        from beyondprop.experiment.projecting_opu import project_by_light
+
+        return project_by_light(**figures)
     from beyondprop.experiment.projecting import project
 
-    with threads(arguments.threads):
-        show(
-            project(
-                **sizes,
-                kind=arguments.kind,
-                seed=arguments.seed,
-                device=arguments.device,
-                memory=memory,
-                watts=arguments.watts,
-            )
-        )
-    return 0
+    return project(**figures, device=device)
 
 
 def whole(name: str, number: float) -> int:

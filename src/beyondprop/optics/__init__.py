@@ -1,6 +1,7 @@
 """Optics: a simulated photonic co-processor, part by part, and what it would cost."""
 
 from .bench import Bench
+from .calibration import Calibrated, Calibration, calibrate
 from .camera import Camera
 from .cost import (
     Cost,
@@ -13,6 +14,7 @@ from .cost import (
 )
 from .device import PhotonicProcessor, Specification
 from .encoder import Binary, BitPlanes, Encoder, Exact, Ternary, UnevenTernary
+from .feature_layer import CalibratedFeatures, OpticalFeatures
 from .medium import Medium
 from .opu_map import OPUMap
 from .parts import PARTS, build
@@ -29,6 +31,9 @@ __all__ = [
     "Bench",
     "Binary",
     "BitPlanes",
+    "Calibrated",
+    "CalibratedFeatures",
+    "Calibration",
     "Camera",
     "Clock",
     "Cost",
@@ -39,6 +44,7 @@ __all__ = [
     "Medium",
     "OPUMap",
     "OffAxis",
+    "OpticalFeatures",
     "PhaseShifting",
     "PhotonicProcessor",
     "PhotonicProjection",
@@ -50,6 +56,7 @@ __all__ = [
     "UnevenTernary",
     "break_even",
     "build",
+    "calibrate",
     "electronic_cost",
     "ideal",
     "lighton_opu",

@@ -34,10 +34,13 @@ class Electronics:
     Args:
         rate: Floating-point operations a second in matrix products; see `measured_rate`.
         power: Watts while it works.
+        simple_rate: Operations a second where each number is used once, as in encoding and
+            recovering, which memory limits; None: those of a matrix product.
     """
 
     rate: float
     power: float
+    simple_rate: float | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -96,9 +99,10 @@ def optical_cost(
     frames = rows * device.encoder.frames
     shots = frames * retrieval.shots
     bytes_a_pixel = 1 if (device.camera.bits or 16) <= 8 else 2
+    rate = electronics.simple_rate or electronics.rate
     # A comparison and a division for each entry of a frame; weights and sums after the retrieval.
-    encode = 4.0 * frames * inputs / electronics.rate
-    recover = frames * (retrieval.operations(outputs) + 2.0 * outputs) / electronics.rate
+    encode = 4.0 * frames * inputs / rate
+    recover = frames * (retrieval.operations(outputs) + 2.0 * outputs) / rate
     send = frames * inputs / 8 / link.inputs
     exposed = shots / specification.frame_rate
     receive = shots * outputs * retrieval.pixels * bytes_a_pixel / link.outputs

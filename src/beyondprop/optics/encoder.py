@@ -148,8 +148,8 @@ class BitPlanes(Encoder):
         signs = torch.stack([whole.clamp(min=0), (-whole).clamp(min=0)], 1).unsqueeze(2)
         place = torch.arange(self.bits, device=x.device)
         planes = (signs >> place.view(-1, 1)) & 1
-        worth = 2.0**place / levels
-        return planes.flatten(1, 2).to(x.dtype), peak * torch.cat([worth, -worth]).to(x.dtype)
+        worth = 2.0 ** place.to(x.dtype) / levels
+        return planes.flatten(1, 2).to(x.dtype), peak * torch.cat([worth, -worth])
 
 
 def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,20 +54,29 @@ class Medium:
         real, imaginary = self._matrix(mixed)
         return torch.complex(real, imaginary)
 
-    def anchors(self, count: int, shots: float) -> tuple[Tensor, Tensor]:
+    def anchors(self, count: int, shots: float, error: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the fields of reference inputs, as calibrated and as they are now.
 
         Complex, ``(count, out)``, of mean power 1. Turning the phase of all that reaches one
         output leaves the medium's distribution as it is (Gupta et al. 2019), so all phases are
         counted from the first anchor's: it is real and positive where calibrated.
+
+        Args:
+            count: How many.
+            shots: Taken since the calibration.
+            error: Of the calibration, root mean square, relative.
         """
         calibrated = self._anchors(count, 0)
         mixed = self.scattering.mixture(shots)
         now = _mix({n: self._anchors(count, n) for n in mixed}, mixed)
-        turn = (calibrated[0] / calibrated[0].abs()).conj()
+        turn = _turn(calibrated)
+        if error:
+            # Phases are counted from the first anchor as it was found, whatever its error.
+            known = calibrated + error * self._anchors(count, "error")
+            return known * _turn(known), now * turn
         return calibrated * turn, now * turn
 
-    def _anchors(self, count: int, number: int) -> Tensor:
+    def _anchors(self, count: int, number: int | str) -> Tensor:
         key = _key("anchors", self._stream, number, count)
         drawn = torch.from_numpy(gaussian(self.seed, key, self.outputs * count * 2))
         parts = drawn.view(self.outputs, count, 2).permute(2, 1, 0) / math.sqrt(2)
@@ -93,6 +102,11 @@ class Medium:
         # Output by output, so that the matrix of a narrower block is a slice of a wider one's.
         parts = drawn.view(len(out), 2, len(into)).permute(1, 2, 0)
         return parts.mul(self.outputs**-0.5).to(self._like)
+
+
+def _turn(anchors: Tensor) -> Tensor:
+    """Return what makes the first anchor real and positive."""
+    return (anchors[0] / anchors[0].abs()).conj()
 
 
 def _mix(drawn: dict[int, Tensor], weights: dict[int, float]) -> Tensor:

@@ -1,12 +1,15 @@
 """Parts by name, and how one is built again from its settings."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..errors import UserError
+from .calibration import Calibrated
 from .camera import Camera
 from .device import PhotonicProcessor, Specification
 from .encoder import Binary, BitPlanes, Exact, Ternary, UnevenTernary
+from .projection import PhotonicProjection
 from .retrieval import Anchors, OffAxis, PhaseShifting
 from .scattering import Scattering
 
@@ -16,21 +19,27 @@ PARTS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (*ENCODERS, *RETRIEVALS, Scattering, Camera, Specification, PhotonicProcessor)
 }
+KINDS = {**PARTS, **{kind.name: kind for kind in (PhotonicProjection, Calibrated)}}
 
 
 def build(settings: Mapping[str, Any]) -> Any:
-    """Return the part, or the whole device, that has these settings.
+    """Return the part, the whole device or the projection that has these settings.
 
     Raises:
-        UserError: A part is unknown or has no such figure.
+        UserError: A part is unknown, has no such figure, or a figure is out of its range.
     """
     values = dict(settings)
-    name = values.pop("part", None)
-    if name not in PARTS:
-        raise UserError(f"{name!r} is no part of a photonic co-processor: {', '.join(PARTS)} are")
+    name = values.pop("part", None) or values.pop("name", None)
+    kind = KINDS.get(name)
+    if kind is None:
+        raise UserError(f"{name!r} is no part of a photonic co-processor: {', '.join(KINDS)} are")
+    known = [figure.name for figure in fields(kind) if figure.init]
+    unknown = [figure for figure in values if figure not in known]
+    if unknown:
+        takes = ", ".join(known) or "no figures"
+        raise UserError(f"{kind.__name__} takes {takes}, not {', '.join(unknown)}")
     figures = {k: build(v) if isinstance(v, Mapping) else v for k, v in values.items()}
     try:
-        return PARTS[name](**figures)
+        return kind(**figures)
     except TypeError as error:
-        known = ", ".join(PARTS[name].__dataclass_fields__) or "no figures"
-        raise UserError(f"{name} takes {known}, not {', '.join(figures)}") from error
+        raise UserError(f"{kind.__name__} cannot be built of {figures}: {error}") from error

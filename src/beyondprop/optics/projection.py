@@ -98,6 +98,15 @@ class PhotonicProjection(Shareable):
         number = hashlib.blake2b(mixed.encode(), digest_size=7).digest()
         return torch.Generator(like.device).manual_seed(int.from_bytes(number))
 
+    @property
+    def moment(self) -> int:
+        """Shots taken so far."""
+        return self.clock.shots
+
+    def resume(self, moment: int) -> None:
+        """Go on after so many shots."""
+        self.clock.shots = moment
+
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
         return {**super().settings(), "device": self.device.settings()}

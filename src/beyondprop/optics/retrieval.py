@@ -124,22 +124,26 @@ class Anchors(Retrieval):
     With ``a_k`` the field of anchor k, ``|y + a_k|² - |y|² - |a_k|² = 2 Re(a_k* y)``; two or more
     anchors give y by least squares at every output. Phases relative to an anchor's, on LightOn's
     device: Gupta et al. 2019; Ohana et al. 2023 combine intensities without a reference beam too.
-    The anchors' own fields are taken as known without error from calibration; they drift with the
-    medium.
+    The anchors' own fields are known from calibration; they drift with the medium.
 
     Args:
         count: How many, 2 or more. With few, outputs exist where all are dark or in phase, which
             noise then drowns.
         strength: Mean intensity of an anchor, in units of that of a frame with half of its mirrors
             on.
+        calibration_error: Root mean square of the error of the anchors' fields as known, relative
+            to theirs (see `calibrate` for what noise leaves). Fixed by the device's seed, the same
+            in every shot. 0: none. Nobody has published one: whatever you give is assumed.
     """
 
     count: int = 4
     strength: float = 1.0
+    calibration_error: float = 0.0
 
     def __post_init__(self) -> None:
         within("the number of anchors", self.count, 2, 64)
         positive("the strength of anchors", self.strength)
+        within("the calibration error of anchors", self.calibration_error, 0, 1)
 
     @property
     def shots(self) -> int:
@@ -149,7 +153,8 @@ class Anchors(Retrieval):
     def recover(self, bench: Bench) -> Tensor:
         """Return the field."""
         mean = self.strength * bench.typical
-        known, now = (a * math.sqrt(mean) for a in bench.medium.anchors(self.count, bench.moment))
+        drawn = bench.medium.anchors(self.count, bench.moment, self.calibration_error)
+        known, now = (anchors * math.sqrt(mean) for anchors in drawn)
         alone = bench.photograph(bench.light())
         products = torch.zeros_like(bench.field)
         for calibrated, anchor in zip(known, now, strict=True):

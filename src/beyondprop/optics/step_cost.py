@@ -49,8 +49,9 @@ def step_cost(
     """
     weights = sum(before * after for before, after in pairwise(widths))
     product = 2.0 * rows * weights / electronics.rate
-    nonlinearity = 8.0 * rows * sum(widths[1:-1]) / electronics.rate
-    update = 2.0 * weights / electronics.rate
+    rate = electronics.simple_rate or electronics.rate
+    nonlinearity = 8.0 * rows * sum(widths[1:-1]) / rate
+    update = 2.0 * weights / rate
     electronic = 2 * product + nonlinearity + update
     return StepCost(
         forward=product,

@@ -52,5 +52,5 @@ class Projection(ABC):
         """How far a projection has come that changes with its use; 0 for one that never does."""
         return 0
 
-    def resume(self, moment: int) -> None:
+    def resume(self, moment: int) -> None:  # noqa: B027  most never change
         """Go on from where `moment` once was; nothing to do for one that never changes."""

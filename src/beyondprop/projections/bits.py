@@ -26,6 +26,9 @@ GOLDEN = 0x9E3779B97F4A7C15
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 MASK = 0xFFFFFFFFFFFFFFFF
 
+TYPES = torch.float32, torch.float64
+"""What compiled loops and kernels are for."""
+
 
 def key(*numbers: int) -> int:
     """Return 64 well-mixed bits that whole numbers below 2^64 determine, in their order."""
@@ -90,18 +93,27 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
         inputs: Which inputs; they begin at a multiple of 64.
         like: A tensor of the device and the floating dtype to return.
     """
-    if not fused(like):
-        return plain_signs(base, outputs, inputs, like)
-    from . import bits_numba
+    if fused(like):
+        from . import bits_numba
 
-    return bits_numba.signs(base, outputs, inputs, like.dtype)
+        return bits_numba.signs(base, outputs, inputs, like.dtype)
+    if on_gpu(like):
+        from . import bits_triton
+
+        return bits_triton.signs(base, outputs, inputs, like)
+    return plain_signs(base, outputs, inputs, like)
 
 
 def fused(like: Tensor) -> bool:
     """Whether there are compiled loops for such a tensor, bit for bit the same."""
-    return like.is_cpu and like.dtype in (torch.float32, torch.float64) and _has_numba()
+    return like.is_cpu and like.dtype in TYPES and _has("numba")
+
+
+def on_gpu(like: Tensor) -> bool:
+    """Whether there are compiled kernels for such a tensor, bit for bit the same."""
+    return like.is_cuda and like.dtype in TYPES and _has("triton")
 
 
 @cache
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from .kept import Shareable
+from .kept import Stored
 
 
 def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -28,7 +27,7 @@ def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.
 
 
 @dataclass(frozen=True)
-class Dense(Shareable):
+class Dense(Stored):
     """A stored matrix of independent Gaussian entries.
 
     Cost: ``in_features × out_features`` multiply-adds a row, and as many stored numbers for each
@@ -42,21 +41,8 @@ class Dense(Shareable):
 
     name: ClassVar[str] = "dense"
 
-    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
-        return self._kept(self._draw, in_features, out_features, stream, like.dtype, like.device)
-
-    # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
-    @eager
-    def _draw(
-        self,
-        in_features: int,
-        out_features: int,
-        stream: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> Tensor:
+    def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
         columns = gaussian(self.seed, stream, in_features * out_features)
         matrix = torch.from_numpy(columns).view(out_features, in_features).t()
-        return matrix.mul(out_features**-0.5).contiguous().to(device, dtype)
+        return matrix.mul(out_features**-0.5).contiguous().to(like.device, like.dtype)

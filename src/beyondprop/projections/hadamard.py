@@ -12,6 +12,7 @@ from ..eager import eager
 from ..errors import UserError
 from . import bits
 from .kept import Shareable, check_widths
+from .parts import by_parts
 
 MARK = 1
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -63,13 +64,11 @@ class Hadamard(Shareable):
         check_widths(x.shape[-1], out_features)
         n = 1 << (max(x.shape[-1], out_features) - 1).bit_length()
         dtype = torch.promote_types(x.dtype, torch.float32)
-        found: Tensor = F.pad(x.to(dtype), (0, n - x.shape[-1]))
-        for flips in self._kept(self._draw, n, stream, dtype, x.device):
-            found = transform(found * flips)
-        if out_features < n:
-            found = found.index_select(-1, self._chosen(n, out_features, stream, x.device))
-            found = found * math.sqrt(n / out_features)
-        return found.to(x.dtype)
+        flips = self._kept(self._draw, n, stream, dtype, x.device)
+        chosen = self._chosen(n, out_features, stream, x.device) if out_features < n else None
+        rows = x.reshape(-1, x.shape[-1])
+        found = by_parts(lambda part: carried(part, flips, chosen), rows, n)
+        return found.view(*x.shape[:-1], out_features)
 
     @eager
     def _draw(self, n: int, stream: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -81,6 +80,17 @@ class Hadamard(Shareable):
         z = bits.key(bits.key(self.seed, MARK), stream, n)
         step, turn = (z | 1) % n, (z >> 32) % n
         return torch.arange(count, device=device) * step % n ^ turn
+
+
+def carried(x: Tensor, flips: Tensor, chosen: Tensor | None) -> Tensor:
+    """Return the rounds by flips ``(rounds, n)`` of rows of ``x``, and then the chosen outputs."""
+    n = flips.shape[1]
+    found: Tensor = F.pad(x.to(flips.dtype), (0, n - x.shape[1]))
+    for some in flips:
+        found = transform(found * some)
+    if chosen is not None:
+        found = found.index_select(1, chosen) * math.sqrt(n / len(chosen))
+    return found.to(x.dtype)
 
 
 def transform(x: Tensor) -> Tensor:

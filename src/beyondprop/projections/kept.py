@@ -1,11 +1,14 @@
 """What projections have in common that keep what they drew."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
+from ..eager import eager
 from ..errors import UserError
 from .base import Projection
 
@@ -49,6 +52,32 @@ class Shareable(Kept):
     def stream(self, block: int) -> int:
         """Return the stream of a block: its own number, or 0 for all."""
         return 0 if self.shared else block
+
+
+@dataclass(frozen=True)
+class Stored(Shareable):
+    """A projection that draws a matrix once for each size, stream, dtype and device."""
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
+        found: Tensor = self._stored(in_features, out_features, stream, like)
+        return found
+
+    def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
+        check_widths(in_features, out_features)
+        widths = in_features, out_features
+        return self._kept(self._draw_of, *widths, stream, like.dtype, like.device)
+
+    # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
+    @eager
+    def _draw_of(
+        self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
+    ) -> Any:
+        return self._draw(inputs, outputs, stream, torch.empty(0, dtype=dtype, device=device))
+
+    @abstractmethod
+    def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
+        """Return what is kept, of the dtype and on the device of ``like``."""
 
 
 def check_widths(*widths: int) -> None:

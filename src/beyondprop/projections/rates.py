@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from . import bits
 from .hadamard import BITS, transform
+from .parts import CACHE
 from .streamed import SIDE, TILE
 
 TURN = 1e-3
@@ -45,9 +46,11 @@ def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG0
             "packed": max(batch - multiply_add, 0) * ROWS / 4,
             "tiles": tile,
             "stages": _grown(lambda size: _stages(like, size), 2**10, device, 80 * call),
+            "far stages": _far_stages(like),
             "scattered": _grown(lambda size: _scattered(like, size), 2**12, device),
         }
-        return found | _gathered(like) | (_looked_up() if bits.fused(like) else {})
+        compiled = _looked_up() if bits.fused(like) else {}
+        return found | _gathered(like) | compiled | (_drawn(like) if bits.on_gpu(like) else {})
 
 
 def _product(like: Tensor, rows: int, outputs: int) -> tuple[Callable[[], object], int]:
@@ -60,6 +63,12 @@ def _stages(like: Tensor, n: int) -> tuple[Callable[[], object], int]:
     """Return a Walsh-Hadamard transform, and its numbers times its stages."""
     x = like.new_ones(ROWS, n)
     return lambda: transform(x), ROWS * n * stages(n)
+
+
+def _far_stages(like: Tensor) -> float:
+    """Return what a number's stage takes where not even one row is in the cache."""
+    x = like.new_ones(1, CACHE)
+    return _fastest(lambda: transform(x), like.device) / (x.numel() * stages(x.numel()))
 
 
 def stages(n: int) -> int:
@@ -103,6 +112,18 @@ def _looked_up() -> dict[str, float]:
     row = max(many - one, 0) / ROWS
     looked_up = width // 8 * (block + 256)
     return {"words": max(one - row, 0) / (width * block // 64), "look-ups": row / looked_up}
+
+
+def _drawn(like: Tensor) -> dict[str, float]:
+    """Return what a sign takes in the kernel for GPUs: for one row, and for as many as it takes."""
+    from . import bits_triton
+
+    def product(rows: int, outputs: int) -> tuple[Callable[[], object], int]:
+        x = like.new_ones(rows, 2048)
+        return lambda: bits_triton.product(1, x, outputs, False), 2048 * outputs
+
+    one, many = (_grown(partial(product, rows), 512, like.device) for rows in (1, bits_triton.ROWS))
+    return {"drawn": one, "drawn for rows": many}
 
 
 def _grown(make: Make, size: int, device: torch.device, beside: float = 0) -> float:

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from ..eager import eager
 from . import bits
-from .kept import Shareable, check_widths
+from .kept import Stored
 
 
 @dataclass(frozen=True)
-class Signs(Shareable):
+class Signs(Stored):
     """A stored matrix of independent random signs.
 
     Entry ``(i, j)`` is ``out_features ** -0.5`` times ``sign(i, j)``, which is bit ``i mod 64`` of
@@ -26,21 +24,7 @@ class Signs(Shareable):
 
     name: ClassVar[str] = "signs"
 
-    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
-        check_widths(in_features, out_features)
-        return self._kept(self._draw, in_features, out_features, stream, like.dtype, like.device)
-
-    @eager
-    def _draw(
-        self,
-        in_features: int,
-        out_features: int,
-        stream: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> Tensor:
-        like = torch.empty(0, dtype=dtype, device=device)
+    def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         base = bits.key(self.seed, stream)
         drawn = bits.signs(base, range(out_features), range(in_features), like)
         return drawn.t().contiguous().mul_(out_features**-0.5)

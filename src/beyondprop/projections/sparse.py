@@ -8,20 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..eager import eager
 from ..errors import UserError
 from . import bits
-from .kept import Shareable, check_widths
+from .kept import Stored
+from .parts import by_parts
 
 MARK = 3
 """What is mixed into the seed, so that no other projection draws the same signs."""
+
+LEAST = 16
+"""How many rows at a time, if there are as many, are worth passing all entries by again."""
 
 CHUNK = 2**20
 """How many entries are drawn at a time."""
 
 
 @dataclass(frozen=True)
-class Sparse(Shareable):
+class Sparse(Stored):
     """A stored sparse matrix of independent entries: random signs, or zero.
 
     As Achlioptas 2003, with his density of 1/3, and Li, Hastie and Church 2006, with less: entry
@@ -47,8 +50,8 @@ class Sparse(Shareable):
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the whole matrix (see `Projection.matrix`), made anew of what is kept."""
-        places, starts, values = self._entries(in_features, out_features, stream, like)
-        found = values.new_zeros(in_features, out_features)
+        places, starts, values = self._stored(in_features, out_features, stream, like)
+        found: Tensor = values.new_zeros(in_features, out_features)
         outputs = torch.arange(out_features, device=like.device)
         found[places, outputs.repeat_interleave(starts.diff())] = values
         return found
@@ -57,43 +60,36 @@ class Sparse(Shareable):
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         if x.dtype not in (torch.float32, torch.float64):
             return super().project(x, out_features, stream)
-        places, starts, values = self._entries(x.shape[-1], out_features, stream, x)
-        found = F.embedding_bag(
-            places,
-            x.reshape(-1, x.shape[-1]).t().contiguous(),
-            starts,
-            mode="sum",
-            per_sample_weights=values,
-            include_last_offset=True,
-        )
-        return found.t().contiguous().view(*x.shape[:-1], out_features)
+        places, starts, values = self._stored(x.shape[-1], out_features, stream, x)
 
-    def _entries(
-        self, in_features: int, out_features: int, stream: int, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        check_widths(in_features, out_features)
-        return self._kept(self._draw, in_features, out_features, stream, like.dtype, like.device)
+        def carried(rows: Tensor) -> Tensor:
+            sums: Tensor = F.embedding_bag(
+                places,
+                rows.t().clone(memory_format=torch.contiguous_format),  # else one row is slow
+                starts,
+                mode="sum",
+                per_sample_weights=values,
+                include_last_offset=True,
+            )
+            return sums.t()
 
-    @eager
+        found = by_parts(carried, x.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
+        return found.contiguous().view(*x.shape[:-1], out_features)
+
     def _draw(
-        self,
-        in_features: int,
-        out_features: int,
-        stream: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, in_features: int, out_features: int, stream: int, like: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the inputs of all outputs, one after another, where each begins, and entries."""
         base = bits.key(bits.key(self.seed, MARK), stream)
         limit, step = math.ceil(self.density * 2**53), max(1, CHUNK // in_features)
-        places, positive, counts = [], [], [torch.zeros(1, dtype=torch.int64, device=device)]
+        places, positive, counts = [], [], [torch.zeros(1, dtype=torch.int64, device=like.device)]
         for first in range(0, out_features, step):
             some = range(first, min(first + step, out_features))
-            words = bits.words(base, some, range(in_features), device)
+            words = bits.words(base, some, range(in_features), like.device)
             there = bits.shifted(words, 11) < limit
             places.append(there.nonzero()[:, 1])
             positive.append(words[there] & 1)
             counts.append(there.sum(1))
-        values = (torch.cat(positive) * 2 - 1).to(dtype)
+        values = (torch.cat(positive) * 2 - 1).to(like.dtype)
         scale = (self.density * out_features) ** -0.5
         return torch.cat(places), torch.cat(counts).cumsum(0), values * scale

@@ -38,10 +38,11 @@ class Streamed(Signs):
 
     name: ClassVar[str] = "streamed"
 
+    @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the whole matrix (see `Projection.matrix`), drawn anew and not kept."""
         check_widths(in_features, out_features)
-        return self._draw(in_features, out_features, stream, like.dtype, like.device)
+        return self._draw(in_features, out_features, stream, like)
 
     @eager
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
@@ -68,6 +69,10 @@ class Product(torch.autograd.Function):
             from . import bits_numba
 
             return bits_numba.product(base, x, width)
+        if bits.on_gpu(x):
+            from . import bits_triton
+
+            return bits_triton.product(base, x, width, transposed)
         return tiled(x, width, base, transposed)
 
     @staticmethod

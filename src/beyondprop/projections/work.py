@@ -12,10 +12,11 @@ from .base import Projection
 from .dense import Dense
 from .hadamard import Hadamard
 from .low_rank import LowRank
+from .parts import CACHE, rows_at_a_time
 from .rates import stages
 from .signs import Signs
 from .sketched import Sketched
-from .sparse import Sparse
+from .sparse import LEAST, Sparse
 from .streamed import SIDE, TILE, WORTH, Streamed
 
 Amounts = dict[str, float]
@@ -62,7 +63,13 @@ def _stored(bytes_drawing: int) -> Callable[..., Work]:
 def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -> Work:  # noqa: ARG001
     passed = 4.0 * rows * (m + n)
     beside = 4 * rows * (m + n) + 16 * TILE  # a padded copy, and the sums
-    fused = bits.fused(torch.empty(0, device=device, dtype=torch.float32))
+    like = torch.empty(0, device=device, dtype=torch.float32)
+    if bits.on_gpu(like):
+        from .bits_triton import ROWS
+
+        unit, times = ("drawn", 1) if rows == 1 else ("drawn for rows", math.ceil(rows / ROWS))
+        return Work({unit: m * n * times, "bytes": passed, "calls": 10}, 0, beside)
+    fused = bits.fused(like)
     if fused and WORTH * rows <= n:
         looked_up = rows * m / 8 * (n + 256 * math.ceil(n / 4096))  # the tables are made by it too
         amounts = {"words": m * n / 64, "look-ups": looked_up, "calls": 20.0, "bytes": passed}
@@ -75,17 +82,19 @@ def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -
     return Work(amounts | {"multiply-adds": float(rows * m * n)}, 0, beside)
 
 
-def _hadamard(kind: Hadamard, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
+def _hadamard(kind: Hadamard, m: int, n: int, rows: int, device: torch.device) -> Work:
     full = 1 << (max(m, n) - 1).bit_length()
     products = kind.rounds * stages(full)
+    some = min(rows, rows_at_a_time(full, device))
     chosen = 64.0 * n + 8 * rows * n if n < full else 0.0
     amounts = {
-        "stages": rows * full * products,
+        "stages" if 4 * full <= CACHE else "far stages": rows * full * products,
         "bytes": 4 * rows * (m + full) + 12 * kind.rounds * rows * full + chosen,
-        "calls": 25 * products + 15,  # small matrices are made of smaller ones
+        "calls": math.ceil(rows / some) * (25 * products + 15),  # small matrices are made too
     }
     stored = 4 * kind.rounds * full
-    return Work(amounts, stored, stored + 20 * rows * full + (24 * n if n < full else 0))
+    beside = 20 * some * full + 4 * rows * n + (24 * n if n < full else 0)
+    return Work(amounts, stored, stored + beside)
 
 
 def _sketched(kind: Sketched, m: int, n: int, rows: int, device: torch.device) -> Work | None:
@@ -97,10 +106,11 @@ def _sketched(kind: Sketched, m: int, n: int, rows: int, device: torch.device) -
     return Work(amounts, 16 * m + inner.stored, 40 * m + 4 * rows * m + inner.peak)
 
 
-def _sparse(kind: Sparse, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
+def _sparse(kind: Sparse, m: int, n: int, rows: int, device: torch.device) -> Work:
     entries = math.ceil(kind.density * m * n)
-    copies = 8.0 * rows * (m + n)
-    amounts = {"places": entries, "gathered": rows * entries, "bytes": copies, "calls": 8}
+    parts = math.ceil(rows / rows_at_a_time(m, device, LEAST))
+    amounts = {"places": parts * entries, "gathered": float(rows * entries)}
+    amounts |= {"bytes": 8 * rows * (m + n), "calls": 8 * parts}
     return Work(amounts, 12 * entries + 8 * (n + 1), 80 * entries + 4 * rows * (m + n))
 
 

@@ -3,7 +3,15 @@
 from difflib import get_close_matches
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import cifar, digits, dotted, goodness, mnist, slot_machines
+from beyondprop.tasks import (
+    cifar,
+    digits,
+    dotted,
+    goodness,
+    mnist,
+    random_features,
+    slot_machines,
+)
 from beyondprop.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -22,6 +30,11 @@ TASKS: dict[str, Task] = {
         goodness.CIFAR_GOODNESS,
         slot_machines.DIGITS_SLOTS,
         slot_machines.MNIST_SLOTS,
+        random_features.DIGITS_OPTICAL_FEATURES,
+        random_features.DIGITS_OPTICAL_COMPLETION,
+        random_features.DIGITS_OPTICAL_DEFENCE,
+        random_features.MNIST_OPTICAL_FEATURES,
+        random_features.MNIST_OPTICAL_DEFENCE,
     )
 }
 """Every registered task by its name, the default first."""

@@ -48,6 +48,20 @@ def test_electronics_by_hand():
     assert rate == pytest.approx(1e10)
 
 
+def test_numbers_that_are_used_once_have_a_rate_of_their_own():
+    slow = replace(CHIP, simple_rate=1e9)
+    found, fast = (optical_cost(lighton_opu(), chip, LINK, 3, 800, 1000) for chip in (slow, CHIP))
+    assert found.encode == pytest.approx(10 * fast.encode)
+    assert found.recover == pytest.approx(10 * fast.recover)
+    assert electronic_cost(slow, 3, 800, 1000) == electronic_cost(CHIP, 3, 800, 1000)
+    steps = [step_cost(found, chip, 32, (64, 512, 10)) for chip in (slow, CHIP)]
+    assert steps[0].nonlinearity == pytest.approx(10 * steps[1].nonlinearity)
+    assert steps[0].update == pytest.approx(10 * steps[1].update)
+    assert steps[0].forward == steps[1].forward
+    with pytest.raises(bp.UserError, match="simple_rate must be above 0"):
+        replace(CHIP, simple_rate=0.0)
+
+
 def test_wider_numbers_and_more_pixels_take_longer_to_carry():
     def receive(**change):
         return optical_cost(replace(ideal(), **change), CHIP, LINK, 1, 100, 100).receive

@@ -132,6 +132,16 @@ def test_settings_of_no_device():
         build({"part": "Ternary", "bits": 3})
     with pytest.raises(bp.UserError, match="the threshold"):
         build({"part": "Ternary", "threshold": 3.0})
+    with pytest.raises(bp.UserError, match="None is no part"):
+        build({})
+    with pytest.raises(bp.UserError, match="Exact takes no figures, not bits"):
+        build({"part": "Exact", "bits": 3})
+    with pytest.raises(bp.UserError, match=r"Camera cannot be built of .'photons': 'many'."):
+        build({"part": "Camera", "photons": "many"})
+    with pytest.raises(
+        bp.UserError, match="PhotonicProjection takes seed, shared, device, not clo"
+    ):
+        build({"name": "photonic", "clock": 3})
 
 
 def test_shots_and_published_limits():

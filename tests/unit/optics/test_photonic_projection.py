@@ -17,6 +17,7 @@ from beyondprop.optics import (
     Scattering,
     Ternary,
     UnevenTernary,
+    build,
     ideal,
     lighton_opu,
 )
@@ -113,6 +114,9 @@ def test_copies_pickles_and_settings(device):
     assert json.loads(json.dumps(found)) == found
     assert found["name"] == "photonic"
     assert found["device"] == device.settings()
+    again = build(json.loads(json.dumps(found)))
+    assert again == kind
+    assert torch.equal(again.project(x, 512, 0), first)
     assert kind != PhotonicProjection(3, device=replace(device, camera=Camera(photons=7.0)))
 
 

@@ -34,6 +34,7 @@ UNITS = {
     "packed": 6e-11,
     "tiles": 4e-5,
     "stages": 6e-10,
+    "far stages": 8e-10,
     "scattered": 6e-10,
     "places": 1e-9,
     "gathered": 6e-11,
@@ -180,6 +181,19 @@ def test_streamed_is_counted_as_it_is_done():
     assert other["tiles"] == 4
 
 
+def test_on_a_gpu_streamed_is_counted_as_its_kernel_does_it(monkeypatch):
+    bits_triton = pytest.importorskip("beyondprop.projections.bits_triton")
+    from beyondprop.projections import bits
+
+    monkeypatch.setattr(bits, "on_gpu", lambda _: True)
+    monkeypatch.setattr(bits_triton, "product", lambda _, x, width, __: x.new_ones(len(x), width))
+    table = rates.rates.__wrapped__(CPU, 1)
+    one, many = (work.work(Streamed(), 300, 500, rows, CPU).amounts for rows in (1, 33))
+    assert one["drawn"] == 300 * 500
+    assert many["drawn for rows"] == 300 * 500 * 3
+    assert {*one, *many} <= set(table)
+
+
 def test_rates_are_measured_once():
     table = rates.rates(CPU, torch.get_num_threads())
     assert table is rates.rates(CPU, torch.get_num_threads())
@@ -294,7 +308,7 @@ def test_the_default_machine_can_choose():
 def test_without_numba_the_plain_loop_is_measured_and_counted(monkeypatch):
     from beyondprop.projections import bits
 
-    monkeypatch.setattr(bits, "_has_numba", lambda: False)
+    monkeypatch.setattr(bits, "_has", lambda _: False)
     table = rates.rates.__wrapped__(CPU, 1)
     assert set(table) == set(UNITS) - {"words", "look-ups"}
     amounts = work.work(Streamed(), 8192, 8192, 1, CPU).amounts

@@ -57,6 +57,11 @@ def test_tasks_are_found_by_their_names() -> None:
         "cifar-goodness",
         "digits-slots",
         "mnist-slots",
+        "digits-optical-features",
+        "digits-optical-completion",
+        "digits-optical-defence",
+        "mnist-optical-features",
+        "mnist-optical-defence",
     ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 

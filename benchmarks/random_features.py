@@ -1,0 +1,169 @@
+"""Random features by light: the kernel they stand for, what they predict, and whether they defend.
+
+    python benchmarks/random_features.py --data_set mnist --threads 1
+
+Kernel: how far means over n features are from ``|x|² |y|² + (x·y)²``. Ridge: regression on features
+beside the exact kernel, linear ridge (below) and a network taught by backprop (above). Defence:
+networks with light before the classifier, under attack, beside the same network without light.
+Finished parts are kept in a folder and not repeated.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from attacks import Box
+from random_features_defence import PLAIN, WAYS, Setting, attacked
+from random_features_ridge import DEVICES, scores
+from random_features_tables import sheet
+from results import command_line, save
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.experiment.storage import write_json
+from beyondprop.optics import Binary, OpticalFeatures, OPUMap
+from beyondprop.tasks import find
+from beyondprop.tasks.random_features import GREY
+
+KERNEL_SIZES, MEDIA = tuple(250 * 4**k for k in range(4)), range(20)
+"""Features, and seeds: one medium is wrong about all pairs at once, so it takes many to tell."""
+
+RIDGE_SIZES = 250, 1000, 4000
+TUNING_SEED = 1000
+"""Of the trials of learning rates; none of those reported."""
+
+SETS = {
+    "mnist": ("mnist-mlp", ("mnist", "completion"), 256, 1024),
+    "digits": ("digits-conv", ("digits", "completion"), 128, 512),
+}
+"""The task of the images that are attacked, the ridge problems, layers' width and features."""
+
+
+def main(
+    data_set: str = "mnist",
+    repeats: int = 3,
+    epochs: int = 6,
+    train: int = 10_000,
+    samples: int = 200,
+    radius: float = 0.1,
+    steps: int = 40,
+    queries: int = 300,
+    threads: int = 1,
+    runs: Path = Path("runs/random_features"),
+    output: Path = Path("results/random_features.json"),
+) -> None:
+    """Measure random features by light.
+
+    Args:
+        data_set: mnist or digits (embedded, quick).
+        repeats: How many seeds, from 0 on.
+        epochs: Of a network with light.
+        train: Training samples of each epoch, at most.
+        samples: Test samples that are attacked.
+        radius: Most that an attacker may change a pixel, as a share of the pixels' range.
+        steps: Of PGD.
+        queries: Of the random search.
+        threads: CPU threads.
+        runs: Folder that keeps each part.
+        output: Where the record goes; the table goes beside it.
+    """
+    if data_set not in SETS:
+        raise UserError(f"there is no data set '{data_set}'; there are {', '.join(SETS)}")
+    started = datetime.now(UTC)
+    torch.set_num_threads(threads)
+    spec = {"data_set": data_set, "repeats": repeats, "epochs": epochs, "train": train}
+    spec |= {"samples": samples, "radius": radius, "steps": steps, "queries": queries}
+    task, problems, width, features = SETS[data_set]
+    setting = Setting(find(task).load(None), width, features, epochs, train)
+    parts: dict[str, Callable[[Callable[[str], None]], Iterator[dict[str, Any]]]] = {
+        "kernel": lambda _: kernel()
+    }
+    for seed in range(repeats):
+        for name in problems:
+            parts[f"ridge-{name}-{seed}"] = lambda told, n=name, s=seed: (
+                {"part": "ridge", **row} for row in scores(n, RIDGE_SIZES, s, told)
+            )
+    parts["defence"] = lambda told: defended(setting, spec, told)
+    place = runs / "-".join(str(value) for value in spec.values())
+    rows = []
+    with bars() as progress, bar(progress, "random features", len(parts)) as shown:
+        for name, part in parts.items():
+
+            def told(text: str) -> None:
+                progress.update(shown, description=text)
+
+            rows += kept(place / f"{name}.json", lambda p=part, t=told: list(p(t)))
+            progress.advance(shown)
+    spec["threads"] = threads
+    save("random_features", spec, rows, sheet(spec, rows), started, output)
+
+
+def kept(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of a part that is over, or make them."""
+    if not path.exists():
+        write_json(path, {"rows": make()})
+    found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["rows"]
+    return found
+
+
+def kernel() -> Iterator[dict[str, Any]]:
+    """Yield one row a device and number of features: the kernel's mean relative error."""
+    x = OpticalFeatures(1, GREY).mirrors(find("digits-mlp").load(None).train.inputs[:100])
+    norms = x.square().sum(1).double()
+    exact = norms.outer(norms) + (x @ x.t()).double().square()
+    pairs = torch.ones_like(exact).triu(1).bool()
+    for device, built in DEVICES.items():
+        for n in KERNEL_SIZES:
+            errors = []
+            for seed in MEDIA:
+                seen = OPUMap(n, replace(built(), encoder=Binary()), seed).transform(x).double()
+                wrong = ((seen @ seen.t() / n - exact) / exact).abs()
+                errors.append(wrong[pairs].mean().item())
+            yield {
+                "part": "kernel",
+                "device": device,
+                "features": n,
+                "errors": errors,
+                "error": statistics.mean(errors),
+                "deviation": deviation(errors),
+            }
+
+
+def defended(
+    setting: Setting, spec: dict[str, Any], told: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Yield one row a way and seed: the rate chosen, and the accuracy under every attack."""
+    images = setting.data.train.inputs
+    low, high = images.min().item(), images.max().item()
+    box = Box(spec["radius"] * (high - low), low, high)
+    test = setting.data.test
+    x, y = test.inputs[: spec["samples"]], test.targets[: spec["samples"]]
+    rates = {}
+    for name, way in WAYS.items():
+        told(f"defence: rates for {name}")
+        rates[name] = setting.best_rate(way, TUNING_SEED)
+    seeds = range(spec["repeats"])
+    # An attacker trains a network of its own, from another seed than those attacked.
+    surrogates = [setting.trained(WAYS[PLAIN], rates[PLAIN], 100 + seed).model for seed in seeds]
+    for name, way in WAYS.items():
+        for seed in seeds:
+            told(f"defence: {name}, seed {seed}")
+            handle = setting.trained(way, rates[name], seed)
+            torch.manual_seed(seed)
+            limits = box, spec["steps"], spec["queries"]
+            found = attacked(handle, surrogates[seed], x, y, *limits)
+            yield {"part": "defence", "way": name, "seed": seed, "rate": rates[name], **found}
+
+
+def deviation(values: list[float]) -> float:
+    """Return the standard deviation over seeds, 0 for one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    command_line(main)

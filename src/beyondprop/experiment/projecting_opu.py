@@ -1,0 +1,141 @@
+"""A photonic co-processor tried out for the command line, beside electronics, a line each."""
+
+from __future__ import annotations
+
+import torch
+
+from beyondprop.optics import (
+    Cost,
+    Electronics,
+    Link,
+    PhotonicProcessor,
+    break_even,
+    lighton_opu,
+    measured_rate,
+    optical_cost,
+)
+from beyondprop.optics.trial import errors
+from beyondprop.projections import FULL, Dense, costs, room
+from beyondprop.projections.choice import SHARE, cost_of, first_that_fits
+from beyondprop.projections.rates import rates
+
+from .projecting import Lines, duration, guide, kinds, size, timed
+
+OUTPUTS, VECTORS, SIDE = 8192, 8, 16384
+LINK = Link()
+HERE = torch.device("cpu")
+
+
+def project_by_light(
+    inputs: int,
+    outputs: int,
+    batch: int,
+    kind: str | None,
+    seed: int,
+    memory: int | None,
+    watts: float | None,
+) -> Lines:
+    """Returns what is to be said of the preset and of electronics: a name and a text a line.
+
+    Raises:
+        UserError: A width is over the device's limits, there is no such kind, or none fits.
+    """
+    device = lighton_opu()
+    device.check_widths(inputs, outputs, device.retrieval.pixels)
+    chip = electronics(batch, watts)
+    light = optical_cost(device, chip, LINK, batch, inputs, outputs)
+    of = f"{inputs:,} to {outputs:,} numbers, batch {batch}"
+    said = [("projection", f"photonic, preset lighton-opu, simulated, seed {seed}: {of}")]
+    said += times(device, chip, light, batch)
+    said.append(("energy", energy(device, light, watts)))
+    said.append(("error", wrong(device, inputs, outputs, seed)))
+    said.append(("memory", held(device, inputs, outputs, batch)))
+
+    table = costs(inputs, outputs, batch, HERE, kinds(kind), seed)
+    limit = room.free_bytes(HERE) * SHARE if memory is None else memory
+    best = first_that_fits(table, inputs, outputs, batch, limit)
+    seconds, part = timed(best, inputs, outputs, batch, HERE)
+    found = "measured here" if part == outputs else f"extrapolated from {part:,} outputs"
+    joules = "" if watts is None else f", {watts * seconds:.3g} J at {watts:g} W"
+    text = f"{best.projection.name} {duration(seconds)} ({found}){joules}; {size(best.peak)} at the"
+    said.append(
+        ("electronics", f"{text} peak; foreseen: {'; '.join(guide(c, limit) for c in table)}")
+    )
+    return [*said, ("break-even", even(device, chip, batch, seed))]
+
+
+def electronics(batch: int, watts: float | None) -> Electronics:
+    """Returns this machine's rates: of a large dense product, and of numbers that pass once."""
+    dense = cost_of(Dense(), SIDE, SIDE, batch, HERE).seconds
+    passing = rates(HERE, torch.get_num_threads())["bytes"]
+    return Electronics(
+        rate=measured_rate(dense, batch, SIDE, SIDE),
+        power=1.0 if watts is None else watts,  # without watts no joule of it is said
+        simple_rate=2 / (4 * passing),  # two operations for each float32 number, as there
+    )
+
+
+def times(device: PhotonicProcessor, chip: Electronics, light: Cost, batch: int) -> Lines:
+    """Returns what is to be said of light's time."""
+    shots = batch * device.shots
+    parts = {
+        "encoding": light.encode,
+        "sending": light.send,
+        f"{shots:,} shots": light.shots,
+        "receiving": light.receive,
+        "recovering": light.recover,
+    }
+    shown = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
+    rate = f"{device.specification.frame_rate:,.0f} shots a second as published"
+    link = f"{LINK.inputs / 1e9:g} GB/s there and {LINK.outputs / 1e9:g} GB/s back, assumed"
+    simple = f"{chip.simple_rate or chip.rate:.2g} operations a second, measured here"
+    given = f"{rate}; a link of {link}; to encode and recover {simple}"
+    return [("time", f"{duration(light.seconds)} ({shown})"), ("", f"by figures, not run: {given}")]
+
+
+def energy(device: PhotonicProcessor, light: Cost, watts: float | None) -> str:
+    """Returns what is to be said of the energy."""
+    power = device.specification.power
+    shining = (light.send + light.shots + light.receive) * power
+    text = f"{shining:.3g} J a batch by light, at {power:g} W as published"
+    if watts is None:
+        return f"{text}; to encode and recover: give --watts"
+    return f"{text}, and {(light.encode + light.recover) * watts:.3g} J beside it, at {watts:g} W"
+
+
+def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> str:
+    """Returns what is to be said of the error."""
+    x = torch.randn(VECTORS, inputs, generator=torch.Generator().manual_seed(seed))
+    found = errors(device, x, min(outputs, OUTPUTS), seed)
+    whole = f"{found.whole:.1%} of the exact product, cosine {found.cosine:.3f}"
+    alone = f"ternary encoding alone {found.encoding:.1%}, light alone {found.light:.1%}"
+    sample = f"{VECTORS} Gaussian vectors of full width, {found.outputs:,} of {outputs:,} outputs"
+    return f"{whole}; {alone} (simulated: {sample})"
+
+
+def held(device: PhotonicProcessor, inputs: int, outputs: int, batch: int) -> str:
+    """Returns what is to be said of memory."""
+    frames = batch * device.encoder.frames * -(-inputs // 8)
+    pictures = batch * device.shots * outputs * device.retrieval.pixels
+    matrix = f"of {inputs * outputs:,} entries, {size(4 * inputs * outputs)}"
+    return f"{size(frames)} of frames, {size(pictures)} of pictures; no matrix {matrix}, is stored"
+
+
+def even(device: PhotonicProcessor, chip: Electronics, batch: int, seed: int) -> str:
+    """Returns from which widths on light is as fast as electronics."""
+    most = min(device.specification.max_inputs, device.specification.max_outputs)
+    never = f"at no n up to {most:,}"
+    dense = break_even(device, chip, LINK, batch)
+    text = f"of n to n numbers, light is as fast as a dense product {from_(dense, never)}"
+
+    def wins(n: int) -> bool:
+        other = min(each.seconds for each in costs(n, n, batch, HERE, FULL, seed))
+        return optical_cost(device, chip, LINK, batch, n, n).seconds <= other
+
+    first = next((2**k for k in range(most.bit_length()) if wins(2**k)), None)
+    return f"{text}, as the cheapest projection without light {from_(first, never)}"
+
+
+def from_(side: int | None, never: str) -> str:
+    """Returns where something begins, if it does."""
+    return never if side is None else f"from n = {side:,} on"

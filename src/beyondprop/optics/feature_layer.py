@@ -1,0 +1,174 @@
+"""Optical random features as layers: no gradient passes one, a model is behind the other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from ..eager import eager
+from ..errors import UserError
+from .device import PhotonicProcessor
+from .encoder import Binary
+from .opu_map import OPUMap
+from .presets import lighton_opu
+
+
+class OpticalFeatures(nn.Module):
+    """Random features by light, ``|R b|² / |b|² - 1`` of the binarised input ``b``.
+
+    Maps ``(..., in)`` to ``(..., n_components)``. Mirrors are on or off, so each number becomes one
+    mirror a threshold, on where ``x > t rms(x)``, with the root mean square of its own row: what
+    scales a row changes nothing. Several thresholds keep more of a grey value (a thermometer
+    code). The entries of R are independent circular complex Gaussians of variance 1, and ``|b|²``
+    is the number of mirrors that are on. So over R a feature has mean 0 and variance 1, and the
+    mean product of two rows' features is the kernel ``(b·c)² / (|b|² |c|²)``: that of ``|R b|²``,
+    ``|b|² |c|² + (b·c)²``, for rows of unit length and without its constant part (Saade et al.
+    2016; Ohana et al. 2020). Rows with all mirrors off give zeros.
+
+    No gradient comes back through the light: what stands before it must be taught by a rule that
+    cuts there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds
+    the seed of the medium, and how many shots were taken, by which noise and drift go on.
+
+    Args:
+        n_components: How many features.
+        thresholds: In units of a row's root mean square; 0 is the sign.
+        device: The co-processor, by default LightOn's. Its encoder is not used: what is shown is
+            binary already.
+        seed: Whole number from 0 to 2^63 - 1 that determines the medium and the noise.
+
+    Raises:
+        UserError: No threshold is given, or one is not finite; in the forward pass if a number is
+            NaN or infinite, or a width over the device's limits; in the backward pass always.
+    """
+
+    seed: Tensor
+    shots: Tensor
+
+    def __init__(
+        self,
+        n_components: int,
+        thresholds: Sequence[float] = (0.0,),
+        device: PhotonicProcessor | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.thresholds = tuple(float(t) for t in thresholds)
+        if not self.thresholds or not torch.tensor(self.thresholds).isfinite().all():
+            raise UserError(f"thresholds must be one or more finite numbers, not {thresholds}")
+        device = replace(lighton_opu() if device is None else device, encoder=Binary())
+        self.light = OPUMap(n_components, device, seed)
+        # Buffers, so that a checkpoint brings back the same medium and a measure leaves no trace.
+        self.register_buffer("seed", torch.tensor(seed))
+        self.register_buffer("shots", torch.tensor(0))
+
+    def mirrors(self, x: Tensor) -> Tensor:
+        """Return which mirrors are on, 0 or 1, shape ``(..., thresholds × in)``."""
+        x = x if x.is_floating_point() else x.float()
+        peak = x.abs().amax(-1, keepdim=True)
+        if not bool(peak.isfinite().all()):  # a comparison would hide them
+            raise UserError("the input of optical features holds NaN or infinite numbers")
+        unit = x / peak.where(peak > 0, 1)  # so that no square is too large or too small
+        size = unit.square().mean(-1, keepdim=True).sqrt()
+        return torch.cat([(unit > t * size).to(x.dtype) for t in self.thresholds], dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        seen = self._seen(self.mirrors(x.detach()))
+        return _Opaque.apply(x, seen) if x.requires_grad else seen  # type: ignore[no-untyped-call]
+
+    def extra_repr(self) -> str:
+        """Return what the layer is made of, for print."""
+        shown = ", ".join(f"{t:g}" for t in self.thresholds)
+        return f"n_components={self.light.n_components}, thresholds=({shown}), seed={self.seed}"
+
+    @eager
+    @torch.no_grad()
+    def _seen(self, mirrors: Tensor) -> Tensor:
+        clock = self._of_seed().projection.clock
+        clock.shots = int(self.shots)
+        seen = self.light(mirrors)
+        self.shots.fill_(clock.shots)
+        on = mirrors.sum(-1, keepdim=True)
+        features: Tensor = (seen / on.clamp(min=1) - 1).to(mirrors.dtype)
+        return features.where(on > 0, 0)
+
+    def _of_seed(self) -> OPUMap:
+        """Return the light through the medium of the present seed, which a checkpoint may set."""
+        optics = self.light.projection
+        if optics.seed != int(self.seed):
+            self.light = OPUMap(self.light.n_components, optics.device, int(self.seed))
+        return self.light
+
+
+class CalibratedFeatures(OpticalFeatures):
+    """`OpticalFeatures` with a way back, for who has measured the device's matrix.
+
+    The same numbers go forward, through the same light. Backward goes the gradient of a model of
+    it: the calibrated matrix, ``|R b|² / |b|² - 1``, without noise and drift, and for each mirror
+    a slope of 1 in place of the step (straight-through: Bengio, Léonard and Courville 2013). So
+    backpropagation can teach what stands before it, as a control; and an attacker who has the
+    matrix attacks so (backward pass differentiable approximation: Athalye, Carlini and Wagner
+    2018). A device's owner need not know the matrix; to measure it takes a shot or more an entry of
+    its input, and phase retrieval.
+
+    Args and errors are those of `OpticalFeatures`, but for the backward pass.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        mirrors = self.mirrors(x.detach())
+        seen = self._seen(mirrors)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return seen
+        wide = torch.cat([x] * len(self.thresholds), dim=-1)
+        return _Instead.apply(self.modelled(_Instead.apply(wide, mirrors)), seen)  # type: ignore[no-untyped-call, no-any-return]
+
+    def modelled(self, mirrors: Tensor) -> Tensor:
+        """Return what an ideal device makes of mirrors, ``(..., n_components)``, by real matrices.
+
+        Args:
+            mirrors: 0 or 1, ``(..., in)``; a gradient comes back to them.
+        """
+        real, imaginary = self._calibrated(mirrors.detach())
+        power = (mirrors @ real).square() + (mirrors @ imaginary).square()
+        on = mirrors.square().sum(-1, keepdim=True)
+        return (power / on.clamp(min=1) - 1).where(on > 0, 0)
+
+    @eager
+    @torch.no_grad()
+    def _calibrated(self, mirrors: Tensor) -> tuple[Tensor, Tensor]:
+        light, optics = self._of_seed(), self.light.projection
+        medium = optics.medium(optics.rows(mirrors), light.n_components, 0)
+        matrix = medium.matrix() * (light.n_components / 2) ** 0.5
+        return matrix.real.to(mirrors.dtype), matrix.imag.to(mirrors.dtype)
+
+
+class _Opaque(Function):
+    """Hands features on, and says so if a gradient shall come back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, seen: Tensor) -> Tensor:  # noqa: ARG004
+        return seen.view_as(seen)
+
+    @staticmethod
+    def backward(ctx: Any, *_gradients: Tensor) -> Any:  # noqa: ARG004
+        raise UserError(
+            "no gradient comes back through the light of OpticalFeatures: teach what stands before "
+            "it by a rule that cuts there, such as DirectFeedbackAlignment, or take "
+            "CalibratedFeatures, whose way back is a model of the light"
+        )
+
+
+class _Instead(Function):
+    """Puts other numbers in a tensor's place; the gradient stays the tensor's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, other: Tensor) -> Tensor:  # noqa: ARG004
+        return other.view_as(other)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ARG004
+        return gradients[0], None

@@ -1,0 +1,130 @@
+"""Signs, and products with them, as fused kernels for GPUs, compiled by Triton; see `bits`."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from . import bits
+
+GROUP = tl.constexpr(64)
+"""How many signs a word has."""
+
+OUTPUTS = 64
+"""How many outputs a program does at a time: with a word for each, its signs fit in registers."""
+
+ROWS = 16
+"""How many rows at a time; the fewest that Triton multiplies matrices of everywhere."""
+
+GOLDEN, FIRST, SECOND = (tl.constexpr(n) for n in (bits.GOLDEN, bits.FIRST, bits.SECOND))
+
+
+def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """See `bits.signs`."""
+    first, groups = inputs.start // 64, -(-inputs.stop // 64) - inputs.start // 64
+    found = like.new_empty(len(outputs), 64 * groups)
+    grid = (groups * triton.cdiv(len(outputs), OUTPUTS),)
+    with torch.cuda.device_of(like):
+        fill[grid](root_of(base, like), outputs.start, first, found, len(outputs), groups, OUTPUTS)
+    return found[:, : len(inputs)]
+
+
+def product(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
+    """Return the sums of numbers by their signs; see `streamed.product`."""
+    x, found = x.detach().contiguous(), x.new_empty(len(x), width)
+    rows = 1 if len(x) == 1 else ROWS
+    kernel, side = (add_back, 64) if transposed else (add, OUTPUTS)
+    grid = (triton.cdiv(width, side) * triton.cdiv(len(x), rows),)
+    with torch.cuda.device_of(x):
+        kernel[grid](root_of(base, x), x, found, len(x), x.shape[1], width, OUTPUTS, rows)
+    return found
+
+
+def root_of(base: int, like: Tensor) -> Tensor:
+    """Return a base as a tensor: the type that Triton gives a number depends on its size."""
+    return torch.full((), bits.signed(base), dtype=torch.int64, device=like.device)
+
+
+@triton.jit
+def spread(z):  # type: ignore[no-untyped-def]
+    """See `bits.spread`; uint64."""
+    z = z + GOLDEN
+    z = (z ^ (z >> 30)) * FIRST
+    z = (z ^ (z >> 27)) * SECOND
+    return z ^ (z >> 31)
+
+
+@triton.jit
+def signs_of(keys, group, like):  # type: ignore[no-untyped-def]
+    """Return the signs of a group of 64 inputs, (64, outputs), of the outputs' keys."""
+    words = spread(keys + group.to(tl.uint64) * GOLDEN)
+    drawn = words[None, :] >> tl.arange(0, GROUP).to(tl.uint64)[:, None]
+    return tl.where((drawn & 1) != 0, 1.0, -1.0).to(like)
+
+
+@triton.jit
+def keys_of(root, outputs):  # type: ignore[no-untyped-def]
+    """Return the keys of outputs, int64."""
+    return spread(root.to(tl.uint64) ^ outputs.to(tl.uint64))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def summed(sums, x, signs, rows: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return sums and a product, (rows, n) + (rows, k) @ (k, n), in full precision."""
+    if rows == 1:
+        return sums + tl.sum(tl.trans(x) * signs, 0)[None, :]
+    return tl.dot(x, signs, sums, input_precision="ieee", out_dtype=sums.dtype)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def fill(  # type: ignore[no-untyped-def]
+    root, first_output, first_group, found, outputs, groups, block: tl.constexpr
+):
+    """Write the signs of outputs, (outputs, 64 groups), from an output and a group on."""
+    group = tl.program_id(0).to(tl.int64) % groups
+    rows = tl.program_id(0).to(tl.int64) // groups * block + tl.arange(0, block)
+    keys = keys_of(tl.load(root), rows + first_output)
+    signs = signs_of(keys, group + first_group, found.dtype.element_ty)
+    places = (rows[None, :] * groups + group) * GROUP + tl.arange(0, GROUP)[:, None]
+    tl.store(found + places, signs, mask=(rows < outputs)[None, :])
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def add(  # type: ignore[no-untyped-def]
+    root, x, found, count, inputs, width, block: tl.constexpr, rows: tl.constexpr
+):
+    """Write a block of outputs of some rows: all inputs, (count, inputs), by their signs."""
+    blocks = tl.cdiv(width, block)
+    some = tl.program_id(0).to(tl.int64) // blocks * rows + tl.arange(0, rows)[:, None]
+    outputs = tl.program_id(0).to(tl.int64) % blocks * block + tl.arange(0, block)
+    keys = keys_of(tl.load(root), outputs)
+    sums = tl.zeros((rows, block), x.dtype.element_ty)
+    group = tl.zeros((), tl.int64)
+    while group * GROUP < inputs:  # the interpreter cannot count a range of this length
+        into = group * GROUP + tl.arange(0, GROUP)[None, :]
+        here = tl.load(x + some * inputs + into, mask=(some < count) & (into < inputs), other=0)
+        sums = summed(sums, here, signs_of(keys, group, here.dtype), rows)
+        group += 1
+    inside = (some < count) & (outputs < width)[None, :]
+    tl.store(found + some * width + outputs[None, :], sums, mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def add_back(  # type: ignore[no-untyped-def]
+    root, x, found, count, outputs, width, block: tl.constexpr, rows: tl.constexpr
+):
+    """Write a group of inputs of some rows: all outputs, (count, outputs), by their signs."""
+    groups = tl.cdiv(width, GROUP)
+    some = tl.program_id(0).to(tl.int64) // groups * rows + tl.arange(0, rows)[:, None]
+    group = tl.program_id(0).to(tl.int64) % groups
+    sums = tl.zeros((rows, GROUP), x.dtype.element_ty)
+    start = tl.zeros((), tl.int64)
+    while start < outputs:
+        out = start + tl.arange(0, block)
+        inside = (some < count) & (out < outputs)[None, :]
+        here = tl.load(x + some * outputs + out[None, :], mask=inside, other=0)
+        signs = signs_of(keys_of(tl.load(root), out), group, here.dtype)
+        sums = summed(sums, here, tl.trans(signs), rows)
+        start += block
+    into = group * GROUP + tl.arange(0, GROUP)[None, :]
+    tl.store(found + some * width + into, sums, mask=(some < count) & (into < width))

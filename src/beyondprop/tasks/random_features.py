@@ -1,0 +1,172 @@
+"""Tasks on random features by light: a linear layer on them, and layers that learn before them.
+
+Fixed features: Saade et al., "Random projections through multiple optical scattering", 2016; Ohana
+et al., "Kernel computations from large-scale random features obtained by optical processing units",
+2020. A classifier behind binarised features and light, as a defence: Cappelli, Ohana, Launay,
+Meunier, Poli and Krzakala, "Adversarial robustness by design through analog computing and synthetic
+gradients", 2022 (arXiv:2101.02115); Cappelli, Launay, Meunier, Ohana and Poli, "ROPUST", 2021
+(arXiv:2108.04217).
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from beyondprop.optics import CalibratedFeatures, OpticalFeatures
+from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.digits import load_vectors
+from beyondprop.tasks.mnist import load_mnist
+
+GREY = 0.25, 0.75, 1.25
+"""Thresholds for small images, whose grey values matter."""
+
+
+def load_halves(folder: Path | None = None) -> Data:
+    """The digits' upper halves (n, 32) in [0, 1], and their lower halves (n, 32) as targets.
+
+    Targets count from the training part's mean image, in units of the root of its mean variance.
+
+    Args:
+        folder: Not looked at: the images are part of the package.
+    """
+    data = load_vectors(folder)
+    lower = data.train.inputs[:, 32:]
+    mean = lower.mean(0)
+    size = (lower - mean).square().mean().sqrt()
+    train, validation, test = (
+        Split(part.inputs[:, :32], (part.inputs[:, 32:] - mean) / size)
+        for part in (data.train, data.validation, data.test)
+    )
+    return replace(
+        data,
+        name="scikit-learn digits, lower halves",
+        train=train,
+        validation=validation,
+        test=test,
+        classes=(),
+    )
+
+
+def explained(outputs: Tensor, targets: Tensor) -> float:
+    """R²: the share of the variance that is predicted, at most 1; 0 for the mean image.
+
+    Args:
+        outputs: Of the targets' shape.
+        targets: In units of the training part's variance, counted from its mean.
+    """
+    return 1 - mse_loss(outputs, targets).item()
+
+
+def linear_on_light(outputs: int, features: int, thresholds: Sequence[float]) -> nn.Module:
+    """Images or vectors to outputs by fixed features and a linear layer, which alone learns."""
+    light = OpticalFeatures(features, thresholds, seed=drawn())
+    return nn.Sequential(nn.Flatten(), light, nn.Linear(features, outputs))
+
+
+def defence(pixels: int, width: int, light: OpticalFeatures) -> nn.Sequential:
+    """Images of so many pixels to 10 logits by two hidden layers, signs, light and a linear layer.
+
+    The child ``features`` is taught as one; ``head`` holds the light. With `OpticalFeatures` no
+    gradient passes it, so a rule that cuts must teach the features. With `CalibratedFeatures`, as
+    in the tasks, backpropagation can teach them too, as upper control, and so can an attacker.
+    """
+    features = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(pixels, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.Tanh(),  # its sign is what is shown; bounded, as a step's stand-in is to have a slope
+    )
+    head = nn.Sequential(light, nn.Linear(light.light.n_components, 10))
+    return nn.Sequential(OrderedDict(features=features, head=head))
+
+
+def digits() -> nn.Module:
+    """Vectors of 64 to 10 logits by 2,000 features."""
+    return linear_on_light(10, 2000, GREY)
+
+
+def completion() -> nn.Module:
+    """Vectors of 32 to 32 numbers by 2,000 features."""
+    return linear_on_light(32, 2000, GREY)
+
+
+def mnist() -> nn.Module:
+    """Images (1, 28, 28) to 10 logits by 4,000 features."""
+    return linear_on_light(10, 4000, (0.0,))
+
+
+def digits_defence() -> nn.Module:
+    """Vectors of 64 to 10 logits by `defence` with a calibrated device of 512 features."""
+    return defence(64, 128, CalibratedFeatures(512, seed=drawn()))
+
+
+def mnist_defence() -> nn.Module:
+    """Images (1, 28, 28) to 10 logits by `defence` with a calibrated device of 1,024 features."""
+    return defence(784, 256, CalibratedFeatures(1024, seed=drawn()))
+
+
+def drawn() -> int:
+    """Return a seed for a device from PyTorch's global generator, so each run has its own one."""
+    return int(torch.randint(2**31, ()))
+
+
+DIGITS_OPTICAL_FEATURES = Task(
+    name="digits-optical-features",
+    summary="scikit-learn's 8x8 digits (embedded), a linear layer on 2,000 features by light",
+    load=load_vectors,
+    model=digits,
+    epochs=20,
+    batch_size=64,
+    learning_rate=1e-3,
+)
+
+DIGITS_OPTICAL_COMPLETION = Task(
+    name="digits-optical-completion",
+    summary="lower halves of 8x8 digits (embedded) from upper ones, linear on features by light",
+    load=load_halves,
+    model=completion,
+    loss=mse_loss,
+    metric=explained,
+    metric_name="R²",
+    epochs=20,
+    batch_size=64,
+    learning_rate=1e-3,
+)
+
+DIGITS_OPTICAL_DEFENCE = Task(
+    name="digits-optical-defence",
+    summary="scikit-learn's 8x8 digits (embedded), two layers, their signs, light, a linear layer",
+    load=load_vectors,
+    model=digits_defence,
+    blocks=("features", "head"),
+    epochs=20,
+    batch_size=64,
+    learning_rate=3e-3,
+)
+
+MNIST_OPTICAL_FEATURES = Task(
+    name="mnist-optical-features",
+    summary="MNIST's 28x28 digits, a linear layer on 4,000 features by light",
+    load=load_mnist,
+    model=mnist,
+    epochs=5,
+    batch_size=128,
+    learning_rate=1e-3,
+)
+
+MNIST_OPTICAL_DEFENCE = Task(
+    name="mnist-optical-defence",
+    summary="MNIST's 28x28 digits, two layers, their signs, light, a linear layer",
+    load=load_mnist,
+    model=mnist_defence,
+    blocks=("features", "head"),
+    epochs=5,
+    batch_size=128,
+    learning_rate=2e-3,
+)

@@ -26,7 +26,9 @@ PANELS = {
 }
 """What each panel shows: sweeps and their lines."""
 
-LOGARITHMIC = ("photons", "lifetime")
+LOGARITHMIC = ("photoelectrons", "lifetime")
+BELOW = 0.6
+"""How far a panel goes below frozen, in units of what backprop gains over it."""
 
 
 def main() -> None:
@@ -51,14 +53,19 @@ def main() -> None:
 def panel(axes: Any, title: str, sweeps: dict[str, str], rows: list[dict[str, Any]]) -> None:
     """Draw accuracy over one figure of the device, between the controls."""
     colour = COLOURS[rows[0]["data_set"]]
-    for row in rows:
-        if row["way"] in CONTROLS:
-            axes.axhline(
-                row["test"] * 100, color="#7a7a7a", linestyle=CONTROLS[row["way"]], linewidth=1
-            )
+    control = {row["way"]: row["test"] * 100 for row in rows if row["way"] in CONTROLS}
+    span = control["backprop"] - control["frozen"]
+    bottom = control["frozen"] - BELOW * span
+    axes.set_ylim(bottom, control["backprop"] + 0.1 * span)
+    for way, height in control.items():
+        axes.axhline(height, color="#7a7a7a", linestyle=CONTROLS[way], linewidth=1)
     for sweep, line in sweeps.items():
         found = [(float(row["sweeps"][sweep]), row) for row in rows if sweep in row["sweeps"]]
         points = sorted(found, key=lambda point: point[0])
+        for value, row in points:
+            if row["test"] * 100 < bottom:
+                text = f"{row['test'] * 100:.0f} ↓"
+                axes.text(value, bottom, text, ha="center", va="bottom", color=colour)
         axes.errorbar(
             [value for value, _ in points],
             [row["test"] * 100 for _, row in points],

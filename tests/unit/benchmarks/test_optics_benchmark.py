@@ -114,3 +114,30 @@ def test_light_learns_and_all_is_recorded(
     assert len(rows["lighton-opu"]["alignment"]) == 2
     assert "| mnist | lighton-opu |" in output.with_suffix(".md").read_text()
     assert "Direct feedback alignment through light" in capsys.readouterr().out
+
+
+def test_the_picture_shows_every_sweep_and_says_what_lies_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the picture is drawn by matplotlib")
+    benchmark, plot = script("optics_accuracy"), script("optics_plot")
+    high = {"backprop": 0.98, "exact": 0.97, "frozen": 0.9, "drift, lifetime 1e2 shots": 0.137}
+
+    def figures(way, seed):
+        made = {"way": way, "seed": seed, "rate": 1e-3, "alignment": [0.5], "shots": 1}
+        return made | {"test": high.get(way, 0.95), "train_loss": [1.0]}
+
+    found = [figures(way, seed) for way in script("optics_cases").WAYS for seed in range(2)]
+    rows = [row for name in plot.NAMES for row in benchmark.summary(name, found)]
+    monkeypatch.setattr(plot, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(plot, "PLOT", tmp_path / "plot.svg")
+    (tmp_path / "record.json").write_text(json.dumps({"rows": rows}))
+    plot.main()
+    assert (tmp_path / "plot.svg").read_text().count("<!-- 14 ↓ -->") == 2
+    table = script("optics_tables").accuracy(rows)
+    assert [line[0] for line in table[1]][:3] == [
+        "**backprop**",
+        "**exact feedback**",
+        "**frozen**",
+    ]
+    assert table[1][2][1:5] == ["90.00% ± 0.00", "-7.00", "0%", "0.50"]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import optics_cost
 from optics_cases import CONTROLS, TABLE
 
 Cells = tuple[tuple[str, ...], list[list[str]]]
@@ -43,3 +44,22 @@ def scores(row: dict[str, Any]) -> list[str]:
         f"{row['recovery']:.0%}",
         " / ".join(f"{cosine:.2f}" for cosine in row["alignment"]) or "–",
     ]
+
+
+def cost(rows: list[dict[str, Any]]) -> Cells:
+    """Return what light would cost beside electronics: one row a size."""
+    made = optics_cost.sheet(rows)
+    return tuple(made.columns), [list(line) for line in made.rows]
+
+
+def theory(rows: list[dict[str, Any]]) -> Cells:
+    """Return how far the simulator is from its formulas: one row an effect and a retrieval."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["part"], row["way"]), []).append(row)
+    lines = []
+    for (part, way), found in groups.items():
+        ratios = [row["ratio"] for row in found]
+        shown = f"{min(ratios):.3f}", f"{max(ratios):.3f}"
+        lines.append([part, way, str(len(found)), *shown])
+    return ("effect alone", "of", "points", "least measured / theory", "largest"), lines

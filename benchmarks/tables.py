@@ -5,8 +5,9 @@
 A page says where a table stands by a pair of comments: `<!-- table NAME -->` and `<!-- end -->`.
 NAMES: `compare TASK`, `rule RULE`, `step-time [RULES]`, `memory`, `peers`, `depth`, `pipeline`,
 `slots cost`, `slots accuracy SET`, `slots tasks`, `projections wide`, `projections sizes`,
-`projections errors`, `projections statistics`, `optics accuracy`, `optics short`. A test keeps the
-pages and records in step, so that no figure is written by hand.
+`projections errors`, `projections statistics`, `optics accuracy`, `optics short`, `optics theory`,
+`optics cost`, `features kernel`, `features ridge`, `features defence`. A test keeps the pages and
+records in step, so that no figure is written by hand.
 """
 
 import json
@@ -203,8 +204,9 @@ def projections(which: str) -> str:
 
 
 def optics(which: str) -> str:
-    """Return a table of optics: `optics accuracy`, or `optics short` for a few of its rows."""
-    return markdown(*getattr(optics_tables, which)(load("optics_accuracy")["rows"]))
+    """Return a table of optics: `optics accuracy`, `... short`, `... theory` or `... cost`."""
+    record = "accuracy" if which == "short" else which
+    return markdown(*getattr(optics_tables, which)(load(f"optics_{record}")["rows"]))
 
 
 def features(which: str) -> str:

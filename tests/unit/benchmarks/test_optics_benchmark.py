@@ -141,3 +141,28 @@ def test_the_picture_shows_every_sweep_and_says_what_lies_below(
         "**frozen**",
     ]
     assert table[1][2][1:5] == ["90.00% ± 0.00", "-7.00", "0%", "0.50"]
+
+
+def test_light_is_set_beside_electronics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = script("optics_cost")
+    monkeypatch.setattr(benchmark, "SIDES", (64, 256))
+    monkeypatch.setattr(benchmark, "BATCHES", (2,))
+    monkeypatch.setattr(benchmark, "FITS", 64)
+    output = tmp_path / "optics_cost.json"
+    benchmark.main(threads=1, output=output)
+    small, large, even = json.loads(output.read_text())["rows"]
+    assert (small["side"], small["dense_measured"]) == (64, True)
+    assert (large["side"], large["dense_measured"]) == (256, False)
+    assert small["shots"] == 2 * lighton_opu().shots
+    for row in (small, large):
+        assert row["light_seconds"] == pytest.approx(sum(row["light_parts"].values()))
+        assert row["light_parts"]["shots"] == row["shots"] / 2000
+        assert row["step_seconds"]["light"] > row["light_seconds"] > row["hadamard_seconds"]
+    product = 2 * 2 * 256**2 / even["rate"]
+    assert large["dense_seconds"] == pytest.approx(product)
+    heads, lines = script("optics_tables").cost([small, large, even])
+    assert len(heads) == len(lines[0])
+    assert "(counted)" in lines[1][5]
+    assert "light is as fast as a dense product" in capsys.readouterr().out

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from .blocks import Block
 
 SETTINGS, MOMENTS = "projections", "moments"
-KEYS = frozenset({SETTINGS, MOMENTS})
 
 
 class Fixed:
     """The projections of an attachment's rules: never learned, and rebuilt from their seeds.
 
     Attributes:
-        projections: By block; blocks may share one.
+        projections: By block, and where a rule has several by their names too; blocks may share
+            one.
     """
 
     def __init__(self, blocks: Sequence["Block"]) -> None:
-        self.projections = {
-            block.name: value
-            for block in blocks
-            for value in vars(block.rule).values()
-            if isinstance(value, Projection)
-        }
+        self.projections: dict[str, Projection] = {}
+        for block in blocks:
+            own = {k: v for k, v in vars(block.rule).items() if isinstance(v, Projection)}
+            for key, projection in own.items():
+                name = block.name if len(own) == 1 else f"{block.name}, {key}"
+                self.projections[name] = projection
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the projections' settings as JSON in bytes, and where one changes its moment."""
@@ -45,14 +45,21 @@ class Fixed:
         """See that a state was saved with the projections that are here.
 
         Raises:
-            UserError: One of them draws other numbers.
+            UserError: It was not, or what it says of them cannot be read.
         """
         if SETTINGS not in state:
-            return
-        saved = json.loads(bytes(state[SETTINGS].tolist()))
-        for name, here in json.loads(json.dumps(self._settings())).items():
-            if saved.get(name) != here:
-                raise _other(name, saved.get(name), here)
+            return  # nor are its other names those that are here
+        saved = _read(state[SETTINGS])
+        here = json.loads(json.dumps(self._settings()))
+        for name in (*here, *saved):
+            if name not in here or name not in saved:
+                where = "here, but was not" if name in here else "not here, but was"
+                raise UserError(
+                    f"block '{name}' has fixed feedback {where} when this state was saved: attach "
+                    "the same rules to the same blocks"
+                )
+            if saved[name] != here[name]:
+                raise _other(name, saved[name], here[name])
 
     def resume(self, state: Mapping[str, Tensor]) -> None:
         """Bring the projections to the moment when the state was saved."""
@@ -68,15 +75,44 @@ class Fixed:
         return {name: projection.settings() for name, projection in self.projections.items()}
 
 
-def _other(name: str, saved: dict[str, Any] | None, here: dict[str, Any]) -> UserError:
+def _read(written: Tensor) -> dict[str, Any]:
+    """Return what a state says of the projections."""
+    try:
+        found: dict[str, Any] = json.loads(bytes(written.tolist()))
+    except (TypeError, ValueError):
+        raise UserError(
+            "what this state says of fixed feedback cannot be read: keep its tensors as they were "
+            "saved, in uint8"
+        ) from None
+    return found
+
+
+def _other(name: str, saved: dict[str, Any], here: dict[str, Any]) -> UserError:
     """Return the error for a block whose projection is another one than was saved."""
-    if saved is not None and {**saved, "seed": here["seed"]} == here:
+    before, now = flat(saved), flat(here)
+    differ = [key for key in (*now, *before) if before.get(key) != now.get(key)]
+    figure = differ[0]
+    if len(set(differ)) == 1 and figure.rpartition(".")[2] == "seed":
         return UserError(
             f"this state was saved with feedback to block '{name}' that is drawn from seed "
-            f"{saved['seed']}, and here it is drawn from seed {here['seed']}: attach the rule with "
-            f"seed {saved['seed']}, or the weights have learned for other feedback"
+            f"{before[figure]}, and here it is drawn from seed {now[figure]}: attach the rule with "
+            f"seed {before[figure]}"
         )
-    return UserError(
-        f"this state was saved with other feedback to block '{name}': {saved}, and here it is "
-        f"{here}: attach the rule with the projection that was saved"
+    figures = ", ".join(
+        f"{key} {before.get(key)} there, {now.get(key)} here" for key in dict.fromkeys(differ)
     )
+    return UserError(
+        f"this state was saved with other feedback to block '{name}' ({figures}): attach the rule "
+        "with the projection that was saved"
+    )
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return settings with those of parts under names with dots."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found

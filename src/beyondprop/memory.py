@@ -102,7 +102,7 @@ class Memory:
         unmade = {name for name, tensor in here.items() if is_lazy(tensor)} | {MOMENTS}
         if not names - unmade <= set(state) <= names | {MOMENTS}:
             raise UserError(
-                "this state of learned feedback was saved by another attachment: it holds "
+                "this state was saved by another attachment: it holds "
                 f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
                 "model first"
             )

@@ -12,8 +12,8 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop.measure import alignment
-from beyondprop.optics import Camera, PhotonicProjection, ideal, lighton_opu
-from beyondprop.projections import Hadamard, Sketched
+from beyondprop.optics import Calibrated, Camera, PhotonicProjection, ideal, lighton_opu
+from beyondprop.projections import Hadamard, Redrawn, Sketched
 
 X, Y = torch.randn(9, 8, generator=torch.Generator().manual_seed(1)), torch.arange(9) % 4
 
@@ -78,8 +78,58 @@ def test_a_photonic_device_with_another_camera_is_another_projection():
     device = replace(ideal(), camera=Camera(photons=5.0, shot_noise=True))
     kinds = [PhotonicProjection(device=d) for d in (ideal(), device)]
     handles = [attached(bp.DirectFeedbackAlignment(kind))[1] for kind in kinds]
-    with pytest.raises(bp.UserError, match="attach the rule with the projection"):
+    with pytest.raises(bp.UserError, match="attach the rule with the projection") as caught:
         handles[0].load_state_dict(handles[1].state_dict())
+    assert "device.camera.photons 5.0 there, 10000.0 here" in str(caught.value)
+    assert "device.camera.bits" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("saved", "here", "said"),
+    [
+        (Calibrated(PhotonicProjection(1)), Calibrated(PhotonicProjection(2)), "drawn from seed 1"),
+        (Sketched(inner=bp.Dense(5)), Sketched(inner=bp.Dense(6)), "drawn from seed 5"),
+        (PhotonicProjection(1), Calibrated(PhotonicProjection(1)), "name photonic there"),
+        (Calibrated(repeats=2), Calibrated(repeats=3), "repeats 2 there, 3 here"),
+        (bp.Dense(1), Calibrated(PhotonicProjection(1)), "name dense there, calibrated here"),
+    ],
+)
+def test_projections_of_projections_are_compared_too(saved, here, said):
+    state = attached(bp.FeedbackAlignment(saved))[1].state_dict()
+    with pytest.raises(bp.UserError, match=said):
+        attached(bp.FeedbackAlignment(here))[1].load_state_dict(state)
+
+
+def test_a_rule_with_two_projections_has_both_compared():
+    def rule(projection, noise):
+        return bp.LocalForwardGradient(projection=projection, noise=noise)
+
+    state = attached(rule(Redrawn(1), Redrawn(2)))[1].state_dict()
+    for other in (rule(Redrawn(3), Redrawn(2)), rule(Redrawn(1), Redrawn(3))):
+        with pytest.raises(bp.UserError, match="here it is drawn from seed 3"):
+            attached(other)[1].load_state_dict(state)
+    attached(rule(Redrawn(1), Redrawn(2)))[1].load_state_dict(state)
+
+
+def test_feedback_to_other_blocks_is_refused():
+    both = {"0": bp.DirectFeedbackAlignment(PhotonicProjection(3))}
+    both |= {"2": bp.DirectFeedbackAlignment(bp.Dense(9)), "4": bp.Backprop()}
+    model = net()
+    state = bp.attach(model, both).state_dict()
+    fewer = {**both, "2": bp.Backprop()}
+    handle = bp.attach(net(), fewer)
+    with pytest.raises(bp.UserError, match="block '2' has fixed feedback not here, but was"):
+        handle.load_state_dict(state)
+    with pytest.raises(bp.UserError, match="block '2' has fixed feedback here, but was not"):
+        bp.attach(net(), both).load_state_dict(handle.state_dict())
+
+
+def test_a_state_that_was_changed_is_refused():
+    handle = attached(bp.DirectFeedbackAlignment())[1]
+    state = handle.state_dict()
+    for changed in (state["projections"].float(), state["projections"][:-3]):
+        with pytest.raises(bp.UserError, match="cannot be read"):
+            handle.load_state_dict({"projections": changed})
 
 
 def test_light_goes_on_where_a_checkpoint_left_it():

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..eager import eager
+from ..errors import UserError
 from ..projections.hadamard import transform
 from ..projections.kept import Kept
-from .checks import within
+from .checks import whole
 from .projection import PhotonicProjection
 
 ROWS = 256
@@ -38,7 +39,14 @@ class Calibration:
         """Return how like a later one is: 1 for a medium that stood still, 0 for another one.
 
         What noise alone would take from it is given back, by the errors of both.
+
+        Raises:
+            UserError: Noise hides one of the matrices.
         """
+        if not (math.isfinite(self.error) and math.isfinite(later.error)):
+            raise UserError(
+                "noise hides the matrix that was measured: take more repeats, or more photons"
+            )
         first, second = self.matrix.double(), later.matrix.double()
         cosine = float((first * second).sum() / (first.norm() * second.norm()))
         return cosine * math.sqrt((1 + self.error**2) * (1 + later.error**2))
@@ -73,12 +81,13 @@ def calibrate(
         UserError: A width is over the device's limits, the encoder cannot show signs, or there are
             too few repeats.
     """
-    within("the repeats of a calibration", repeats, 2)
+    whole("the repeats of a calibration", repeats, 2, 2**20)
     projection.device.check_widths(in_features, out_features, projection.device.retrieval.pixels)
     exact = like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
     begun, total, squares = projection.clock.shots, exact.new_zeros(in_features, out_features), 0.0
     for _ in range(repeats):
-        found = _measured(projection, in_features, out_features, stream, exact)
+        with torch.autocast(like.device.type, enabled=False):
+            found = _measured(projection, in_features, out_features, stream, exact)
         total += found
         squares += float(found.double().square().sum())
     mean = total / repeats
@@ -123,7 +132,7 @@ class Calibrated(Kept):
     repeats: int = 4
 
     def __post_init__(self) -> None:
-        within("the repeats of a calibration", self.repeats, 2)
+        whole("the repeats of a calibration", self.repeats, 2, 2**20)
 
     def stream(self, block: int) -> int:
         """Return the device's stream of a block."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .checks import positive, within
+from .checks import positive, whole, within
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Camera:
             brings below zero. None: no limit.
         bits: Of the converter, whose steps divide the full well evenly into ``2^bits - 1``; None:
             it does not round.
-        hot: Share of the pixels, 0 to 1, that always read a full well. Which ones is fixed by the
-            device's seed. 0: none.
+        hot: Share of the pixels, 0 to 1, that always read a full well: each one with this
+            probability, by its number and the device's seed. 0: none.
     """
 
     photons: float = 10_000.0
@@ -42,9 +42,10 @@ class Camera:
 
     def __post_init__(self) -> None:
         positive("the photons of a camera", self.photons)
+        within("the photons of a camera", self.photons, 0, 1e9)
         within("the read noise of a camera, in electrons,", self.read_noise, 0)
         positive("the full well of a camera, in electrons,", self.full_well)
-        within("the bits of a camera", 1 if self.bits is None else self.bits, 1, 16)
+        whole("the bits of a camera", 1 if self.bits is None else self.bits, 1, 16)
         within("the share of hot pixels", self.hot, 0, 1)
         if self.full_well is None and (self.bits is not None or self.hot):
             raise UserError(
@@ -86,9 +87,11 @@ class Camera:
 
 @lru_cache(maxsize=16)
 def hot_pixels(pixels: int, share: float, seed: int) -> Tensor:
-    """Return which pixels are hot: exactly the share, rounded, by the seed alone."""
-    count = round(share * pixels)
-    if not count:
+    """Return which pixels are hot: each by itself, by its number and the seed.
+
+    So the pixels that a narrower block sees are the first of a wider one's.
+    """
+    if not share:
         return torch.empty(0, dtype=torch.long)
-    drawn = np.random.Philox(key=[seed, 0]).random_raw(pixels)
-    return torch.from_numpy(np.sort(np.argsort(drawn, kind="stable")[:count]))
+    drawn = np.random.Philox(key=[seed, 0]).random_raw(pixels) >> np.uint64(11)
+    return torch.from_numpy(np.flatnonzero(drawn * 2.0**-53 < share))

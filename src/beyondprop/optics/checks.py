@@ -1,5 +1,6 @@
 """What every part of the device asks of its figures."""
 
+import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,21 +11,31 @@ def within(what: str, value: float, low: float, high: float = float("inf")) -> N
     """Refuse a figure that is out of its range, or no number.
 
     Raises:
-        UserError: It lies below ``low`` or above ``high``.
+        UserError: It lies below ``low`` or above ``high``, or is infinite.
     """
-    if not low <= value <= high:
-        upper = f" and at most {high:g}" if high < float("inf") else ""
+    if not (low <= value <= high and math.isfinite(value)):
+        upper = f" and at most {high:g}" if high < float("inf") else " and finite"
         raise UserError(f"{what} must be at least {low:g}{upper}, not {value}")
+
+
+def whole(what: str, value: int, low: int, high: int) -> None:
+    """Refuse a count that is out of its range, or no whole number.
+
+    Raises:
+        UserError: It lies below ``low`` or above ``high``, or between two whole numbers.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{what} must be a whole number from {low} to {high}, not {value}")
 
 
 def positive(what: str, value: float | None) -> None:
     """Refuse a figure that is not above zero; None means that the effect is off.
 
     Raises:
-        UserError: It is zero, negative or no number.
+        UserError: It is zero, negative, infinite or no number.
     """
-    if value is not None and not value > 0:
-        raise UserError(f"{what} must be above 0, not {value}")
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise UserError(f"{what} must be above 0 and finite, not {value}")
 
 
 def settings(part: Any) -> dict[str, Any]:

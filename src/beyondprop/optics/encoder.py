@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .checks import within
+from .checks import whole, within
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class BitPlanes(Encoder):
     bits: int = 4
 
     def __post_init__(self) -> None:
-        within("the bits of an encoder", self.bits, 1, 16)
+        whole("the bits of an encoder", self.bits, 1, 16)
 
     @property
     def frames(self) -> int:

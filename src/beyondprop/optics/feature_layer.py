@@ -1,5 +1,6 @@
 """Optical random features as layers: no gradient passes one, a model is behind the other."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from torch.autograd import Function
 
 from ..eager import eager
 from ..errors import UserError
+from .checks import whole
 from .device import PhotonicProcessor
 from .encoder import Binary
 from .opu_map import OPUMap
@@ -30,7 +32,9 @@ class OpticalFeatures(nn.Module):
 
     No gradient comes back through the light: what stands before it must be taught by a rule that
     cuts there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds
-    the seed of the medium, and how many shots were taken, by which noise and drift go on.
+    the seed of the medium, and how many shots were taken, by which noise and drift go on; one of
+    other thresholds or another device is refused. A pass that is run twice, as by activation
+    checkpointing, takes its shots twice, with other noise.
 
     Args:
         n_components: How many features.
@@ -55,6 +59,7 @@ class OpticalFeatures(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        whole("a seed", seed, 0, 2**63 - 1)
         self.thresholds = tuple(float(t) for t in thresholds)
         if not self.thresholds or not torch.tensor(self.thresholds).isfinite().all():
             raise UserError(f"thresholds must be one or more finite numbers, not {thresholds}")
@@ -64,8 +69,14 @@ class OpticalFeatures(nn.Module):
         self.register_buffer("seed", torch.tensor(seed))
         self.register_buffer("shots", torch.tensor(0))
 
+    @eager
     def mirrors(self, x: Tensor) -> Tensor:
         """Return which mirrors are on, 0 or 1, shape ``(..., thresholds × in)``."""
+        if x.is_complex() or not x.dim() or not x.shape[-1]:
+            raise UserError(
+                f"optical features take rows of real numbers, not a tensor of shape "
+                f"{tuple(x.shape)} and {x.dtype}"
+            )
         x = x if x.is_floating_point() else x.float()
         peak = x.abs().amax(-1, keepdim=True)
         if not bool(peak.isfinite().all()):  # a comparison would hide them
@@ -73,6 +84,27 @@ class OpticalFeatures(nn.Module):
         unit = x / peak.where(peak > 0, 1)  # so that no square is too large or too small
         size = unit.square().mean(-1, keepdim=True).sqrt()
         return torch.cat([(unit > t * size).to(x.dtype) for t in self.thresholds], dim=-1)
+
+    def get_extra_state(self) -> Tensor:
+        """Return what the features depend on beside the medium, as JSON in bytes."""
+        return torch.tensor(list(self._written()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """See that a state was saved by a layer that makes the same features of the same medium.
+
+        Raises:
+            UserError: Its thresholds or its device are others.
+        """
+        saved = bytes(state.tolist())
+        if saved != self._written():
+            raise UserError(
+                "this state of optical features was saved with other thresholds or another "
+                f"device, {saved.decode()}: make the layer with them"
+            )
+
+    def _written(self) -> bytes:
+        made = {"thresholds": self.thresholds, "device": self.light.projection.device.settings()}
+        return json.dumps(made, sort_keys=True).encode()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
@@ -133,7 +165,8 @@ class CalibratedFeatures(OpticalFeatures):
             mirrors: 0 or 1, ``(..., in)``; a gradient comes back to them.
         """
         real, imaginary = self._calibrated(mirrors.detach())
-        power = (mirrors @ real).square() + (mirrors @ imaginary).square()
+        with torch.autocast(mirrors.device.type, enabled=False):
+            power = (mirrors @ real).square() + (mirrors @ imaginary).square()
         on = mirrors.square().sum(-1, keepdim=True)
         return (power / on.clamp(min=1) - 1).where(on > 0, 0)
 

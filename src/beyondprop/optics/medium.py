@@ -34,13 +34,15 @@ class Medium:
         self.seed, self._stream = seed, stream
         self._like = torch.empty(0, dtype=dtype, device=device)
         self._drawn: dict[int, Tensor] = {}
+        self._fields: dict[int | str, Tensor] = {}
 
     def carry(self, frames: Tensor, shots: float) -> Tensor:
         """Return the complex field ``(rows, out)`` behind the medium for real ``(rows, in)``."""
         mixed = self.scattering.mixture(shots)
         if self.inputs * self.outputs <= DENSE:
-            real, imaginary = self._matrix(mixed)
-            return torch.complex(frames @ real, frames @ imaginary)
+            # Products are mixed, not matrices: they are smaller than these, or hardly larger.
+            products = {n: frames @ matrix for n, matrix in self._kept(mixed).items()}
+            return torch.complex(*_mix(products, mixed))
         parts = frames.new_zeros(2, len(frames), self.outputs)
         for into in _spans(self.inputs, TILE[0]):
             for out in _spans(self.outputs, TILE[1]):
@@ -51,8 +53,7 @@ class Medium:
     def matrix(self, shots: float | None = None) -> Tensor:
         """Return the complex matrix ``(in, out)`` after so many shots; None: as calibrated."""
         mixed = {0: 1.0} if shots is None else self.scattering.mixture(shots)
-        real, imaginary = self._matrix(mixed)
-        return torch.complex(real, imaginary)
+        return torch.complex(*_mix(self._kept(mixed), mixed))
 
     def anchors(self, count: int, shots: float, error: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the fields of reference inputs, as calibrated and as they are now.
@@ -66,9 +67,11 @@ class Medium:
             shots: Taken since the calibration.
             error: Of the calibration, root mean square, relative.
         """
-        calibrated = self._anchors(count, 0)
         mixed = self.scattering.mixture(shots)
+        kept = {n: field for n, field in self._fields.items() if n in (*mixed, 0, "error")}
+        self._fields = {n: field for n, field in kept.items() if len(field) == count}
         now = _mix({n: self._anchors(count, n) for n in mixed}, mixed)
+        calibrated = self._anchors(count, 0)
         turn = _turn(calibrated)
         if error:
             # Phases are counted from the first anchor as it was found, whatever its error.
@@ -77,15 +80,18 @@ class Medium:
         return calibrated * turn, now * turn
 
     def _anchors(self, count: int, number: int | str) -> Tensor:
+        if number in self._fields:
+            return self._fields[number]
         key = _key("anchors", self._stream, number, count)
         drawn = torch.from_numpy(gaussian(self.seed, key, self.outputs * count * 2))
         parts = drawn.view(self.outputs, count, 2).permute(2, 1, 0) / math.sqrt(2)
         real, imaginary = parts.to(self._like)
-        return torch.complex(real, imaginary)
+        self._fields[number] = torch.complex(real, imaginary)
+        return self._fields[number]
 
-    def _matrix(self, mixed: dict[int, float]) -> Tensor:
+    def _kept(self, mixed: dict[int, float]) -> dict[int, Tensor]:
         self._drawn = {n: self._drawn[n] if n in self._drawn else self._draw(n) for n in mixed}
-        return _mix(self._drawn, mixed)
+        return self._drawn
 
     def _draw(self, number: int) -> Tensor:
         drawn = self._like.new_empty(2, self.inputs, self.outputs)

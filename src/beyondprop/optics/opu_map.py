@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ..eager import eager
 from ..errors import UserError
 from .device import PhotonicProcessor
 from .encoder import Binary
@@ -16,6 +17,7 @@ class OPUMap(nn.Module):
     """Optical random features, ``|R x|²`` or ``R x``, with the methods of lightonml's ``OPUMap``.
 
     A module without parameters: calling it is `transform`. Nothing that it returns has a gradient.
+    Its `state_dict` is empty: noise goes on from ``projection.clock``, which begins at shot 0.
 
     Args:
         n_components: How many features.
@@ -40,9 +42,12 @@ class OPUMap(nn.Module):
         self.n_features = n_features if x is None else x.shape[-1]
         return self
 
+    @eager
     @torch.no_grad()
     def transform(self, x: Tensor) -> Tensor:
         """Return ``|R x|²``, shape ``(..., n_components)``, as the camera reads it.
+
+        In float32, or in float64 if x has that: half precision might not hold an intensity.
 
         The entries of R are independent circular complex Gaussians of variance 1. So for one
         feature f, ``E[f(x) f(y)] = |x|² |y|² + (x·y)²`` over R (Saade et al. 2016; Ohana et al.
@@ -57,7 +62,8 @@ class OPUMap(nn.Module):
         rows = optics.rows(x)
         medium = optics.medium(rows, self.n_components, 0)
         noise = optics.noise(rows, 0)
-        found = optics.device.intensities(rows, medium, optics.clock.shots, noise)
+        with torch.autocast(x.device.type, enabled=False):
+            found = optics.device.intensities(rows, medium, optics.clock.shots, noise)
         optics.clock.shots += len(rows)
         return (found * (self.n_components / 2)).view(*x.shape[:-1], self.n_components)
 
@@ -74,11 +80,24 @@ class OPUMap(nn.Module):
         exact = fitting if fitting.is_floating_point() else fitting.float()
         return self.projection.project(exact, self.n_components, 0)
 
+    def fit_transform(self, x: Tensor) -> Tensor:
+        """Return `transform` of x after `fit`."""
+        return self.fit(x).transform(x)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return `transform` of x."""
         return self.transform(x)
 
+    def extra_repr(self) -> str:
+        """Return what the map is made of, for print."""
+        return f"n_components={self.n_components}, seed={self.projection.seed}"
+
     def _fitting(self, x: Tensor) -> Tensor:
+        if x.is_complex() or not x.dim():
+            raise UserError(
+                f"a map takes rows of real numbers, not a tensor of shape {tuple(x.shape)} and "
+                f"{x.dtype}"
+            )
         if self.n_features not in (None, x.shape[-1]):
             raise UserError(
                 f"this map was fitted to {self.n_features} features, not {x.shape[-1]}: call fit "

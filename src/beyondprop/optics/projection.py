@@ -10,6 +10,7 @@ from torch import Tensor
 from ..eager import eager
 from ..errors import UserError
 from ..projections.kept import Shareable
+from .checks import whole
 from .device import PhotonicProcessor
 from .medium import Medium
 from .presets import lighton_opu
@@ -36,7 +37,8 @@ class PhotonicProjection(Shareable):
 
     Cost, simulated: ``2 × frames × in_features × out_features`` multiply-adds a row, and twice as
     many stored numbers as the matrix has entries, up to `medium.DENSE` entries; larger ones are
-    drawn by tiles in every product.
+    drawn by tiles in every product. A medium that drifts takes this twice within its first
+    lifetime, and once more for each lifetime that has passed, up to twelve.
 
     Args:
         seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
@@ -50,9 +52,12 @@ class PhotonicProjection(Shareable):
     device: PhotonicProcessor = field(default_factory=lighton_opu)
     clock: Clock = field(default_factory=Clock, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        whole("a seed", self.seed, 0, 2**63 - 1)
+
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return what an ideal device applies (see `Projection.matrix`): T's real part."""
-        self.device.check_widths(in_features, out_features)
+        self.device.check_widths(in_features, out_features, self.device.retrieval.pixels)
         exact = torch.promote_types(like.dtype, torch.float32)
         key = in_features, out_features, stream, exact, like.device
         return self._kept(self._ideal, *key).to(like.dtype)

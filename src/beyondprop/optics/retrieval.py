@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .bench import Bench
-from .checks import positive, within
+from .checks import positive, whole, within
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PhaseShifting(Retrieval):
     phase_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        within("the steps of phase-shifting holography", self.steps, 3, 64)
+        whole("the steps of phase-shifting holography", self.steps, 3, 64)
         positive("the strength of a reference beam", self.strength)
         within("the phase noise, in radian,", self.phase_noise, 0)
 
@@ -141,7 +141,7 @@ class Anchors(Retrieval):
     calibration_error: float = 0.0
 
     def __post_init__(self) -> None:
-        within("the number of anchors", self.count, 2, 64)
+        whole("the number of anchors", self.count, 2, 64)
         positive("the strength of anchors", self.strength)
         within("the calibration error of anchors", self.calibration_error, 0, 1)
 
@@ -162,4 +162,13 @@ class Anchors(Retrieval):
             products += calibrated * (both - alone - calibrated.abs().square()) / 2
         # Least squares: s y + q y* = 2 p, with s = Σ|a|², q = Σ a², p = Σ a Re(a* y).
         s, q = known.abs().square().sum(0), known.square().sum(0)
-        return 2 * (s * products - q * products.conj()) / (s.square() - q.abs().square())
+        return 2 * (s * products - q * products.conj()) / _determinant(known, s)
+
+
+def _determinant(known: Tensor, s: Tensor) -> Tensor:
+    """Return ``s² - |q|²`` as a sum of squares, which does not cancel where all are in phase."""
+    total = torch.zeros_like(s)
+    for j in range(len(known)):
+        for k in range(j):
+            total += 4 * (known[j].conj() * known[k]).imag.square()
+    return total.maximum(torch.finfo(s.dtype).eps ** 2 * s.square())

@@ -105,9 +105,15 @@ def test_dtypes_and_limits():
     assert calibrate(projection, 3, 4, 0, torch.zeros(1).bfloat16()).matrix.dtype is torch.bfloat16
     with pytest.raises(bp.UserError, match="1 to 12 inputs, not 13: take fewer"):
         calibrate(projection, 13, 4, 0, LIKE)
-    with pytest.raises(bp.UserError, match="repeats of a calibration must be at least 2, not 1"):
+    with pytest.raises(
+        bp.UserError,
+        match="calibration must be a whole number from 2 to 1048576, not 1",
+    ):
         calibrate(projection, 3, 4, 0, LIKE, repeats=1)
-    with pytest.raises(bp.UserError, match="repeats of a calibration must be at least 2, not 0"):
+    with pytest.raises(
+        bp.UserError,
+        match="calibration must be a whole number from 2 to 1048576, not 0",
+    ):
         Calibrated(projection, repeats=0)
     binary = PhotonicProjection(device=replace(small, encoder=Binary()))
     with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
@@ -167,3 +173,18 @@ def test_phase_shifting_has_no_anchors_to_know():
     with pytest.raises(bp.UserError, match="calibration error of anchors must be at least 0"):
         Anchors(calibration_error=-0.1)
     assert not hasattr(PhaseShifting(), "calibration_error")
+
+
+def test_autocast_does_not_coarsen_it():
+    exact = calibrate(PhotonicProjection(device=ideal()), 40, 50, 0, LIKE).matrix
+    with torch.autocast("cpu", torch.bfloat16):
+        found = calibrate(PhotonicProjection(device=ideal()), 40, 50, 0, LIKE).matrix
+    assert torch.equal(found, exact)
+
+
+def test_a_matrix_that_noise_hides_has_no_correlation():
+    dark = replace(ideal(), camera=Camera(photons=1e-4, shot_noise=True))
+    found = [calibrate(PhotonicProjection(s, device=dark), 6, 8, 0, LIKE) for s in range(8)]
+    hidden = next(each for each in found if math.isinf(each.error))
+    with pytest.raises(bp.UserError, match="noise hides the matrix"):
+        found[0].correlation(hidden)

@@ -103,7 +103,7 @@ def test_thresholds_out_of_range(kind, threshold):
         kind(threshold)
 
 
-@pytest.mark.parametrize("bits", [0, 17])
+@pytest.mark.parametrize("bits", [0, 17, 2.5])
 def test_bits_out_of_range(bits):
-    with pytest.raises(bp.UserError, match="at least 1 and at most 16"):
+    with pytest.raises(bp.UserError, match="whole number from 1 to 16"):
         BitPlanes(bits)

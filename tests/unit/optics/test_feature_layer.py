@@ -136,7 +136,7 @@ def test_a_checkpoint_brings_back_medium_and_noise(kind):
     first, second = kind(30, seed=5), kind(30, seed=6)
     first(x)
     second(x)
-    assert sorted(first.state_dict()) == ["seed", "shots"]
+    assert sorted(first.state_dict()) == ["_extra_state", "seed", "shots"]
     second.load_state_dict(first.state_dict())
     third, fourth = copy.deepcopy(first), pickle.loads(pickle.dumps(first))
     seen = first(x)
@@ -200,3 +200,35 @@ def test_bad_input():
         OpticalFeatures(3_000_000)(torch.zeros(2, 6))
     with pytest.raises(bp.UserError, match="NaN or infinite"):
         OpticalFeatures(4)(torch.full((2, 6), math.nan))
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing(kind, dtype):
+    x = torch.randn(4, 10)
+    exact = kind(30, seed=5)(x)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(kind(30, seed=5)(x), exact)
+        x.requires_grad_()
+        found = kind(30, seed=5)(x)
+        if kind is CalibratedFeatures:
+            found.sum().backward()
+            assert x.grad.isfinite().all()
+
+
+@both
+def test_a_state_of_other_thresholds_or_another_device_is_refused(kind):
+    saved = kind(30, seed=5).state_dict()
+    for other in (kind(30, (0.5,), seed=5), kind(30, device=ideal(), seed=5)):
+        with pytest.raises(bp.UserError, match="other thresholds or another device"):
+            other.load_state_dict(saved)
+
+
+@both
+def test_seeds_and_shapes_that_cannot_be(kind):
+    for seed in (-1, 1.5, 2**63):
+        with pytest.raises(bp.UserError, match="a seed must be a whole number from 0"):
+            kind(30, seed=seed)
+    for x in (torch.tensor(1.0), torch.zeros(3, 0), torch.zeros(2, 5, dtype=torch.complex64)):
+        with pytest.raises(bp.UserError, match="rows of real numbers"):
+            kind(30)(x)

@@ -1,5 +1,6 @@
 """Random features by light: the kernel they stand for, and the methods people know."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -70,21 +71,47 @@ def test_light_that_goes_astray_is_not_lost():
 
 def test_it_is_a_layer():
     torch.manual_seed(0)
-    x = (torch.rand(300, 30) < 0.5).float()
-    y = x[:, :2].sum(1).remainder(2).long()  # which no linear map of x tells
-    features = OPUMap(400).fit(x).transform(x)
-    features = (features - features.mean(0)) / features.std(0)
-    solution = torch.linalg.lstsq(torch.cat([features, torch.ones(300, 1)], 1), y.float() * 2 - 1)
-    assert torch.isfinite(solution.solution).all()
+    x = (torch.rand(600, 12) < 0.5).float()
+    y = x[:, :2].sum(1).remainder(2)  # which no linear map of x tells
+
+    def told(features):
+        """Return the share of the second half that a linear map fitted to the first half tells."""
+        wide = torch.cat([(features - features.mean(0)) / features.std(0), torch.ones(600, 1)], 1)
+        solution = torch.linalg.lstsq(wide[:300], y[:300, None] * 2 - 1).solution
+        return ((wide[300:] @ solution > 0).flatten() == (y[300:] > 0)).double().mean()
+
+    assert told(x) < 0.65
+    assert told(OPUMap(120).fit_transform(x)) > 0.9
     model = nn.Sequential(OPUMap(16), nn.Linear(16, 2))
-    loss = nn.functional.cross_entropy(model(x), y)
+    loss = nn.functional.cross_entropy(model(x), y.long())
     loss.backward()
     assert model[1].weight.grad is not None
     assert not list(model[0].parameters())
     assert not model[0].state_dict()
+    assert "n_components=16, seed=0" in repr(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_coarsen_it(dtype):
+    x = (torch.rand(5, 2000) < 0.5).float()
+    device = replace(ideal(), camera=Camera(photons=1e5))
+    exact = OPUMap(50, device).transform(x)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(OPUMap(50, device).transform(x), exact)
+    assert OPUMap(50, device).transform(x.to(dtype)).dtype is torch.float32
+
+
+def test_a_compiled_model_has_it_too():
+    x = (torch.rand(5, 12) < 0.5).float()
+    model = nn.Sequential(OPUMap(8), nn.Linear(8, 2))
+    expected = copy.deepcopy(model)(x)
+    torch.testing.assert_close(torch.compile(model, backend="eager")(x), expected)
 
 
 def test_bad_input():
+    for x in (torch.tensor(1.0), torch.zeros(2, 6, dtype=torch.complex64)):
+        with pytest.raises(bp.UserError, match="rows of real numbers"):
+            OPUMap(4).transform(x)
     with pytest.raises(bp.UserError, match="fitted to 5 features, not 6"):
         OPUMap(4).fit(n_features=5).transform(torch.zeros(2, 6))
     with pytest.raises(bp.UserError, match="fitted to 5 features, not 6"):

@@ -13,6 +13,7 @@ import beyondprop as bp
 from beyondprop import tasks
 from beyondprop.optics import (
     Camera,
+    OffAxis,
     PhotonicProjection,
     Scattering,
     Ternary,
@@ -220,3 +221,42 @@ def test_loss_scaling_changes_nothing():
         (loss * scale).backward()
         found.append(model[0].weight.grad / scale)
     assert torch.equal(*found)
+
+
+BY_LIGHT = {
+    bp.DirectFeedbackAlignment: True,
+    bp.DirectRandomTargetProjection: True,
+    bp.DirectKolenPollack: False,
+    bp.ErrorBroadcastDecorrelation: False,
+    bp.FeedbackAlignment: False,
+    bp.WeightMirror: False,
+}
+
+
+@pytest.mark.parametrize("rule", BY_LIGHT)
+def test_which_rules_project_by_light_and_which_take_the_matrix(rule):
+    """As docs/optics.md says."""
+    optics = PhotonicProjection()
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
+    handle = bp.attach(model, rule(projection=optics))
+    x, y = torch.randn(3, 6), torch.arange(3)
+    with handle.targets(y):
+        loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    assert bool(optics.clock.shots) == BY_LIGHT[rule]
+    assert model[0].weight.grad.any()
+
+
+def test_off_axis_has_a_matrix_for_as_many_outputs_as_it_projects_to():
+    most = ideal().specification.max_outputs // 4
+    optics = PhotonicProjection(device=replace(ideal(), retrieval=OffAxis()))
+    with pytest.raises(bp.UserError, match=f"1 to {most:,} outputs"):
+        optics.matrix(1, most + 1, 0, torch.zeros(1))
+    with pytest.raises(bp.UserError, match=f"1 to {most:,} outputs"):
+        optics.project(torch.ones(1, 1), most + 1, 0)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, 2**64])
+def test_seeds_that_cannot_be(seed):
+    with pytest.raises(bp.UserError, match="a seed must be a whole number"):
+        PhotonicProjection(seed)

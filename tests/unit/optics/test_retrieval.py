@@ -14,9 +14,12 @@ from beyondprop.optics import (
     Medium,
     OffAxis,
     PhaseShifting,
+    PhotonicProjection,
     Retrieval,
     Scattering,
+    lighton_opu,
 )
+from beyondprop.optics.retrieval import _determinant
 from tests.reference import optics as reference
 
 KINDS = [
@@ -160,7 +163,9 @@ def test_a_drifting_anchor_is_not_the_calibrated_one():
 def test_shots_pixels_and_operations():
     assert [kind.shots for kind in KINDS] == [3, 4, 5, 1, 1, 3, 5]
     assert [kind.pixels for kind in KINDS] == [1, 1, 1, 4, 4, 1, 1]
-    assert all(kind.operations(100) > 100 for kind in KINDS)
+    three, four, *_ = (kind.operations(100) for kind in KINDS)
+    assert 3 * four == 4 * three  # as many shots, as much work
+    assert all(kind.operations(200) > 1.9 * kind.operations(100) > 200 for kind in KINDS)
     assert all(isinstance(kind, Retrieval) for kind in KINDS)
 
 
@@ -178,3 +183,16 @@ def test_shots_pixels_and_operations():
 def test_figures_out_of_range(kind, figures):
     with pytest.raises(bp.UserError, match="must be"):
         kind(**figures)
+
+
+def test_anchors_are_finite_at_every_output():
+    """Among many outputs there are some where two anchors are all but in phase."""
+    device = replace(lighton_opu(), retrieval=Anchors(2))
+    found = PhotonicProjection(0, device=device).project(torch.randn(2, 10), 300_000, 0)
+    assert found.isfinite().all()
+
+
+def test_the_anchors_determinant_is_what_it_stands_for():
+    known = torch.randn(4, 50, dtype=torch.complex128)
+    s, q = known.abs().square().sum(0), known.square().sum(0)
+    torch.testing.assert_close(_determinant(known, s), s.square() - q.abs().square())

@@ -5,7 +5,7 @@
 Kernel: how far means over n features are from ``|x|² |y|² + (x·y)²``. Ridge: regression on features
 beside the exact kernel, linear ridge (below) and a network taught by backprop (above). Defence:
 networks with light before the classifier, under attack, beside the same network without light.
-Finished parts are kept in a folder and not repeated.
+Finished parts are kept in a folder and not repeated, as long as settings and code are the same.
 """
 
 import json
@@ -13,16 +13,23 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import attacks
+import random_features_defence
+import random_features_ridge
 import torch
 from attacks import Box
+from kept_runs import plain
 from random_features_defence import PLAIN, WAYS, Setting, attacked
 from random_features_ridge import DEVICES, scores
 from random_features_tables import sheet
 from results import command_line, save
 
+import beyondprop
 from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.storage import write_json
@@ -42,6 +49,10 @@ SETS = {
     "digits": ("digits-conv", ("digits", "completion"), 128, 512),
 }
 """The task of the images that are attacked, the ridge problems, layers' width and features."""
+
+Rows = Iterator[dict[str, Any]]
+Parts = dict[str, Callable[[], Rows]]
+"""What makes each part's rows, by a name that also names the part's file."""
 
 
 def main(
@@ -80,38 +91,54 @@ def main(
     spec |= {"samples": samples, "radius": radius, "steps": steps, "queries": queries}
     task, problems, width, features = SETS[data_set]
     setting = Setting(find(task).load(None), width, features, epochs, train)
-    parts: dict[str, Callable[[Callable[[str], None]], Iterator[dict[str, Any]]]] = {
-        "kernel": lambda _: kernel()
-    }
+    place = runs / "-".join([*map(str, spec.values()), digest(data_set)])
+    parts: Parts = {"kernel": kernel}
     for seed in range(repeats):
         for name in problems:
-            parts[f"ridge-{name}-{seed}"] = lambda told, n=name, s=seed: (
-                {"part": "ridge", **row} for row in scores(n, RIDGE_SIZES, s, told)
-            )
-    parts["defence"] = lambda told: defended(setting, spec, told)
-    place = runs / "-".join(str(value) for value in spec.values())
+            parts[f"ridge-{name}-{seed}"] = partial(predicted, name, seed)
+    parts |= defences(setting, spec, place)
     rows = []
     with bars() as progress, bar(progress, "random features", len(parts)) as shown:
         for name, part in parts.items():
-
-            def told(text: str) -> None:
-                progress.update(shown, description=text)
-
-            rows += kept(place / f"{name}.json", lambda p=part, t=told: list(p(t)))
+            progress.update(shown, description=name)
+            rows += kept(place / f"{name}.json", part)
             progress.advance(shown)
     spec["threads"] = threads
     save("random_features", spec, rows, sheet(spec, rows), started, output)
 
 
-def kept(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def digest(data_set: str) -> str:
+    """Return a short hash of all that parts depend on beside the flags: sizes, rates and code.
+
+    Of the code, the benchmark's own but for its tables, and the whole package, as a network's rule,
+    light and data lie there.
+    """
+    modules = random_features_defence, random_features_ridge
+    sizes = KERNEL_SIZES, MEDIA, RIDGE_SIZES, TUNING_SEED, SETS[data_set]
+    rates = [module.RATES for module in modules]
+    found = sha256(repr((sizes, rates, random_features_ridge.PROBLEMS)).encode())
+    files = [Path(__file__), *(Path(str(m.__file__)) for m in (attacks, *modules))]
+    files += sorted(Path(str(beyondprop.__file__)).parent.rglob("*.py"))
+    for file in files:
+        found.update(file.read_bytes())
+    return found.hexdigest()[:8]
+
+
+def kept(path: Path, make: Callable[[], Rows]) -> list[dict[str, Any]]:
     """Return the rows of a part that is over, or make them."""
     if not path.exists():
-        write_json(path, {"rows": make()})
+        write_json(path, {"rows": list(make())})
     found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["rows"]
     return found
 
 
-def kernel() -> Iterator[dict[str, Any]]:
+def predicted(name: str, seed: int) -> Rows:
+    """Yield one row a way to predict."""
+    for row in scores(name, RIDGE_SIZES, seed):
+        yield {"part": "ridge", **row}
+
+
+def kernel() -> Rows:
     """Yield one row a device and number of features: the kernel's mean relative error."""
     x = OpticalFeatures(1, GREY).mirrors(find("digits-mlp").load(None).train.inputs[:100])
     norms = x.square().sum(1).double()
@@ -134,30 +161,43 @@ def kernel() -> Iterator[dict[str, Any]]:
             }
 
 
-def defended(
-    setting: Setting, spec: dict[str, Any], told: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
-    """Yield one row a way and seed: the rate chosen, and the accuracy under every attack."""
+def defences(setting: Setting, spec: dict[str, Any], place: Path) -> Parts:
+    """Return a part a way and seed: the rate chosen, and the accuracy under every attack."""
+
+    def tuned(name: str) -> Rows:
+        yield {"rate": setting.best_rate(WAYS[name], TUNING_SEED)}
+
+    @cache
+    def rate(name: str) -> float:
+        (row,) = kept(place / f"rate-{plain(name)}.json", partial(tuned, name))
+        return float(row["rate"])
+
+    @cache
+    def surrogate(seed: int) -> torch.nn.Module:
+        # An attacker trains a network of its own, from another seed than those attacked.
+        return setting.trained(WAYS[PLAIN], rate(PLAIN), 100 + seed).model
+
+    def defended(name: str, seed: int) -> Rows:
+        handle, other = setting.trained(WAYS[name], rate(name), seed), surrogate(seed)
+        torch.manual_seed(seed)
+        limits = reach(setting, spec["radius"]), spec["steps"], spec["queries"]
+        test = setting.data.test
+        x, y = test.inputs[: spec["samples"]], test.targets[: spec["samples"]]
+        found = attacked(handle, other, x, y, *limits)
+        yield {"part": "defence", "way": name, "seed": seed, "rate": rate(name), **found}
+
+    return {
+        f"defence-{plain(name)}-{seed}": partial(defended, name, seed)
+        for name in WAYS
+        for seed in range(spec["repeats"])
+    }
+
+
+def reach(setting: Setting, radius: float) -> Box:
+    """Return what an attacker may do who may change each pixel by a share of the pixels' range."""
     images = setting.data.train.inputs
     low, high = images.min().item(), images.max().item()
-    box = Box(spec["radius"] * (high - low), low, high)
-    test = setting.data.test
-    x, y = test.inputs[: spec["samples"]], test.targets[: spec["samples"]]
-    rates = {}
-    for name, way in WAYS.items():
-        told(f"defence: rates for {name}")
-        rates[name] = setting.best_rate(way, TUNING_SEED)
-    seeds = range(spec["repeats"])
-    # An attacker trains a network of its own, from another seed than those attacked.
-    surrogates = [setting.trained(WAYS[PLAIN], rates[PLAIN], 100 + seed).model for seed in seeds]
-    for name, way in WAYS.items():
-        for seed in seeds:
-            told(f"defence: {name}, seed {seed}")
-            handle = setting.trained(way, rates[name], seed)
-            torch.manual_seed(seed)
-            limits = box, spec["steps"], spec["queries"]
-            found = attacked(handle, surrogates[seed], x, y, *limits)
-            yield {"part": "defence", "way": name, "seed": seed, "rate": rates[name], **found}
+    return Box(radius * (high - low), low, high)
 
 
 def deviation(values: list[float]) -> float:

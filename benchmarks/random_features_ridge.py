@@ -62,16 +62,13 @@ PROBLEMS = {
 }
 
 
-def scores(
-    name: str, sizes: tuple[int, ...], seed: int, told: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
+def scores(name: str, sizes: tuple[int, ...], seed: int) -> Iterator[dict[str, Any]]:
     """Yield one row a way to predict: its validation and test score and what it learned.
 
     Args:
         name: One of `PROBLEMS`.
         sizes: How many features.
         seed: Of the training samples, the medium, the noise and the initial weights.
-        told: Is told what is under way.
     """
     problem = PROBLEMS[name]
     splits = problem.parts(seed)
@@ -89,7 +86,6 @@ def scores(
     ways["backprop MLP, mirrors", "–", 0] = lambda: mlp(mirrors, splits, seed)
     ways["backprop MLP, grey", "–", 0] = lambda: mlp(grey, splits, seed)
     for (way, device, n), run in ways.items():
-        told(f"{name}, seed {seed}: {way} {n or ''}")
         choice, validation, test, learned = run()
         yield {
             "problem": name,

@@ -8,14 +8,14 @@ from results import Sheet, number
 
 Cells = tuple[tuple[str, ...], list[list[str]]]
 ATTACKS = {
-    "natural": "no attack",
-    "own pgd": "PGD, the rule's gradient",
+    "own": "PGD, the rule's gradient",
     "transfer": "transfer",
     "square": "random search",
     "blind": "worst without the matrix",
-    "known pgd, margin": "PGD, matrix known",
+    "known": "PGD, matrix known",
     "worst": "worst of all",
 }
+FORMS = {"accuracy": ".2%", "R²": ".3f"}
 
 
 def kernel(rows: list[dict[str, Any]]) -> Cells:
@@ -44,7 +44,10 @@ def ridge(rows: list[dict[str, Any]]) -> Cells:
             problem,
             way if not n else f"{way}, {device}, {n:,} features",
             found[problem, way, device, n][0]["metric"],
-            spread([r["test"] for r in found[problem, way, device, n]], ".2%"),
+            spread(
+                [r["test"] for r in found[problem, way, device, n]],
+                FORMS[found[problem, way, device, n][0]["metric"]],
+            ),
             f"{found[problem, way, device, n][0]['learned']:,}",
         ]
         for problem, way, device, n in found
@@ -53,13 +56,32 @@ def ridge(rows: list[dict[str, Any]]) -> Cells:
 
 
 def defence(rows: list[dict[str, Any]]) -> Cells:
-    """Return accuracies under attack: one row a way."""
+    """Return accuracies without and under attack, and the recovery: one row a way."""
     found = grouped([r for r in rows if r["part"] == "defence"], "way")
+    natural = {way: [r["natural"] for r in runs] for (way,), runs in found.items()}
     lines = [
-        [way, *(spread([r[a] for r in runs if a in r], ".1%") for a in ATTACKS)]
+        [
+            way,
+            spread(natural[way], ".1%"),
+            number(recovery(way, natural), ".0%"),
+            *(spread([r[a] for r in runs if a in r], ".1%") for a in ATTACKS),
+        ]
         for (way,), runs in found.items()
     ]
-    return ("network", *ATTACKS.values()), lines
+    return ("network", "no attack", "recovery", *ATTACKS.values()), lines
+
+
+def recovery(way: str, natural: dict[str, list[float]]) -> float | None:
+    """Return where a way lies from its family's frozen features (0) to its backprop (1).
+
+    None where a family lacks one of the two, or they are equally good.
+    """
+    family = way.split(", ")[0]
+    ends = [natural.get(f"{family}, {rule}") for rule in ("frozen", "backprop")]
+    if None in ends:
+        return None
+    low, high, own = (statistics.mean(values or []) for values in (*ends, natural[way]))
+    return None if high == low else (own - low) / (high - low)
 
 
 def grouped(rows: list[dict[str, Any]], *keys: str) -> dict[Any, list[dict[str, Any]]]:
@@ -74,7 +96,8 @@ def spread(values: Sequence[float], form: str) -> str:
     """Return mean and standard deviation, or a dash where there are none."""
     if not values:
         return "–"
-    deviation = statistics.stdev(values) * 100 if len(values) > 1 else None
+    unit = 100 if form.endswith("%") else 1
+    deviation = statistics.stdev(values) * unit if len(values) > 1 else None
     places = form[:-1]
     return f"{statistics.mean(values):{form}} ± {number(deviation, f'{places}f')}"
 
@@ -90,12 +113,17 @@ def sheet(spec: dict[str, Any], rows: list[dict[str, Any]]) -> Sheet:
         rows=lines,
         notes=(
             f"Mean ± standard deviation over {spec['repeats']} seeds. Kernel: mean relative error "
-            "of |x|² |y|² + (x·y)² over pairs of images, over 20 seeds. Ridge: penalties and "
+            "of |x|² |y|² + (x·y)² over pairs of images, over 20 seeds. Ridge: accuracies in "
+            "percent, R² as the share of the variance that is predicted, at most 1; penalties and "
             "learning rates chosen on the validation split; where all training samples are used, "
             f"nothing is random in ways without light. Defence: {spec['samples']} test images "
-            f"when each pixel may change by {spec['radius']:g} of its range. 'Worst without the "
-            "matrix': of all attacks that need not know it, each image's worst; what 'worst of "
-            "all' takes beyond it was hidden, not robust.",
+            f"when each pixel may change by {spec['radius']:g} of its range, accuracies in "
+            "percent. Recovery: of the accuracy without attack, 0% for the frozen and 100% for the "
+            "backpropagated network of the same kind, with light or plain. PGD: each image's worst "
+            "by cross-entropy and by margin; without light, 'matrix known' is plain PGD by "
+            "backpropagation. 'Worst without the matrix': each image's worst of all attacks that "
+            "need not know it, which without light are all; what 'worst of all' takes beyond it "
+            "was hidden, not robust.",
         ),
     )
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from beyondprop.optics import PhotonicProjection, ideal, lighton_opu
+from beyondprop.optics import (
+    Electronics,
+    PhotonicProjection,
+    electronic_cost,
+    ideal,
+    lighton_opu,
+    optical_cost,
+)
 from beyondprop.tasks import Data, Split, Task
 
 
@@ -151,7 +158,7 @@ def test_light_is_set_beside_electronics(
     monkeypatch.setattr(benchmark, "BATCHES", (2,))
     monkeypatch.setattr(benchmark, "FITS", 64)
     output = tmp_path / "optics_cost.json"
-    benchmark.main(threads=1, output=output)
+    benchmark.main(threads=1, watts=50.0, output=output)
     small, large, even = json.loads(output.read_text())["rows"]
     assert (small["side"], small["dense_measured"]) == (64, True)
     assert (large["side"], large["dense_measured"]) == (256, False)
@@ -160,9 +167,36 @@ def test_light_is_set_beside_electronics(
         assert row["light_seconds"] == pytest.approx(sum(row["light_parts"].values()))
         assert row["light_parts"]["shots"] == row["shots"] / 2000
         assert row["step_seconds"]["light"] > row["light_seconds"] > row["hadamard_seconds"]
+        seconds, joules = row["step_seconds"], row["step_joules"]
+        for way in ("dense", "hadamard"):
+            assert joules[way] == pytest.approx(50 * seconds[way])
+        optics = sum(row["light_parts"][part] for part in ("send", "shots", "receive"))
+        power = lighton_opu().specification.power
+        assert row["light_joules"] == pytest.approx(optics * power)
+        assert joules["light"] == pytest.approx(
+            row["light_joules"] + 50 * (seconds["light"] - optics)
+        )
     product = 2 * 2 * 256**2 / even["rate"]
     assert large["dense_seconds"] == pytest.approx(product)
+    assert even["watts"] == 50
     heads, lines = script("optics_tables").cost([small, large, even])
     assert len(heads) == len(lines[0])
     assert "(counted)" in lines[1][5]
-    assert "light is as fast as a dense product" in capsys.readouterr().out
+    assert "light is as fast as a dense product" in " ".join(capsys.readouterr().out.split())
+    (*_, watts, said) = benchmark.notes([even | {"side": None, "joules_side": 7000}])
+    assert "50 W" in watts
+    assert "product never, and takes no more energy from n = 7,000 on" in said
+
+
+def test_the_break_even_in_joules_is_where_light_begins_to_take_less() -> None:
+    benchmark, device = script("optics_cost"), lighton_opu()
+
+    def ratio(chip: Electronics, side: int) -> float:
+        light = optical_cost(device, chip, benchmark.LINK, 1, side, side)
+        return light.joules / electronic_cost(chip, 1, side, side).joules
+
+    chip = Electronics(rate=1e11, power=100.0, simple_rate=1e9)
+    side = benchmark.even_in_joules(chip, 1)
+    assert ratio(chip, side) <= 1 < ratio(chip, side - 1)
+    never = Electronics(rate=1e18, power=0.001, simple_rate=1e9)
+    assert benchmark.even_in_joules(never, 1) is None

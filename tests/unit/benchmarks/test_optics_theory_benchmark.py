@@ -10,19 +10,50 @@ import pytest
 pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
 
 
+OUTPUTS, SEEDS = 1000, 2
+
+RELATIVE = {
+    "photons": 0.05,
+    "read noise": 0.03,
+    "all three": 0.03,
+    "bits": 0.04,
+    "instability": 0.03,
+    "phase noise": 0.12,  # of few draws: one a row and step for all outputs
+    "slope": 0.02,
+}
+"""How far from theory sampling lets measured be, as a share of theory."""
+
+
 def script(name: str):
     return importlib.import_module(name)
+
+
+def formula_holds(row: dict) -> bool:
+    """Whether the point lies where its formula's assumptions do, as the record's notes say."""
+    if row["part"] == "bits":
+        return row["at"] > 4  # steps finer than the speckle
+    return row["part"] != "clipped share" or row["theory"] > 1e-3
+
+
+def sampling_error(row: dict) -> float:
+    """How far from theory measured may be; rows, which resemble, are counted as one."""
+    part, theory, outputs = row["part"], row["theory"], SEEDS * OUTPUTS
+    if part in ("clipped share", "hot pixels"):
+        return 3 * math.sqrt(theory * (1 - theory) / outputs)
+    if part == "full well":  # only what is clipped errs, and in a deep well little is
+        return theory / math.sqrt(outputs * script("optics_formulas").clipped(row["at"], 1.0))
+    return 0.01 if part == "drift" else RELATIVE[part] * abs(theory)
 
 
 def test_the_simulator_and_theory_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     benchmark, points = script("optics_theory"), script("optics_points")
-    monkeypatch.setattr(points, "OUTPUTS", 400)
+    monkeypatch.setattr(points, "OUTPUTS", OUTPUTS)
     monkeypatch.setattr(points, "ROWS", 20)
     monkeypatch.setattr(points, "PHOTONS", (10.0, 1e3, 1e5))
     output = tmp_path / "optics_theory.json"
-    benchmark.main(repeats=2, threads=1, output=output)
+    benchmark.main(repeats=SEEDS, threads=1, output=output)
     rows = json.loads(output.read_text())["rows"]
     parts = {row["part"] for row in rows}
     assert parts >= {"photons", "bits", "read noise", "full well", "clipped share", "drift"}
@@ -30,10 +61,8 @@ def test_the_simulator_and_theory_agree(
     for row in rows:
         assert len(row["each"]) == 2
         assert row["ratio"] == pytest.approx(row["measured"] / row["theory"])
-        if row["part"] in ("photons", "read noise", "all three"):
-            assert row["ratio"] == pytest.approx(1, abs=0.12), row
-        if row["part"] == "slope":
-            assert row["measured"] == pytest.approx(-0.5, abs=0.02)
+        if formula_holds(row):
+            assert row["measured"] == pytest.approx(row["theory"], abs=sampling_error(row)), row
     assert "| slope | off-axis | – | -0." in output.with_suffix(".md").read_text()
     assert output.with_suffix(".svg").read_text().startswith("<?xml")
     assert "against theory" in capsys.readouterr().out

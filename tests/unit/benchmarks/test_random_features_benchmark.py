@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import beyondprop
 from beyondprop.optics import CalibratedFeatures, OpticalFeatures
 from beyondprop.tasks import Split
 
@@ -116,6 +117,79 @@ def test_who_knows_the_matrix_sees_the_same_network():
     assert torch.equal(plain.features[1].weight, model.features[1].weight)
 
 
+@pytest.mark.parametrize("name", ["plain, dfa", "signs, backprop", "light, dfa", "light, backprop"])
+def test_only_attacks_that_need_a_hidden_matrix_are_not_blind(name):
+    module = importlib.import_module("random_features_defence")
+    alive = {
+        attack: torch.tensor([attack != falls for falls in ("square", "own pgd", "known pgd")])
+        for attack in ("own pgd", "own pgd, margin", "known pgd", "known pgd, margin", "square")
+    }
+    made = module.WAYS[name].model(16, 8, 30, seed=0)
+    found = module.shares(alive, module.telling(made))
+    least = {"light, dfa": 1 / 3, "light, backprop": 2 / 3}  # square and own pgd, square alone
+    assert found["blind"] == pytest.approx(least.get(name, 0))
+    assert found["worst"] == 0
+    assert found["own"] == found["known"] == pytest.approx(2 / 3)
+
+
+def test_all_pgd_takes_the_steps_that_are_asked_for_and_both_losses(monkeypatch):
+    module = importlib.import_module("random_features_defence")
+    asked = []
+
+    def pgd(_model, x, _y, _box, steps, loss):
+        asked.append((steps, loss))
+        return x
+
+    monkeypatch.setattr(module, "pgd", pgd)
+    rule = beyondprop.Backprop()
+    model = module.WAYS["plain, backprop"].model(16, 8, 30, seed=0)
+    handle = beyondprop.attach(model, rule, blocks=("features", "head"))
+    x, y = torch.rand(3, 1, 4, 4), torch.zeros(3, dtype=torch.long)
+    module.attacked(handle, model, x, y, attacks().Box(0.1, 0.0, 1.0), steps=7, queries=3)
+    both = [(7, loss) for loss in module.LOSSES.values()]
+    assert asked[:4] == 2 * both
+    assert len(asked) == 5  # and the transfer
+
+
+def test_recovery_is_counted_within_a_family():
+    recovery = importlib.import_module("random_features_tables").recovery
+    natural = {"plain, frozen": [0.4, 0.6], "plain, backprop": [0.9], "plain, dfa": [0.8]}
+    natural |= {"light, dfa": [0.8], "light, frozen": [0.2], "signs, backprop": [0.7]}
+    assert recovery("plain, dfa", natural) == pytest.approx(0.75)
+    assert recovery("plain, frozen", natural) == 0
+    assert recovery("plain, backprop", natural) == 1
+    assert recovery("light, dfa", natural) is None
+    assert recovery("signs, backprop", natural) is None
+    natural["light, backprop"] = [0.2]
+    assert recovery("light, dfa", natural) is None
+
+
+def test_r2_is_a_plain_number_and_accuracy_a_percentage():
+    tables = importlib.import_module("random_features_tables")
+    row = {"part": "ridge", "way": "a", "device": "–", "features": 0, "learned": 3}
+    rows = [row | {"problem": m, "metric": m, "test": t} for m in tables.FORMS for t in (0.5, 0.7)]
+    assert [line[3] for line in tables.ridge(rows)[1]] == ["60.00% ± 14.14", "0.600 ± 0.141"]
+
+
+def test_what_is_kept_is_kept_for_these_sizes_and_this_code_alone(tmp_path, monkeypatch):
+    benchmark = importlib.import_module("random_features")
+    assert benchmark.digest("mnist") != benchmark.digest("digits")
+    before = benchmark.digest("digits")
+    assert benchmark.digest("digits") == before
+    changed = tmp_path / "attacks.py"
+    changed.write_text("another = 1")
+    for what, name, value in (
+        (benchmark, "RIDGE_SIZES", (50,)),
+        (benchmark, "MEDIA", range(2)),
+        (importlib.import_module("random_features_ridge"), "RATES", (1.0,)),
+        (attacks(), "__file__", str(changed)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(what, name, value)
+            assert benchmark.digest("digits") != before
+    assert benchmark.digest("digits") == before
+
+
 def test_the_benchmark_in_small(tmp_path: Path, monkeypatch, capsys):
     benchmark = importlib.import_module("random_features")
     monkeypatch.setattr(benchmark, "KERNEL_SIZES", (100, 1600))
@@ -131,9 +205,11 @@ def test_the_benchmark_in_small(tmp_path: Path, monkeypatch, capsys):
     kernel = {(r["device"], r["features"]): r["error"] for r in rows if r["part"] == "kernel"}
     assert 2.5 < kernel["ideal", 100] / kernel["ideal", 1600] < 6  # 1/√n: 4
     defence = [r for r in rows if r["part"] == "defence"]
-    assert len(defence) == 12
+    assert len(defence) == 14
     assert all(row["worst"] <= row["blind"] <= row["natural"] for row in defence)
-    assert all(("own pgd" in row) == (row["way"] != "light, frozen") for row in defence)
+    assert all(("own" in row) == ("frozen" not in row["way"]) for row in defence)
+    unhidden = [row for row in defence if not row["way"].startswith("light")]
+    assert all(row["worst"] == row["blind"] <= row["known"] for row in unhidden)
     assert len([r for r in rows if r["part"] == "ridge"]) == 2 * 7
     tables = importlib.import_module("random_features_tables")
     for made in (tables.kernel, tables.ridge, tables.defence):
@@ -141,7 +217,9 @@ def test_the_benchmark_in_small(tmp_path: Path, monkeypatch, capsys):
         assert lines
         assert all(len(line) == len(heads) for line in lines)
     assert "| defence, light, dfa | no attack |" in output.with_suffix(".md").read_text()
-    before = output.read_text()
-    benchmark.main("digits", repeats=2, **given)  # what is kept is not made again
-    assert json.loads(output.read_text())["rows"] == json.loads(before)["rows"]
+    (place,) = runs.iterdir()
+    (place / "defence-light_dfa-1.json").unlink()  # as if interrupted: this alone is made again
+    monkeypatch.setattr(benchmark, "scores", None)
+    benchmark.main("digits", repeats=2, **given)
+    assert json.loads(output.read_text())["rows"] == rows
     assert "Random features by light" in capsys.readouterr().out

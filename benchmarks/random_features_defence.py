@@ -72,7 +72,10 @@ WAYS = {
     "plain, frozen": Way(lambda _: bp.Frozen()),
 }
 PLAIN = "plain, backprop"
-LOSSES = {"pgd": cross_entropy, "pgd, margin": by_margin}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "pgd": cross_entropy,
+    "pgd, margin": by_margin,
+}
 """PGD climbs each: where a sure classifier flattens the first, the second still has a slope."""
 
 

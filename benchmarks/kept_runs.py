@@ -6,6 +6,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.storage import read_json, write_json
 
@@ -21,10 +22,14 @@ def kept_runs(
         folder: Has one file a job.
         jobs: What to run, by a name that also names the file; each must pickle.
         workers: Processes side by side.
+
+    Raises:
+        UserError: Some failed; all others are done and kept all the same.
     """
     files = {name: folder / f"{plain(name)}.json" for name in jobs}
     kept = {name: read_json(file) for name, file in files.items()}
     found = {name: figures for name, figures in kept.items() if figures is not None}
+    failed: dict[str, BaseException] = {}
     with (
         bars() as progress,
         bar(progress, folder.name, len(jobs)) as shown,
@@ -33,10 +38,17 @@ def kept_runs(
         futures = {pool.submit(jobs[name]): name for name in jobs if name not in found}
         progress.update(shown, completed=len(found))
         for future in as_completed(futures):
-            name = futures[future]
-            found[name] = future.result()
-            write_json(files[name], found[name])
+            name, error = futures[future], future.exception()
+            if error is None:
+                found[name] = future.result()
+                write_json(files[name], found[name])
+            else:
+                failed[name] = error
             progress.advance(shown)
+    if failed:
+        reasons = "; ".join(f"{name}: {error!r}" for name, error in failed.items())
+        said = f"{len(failed)} of {len(jobs)} runs failed and are repeated next time ({reasons})"
+        raise UserError(said) from next(iter(failed.values()))
     return {name: found[name] for name in jobs}
 
 

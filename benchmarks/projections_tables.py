@@ -64,11 +64,12 @@ def errors(rows: list[dict[str, Any]]) -> Cells:
             row["way"],
             " / ".join(f"{mean:.3f} ± {std:.3f}" for mean, std in row["alignment"]) or "–",
             f"{row['accuracy']:.2%} ± {row['deviation'] * 100:.2f}",
+            number(row.get("recovery"), ".0%"),
         ]
         for row in rows
         if row["part"] == "learning"
     ]
-    return ("taught by", "alignment of the hidden layers", "test accuracy"), lines
+    return ("taught by", "alignment of the hidden layers", "test accuracy", "recovery"), lines
 
 
 STATISTICS = {

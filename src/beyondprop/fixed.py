@@ -27,7 +27,11 @@ class Fixed:
     def __init__(self, blocks: Sequence["Block"]) -> None:
         self.projections: dict[str, Projection] = {}
         for block in blocks:
-            own = {k: v for k, v in vars(block.rule).items() if isinstance(v, Projection)}
+            own = {
+                key: value
+                for key, value in vars(block.rule).items()
+                if isinstance(value, Projection) and key not in block.rule.begins
+            }
             for key, projection in own.items():
                 name = block.name if len(own) == 1 else f"{block.name}, {key}"
                 self.projections[name] = projection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import torch
 from beyondprop.errors import UserError
 from beyondprop.projections import ALL, FULL, PROJECTIONS, Cost, costs, room, trial
 from beyondprop.projections.choice import SHARE, Kind, cost_of, first_that_fits, usable
+from beyondprop.projections.room import size as size
 
 from .progress import bar, bars
 
@@ -100,7 +100,8 @@ def kept_well(cost: Cost, inputs: int, outputs: int, device: torch.device, limit
     a, b = min(inputs, trial.SAMPLE[0]), min(outputs, trial.SAMPLE[1])
     off = trial.rounding(cost.projection, a, b, device)
     said = [("rounding", f"{off:.1e} of the exact product in float64, at {a:,} to {b:,} numbers")]
-    more = cost_of(cost.projection, inputs, outputs, trial.VECTORS, device)
+    # One more than are projected: they have a part in common, which is drawn beside them.
+    more = cost_of(cost.projection, inputs, outputs, trial.VECTORS + 1, device)
     if more.peak > limit:
         return [*said, ("norms", f"not tried: {trial.VECTORS} vectors need {size(more.peak)}")]
     found = trial.errors(cost.projection, inputs, outputs, device)
@@ -115,9 +116,3 @@ def duration(seconds: float) -> str:
     if seconds >= 120:
         return f"{seconds / 60:,.1f} min"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
-
-
-def size(count: int) -> str:
-    """Returns bytes as people read them."""
-    step = min(4, int(math.log10(count) // 3)) if count else 0
-    return f"{count / 1000**step:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"

@@ -1,10 +1,15 @@
 """What a projection is: a fixed random linear map between two widths."""
 
+import re
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from torch import Tensor
+
+from .checks import seed_of
 
 
 @dataclass(frozen=True)
@@ -15,11 +20,14 @@ class Projection(ABC):
     the expectation of ``|P x|² / |x|²`` is 1, whatever the two widths.
 
     Args:
-        seed: Whole number that, with the stream, determines every entry.
+        seed: Whole number below 2^64 that, with the stream, determines every entry.
     """
 
     name: ClassVar[str]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", seed_of(self.seed))
 
     @abstractmethod
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
@@ -45,7 +53,7 @@ class Projection(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
-        return {"name": self.name, **asdict(self)}
+        return {"name": self.name, **_initial(self)}
 
     @property
     def moment(self) -> int:
@@ -54,3 +62,27 @@ class Projection(ABC):
 
     def resume(self, moment: int) -> None:  # noqa: B027  most never change
         """Go on from where `moment` once was; nothing to do for one that never changes."""
+
+
+def _initial(instance: Any) -> dict[str, Any]:
+    """Return what a dataclass is called with, as JSON values."""
+    return {f.name: _plain(getattr(instance, f.name)) for f in fields(instance) if f.init}
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as a JSON value; what has none is told apart by how it is written."""
+    if isinstance(value, Projection):
+        return value.settings()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return _initial(value)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address is another in every process

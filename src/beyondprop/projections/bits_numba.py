@@ -1,5 +1,6 @@
 """Signs, and products with them, as fused loops compiled by numba; see `bits`."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -52,13 +53,19 @@ def share_out(work: Callable[[int, int], None], count: int, size: int) -> None:
         work(0, count)
         return
     edges = [count * i // shares for i in range(shares + 1)]
-    list(pool().map(work, edges[:-1], edges[1:]))
+    threads = pool(os.getpid(), torch.get_num_threads())
+    list(threads.map(work, edges[:-1], edges[1:]))
 
 
 @cache
-def pool() -> ThreadPoolExecutor:
-    """Return threads for large works; numba's own would spin against PyTorch's."""
-    return ThreadPoolExecutor(torch.get_num_threads(), "beyondprop-projections")
+def pool(process: int, count: int) -> ThreadPoolExecutor:  # noqa: ARG001
+    """Return threads for large works; numba's own would spin against PyTorch's.
+
+    Args:
+        process: A forked one has none of the threads that it was forked with.
+        count: How many.
+    """
+    return ThreadPoolExecutor(count, "beyondprop-projections")
 
 
 @numba.njit(inline="always")

@@ -1,18 +1,20 @@
 """A guide that picks: which projection is the cheapest for given widths on this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 
 from ..errors import UserError
 from .base import Projection
+from .checks import check_widths
 from .dense import Dense
 from .hadamard import Hadamard
-from .kept import check_widths
 from .low_rank import LowRank
 from .rates import rates
-from .room import free_bytes
+from .room import free_bytes, size
 from .signs import Signs
 from .sketched import Sketched
 from .sparse import Sparse
@@ -69,10 +71,11 @@ def choose(
         memory: Bytes that it may take, input and output included. Default: half of what is free.
 
     Raises:
-        UserError: None fits, or the widths, the batch, the device or a kind cannot be used.
+        UserError: None fits, or the widths, the batch, the device, a kind, the seed or the memory
+            cannot be used.
     """
     table = costs(in_features, out_features, batch, device, kinds, seed)
-    limit = free_bytes(torch.device(device)) * SHARE if memory is None else memory
+    limit = free_bytes(torch.device(device)) * SHARE if memory is None else _bytes(memory)
     return first_that_fits(table, in_features, out_features, batch, limit).projection
 
 
@@ -87,8 +90,8 @@ def first_that_fits(table: Sequence[Cost], m: int, n: int, batch: int, limit: fl
             return cost
     least = min(table, key=lambda cost: cost.peak)
     raise UserError(
-        f"no projection from {m:,} to {n:,} numbers, batch {batch}, fits in {limit / 1e6:,.0f} MB: "
-        f"{least.projection.name} takes the least, {least.peak / 1e6:,.0f} MB; take a smaller "
+        f"no projection from {m:,} to {n:,} numbers, batch {batch}, fits in {size(limit)}: "
+        f"{least.projection.name} takes the least, {size(least.peak)}; take a smaller "
         "batch, other kinds or more memory"
     )
 
@@ -115,19 +118,49 @@ def costs(
         seed: What the projections are seeded with.
 
     Raises:
-        UserError: The widths, the batch, the device or a kind cannot be used.
+        UserError: The widths, the batch, the device, a kind or the seed cannot be used.
     """
     for count in (in_features, out_features, batch):
-        if not isinstance(count, int):
+        if not isinstance(count, int) or isinstance(count, bool):
             raise UserError(f"widths and batch are whole numbers, not {count!r}: use int()")
     check_widths(in_features, out_features)
     if batch < 1:
         raise UserError(f"a batch is at least 1, not {batch}")
+    projections = _made(kinds, seed)
+    place = usable(device)
+    found = [cost_of(each, in_features, out_features, batch, place) for each in projections]
+    return sorted(found, key=lambda cost: cost.seconds)
+
+
+def _made(kinds: Any, seed: int) -> list[Projection]:
+    """Return a projection of each kind.
+
+    Raises:
+        UserError: There is none, or a kind or the seed cannot be used.
+    """
+    if not isinstance(kinds, Collection):
+        raise UserError(f"kinds= is a list, such as [Dense, Signs], not {kinds!r}")
     if not kinds:
         raise UserError("there is nothing to choose among: give at least one of kinds=")
-    place = usable(device)
-    found = [cost_of(kind(seed=seed), in_features, out_features, batch, place) for kind in kinds]
-    return sorted(found, key=lambda cost: cost.seconds)
+    for kind in kinds:
+        if not callable(kind):
+            raise UserError(
+                f"kinds= has classes, such as Dense, or with settings functools.partial(Dense, "
+                f"shared=True), not {kind!r}"
+            )
+    return [kind(seed=seed) for kind in kinds]
+
+
+def _bytes(memory: Any) -> float:
+    """Return a number of bytes.
+
+    Raises:
+        UserError: It is none.
+    """
+    found = float(memory) if isinstance(memory, Real) else -1.0
+    if not found >= 0:
+        raise UserError(f"memory= is a number of bytes, such as 10**9, not {memory!r}")
+    return found
 
 
 def cost_of(projection: Projection, m: int, n: int, rows: int, device: torch.device) -> Cost:
@@ -152,8 +185,13 @@ def usable(device: str | torch.device) -> torch.device:
         UserError: It cannot be used here.
     """
     try:
-        torch.ones(1, device=device).add(1).tolist()
-        return torch.device(device)
+        place = torch.device(device)
+        torch.ones(1, device=place).add(1).tolist()
+        return place
+    except TypeError:
+        raise UserError(
+            f"a device is a name, such as 'cpu', or a torch.device, not {device!r}"
+        ) from None
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"device '{device}' cannot be used here ({reason}); try cpu") from None

@@ -18,7 +18,8 @@ def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.
     with a published specification: unlike a library's own ``randn``, the numbers do not depend on
     device or on the version of any library, and a shorter draw is the beginning of a longer one.
     """
-    raw = np.random.Philox(key=[seed, stream]).random_raw(2 * math.ceil(count / 2))
+    key = np.array([seed, stream], np.uint64)  # of a list, NumPy would round large numbers
+    raw = np.random.Philox(key=key).random_raw(2 * math.ceil(count / 2))
     uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
     angle = 2.0 * np.pi * uniform[1::2]

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from ..eager import eager
 from ..errors import UserError
 from . import bits
-from .kept import Shareable, check_widths
-from .parts import by_parts
+from .checks import check
+from .kept import Shareable
+from .parts import by_parts, unlowered
 
 MARK = 1
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -50,24 +51,26 @@ class Hadamard(Shareable):
     rounds: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rounds < 1:
             raise UserError(f"Hadamard takes rounds=2 or 3, and at least 1, not {self.rounds}")
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the map as a matrix (see `Projection.matrix`), made of all one-hot inputs."""
-        check_widths(in_features, out_features)
+        check(like, in_features, out_features)
         one_hot = torch.eye(in_features, dtype=like.dtype, device=like.device)
         return self.project(one_hot, out_features, stream)
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
-        check_widths(x.shape[-1], out_features)
-        n = 1 << (max(x.shape[-1], out_features) - 1).bit_length()
+        check(x, x.shape[-1], out_features)
+        n = 1 << (int(max(x.shape[-1], out_features)) - 1).bit_length()
         dtype = torch.promote_types(x.dtype, torch.float32)
         flips = self._kept(self._draw, n, stream, dtype, x.device)
         chosen = self._chosen(n, out_features, stream, x.device) if out_features < n else None
         rows = x.reshape(-1, x.shape[-1])
-        found = by_parts(lambda part: carried(part, flips, chosen), rows, n)
+        with unlowered(x):
+            found = by_parts(lambda part: carried(part, flips, chosen), rows, n)
         return found.view(*x.shape[:-1], out_features)
 
     @eager

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from ..eager import eager
-from ..errors import UserError
 from .base import Projection
+from .checks import check
 
-LIMIT = 2**40
 T = TypeVar("T")
 
 
@@ -31,11 +30,19 @@ class Kept(Projection):
                 found = self._drawn[key] = draw(*key)
         return found
 
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same projection again, as JSON values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        shown = {k: v.settings() if isinstance(v, Projection) else v for k, v in values.items()}
-        return {"name": self.name, **shown}
+    @property
+    def moment(self) -> int:
+        """How far the projections that it holds have come, the farthest of several."""
+        return max((each.moment for each in self._held()), default=0)
+
+    def resume(self, moment: int) -> None:
+        """Let the projections that it holds go on from a moment."""
+        for each in self._held():
+            each.resume(moment)
+
+    def _held(self) -> list[Projection]:
+        values = (getattr(self, f.name) for f in fields(self))
+        return [value for value in values if isinstance(value, Projection)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The seed is the map: copies and pickles carry the first, never the second.
@@ -64,7 +71,7 @@ class Stored(Shareable):
         return found
 
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
-        check_widths(in_features, out_features)
+        check(like, in_features, out_features)
         widths = in_features, out_features
         return self._kept(self._draw_of, *widths, stream, like.dtype, like.device)
 
@@ -78,14 +85,3 @@ class Stored(Shareable):
     @abstractmethod
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
         """Return what is kept, of the dtype and on the device of ``like``."""
-
-
-def check_widths(*widths: int) -> None:
-    """Refuse widths that a map cannot have.
-
-    Raises:
-        UserError: One is below 1 or over 2^40.
-    """
-    for width in widths:
-        if not 1 <= width <= LIMIT:
-            raise UserError(f"a projection's widths are whole numbers from 1 to 2^40, not {width}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..errors import UserError
 from . import bits
 from .kept import Shareable
+from .parts import unlowered
 from .signs import Signs
 
 MARKS = 4, 5
@@ -35,6 +36,7 @@ class LowRank(Shareable):
     _factors: tuple[Signs, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank < 1:
             raise UserError(f"LowRank takes a rank of at least 1, not {self.rank}")
         factors = tuple(Signs(bits.key(self.seed, mark)) for mark in MARKS)
@@ -43,9 +45,12 @@ class LowRank(Shareable):
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the product of the factors (see `Projection.matrix`), multiplied anew."""
         first = self._factors[0].matrix(in_features, self.rank, stream, like)
-        return first @ self._factors[1].matrix(self.rank, out_features, stream, like)
+        second = self._factors[1].matrix(self.rank, out_features, stream, like)
+        with unlowered(like):
+            return first @ second
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
-        narrow = self._factors[0].project(x, self.rank, stream)
-        return self._factors[1].project(narrow, out_features, stream)
+        with unlowered(x):
+            narrow = self._factors[0].project(x, self.rank, stream)
+            return self._factors[1].project(narrow, out_features, stream)

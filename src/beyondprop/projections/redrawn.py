@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..eager import eager
 from .base import Projection
+from .checks import check
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Redrawn(Projection):
     @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the matrix (see `Projection.matrix`)."""
+        check(like, in_features, out_features)
         # A generator of the CPU looks at the last 32 bits of a seed alone: mix both into them.
         mixed = hashlib.blake2b(f"{self.seed}, {stream}".encode(), digest_size=7).digest()
         generator = torch.Generator(like.device).manual_seed(int.from_bytes(mixed))

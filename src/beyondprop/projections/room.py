@@ -1,5 +1,6 @@
 """How much memory is free."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -31,3 +32,9 @@ def free_bytes(device: torch.device) -> int:
         dropped = int(dict(stat)["inactive_file"])  # files that are kept only while there is room
         free = min(free, int(limit.read_text()) - used + dropped)
     return max(free, 0)
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them."""
+    step = min(4, int(math.log10(count) // 3)) if count >= 1 else 0
+    return f"{count / 1000**step:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"

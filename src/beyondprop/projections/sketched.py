@@ -11,7 +11,8 @@ from ..eager import eager
 from ..errors import UserError
 from . import bits
 from .base import Projection
-from .kept import Kept, check_widths
+from .checks import check
+from .kept import Kept
 from .signs import Signs
 
 MARK = 2
@@ -41,6 +42,7 @@ class Sketched(Kept):
     buckets: int = 1024
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.buckets <= 2**31:
             raise UserError(f"Sketched takes from 1 to 2^31 buckets, not {self.buckets}")
 
@@ -50,7 +52,7 @@ class Sketched(Kept):
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the map as a matrix (see `Projection.matrix`): the inner one's signed rows."""
-        check_widths(in_features, out_features)
+        check(like, in_features, out_features)
         if in_features <= self.buckets:
             return self.inner.matrix(in_features, out_features, stream, like)
         inner = self.inner.matrix(self.buckets, out_features, stream, like)
@@ -60,7 +62,7 @@ class Sketched(Kept):
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
-        check_widths(x.shape[-1], out_features)
+        check(x, x.shape[-1], out_features)
         if x.shape[-1] > self.buckets:
             bucket, positive = self._kept(self._draw, x.shape[-1], stream, x.device)
             sketch = x.new_zeros(*x.shape[:-1], self.buckets)

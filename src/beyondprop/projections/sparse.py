@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..errors import UserError
 from . import bits
+from .checks import check
 from .kept import Stored
 from .parts import by_parts
 
@@ -45,6 +46,7 @@ class Sparse(Stored):
     density: float = 1 / 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.density <= 1:
             raise UserError(f"Sparse takes a density above 0 and at most 1, not {self.density}")
 
@@ -58,9 +60,9 @@ class Sparse(Stored):
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
-        if x.dtype not in (torch.float32, torch.float64):
-            return super().project(x, out_features, stream)
-        places, starts, values = self._stored(x.shape[-1], out_features, stream, x)
+        check(x, x.shape[-1], out_features)
+        exact = x if x.dtype in bits.TYPES else x.float()  # no sums of others are to be had
+        places, starts, values = self._stored(x.shape[-1], out_features, stream, exact)
 
         def carried(rows: Tensor) -> Tensor:
             sums: Tensor = F.embedding_bag(
@@ -73,8 +75,8 @@ class Sparse(Stored):
             )
             return sums.t()
 
-        found = by_parts(carried, x.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
-        return found.contiguous().view(*x.shape[:-1], out_features)
+        found = by_parts(carried, exact.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
+        return found.contiguous().view(*x.shape[:-1], out_features).to(x.dtype)
 
     def _draw(
         self, in_features: int, out_features: int, stream: int, like: Tensor

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..eager import eager
-from ..errors import UserError
 from . import bits
-from .kept import check_widths
+from .checks import check
+from .parts import unlowered
 from .signs import Signs
 
 TILE = 2**18
@@ -41,17 +41,13 @@ class Streamed(Signs):
     @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the whole matrix (see `Projection.matrix`), drawn anew and not kept."""
-        check_widths(in_features, out_features)
+        check(like, in_features, out_features)
         return self._draw(in_features, out_features, stream, like)
 
     @eager
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
-        check_widths(x.shape[-1], out_features)
-        if not x.is_floating_point():
-            raise UserError(
-                f"Streamed carries floating-point numbers, not {x.dtype}: use x.float()"
-            )
+        check(x, x.shape[-1], out_features)
         exact = x if x.dtype in (torch.float32, torch.float64) else x.float()
         rows = exact.reshape(-1, x.shape[-1])
         found = product(rows, out_features, bits.key(self.seed, stream), False)
@@ -73,7 +69,8 @@ class Product(torch.autograd.Function):
             from . import bits_triton
 
             return bits_triton.product(base, x, width, transposed)
-        return tiled(x, width, base, transposed)
+        with unlowered(x):
+            return tiled(x, width, base, transposed)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:

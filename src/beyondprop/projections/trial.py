@@ -17,6 +17,9 @@ LIMIT = 1.0
 PART = 4096
 """What such a part is a multiple of, so that it is done as the whole is."""
 
+PIECE = 2**14
+"""How many numbers of each vector are looked at in float64 at a time."""
+
 VECTORS = 8
 SAMPLE = 2048, 1024
 
@@ -70,22 +73,22 @@ def vectors(count: int, width: int, device: torch.device) -> Tensor:
     """Return Gaussian test vectors with a part in common: any two have a cosine of about a half."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(count + 1, width, generator=generator)
-    return (drawn[1:] + drawn[0]).to(device)
+    drawn[1:] += drawn[0]  # they may be as large as fits
+    return drawn[1:].to(device)
 
 
 def errors(projection: Projection, m: int, n: int, device: torch.device) -> Errors:
     """Return how well norms and inner products are kept, on a few vectors."""
     outputs = outputs_within(projection, m, n, VECTORS, device)
     x = vectors(VECTORS, m, device)
-    kept = projection.project(x, outputs, 0).double()
-    x = x.double()
-    lengths = x.norm(dim=1)
-    cosine = (x @ x.t()) / lengths.outer(lengths)
-    error = (kept @ kept.t()) / lengths.outer(lengths) - cosine
+    before, after = _inner(x), _inner(projection.project(x, outputs, 0))
+    lengths = before.diag().sqrt()
+    cosine = before / lengths.outer(lengths)
+    error = after / lengths.outer(lengths) - cosine
     above = torch.ones_like(error).triu(1).bool()
     return Errors(
         outputs,
-        norm=_spread(kept.norm(dim=1) / lengths - 1),
+        norm=_spread(after.diag().sqrt() / lengths - 1),
         norm_gaussian=(2 * outputs) ** -0.5,
         inner=_spread(error[above]),
         inner_gaussian=_spread((1 + cosine[above] ** 2).sqrt()) / outputs**0.5,
@@ -104,6 +107,15 @@ def rounding(projection: Projection, m: int, n: int, device: torch.device) -> fl
     x = vectors(VECTORS, m, device)
     exact = x.double() @ projection.matrix(m, n, 0, x.double())
     return float((projection.project(x, n, 0) - exact).norm() / exact.norm())
+
+
+def _inner(x: Tensor) -> Tensor:
+    """Return all inner products in float64, of which only a part of x is made at a time."""
+    found = x.new_zeros(len(x), len(x), dtype=torch.float64)
+    for part in x.split(PIECE, 1):
+        exact = part.double()
+        found += exact @ exact.t()
+    return found
 
 
 def _spread(errors: Tensor) -> float:

@@ -52,6 +52,10 @@ class Rule(ABC):
     immediate: ClassVar[bool] = False
     """Whether a block can learn as soon as it has run, before the blocks behind it do."""
 
+    begins: ClassVar[frozenset[str]] = frozenset()
+    """Names of the projections that only draw what learned feedback begins with: a state holds what
+    has become of it, so that their seeds do not matter to it."""
+
     @abstractmethod
     def install(self, block: "Block", attachment: "Attachment") -> str:
         """Change how the block is taught; return in a few words what was changed."""

@@ -22,6 +22,7 @@ class DirectKolenPollack(ReadingRule):
     """
 
     name: ClassVar[str] = "dkp"
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
     alone: ClassVar[str] = (
         "the gradient of its feedback is not averaged over processes, as its weights' is; leave "
         "DistributedDataParallel out and use DataParallel(handle)"

@@ -38,6 +38,7 @@ class ErrorBroadcastDecorrelation(ReadingRule):
     """
 
     name: ClassVar[str] = "ebd"
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
     scales: ClassVar[bool] = False
     alone: ClassVar[str] = (
         "each would follow the correlations of its own share of the batch; use one process, or "

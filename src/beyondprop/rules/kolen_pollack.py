@@ -27,6 +27,7 @@ class KolenPollack(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "kp"
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
     alone: ClassVar[str] = (
         "the gradient of its feedback is not averaged over processes, as its weights' is, and the "
         "two would drift apart; leave DistributedDataParallel out and use DataParallel(handle)"

@@ -57,6 +57,7 @@ class LocalRule(Rule):
     cuts: ClassVar[bool] = True
     scales: ClassVar[bool] = False
     immediate: ClassVar[bool] = True
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
     projection: Projection = field(default_factory=Redrawn, kw_only=True)
 
     @abstractmethod

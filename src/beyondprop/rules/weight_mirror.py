@@ -34,6 +34,7 @@ class WeightMirror(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "wm"
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
     paced: ClassVar[bool] = True
     decay: float = 0.25
     samples: int = 64

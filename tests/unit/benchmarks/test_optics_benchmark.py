@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from beyondprop.errors import UserError
 from beyondprop.optics import (
     Electronics,
     PhotonicProjection,
@@ -50,6 +51,20 @@ def test_runs_are_kept_and_not_repeated(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"value": 5}')
     more = {**jobs, "c": partial(one, 3), "d": partial(one, 4)}
     assert [found["value"] for found in kept_runs(tmp_path, more, 1).values()] == [1, 5, 4]
+
+
+def fails() -> dict[str, int]:
+    raise ValueError("no luck")
+
+
+def test_a_run_that_fails_leaves_the_others_kept(tmp_path: Path) -> None:
+    kept_runs = script("kept_runs").kept_runs
+    jobs = {"a": partial(one, 1), "b": fails, "c": partial(one, 2), "d": partial(one, 3)}
+    with pytest.raises(UserError, match=r"1 of 4 runs failed .* \(b: ValueError\('no luck'\)\)"):
+        kept_runs(tmp_path, jobs, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "c.json", "d.json"]
+    mended = {name: partial(one, 4) for name in jobs}
+    assert [found["value"] for found in kept_runs(tmp_path, mended, 1).values()] == [1, 4, 2, 3]
 
 
 def test_ways_have_the_parts_that_they_name() -> None:

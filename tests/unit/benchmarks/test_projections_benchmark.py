@@ -103,7 +103,7 @@ def test_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     streamed = "| `streamed`, 1,000,000 to 1,000,000 | 64 | 125.0 s | 1.0% | 8.0 | 0.0 |"
     assert lines == [streamed]
     _, _, *lines = tables.table("projections errors").splitlines()
-    assert lines == ["| dense | 0.100 ± 0.010 / 0.200 ± 0.020 | 61.50% ± 0.25 |"]
+    assert lines == ["| dense | 0.100 ± 0.010 / 0.200 ± 0.020 | 61.50% ± 0.25 | 40% |"]
 
 
 TIME = {"part": "time", "way": "dense", "seconds": 0.5, "ratio": 1.0}
@@ -111,13 +111,27 @@ TIME = {"part": "time", "way": "dense", "seconds": 0.5, "ratio": 1.0}
 
 def learning_row() -> dict[str, object]:
     cosines = {"alignment": [[0.1, 0.01], [0.2, 0.02]]}
-    return {"part": "learning", "way": "dense", "accuracy": 0.615, "deviation": 0.0025} | cosines
+    return {
+        "part": "learning",
+        "way": "dense",
+        "accuracy": 0.615,
+        "deviation": 0.0025,
+        "recovery": 0.4,
+    } | cosines
 
 
 def test_wide_errors_are_timed_and_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark, sizes = script("wide_errors"), script("projections").Sizes
     monkeypatch.setattr(benchmark, "ERROR", sizes(3000, 64, 8))
     monkeypatch.setattr(benchmark, "CLASSES", 100)
+    tried = []
+    learned = benchmark.learned
+
+    def noted(rule, steps, seed, rate):
+        tried.append((seed, rate))
+        return learned(rule, steps, seed, rate)
+
+    monkeypatch.setattr(benchmark, "learned", noted)
     output = tmp_path / "wide.json"
     benchmark.main(rounds=2, steps=3, repeats=2, threads=1, output=output)
     rows = json.loads(output.read_text())["rows"]
@@ -131,7 +145,18 @@ def test_wide_errors_are_timed_and_learned(tmp_path: Path, monkeypatch: pytest.M
     assert [mean for mean, _ in learning["backprop"]["alignment"]] == pytest.approx([1, 1])
     assert learning["frozen"]["alignment"] == []
     assert all(len(row["accuracies"]) == 2 for row in learning.values())
-    assert "| learning | frozen | – | – | – |" in output.with_suffix(".md").read_text()
+    seeds = [1000, 1000, 1000, 0, 1]
+    assert [seed for seed, _ in tried] == seeds * len(learning)
+    rates = [row["rate"] for row in learning.values()]
+    assert [rate for seed, rate in tried if seed < 1000] == [r for r in rates for _ in range(2)]
+    low, high = (learning[way]["accuracy"] for way in ("frozen", "backprop"))
+    for row in learning.values():
+        expected = benchmark.recovery(row["accuracy"], low, high)
+        assert row["recovery"] == expected
+    assert (
+        f"| learning | frozen | – | – | {learning['frozen']['rate']:g} | – |"
+        in output.with_suffix(".md").read_text()
+    )
 
 
 def test_the_sketch_of_the_benchmark_is_what_it_says() -> None:
@@ -143,7 +168,25 @@ def test_the_sketch_of_the_benchmark_is_what_it_says() -> None:
 def test_learning_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark = script("wide_errors")
     monkeypatch.setattr(benchmark, "CLASSES", 50)
-    first = benchmark.learned(benchmark.WAYS["dense"](1), 2, 1)
+    first = benchmark.learned(benchmark.WAYS["dense"](1), 2, 1, 1e-3)
     torch.manual_seed(99)
-    assert benchmark.learned(benchmark.WAYS["dense"](1), 2, 1) == first
-    assert benchmark.learned(benchmark.WAYS["dense"](2), 2, 2) != first
+    assert benchmark.learned(benchmark.WAYS["dense"](1), 2, 1, 1e-3) == first
+    assert benchmark.learned(benchmark.WAYS["dense"](2), 2, 2, 1e-3) != first
+
+
+def test_recovery_is_the_share_of_what_backprop_gains() -> None:
+    recovery = script("wide_errors").recovery
+    assert recovery(0.75, 0.5, 1.0) == 0.5
+    assert recovery(0.25, 0.5, 1.0) == -0.5
+    assert recovery(0.75, 1.0, 0.5) is None
+
+
+def test_the_best_rate_of_the_tuning_seed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = script("wide_errors")
+
+    def learned(_rule, _steps, seed, rate):
+        best = abs(rate - 3e-3) < 1e-9 if seed == benchmark.TUNING_SEED else rate > 5e-3
+        return float(best), [0.5]
+
+    monkeypatch.setattr(benchmark, "learned", learned)
+    assert {row["rate"] for row in benchmark.learning(5, range(2))} == {3e-3}

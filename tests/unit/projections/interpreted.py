@@ -20,6 +20,11 @@ def check(name, found, expected):
         print(f"{name}: {int((found != expected).sum())} of {found.numel()} differ")
 
 
+def noted(function, name, calls):
+    """Return a function that notes its calls."""
+    return lambda *args: (calls.append(name), function(*args))[1]
+
+
 def signs():
     """They are the same bits, wherever a part of the matrix begins."""
     for base in BASES:
@@ -75,10 +80,13 @@ def projections():
     """As they are used on a GPU, with gradients."""
     x = torch.randn(2, 3, 100, dtype=torch.float64, requires_grad=True)
     expected, map_of = Signs(7).project(x, 70, 3), Hadamard(7).matrix(100, 70, 3, x)
+    matrix = Signs(7).matrix(100, 70, 3, x)
     (back,) = torch.autograd.grad(expected.square().sum(), x)
     bits.fused, bits.on_gpu = (lambda _: False), (lambda _: True)
     calls = []
     streamed.tiled = lambda *_: calls.append("plain PyTorch")
+    for name in ("signs", "product"):
+        setattr(bits_triton, name, noted(getattr(bits_triton, name), name, calls))
     found = Streamed(7).project(x, 70, 3)
     torch.testing.assert_close(found, expected)
     (gradient,) = torch.autograd.grad(found.square().sum(), x)
@@ -89,8 +97,10 @@ def projections():
         print("no rows")
     half = Streamed(7).project(x.bfloat16(), 70, 3)
     torch.testing.assert_close(half.double(), expected, rtol=0.1, atol=0.1)
-    check("Signs", Signs(7).matrix(100, 70, 3, x), Signs(7).matrix(100, 70, 3, x))
+    check("Signs", Signs(7).matrix(100, 70, 3, x), matrix)
     check("Hadamard", Hadamard(7).matrix(100, 70, 3, x), map_of)
+    if not {"signs", "product"} <= set(calls) or "plain PyTorch" in calls:
+        print(f"what was called: {sorted(set(calls))}")
 
 
 torch.manual_seed(0)

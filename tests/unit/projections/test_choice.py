@@ -2,10 +2,13 @@
 
 import copy
 import math
+import weakref
 from functools import partial
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import beyondprop as bp
 from beyondprop import projections
@@ -102,7 +105,7 @@ def test_memory_is_respected():
     assert projections.choose(10, 4096, memory=small.peak) == Dense()
     less = projections.choose(10, 4096, memory=small.peak - 1)
     assert less == Signs()  # its drawing takes less
-    with pytest.raises(bp.UserError, match=r"no projection from 10 to 4,096 .* fits in 0 MB: "):
+    with pytest.raises(bp.UserError, match=r"no projection .* fits in 100 B: .* \d+ kB"):
         projections.choose(10, 4096, memory=100)
 
 
@@ -222,12 +225,25 @@ def test_a_measured_work_grows_until_it_takes_a_while(monkeypatch):
     assert rates._grown(make, 2, CPU, beside=1e-3) == pytest.approx(2.2e-3 / 160)
 
 
-def test_predictions_are_of_the_right_order():
+@pytest.mark.parametrize(
+    ("projection", "widths", "rows"),
+    [
+        (Dense(), (512, 2048), 64),
+        (Signs(), (512, 2048), 64),
+        (Streamed(), (2048, 8192), 1),
+        (Streamed(), (2048, 512), 64),
+        (Hadamard(), (8192, 8192), 8),
+        (Sketched(), (50_000, 512), 16),
+        (Sparse(), (1024, 1024), 8),
+        (LowRank(), (8192, 8192), 32),
+    ],
+    ids=repr,
+)
+def test_predictions_are_of_the_right_order(projection, widths, rows):
     """Within a factor of eight, as machines are busy."""
-    for projection, widths, rows in ((Dense(), (512, 2048), 64), (Hadamard(), (8192, 8192), 8)):
-        predicted = choice.cost_of(projection, *widths, rows, CPU).seconds
-        measured = min(trial.turns(projection, torch.ones(rows, widths[0]), widths[1], 5))
-        assert predicted / 8 < measured < predicted * 8
+    predicted = choice.cost_of(projection, *widths, rows, CPU).seconds
+    measured = min(trial.turns(projection, torch.ones(rows, widths[0]), widths[1], 5))
+    assert predicted / 8 < measured < predicted * 8
 
 
 @known
@@ -242,6 +258,16 @@ def test_predictions_are_of_the_right_order():
         ({"kinds": (Redrawn,)}, "the work of Redrawn(seed=0) is not known, only that of Dense, "),
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
         ({"device": "meta"}, "device 'meta' cannot be used here"),
+        ({"device": None}, "a device is a name, such as 'cpu', or a torch.device, not None"),
+        ({"in_features": True}, "whole numbers, not True"),
+        ({"kinds": Dense}, "kinds= is a list, such as [Dense, Signs], not <class"),
+        ({"kinds": [Dense()]}, "kinds= has classes, such as Dense, or with settings"),
+        ({"kinds": ["dense"]}, "functools.partial(Dense, shared=True), not 'dense'"),
+        ({"memory": "1GB"}, "memory= is a number of bytes, such as 10**9, not '1GB'"),
+        ({"memory": math.nan}, "memory= is a number of bytes, such as 10**9, not nan"),
+        ({"memory": -1}, "memory= is a number of bytes, such as 10**9, not -1"),
+        ({"seed": -1}, "seed is a whole number from 0 to 2^64 - 1, not -1"),
+        ({"seed": 1.5}, "seed is a whole number from 0 to 2^64 - 1, not 1.5"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, said):
@@ -326,3 +352,46 @@ def test_every_unit_of_work_is_measured():
         for unit in work.work(kind(), *size, rows, CPU).amounts
     }
     assert units <= set(rates.rates(CPU, torch.get_num_threads()))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (999, "999 B"), (2.5e5, "250 kB"), (5e8, "500 MB"), (2e13, "20 TB")],
+)
+def test_sizes_are_in_units_that_people_read(count, said):
+    assert room.size(count) == said
+
+
+@pytest.mark.parametrize("widths", [(2**18, 2**18), (2**18, 1), (1, 2**18)])
+def test_trying_errors_out_takes_no_more_than_is_counted(widths):
+    """What all tensors have that exist at a time, those of the vectors too."""
+    projection = Hadamard(9)
+    with Held() as held:
+        trial.errors(projection, *widths, CPU)
+    assert held.most < choice.cost_of(projection, *widths, trial.VECTORS + 1, CPU).peak
+
+
+class Held(TorchDispatchMode):
+    """Remembers how many bytes there were at the most, of all that was made."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.most, self.known = 0, 0, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        for made in tree_leaves(found):
+            if isinstance(made, torch.Tensor) and made.untyped_storage()._cdata not in self.known:
+                self.note(made.untyped_storage())
+        return found
+
+    def note(self, storage):
+        key, size = storage._cdata, storage.nbytes()
+        self.known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key, size):
+        self.known.discard(key)
+        self.now -= size

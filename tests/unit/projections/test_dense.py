@@ -3,6 +3,8 @@
 import copy
 import pickle
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +78,18 @@ def test_copies_carry_the_seed_and_not_the_matrix():
 
 def test_dtype_follows():
     assert Dense().matrix(3, 4, 0, torch.zeros(1, dtype=torch.bfloat16)).dtype is torch.bfloat16
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_the_numbers_are_those_of_a_key_in_a_list(seed, stream):
+    """As they were drawn at first: published seeds below 2^63 stay what they were."""
+    raw = np.random.Philox(key=[seed, stream]).random_raw(2)
+    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    first = np.sqrt(-2 * np.log(uniform[0])) * np.cos(2 * np.pi * uniform[1])
+    assert gaussian(seed, stream, 1).tolist() == [first]
+
+
+@pytest.mark.parametrize("n", [2**63, 2**64 - 3000])
+def test_large_seeds_and_streams_do_not_collide(n):
+    found = [gaussian(*key, 2).tolist() for key in ((n, 0), (n + 1, 0), (0, n), (0, n + 1))]
+    assert len({tuple(numbers) for numbers in found}) == 4

@@ -4,7 +4,12 @@ import copy
 import json
 import math
 import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from tests.reference import projections as reference
@@ -270,3 +275,119 @@ def trained(rule):
     assert handle.blocks[0].rule.settings() == rule.settings()
     copy.deepcopy(model)
     return loss.item()
+
+
+@pytest.mark.parametrize("kind", list(PROJECTIONS.values()))
+@pytest.mark.parametrize("seed", [-1, 1.5, 2**64, "1", None])
+def test_seeds_that_are_refused(kind, seed):
+    with pytest.raises(bp.UserError, match="seed is a whole number from 0 to 2\\^64 - 1, not"):
+        kind(seed)
+
+
+@pytest.mark.parametrize("kind", list(PROJECTIONS.values()))
+def test_seeds_of_numpy_are_plain_ints(kind):
+    made = kind(np.uint64(2**64 - 1))
+    assert type(made.seed) is int
+    assert made == kind(2**64 - 1)
+    assert json.loads(json.dumps(made.settings()))["seed"] == 2**64 - 1
+
+
+@kinds
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_numbers_that_are_refused(kind, dtype):
+    x = torch.ones(2, 70, dtype=dtype)
+    for carry in (lambda: kind.project(x, 50, 0), lambda: kind.matrix(70, 50, 0, x)):
+        with pytest.raises(
+            bp.UserError, match=r"floating-point numbers, not torch\.\w+: use x\.fl"
+        ):
+            carry()
+
+
+@kinds
+@pytest.mark.parametrize("width", [0, -3, 5.0, 2.5, True, "5", None])
+def test_widths_that_are_refused(kind, width):
+    with pytest.raises(bp.UserError, match=f"whole numbers from 1 to 2\\^40, not {width}"):
+        kind.project(torch.ones(2, 70), width, 0)
+
+
+@kinds
+def test_widths_of_numpy(kind):
+    x = torch.randn(2, 70)
+    assert torch.equal(kind.project(x, np.int64(50), 0), kind.project(x, 50, 0))
+
+
+EXACT = [k for k in KINDS if isinstance(k, Hadamard | LowRank | Sparse)]
+
+
+@pytest.mark.parametrize("kind", EXACT, ids=repr)
+def test_autocast_does_not_round(kind):
+    x = torch.randn(4, 70)
+    expected = kind.project(x, 50, 1), kind.matrix(70, 50, 1, x)
+    with torch.autocast("cpu"):
+        found = kind.project(x, 50, 1), kind.matrix(70, 50, 1, x)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("cast", [False, True])
+@pytest.mark.parametrize("kind", EXACT, ids=repr)
+def test_it_is_compiled_in_one_piece(kind, cast):
+    x = torch.randn(4, 70)
+    expected = kind.project(x, 50, 1)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x: kind.project(x, 50, 1) * 2, backend="eager")
+    with torch.autocast("cpu", enabled=cast):
+        torch.testing.assert_close(compiled(x), expected * 2)
+
+
+@dataclass(frozen=True)
+class Moving(Signs):
+    """Changes with its use."""
+
+    name: ClassVar[str] = "moving"
+    steps: list[int] = field(default_factory=lambda: [0], init=False, compare=False)
+
+    @property
+    def moment(self):
+        return self.steps[0]
+
+    def resume(self, moment):
+        self.steps[0] = moment
+
+
+def test_what_holds_a_projection_passes_its_moment_on():
+    inner = Moving()
+    outer = Sketched(inner=Sketched(inner=inner))
+    assert outer.moment == 0
+    inner.steps[0] = 7
+    assert outer.moment == 7
+    outer.resume(3)
+    assert inner.moment == 3
+    assert Sketched().moment == 0
+
+
+@dataclass(frozen=True)
+class Holder(bp.projections.Projection):
+    """Has settings of all sorts."""
+
+    name: ClassVar[str] = "holder"
+    inner: bp.projections.Projection = field(default_factory=Sketched)
+    scale: Any = field(default_factory=partial(np.float32, 0.5))
+    dtype: torch.dtype = torch.float16
+    shape: Any = (1, np.int64(2))
+    by: Callable[..., Any] = trained
+    made: int = field(default=5, init=False)
+
+    def matrix(self, in_features, out_features, stream, like):
+        raise NotImplementedError
+
+
+def test_settings_of_all_sorts_become_json():
+    assert json.loads(json.dumps(Holder(seed=np.int32(4)).settings())) == {
+        "name": "holder",
+        "seed": 4,
+        "inner": Sketched().settings(),
+        "scale": 0.5,
+        "dtype": "torch.float16",
+        "shape": [1, 2],
+        "by": "<function trained>",
+    }

@@ -5,7 +5,7 @@ import torch
 from tests.reference import projections as reference
 
 import beyondprop as bp
-from beyondprop.projections import Hadamard
+from beyondprop.projections import Hadamard, parts
 from beyondprop.projections.hadamard import transform
 
 
@@ -69,3 +69,44 @@ def test_what_is_kept_are_vectors():
 def test_no_round_is_refused():
     with pytest.raises(bp.UserError, match="rounds=2 or 3"):
         Hadamard(rounds=0)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 8, 9])
+def test_parts_do_not_change_it_nor_its_gradients(count, monkeypatch):
+    x, made = torch.randn(count, 60, dtype=torch.float64, requires_grad=True), Hadamard(1)
+    whole = made.project(x, 40, 0)
+    (back,) = torch.autograd.grad(whole.square().sum(), x)
+    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)  # four rows
+    found = made.project(x, 40, 0)
+    (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    torch.testing.assert_close((found, gradient), (whole, back))
+    torch.testing.assert_close(made.project(x.detach(), 40, 0), whole.detach())
+    with torch.no_grad():
+        torch.testing.assert_close(made.project(x, 40, 0), whole.detach())
+
+
+def test_without_gradients_parts_are_not_held_until_the_end(monkeypatch):
+    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)
+    monkeypatch.setattr(torch, "cat", None)
+    rows = torch.randn(9, 64)
+    assert torch.equal(parts.by_parts(lambda part: part * 2, rows, 64), rows * 2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # by PyTorch itself
+@pytest.mark.parametrize("way", ["vmap", "jvp", "grad"])
+def test_parts_under_function_transforms(way, monkeypatch):
+    x, made = torch.randn(3, 9, 60, dtype=torch.float64), Hadamard(1)
+    matrix = made.matrix(60, 40, 0, x)
+    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)
+
+    def carry(x):
+        return made.project(x, 40, 0)
+
+    if way == "vmap":
+        found, expected = torch.func.vmap(carry)(x), x @ matrix
+    elif way == "jvp":
+        found, expected = torch.func.jvp(carry, (x,), (x + 1,))[1], (x + 1) @ matrix
+    else:
+        found = torch.func.grad(lambda x: carry(x).sum())(x)
+        expected = matrix.sum(1).expand_as(x)
+    torch.testing.assert_close(found, expected)

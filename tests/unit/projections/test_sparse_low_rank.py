@@ -48,6 +48,16 @@ def test_densities_that_are_refused(density):
         Sparse(density=density)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_makes_no_matrix(dtype, monkeypatch):
+    made, x = Sparse(1, density=0.05), torch.randn(3, 300).to(dtype)
+    exact = x.double() @ made.matrix(300, 50, 0, LIKE)
+    monkeypatch.setattr(Sparse, "matrix", None)
+    found = made.project(x, 50, 0)
+    assert found.dtype is dtype
+    torch.testing.assert_close(found, exact.to(dtype), rtol=1e-2, atol=1e-6)  # rounded at the end
+
+
 @pytest.mark.parametrize("rank", [1, 3, 10])
 def test_the_rank(rank):
     matrix = LowRank(1, rank=rank).matrix(40, 50, 0, LIKE)

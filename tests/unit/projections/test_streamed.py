@@ -1,5 +1,9 @@
 """Signs that are never stored: the same map as `Signs`, by a bounded memory."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -115,3 +119,50 @@ def test_a_million_outputs():
 def test_whole_numbers_are_refused():
     with pytest.raises(bp.UserError, match=r"use x\.float\(\)"):
         Streamed().project(torch.ones(3, dtype=torch.int64), 5, 0)
+
+
+FORKED = """
+import os, signal, torch
+from beyondprop.projections import bits_numba
+torch.set_num_threads(2)
+bits_numba.SHARE = 2**10
+x = torch.ones(2, 640)
+expected = bits_numba.product(4, x, 5000)
+child = os.fork()
+if not child:
+    signal.alarm(60)  # it would wait for ever
+    os._exit(not torch.equal(bits_numba.product(4, x, 5000), expected))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_has_threads_of_its_own():
+    pytest.importorskip("numba")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],  # a warning says that forking is a risk
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_there_are_as_many_threads_as_pytorch_has_now(monkeypatch):
+    bits_numba = pytest.importorskip("beyondprop.projections.bits_numba")
+    counts, pool = [], bits_numba.pool
+    monkeypatch.setattr(bits_numba, "SHARE", 2**10)
+    monkeypatch.setattr(bits_numba, "pool", lambda *key: counts.append(key[1]) or pool(*key))
+    for count in (2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        bits_numba.product(4, torch.ones(2, 640), 5000)
+        assert pool(os.getpid(), count)._max_workers == count
+    assert counts == [2, 3]
+
+
+def test_autocast_does_not_round_a_tile():
+    x = torch.randn(300, 200)
+    with torch.autocast("cpu"):
+        found = Streamed(7).project(x, 70, 0)
+    assert torch.equal(found, Streamed(7).project(x, 70, 0))

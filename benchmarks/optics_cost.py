@@ -160,17 +160,22 @@ def sheet(rows: list[dict[str, Any]]) -> Sheet:
 
 def cells(one: dict[str, Any]) -> Iterator[str]:
     """Yield a size's cells."""
-    dense = number(one["dense_seconds"] * 1000, ",.3g")
+    dense = milliseconds(one["dense_seconds"])
     yield f"{one['side']:,}"
     yield str(one["batch"])
-    yield number(one["light_seconds"] * 1000, ",.3g")
+    yield milliseconds(one["light_seconds"])
     yield number(one["light_parts"]["shots"] / one["light_seconds"], ".0%")
     yield number(one["light_joules"], ".3g")
     yield dense if one["dense_measured"] else f"{dense} (counted)"
-    yield number(one["hadamard_seconds"] * 1000, ",.3g")
+    yield milliseconds(one["hadamard_seconds"])
     yield number(one["light_seconds"] / one["dense_seconds"], ".2g")
     yield number(one["step_seconds"]["light"] / one["step_seconds"]["dense"], ".2f")
     yield number(one["step_joules"]["light"] / one["step_joules"]["dense"], ".2g")
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds, to three digits or to a whole one."""
+    return format(seconds * 1000, ",.0f" if seconds >= 0.1 else ".3g")
 
 
 def notes(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -11,7 +11,15 @@ NAMES = {"backprop": "**backprop**", "exact": "**exact feedback**", "frozen": "*
 SETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
 
 
-MAIN = "backprop", "exact", "ternary, threshold 0.75", "ideal", "lighton-opu", "frozen"
+MAIN = (
+    "backprop",
+    "exact",
+    "ternary, threshold 0.75",
+    "uneven ternary, threshold 0.25",
+    "ideal",
+    "lighton-opu",
+    "frozen",
+)
 """Ways that a short table shows."""
 
 
@@ -40,7 +48,7 @@ def scores(row: dict[str, Any]) -> list[str]:
     """Return a row's accuracy, how far it is above exact feedback, recovery and alignment."""
     return [
         f"{row['test']:.2%} ± {row['deviation'] * 100:.2f}",
-        f"{-row['less']:+.2f}",
+        f"{-row['less']:+.2f}" if row["less"] else "0",
         f"{row['recovery']:.0%}",
         " / ".join(f"{cosine:.2f}" for cosine in row["alignment"]) or "–",
     ]

@@ -64,6 +64,9 @@ TABLE: dict[str, Way] = {
     "ideal": light(),
     "ternary, threshold 0.75": light(encoder=Ternary(0.75)),
     "lighton-opu": partial(by_light, device=lighton_opu()),
+    "lighton-opu, uneven ternary": partial(
+        by_light, device=replace(lighton_opu(), encoder=UnevenTernary())
+    ),
     "lighton-opu, four-step holography": partial(
         by_light, device=replace(lighton_opu(), retrieval=PhaseShifting())
     ),

@@ -18,6 +18,7 @@ MAIN = (
     "uneven ternary, threshold 0.25",
     "ideal",
     "lighton-opu",
+    "lighton-opu, uneven ternary",
     "frozen",
 )
 """Ways that a short table shows."""

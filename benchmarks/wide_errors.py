@@ -1,6 +1,6 @@
 """Direct feedback of errors of very many classes: what a sketch of them saves, and what it costs.
 
-    python benchmarks/wide_errors.py --rounds 20 --threads 1
+    python benchmarks/wide_errors.py --threads 1
 
 The time: an error of 50,000 classes, batch 256, carried to 4,096 numbers by a sketch and by a
 stored matrix, in turns. The effect: a network with 2,000 classes learns by direct feedback

@@ -147,6 +147,7 @@ def test_the_picture_shows_every_sweep_and_says_what_lies_below(
 
     def figures(way, seed):
         made = {"way": way, "seed": seed, "rate": 1e-3, "alignment": [0.5], "shots": 1}
+        made["validation"] = 0.5
         return made | {"test": high.get(way, 0.95), "train_loss": [1.0]}
 
     found = [figures(way, seed) for way in script("optics_cases").WAYS for seed in range(2)]

@@ -125,9 +125,9 @@ def sheet(rows: list[dict[str, Any]], epochs: int) -> Sheet:
             "Mean over seeds; ±: one standard deviation. Points: above or below exact feedback. "
             "Recovery: the share of what backprop gains over frozen hidden layers. Alignment: "
             "cosine of each hidden layer's update with the true gradient at the end. Scored on the "
-            "test split once, with the last weights. Learning rates of backprop, exact feedback and "
-            "frozen layers are chosen on the validation split; everything by light has that of exact "
-            "feedback.",
+            "test split once, with the last weights. Learning rates of backprop, exact feedback "
+            "and frozen layers are chosen on the validation split; everything by light has that of "
+            "exact feedback.",
         ),
     )
 

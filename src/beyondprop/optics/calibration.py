@@ -146,15 +146,6 @@ class Calibrated(Kept):
         """Carry ``x`` of shape ``(..., in_features)`` to ``(..., out_features)``, by light."""
         return self.optics.project(x, out_features, stream)
 
-    @property
-    def moment(self) -> int:
-        """Shots that the device has taken so far."""
-        return self.optics.moment
-
-    def resume(self, moment: int) -> None:
-        """Let the device go on after so many shots."""
-        self.optics.resume(moment)
-
     @eager
     def _measure(
         self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device

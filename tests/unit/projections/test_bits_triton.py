@@ -1,26 +1,16 @@
 """Triton's kernels without a GPU: in the interpreter, and as the code that a GPU would run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.fresh import python
 
 from beyondprop.projections import bits, streamed
 
 triton = pytest.importorskip(
     "triton", reason="Triton comes with PyTorch for GPUs and is not installed here"
 )
-
-
-def python(*arguments):
-    """Return what a fresh Python printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
 
 
 def test_in_the_interpreter_they_make_what_plain_pytorch_makes():

@@ -1,8 +1,6 @@
 """Triton's kernel without a GPU: in the interpreter, and as the code that a GPU would run."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,11 @@ import torch
 from beyondprop.slots import GlorotUniform, PerConnection, staircase
 from beyondprop.slots.source import Source
 from beyondprop.slots.staircase import Staircase, make
+from tests.fresh import python
 
 triton = pytest.importorskip(
     "triton", reason="Triton comes with PyTorch for GPUs and is not installed here"
 )
-
-
-def python(*arguments):
-    """Return what a fresh Python printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
 
 
 def test_in_the_interpreter_it_writes_what_plain_pytorch_writes():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import beyondprop as bp
-from beyondprop.measure.untouched import generators_kept
+from beyondprop.engine.untouched import generators_kept
 
 OURS = ("backprop", "fa", "dfa", "usf", "frsf", "brsf", "kp", "wm")
 

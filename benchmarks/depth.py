@@ -24,7 +24,13 @@ from torch.utils.checkpoint import checkpoint_sequential
 
 import beyondprop as bp
 from beyondprop.experiment.progress import bar, bars
-from beyondprop.measure import Case, PeakMemory, Step, peak_memory, step_time
+from beyondprop.measure import (
+    Case,
+    PeakMemory,
+    Step,
+    peak_memory,
+    step_time,
+)
 
 WIDTH = BATCH = 1024
 RATE = 1e-3

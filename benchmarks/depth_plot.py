@@ -4,7 +4,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment.storage import write_bytes
+from beyondprop.files import (
+    write_bytes,
+)
 
 COLOURS = ("#000000", "#7a7a7a", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MARKERS = "osD^vP"

@@ -8,7 +8,10 @@ from typing import Any
 
 from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.storage import read_json, write_json
+from beyondprop.files import (
+    read_json,
+    write_json,
+)
 
 Figures = dict[str, Any]
 

@@ -32,7 +32,7 @@ from beyondprop.optics import (
     step_cost,
 )
 from beyondprop.projections import Dense, Hadamard
-from beyondprop.projections.choice import cost_of
+from beyondprop.projections.cost.choice import cost_of
 
 SIDES = 2**10, 2**12, 2**14, 2**16, 2**18, 1_000_000
 BATCHES = 1, 64

@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment.storage import write_bytes
+from beyondprop.files import (
+    write_bytes,
+)
 
 ROOT = Path(__file__).parents[1]
 RECORD, PLOT = ROOT / "results/optics_accuracy.json", ROOT / "results/optics_accuracy.svg"

@@ -9,7 +9,7 @@ from optics_cases import WAYS
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 from beyondprop.measure import alignment
 from beyondprop.optics import PhotonicProjection
 from beyondprop.tasks import Data, Split, find

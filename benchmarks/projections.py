@@ -22,7 +22,15 @@ from step_time import chosen, timed
 
 from beyondprop.errors import UserError
 from beyondprop.measure import Case, Step
-from beyondprop.projections import ALL, FULL, Hadamard, Projection, Streamed, choose, costs
+from beyondprop.projections import (
+    ALL,
+    FULL,
+    Hadamard,
+    Projection,
+    Streamed,
+    choose,
+    costs,
+)
 
 
 @dataclass(frozen=True)

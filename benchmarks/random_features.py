@@ -32,7 +32,9 @@ from results import command_line, save
 import beyondprop
 from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.storage import write_json
+from beyondprop.files import (
+    write_json,
+)
 from beyondprop.optics import Binary, OpticalFeatures, OPUMap
 from beyondprop.tasks import find
 from beyondprop.tasks.random_features import GREY

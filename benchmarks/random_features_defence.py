@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import beyondprop as bp
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 from beyondprop.optics import CalibratedFeatures, OpticalFeatures
 from beyondprop.rules import Rule
 from beyondprop.tasks import Data

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beyondprop.optics import OpticalFeatures, PhotonicProcessor, ideal, lighton_opu
+from beyondprop.optics import (
+    OpticalFeatures,
+    PhotonicProcessor,
+    ideal,
+    lighton_opu,
+)
 from beyondprop.tasks import Split, find
 from beyondprop.tasks.base import accuracy
 from beyondprop.tasks.random_features import GREY, explained

@@ -12,10 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from beyondprop.commands.parser import as_list, with_lists
+from beyondprop.cli.parser import as_list, with_lists
 from beyondprop.errors import UserError
 from beyondprop.experiment.provenance import provenance
-from beyondprop.experiment.storage import write_bytes, write_json
+from beyondprop.files import (
+    write_bytes,
+    write_json,
+)
 
 
 @dataclass(frozen=True)

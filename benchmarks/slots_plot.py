@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from beyondprop import slots
-from beyondprop.experiment.storage import write_bytes
+from beyondprop.files import (
+    write_bytes,
+)
 from beyondprop.slots.staircase import Staircase
 
 ROOT = Path(__file__).parents[1]

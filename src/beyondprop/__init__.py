@@ -2,14 +2,24 @@
 
 from importlib.metadata import version
 
-from . import optics, projections, rules, slots
-from .attach import AttachError, attach, attachment_of, exact_gradients
-from .attachment import Attachment
-from .chain_step import ChainStep
-from .errors import UserError
-from .goodness import AddedPattern, FirstPixels, GoodnessNetwork
-from .projections import Dense
-from .rules import (
+from beyondprop import (
+    optics,
+    projections,
+    rules,
+    slots,
+)
+from beyondprop.engine.attach import (
+    AttachError,
+    attach,
+    attachment_of,
+    exact_gradients,
+)
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.fast.chain_step import ChainStep
+from beyondprop.errors import UserError
+from beyondprop.models.goodness import AddedPattern, FirstPixels, GoodnessNetwork
+from beyondprop.projections import Dense
+from beyondprop.rules import (
     PEPITA,
     AugLocal,
     Backprop,
@@ -34,7 +44,7 @@ from .rules import (
     SimilarityMatching,
     WeightMirror,
 )
-from .schedules import DataParallel, Immediate, Pipeline
+from beyondprop.schedules import DataParallel, Immediate, Pipeline
 
 __version__ = version("beyondprop")
 

@@ -3,7 +3,9 @@
 import pytest
 from torch import nn
 
-from beyondprop import attachment, chain, teach
+from beyondprop.engine import attachment
+from beyondprop.engine import detach as teach
+from beyondprop.engine.fast import chain
 from beyondprop.rules import RULES
 from tests.contract.teaching import (
     CLOSE,

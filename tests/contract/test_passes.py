@@ -5,7 +5,8 @@ import torch
 from torch.nn.parameter import is_lazy
 
 import beyondprop as bp
-from beyondprop import chain, teach
+from beyondprop.engine import detach as teach
+from beyondprop.engine.fast import chain
 from tests.contract.teaching import (
     CLOSE,
     RULES,

@@ -9,7 +9,7 @@ import pytest
 import beyondprop as bp
 from tests.contract import teaching
 from tests.modules import CASES
-from tests.unit.ops.transport import Transport
+from tests.unit.layers.transport import Transport
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from beyondprop import cli
-from beyondprop.commands.parser import with_lists
+from beyondprop.cli import main as cli
+from beyondprop.cli.parser import with_lists
 from beyondprop.rules import RULES, Rule
 
 ROOT = Path(__file__).parents[2]

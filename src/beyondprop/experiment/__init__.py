@@ -6,22 +6,22 @@ its help at once.
 
 from typing import TYPE_CHECKING, Any
 
-from .spec import CompareSpec, RunSpec
+from beyondprop.experiment.spec import CompareSpec, RunSpec
 
 if TYPE_CHECKING:
-    from .comparison import compare
-    from .run import train
+    from beyondprop.experiment.comparison import compare
+    from beyondprop.experiment.run import train
 
 __all__ = ["CompareSpec", "RunSpec", "compare", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "train":
-        from .run import train
+        from beyondprop.experiment.run import train
 
         return train
     if name == "compare":
-        from .comparison import compare
+        from beyondprop.experiment.comparison import compare
 
         return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

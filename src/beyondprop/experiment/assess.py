@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
+from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import Evaluation, alignment, evaluate
 from beyondprop.tasks import Data, Split, Task
-
-from .checkpoint import State
-from .faults import fault_of
-from .plan import RunPlan
 
 EVALUATION_BATCH = 1000
 UNTRAINED = "before the first step"

@@ -14,9 +14,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from beyondprop.attachment import Attachment
-
-from .storage import StorageError, write_bytes
+from beyondprop.engine.attachment import Attachment
+from beyondprop.files import (
+    StorageError,
+    write_bytes,
+)
 
 CHECKPOINT = "checkpoint.pt"
 SCHEMA = 3

@@ -9,19 +9,34 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
+from beyondprop.experiment.cost import measure_costs
+from beyondprop.experiment.plan import (
+    ComparePlan,
+    RunPlan,
+    as_json,
+    plan_compare,
+)
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.experiment.provenance import provenance, session
+from beyondprop.experiment.record import (
+    RECORD,
+    describe_task,
+    reason_of,
+    run_record,
+)
+from beyondprop.experiment.run import over, run
+from beyondprop.experiment.setup import check_rules, load, torch_settings
+from beyondprop.experiment.spec import CompareSpec
+from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.experiment.summary import finished, summarise
+from beyondprop.experiment.tuning import learning_rates, tune
+from beyondprop.files import (
+    StorageError,
+    finite,
+    read_json,
+    write_json,
+)
 from beyondprop.tasks import Data, Task
-
-from .cost import measure_costs
-from .plan import ComparePlan, RunPlan, as_json, plan_compare
-from .progress import bar, bars
-from .provenance import provenance, session
-from .record import RECORD, describe_task, reason_of, run_record
-from .run import over, run
-from .setup import check_rules, load, torch_settings
-from .spec import CompareSpec
-from .storage import SPEC, StorageError, check_claim, finite, read_json, write_json
-from .summary import finished, summarise
-from .tuning import learning_rates, tune
 
 COMPARISON, SESSIONS = "comparison.json", "sessions.json"
 SCHEMA = 1

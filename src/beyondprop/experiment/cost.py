@@ -11,13 +11,18 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.errors import UserError
-from beyondprop.measure import Case, PeakMemory, Step, peak_memory, rule_step
+from beyondprop.experiment.plan import ComparePlan
+from beyondprop.experiment.progress import bar
+from beyondprop.measure import (
+    Case,
+    PeakMemory,
+    Step,
+    peak_memory,
+    rule_step,
+)
 from beyondprop.measure.memory import RESOLUTION
 from beyondprop.measure.step_time import summarize, timed_rounds
 from beyondprop.tasks import Split, Task
-
-from .plan import ComparePlan
-from .progress import bar
 
 PLAIN = "plain PyTorch"
 ROUNDS, WARMUP, SECONDS, FEWEST = 300, 10, 10.0, 20

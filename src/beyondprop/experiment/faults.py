@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from beyondprop.errors import UserError
+from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Task
-from beyondprop.tasks.dotted import one_line
 
 
 @contextmanager

@@ -15,21 +15,28 @@ from rich.progress import Progress
 from torch.optim import Optimizer
 
 from beyondprop import rules
-from beyondprop.attach import attach
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import Attachment
+from beyondprop.experiment import checkpoint, metrics
+from beyondprop.experiment.assess import order, point, trouble
+from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import RunPlan, as_json
+from beyondprop.experiment.progress import bar
+from beyondprop.experiment.provenance import session
+from beyondprop.experiment.setup import (
+    augmented,
+    build,
+    check_fits,
+    contrasted,
+)
+from beyondprop.experiment.storage import SPEC
+from beyondprop.files import (
+    write_json,
+)
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
 from beyondprop.tasks import Data, Task
-
-from . import checkpoint, metrics
-from .assess import order, point, trouble
-from .checkpoint import State
-from .faults import fault_of
-from .plan import RunPlan, as_json
-from .progress import bar
-from .provenance import session
-from .setup import augmented, build, check_fits, contrasted
-from .storage import SPEC, write_json
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,23 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.errors import UserError
+from beyondprop.experiment import checkpoint, metrics
+from beyondprop.experiment.assess import order, point, trouble
+from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.fit import Fit, describe
+from beyondprop.experiment.plan import RunPlan, as_json
+from beyondprop.experiment.processes import of_each, on_first
+from beyondprop.experiment.progress import bar
+from beyondprop.experiment.provenance import session
+from beyondprop.experiment.setup import augmented, build, check_fits
+from beyondprop.experiment.storage import SPEC
+from beyondprop.files import (
+    write_json,
+)
 from beyondprop.schedules import Pipeline
 from beyondprop.schedules.messages import share
 from beyondprop.tasks import Data, Task
-
-from . import checkpoint, metrics
-from .assess import order, point, trouble
-from .checkpoint import State
-from .faults import fault_of
-from .fit import Fit, describe
-from .plan import RunPlan, as_json
-from .processes import of_each, on_first
-from .progress import bar
-from .provenance import session
-from .setup import augmented, build, check_fits
-from .storage import SPEC, write_json
 
 CHUNKS = 4
 

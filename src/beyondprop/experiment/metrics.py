@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import State
-from .storage import append_text, finite, write_bytes
+from beyondprop.experiment.checkpoint import State
+from beyondprop.files import (
+    append_text,
+    finite,
+    write_bytes,
+)
 
 METRICS = "metrics.jsonl"
 

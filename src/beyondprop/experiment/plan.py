@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from beyondprop.experiment.spec import CompareSpec, RunSpec
+from beyondprop.files import (
+    finite,
+)
 from beyondprop.tasks import Task
-
-from .spec import CompareSpec, RunSpec
-from .storage import finite
 
 AROUND = (0.1, 0.3, 1, 3, 10)
 """Learning rates that are tried, relative to the task's."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
+from beyondprop.experiment.assess import order
+from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import linear_probe
+from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Data, Split
-from beyondprop.tasks.dotted import one_line
-
-from .assess import order
-from .plan import RunPlan
 
 SAMPLES = 5000
 """Of a split that a probe sees at most."""

@@ -13,11 +13,10 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 
+from beyondprop.engine.state import processes
 from beyondprop.errors import UserError
-from beyondprop.memory import processes
+from beyondprop.experiment.plan import RunPlan
 from beyondprop.schedules.messages import share
-
-from .plan import RunPlan
 
 PIPELINE = "pipeline"
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

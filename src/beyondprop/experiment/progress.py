@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .processes import leads
+from beyondprop.experiment.processes import leads
 
 
 def bars() -> Progress:

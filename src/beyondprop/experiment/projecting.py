@@ -8,11 +8,23 @@ from collections.abc import Sequence
 import torch
 
 from beyondprop.errors import UserError
-from beyondprop.projections import ALL, FULL, PROJECTIONS, Cost, costs, room, trial
-from beyondprop.projections.choice import SHARE, Kind, cost_of, first_that_fits, usable
-from beyondprop.projections.room import size as size
-
-from .progress import bar, bars
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.projections import (
+    ALL,
+    FULL,
+    PROJECTIONS,
+    Cost,
+    costs,
+)
+from beyondprop.projections.cost import room, trial
+from beyondprop.projections.cost.choice import (
+    SHARE,
+    Kind,
+    cost_of,
+    first_that_fits,
+    usable,
+)
+from beyondprop.projections.cost.room import size as size
 
 ROUNDS, BUDGET, LONG = 5, 10.0, 2.0
 Lines = list[tuple[str, str]]

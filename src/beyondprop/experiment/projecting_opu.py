@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from beyondprop.experiment.projecting import (
+    Lines,
+    duration,
+    guide,
+    kinds,
+    size,
+    timed,
+)
 from beyondprop.optics import (
     Cost,
     Electronics,
@@ -15,11 +23,10 @@ from beyondprop.optics import (
     optical_cost,
 )
 from beyondprop.optics.trial import errors
-from beyondprop.projections import FULL, Dense, costs, room
-from beyondprop.projections.choice import SHARE, cost_of, first_that_fits
-from beyondprop.projections.rates import rates
-
-from .projecting import Lines, duration, guide, kinds, size, timed
+from beyondprop.projections import FULL, Dense, costs
+from beyondprop.projections.cost import room
+from beyondprop.projections.cost.choice import SHARE, cost_of, first_that_fits
+from beyondprop.projections.cost.rates import rates
 
 OUTPUTS, VECTORS, SIDE = 8192, 8, 16384
 LINK = Link()

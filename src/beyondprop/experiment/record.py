@@ -6,17 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from beyondprop import rules
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
+from beyondprop.experiment.fit import Fit
+from beyondprop.experiment.plan import RunPlan, as_json
+from beyondprop.experiment.probing import Probe
+from beyondprop.experiment.provenance import provenance
+from beyondprop.files import (
+    finite,
+)
 from beyondprop.measure import Evaluation
 from beyondprop.rules import Frozen
 from beyondprop.tasks import Data, Task
-
-from .fit import Fit
-from .plan import RunPlan, as_json
-from .probing import Probe
-from .provenance import provenance
-from .storage import finite
 
 RECORD = "record.json"
 SCHEMA = 1

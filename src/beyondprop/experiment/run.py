@@ -13,19 +13,23 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop import rules, tasks
+from beyondprop.experiment import schedules
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.fit import Fit
+from beyondprop.experiment.plan import RunPlan, as_json, plan_run
+from beyondprop.experiment.probing import probe
+from beyondprop.experiment.processes import joined, on_first
+from beyondprop.experiment.progress import bars
+from beyondprop.experiment.record import RECORD, run_record
+from beyondprop.experiment.setup import load, torch_settings
+from beyondprop.experiment.spec import RunSpec
+from beyondprop.experiment.storage import check_claim
+from beyondprop.files import (
+    read_json,
+    write_bytes,
+    write_json,
+)
 from beyondprop.tasks import Data, Task
-
-from . import schedules
-from .assess import score
-from .fit import Fit
-from .plan import RunPlan, as_json, plan_run
-from .probing import probe
-from .processes import joined, on_first
-from .progress import bars
-from .record import RECORD, run_record
-from .setup import load, torch_settings
-from .spec import RunSpec
-from .storage import check_claim, read_json, write_bytes, write_json
 
 WEIGHTS = "weights.safetensors"
 

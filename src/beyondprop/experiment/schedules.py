@@ -9,13 +9,12 @@ from pathlib import Path
 from rich.progress import Progress
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.fit import Fit, fit
+from beyondprop.experiment.fit_pipeline import fit_pipeline
+from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.processes import PIPELINE
 from beyondprop.schedules import Immediate
 from beyondprop.tasks import Data, Task
-
-from .fit import Fit, fit
-from .fit_pipeline import fit_pipeline
-from .plan import RunPlan
-from .processes import PIPELINE
 
 Trainer = Callable[[RunPlan, Task, Data, Path, Progress], Fit]
 

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop import rules
-from beyondprop.attach import attach
+from beyondprop.engine.attach import attach
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.measure.untouched import generators_kept
-from beyondprop.tasks import Contrast, Data, Split, Task
-
-from .faults import fault_of
-from .plan import ComparePlan, RunPlan
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import ComparePlan, RunPlan
+from beyondprop.tasks import (
+    Contrast,
+    Data,
+    Split,
+    Task,
+)
 
 THREADS_A_CORE = 4
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.files import cannot, discard, read_json
 
 SPEC = "spec.json"
 NOT_COMPARED = ("data",)
@@ -17,72 +15,6 @@ NOT_COMPARED = ("data",)
 
 ADDED = {"schedule": "joint"}
 """Fields that the specs of earlier versions lack, with what was done then."""
-
-
-class StorageError(UserError):
-    """A file or folder cannot be read or written (missing permission, damaged content, ...)."""
-
-
-class WriteError(StorageError):
-    """A file cannot be written now (full disk, ...), but can when that is mended."""
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` so that a reader sees the old file or the whole new one.
-
-    Args:
-        path: The file; its folder is made if need be.
-        content: All of the file.
-
-    Raises:
-        StorageError: The disk is full, the folder is not writable, ...
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.beyondprop-tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the new name with no content
-        aside.replace(path)
-    except OSError as error:
-        raise _cannot("write", path, error) from None
-    finally:
-        _discard(aside)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Writes `value` as JSON, atomically; numbers that are not finite become null."""
-    text = json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode())
-
-
-def append_text(path: Path, text: str) -> None:
-    """Adds `text` to the end of `path`; for logs that can be made again from a checkpoint."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise _cannot("write", path, error) from None
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no such file.
-
-    Raises:
-        StorageError: The file cannot be read or holds something else.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _cannot("read", path, error) from None
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise StorageError(f"{path} is damaged (it holds no JSON object); delete it and run again")
-    return value
 
 
 def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
@@ -105,7 +37,7 @@ def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     if len(files) > len(asides):
         _check_spec(folder, spec, resume)
     for file in asides:
-        _discard(file)
+        discard(file)
 
 
 def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
@@ -133,41 +65,10 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
         )
 
 
-def finite(value: Any) -> Any:
-    """`value` as plain JSON containers; NaN and infinities become None, as JSON has neither."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
 def _content(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise _cannot("read", folder, error) from None
-
-
-def _discard(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError:
-        return  # a stray aside file does no harm, and the first error is the one to report
-
-
-def _cannot(verb: str, path: Path, error: OSError) -> StorageError:
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return StorageError(f"cannot {verb} {path}: a file stands where its folder should be")
-    if isinstance(error, IsADirectoryError):
-        return StorageError(f"cannot {verb} {path}: a folder stands where the file should be")
-    reason = error.strerror or str(error)
-    if verb == "write":
-        return WriteError(f"cannot write {path}: {reason}; what was written before is intact")
-    return StorageError(f"cannot {verb} {path}: {reason}")
+        raise cannot("read", folder, error) from None

@@ -8,7 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .tuning import learning_rates
+from beyondprop.experiment.tuning import learning_rates
 
 NOTHING = "–"
 

@@ -8,13 +8,17 @@ from typing import Any
 
 from rich.progress import Progress
 
+from beyondprop.experiment.fit import fit
+from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
+from beyondprop.experiment.progress import bar
+from beyondprop.experiment.record import reason_of
+from beyondprop.experiment.storage import check_claim
+from beyondprop.files import (
+    StorageError,
+    read_json,
+    write_json,
+)
 from beyondprop.tasks import Data, Task
-
-from .fit import fit
-from .plan import ComparePlan, RunPlan, as_json
-from .progress import bar
-from .record import reason_of
-from .storage import StorageError, check_claim, read_json, write_json
 
 TRIAL, TUNING = "trial.json", "tuning.json"
 

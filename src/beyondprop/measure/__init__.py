@@ -7,13 +7,13 @@ the global random generators.
 from collections.abc import Callable
 from typing import Any
 
-from .accuracy import Evaluation, confusion, evaluate
-from .alignment import alignment, angle_degrees
-from .isolation import Isolation, isolation
-from .memory import PeakMemory, peak_memory
-from .probe import linear_probe
-from .step import Case, Step, rule_step
-from .step_time import StepTime, step_time
+from beyondprop.measure.accuracy import Evaluation, confusion, evaluate
+from beyondprop.measure.alignment import alignment, angle_degrees
+from beyondprop.measure.isolation import Isolation, isolation
+from beyondprop.measure.memory import PeakMemory, peak_memory
+from beyondprop.measure.probe import linear_probe
+from beyondprop.measure.step import Case, Step, rule_step
+from beyondprop.measure.step_time import StepTime, step_time
 
 MEASURES: dict[str, Callable[..., Any]] = {
     "accuracy": evaluate,

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
-
-from .untouched import device_of, untouched
 
 if TYPE_CHECKING:
     from beyondprop.tasks import Metric, Split

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from beyondprop.attach import exact_gradients
-from beyondprop.attachment import Attachment
-
-from .gradients import BlockGradients, gradients_of_blocks
-from .untouched import untouched
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import untouched
+from beyondprop.measure.gradients import BlockGradients, gradients_of_blocks
 
 
 def alignment(

@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from beyondprop.attachment import Attachment
+from beyondprop._torch.pytrees import leaves
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
-from beyondprop.goodness import GoodnessNetwork
-from beyondprop.trees import leaves
-
-from .untouched import device_of, untouched
+from beyondprop.models.goodness import GoodnessNetwork
 
 FEATURES = 2048
 """Features a sample up to which maps are kept as they are."""

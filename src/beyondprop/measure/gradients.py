@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 
 BlockGradients = list[list[Tensor | None]]
 """For each block the gradients of `Block.parameters`, in their order; None where not taught."""

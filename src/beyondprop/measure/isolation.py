@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop.attach import exact_gradients
-from beyondprop.attachment import Attachment
-from beyondprop.blocks import Block
+from beyondprop._torch.pytrees import leaves
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.blocks import Block
+from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
-from beyondprop.trees import leaves
-
-from .gradients import BlockGradients, gradients_of_blocks
-from .isolation_text import describe
-from .untouched import untouched
+from beyondprop.measure.gradients import BlockGradients, gradients_of_blocks
+from beyondprop.measure.isolation_text import describe
 
 Matrix = tuple[tuple[float | None, ...], ...]
 

@@ -12,9 +12,8 @@ from multiprocessing import resource_tracker
 import torch
 
 from beyondprop.errors import UserError
-
-from . import memory_child
-from .step import Step
+from beyondprop.measure import memory_child
+from beyondprop.measure.step import Step
 
 RESOLUTION = 32 * 2**20
 """Bytes below which what the operating system sees is too coarse: it is off by up to 0.5 MB."""

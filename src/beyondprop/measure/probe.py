@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import LBFGS
 
-from beyondprop.attachment import Attachment
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-
-from .block_outputs import FEATURES, block_outputs, features_of
+from beyondprop.measure.block_outputs import FEATURES, block_outputs, features_of
 
 if TYPE_CHECKING:
     from beyondprop.tasks import Split

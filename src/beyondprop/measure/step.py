@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from beyondprop.attach import attach
+from beyondprop.engine.attach import attach
 from beyondprop.rules import Rule
 from beyondprop.slots import driven
 

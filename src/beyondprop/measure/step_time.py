@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-
-from .step import Case, Step
-from .untouched import generators_kept
+from beyondprop.measure.step import Case, Step
 
 BURST = 0.005
 """Seconds that a case's turn in a round lasts at least, in whole steps."""

@@ -1,9 +1,9 @@
 """Optics: a simulated photonic co-processor, part by part, and what it would cost."""
 
-from .bench import Bench
-from .calibration import Calibrated, Calibration, calibrate
-from .camera import Camera
-from .cost import (
+from beyondprop.optics.bench import Bench
+from beyondprop.optics.calibration import Calibrated, Calibration, calibrate
+from beyondprop.optics.camera import Camera
+from beyondprop.optics.cost import (
     Cost,
     Electronics,
     Link,
@@ -12,17 +12,29 @@ from .cost import (
     measured_rate,
     optical_cost,
 )
-from .device import PhotonicProcessor, Specification
-from .encoder import Binary, BitPlanes, Encoder, Exact, Ternary, UnevenTernary
-from .feature_layer import CalibratedFeatures, OpticalFeatures
-from .medium import Medium
-from .opu_map import OPUMap
-from .parts import PARTS, build
-from .presets import PRESETS, ideal, lighton_opu
-from .projection import Clock, PhotonicProjection
-from .retrieval import Anchors, OffAxis, PhaseShifting, Retrieval
-from .scattering import Scattering
-from .step_cost import StepCost, step_cost
+from beyondprop.optics.device import PhotonicProcessor, Specification
+from beyondprop.optics.encoder import (
+    Binary,
+    BitPlanes,
+    Encoder,
+    Exact,
+    Ternary,
+    UnevenTernary,
+)
+from beyondprop.optics.feature_layer import CalibratedFeatures, OpticalFeatures
+from beyondprop.optics.medium import Medium
+from beyondprop.optics.opu_map import OPUMap
+from beyondprop.optics.parts import PARTS, build
+from beyondprop.optics.presets import PRESETS, ideal, lighton_opu
+from beyondprop.optics.projection import Clock, PhotonicProjection
+from beyondprop.optics.retrieval import (
+    Anchors,
+    OffAxis,
+    PhaseShifting,
+    Retrieval,
+)
+from beyondprop.optics.scattering import Scattering
+from beyondprop.optics.step_cost import StepCost, step_cost
 
 __all__ = [
     "PARTS",

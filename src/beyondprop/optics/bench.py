@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .camera import Camera
-from .medium import Medium
+from beyondprop.optics.camera import Camera
+from beyondprop.optics.medium import Medium
 
 
 @dataclass

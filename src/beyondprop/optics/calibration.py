@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from ..errors import UserError
-from ..projections.hadamard import transform
-from ..projections.kept import Kept
-from .checks import whole
-from .projection import PhotonicProjection
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.optics.checks import whole
+from beyondprop.optics.projection import PhotonicProjection
+from beyondprop.projections.hadamard import transform
+from beyondprop.projections.kept import Kept
 
 ROWS = 256
 """Patterns that are shown as one batch, during which the medium stands still."""

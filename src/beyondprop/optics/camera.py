@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .checks import positive, whole, within
+from beyondprop.errors import UserError
+from beyondprop.optics.checks import positive, whole, within
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..errors import UserError
+from beyondprop.errors import UserError
 
 
 def within(what: str, value: float, low: float, high: float = float("inf")) -> None:

@@ -6,8 +6,8 @@ which is the worst for both; a well-made pipeline hides the shorter ones.
 
 from dataclasses import dataclass, fields
 
-from .checks import positive
-from .device import PhotonicProcessor
+from beyondprop.optics.checks import positive
+from beyondprop.optics.device import PhotonicProcessor
 
 
 @dataclass(frozen=True)

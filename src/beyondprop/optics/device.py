@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from . import checks
-from .bench import Bench
-from .camera import Camera
-from .encoder import Encoder, Exact
-from .medium import Medium
-from .retrieval import PhaseShifting, Retrieval
-from .scattering import Scattering
+from beyondprop.errors import UserError
+from beyondprop.optics import checks
+from beyondprop.optics.bench import Bench
+from beyondprop.optics.camera import Camera
+from beyondprop.optics.encoder import Encoder, Exact
+from beyondprop.optics.medium import Medium
+from beyondprop.optics.retrieval import PhaseShifting, Retrieval
+from beyondprop.optics.scattering import Scattering
 
 
 @dataclass(frozen=True)

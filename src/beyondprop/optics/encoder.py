@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .checks import whole, within
+from beyondprop.errors import UserError
+from beyondprop.optics.checks import whole, within
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from ..eager import eager
-from ..errors import UserError
-from .checks import whole
-from .device import PhotonicProcessor
-from .encoder import Binary
-from .opu_map import OPUMap
-from .presets import lighton_opu
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.optics.checks import whole
+from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.optics.encoder import Binary
+from beyondprop.optics.opu_map import OPUMap
+from beyondprop.optics.presets import lighton_opu
 
 
 class OpticalFeatures(nn.Module):

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..projections.dense import gaussian
-from .scattering import Scattering
+from beyondprop.optics.scattering import Scattering
+from beyondprop.projections.dense import gaussian
 
 DENSE = 2**22
 """Entries up to which the matrix is kept (twice 16 MiB in float32); larger ones go by tiles."""

@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..eager import eager
-from ..errors import UserError
-from .device import PhotonicProcessor
-from .encoder import Binary
-from .presets import lighton_opu
-from .projection import PhotonicProjection
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.optics.encoder import Binary
+from beyondprop.optics.presets import lighton_opu
+from beyondprop.optics.projection import PhotonicProjection
 
 
 class OPUMap(nn.Module):

@@ -4,14 +4,20 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..errors import UserError
-from .calibration import Calibrated
-from .camera import Camera
-from .device import PhotonicProcessor, Specification
-from .encoder import Binary, BitPlanes, Exact, Ternary, UnevenTernary
-from .projection import PhotonicProjection
-from .retrieval import Anchors, OffAxis, PhaseShifting
-from .scattering import Scattering
+from beyondprop.errors import UserError
+from beyondprop.optics.calibration import Calibrated
+from beyondprop.optics.camera import Camera
+from beyondprop.optics.device import PhotonicProcessor, Specification
+from beyondprop.optics.encoder import (
+    Binary,
+    BitPlanes,
+    Exact,
+    Ternary,
+    UnevenTernary,
+)
+from beyondprop.optics.projection import PhotonicProjection
+from beyondprop.optics.retrieval import Anchors, OffAxis, PhaseShifting
+from beyondprop.optics.scattering import Scattering
 
 ENCODERS = Exact, Binary, Ternary, UnevenTernary, BitPlanes
 RETRIEVALS = PhaseShifting, OffAxis, Anchors

@@ -1,10 +1,10 @@
 """Whole devices: one without a fault, and one after LightOn's."""
 
-from .camera import Camera
-from .device import PhotonicProcessor
-from .encoder import Ternary
-from .retrieval import Anchors
-from .scattering import Scattering
+from beyondprop.optics.camera import Camera
+from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.optics.encoder import Ternary
+from beyondprop.optics.retrieval import Anchors
+from beyondprop.optics.scattering import Scattering
 
 
 def ideal() -> PhotonicProcessor:

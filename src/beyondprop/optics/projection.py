@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from ..errors import UserError
-from ..projections.kept import Shareable
-from .checks import whole
-from .device import PhotonicProcessor
-from .medium import Medium
-from .presets import lighton_opu
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.optics.checks import whole
+from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.optics.medium import Medium
+from beyondprop.optics.presets import lighton_opu
+from beyondprop.projections.kept import Shareable
 
 
 @dataclass

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bench import Bench
-from .checks import positive, whole, within
+from beyondprop.optics.bench import Bench
+from beyondprop.optics.checks import positive, whole, within
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .checks import positive, within
+from beyondprop.optics.checks import positive, within
 
 MEMORY = 12
 """Lifetimes after which what the medium was is forgotten: e⁻¹² of it is left."""

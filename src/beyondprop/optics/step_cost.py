@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .cost import Cost, Electronics
+from beyondprop.optics.cost import Cost, Electronics
 
 
 @dataclass(frozen=True)

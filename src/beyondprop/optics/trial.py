@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bench import Bench
-from .device import PhotonicProcessor
-from .medium import Medium
+from beyondprop.optics.bench import Bench
+from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.optics.medium import Medium
 
 
 @dataclass(frozen=True)

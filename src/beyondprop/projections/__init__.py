@@ -1,15 +1,22 @@
 """Projections: how a signal is carried to another width."""
 
-from .base import Projection
-from .choice import ALL, FULL, UNSTRUCTURED, Cost, choose, costs
-from .dense import Dense
-from .hadamard import Hadamard
-from .low_rank import LowRank
-from .redrawn import Redrawn
-from .signs import Signs
-from .sketched import Sketched
-from .sparse import Sparse
-from .streamed import Streamed
+from beyondprop.projections.base import Projection
+from beyondprop.projections.cost.choice import (
+    ALL,
+    FULL,
+    UNSTRUCTURED,
+    Cost,
+    choose,
+    costs,
+)
+from beyondprop.projections.dense import Dense
+from beyondprop.projections.hadamard import Hadamard
+from beyondprop.projections.low_rank import LowRank
+from beyondprop.projections.redrawn import Redrawn
+from beyondprop.projections.signs import Signs
+from beyondprop.projections.sketched import Sketched
+from beyondprop.projections.sparse import Sparse
+from beyondprop.projections.streamed import Streamed
 
 PROJECTIONS: dict[str, type[Projection]] = {
     kind.name: kind

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .checks import seed_of
+from beyondprop.projections.checks import seed_of
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,11 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
         like: A tensor of the device and the floating dtype to return.
     """
     if fused(like):
-        from . import bits_numba
+        from beyondprop.projections import bits_numba
 
         return bits_numba.signs(base, outputs, inputs, like.dtype)
     if on_gpu(like):
-        from . import bits_triton
+        from beyondprop.projections import bits_triton
 
         return bits_triton.signs(base, outputs, inputs, like)
     return plain_signs(base, outputs, inputs, like)

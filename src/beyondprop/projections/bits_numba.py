@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import bits
+from beyondprop.projections import bits
 
 BLOCK = 4096
 """How many outputs are done at a time; what is kept for them stays in the cache."""

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import bits
+from beyondprop.projections import bits
 
 GROUP = tl.constexpr(64)
 """How many signs a word has."""

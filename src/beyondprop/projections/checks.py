@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from beyondprop.errors import UserError
 
 LIMIT = 2**40
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kept import Stored
+from beyondprop.projections.kept import Stored
 
 
 def gaussian(seed: int, stream: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:

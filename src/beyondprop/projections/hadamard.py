@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..eager import eager
-from ..errors import UserError
-from . import bits
-from .checks import check
-from .kept import Shareable
-from .parts import by_parts, unlowered
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.projections import bits
+from beyondprop.projections.checks import check
+from beyondprop.projections.kept import Shareable
+from beyondprop.projections.parts import by_parts, unlowered
 
 MARK = 1
 """What is mixed into the seed, so that no other projection draws the same signs."""

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from .base import Projection
-from .checks import check
+from beyondprop._torch.eager import eager
+from beyondprop.projections.base import Projection
+from beyondprop.projections.checks import check
 
 T = TypeVar("T")
 

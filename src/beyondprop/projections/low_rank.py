@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..errors import UserError
-from . import bits
-from .kept import Shareable
-from .parts import unlowered
-from .signs import Signs
+from beyondprop.errors import UserError
+from beyondprop.projections import bits
+from beyondprop.projections.kept import Shareable
+from beyondprop.projections.parts import unlowered
+from beyondprop.projections.signs import Signs
 
 MARKS = 4, 5
 """What is mixed into the seed for the two factors."""

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from . import bits
-from .kept import Stored
+from beyondprop.projections import bits
+from beyondprop.projections.kept import Stored
 
 
 @dataclass(frozen=True)

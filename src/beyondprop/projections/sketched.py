@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from ..errors import UserError
-from . import bits
-from .base import Projection
-from .checks import check
-from .kept import Kept
-from .signs import Signs
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.projections import bits
+from beyondprop.projections.base import Projection
+from beyondprop.projections.checks import check
+from beyondprop.projections.kept import Kept
+from beyondprop.projections.signs import Signs
 
 MARK = 2
 """What is mixed into the seed, so that no other projection draws the same signs."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import UserError
-from . import bits
-from .checks import check
-from .kept import Stored
-from .parts import by_parts
+from beyondprop.errors import UserError
+from beyondprop.projections import bits
+from beyondprop.projections.checks import check
+from beyondprop.projections.kept import Stored
+from beyondprop.projections.parts import by_parts
 
 MARK = 3
 """What is mixed into the seed, so that no other projection draws the same signs."""

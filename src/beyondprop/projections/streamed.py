@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..eager import eager
-from . import bits
-from .checks import check
-from .parts import unlowered
-from .signs import Signs
+from beyondprop._torch.eager import eager
+from beyondprop.projections import bits
+from beyondprop.projections.checks import check
+from beyondprop.projections.parts import unlowered
+from beyondprop.projections.signs import Signs
 
 TILE = 2**18
 """How many signs exist at a time."""
@@ -62,11 +62,11 @@ class Product(torch.autograd.Function):
         """Carry x, ``(rows, n)``, to ``(rows, width)``: over inputs or, transposed, outputs."""
         ctx.back = x.shape[1], base, not transposed
         if not transposed and WORTH * len(x) <= width and bits.fused(x):
-            from . import bits_numba
+            from beyondprop.projections import bits_numba
 
             return bits_numba.product(base, x, width)
         if bits.on_gpu(x):
-            from . import bits_triton
+            from beyondprop.projections import bits_triton
 
             return bits_triton.product(base, x, width, transposed)
         with unlowered(x):

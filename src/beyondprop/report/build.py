@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.storage import write_bytes
-from beyondprop.report import classes, facts, headline, table, tuning
+from beyondprop.files import (
+    write_bytes,
+)
+from beyondprop.report import (
+    classes,
+    facts,
+    headline,
+    table,
+    tuning,
+)
 from beyondprop.report.collect import collect
 from beyondprop.report.figures.alignment import alignment_over_time
 from beyondprop.report.figures.cost import score_against_cost

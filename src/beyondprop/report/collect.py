@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.storage import read_json
 from beyondprop.experiment.summary import summarise
+from beyondprop.files import (
+    read_json,
+)
 from beyondprop.report.read import read_comparison, read_run
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Task
+from beyondprop.report.records import (
+    BACKPROP,
+    FROZEN,
+    Comparison,
+    Task,
+)
 
 COMPARISON, RUN = "comparison.json", "record.json"
 

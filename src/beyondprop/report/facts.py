@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from beyondprop.report.records import Comparison
-from beyondprop.report.text import count, duration, label, listing, plural, rate
+from beyondprop.report.text import (
+    count,
+    duration,
+    label,
+    listing,
+    plural,
+    rate,
+)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Row
-from beyondprop.report.text import Scores, count, label, listing, percent, plural, ratio
+from beyondprop.report.records import (
+    BACKPROP,
+    FROZEN,
+    Comparison,
+    Row,
+)
+from beyondprop.report.text import (
+    Scores,
+    count,
+    label,
+    listing,
+    percent,
+    plural,
+    ratio,
+)
 
 # More rules than this are told as a range.
 NAMED = 4

@@ -9,8 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.storage import finite
-from beyondprop.report.records import Comparison, Point, Row, Run, Task, Trial, Tuning
+from beyondprop.files import (
+    finite,
+)
+from beyondprop.report.records import (
+    Comparison,
+    Point,
+    Row,
+    Run,
+    Task,
+    Trial,
+    Tuning,
+)
 
 SCHEMA = 1
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from beyondprop.report.records import Comparison, Tuning
-from beyondprop.report.text import ABSENT, Scores, label, listing
+from beyondprop.report.text import (
+    ABSENT,
+    Scores,
+    label,
+    listing,
+)
 
 
 @dataclass(frozen=True)

@@ -3,30 +3,39 @@
 import difflib
 from dataclasses import replace
 
-from ..errors import UserError
-from ..projections import Projection
-from .auxiliary import AugLocal
-from .backprop import Backprop
-from .base import DirectRule, OperationRule, ProjectedRule, Rule
-from .direct_feedback_alignment import DirectFeedbackAlignment
-from .direct_kolen_pollack import DirectKolenPollack
-from .direct_random_target_projection import DirectRandomTargetProjection
-from .error_broadcast_decorrelation import ErrorBroadcastDecorrelation
-from .feedback_alignment import FeedbackAlignment
-from .forward_forward import ForwardForward
-from .forward_gradient import ForwardGradient
-from .frozen import Frozen
-from .infopro import InfoPro
-from .kolen_pollack import KolenPollack
-from .local import LocalRule
-from .local_forward_gradient import LocalForwardGradient
-from .local_loss import LocalLoss
-from .objectives import CrossEntropy, Objective
-from .pepita import PEPITA
-from .self_contrastive import SelfContrastiveForwardForward
-from .sign_symmetry import BatchRandomSignSymmetry, FixedRandomSignSymmetry, SignSymmetry
-from .similarity import PredSim, SimilarityMatching
-from .weight_mirror import WeightMirror
+from beyondprop.errors import UserError
+from beyondprop.projections import Projection
+from beyondprop.rules.backprop import Backprop
+from beyondprop.rules.base import (
+    DirectRule,
+    OperationRule,
+    ProjectedRule,
+    Rule,
+)
+from beyondprop.rules.direct.direct_feedback_alignment import DirectFeedbackAlignment
+from beyondprop.rules.direct.direct_kolen_pollack import DirectKolenPollack
+from beyondprop.rules.direct.direct_random_target_projection import DirectRandomTargetProjection
+from beyondprop.rules.direct.error_broadcast_decorrelation import ErrorBroadcastDecorrelation
+from beyondprop.rules.frozen import Frozen
+from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
+from beyondprop.rules.layerwise.kolen_pollack import KolenPollack
+from beyondprop.rules.layerwise.sign_symmetry import (
+    BatchRandomSignSymmetry,
+    FixedRandomSignSymmetry,
+    SignSymmetry,
+)
+from beyondprop.rules.layerwise.weight_mirror import WeightMirror
+from beyondprop.rules.local.auxiliary import AugLocal
+from beyondprop.rules.local.base import LocalRule
+from beyondprop.rules.local.forward_forward import ForwardForward
+from beyondprop.rules.local.infopro import InfoPro
+from beyondprop.rules.local.local_forward_gradient import LocalForwardGradient
+from beyondprop.rules.local.local_loss import LocalLoss
+from beyondprop.rules.local.objectives import CrossEntropy, Objective
+from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
+from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
+from beyondprop.rules.model.forward_gradient import ForwardGradient
+from beyondprop.rules.model.pepita import PEPITA
 
 RULES: dict[str, Rule] = {
     rule.name: rule

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from .base import Rule
+from beyondprop.rules.base import Rule
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
 
 
 @dataclass(frozen=True)

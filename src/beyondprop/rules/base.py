@@ -1,6 +1,5 @@
 """What a rule is, and its two families: direct rules and rules of single operations."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, is_dataclass
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..layout import rows_and_features
-from ..ops import EXACT, OPERATIONS
-from ..projections import Dense, Projection
-from ..teach import Cut, Lesson
+from beyondprop.engine.detach import Cut, Lesson
+from beyondprop.errors import UserError
+from beyondprop.layers import EXACT, OPERATIONS
+from beyondprop.projections import Dense, Projection
+from beyondprop.shapes import rows_and_features
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
-    from ..ops.feedback import Feedback
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
+    from beyondprop.layers.feedback import Feedback
 
 
 class Rule(ABC):
@@ -108,7 +107,7 @@ class DirectRule(ProjectedRule):
 
     def at_output(self) -> Rule:
         """Return the exact gradient."""
-        from .backprop import Backprop
+        from beyondprop.rules.backprop import Backprop
 
         return Backprop()
 
@@ -205,8 +204,3 @@ class OperationRule(Rule):
 
 def _own(module: nn.Module) -> bool:
     return any(True for _ in module.parameters(recurse=False))
-
-
-def stream_of(name: str) -> int:
-    """Return the number of the random stream that belongs to a module's name."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())

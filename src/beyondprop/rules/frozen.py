@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..teach import Cut
-from .backprop import Backprop
-from .base import Rule
+from beyondprop.engine.detach import Cut
+from beyondprop.rules.backprop import Backprop
+from beyondprop.rules.base import Rule
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Schedules: when each block computes and steps."""
 
-from .balance import measured_costs, partition
-from .base import Schedule
-from .data_parallel import DataParallel
-from .immediate import Immediate
-from .pipeline import Pipeline
+from beyondprop.schedules.balance import measured_costs, partition
+from beyondprop.schedules.base import Schedule
+from beyondprop.schedules.data_parallel import DataParallel
+from beyondprop.schedules.immediate import Immediate
+from beyondprop.schedules.pipeline import Pipeline
 
 __all__ = ["DataParallel", "Immediate", "Pipeline", "Schedule", "measured_costs", "partition"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .stage import Loss, Stage
+from beyondprop.schedules.stage import Loss, Stage
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
 
 REPEATS = 5
 
@@ -42,7 +42,7 @@ def measured_costs(
         targets: Its targets.
         loss: (outputs, targets) to the mean loss.
     """
-    from ..measure.untouched import untouched
+    from beyondprop.engine.untouched import untouched
 
     stages = [Stage(handle, unit) for unit in units(handle)]
     with untouched(handle.model):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..blocks import Block
-    from ..teach import Cut
+    from beyondprop.engine.blocks import Block
+    from beyondprop.engine.detach import Cut
 
 
 class Schedule(ABC):

@@ -8,11 +8,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ..errors import UserError
-from .messages import reaching, share
+from beyondprop.errors import UserError
+from beyondprop.schedules.messages import reaching, share
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
+    from beyondprop.engine.attachment import Attachment
 
 BUCKET = 25 * 2**20
 """Bytes of gradients that are averaged in one call, as DistributedDataParallel does."""

@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ..boundaries import parameters_behind
-from ..eager import eager
-from ..errors import UserError
-from ..memory import processes
-from .base import Schedule
+from beyondprop._torch.eager import eager
+from beyondprop.engine.graph import parameters_behind
+from beyondprop.engine.state import processes
+from beyondprop.errors import UserError
+from beyondprop.schedules.base import Schedule
 
 if TYPE_CHECKING:
-    from ..blocks import Block
-    from ..teach import Cut
+    from beyondprop.engine.blocks import Block
+    from beyondprop.engine.detach import Cut
 
 
 class Immediate(Schedule):

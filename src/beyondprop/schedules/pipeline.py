@@ -10,15 +10,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import UserError
-from . import balance
-from .messages import Outbox, receive, share
-from .scattered import Scattered
-from .stage import Loss, Pass, Stage
-from .suitable import check_batch, check_handle, check_processes, check_sizes
+from beyondprop.errors import UserError
+from beyondprop.schedules import balance
+from beyondprop.schedules.messages import Outbox, receive, share
+from beyondprop.schedules.scattered import Scattered
+from beyondprop.schedules.stage import Loss, Pass, Stage
+from beyondprop.schedules.suitable import (
+    check_batch,
+    check_handle,
+    check_processes,
+    check_sizes,
+)
 
 if TYPE_CHECKING:
-    from ..rules import Rule
+    from beyondprop.rules import Rule
 
 AHEAD = 2
 """Batches that a stage may be ahead of the next one."""
@@ -66,7 +71,7 @@ class Pipeline:
         blocks: Sequence[str] | None = None,
         sizes: Sequence[int] | None = None,
     ) -> None:
-        from ..attach import attach
+        from beyondprop.engine.attach import attach
 
         check_processes(model)
         if chunks < 1:

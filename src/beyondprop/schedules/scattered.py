@@ -10,12 +10,12 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import UserError
-from .messages import reaching, share
+from beyondprop.errors import UserError
+from beyondprop.schedules.messages import reaching, share
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
 
 
 class Scattered:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from beyondprop.errors import UserError
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
-    from ..rules import Rule
-    from ..teach import Cut, Lesson
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
+    from beyondprop.engine.detach import Cut, Lesson
+    from beyondprop.rules import Rule
 
 Loss = Callable[[Any, Any], Tensor]
 """(outputs, targets) to the mean loss, a scalar."""

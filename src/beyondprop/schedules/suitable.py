@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import UserError
+from beyondprop.errors import UserError
 
 if TYPE_CHECKING:
-    from ..attachment import Attachment
-    from ..blocks import Block
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
 
 INSTEAD = "use LocalLoss(), DirectFeedbackAlignment() or another rule that cuts, or one process"
 
 
 def check_processes(model: nn.Module) -> None:
     """Raise a `UserError` where there are no processes, or the model is no chain."""
-    from ..blocks import is_chain
-    from ..slots import machine_of
+    from beyondprop.engine.blocks import is_chain
+    from beyondprop.slots import machine_of
 
     if not dist.is_available() or not dist.is_initialized():
         raise UserError(
@@ -38,7 +38,7 @@ def check_processes(model: nn.Module) -> None:
 
 def check_handle(handle: "Attachment", stages: int) -> None:
     """Raise a `UserError` that lists why what is attached cannot be split among so many stages."""
-    from .balance import units
+    from beyondprop.schedules.balance import units
 
     problems = list(dict.fromkeys(_problems(handle)))
     places = len(units(handle))
@@ -81,7 +81,7 @@ def check_batch(inputs: Tensor | None, targets: Tensor, first: bool) -> None:
 
 
 def _problems(handle: "Attachment") -> Iterator[str]:
-    from ..blocks import children
+    from beyondprop.engine.blocks import children
 
     parts = [module for block in handle.blocks for _, module in block.modules]
     if parts != [module for _, module in children(handle.model)]:
@@ -105,7 +105,7 @@ def _problems(handle: "Attachment") -> Iterator[str]:
 
 def _exact(block: "Block", handle: "Attachment") -> bool:
     """Whether a block learns by the exact gradient of the next, and others are cut off."""
-    from ..rules import Backprop
+    from beyondprop.rules import Backprop
 
     cut_off = any(handle.cut_of(other) is not None for other in handle.blocks)
     return isinstance(block.rule, Backprop) and cut_off

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import staircase
-from .kinds import Kind, Reels
-from .scores import Scores
-from .selection import Greedy
-from .source import Source
+from beyondprop.slots import staircase
+from beyondprop.slots.kinds import Kind, Reels
+from beyondprop.slots.scores import Scores
+from beyondprop.slots.selection import Greedy
+from beyondprop.slots.source import Source
 
 
 class Accumulator(Scores):

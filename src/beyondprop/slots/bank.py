@@ -5,11 +5,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ..errors import UserError
-from . import bank_files, contents, task_inference
-from .contents import Contents
-from .machine import required
-from .packing import bits_of
+from beyondprop.errors import UserError
+from beyondprop.slots import bank_files, contents, task_inference
+from beyondprop.slots.contents import Contents
+from beyondprop.slots.machine import required
+from beyondprop.slots.packing import bits_of
 
 
 class Bank:

@@ -5,17 +5,19 @@ from urllib.parse import quote, unquote
 
 from torch import Tensor
 
-from ..errors import UserError
-from . import packed_file, packed_head
-from .contents import Contents
-from .machine import Machine
+from beyondprop.errors import UserError
+from beyondprop.slots import packed_file, packed_head
+from beyondprop.slots.contents import Contents
+from beyondprop.slots.machine import Machine
 
 SUFFIX = ".safetensors"
 
 
 def save(folder: Path, machine: Machine, kept: dict[str, Contents]) -> None:
     """Write ``task-NAME.safetensors`` for each task, its name as in a URL; see `Bank.save`."""
-    from ..experiment.storage import write_bytes
+    from beyondprop.files import (
+        write_bytes,
+    )
 
     files = {task: folder / f"task-{quote(task, safe='')}{SUFFIX}" for task in kept}
     strange = [file.name for file in _files(folder) if file not in files.values()]

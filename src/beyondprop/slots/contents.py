@@ -7,12 +7,12 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from .kinds import Kind
-from .machine import Machine
-from .packing import bits_of, pack, unpack
-from .reel import Reel
-from .source import Source
+from beyondprop.errors import UserError
+from beyondprop.slots.kinds import Kind
+from beyondprop.slots.machine import Machine
+from beyondprop.slots.packing import bits_of, pack, unpack
+from beyondprop.slots.reel import Reel
+from beyondprop.slots.source import Source
 
 CHUNK = 2**16
 """How many weights are packed at a time: whole bytes, whatever a weight takes."""

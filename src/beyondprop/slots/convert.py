@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import UserError
-from ..rules.base import stream_of
-from . import find, layers
-from .kinds import Kind, Reels
-from .machine import Machine, required
-from .packing import bits_of
-from .reel import Reel
-from .selection import Greedy, Selection
-from .source import Source
-from .summary import ConvertReport, Row
+from beyondprop.errors import UserError
+from beyondprop.random.streams import stream_of
+from beyondprop.slots import find, layers
+from beyondprop.slots.kinds import Kind, Reels
+from beyondprop.slots.machine import Machine, required
+from beyondprop.slots.packing import bits_of
+from beyondprop.slots.reel import Reel
+from beyondprop.slots.selection import Greedy, Selection
+from beyondprop.slots.source import Source
+from beyondprop.slots.summary import ConvertReport, Row
 
 
 def convert(

@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
-from ..errors import UserError
-from . import accumulator, guard
-from .accumulator import Accumulator
-from .driver import Driver
-from .machine import machine_of, required
-from .reel import Reel
-from .scores import Scores
+from beyondprop.errors import UserError
+from beyondprop.slots import accumulator, guard
+from beyondprop.slots.accumulator import Accumulator
+from beyondprop.slots.driver import Driver
+from beyondprop.slots.machine import machine_of, required
+from beyondprop.slots.reel import Reel
+from beyondprop.slots.scores import Scores
 
 Driven = TypeVar("Driven", bound=Optimizer)
 

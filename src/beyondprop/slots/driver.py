@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import UserError
-from .machine import Machine, machine_of
-from .reel import Reel
+from beyondprop.errors import UserError
+from beyondprop.slots.machine import Machine, machine_of
+from beyondprop.slots.reel import Reel
 
 KEY = "slots"
 """Where an optimizer's state keeps the scores of a weight."""

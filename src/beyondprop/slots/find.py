@@ -8,8 +8,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from . import generator, layers
-from .machine import machine_of
+from beyondprop.slots import generator, layers
+from beyondprop.slots.machine import machine_of
 
 
 class Excluded:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ..errors import UserError
+from beyondprop.errors import UserError
 
 if TYPE_CHECKING:
-    from .driver import Driver
-    from .machine import Machine
+    from beyondprop.slots.driver import Driver
+    from beyondprop.slots.machine import Machine
 
 _machines: "weakref.WeakSet[Machine]" = weakref.WeakSet()
 _drivers: "weakref.WeakKeyDictionary[Optimizer, Driver]" = weakref.WeakKeyDictionary()

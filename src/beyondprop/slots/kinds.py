@@ -6,9 +6,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..errors import UserError
-from .selection import Greedy, Selection, best
-from .values import GlorotUniform, PerConnection, Sharing, Values
+from beyondprop.errors import UserError
+from beyondprop.slots.selection import Greedy, Selection, best
+from beyondprop.slots.values import (
+    GlorotUniform,
+    PerConnection,
+    Sharing,
+    Values,
+)
 
 
 class Kind(ABC):

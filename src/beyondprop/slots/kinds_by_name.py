@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..errors import UserError
-from .kinds import Kind, Reels
-from .masks import MulticoatedSupermask, SignedSupermask, Supermask
-from .values import SHARINGS, VALUES
+from beyondprop.errors import UserError
+from beyondprop.slots.kinds import Kind, Reels
+from beyondprop.slots.masks import MulticoatedSupermask, SignedSupermask, Supermask
+from beyondprop.slots.values import SHARINGS, VALUES
 
 KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     Reels.name: (Reels, ("slots",)),

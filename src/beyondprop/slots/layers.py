@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .values import Fan
+from beyondprop.slots.values import Fan
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 ConvTranspose = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d

@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import UserError
-from . import guard
-from .reel import Loaded, Reel
-from .summary import ConvertReport
+from beyondprop.errors import UserError
+from beyondprop.slots import guard
+from beyondprop.slots.reel import Loaded, Reel
+from beyondprop.slots.summary import ConvertReport
 
 ATTRIBUTE = "_slots"
 

@@ -8,9 +8,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .kinds import Kind
-from .values import KaimingSigns, PerConnection, Sharing, Values
+from beyondprop.errors import UserError
+from beyondprop.slots.kinds import Kind
+from beyondprop.slots.values import (
+    KaimingSigns,
+    PerConnection,
+    Sharing,
+    Values,
+)
 
 EDGE = math.sqrt(0.5)
 """λ that spreads initial scores over ``1 / sqrt(inputs)``, Kaiming's σ being given: as released

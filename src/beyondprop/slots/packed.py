@@ -9,10 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import UserError
-from . import contents, layers, packed_file, packed_head
-from .machine import machine_of, required
-from .packed_file import PackedFile
+from beyondprop.errors import UserError
+from beyondprop.slots import (
+    contents,
+    layers,
+    packed_file,
+    packed_head,
+)
+from beyondprop.slots.machine import machine_of, required
+from beyondprop.slots.packed_file import PackedFile
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -33,7 +38,9 @@ def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
         UserError: The model was not converted, its weights are not among their fixed values, it
             holds values that are no numbers, or the file cannot be written.
     """
-    from ..experiment.storage import write_bytes
+    from beyondprop.files import (
+        write_bytes,
+    )
 
     machine = required(model)
     machine.write_random()

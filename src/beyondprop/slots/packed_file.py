@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from . import contents as c
-from . import generator, packed_head
-from .contents import Contents
-from .packed_head import Head
+from beyondprop.errors import UserError
+from beyondprop.slots import contents as c
+from beyondprop.slots import generator, packed_head
+from beyondprop.slots.contents import Contents
+from beyondprop.slots.packed_head import Head
 
 FORMAT, VERSION = "beyondprop-slots", 1
 

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..errors import UserError
-from ..rules.base import stream_of
-from .contents import own_state
-from .kinds import Kind
-from .kinds_by_name import kind_from
-from .machine import Machine
-from .source import Source
+from beyondprop.errors import UserError
+from beyondprop.random.streams import stream_of
+from beyondprop.slots.contents import own_state
+from beyondprop.slots.kinds import Kind
+from beyondprop.slots.kinds_by_name import kind_from
+from beyondprop.slots.machine import Machine
+from beyondprop.slots.source import Source
 
 DTYPES = {
     str(kind).removeprefix("torch."): kind

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from .accumulator import Accumulator
-from .kinds import Kind, Reels
-from .scores import Scores
-from .source import Source
+from beyondprop.errors import UserError
+from beyondprop.slots.accumulator import Accumulator
+from beyondprop.slots.kinds import Kind, Reels
+from beyondprop.slots.scores import Scores
+from beyondprop.slots.source import Source
 
 CHUNK = 2**13
 """How many weights are compared with their values at a time."""

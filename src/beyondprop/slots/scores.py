@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .kinds import Kind
-from .source import Source
+from beyondprop.slots.kinds import Kind
+from beyondprop.slots.source import Source
 
 
 class Scores:

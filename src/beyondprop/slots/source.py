@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import generator
-from .values import Sharing, Values
+from beyondprop.slots import generator
+from beyondprop.slots.values import Sharing, Values
 
 CHUNK = 2**16
 """How many weights' numbers are drawn at a time."""

@@ -5,9 +5,9 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from . import generator
-from .source import Source
-from .values import GlorotUniform, KaimingUniform, PerConnection
+from beyondprop.slots import generator
+from beyondprop.slots.source import Source
+from beyondprop.slots.values import GlorotUniform, KaimingUniform, PerConnection
 
 CHUNK = 2**13
 """How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
@@ -137,11 +137,11 @@ class AnyDevice(Staircase):
 def fastest(device: str) -> type[Staircase]:
     """Return the fastest staircase for a type of device, by what is installed."""
     if device == "cpu" and _has("numba"):
-        from . import staircase_numba
+        from beyondprop.slots import staircase_numba
 
         return staircase_numba.FusedStaircase
     if device == "cuda" and _has("triton"):
-        from . import staircase_triton
+        from beyondprop.slots import staircase_triton
 
         return staircase_triton.FusedStaircase
     return Staircase

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import generator
-from .source import Source
-from .staircase import Staircase
+from beyondprop.slots import generator
+from beyondprop.slots.source import Source
+from beyondprop.slots.staircase import Staircase
 
 BLOCK = 1024
 """How many weights are done at a time; what is kept for them stays in the first cache."""

@@ -5,9 +5,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import generator
-from .source import Source
-from .staircase import Staircase
+from beyondprop.slots import generator
+from beyondprop.slots.source import Source
+from beyondprop.slots.staircase import Staircase
 
 BLOCK = 1024
 """How many weights a program does."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .kinds import Kind
+from beyondprop.slots.kinds import Kind
 
 
 @dataclass(frozen=True)

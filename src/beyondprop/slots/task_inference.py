@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from ..attach import exact_gradients
-from ..errors import UserError
-from . import contents
-from .contents import Contents
-from .machine import Machine
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.errors import UserError
+from beyondprop.slots import contents
+from beyondprop.slots.contents import Contents
+from beyondprop.slots.machine import Machine
 
 
 def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> str:
@@ -29,7 +29,7 @@ def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> 
     Raises:
         UserError: The model returns something else.
     """
-    from ..measure.untouched import untouched
+    from beyondprop.engine.untouched import untouched
 
     learned = {name for name, p in _parameters(machine).items() if p.is_floating_point()}
     with untouched(machine.model), torch.inference_mode(False), exact_gradients(machine.model):
@@ -53,7 +53,7 @@ def lowest_entropy(machine: Machine, kept: Mapping[str, Contents], inputs: Tenso
 
     Args and errors are those of `one_shot`.
     """
-    from ..measure.untouched import untouched
+    from beyondprop.engine.untouched import untouched
 
     with untouched(machine.model), exact_gradients(machine.model):
         return min(

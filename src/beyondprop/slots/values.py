@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from . import generator
+from beyondprop.slots import generator
 
 
 @dataclass(frozen=True)

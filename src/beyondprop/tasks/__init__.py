@@ -1,6 +1,13 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
-from beyondprop.tasks.base import Contrast, Data, Metric, Split, Task, accuracy
+from beyondprop.tasks.base import (
+    Contrast,
+    Data,
+    Metric,
+    Split,
+    Task,
+    accuracy,
+)
 from beyondprop.tasks.data import Source
 from beyondprop.tasks.registry import TASKS, find
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import SGD, Optimizer
 
+from beyondprop.models.resnet import BLOCKS, resnet20
+from beyondprop.models.vgg import vgg8b, vgg8b_narrow
 from beyondprop.tasks.augment import crop_and_flip
 from beyondprop.tasks.base import Data, Split, Task
 from beyondprop.tasks.cifar_files import CIFAR10, Cifar
 from beyondprop.tasks.mnist import mean_and_std
-from beyondprop.tasks.resnet import BLOCKS, resnet20
 from beyondprop.tasks.splitting import hold_out
-from beyondprop.tasks.vgg import vgg8b, vgg8b_narrow
 
 VALIDATION_PER_CLASS = 500  # of 5,000
 CLASSES = (

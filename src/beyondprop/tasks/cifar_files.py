@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import data, files, jpegs, pickles
+from beyondprop.tasks import (
+    data,
+    files,
+    jpegs,
+    pickles,
+)
 
 CLASSES = 10
 IMAGE = (3, 32, 32)

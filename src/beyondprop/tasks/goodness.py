@@ -6,7 +6,7 @@ Hinton, "The forward-forward algorithm: some preliminary investigations", 2022, 
 import torch
 from torch import Tensor, nn
 
-from beyondprop.goodness import AddedPattern, FirstPixels, GoodnessNetwork
+from beyondprop.models.goodness import AddedPattern, FirstPixels, GoodnessNetwork
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.cifar import load_cifar10
 from beyondprop.tasks.digits import load_images

@@ -3,10 +3,10 @@
 from difflib import get_close_matches
 
 from beyondprop.errors import UserError
+from beyondprop.registry import dotted
 from beyondprop.tasks import (
     cifar,
     digits,
-    dotted,
     goodness,
     mnist,
     random_features,

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from beyondprop.projections import ALL, Hadamard, Signs, Sketched, Streamed
+from beyondprop.projections import (
+    ALL,
+    Hadamard,
+    Signs,
+    Sketched,
+    Streamed,
+)
 
 pytest.importorskip("numba", reason="the fused loops need numba")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from beyondprop.attach import attach
+from beyondprop.engine.attach import attach
 from beyondprop.experiment.assess import order, trouble
 from beyondprop.experiment.checkpoint import State
 from beyondprop.rules import Backprop

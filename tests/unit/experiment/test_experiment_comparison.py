@@ -14,9 +14,11 @@ from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare, comparison
-from beyondprop.experiment.storage import StorageError
 from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import choose, edge, learning_rates
+from beyondprop.files import (
+    StorageError,
+)
 
 SPEC = CompareSpec(
     rules=("frozen", "dfa", "backprop"),

@@ -7,7 +7,13 @@ import pytest
 from experiment_tasks import BLOBS
 
 from beyondprop.experiment import CompareSpec, RunSpec
-from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json, plan_compare, plan_run
+from beyondprop.experiment.plan import (
+    ComparePlan,
+    RunPlan,
+    as_json,
+    plan_compare,
+    plan_run,
+)
 
 
 def test_the_task_fills_what_the_spec_leaves_open() -> None:

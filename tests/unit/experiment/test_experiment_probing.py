@@ -13,7 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.experiment import RunSpec, assess, probing, train
+from beyondprop.experiment import (
+    RunSpec,
+    assess,
+    probing,
+    train,
+)
 from beyondprop.measure import linear_probe
 from beyondprop.tasks import Data, Split
 

@@ -20,7 +20,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.experiment import RunSpec, assess, fit, train
+from beyondprop.experiment import (
+    RunSpec,
+    assess,
+    fit,
+    train,
+)
 from beyondprop.experiment.plan import plan_run
 from beyondprop.measure import evaluate
 from beyondprop.tasks import Split, Task

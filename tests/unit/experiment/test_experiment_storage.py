@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import storage
-from beyondprop.experiment.storage import StorageError, WriteError
+from beyondprop.files import (
+    StorageError,
+    WriteError,
+)
 
 
 def full_disk(_: int) -> None:

@@ -12,7 +12,12 @@ from torch.optim import SGD
 
 import beyondprop as bp
 from beyondprop.errors import UserError
-from beyondprop.measure import Case, Step, rule_step, step_time
+from beyondprop.measure import (
+    Case,
+    Step,
+    rule_step,
+    step_time,
+)
 from beyondprop.measure.step_time import order
 
 Batch = tuple[Tensor, Tensor]

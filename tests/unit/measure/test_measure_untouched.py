@@ -11,8 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.measure import alignment, evaluate, isolation, linear_probe
-from beyondprop.measure.untouched import untouched
+from beyondprop.engine.untouched import untouched
+from beyondprop.measure import (
+    alignment,
+    evaluate,
+    isolation,
+    linear_probe,
+)
 from beyondprop.tasks.base import Split, accuracy
 
 Batch = tuple[Tensor, Tensor]

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beyondprop as bp
-from beyondprop.optics import Binary, BitPlanes, Exact, Ternary, UnevenTernary
+from beyondprop.optics import (
+    Binary,
+    BitPlanes,
+    Exact,
+    Ternary,
+    UnevenTernary,
+)
 from tests.reference import optics as reference
 
 ENCODERS = [Exact(), Ternary(), Ternary(0.9), UnevenTernary(), BitPlanes(), BitPlanes(1)]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import beyondprop as bp
-from beyondprop.measure.untouched import untouched
+from beyondprop.engine.untouched import untouched
 from beyondprop.optics import (
     CalibratedFeatures,
     Camera,

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.optics import BitPlanes, Camera, OPUMap, Scattering, ideal, lighton_opu
+from beyondprop.optics import (
+    BitPlanes,
+    Camera,
+    OPUMap,
+    Scattering,
+    ideal,
+    lighton_opu,
+)
 
 
 def test_transform_is_the_intensity():

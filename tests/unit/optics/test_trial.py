@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from beyondprop.optics import OffAxis, PhotonicProjection, ideal, lighton_opu
+from beyondprop.optics import (
+    OffAxis,
+    PhotonicProjection,
+    ideal,
+    lighton_opu,
+)
 from beyondprop.optics.trial import coordinates, errors
 
 

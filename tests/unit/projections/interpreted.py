@@ -9,7 +9,14 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 
-from beyondprop.projections import Hadamard, Signs, Streamed, bits, bits_triton, streamed
+from beyondprop.projections import (
+    Hadamard,
+    Signs,
+    Streamed,
+    bits,
+    bits_triton,
+    streamed,
+)
 
 BASES = 0, 9, 2**63, 2**64 - 1
 TYPES = torch.float32, torch.float64

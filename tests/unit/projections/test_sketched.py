@@ -4,7 +4,12 @@ import pytest
 import torch
 
 import beyondprop as bp
-from beyondprop.projections import Dense, Hadamard, Signs, Sketched
+from beyondprop.projections import (
+    Dense,
+    Hadamard,
+    Signs,
+    Sketched,
+)
 
 
 def test_narrow_inputs_go_straight_on():

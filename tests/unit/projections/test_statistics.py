@@ -9,7 +9,15 @@ from functools import cache
 import pytest
 import torch
 
-from beyondprop.projections import Dense, Hadamard, LowRank, Signs, Sketched, Sparse, Streamed
+from beyondprop.projections import (
+    Dense,
+    Hadamard,
+    LowRank,
+    Signs,
+    Sketched,
+    Sparse,
+    Streamed,
+)
 
 INPUTS, OUTPUTS, MAPS = 512, 64, 400
 DENSITY, RANK, BUCKETS = 0.1, 16, 128

@@ -10,7 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import beyondprop as bp
-from beyondprop.projections import Signs, Streamed, bits, streamed
+from beyondprop.projections import (
+    Signs,
+    Streamed,
+    bits,
+    streamed,
+)
 
 TYPES = [torch.float32, torch.float64]
 

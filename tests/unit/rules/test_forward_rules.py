@@ -14,7 +14,7 @@ from tests.reference import forward_gradient, local_forward_gradient, network, p
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules.base import stream_of
+from beyondprop.random.streams import stream_of
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
@@ -208,7 +208,7 @@ def test_blocks_learn_by_local_forward_gradients_inside_the_forward_pass():
 
 
 @pytest.mark.parametrize(
-    "objective", [bp.SimilarityMatching(), bp.CrossEntropy(auxiliary=bp.rules.auxiliary.AugLocal())]
+    "objective", [bp.SimilarityMatching(), bp.CrossEntropy(auxiliary=bp.AugLocal())]
 )
 def test_local_forward_gradients_are_for_one_linear_layer(objective):
     with pytest.raises(bp.UserError, match="its objective is CrossEntropy"):

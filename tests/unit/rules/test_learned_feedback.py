@@ -19,7 +19,7 @@ from tests.reference.network import outer_products
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules.base import stream_of
+from beyondprop.random.streams import stream_of
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 RATE = 0.2

@@ -11,7 +11,7 @@ from tests.reference import blocks, forward_forward, local_loss, self_contrastiv
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules.auxiliary import AugLocal
+from beyondprop.rules.local.auxiliary import AugLocal
 
 CLASSES = 3
 FEATURES = 17

@@ -12,10 +12,10 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop.projections import Redrawn
-from beyondprop.rules.auxiliary import AugLocal
-from beyondprop.rules.features import centred_cosines, one_hot, pooled
-from beyondprop.rules.heads import Head
-from beyondprop.rules.local import Passed, depth_of
+from beyondprop.rules.local.auxiliary import AugLocal
+from beyondprop.rules.local.base import Passed, depth_of
+from beyondprop.rules.local.features import centred_cosines, one_hot, pooled
+from beyondprop.rules.local.heads import Head
 
 CLASSES = 4
 EXACT = {"rtol": 1e-12, "atol": 1e-12}

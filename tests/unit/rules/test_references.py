@@ -24,8 +24,9 @@ from tests.reference.network import outer_products
 from torch import nn
 
 import beyondprop as bp
-from beyondprop import chain, teach
-from beyondprop.rules.base import stream_of
+from beyondprop.engine import detach as teach
+from beyondprop.engine.fast import chain
+from beyondprop.random.streams import stream_of
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 

@@ -10,7 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.measure import alignment, evaluate, isolation, linear_probe
+from beyondprop.measure import (
+    alignment,
+    evaluate,
+    isolation,
+    linear_probe,
+)
 from beyondprop.measure.memory_child import tensor_growth
 from beyondprop.schedules import immediate
 from beyondprop.tasks import Split

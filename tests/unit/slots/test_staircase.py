@@ -9,7 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beyondprop.slots import GlorotUniform, KaimingSigns, PerConnection, PerLayer, PerNetwork
+from beyondprop.slots import (
+    GlorotUniform,
+    KaimingSigns,
+    PerConnection,
+    PerLayer,
+    PerNetwork,
+)
 from beyondprop.slots.source import Source
 from beyondprop.slots.staircase import Staircase, make
 

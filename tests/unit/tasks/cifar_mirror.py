@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from beyondprop.tasks.cifar_files import CIFAR10, FOLDER, TEST, TRAIN, Cifar
+from beyondprop.tasks.cifar_files import (
+    CIFAR10,
+    FOLDER,
+    TEST,
+    TRAIN,
+    Cifar,
+)
 
 Batches = dict[str, bytes]
 

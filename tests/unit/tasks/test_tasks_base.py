@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import TASKS, Data, Split, Task, accuracy
+from beyondprop.tasks import (
+    TASKS,
+    Data,
+    Split,
+    Task,
+    accuracy,
+)
 
 
 def make_split(n: int = 4) -> Split:

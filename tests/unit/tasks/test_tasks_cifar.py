@@ -24,7 +24,13 @@ from idx_mirror import Mirror
 
 from beyondprop.errors import UserError
 from beyondprop.tasks import Data, cifar
-from beyondprop.tasks.cifar_files import CIFAR10, TEST, TRAIN, Cifar, batch
+from beyondprop.tasks.cifar_files import (
+    CIFAR10,
+    TEST,
+    TRAIN,
+    Cifar,
+    batch,
+)
 
 REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
 ARCHIVE = "cifar-10-python.tar.gz"

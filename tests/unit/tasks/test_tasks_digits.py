@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from beyondprop.tasks import Data, Split, Task, digits
+from beyondprop.tasks import (
+    Data,
+    Split,
+    Task,
+    digits,
+)
 
 
 @pytest.fixture(scope="module")

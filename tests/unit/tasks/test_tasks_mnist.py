@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from idx_mirror import Contents, put
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import Data, Source, Task, mnist
+from beyondprop.tasks import (
+    Data,
+    Source,
+    Task,
+    mnist,
+)
 
 REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
 

@@ -12,7 +12,13 @@ from beyondprop.report.labels import text_width
 from beyondprop.report.records import BACKPROP, FROZEN, Comparison
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
-from beyondprop.report.text import cosine, label, listing, minus, shorten
+from beyondprop.report.text import (
+    cosine,
+    label,
+    listing,
+    minus,
+    shorten,
+)
 
 TITLE = "Alignment with the true gradient"
 WIDTH, HEIGHT = 300, 220

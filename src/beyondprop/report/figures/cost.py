@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.panel import panel, score_axis
 from beyondprop.report.figures.points import name_points
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Row
+from beyondprop.report.records import (
+    BACKPROP,
+    FROZEN,
+    Comparison,
+    Row,
+)
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline
 from beyondprop.report.text import Scores, label, ratio

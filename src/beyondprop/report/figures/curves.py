@@ -11,10 +11,21 @@ from beyondprop.report.figures.panel import epoch_axis, panel, score_axis
 from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.figures.window import Window, windows
 from beyondprop.report.labels import text_width
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Run
+from beyondprop.report.records import (
+    BACKPROP,
+    FROZEN,
+    Comparison,
+    Run,
+)
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
-from beyondprop.report.text import Scores, label, listing, plural, shorten
+from beyondprop.report.text import (
+    Scores,
+    label,
+    listing,
+    plural,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

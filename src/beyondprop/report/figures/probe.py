@@ -14,7 +14,13 @@ from beyondprop.report.labels import text_width
 from beyondprop.report.records import FROZEN, Comparison, Run
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
-from beyondprop.report.text import Scores, label, listing, plural, shorten
+from beyondprop.report.text import (
+    Scores,
+    label,
+    listing,
+    plural,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

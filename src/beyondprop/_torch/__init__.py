@@ -1,0 +1,1 @@
+"""What PyTorch lacks or hides, in one place."""

@@ -1,0 +1,5 @@
+"""The command line: one file each command, with `HELP`, `parser()` and `run(arguments)`."""
+
+from beyondprop.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,76 @@
+"""`beyondprop check`: can this rule teach this model?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser
+from beyondprop.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HELP = "Check without training whether a rule can teach a model, and what it would change."
+
+
+def parser() -> Parser:
+    """The command's model, rule and blocks."""
+    made = Parser(
+        description=f"{HELP} It runs no step; where the rule cannot be attached it says why and "
+        "exits with code 2.",
+        epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head",
+    )
+    made.add_argument(
+        "model",
+        type=str,
+        metavar="MODEL",
+        help="my.module:Model (a module, or what builds one without arguments), or a task's name.",
+    )
+    made.add_argument("--rule", type=str, default="dfa", help="A rule's name.")
+    made.add_argument(
+        "--blocks",
+        type=tuple[str, ...] | None,
+        default=None,
+        help="Module names or patterns that make the blocks. Default: one block a layer.",
+    )
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Attaches the rule and prints what that changed."""
+    from beyondprop import rules
+    from beyondprop.engine.attach import attach
+
+    model, blocks = find(arguments.model)
+    rule = rules.make(arguments.rule)
+    print(attach(model, rule, blocks=arguments.blocks or blocks).report)
+    return 0
+
+
+def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
+    """The model of this name, and the blocks its task gives it.
+
+    Raises:
+        UserError: There is none.
+    """
+    from torch import nn
+
+    from beyondprop import tasks
+    from beyondprop.registry import dotted
+    from beyondprop.tasks import Task
+
+    found: object = dotted.resolve(name) if ":" in name else tasks.find(name)
+    blocks = None
+    if isinstance(found, Task):
+        blocks = tuple(found.blocks) if found.blocks else None
+        found = found.model
+    if callable(found) and not isinstance(found, nn.Module):
+        try:
+            found = found()
+        except Exception as error:  # whatever the user's model does when it is built
+            raise UserError(f"building {name} failed: {dotted.one_line(error)}") from error
+    if not isinstance(found, nn.Module):
+        raise UserError(f"{name} is of type {type(found).__name__}, not a torch.nn.Module")
+    return found, blocks

@@ -1,0 +1,74 @@
+"""`beyondprop compare`: rules x seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.cli.train import file_name
+from beyondprop.errors import UserError
+from beyondprop.experiment.spec import CompareSpec
+from beyondprop.files import (
+    StorageError,
+)
+
+HELP = "Compare rules on a task: every rule gets the same seeds, steps and trials."
+
+
+def parser() -> Parser:
+    """The command's flags: those of `CompareSpec`, and the folder's."""
+    made = Parser(
+        description=f"{HELP} Ends with a table, a record and a report that opens in a browser.",
+        epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
+        "--seeds 0 1 2",
+    )
+    made.add_argument("--config", action="config", help="YAML file with any of the fields below.")
+    made.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="The comparison's folder. Default: runs/compare-TASK.",
+    )
+    made.add_argument(
+        "--resume",
+        action="store_true",
+        help="Continue what the folder holds; what is over is kept, what failed is tried again.",
+    )
+    made.add_class_arguments(CompareSpec, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Compares, shows the table and writes the report."""
+    spec = spec_of(CompareSpec, arguments)
+    from rich.console import Console
+
+    from beyondprop.experiment import compare
+    from beyondprop.experiment.table import legend, table
+    from beyondprop.experiment.tuning import edge
+
+    output = arguments.output or Path("runs") / f"compare-{file_name(spec.task)}"
+    comparison = compare(spec, output, arguments.resume)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table(comparison))
+    console.print(legend(comparison))
+    warning = edge(comparison["tuning"])
+    if warning:
+        console.print(warning)
+    print(f"folder: {output}")
+    print(report(output))
+    return 0 if any(row["finished"] for row in comparison["rows"]) else 2
+
+
+def report(folder: Path) -> str:
+    """Writes the report beside the record and says where, or what is missing to write it."""
+    from beyondprop.report import write
+
+    try:
+        return f"report: {write([folder], folder / 'report.html')}"
+    except StorageError:
+        raise
+    except UserError as missing:
+        return f"no report: {missing}"

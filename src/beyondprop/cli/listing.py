@@ -1,0 +1,48 @@
+"""`beyondprop list`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser
+
+HELP = "List the rules, tasks, projections and measures, with a line each."
+
+
+def parser() -> Parser:
+    """The command has no flags."""
+    return Parser(description=HELP, epilog="Example: beyondprop list")
+
+
+def run(arguments: Namespace) -> int:  # noqa: ARG001
+    """Prints the four lists."""
+    from beyondprop.measure import MEASURES
+    from beyondprop.optics import PhotonicProjection
+    from beyondprop.projections import PROJECTIONS
+    from beyondprop.rules import RULES, describe
+    from beyondprop.tasks import TASKS
+
+    lists = {
+        "rules": {name: describe(rule) for name, rule in RULES.items()},
+        "tasks": {name: task.summary for name, task in TASKS.items()},
+        "projections": {
+            name: first_line(kind)
+            for name, kind in {**PROJECTIONS, PhotonicProjection.name: PhotonicProjection}.items()
+        },
+        "measures": {name: first_line(measure) for name, measure in MEASURES.items()},
+    }
+    print("\n\n".join(section(title, lines) for title, lines in lists.items()))
+    return 0
+
+
+def section(title: str, lines: Mapping[str, str]) -> str:
+    """One list: a title, then a name and its line in columns."""
+    width = max(map(len, lines), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {line}" for name, line in lines.items())])
+
+
+def first_line(documented: object) -> str:
+    """The first line of something's docstring."""
+    return (documented.__doc__ or "").strip().partition("\n")[0]

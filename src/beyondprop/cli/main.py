@@ -1,0 +1,95 @@
+"""The command line: `beyondprop train | compare | report | list | check | project`.
+
+Nothing here imports PyTorch, so that help and mistakes in a command are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from beyondprop.cli import (
+    check,
+    compare,
+    listing,
+    project,
+    report,
+    train,
+)
+from beyondprop.cli.parser import Parser, with_lists
+from beyondprop.errors import UserError
+from beyondprop.files import (
+    WriteError,
+)
+
+COMMANDS = {
+    "train": train,
+    "compare": compare,
+    "report": report,
+    "list": listing,
+    "check": check,
+    "project": project,
+}
+PROBLEM, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after `beyondprop`; by default those of this process.
+
+    Returns:
+        The exit code: 0; 2 where something must be mended, which one sentence on standard error
+        says; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(with_lists(words or ["--help"]))
+    try:
+        code: int = COMMANDS[arguments.subcommand].run(arguments[arguments.subcommand])
+        sys.stdout.flush()
+        return code
+    except WriteError as problem:  # the same command can go on when there is room
+        return say(f"{problem}{again(words)}", PROBLEM)
+    except UserError as problem:
+        return say(str(problem), PROBLEM)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return say(f"{where}{error.strerror or error}", PROBLEM)
+    except KeyboardInterrupt:
+        return say(f"interrupted{again(words)}", INTERRUPTED)
+
+
+def parser() -> Parser:
+    """The parser of the whole command line; each command brings its own."""
+    whole = Parser(
+        prog="beyondprop",
+        description="Train PyTorch models by something other than end-to-end backpropagation, "
+        "and measure what that costs and buys.",
+        epilog="Begin with: beyondprop compare",
+    )
+    whole.add_argument("--version", action="version", version=f"beyondprop {version('beyondprop')}")
+    commands = whole.add_subcommands(metavar="command")
+    for name, module in COMMANDS.items():
+        commands.add_subcommand(name, module.parser(), help=module.HELP)
+    return whole
+
+
+def again(words: Sequence[str]) -> str:
+    """How to go on with a command that was stopped, where that can be done."""
+    if words[0] not in ("train", "compare"):
+        return ""
+    resumed = [*words, *([] if "--resume" in words else ["--resume"])]
+    return f"; to continue: beyondprop {shlex.join(resumed)}"
+
+
+def say(message: str, code: int) -> int:
+    """Puts a message on standard error and returns the exit code."""
+    print(f"beyondprop: {message}", file=sys.stderr)
+    return code

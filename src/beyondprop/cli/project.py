@@ -1,0 +1,104 @@
+"""`beyondprop project`: what a random projection of these sizes costs on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser
+from beyondprop.errors import UserError
+
+HELP = "Project random vectors from one width to another, and say what that costs and keeps."
+DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
+KIND = "A projection's name, see beyondprop list. With --device opu: what light is compared with."
+LIGHT = "opu"
+
+
+def parser() -> Parser:
+    """The command's sizes, and by what and where to project."""
+    made = Parser(
+        description=f"{HELP} A projection is a fixed random matrix, stored or not: it carries the "
+        "output error to hidden layers in direct feedback alignment. Without --kind the cheapest "
+        "is taken, by a cost model whose rates are measured here first. With --device opu it says "
+        "what LightOn's photonic co-processor would take by its figures, how far a simulation of "
+        "it is from the exact product, and from which width on light would win.",
+        epilog="Example: beyondprop project --inputs 1e6 --outputs 1e6 --batch 1",
+    )
+    add = made.add_argument
+    add("--inputs", type=float, required=True, help="Width of the input: 1000000, or 1e6.")
+    add("--outputs", type=float, required=True, help="Width of the output.")
+    add("--kind", type=str | None, default=None, help=KIND)
+    add("--batch", type=float, default=1, help="How many vectors are projected at a time.")
+    add("--seed", type=int, default=0, help="What the random matrix is made of.")
+    add("--threads", type=int | None, default=None, help="CPU threads. Default: PyTorch's.")
+    add("--device", type=str, default="cpu", help=DEVICES)
+    add("--memory", type=float | None, default=None, help="Bytes to use. Default: half the free.")
+    add(
+        "--watts",
+        type=float | None,
+        default=None,
+        help="Power of the machine at work, as you know it; its energy is said only with it.",
+    )
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Projects, and prints one line a figure."""
+    sizes = {name: whole(name, arguments[name]) for name in ("inputs", "outputs", "batch")}
+    if arguments.watts is not None and not 0 < arguments.watts < float("inf"):
+        raise UserError(f"--watts must be a number above 0, not {arguments.watts}")
+    memory = None if arguments.memory is None else whole("memory", arguments.memory)
+    if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
+        raise UserError(f"--threads must be from 1 to 1024, not {arguments.threads}")
+    if not 0 <= arguments.seed < 2**63:
+        raise UserError(f"--seed must be from 0 to 2^63 - 1, not {arguments.seed}")
+
+    figures = {"kind": arguments.kind, "seed": arguments.seed, "memory": memory}
+    with threads(arguments.threads):
+        show(said(arguments.device, **sizes, **figures, watts=arguments.watts))
+    return 0
+
+
+def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
+    """What is to be said: a name and a text a line."""
+    if device == LIGHT:
+        from beyondprop.experiment.projecting_opu import project_by_light
+
+        return project_by_light(**figures)
+    from beyondprop.experiment.projecting import project
+
+    return project(**figures, device=device)
+
+
+def whole(name: str, number: float) -> int:
+    """A size, typed as 1e6 or 1000000.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not 1 <= number <= 2**53 or number != int(number):
+        raise UserError(f"--{name} must be a whole number of at least 1, not {number:g}")
+    return int(number)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Computes with so many threads; afterwards their number is as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def show(lines: Sequence[tuple[str, str]]) -> None:
+    """Prints what each line is about, and what it says."""
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}")

@@ -1,0 +1,39 @@
+"""`beyondprop report`: records as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser
+
+HELP = "Turn the records in folders into one HTML file that opens anywhere."
+
+
+def parser() -> Parser:
+    """The command's folders and where the page goes."""
+    made = Parser(description=HELP, epilog="Example: beyondprop report runs/compare-digits-mlp")
+    made.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="What `beyondprop compare` or `beyondprop train` left, or a folder of runs.",
+    )
+    made.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="The HTML file. Default: report.html in the first folder.",
+    )
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Writes the page and says where."""
+    from beyondprop.report import write
+
+    output = arguments.output or arguments.folders[0] / "report.html"
+    print(f"report: {write(arguments.folders, output)}")
+    return 0

@@ -1,0 +1,70 @@
+"""`beyondprop train`: one run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.experiment.spec import RunSpec
+
+HELP = "Train one task by one rule from one seed."
+
+
+def parser() -> Parser:
+    """The command's flags: those of `RunSpec`, and the folder's."""
+    made = Parser(
+        description=f"{HELP} The folder it leaves holds the resolved spec, the record (figures, "
+        "versions, hardware, command), the metrics of every step, the weights and a checkpoint.",
+        epilog="Example: beyondprop train --task digits-mlp --rule dfa --seed 1",
+    )
+    made.add_argument("--config", action="config", help="YAML file with any of the fields below.")
+    made.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="The run's folder. Default: runs/TASK-RULE-seedSEED.",
+    )
+    made.add_argument(
+        "--resume",
+        action="store_true",
+        help="Continue what the folder holds, to the result an unbroken run would have had.",
+    )
+    made.add_class_arguments(RunSpec, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Trains, and says what came out and where it lies."""
+    spec = spec_of(RunSpec, arguments)
+    from beyondprop.experiment import train
+    from beyondprop.experiment.assess import UNTRAINED
+    from beyondprop.experiment.processes import leads
+
+    named = f"{file_name(spec.task)}-{spec.rule}-seed{spec.seed}"
+    output = arguments.output or Path("runs") / named
+    record = train(spec, output, arguments.resume)
+    if not leads():  # of several processes the first one tells
+        return 0 if record["status"] == "finished" else 2
+    if record["status"] != "finished":
+        advice = f"try a lower --learning_rate (it was {record['learning_rate']:g})"
+        if UNTRAINED in record["reason"]:
+            advice = "look at the data, the loss and the model's initial weights"
+        print(
+            f"beyondprop: the run {record['status']}: {record['reason']}; it is recorded in "
+            f"{output}, {advice}",
+            file=sys.stderr,
+        )
+        return 2
+    metric, score = record["task"]["metric"], record["test"]["score"]
+    print(f"{record['rule']['name']} on {record['task']['name']}: test {metric} {score:.4f}")
+    print(f"folder: {output}")
+    return 0
+
+
+def file_name(task: str) -> str:
+    """A task's name as a part of a folder's: `my.module:task` has a colon."""
+    return re.sub(r"[^\w.-]+", "-", task)

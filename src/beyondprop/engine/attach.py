@@ -1,0 +1,143 @@
+"""Attaching rules to a model, and true gradients in spite of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.blocks import (
+    Block,
+    choose,
+    default_patterns,
+    has_parameters,
+)
+from beyondprop.engine.checks import block_problems, model_problems
+from beyondprop.errors import UserError
+from beyondprop.rules import Rule
+
+
+class AttachError(UserError):
+    """The rules cannot be attached; the message lists every reason."""
+
+
+def attach(
+    model: nn.Module,
+    rule: Rule | Mapping[str, Rule],
+    blocks: Sequence[str] | None = None,
+) -> Attachment:
+    """Train ``model`` by another rule than end-to-end backpropagation, from the next forward on.
+
+    The model is changed in place by hooks and class swaps: `state_dict` keys, parameters and the
+    results of the forward pass stay the same, and the training loop stays your own.
+
+    Args:
+        model: Any module; attach before `torch.compile` and before wrapping it for several devices.
+        rule: One rule for all blocks, or a rule for each pattern of names, first match first.
+        blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run.
+            By default one block for each child with parameters of a chain (`nn.Sequential`), where
+            activations, norms and poolings join the block before them.
+
+    Returns:
+        The handle: `report`, `targets`, `remove`.
+
+    Raises:
+        AttachError: The rules cannot be attached; the message lists every problem.
+    """
+    problems = list(model_problems(model))
+    if problems:
+        raise _error(problems)
+    rules = _patterns(model, rule, blocks)
+    chosen = choose(model, rules, problems)
+    if not chosen and not problems:
+        problems.append("the model has no parameters to learn")
+    if isinstance(rule, Mapping):
+        chosen = _in_order(model, chosen)
+    if chosen:
+        chosen[-1] = _at_output(chosen[-1])
+    problems += block_problems(model, chosen, rules.values())
+    if problems:
+        raise _error(problems)
+    return Attachment(model, chosen)
+
+
+@contextmanager
+def exact_gradients(model: nn.Module) -> Iterator[None]:
+    """Let true gradients flow through ``model`` inside the context, whatever is attached to it.
+
+    Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
+    counts for forward passes begun inside the context, and finds attachments anywhere in the model.
+    """
+    found = {id(a): a for a in map(_attachment, model.modules()) if a is not None}.values()
+    before = [(attachment, attachment.exact) for attachment in found]
+    for attachment in found:
+        attachment.exact = True
+    try:
+        yield
+    finally:
+        for attachment, exact in before:
+            attachment.exact = exact
+
+
+def attachment_of(model: nn.Module) -> Attachment | None:
+    """Return the handle of what is attached to this very model (to a copy, say), or None."""
+    return vars(model).get("_beyondprop")
+
+
+def _attachment(module: nn.Module) -> Attachment | None:
+    feedback = next(iter(vars(module).get("_feedback", {}).values()), None)
+    return vars(module).get("_beyondprop") or (feedback.attachment if feedback else None)
+
+
+def _patterns(
+    model: nn.Module, rule: Rule | Mapping[str, Rule], blocks: Sequence[str] | None
+) -> Mapping[str, Rule]:
+    if isinstance(rule, Mapping):
+        for each in rule.values():
+            _check_rule(each)
+        if blocks is not None:
+            raise UserError("give either rules by pattern or blocks=, not both")
+        return rule
+    _check_rule(rule)
+    if blocks is not None and not len(blocks):
+        raise UserError("blocks= is empty: name at least one module, or leave it out")
+    names = default_patterns(model, rule) if blocks is None else blocks
+    if names is None:
+        suggestion = [n for n, m in model.named_children() if has_parameters(m)]
+        if not suggestion:
+            raise AttachError(
+                f"{type(model).__name__} holds no module to make a block of: put it in an "
+                "nn.Sequential, and attach to that"
+            )
+        raise AttachError(
+            f"{type(model).__name__} is not a chain of modules, so there are no safe default "
+            f"blocks: name them in the order they run, for example blocks={suggestion}"
+        )
+    if isinstance(names, str):
+        raise UserError(f"blocks= takes a list of names: write blocks=['{names}']")
+    return dict.fromkeys(names, rule)
+
+
+def _check_rule(rule: object) -> None:
+    if not isinstance(rule, Rule):
+        called = rule.__name__ if isinstance(rule, type) else repr(rule)
+        raise UserError(
+            f"attach takes a rule such as DirectFeedbackAlignment(), not {called}: call the class, "
+            "or build a rule from its short name by rules.make"
+        )
+
+
+def _in_order(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
+    """Return blocks in the order in which the model defines their modules."""
+    places = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    return sorted(blocks, key=lambda block: places.get(block.name, -1))
+
+
+def _at_output(block: Block) -> Block:
+    return Block(block.name, block.rule.at_output(), block.modules, block.owner, block.loose)
+
+
+def _error(problems: Sequence[str]) -> AttachError:
+    if len(problems) == 1:
+        return AttachError(f"cannot attach: {problems[0]}")
+    return AttachError("cannot attach:\n" + "\n".join(f"- {problem}" for problem in problems))

@@ -1,0 +1,144 @@
+"""What stands in the way of attaching rules to a model: every problem, in plain words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+
+from beyondprop.engine.blocks import Block, inside, is_chain
+from beyondprop.rules import OperationRule, Rule
+
+
+def model_problems(model: nn.Module) -> Iterator[str]:
+    """Yield what is wrong with the model as a whole."""
+    if isinstance(model, (DataParallel, DistributedDataParallel)):
+        yield "the model is already wrapped for several devices: attach to model.module instead"
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        yield "the model is already compiled: attach first, then call torch.compile"
+    for name, module in model.named_modules():
+        if "_beyondprop" in vars(module) or "_feedback" in vars(module):
+            yield f"{_called(name)} has rules attached already: call remove() on their handle first"
+            break
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        yield f"'{lazy[0]}' has no shape yet: run the model once on a batch first"
+
+
+def block_problems(
+    model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule]
+) -> Iterator[str]:
+    """Yield what is wrong between the blocks and the rules that were asked for."""
+    yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
+    yield from _unmatched(model, rules)
+    yield from _beside_whole(model, blocks)
+    if any(rule.cuts for rule in rules):
+        yield from _uncovered(model, blocks)
+        yield from _tied(model, blocks)
+        yield from _in_place(model, blocks)
+        yield from _starved(model, blocks)
+
+
+def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
+    names = [name for name, _ in model.named_modules()]
+    patterns = {p for rule in rules if isinstance(rule, OperationRule) for p in rule.exact}
+    for pattern in sorted(patterns):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            yield f"exact='{pattern}' matches no module of the model"
+
+
+def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    whole = next((block.rule for block in blocks if block.rule.whole), None)
+    called = type(whole).__name__
+    if whole is None:
+        return
+    if any(block.rule != whole for block in blocks):
+        yield (
+            f"{called} teaches the model as a whole, in a forward pass of its own, so no other "
+            f"rule can stand beside it: attach(model, {called}(...)), without patterns"
+        )
+    elif any(
+        block is None and model.get_parameter(name).requires_grad
+        for name, block in _owners(model, blocks).items()
+    ):
+        yield f"{called} teaches the model as a whole: leave blocks= out"
+
+
+def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:
+    """Return, for each name a parameter has in the model, the block it lies in."""
+    covers = [(name, b) for b in blocks for name in (*(n for n, _ in b.modules), *b.loose)]
+    return {
+        name: next((block for cover, block in covers if inside(name, cover)), None)
+        for name, _ in model.named_parameters(remove_duplicate=False)
+    }
+
+
+def _uncovered(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    owners = _owners(model, blocks)
+    covered = {id(model.get_parameter(n)) for n, block in owners.items() if block is not None}
+    alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
+    if alone:
+        places = list(dict.fromkeys(name.rpartition(".")[0] or name for name in alone))
+        more = f" and {len(places) - 12} more" if len(places) > 12 else ""
+        yield (
+            f"no block holds {', '.join(places[:12])}{more}, and what no block holds could "
+            "silently stop learning: name it in blocks=, or give it a rule of its own, for example "
+            f"{{'{places[0]}': Backprop()}}"
+        )
+
+
+def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    first: dict[int, str] = {}
+    owners = _owners(model, blocks)
+    for name, block in owners.items():
+        parameter = model.get_parameter(name)
+        other = first.setdefault(id(parameter), name)
+        pair = (block, owners[other])
+        cut = any(b is not None and b.rule.cuts for b in pair)
+        if parameter.requires_grad and block is not owners[other] and cut:
+            yield (
+                f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach "
+                "it different things: untie them or put both in one block"
+            )
+
+
+def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    in_blocks = {id(module) for block in blocks for _, module in block.named_modules()}
+    leading = {
+        id(leaf)
+        for before, block in pairwise(blocks)
+        if before.rule.cuts
+        for leaf in _first_leaf(block)
+    }
+    begun = False
+    for name, module in model.named_modules():
+        begun = begun or id(module) in in_blocks
+        loose = begun and (id(module) not in in_blocks or id(module) in leading)
+        if loose and getattr(module, "inplace", False):
+            yield (
+                f"'{name}' works in place on the output of the block before it: set inplace=False "
+                "or make it part of that block"
+            )
+
+
+def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    for before, block in pairwise(blocks):
+        learns = any(parameter.requires_grad for _, parameter in before.parameters())
+        if is_chain(model) and learns and not before.rule.cuts and not block.rule.teaches:
+            yield (
+                f"'{before.name}' would never learn: '{block.name}' behind it is not taught and "
+                "passes no signal back"
+            )
+
+
+def _first_leaf(block: Block) -> Iterator[nn.Module]:
+    for _, module in block.named_modules():
+        if next(module.children(), None) is None:
+            yield module
+            return
+
+
+def _called(name: str) -> str:
+    return f"'{name}'" if name else "the model"

@@ -1,0 +1,114 @@
+"""A chain of linear layers as one operation, for networks so small that overhead decides.
+
+At width 64 and batch 32 the matrix products are the smaller part of a step; most of it is the
+bookkeeping of autograd and of module calls. Here the whole chain is one node of the graph, which
+makes as few calls of PyTorch as there can be: a linear map and an activation in place for a layer
+forward, and a derivative, a product and a sum backward. The signals are the rule's, as at any tap:
+no rule is implemented twice.
+
+What it costs: all activations are kept until the backward pass ends, where autograd would free them
+block by block; so it serves small ones only.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from beyondprop.engine.detach import Cut, Lesson
+
+aten = torch.ops.aten
+ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
+    nn.ReLU: (torch.relu_, lambda signal, out: aten.threshold_backward.default(signal, out, 0)),
+    nn.Tanh: (torch.tanh_, aten.tanh_backward.default),
+    nn.Sigmoid: (torch.sigmoid_, aten.sigmoid_backward.default),
+}
+"""In place forward, and backward from the output alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """A hidden linear layer with its activation.
+
+    Attributes:
+        activation: Class of the activation.
+        cut: What teaches the activation's output.
+        repeats: Whether its signal is that of the layer before.
+    """
+
+    activation: type[nn.Module]
+    cut: Cut
+    repeats: bool
+
+
+def hidden_states(
+    x: Tensor, hidden: Sequence[Hidden], parameters: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Return the input ``(batch, in)`` and what each hidden layer makes of it."""
+    pairs: Any = iter(parameters)
+    states = [x]
+    for layer, weight, bias in zip(hidden, pairs, pairs, strict=False):
+        x = ACTIVATIONS[layer.activation][0](linear(x, weight, bias))
+        states.append(x)
+    return states
+
+
+class FusedChain(torch.autograd.Function):
+    """The forward and the taught backward pass of all the layers."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, lesson: Lesson, hidden: Sequence[Hidden], *parameters: Tensor | None
+    ) -> Tensor:
+        """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
+        states = hidden_states(x, hidden, parameters)
+        weight, bias = parameters[-2:]
+        first = parameters[0] if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(first, *states)
+        ctx.lesson, ctx.hidden = lesson, hidden
+        return linear(states[-1], weight, bias)  # type: ignore[arg-type]
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor) -> Any:
+        """Return the gradients of the parameters, and of x where it is asked for."""
+        ctx.lesson.begin(errors)
+        first, *states = ctx.saved_tensors
+        needs = ctx.needs_input_grad[3:]
+        wanted = [w or b for w, b in zip(needs[::2], needs[1::2], strict=True)]
+        wanted[0] = wanted[0] or first is not None
+        found = list(deltas(ctx.lesson, ctx.hidden, states, wanted))
+        x_gradient = found[0].mm(first) if first is not None and found[0] is not None else None
+        gradients: list[Tensor | None] = []
+        for delta, before, weight, bias in zip(
+            [*found, errors[0]], states, needs[::2], needs[1::2], strict=True
+        ):
+            gradients += (
+                delta.t().mm(before) if weight and delta is not None else None,
+                delta.sum(0) if bias and delta is not None else None,
+            )
+        return x_gradient, None, None, *gradients
+
+
+def deltas(
+    lesson: Lesson, hidden: Sequence[Hidden], states: Sequence[Tensor], wanted: Sequence[bool]
+) -> Iterator[Tensor | None]:
+    """Yield the error at each hidden layer's linear map, None where none is wanted or taught.
+
+    Args:
+        lesson: The pass, whose errors are known.
+        hidden: The hidden layers.
+        states: What `hidden_states` returned.
+        wanted: For each layer whether its error is of use.
+    """
+    signal = None
+    for layer, state, needed in zip(hidden, states[1:], wanted, strict=False):
+        signal = signal if layer.repeats else None
+        if layer.cut.teacher is None or not needed:
+            yield None
+            continue
+        if signal is None:
+            signal = layer.cut.signal(lesson, (state.shape, state.dtype, state.device))
+        yield ACTIVATIONS[layer.activation][1](signal, state)

@@ -1,0 +1,122 @@
+"""Fixed feedback in a checkpoint: the seeds that it is drawn from, and how far it has come."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.projections import Projection
+
+if TYPE_CHECKING:
+    from beyondprop.engine.blocks import Block
+
+SETTINGS, MOMENTS = "projections", "moments"
+
+
+class Fixed:
+    """The projections of an attachment's rules: never learned, and rebuilt from their seeds.
+
+    Attributes:
+        projections: By block, and where a rule has several by their names too; blocks may share
+            one.
+    """
+
+    def __init__(self, blocks: Sequence["Block"]) -> None:
+        self.projections: dict[str, Projection] = {}
+        for block in blocks:
+            own = {
+                key: value
+                for key, value in vars(block.rule).items()
+                if isinstance(value, Projection) and key not in block.rule.begins
+            }
+            for key, projection in own.items():
+                name = block.name if len(own) == 1 else f"{block.name}, {key}"
+                self.projections[name] = projection
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the projections' settings as JSON in bytes, and where one changes its moment."""
+        if not self.projections:
+            return {}
+        written = json.dumps(self._settings(), sort_keys=True).encode()
+        moments = [projection.moment for projection in self.projections.values()]
+        state = {SETTINGS: torch.tensor(list(written), dtype=torch.uint8)}
+        return state | ({MOMENTS: torch.tensor(moments)} if any(moments) else {})
+
+    def check(self, state: Mapping[str, Tensor]) -> None:
+        """See that a state was saved with the projections that are here.
+
+        Raises:
+            UserError: It was not, or what it says of them cannot be read.
+        """
+        if SETTINGS not in state:
+            return  # nor are its other names those that are here
+        saved = _read(state[SETTINGS])
+        here = json.loads(json.dumps(self._settings()))
+        for name in (*here, *saved):
+            if name not in here or name not in saved:
+                where = "here, but was not" if name in here else "not here, but was"
+                raise UserError(
+                    f"block '{name}' has fixed feedback {where} when this state was saved: attach "
+                    "the same rules to the same blocks"
+                )
+            if saved[name] != here[name]:
+                raise _other(name, saved[name], here[name])
+
+    def resume(self, state: Mapping[str, Tensor]) -> None:
+        """Bring the projections to the moment when the state was saved."""
+        moments = state[MOMENTS].tolist() if MOMENTS in state else [0] * len(self.projections)
+        for projection, moment in zip(self.projections.values(), moments, strict=True):
+            projection.resume(moment)
+
+    def moments(self) -> list[tuple[Projection, int]]:
+        """Return the moment of every projection."""
+        return [(projection, projection.moment) for projection in self.projections.values()]
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: projection.settings() for name, projection in self.projections.items()}
+
+
+def _read(written: Tensor) -> dict[str, Any]:
+    """Return what a state says of the projections."""
+    try:
+        found: dict[str, Any] = json.loads(bytes(written.tolist()))
+    except (TypeError, ValueError):
+        raise UserError(
+            "what this state says of fixed feedback cannot be read: keep its tensors as they were "
+            "saved, in uint8"
+        ) from None
+    return found
+
+
+def _other(name: str, saved: dict[str, Any], here: dict[str, Any]) -> UserError:
+    """Return the error for a block whose projection is another one than was saved."""
+    before, now = flat(saved), flat(here)
+    differ = [key for key in (*now, *before) if before.get(key) != now.get(key)]
+    figure = differ[0]
+    if len(set(differ)) == 1 and figure.rpartition(".")[2] == "seed":
+        return UserError(
+            f"this state was saved with feedback to block '{name}' that is drawn from seed "
+            f"{before[figure]}, and here it is drawn from seed {now[figure]}: attach the rule with "
+            f"seed {before[figure]}"
+        )
+    figures = ", ".join(
+        f"{key} {before.get(key)} there, {now.get(key)} here" for key in dict.fromkeys(differ)
+    )
+    return UserError(
+        f"this state was saved with other feedback to block '{name}' ({figures}): attach the rule "
+        "with the projection that was saved"
+    )
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return settings with those of parts under names with dots."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found

@@ -1,0 +1,77 @@
+"""Looking at a model without leaving a trace."""
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beyondprop.engine.attach import attachment_of
+from beyondprop.engine.attachment import Attachment
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Leave the model's buffers, modes and learned feedback and the generators as they were found.
+
+    A schedule is set aside: under `Immediate` a forward pass would take steps.
+
+    Inside, the model works on copies of its buffers, so that not even their version counters move:
+    a measure may stand between a forward pass and its backward pass. Every entry from one state
+    draws the same random numbers, so two passes in two contexts see the same dropout masks.
+    Parameters and their ``.grad`` are the caller's to leave alone.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+    ]
+    copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
+    attachments = [a for a in map(attachment_of, model.modules()) if a is not None]
+    devices = [tensor.device for tensor in chain(model.parameters(), model.buffers())]
+    with ExitStack() as kept:
+        kept.enter_context(generators_kept(devices))
+        for attachment in attachments:
+            kept.enter_context(attachment.memory.kept())
+            kept.enter_context(_without_schedule(attachment))
+        try:
+            for module, name, buffer in buffers:
+                setattr(module, name, copies[id(buffer)])
+            yield
+        finally:
+            for module, name, buffer in buffers:
+                setattr(module, name, buffer)
+            for module, training in modes:
+                module.training = training  # train() may be overridden, to keep norms frozen say
+
+
+@contextmanager
+def _without_schedule(attachment: Attachment) -> Iterator[None]:
+    before, attachment.schedule = attachment.schedule, None
+    try:
+        yield
+    finally:
+        attachment.schedule = before
+
+
+@contextmanager
+def generators_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
+    """Put the generators of Python, NumPy and PyTorch back as they were, on these devices too."""
+    found = {device for device in devices if device.type not in ("cpu", "meta")}
+    kind = next((device.type for device in found), "cuda")
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the user's, not ours
+    with torch.random.fork_rng(sorted(d.index or 0 for d in found), device_type=kind):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def device_of(model: nn.Module, default: Tensor) -> torch.device:
+    """Return where the model computes; a model without parameters computes where its input is."""
+    return next(model.parameters(), default).device

@@ -1,0 +1,108 @@
+"""Files that are written as a whole or not at all, and JSON that is read with one plain error."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from beyondprop.errors import UserError
+
+
+class StorageError(UserError):
+    """A file or folder cannot be read or written (missing permission, damaged content, ...)."""
+
+
+class WriteError(StorageError):
+    """A file cannot be written now (full disk, ...), but can when that is mended."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Puts `content` at `path` so that a reader sees the old file or the whole new one.
+
+    Args:
+        path: The file; its folder is made if need be.
+        content: All of the file.
+
+    Raises:
+        StorageError: The disk is full, the folder is not writable, ...
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.beyondprop-tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name with no content
+        aside.replace(path)
+    except OSError as error:
+        raise cannot("write", path, error) from None
+    finally:
+        discard(aside)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes `value` as JSON, atomically; numbers that are not finite become null."""
+    text = json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds `text` to the end of `path`; for logs that can be made again from a checkpoint."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot("write", path, error) from None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, or None where there is no such file.
+
+    Raises:
+        StorageError: The file cannot be read or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot("read", path, error) from None
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} is damaged (it holds no JSON object); delete it and run again")
+    return value
+
+
+def finite(value: Any) -> Any:
+    """`value` as plain JSON containers; NaN and infinities become None, as JSON has neither."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def discard(file: Path) -> None:
+    """Delete a temporary file if it can be deleted."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError:
+        return  # a stray aside file does no harm, and the first error is the one to report
+
+
+def cannot(verb: str, path: Path, error: OSError) -> StorageError:
+    """Return the one-sentence error for a file that cannot be read or written."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return StorageError(f"cannot {verb} {path}: a file stands where its folder should be")
+    if isinstance(error, IsADirectoryError):
+        return StorageError(f"cannot {verb} {path}: a folder stands where the file should be")
+    reason = error.strerror or str(error)
+    if verb == "write":
+        return WriteError(f"cannot write {path}: {reason}; what was written before is intact")
+    return StorageError(f"cannot {verb} {path}: {reason}")

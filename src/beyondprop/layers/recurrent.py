@@ -1,0 +1,73 @@
+"""Recurrent cells with a backward of their own: both of their products go by the rule."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.layers.feedback import Feedbacks, needed
+from beyondprop.layers.linear import linear
+
+
+class _FeedbackCell:
+    """What the cells below share."""
+
+    _feedback: Feedbacks
+
+    @staticmethod
+    def inputs_of(cell: Any) -> dict[str, int]:
+        """Return for each weight how many inputs an output sums over."""
+        return {"weight_ih": cell.input_size, "weight_hh": cell.hidden_size}
+
+    def _products(self: Any, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the input and the hidden state give to all gates."""
+        feedback = self._feedback
+        return (
+            linear(x, self.weight_ih, self.bias_ih, feedback["weight_ih"]),
+            linear(h, self.weight_hh, self.bias_hh, feedback["weight_hh"]),
+        )
+
+    def _zeros(self: Any, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[:-1], self.hidden_size)
+
+
+class FeedbackRNNCell(_FeedbackCell, nn.RNNCell):
+    """An Elman cell under an operation rule; made by swapping the class of a plain one."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Compute ``f(W x + U h + b)``."""
+        if not needed(self):
+            return super().forward(input, hx)
+        from_x, from_h = self._products(input, self._zeros(input) if hx is None else hx)
+        return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(from_x + from_h)
+
+
+class FeedbackGRUCell(_FeedbackCell, nn.GRUCell):
+    """A GRU cell under an operation rule; made by swapping the class of a plain one."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Compute the next hidden state; gates stand in the order reset, update, new."""
+        if not needed(self):
+            return super().forward(input, hx)
+        h = self._zeros(input) if hx is None else hx
+        from_x, from_h = self._products(input, h)
+        (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
+        update = torch.sigmoid(xz + hz)
+        new = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
+        return (1 - update) * new + update * h
+
+
+class FeedbackLSTMCell(_FeedbackCell, nn.LSTMCell):
+    """An LSTM cell under an operation rule; made by swapping the class of a plain one."""
+
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the next state; gates stand in the order input, forget, cell, output."""
+        if not needed(self):
+            return super().forward(input, hx)
+        h, c = (self._zeros(input), self._zeros(input)) if hx is None else hx
+        from_x, from_h = self._products(input, h)
+        i, f, g, o = (from_x + from_h).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c

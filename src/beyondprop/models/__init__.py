@@ -1,0 +1,1 @@
+"""Networks that rules and tasks use, plain PyTorch."""

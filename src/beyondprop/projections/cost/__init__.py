@@ -1,0 +1,1 @@
+"""What a projection costs, and which one to choose."""

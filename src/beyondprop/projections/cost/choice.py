@@ -1,0 +1,197 @@
+"""A guide that picks: which projection is the cheapest for given widths on this machine."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import torch
+
+from beyondprop.errors import UserError
+from beyondprop.projections.base import Projection
+from beyondprop.projections.checks import check_widths
+from beyondprop.projections.cost.rates import rates
+from beyondprop.projections.cost.room import free_bytes, size
+from beyondprop.projections.cost.work import FORMULAS, work
+from beyondprop.projections.dense import Dense
+from beyondprop.projections.hadamard import Hadamard
+from beyondprop.projections.low_rank import LowRank
+from beyondprop.projections.signs import Signs
+from beyondprop.projections.sketched import Sketched
+from beyondprop.projections.sparse import Sparse
+from beyondprop.projections.streamed import Streamed
+
+Kind = Callable[..., Projection]
+
+UNSTRUCTURED: tuple[Kind, ...] = (Dense, Signs, Streamed)
+FULL: tuple[Kind, ...] = (*UNSTRUCTURED, Hadamard)
+ALL: tuple[Kind, ...] = (*FULL, Sketched, Sparse, LowRank)
+
+SHARE = 0.5
+"""Of the free memory, what a projection may take unless it is said otherwise."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a projection is expected to cost, in float32.
+
+    Attributes:
+        projection: Which one.
+        seconds: Of one projection of the batch, after the first, which draws what is kept.
+        stored: Bytes kept between projections.
+        peak: Bytes at the most while it is drawn and used, the batch's input and output included.
+    """
+
+    projection: Projection
+    seconds: float
+    stored: int
+    peak: int
+
+
+def choose(
+    in_features: int,
+    out_features: int,
+    batch: int = 1,
+    device: str | torch.device = "cpu",
+    kinds: Sequence[Kind] = FULL,
+    seed: int = 0,
+    memory: int | None = None,
+) -> Projection:
+    """Return the projection that is expected to be the fastest among those that fit in memory.
+
+    Args:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        batch: How many inputs are projected at a time.
+        device: Where they are.
+        kinds: Which to choose among, each called with ``seed=``: classes, or for other settings
+            ``functools.partial(Dense, shared=True)`` and the like. By default those of full rank:
+            `Dense`, `Signs`, `Streamed` and `Hadamard`. Of two as fast the first one is chosen.
+        seed: What the chosen projection is seeded with.
+        memory: Bytes that it may take, input and output included. Default: half of what is free.
+
+    Raises:
+        UserError: None fits, or the widths, the batch, the device, a kind, the seed or the memory
+            cannot be used.
+    """
+    table = costs(in_features, out_features, batch, device, kinds, seed)
+    limit = free_bytes(torch.device(device)) * SHARE if memory is None else _bytes(memory)
+    return first_that_fits(table, in_features, out_features, batch, limit).projection
+
+
+def first_that_fits(table: Sequence[Cost], m: int, n: int, batch: int, limit: float) -> Cost:
+    """Return the first of the costs of projections from ``m`` to ``n`` that fits in memory.
+
+    Raises:
+        UserError: None does.
+    """
+    for cost in table:
+        if cost.peak <= limit:
+            return cost
+    least = min(table, key=lambda cost: cost.peak)
+    raise UserError(
+        f"no projection from {m:,} to {n:,} numbers, batch {batch}, fits in {size(limit)}: "
+        f"{least.projection.name} takes the least, {size(least.peak)}; take a smaller "
+        "batch, other kinds or more memory"
+    )
+
+
+def costs(
+    in_features: int,
+    out_features: int,
+    batch: int = 1,
+    device: str | torch.device = "cpu",
+    kinds: Sequence[Kind] = ALL,
+    seed: int = 0,
+) -> list[Cost]:
+    """Return what each kind is expected to cost, the fastest first, whether it fits or not.
+
+    The work of each is counted, and how long a unit of work takes is measured on the device when
+    this is first called in a process (and again for other threads): a fraction of a second.
+
+    Args:
+        in_features: Width of the input.
+        out_features: Width of the output.
+        batch: How many inputs are projected at a time.
+        device: Where they are.
+        kinds: As for `choose`; by default all that have a formula.
+        seed: What the projections are seeded with.
+
+    Raises:
+        UserError: The widths, the batch, the device, a kind or the seed cannot be used.
+    """
+    for count in (in_features, out_features, batch):
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise UserError(f"widths and batch are whole numbers, not {count!r}: use int()")
+    check_widths(in_features, out_features)
+    if batch < 1:
+        raise UserError(f"a batch is at least 1, not {batch}")
+    projections = _made(kinds, seed)
+    place = usable(device)
+    found = [cost_of(each, in_features, out_features, batch, place) for each in projections]
+    return sorted(found, key=lambda cost: cost.seconds)
+
+
+def _made(kinds: Any, seed: int) -> list[Projection]:
+    """Return a projection of each kind.
+
+    Raises:
+        UserError: There is none, or a kind or the seed cannot be used.
+    """
+    if not isinstance(kinds, Collection):
+        raise UserError(f"kinds= is a list, such as [Dense, Signs], not {kinds!r}")
+    if not kinds:
+        raise UserError("there is nothing to choose among: give at least one of kinds=")
+    for kind in kinds:
+        if not callable(kind):
+            raise UserError(
+                f"kinds= has classes, such as Dense, or with settings functools.partial(Dense, "
+                f"shared=True), not {kind!r}"
+            )
+    return [kind(seed=seed) for kind in kinds]
+
+
+def _bytes(memory: Any) -> float:
+    """Return a number of bytes.
+
+    Raises:
+        UserError: It is none.
+    """
+    found = float(memory) if isinstance(memory, Real) else -1.0
+    if not found >= 0:
+        raise UserError(f"memory= is a number of bytes, such as 10**9, not {memory!r}")
+    return found
+
+
+def cost_of(projection: Projection, m: int, n: int, rows: int, device: torch.device) -> Cost:
+    """Return what a projection of so many rows from ``m`` to ``n`` numbers is expected to cost.
+
+    Raises:
+        UserError: It is of a kind whose work is not known.
+    """
+    needed = work(projection, m, n, rows, device)
+    if needed is None:
+        names = ", ".join(each.__name__ for each in FORMULAS)
+        raise UserError(f"the work of {projection} is not known, only that of {names}")
+    known = rates(device, torch.get_num_threads())
+    seconds = sum(known[unit] * amount for unit, amount in needed.amounts.items())
+    return Cost(projection, seconds, needed.stored, needed.peak + 4 * rows * (m + n))
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """Return a device.
+
+    Raises:
+        UserError: It cannot be used here.
+    """
+    try:
+        place = torch.device(device)
+        torch.ones(1, device=place).add(1).tolist()
+        return place
+    except TypeError:
+        raise UserError(
+            f"a device is a name, such as 'cpu', or a torch.device, not {device!r}"
+        ) from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"device '{device}' cannot be used here ({reason}); try cpu") from None

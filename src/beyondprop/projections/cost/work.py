@@ -1,0 +1,147 @@
+"""What a projection has to do for given widths: amounts of work, and bytes."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from beyondprop.projections import bits
+from beyondprop.projections.base import Projection
+from beyondprop.projections.cost.rates import stages
+from beyondprop.projections.dense import Dense
+from beyondprop.projections.hadamard import Hadamard
+from beyondprop.projections.low_rank import LowRank
+from beyondprop.projections.parts import CACHE, rows_at_a_time
+from beyondprop.projections.signs import Signs
+from beyondprop.projections.sketched import Sketched
+from beyondprop.projections.sparse import LEAST, Sparse
+from beyondprop.projections.streamed import (
+    SIDE,
+    TILE,
+    WORTH,
+    Streamed,
+)
+
+Amounts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a projection of float32 rows takes, once it has drawn what it keeps.
+
+    Attributes:
+        amounts: How much of each work that `rates` knows.
+        stored: Bytes that are kept from one projection to the next.
+        peak: Bytes at the most, beside input and output, while it is drawn or used.
+    """
+
+    amounts: Amounts
+    stored: int
+    peak: int
+
+
+def work(kind: Projection, m: int, n: int, rows: int, device: torch.device) -> Work | None:
+    """Return what a projection of so many rows from ``m`` to ``n`` numbers takes, if it is known.
+
+    Args:
+        kind: The projection.
+        m: Width of the input.
+        n: Width of the output.
+        rows: How many inputs.
+        device: Where.
+    """
+    formula = FORMULAS.get(type(kind))
+    return None if formula is None else formula(kind, m, n, rows, device)
+
+
+def _stored(bytes_drawing: int) -> Callable[..., Work]:
+    """Return the formula of a stored matrix that needs so many bytes an entry to be drawn."""
+
+    def formula(kind: Any, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
+        return Work(product(m, n, rows), 4 * m * n, bytes_drawing * m * n)
+
+    return formula
+
+
+def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -> Work:  # noqa: ARG001
+    passed = 4.0 * rows * (m + n)
+    beside = 4 * rows * (m + n) + 16 * TILE  # a padded copy, and the sums
+    like = torch.empty(0, device=device, dtype=torch.float32)
+    if bits.on_gpu(like):
+        from beyondprop.projections.bits_triton import ROWS
+
+        unit, times = ("drawn", 1) if rows == 1 else ("drawn for rows", math.ceil(rows / ROWS))
+        return Work({unit: m * n * times, "bytes": passed, "calls": 10}, 0, beside)
+    fused = bits.fused(like)
+    if fused and WORTH * rows <= n:
+        looked_up = rows * m / 8 * (n + 256 * math.ceil(n / 4096))  # the tables are made by it too
+        amounts = {"words": m * n / 64, "look-ups": looked_up, "calls": 20.0, "bytes": passed}
+        return Work(amounts, 0, beside)
+    side = min(SIDE, -(-m // 64) * 64)
+    across, down = math.ceil(m / side), math.ceil(n / (TILE // side))
+    again = 8.0 * rows * n * across  # sums are read and written for every tile
+    tiles = math.ceil(m / 64) * 64 * n / TILE if fused else across * down  # of calls, or of signs
+    amounts = {"tiles": tiles, "calls": 4.0 * across * down + 10, "bytes": passed + again}
+    return Work(amounts | {"multiply-adds": float(rows * m * n)}, 0, beside)
+
+
+def _hadamard(kind: Hadamard, m: int, n: int, rows: int, device: torch.device) -> Work:
+    full = 1 << (max(m, n) - 1).bit_length()
+    products = kind.rounds * stages(full)
+    some = min(rows, rows_at_a_time(full, device))
+    chosen = 64.0 * n + 8 * rows * n if n < full else 0.0
+    amounts = {
+        "stages" if 4 * full <= CACHE else "far stages": rows * full * products,
+        "bytes": 4 * rows * (m + full) + 12 * kind.rounds * rows * full + chosen,
+        "calls": math.ceil(rows / some) * (25 * products + 15),  # small matrices are made too
+    }
+    stored = 4 * kind.rounds * full
+    beside = 20 * some * full + 4 * rows * n + (24 * n if n < full else 0)
+    return Work(amounts, stored, stored + beside)
+
+
+def _sketched(kind: Sketched, m: int, n: int, rows: int, device: torch.device) -> Work | None:
+    inner = work(kind.inner, min(m, kind.buckets), n, rows, device)
+    if m <= kind.buckets or inner is None:
+        return inner
+    sums = {"scattered": rows * m, "bytes": 40 * m + 8 * rows * m, "calls": 8}
+    amounts = total(inner.amounts, sums)
+    return Work(amounts, 16 * m + inner.stored, 40 * m + 4 * rows * m + inner.peak)
+
+
+def _sparse(kind: Sparse, m: int, n: int, rows: int, device: torch.device) -> Work:
+    entries = math.ceil(kind.density * m * n)
+    parts = math.ceil(rows / rows_at_a_time(m, device, LEAST))
+    amounts = {"places": parts * entries, "gathered": float(rows * entries)}
+    amounts |= {"bytes": 8 * rows * (m + n), "calls": 8 * parts}
+    return Work(amounts, 12 * entries + 8 * (n + 1), 80 * entries + 4 * rows * (m + n))
+
+
+def _low_rank(kind: LowRank, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
+    amounts = total(product(m, kind.rank, rows), product(kind.rank, n, rows))
+    return Work(amounts, 4 * kind.rank * (m + n), 10 * kind.rank * (m + n) + 4 * rows * kind.rank)
+
+
+def product(m: int, n: int, rows: int) -> Amounts:
+    """Return the work of a product by a stored matrix: its arithmetic, and what passes memory."""
+    matrix = "bytes" if rows == 1 else "packed"  # by several rows, it is rearranged first
+    works = {"multiply-adds": float(rows * m * n), "calls": 2.0}, {"bytes": 4.0 * rows * (m + n)}
+    return total(*works, {matrix: 4.0 * m * n})
+
+
+def total(*works: Mapping[str, float]) -> Amounts:
+    """Return works done one after another."""
+    return {name: sum(w.get(name, 0) for w in works) for work in works for name in work}
+
+
+FORMULAS: dict[type[Projection], Callable[..., Work | None]] = {
+    Dense: _stored(40),  # uniform and Gaussian numbers of float64, before they are rounded
+    Signs: _stored(10),  # words and signs, before they are turned about
+    Streamed: _streamed,
+    Hadamard: _hadamard,
+    Sketched: _sketched,
+    Sparse: _sparse,
+    LowRank: _low_rank,
+}

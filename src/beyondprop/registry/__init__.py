@@ -1,0 +1,1 @@
+"""Things by a short name or by module:attribute."""

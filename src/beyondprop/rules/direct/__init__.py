@@ -1,0 +1,1 @@
+"""Rules that send one signal straight to every block."""

@@ -1,0 +1,1 @@
+"""Rules that replace each layer's weight in the backward pass."""

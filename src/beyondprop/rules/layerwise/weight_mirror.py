@@ -1,0 +1,74 @@
+"""The weight mirror."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
+from beyondprop.projections import Projection, Redrawn
+from beyondprop.random.streams import stream_of
+from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
+
+if TYPE_CHECKING:
+    from beyondprop.layers.feedback import Feedback
+
+
+@dataclass(frozen=True)
+class WeightMirror(FeedbackAlignment):
+    """Weight mirror: between batches each layer sends noise through, and the feedback learns by it.
+
+    In mirror mode a layer's input is noise ``ξ`` of mean 0 and variance 1, its output ``y = W ξ``,
+    and the feedback follows their product: ``B ← (1 - λ) B + η y ξᵀ`` (Akrout, Wilson, Humphreys,
+    Lillicrap and Tweed 2019, equation 7, with weight decay). As the mean of ``y ξᵀ`` is ``W``, so
+    is ``B``'s after about ``1/λ`` batches when ``η = λ``. In a convolution a noise sample is one
+    patch. Mirror mode comes once before each forward pass in training mode, and 1/λ times before
+    the first, with ``λ = η = 1/t`` in its t-th phase: a plain mean, which forgets the random start.
+
+    Args:
+        decay: λ; the smaller, the less noisy the feedback, and the slower it follows the weights.
+        samples: Noise samples a layer sends through in a mirror phase.
+        noise: Draws the noise.
+    """
+
+    name: ClassVar[str] = "wm"
+    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
+    paced: ClassVar[bool] = True
+    decay: float = 0.25
+    samples: int = 64
+    noise: Projection = field(default_factory=Redrawn)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.decay <= 1 or self.samples < 1:
+            raise UserError("decay= must lie above 0, up to 1, and samples= be a whole number > 0")
+
+    def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
+        """Return the random feedback to begin with, and the pass it was last mirrored in."""
+        random = self.random(weight, layer, layer.stream)
+        return {"feedback": random, "pass": torch.tensor(-1)}
+
+    @eager
+    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+        """Return the mirrored weight, mirrored once for each pass."""
+        last = int(layer.state["pass"])
+        if last != layer.passes:
+            layer.state["pass"] = torch.tensor(layer.passes)
+            for phase in range(round(1 / self.decay) if last < 0 else 0):
+                self._mirror(weight, layer, phase, 1 / (phase + 1))
+            self._mirror(weight, layer, -1, self.decay)
+        return layer.state["feedback"].to(weight.dtype)
+
+    def _mirror(self, weight: Tensor, layer: "Feedback", phase: int, decay: float) -> None:
+        before = layer.state["feedback"].flatten(1)
+        rows = weight.flatten(1).to(before.dtype)
+        stream = stream_of(f"{layer.stream}, pass {layer.passes}, phase {phase}")
+        noise = self.noise.matrix(self.samples, rows.shape[1], stream, rows)
+        variance = 1 / rows.shape[1]  # of a projection's entries
+        with torch.autocast(rows.device.type, enabled=False):  # a mean of many small steps
+            answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
+            # A new tensor each time: a graph that still waits for its backward keeps its own.
+            mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
+        layer.state["feedback"] = mirrored.view(weight.shape)

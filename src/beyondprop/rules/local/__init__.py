@@ -1,0 +1,1 @@
+"""Rules by which each block lowers a loss of its own."""

@@ -1,0 +1,90 @@
+"""What stands on a block for its own loss: layers whose sizes are known once the block has run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from beyondprop.errors import UserError
+from beyondprop.projections import Projection
+from beyondprop.random.streams import stream_of
+
+CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The parameters of what stands on one block, made in the first pass, and layers of them.
+
+    Weights begin Gaussian with the variance that PyTorch's layers begin with, 1 / (3 fan-in), and
+    biases at zero.
+
+    Attributes:
+        state: The parameters by name; without a shape until they are first used.
+        projection: Draws what they begin with.
+        stream: The block's own random stream.
+        beside: The block's parameters, for device and dtype.
+    """
+
+    state: dict[str, Tensor]
+    projection: Projection
+    stream: int
+    beside: Sequence[nn.Parameter]
+
+    @classmethod
+    def begin(
+        cls,
+        names: Sequence[str],
+        projection: Projection,
+        stream: int,
+        beside: Sequence[nn.Parameter],
+    ) -> "Head":
+        """Return a head whose parameters have no shape yet."""
+        like = beside[0].detach() if beside else torch.empty(0)
+        parameter: Any = UninitializedParameter
+        state = {name: parameter(device=like.device, dtype=like.dtype) for name in names}
+        return cls(state, projection, stream, beside)
+
+    def linear(self, name: str, x: Tensor, features: int) -> Tensor:
+        """Return a linear layer's output, ``(..., features)``."""
+        weight = self._made(f"{name}.weight", (features, x.shape[-1]), x)
+        return F.linear(x, weight, self._made(f"{name}.bias", (features,), x))
+
+    def convolution(self, name: str, x: Tensor, channels: int, size: int = 3) -> Tensor:
+        """Return a convolution's output, ``(batch, channels, ...)``, as large as its input."""
+        shape = (channels, x.shape[1], *[size] * (x.dim() - 2))
+        weight = self._made(f"{name}.weight", shape, x)
+        bias = self._made(f"{name}.bias", (channels,), x)
+        made: Tensor = CONVOLUTIONS[x.dim()](x, weight, bias, padding=size // 2)
+        return made
+
+    def _made(self, name: str, shape: Sequence[int], x: Tensor) -> Tensor:
+        """Return a parameter, made of this shape if it had none."""
+        parameter = self.state[name]
+        if isinstance(parameter, UninitializedParameter):
+            # As the block's own parameters are now; a pickle of an empty parameter forgets that.
+            like = self.beside[0] if self.beside else x
+            parameter.materialize(tuple(shape), like.device, like.dtype)
+            self._fill(name, parameter)
+        if parameter.shape != torch.Size(shape):
+            raise UserError(
+                f"what stands on a block has a '{name}' of shape {tuple(parameter.shape)}, and "
+                f"this pass needs {tuple(shape)}: a block that learns by a loss of its own must "
+                "return tensors of one size, also from pass to pass"
+            )
+        return parameter
+
+    @torch.no_grad()
+    def _fill(self, name: str, parameter: Tensor) -> None:
+        if parameter.dim() == 1:
+            parameter.zero_()
+            return
+        fan_in, fan_out = parameter[0].numel(), parameter.shape[0]
+        stream = stream_of(f"{self.stream}.{name}")
+        drawn = self.projection.matrix(fan_in, fan_out, stream, parameter.detach())
+        scale = (fan_out / (3 * fan_in)) ** 0.5  # a projection's deviation is fan_out ** -0.5
+        parameter.copy_(drawn.t().reshape(parameter.shape) * scale)

@@ -1,0 +1,79 @@
+"""Information propagation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.rules.local.auxiliary import AugLocal
+from beyondprop.rules.local.base import Passed
+from beyondprop.rules.local.objectives import CrossEntropy, Objective
+
+
+@dataclass(frozen=True)
+class InfoPro(Objective):
+    """Information propagation: classify, and keep what tells of the input.
+
+    ``λ₁ |x - w(h)|² + λ₂ CE(φ(h), y)``: the reconstruction by a small decoder ``w`` keeps early
+    blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
+    in the form with a softmax). Both weights change linearly from the first block to the last; the
+    paper chooses them anew for each network, from 0 to 20 and from 0 to 2. Its decoder ends in a
+    sigmoid, for pixels from 0 to 1; inputs here are standardised, so the decoder is linear at its
+    end and the error is squared. Images are reconstructed at ``side`` by ``side`` pixels at most,
+    averaged over patches: the decoder at all pixels, as in the paper, takes several times as long
+    as a narrow block.
+
+    Args:
+        reconstruction: λ₁ of the first block and of the last.
+        prediction: λ₂ of the first block and of the last.
+        classifier: The cross-entropy; as published, with a layer between block and classifier.
+        channels: Hidden channels of the decoder.
+        side: Most pixels along a side of what is reconstructed.
+    """
+
+    name: ClassVar[str] = "infopro"
+    reconstruction: tuple[float, float] = (1.0, 0.2)
+    prediction: tuple[float, float] = (1.0, 1.0)
+    classifier: CrossEntropy = field(default_factory=lambda: CrossEntropy(AugLocal(1, 1)))
+    channels: int = 12
+    side: int = 16
+
+    def loss(self, passed: Passed) -> Tensor:
+        """Return the weighted sum."""
+        kept, told = (
+            first + passed.depth * (last - first)
+            for first, last in (self.reconstruction, self.prediction)
+        )
+        return told * self.classifier.loss(passed) + kept * self._reconstruction(passed)
+
+    def parameters(self, depth: float) -> Sequence[str]:
+        """Return the names of the decoder's and the classifier's parameters."""
+        names = [f"decoder{i}.{part}" for i in (1, 2) for part in ("weight", "bias")]
+        return (*names, *self.classifier.parameters(depth))
+
+    def _reconstruction(self, passed: Passed) -> Tensor:
+        x, h = passed.inputs, passed.output
+        if x is None:
+            raise UserError(
+                "InfoPro reconstructs the model's input, and here is none: call the model with a "
+                "tensor, and in a pipeline give step(x, y) both on every process"
+            )
+        if not x.is_floating_point():
+            raise UserError(
+                "InfoPro reconstructs the model's input, which must be a tensor of floats: use "
+                "LocalLoss(PredSim()) for this model"
+            )
+        head = passed.head
+        if h.dim() == x.dim() == 4:
+            sides = min(self.side, x.shape[2]), min(self.side, x.shape[3])
+            x = F.adaptive_avg_pool2d(x, sides)
+            h = F.interpolate(h, sides, mode="bilinear", align_corners=True)
+            hidden = head.convolution("decoder1", h, self.channels)
+            hidden = F.relu(F.batch_norm(hidden, None, None, training=True))
+            return F.mse_loss(head.convolution("decoder2", hidden, x.shape[1]), x)
+        wanted = x.flatten(1)
+        hidden = F.relu(head.linear("decoder1", h.flatten(1), self.channels * 10))
+        return F.mse_loss(head.linear("decoder2", hidden, wanted.shape[1]), wanted)

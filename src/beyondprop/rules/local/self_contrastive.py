@@ -1,0 +1,106 @@
+"""Self-contrastive forward-forward."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+import torch.func
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.models.goodness import goodness
+from beyondprop.rules.local.base import LocalRule, Passed
+
+if TYPE_CHECKING:
+    from beyondprop.engine.attachment import Attachment
+    from beyondprop.engine.blocks import Block
+
+
+@dataclass(frozen=True)
+class SelfContrastiveForwardForward(LocalRule):
+    """Self-contrastive forward-forward: blocks tell like pairs from unlike ones, without labels.
+
+    Beside the batch runs another: every input added to itself, then every input added to the next
+    one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n`` (two inputs side by side under one
+    weight, as published, are their sum). Each block lowers ``mean softplus(θ - G⁺) + mean
+    softplus(G⁻ - θ) + λ mean G⁺`` with ``G`` the mean of its squared positive activities (Chen,
+    Liu, Laydevant and Grollier 2025, equations 3 to 5), and hands on what it made of the pairs. The
+    output block, which keeps its exact gradient, is a probe of what was learned without labels.
+
+    Args:
+        threshold: θ, the goodness between like and unlike pairs.
+        calming: λ, how much activity costs.
+    """
+
+    name: ClassVar[str] = "scff"
+    alone: ClassVar[str] = (
+        "it pairs the samples of a batch, and each process would pair its own alone; use one "
+        "process with the whole batch"
+    )
+    threshold: float = 1.0
+    calming: float = 0.0
+
+    def loss(self, passed: Passed) -> Tensor:
+        """Return the loss of both halves of the pairs."""
+        pairs = passed.lesson.streams.get(id(self))
+        if pairs is None:
+            pairs = _pairs(passed)
+        with passed.attachment.aside():
+            for _, module in passed.block.modules:
+                pairs = _beside(module, pairs)
+        passed.lesson.streams[id(self)] = pairs.detach()
+        like, unlike = goodness(F.relu(pairs)).chunk(2)
+        told = F.softplus(self.threshold - like).mean() + F.softplus(unlike - self.threshold).mean()
+        return told + self.calming * like.mean()
+
+    def install(self, block: "Block", attachment: "Attachment") -> str:
+        """Cut the block's output, and see that the pairs come from the block before it."""
+        blocks = attachment.blocks
+        if any(before.rule is not self for before in blocks[: blocks.index(block)]):
+            raise UserError(
+                "SelfContrastiveForwardForward must teach the chain from its first block on, with "
+                "no other rule between: the pairs go from block to block"
+            )
+        return super().install(block, attachment)
+
+    def problems(self, block: "Block") -> Iterator[str]:
+        """Yield a sentence where the pairs would not find their way."""
+        from beyondprop.engine.blocks import is_chain
+
+        for around in _around(block):
+            if not is_chain(around):
+                yield (
+                    "SelfContrastiveForwardForward sends pairs of inputs from block to block, so "
+                    f"it teaches an nn.Sequential, not a {type(around).__name__}"
+                )
+                return
+
+
+def _around(block: "Block") -> Iterator[nn.Module]:
+    """Yield the model, and the modules between it and the block."""
+    yield block.owner
+    parts = block.name.split(".")[:-1]
+    for end in range(1, len(parts) + 1):
+        yield block.owner.get_submodule(".".join(parts[:end]))
+
+
+def _beside(module: nn.Module, x: Tensor) -> Tensor:
+    """Run a module on what is not the batch, so that its running statistics are left alone."""
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    made: Tensor = torch.func.functional_call(module, buffers, (x,))
+    return made
+
+
+def _pairs(passed: Passed) -> Tensor:
+    """Return what the first block gets beside the batch: ``(2 * batch, ...)``."""
+    x = passed.inputs
+    if passed.depth > 0 or x is None or not x.is_floating_point():
+        raise UserError(
+            "SelfContrastiveForwardForward adds inputs to one another, so it must teach the chain "
+            "from its first block on, and the input must be a tensor of floats"
+        )
+    if len(x) < 2:
+        raise UserError("SelfContrastiveForwardForward pairs inputs: it needs two at least")
+    return torch.cat([x + x, x + x.roll(-1, 0)])

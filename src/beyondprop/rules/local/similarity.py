@@ -1,0 +1,86 @@
+"""Similarity matching, and its published mix with a classifier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.rules.local.base import Passed
+from beyondprop.rules.local.features import (
+    by_token,
+    centred_cosines,
+    of_maps,
+    one_hot,
+    similar_features,
+)
+from beyondprop.rules.local.objectives import CrossEntropy, Objective, classes
+
+
+@dataclass(frozen=True)
+class SimilarityMatching(Objective):
+    """Similarity matching: samples of one class get similar activities, others unlike ones.
+
+    ``|S(g(h)) - S(y)|²``, averaged over pairs, with ``S`` the cosines between centred samples,
+    ``g`` a 3 x 3 convolution or a linear layer that learns too, and ``y`` one-hot; feature maps
+    enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019,
+    section 2). It compares all pairs of a batch: ``batch²`` numbers.
+    """
+
+    name: ClassVar[str] = "sim"
+
+    def loss(self, passed: Passed) -> Tensor:
+        """Return the mean squared difference of similarities."""
+        targets, x = classes(passed), passed.output
+        if of_maps(x, targets):
+            raise UserError(
+                "similarity matching compares samples, and here every position has a class of its "
+                "own: use LocalLoss(CrossEntropy())"
+            )
+        if by_token(x, targets):
+            x, targets = x.flatten(0, 1), targets.flatten()
+        if x.dim() in (4, 5):
+            x = passed.head.convolution("similarity", x, x.shape[1])
+        else:
+            x = passed.head.linear("similarity", x.flatten(1), x.flatten(1).shape[1])
+        known = (targets >= 0).unsqueeze(1)
+        found = centred_cosines(similar_features(x) * known)
+        wanted = centred_cosines(one_hot(targets, passed.classes).to(x.dtype))
+        # Of what losses leave out both are 0: as if it were not in the batch.
+        pairs = known.sum().square().clamp(min=1)
+        return F.mse_loss(found, wanted, reduction="sum") / pairs
+
+    def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
+        """Return the names of the layer's parameters."""
+        return ("similarity.weight", "similarity.bias")
+
+
+@dataclass(frozen=True)
+class PredSim(Objective):
+    """The published mix of the two: (1 - β) cross-entropy + β similarity matching.
+
+    Nøkland and Eidnes 2019, section 2.4, with β = 0.99.
+
+    Args:
+        beta: Share of similarity matching, 0 to 1.
+        prediction: The cross-entropy.
+    """
+
+    name: ClassVar[str] = "predsim"
+    beta: float = 0.99
+    prediction: CrossEntropy = field(default_factory=CrossEntropy)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta <= 1:
+            raise UserError(f"PredSim(beta=…) is a share from 0 to 1, not {self.beta}")
+
+    def loss(self, passed: Passed) -> Tensor:
+        """Return the weighted sum."""
+        similarity = SimilarityMatching().loss(passed)
+        return (1 - self.beta) * self.prediction.loss(passed) + self.beta * similarity
+
+    def parameters(self, depth: float) -> Sequence[str]:
+        """Return the names of both parts' parameters."""
+        return (*self.prediction.parameters(depth), *SimilarityMatching().parameters(depth))

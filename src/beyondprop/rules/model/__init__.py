@@ -1,0 +1,1 @@
+"""Rules that run the model's forward pass themselves."""

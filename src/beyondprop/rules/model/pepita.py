@@ -1,0 +1,80 @@
+"""PEPITA."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from beyondprop._torch.pytrees import leaves
+from beyondprop.errors import UserError
+from beyondprop.random.streams import stream_of
+from beyondprop.rules.model.base import Call, Ran, WholeRule
+from beyondprop.rules.model.plain_chain import PlainChain, unfit
+from beyondprop.rules.model.second_pass import Masks, SecondPass
+
+if TYPE_CHECKING:
+    from beyondprop.engine.blocks import Block
+
+
+@dataclass(frozen=True)
+class PEPITA(WholeRule):
+    """PEPITA: a second forward pass, its input changed by the error, takes the place of backward.
+
+    ``h_l = f(W_l h_{l-1})`` from ``h_0 = x``, then ``hᵉ_l`` likewise from ``hᵉ_0 = x + F e``, with
+    ``e`` the output error of one sample and ``F`` fixed and random. Gradients are the means of
+    ``(h_l - hᵉ_l) (hᵉ_{l-1})ᵀ`` and, for the last layer, of ``e (hᵉ_{L-1})ᵀ`` (Dellaferrera and
+    Kreiman 2022, algorithm 1). A convolution's are means over its positions too. As published the
+    nets have no biases; here one is a weight whose input is 1. The loss must be a mean over the
+    rows of the batch: the error is multiplied by the rows to get the paper's.
+
+    Args:
+        scale: Of ``F``, whose entries have the deviation ``scale √(2/n)`` for ``n`` inputs, as the
+            paper's, which are uniform up to ``scale √(6/n)``.
+    """
+
+    name: ClassVar[str] = "pepita"
+    scales: ClassVar[bool] = False
+    change: ClassVar[str] = "runs again on an input changed by the error, and without a graph"
+    scale: float = 0.05
+
+    def problems(self, block: "Block") -> Iterator[str]:
+        """Yield a sentence where the model is no plain chain."""
+        reason = unfit(block.owner)
+        if reason is not None:
+            yield (
+                "PEPITA teaches chains (nn.Sequential) of linear layers and convolutions with "
+                "elementwise activations, pooling, dropout and flattening between them, and "
+                f"{reason}"
+            )
+
+    def run(self, call: Call) -> Ran:
+        """Run the first pass."""
+        x = _only(call)
+        chain, masks = PlainChain.of(call.model), Masks()
+        states = list(chain.walk(x, lambda layer, x: layer(x), masks.draw))
+        activities = [state.activity for state in states]
+        places = {id(p): i for i, p in enumerate(call.parameters.values())}
+        slots = {
+            layer.module: {n: places[id(p)] for n, p in layer.module.named_parameters()}
+            for layer in chain.layers
+        }
+        cast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
+        teacher = SecondPass(self.modulation, chain, slots, masks, len(call.parameters), cast)
+        return Ran(activities[-1], [activities[-1]], [x, *activities[:-1]], teacher)
+
+    def modulation(self, error: Tensor, features: int) -> Tensor:
+        """Return ``F e``, ``(rows, features)``, of errors ``(rows, outputs)``."""
+        stream = self.projection.stream(stream_of(""))
+        return self.projection.project(error, features, stream) * (self.scale * 2**0.5)
+
+
+def _only(call: Call) -> Tensor:
+    """Return the model's input."""
+    tensors = list(leaves((call.inputs, call.keywords)))
+    if len(tensors) != 1 or not tensors[0].is_floating_point():
+        raise UserError(
+            "PEPITA adds the error to the model's input, which must be one tensor of floats"
+        )
+    return tensors[0]

@@ -1,0 +1,138 @@
+"""A plain chain of layers, run step by step so that a rule sees what each layer gets and gives."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+ELEMENTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
+    *(nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Softplus, nn.Softsign, nn.Tanhshrink, nn.Threshold),
+    *(nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softshrink, nn.Hardshrink),
+)
+POOLS = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+)
+KEEPS = (*SHAPES, *DROPOUTS, *ELEMENTWISE)
+"""What gives one number for each that it gets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer with weights and what follows it.
+
+    Attributes:
+        module: The layer.
+        keeps: What follows and gives one number for each output of the layer.
+        then: What follows from the first pooling on.
+    """
+
+    module: nn.Module
+    keeps: Sequence[nn.Module]
+    then: Sequence[nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a layer got and gave in one pass.
+
+    Attributes:
+        layer: The layer.
+        input: What it got.
+        shape: Of its output.
+        activity: Its output behind the activation, in whatever shape.
+    """
+
+    layer: Layer
+    input: Tensor
+    shape: Sequence[int]
+    activity: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PlainChain:
+    """A model as layers.
+
+    Attributes:
+        before: What stands before the first layer.
+        layers: The layers in order.
+    """
+
+    before: Sequence[nn.Module]
+    layers: Sequence[Layer]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "PlainChain":
+        """Return the layers of a model for which `unfit` has found nothing."""
+        modules = [module for _, module in flat(model)]
+        starts = [i for i, module in enumerate(modules) if type(module) in LAYERS]
+        layers = []
+        for start, end in zip(starts, [*starts[1:], len(modules)], strict=True):
+            rest = modules[start + 1 : end]
+            pool = next((i for i, m in enumerate(rest) if type(m) in POOLS), len(rest))
+            layers.append(Layer(modules[start], rest[:pool], rest[pool:]))
+        return cls(modules[: starts[0]], layers)
+
+    def walk(
+        self,
+        x: Tensor,
+        compute: Callable[[nn.Module, Tensor], Tensor],
+        drop: Callable[[nn.Module, Tensor], Tensor],
+    ) -> Iterator[State]:
+        """Run the chain, yielding each layer's state; the last one's activity is the output.
+
+        Args:
+            x: The input.
+            compute: Gives a layer's output.
+            drop: Gives a dropout's output.
+        """
+
+        def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+            for module in modules:
+                x = drop(module, x) if type(module) in DROPOUTS else module(x)
+            return x
+
+        x = run(self.before, x)
+        for layer in self.layers:
+            output = compute(layer.module, x)
+            activity = run(layer.keeps, output)
+            yield State(layer, x, output.shape, activity)
+            x = run(layer.then, activity)
+
+
+def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of a chain in the order they run, those of chains within it in place."""
+    from beyondprop.engine.blocks import children, is_chain
+
+    for name, module in children(model, prefix):
+        if is_chain(module):
+            yield from flat(module, name)
+        else:
+            yield name, module
+
+
+def unfit(model: nn.Module) -> str | None:
+    """Return in words why a model is no plain chain, or None."""
+    from beyondprop.engine.blocks import is_chain
+
+    if not is_chain(model):
+        return f"{type(model).__name__} is no nn.Sequential"
+    modules = list(flat(model))
+    for name, module in modules:
+        if type(module) not in (*LAYERS, *POOLS, *KEEPS) or "forward" in vars(module):
+            return f"'{name}' ({type(module).__name__}) is none of these"
+    places = [i for i, (_, module) in enumerate(modules) if type(module) in LAYERS]
+    if not places:
+        return None
+    for name, module in modules[: places[0]]:
+        if getattr(module, "inplace", False):
+            return f"'{name}' would change the input itself: set inplace=False"
+    for name, module in modules[places[-1] + 1 :]:
+        if type(module) not in SHAPES:
+            return f"'{name}' ({type(module).__name__}) follows the last layer: move it to the loss"
+    return None

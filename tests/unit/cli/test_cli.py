@@ -1,0 +1,467 @@
+"""The command line, in this process where that is enough, as a real process where it matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from beyondprop.cli.main import COMMANDS, main, parser
+from beyondprop.cli.parser import spec_of, with_lists
+from beyondprop.experiment import CompareSpec, RunSpec
+
+TASKS = Path(__file__).with_name("experiment")
+SMALL = ["--epochs", "2", "--batch-size", "30"]
+BLOBS = ["--task", "experiment_tasks:BLOBS"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own to work in, where `experiment_tasks` can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(TASKS))
+    return tmp_path
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command says when it exits with code 2."""
+    try:
+        code: object = main(argv)
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in said
+    assert said.startswith("beyondprop")
+    assert said.count("\n") == 1, said
+    return said
+
+
+def child(*words: str, **environment: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(TASKS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", "beyondprop", *words],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# What people type ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("compare --seeds 0 1 2 --epochs 3", "compare --seeds=[0, 1, 2] --epochs 3"),
+        ("compare --seeds 0,1", "compare --seeds=[0, 1]"),
+        ("compare --seeds=4", "compare --seeds=[4]"),
+        ("compare --seeds [4,5]", "compare --seeds=[4,5]"),
+        ("compare --learning-rates 1e-3 .1", "compare --learning_rates=[1e-3, .1]"),
+        ("compare --rules dfa fa,drtp", 'compare --rules=["dfa", "fa", "drtp"]'),
+        ("check a.b:C --blocks stem layers.* 0", 'check a.b:C --blocks=["stem", "layers.*", "0"]'),
+        ("train --batch-size 3 --data a-b", "train --batch_size 3 --data a-b"),
+        ("compare --rules --resume", "compare --rules --resume"),
+        ("train --resume", "train --resume"),
+    ],
+)
+def test_lists_are_read_as_people_type_them(typed: str, read: str) -> None:
+    assert " ".join(with_lists(typed.split())) == read
+
+
+def test_flags_and_yaml_make_the_same_spec(here: Path) -> None:
+    (here / "compare.yaml").write_text(
+        "task: mine:task\nrules: [dfa, fa]\nseeds: [3, 4]\nlearning_rates: [1e-3, 0.1]\n"
+        "epochs: 7\nblocks: ['0', 'layers.*']\nmeasure_cost: false\ndata: some/folder\n"
+    )
+    flags = (
+        "compare --task mine:task --rules dfa fa --seeds 3 4 --learning-rates 1e-3 0.1 --epochs 7 "
+        "--blocks 0 layers.* --measure-cost false --data some/folder"
+    )
+    made = [
+        spec_of(CompareSpec, parser().parse_args(with_lists(words.split())).compare)
+        for words in (flags, "compare --config compare.yaml")
+    ]
+    assert made[0] == made[1]
+    assert made[0] == CompareSpec(
+        task="mine:task",
+        rules=("dfa", "fa"),
+        seeds=(3, 4),
+        learning_rates=(0.001, 0.1),
+        epochs=7,
+        blocks=("0", "layers.*"),
+        measure_cost=False,
+        data=Path("some/folder"),
+    )
+
+
+def test_flags_win_over_yaml(here: Path) -> None:
+    (here / "run.yaml").write_text("rule: fa\nseed: 3\n")
+    words = ["train", "--config", "run.yaml", "--seed", "5"]
+    made = spec_of(RunSpec, parser().parse_args(words).train)
+    assert made == RunSpec(rule="fa", seed=5)
+
+
+def test_defaults_are_those_of_the_specs() -> None:
+    assert spec_of(RunSpec, parser().parse_args(["train"]).train) == RunSpec()
+    assert spec_of(CompareSpec, parser().parse_args(["compare"]).compare) == CompareSpec()
+
+
+# Help ---------------------------------------------------------------------------------------------
+
+
+def helped(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_a_command_does_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = helped([command, "--help"], capsys)
+    assert COMMANDS[command].HELP in text
+    assert f"Example: beyondprop {command}" in text
+    assert COMMANDS[command].HELP in helped(["--help"], capsys)
+
+
+@pytest.mark.parametrize(("command", "spec"), [("train", RunSpec), ("compare", CompareSpec)])
+def test_help_explains_every_field(
+    command: str, spec: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = helped([command, "--help"], capsys)
+    for field in spec.__dataclass_fields__:
+        help_of_field = re.search(rf"--{field} \S+ ([A-Z].*?) \(type:", text)
+        assert help_of_field, f"--{field} is not explained"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_can_be_typed(command: str) -> None:
+    example = COMMANDS[command].parser().epilog.removeprefix("Example: beyondprop ")
+    parser().parse_args(with_lists(example.replace("'", "").split()))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert helped(["--version"], capsys) == f"beyondprop {version('beyondprop')}"
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Begin with: beyondprop compare" in helped([], capsys)
+
+
+def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    found = capsys.readouterr().out
+    for title in ("rules", "tasks", "projections", "measures"):
+        assert title in found.splitlines()
+    for name in ("backprop", "fa", "dfa", "drtp", "frozen", "digits-mlp", "dense", "alignment"):
+        assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name
+
+
+# Mistakes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("trian", "invalid choice: 'trian'"),
+        ("train --sed 1", "unrecognized arguments: --sed 1"),
+        ("train --seed x", "--seed expects a whole number, not 'x'"),
+        ("train --learning-rate fast", "--learning_rate expects a number, not 'fast'"),
+        ("compare --seeds 0 x", "--seeds expects a whole number, not 'x'"),
+        ("compare --measure_cost maybe", "--measure_cost expects true or false, not 'maybe'"),
+        ("compare --rules", "argument --rules: expected one argument"),
+        ("report", "the following arguments are required: folders"),
+        ("train --config missing.yaml", "File does not exist"),
+        ("train --epochs 0", "epochs must be at least 1, not 0"),
+        ("train --rule dfb", "unknown rule 'dfb'"),
+        ("train --task digit-mlp", "digits-mlp"),
+        ("train --task nowhere:task", "nowhere"),
+        ("train --task mnist-mlp --data missing", "missing"),
+        ("train --task experiment_tasks:MISFIT", "does not fit its data: inputs (16, 4) float32"),
+        ("train --task experiment_tasks:WRONG_CLASSES", "targets (16,) int64"),
+        ("train --task experiment_tasks:BROKEN", "the load of task broken failed: KeyError: None"),
+        ("train --device meta", "device 'meta' has shapes"),
+        ("train --device abacus", "device 'abacus' cannot be used here"),
+        ("compare --rules dfa dfb", "unknown rule 'dfb'"),
+        ("compare --seeds 1000", "tuning_seed 1000 is one of the seeds"),
+        ("report missing", "missing"),
+        ("check digits-mlp --rule dfb", "unknown rule 'dfb'"),
+        ("check nowhere:Model", "nowhere"),
+        ("project --inputs 9", "the following arguments are required: outputs"),
+        ("project --inputs x --outputs 9", "--inputs expects a number, not 'x'"),
+        ("project --inputs 1.5 --outputs 9", "--inputs must be a whole number of at least 1"),
+        ("project --inputs 1e99 --outputs 9", "--inputs must be a whole number"),
+        ("project --inputs 9 --outputs 9 --batch 0", "--batch must be a whole number of at least"),
+        ("project --inputs 9 --outputs 9 --kind dens", "unknown kind 'dens'; there are dense, "),
+        ("project --inputs 9 --outputs 9 --kind redrawn", "unknown kind 'redrawn'"),
+        ("project --inputs 9 --outputs 9 --seed -1", "--seed must be from 0"),
+        ("project --inputs 9 --outputs 9 --threads 0", "--threads must be from 1"),
+        ("project --inputs 9 --outputs 9 --watts 0", "--watts must be a number above 0"),
+        ("project --inputs 9 --outputs 9 --device abacus", "device 'abacus' cannot be used here"),
+        ("project --inputs 2e12 --outputs 9", "widths are whole numbers from 1 to 2^40"),
+        ("project --inputs 9 --outputs 9 --memory 10", "no projection from 9 to 9 numbers"),
+        ("project --inputs nan --outputs 9", "--inputs expects a number, not 'nan'"),
+        ("project --inputs 9 --outputs inf --device opu", "--outputs expects a number, not 'inf'"),
+        ("project --inputs 2e6 --outputs 9 --device opu", "1 to 1,039,680 inputs, not 2,000,000"),
+        ("project --inputs 9 --outputs 3e6 --device opu", "1 to 2,073,600 outputs, not 3,000,000"),
+        ("project --inputs 9 --outputs 9 --device opu --kind dens", "unknown kind 'dens'"),
+        ("project --inputs 9 --outputs 9 --device opu --watts nan", "--watts expects a number"),
+        ("check experiment_tasks:Nothing", "has no 'Nothing'"),
+        ("check experiment_tasks:not_a_model", "is of type int, not a torch.nn.Module"),
+        ("check experiment_tasks:sgd", "building experiment_tasks:sgd failed: TypeError"),
+        ("check experiment_tasks:scaled_network --rule fa", "FeedbackAlignment cannot cover"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    typed: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(typed.split(), capsys)
+    assert not list(here.iterdir())
+
+
+def test_every_problem_with_the_blocks_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--blocks", "lay*"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("beyondprop: cannot attach")
+    assert "'lay*' matches no module" in said
+    assert "Traceback" not in said
+    assert not list(here.iterdir())
+
+
+def test_yaml_that_is_wrong_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "run.yaml").write_text("sed: 1\n")
+    assert "sed" in refused(["train", "--config", "run.yaml"], capsys)
+    (here / "run.yaml").write_text("seed: [\n")
+    assert "config" in refused(["train", "--config", "run.yaml"], capsys)
+
+
+def test_a_folder_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("mine")
+    words = ["train", *BLOBS, "--output", "file/run"]
+    assert refused(words, capsys).endswith("file stands where its folder should be\n")
+    assert (here / "file").read_text() == "mine"
+
+
+def test_a_used_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", *BLOBS, *SMALL]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert "add --resume" in refused(words, capsys)
+    assert "seed (0 there, 1 now)" in refused(
+        [*words, "--seed", "1", "--resume", "--output", "runs/experiment_tasks-BLOBS-dfa-seed0"],
+        capsys,
+    )
+
+
+# Commands -----------------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_folder_and_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", *BLOBS, *SMALL, "--rule", "fa", "--seed", "2"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    folder = here / "runs" / "experiment_tasks-BLOBS-fa-seed2"
+    record = json.loads((folder / "record.json").read_text())
+    assert f"test accuracy {record['test']['score']:.4f}" in said
+    assert f"folder: {folder.relative_to(here)}" in said
+    assert main([*words, "--resume"]) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_a_diverged_run_is_recorded_and_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--task", "experiment_tasks:EXPLODING", "--output", "run"]
+    assert re.search(r"the run diverged: the .* loss became \w+", refused(words, capsys))
+    assert json.loads((here / "run" / "record.json").read_text())["status"] == "diverged"
+
+
+def test_a_run_that_had_no_chance_is_not_blamed_on_the_learning_rate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = refused(["train", "--task", "experiment_tasks:HOPELESS"], capsys)
+    assert "loss was nan before the first step" in said
+    assert "learning_rate" not in said
+
+
+def test_compare_leaves_a_table_a_record_and_a_report(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--rules", "backprop", "frozen", "--seeds", "0", "--learning-rates", "0.01"]
+    words = ["compare", *BLOBS, *SMALL, *few, "--measure-cost", "false"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert re.search(r"backprop +0\.\d{4} +(100\.0%|–)", said.out)
+    assert "recovery: how much" in said.out
+    assert len(re.findall(r"seed 0 · test accuracy", said.err)) == 2
+    folder = here / "runs" / "compare-experiment_tasks-BLOBS"
+    assert json.loads((folder / "comparison.json").read_text())["kind"] == "comparison"
+    assert "<html" in (folder / "report.html").read_text()
+    assert main(["report", str(folder), "--output", "elsewhere.html"]) == 0
+    assert (here / "elsewhere.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_compare_without_the_report_extra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # as if it were not installed
+    few = ["--rules", "backprop", "--seeds", "0", "--learning-rates", "0.01"]
+    assert main(["compare", *BLOBS, *SMALL, *few, "--measure-cost", "false"]) == 0
+    assert 'pip install "beyondprop[report]"' in capsys.readouterr().out
+
+
+def test_compare_where_every_run_diverges(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--rules", "backprop", "dfa", "--seeds", "0", "--learning-rates", "1e30"]
+    task = ["--task", "experiment_tasks:EXPLODING"]
+    assert main(["compare", *task, *few, "--measure-cost", "false"]) == 2
+    assert "dfa, seed 0: diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["network", "BLOBS"])
+def test_check_prints_what_would_change(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", f"experiment_tasks:{model}", "--rule", "dfa", "--blocks", "0", "3", "5"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "3 blocks" in said
+    assert "DirectFeedbackAlignment" in said
+
+
+def figures(words: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What `project` says, by the name at the beginning of each line."""
+    assert main(["project", *words.split()]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    return dict(line.split("  ", 1) for line in said.out.splitlines())
+
+
+def test_project_chooses_and_says_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    said = figures("--inputs 1e2 --outputs 300 --batch 4 --seed 7 --threads 1", capsys)
+    names = ["projection", "chosen among", "time", "memory", "rounding", "norms", "inner products"]
+    assert list(said) == names
+    kind = said["projection"].split(",")[0].strip()
+    assert "seed 7: 100 to 300 float32 numbers, batch 4, cpu, 1 thread" in said["projection"]
+    assert said["chosen among"].split()[0] == kind
+    for other in ("dense", "signs", "streamed", "hadamard"):
+        assert re.search(rf"\b{other} [\d.e-]+ ms", said["chosen among"])
+    assert re.search(r"[\d.e-]+ ms \(median of several turns; predicted [\d.e-]+ ms", said["time"])
+    assert "the matrix has 30,000 entries, 120 kB" in said["memory"]
+    assert re.search(r"\de-0[678] of the exact product in float64, at 100 to 300", said["rounding"])
+    assert "a Gaussian matrix's are by 4.08%" in said["norms"]
+
+
+def test_project_says_energy_only_where_the_power_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = figures("--inputs 64 --outputs 64 --kind hadamard --watts 20", capsys)
+    assert re.search(r"[\d.e-]+ J a batch, at 20 W", said["energy"])
+    assert said["projection"].strip().startswith("hadamard, seed 0")
+    assert "chosen among" not in said
+    assert "off by 0.00%" in said["norms"]
+
+
+def test_project_extrapolates_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beyondprop.projections.cost import trial
+
+    monkeypatch.setattr(trial, "outputs_within", lambda *_: 100)
+    said = figures("--inputs 640 --outputs 1e6 --kind streamed", capsys)
+    assert "extrapolated from the first 100 outputs" in said["time"]
+    assert "0 B stored" in said["memory"]
+    assert "8 vectors at 100 outputs" in said["norms"]
+
+
+def test_project_by_light_beside_electronics(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--inputs 1e3 --outputs 1e4 --batch 4 --seed 7 --device opu --threads 1"
+    said = figures(words, capsys)
+    names = ["projection", "time", "", "energy", "error", "memory", "electronics", "break-even"]
+    assert [name.strip() for name in said] == names
+    assert "preset lighton-opu, simulated, seed 7: 1,000 to 10,000 numbers" in said["projection"]
+    assert ", 40 shots 20 ms, receiving 0.4 ms, " in said["time"]
+    assert re.search(r"0\.612 J a batch by light, at 30 W as published", said["energy"])
+    assert "give --watts" in said["energy"]
+    assert re.search(r"4\d\.\d% of the exact product, cosine 0\.\d{3}", said["error"])
+    assert "8 Gaussian vectors of full width, 8,192 of 10,000 outputs" in said["error"]
+    assert "1 kB of frames, 400 kB of pictures" in said["memory"]
+    assert re.search(r"[\d.e-]+ ms \(measured here\); ", said["electronics"])
+    assert re.search(
+        r"dense product (from n = [\d,]+ on|at no n up to 1,039,680)", said["break-even"]
+    )
+
+
+def test_project_by_light_names_the_electronics_it_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = figures("--inputs 64 --outputs 64 --device opu --kind signs --watts 20", capsys)
+    assert said["electronics"].strip().startswith("signs ")
+    assert re.search(r"[\d.e-]+ J at 20 W", said["electronics"])
+    assert re.search(r"and [\d.e-]+ J beside it, at 20 W", said["energy"])
+
+
+def test_project_leaves_the_threads_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    figures(f"--inputs 9 --outputs 9 --threads {before + 1}", capsys)
+    assert torch.get_num_threads() == before
+
+
+# Stopped from outside -----------------------------------------------------------------------------
+
+
+def test_interrupting_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--task", "experiment_tasks:INTERRUPTED", "--output", "my run"]
+    assert main(words) == 130
+    assert capsys.readouterr().err == (
+        "beyondprop: interrupted; to continue: beyondprop train --task "
+        "experiment_tasks:INTERRUPTED --output 'my run' --resume\n"
+    )
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_in_a_real_process(here: Path) -> None:
+    words = ["train", "--task", "experiment_tasks:SLOW", "--output", "run"]
+    process = child(*words, SLOW_LOSS="0.2")
+    while process.poll() is None and not (here / "run" / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == f"beyondprop: interrupted; to continue: beyondprop {' '.join(words)} --resume\n"
+    assert main([*words, "--resume"]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_disk_that_takes_no_more_in_a_real_process(here: Path) -> None:
+    import resource
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    process = subprocess.run(
+        [sys.executable, "-m", "beyondprop", "train", *BLOBS, "--output", "run"],
+        env=os.environ | {"PYTHONPATH": str(TASKS), "OMP_NUM_THREADS": "1"},
+        preexec_fn=small_files,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith("beyondprop: cannot write run/checkpoint.pt: File too large")
+    assert process.stderr.count("\n") == 1
+    assert json.loads((here / "run" / "spec.json").read_text())["task"] == BLOBS[1]
+    assert main(["train", *BLOBS, "--output", "run", "--resume"]) == 0

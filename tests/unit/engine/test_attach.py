@@ -1,0 +1,730 @@
+"""Attaching: blocks, the report, targets, and every problem that is refused."""
+
+import copy
+import threading
+from types import MethodType, SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.modules import LateParameter, Residual, TwoHeads, as_tuple, convnet
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
+
+import beyondprop as bp
+from beyondprop.engine import detach as teach
+from beyondprop.engine.fast import chain
+
+X, Y = torch.randn(6, 8), torch.arange(6) % 4
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+def block_names(handle):
+    return [(block.name, [name for name, _ in block.modules]) for block in handle.blocks]
+
+
+def test_default_blocks_of_a_chain():
+    handle = bp.attach(convnet(), bp.DirectFeedbackAlignment())
+    assert block_names(handle) == [
+        ("0", ["0", "1", "2"]),
+        ("3", ["3", "4", "5", "6"]),
+        ("7", ["7"]),
+    ]
+
+
+def test_what_stands_before_the_first_parameters_joins_the_first_block():
+    handle = bp.attach(nn.Sequential(nn.Flatten(), nn.Linear(8, 4)), bp.Backprop())
+    assert block_names(handle) == [("1", ["0", "1"])]
+
+
+def test_patterns_take_the_outermost_and_keep_their_order():
+    model = nn.Module()
+    model.head, model.body = nn.Linear(8, 4), nn.Sequential(mlp(), nn.ReLU())
+    model.forward = lambda x: model.head(model.body(x)[:, :4])
+    handle = bp.attach(model, bp.Backprop(), ["body.*", "head"])
+    assert [block.name for block in handle.blocks] == ["body.0", "head"]
+
+
+def test_rules_by_block_first_match_first():
+    rules = {
+        "stem": bp.Backprop(),
+        "layers.1": bp.Frozen(),
+        "layers.*": bp.DirectFeedbackAlignment(),
+        "*": bp.Backprop(),
+    }
+    model = Residual()
+    handle = bp.attach(model, rules)
+    kinds = {block.name: type(block.rule).__name__ for block in handle.blocks}
+    assert kinds == {
+        "stem": "Backprop",
+        "layers.1": "Frozen",
+        "layers.0": "DirectFeedbackAlignment",
+        "layers.2": "DirectFeedbackAlignment",
+        "head": "Backprop",
+    }
+    F.cross_entropy(model(X), Y).backward()
+    assert model.layers[1].weight.grad is None
+    assert model.layers[0].weight.grad is not None
+
+
+def test_a_backprop_block_learns_by_the_signal_of_the_block_behind_it():
+    """{stem: Backprop, layer: DFA} must teach the stem through the layer's signal, exactly."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4))
+    rules = {"0": bp.Backprop(), "1": bp.DirectFeedbackAlignment(), "2": bp.Backprop()}
+    handle = bp.attach(model, rules)
+    F.cross_entropy(model(X), Y).backward()
+    dfa = handle.blocks[1]
+    with torch.no_grad():
+        error = (model(X).softmax(1) - F.one_hot(Y, 4)) / len(X)
+        projection = dfa.rule.projection
+        signal = projection.project(error, 8, projection.stream(dfa.stream))
+        expected = (signal @ model[1].weight).t() @ X
+    torch.testing.assert_close(model[0].weight.grad, expected)
+
+
+def test_report_names_blocks_changes_and_what_stays_exact():
+    text = str(bp.attach(convnet(), bp.FeedbackAlignment()).report)
+    assert "own backward for 0; exact, as no weight carries the error: 1" in text
+    text = str(bp.attach(mlp(), bp.DirectFeedbackAlignment()).report)
+    assert "Sequential: 3 blocks" in text
+
+
+def test_targets_are_asked_for_by_name_of_the_rule():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    with pytest.raises(
+        bp.UserError, match=r"DirectRandomTargetProjection needs targets.*with handle"
+    ):
+        model(X)
+    with torch.no_grad():
+        model(X)
+    with bp.exact_gradients(model):
+        model(X)
+    with handle.targets(Y):
+        loss = F.cross_entropy(model(X), Y)
+    loss.backward()  # outside the context: the lesson keeps what it was given
+
+
+@pytest.mark.parametrize(("small", "fused"), [(0, 0), (teach.SMALL, 0), (teach.SMALL, chain.FUSED)])
+def test_wrong_targets_are_named_by_their_shapes(small, fused, monkeypatch):
+    monkeypatch.setattr(teach, "SMALL", small)
+    monkeypatch.setattr(chain, "FUSED", fused)
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    with handle.targets(torch.zeros(6, 3)):
+        loss = F.cross_entropy(model(X), Y)
+    with pytest.raises(
+        bp.UserError, match=r"shape \(6, 3\) do not fit an output of shape \(6, 4\)"
+    ):
+        loss.backward()
+
+
+def test_drtp_takes_values_shaped_like_the_output():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    grads = []
+    for targets in (Y, F.one_hot(Y, 4).float()):
+        model.zero_grad()
+        with handle.targets(targets):
+            F.cross_entropy(model(X), Y).backward()
+        grads.append(model[0].weight.grad)
+    torch.testing.assert_close(grads[0], grads[1])
+
+
+def test_tokens_are_taught_token_by_token():
+    model = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 4))
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    x, y = torch.randn(3, 5, 8), torch.randint(0, 4, (3, 5))
+    F.cross_entropy(model(x).flatten(0, 1), y.flatten()).backward()
+    sequences = model[0].weight.grad.clone()
+    model.zero_grad()
+    F.cross_entropy(model(x.flatten(0, 1)), y.flatten()).backward()
+    torch.testing.assert_close(sequences, model[0].weight.grad)
+    assert handle.blocks[0].rule.projection.matrix(4, 6, handle.blocks[0].stream, x).shape == (4, 6)
+
+
+PROBLEMS = [
+    (lambda: Residual(), bp.DirectFeedbackAlignment(), None, "not a chain of modules.*blocks="),
+    (
+        lambda: Residual(),
+        bp.Frozen(),
+        ["stem", "head"],
+        "holds layers.0, layers.1, layers.2",
+    ),
+    (lambda: LateParameter(), bp.Frozen(), ["first", "head"], "no block holds offset"),
+    (lambda: mlp(), bp.Frozen(), ["nothing.*"], "'nothing.*' matches no module"),
+    (lambda: mlp(), bp.Frozen(), "0", r"blocks= takes a list.*\['0'\]"),
+    (lambda: nn.ReLU(), bp.Backprop(), None, "no parameters to learn"),
+    (lambda: nn.Sequential(nn.LSTM(8, 8)), bp.FeedbackAlignment(), None, "cannot cover '0' .LSTM"),
+    (
+        lambda: nn.Sequential(nn.Bilinear(8, 8, 2)),
+        bp.FeedbackAlignment(),
+        None,
+        "cannot cover '0' .Bilinear",
+    ),
+    (
+        lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8))),
+        bp.FeedbackAlignment(),
+        None,
+        "cannot cover '0'",
+    ),
+    (lambda: nn.Sequential(nn.LazyLinear(8)), bp.Backprop(), None, "run the model once"),
+    (
+        lambda: torch.compile(mlp(), backend="eager"),
+        bp.Backprop(),
+        None,
+        "already compiled: attach first",
+    ),
+    (lambda: nn.DataParallel(mlp()), bp.Backprop(), None, "attach to model.module"),
+    (
+        lambda: nn.Sequential(
+            nn.Linear(8, 8), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 4))
+        ),
+        bp.DirectFeedbackAlignment(),
+        None,
+        "'1.0' works in place",
+    ),
+    (
+        lambda: LateParameter(),
+        {"*": bp.DirectFeedbackAlignment()},
+        None,
+        "'offset', but DirectFeedbackAlignment teaches modules",
+    ),
+    (lambda: mlp(), {"*": bp.Backprop()}, ["0"], "not both"),
+]
+
+
+@pytest.mark.parametrize(("build", "rule", "blocks", "message"), PROBLEMS)
+def test_problems_are_refused_in_plain_words(build, rule, blocks, message):
+    with pytest.raises(bp.UserError, match=message):
+        bp.attach(build(), rule, blocks)
+
+
+def test_tied_weights_across_blocks():
+    model = mlp()
+    model[2].weight = model[0].weight
+    with pytest.raises(bp.AttachError, match=r"'2.weight' and '0.weight' are one tied parameter"):
+        bp.attach(model, bp.DirectFeedbackAlignment())
+    bp.attach(model, bp.FeedbackAlignment())
+
+
+def test_all_problems_come_at_once_and_leave_the_model_alone():
+    model = Residual()
+    model.extra = nn.Parameter(torch.zeros(1))
+    with pytest.raises(bp.AttachError) as caught:
+        bp.attach(model, bp.Frozen(), ["stem", "absent", "head"])
+    text = str(caught.value)
+    assert "'absent' matches no module" in text
+    assert "layers.0, layers.1" in text
+    assert "extra" in text
+    assert bp.attachment_of(model) is None
+    bp.attach(model, bp.Backprop())
+
+
+def test_a_bad_pattern_does_not_hide_the_other_problems():
+    with pytest.raises(bp.AttachError) as caught:
+        bp.attach(Residual(), bp.DirectFeedbackAlignment(), ["absent", "head"])
+    assert "no block holds stem, layers.0" in str(caught.value)
+
+
+def test_the_first_layer_draws_no_feedback_matrix():
+    rule = bp.FeedbackAlignment()
+    model = mlp()
+    bp.attach(model, rule)
+    F.cross_entropy(model(X), Y).backward()
+    assert len(rule.projection._drawn) == 2
+
+
+def test_attaching_twice():
+    model = mlp()
+    handle = bp.attach(model, bp.FeedbackAlignment())
+    with pytest.raises(bp.AttachError, match="call remove"):
+        bp.attach(model, bp.Backprop())
+    with pytest.raises(bp.AttachError, match="call remove"):
+        bp.attach(nn.Sequential(model), bp.Backprop())
+    handle.remove()
+    bp.attach(model, bp.Backprop())
+
+
+def test_wrong_order_of_blocks():
+    model = Residual()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["head", "stem", "layers.*"])
+    with pytest.raises(bp.UserError, match=r"output of a block that its rule cuts.*order they run"):
+        model(X)
+    assert handle.lesson is None
+
+
+def test_rules_by_pattern_follow_the_models_order():
+    rules = {"head": bp.Backprop(), "stem": bp.Frozen(), "layers.*": bp.DirectFeedbackAlignment()}
+    handle = bp.attach(Residual(), rules)
+    names = [block.name for block in handle.blocks]
+    assert names == ["stem", "layers.0", "layers.1", "layers.2", "head"]
+    assert handle.blocks[3].rule.name == "dfa"
+
+
+def test_the_last_block_must_make_an_output():
+    class Unused(Residual):
+        def forward(self, x):
+            return F.relu(super().forward(x).detach())
+
+    model = Unused()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    with pytest.raises(bp.UserError, match="no output of the model comes out of the last block"):
+        model(X)
+
+
+@pytest.mark.parametrize("rule", [bp.DirectFeedbackAlignment(), bp.Frozen()])
+def test_a_head_that_is_named_as_a_hidden_block_is_refused(rule):
+    model = TwoHeads(as_tuple)
+    bp.attach(model, rule, ["trunk.*", "heads.*"])
+    with pytest.raises(bp.UserError, match="give a block that makes an output Backprop"):
+        model(X)
+    bp.attachment_of(model).remove()
+    bp.attach(model, {"trunk.*": rule, "heads.*": bp.Backprop()})
+    sum(F.cross_entropy(out, Y) for out in model(X)).backward()
+    assert all(head.weight.grad is not None for head in model.heads.values())
+
+
+def test_a_model_that_returns_its_loss():
+    class Loss(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            return F.cross_entropy(self.net(x), Y)
+
+    model = Loss()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["net.*"])
+    with pytest.raises(bp.UserError, match="returns a scalar"):
+        model(X)
+
+
+def test_samples_that_do_not_match():
+    class Pool(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.b(self.a(x).mean(0, keepdim=True))
+
+    model = Pool()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["a", "b"])
+    output = model(X)
+    with pytest.raises(
+        bp.UserError, match=r"\(1, 4\) cannot teach a block whose output has shape \(6"
+    ):
+        output.sum().backward()
+
+
+@pytest.mark.parametrize("fused", [0, chain.FUSED])
+def test_user_hooks_on_a_chain_are_called(fused, monkeypatch):
+    monkeypatch.setattr(chain, "FUSED", fused)
+    model = mlp()
+    bp.attach(model, bp.DirectFeedbackAlignment())
+    seen = []
+    handle = model[1].register_forward_hook(lambda *_: seen.append(1))
+    model(X)
+    assert seen
+    handle.remove()
+    model(X)
+    assert len(seen) == 1
+
+
+def test_slices_of_an_attached_chain_are_plain():
+    model = mlp()
+    bp.attach(model, bp.DirectFeedbackAlignment())
+    assert model[:2](X).requires_grad
+    assert len(model[:2]) == 2
+
+
+def test_exact_gradients_nests_and_reaches_into_a_larger_model():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    outer = nn.ModuleDict({"inner": model})
+    with bp.exact_gradients(outer):
+        with bp.exact_gradients(model):
+            assert handle.exact
+        assert handle.exact
+    assert not handle.exact
+
+
+class Auxiliary(nn.Module):
+    """A model with a second output, computed from a hidden state."""
+
+    def __init__(self, second):
+        super().__init__()
+        self.first, self.head, self.second = nn.Linear(8, 8), nn.Linear(8, 4), second
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.head(hidden), self.second(hidden)
+
+
+def test_a_hidden_state_as_output_is_refused_unless_detached():
+    model = Auxiliary(lambda hidden: hidden)
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    with pytest.raises(bp.UserError, match=r"only as hidden.detach\(\)"):
+        model(X)
+    handle.remove()
+    model.second = torch.Tensor.detach
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    model(X)[0].sum().backward()
+
+
+def test_a_loss_on_what_is_computed_from_a_hidden_state_is_not_lost():
+    model = Auxiliary(lambda hidden: hidden.square().mean(1, keepdim=True))
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
+    model(X)[1].sum().backward()
+    assert model.first.weight.grad.abs().sum() > 0
+
+
+class Namespace(nn.Module):
+    """A block that returns its tensor in a container that nobody can look into."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return SimpleNamespace(value=torch.tanh(self.layer(x)))
+
+
+class Skip(nn.Module):
+    """A skip connection that is kept on the module, past every hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.kept = None
+
+    def forward(self, x):
+        self.kept = torch.tanh(self.layer(x))
+        return self.kept * 2
+
+
+class Around(nn.Module):
+    def __init__(self, first, take):
+        super().__init__()
+        self.first, self.take = first, take
+        self.second, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        out = self.first(x)
+        return self.head(torch.tanh(self.second(self.take(self.first, out))))
+
+
+@pytest.mark.parametrize(
+    ("first", "take"),
+    [(Namespace, lambda _, out: out.value), (Skip, lambda first, _: first.kept)],
+    ids=["container", "kept"],
+)
+def test_a_gradient_past_a_cut_is_found(first, take):
+    model = Around(first(), take)
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "second", "head"])
+    with pytest.raises(bp.UserError, match="a gradient reaches block 'first' past its cut"):
+        model(X)
+
+
+def test_reentrant_checkpointing_is_refused():
+    class Checkpointed(Residual):
+        reentrant = True
+
+        def forward(self, x):
+            x = self.stem(x)
+            for layer in self.layers:
+                x = checkpoint(layer, x, use_reentrant=self.reentrant)
+            return self.head(x)
+
+    model = Checkpointed()
+    rules = {"stem": bp.Backprop(), "layers.*": bp.DirectFeedbackAlignment(), "head": bp.Backprop()}
+    bp.attach(model, rules)
+    with pytest.raises(bp.UserError, match="use_reentrant=False"):
+        model(X)
+    model.reentrant = False
+    F.cross_entropy(model(X), Y).backward()
+    found = [p.grad.clone() for p in model.parameters()]
+    bp.attachment_of(model).remove()
+    plain = Residual()
+    plain.load_state_dict(model.state_dict())
+    plain.forward = MethodType(
+        lambda s, x: s.head(s.layers[2](s.layers[1](s.layers[0](s.stem(x))))), plain
+    )
+    bp.attach(plain, rules)
+    F.cross_entropy(plain(X), Y).backward()
+    torch.testing.assert_close(found, [p.grad for p in plain.parameters()])
+
+
+@pytest.mark.parametrize("fused", [0, chain.FUSED])
+def test_a_chain_that_was_changed_says_so(fused, monkeypatch):
+    monkeypatch.setattr(chain, "FUSED", fused)
+    for change in (
+        lambda m: m.append(nn.Softmax(1)),
+        lambda m: m.__setitem__(4, nn.Linear(8, 3)),
+        lambda m: m.__delitem__(1),
+    ):
+        model = mlp()
+        bp.attach(model, bp.DirectFeedbackAlignment())
+        change(model)
+        with pytest.raises(bp.UserError, match="since the rules were attached"):
+            model(X)
+
+
+def test_a_hooked_block_that_was_replaced_says_so():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    model.stem = nn.Linear(8, 8)
+    with pytest.raises(bp.UserError, match="'stem' was replaced"):
+        model(X)
+
+
+def test_a_block_run_by_itself_is_refused():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    with pytest.raises(bp.UserError, match="run the whole model"):
+        model.stem(X)
+    with torch.no_grad():
+        model.stem(X)
+    with bp.exact_gradients(model):
+        model.stem(X)
+
+
+def test_a_forward_inside_a_forward_leaves_the_outer_lesson_open():
+    class Consistent(Residual):
+        inner = False
+
+        def forward(self, x):
+            x = self.stem(x)
+            if self.inner:
+                self.inner = False
+                with torch.no_grad():
+                    self(X)
+            for layer in self.layers:
+                x = x + torch.tanh(layer(x))
+            return self.head(x)
+
+    gradients = []
+    for inner in (False, True):
+        torch.manual_seed(0)
+        model = Consistent()
+        model.inner = inner
+        bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+        F.cross_entropy(model(X), Y).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("build", [mlp, Residual])
+def test_a_forward_that_fails_leaves_nothing_open(build):
+    model = build()
+    names = None if build is mlp else ["stem", "layers.*", "head"]
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), names)
+    with pytest.raises(RuntimeError, match="shape"):
+        model(torch.randn(6, 3))
+    assert handle.lesson is None
+    copy.deepcopy(model)
+
+
+def test_two_threads_are_taught_apart():
+    model = Residual()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
+    F.cross_entropy(model(X), Y).backward()
+    expected = [p.grad.clone() for p in model.parameters()]
+    meet, found = threading.Barrier(2), []
+    model.layers[0].register_forward_pre_hook(lambda *_: (meet.wait(10), None)[1])
+
+    def work():
+        loss = F.cross_entropy(model(X), Y)
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    for gradients in found:
+        torch.testing.assert_close(list(gradients), expected)
+
+
+def test_copies_made_inside_a_context_start_outside_of_it():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    with handle.targets(Y), bp.exact_gradients(model):
+        twin = bp.attachment_of(copy.deepcopy(model))
+    assert not twin.exact
+    with pytest.raises(bp.UserError, match="needs targets"):
+        twin.model(X)
+
+
+def test_blocks_named_apart_do_not_overlap():
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 4))
+
+    for rules in (
+        {"1": bp.Backprop(), "0": bp.Frozen(), "3": bp.Backprop()},
+        {"0": bp.Frozen(), "1": bp.Backprop(), "3": bp.Backprop()},
+    ):
+        model = build()
+        handle = bp.attach(model, rules)
+        assert block_names(handle) == [("0", ["0"]), ("1", ["1", "2"]), ("3", ["3"])]
+        F.cross_entropy(model(X), Y).backward()
+        assert model[0].weight.grad is None
+        assert model[1].weight.grad is not None
+
+
+def test_an_activation_shared_within_and_between_blocks_is_cut_at_its_last_turn():
+    def build(shared):
+        torch.manual_seed(0)
+        acts = [nn.Tanh()] * 2 if shared else [nn.Tanh(), nn.Tanh()]
+        features = nn.Sequential(
+            nn.Linear(8, 8), acts[0], nn.Linear(8, 8), acts[1], nn.LayerNorm(8)
+        )
+        return nn.ModuleDict({"features": features, "head": nn.Linear(8, 4)})
+
+    gradients = []
+    for shared in (False, True):
+        model = build(shared)
+        model.forward = lambda x, m=model: m["head"](m["features"](x))
+        bp.attach(model, bp.DirectFeedbackAlignment(bp.Dense()), ["features.*", "head"])
+        F.cross_entropy(model(X), Y).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_forward_of_the_instances_own_is_no_chain():
+    model = mlp()
+    model.forward = MethodType(lambda self, x: self[4](self[0](x)), model)
+    with pytest.raises(bp.AttachError, match="not a chain"):
+        bp.attach(model, bp.DirectFeedbackAlignment())
+    layer = mlp()
+    layer[0].forward = MethodType(nn.Linear.forward, layer[0])
+    with pytest.raises(bp.AttachError, match="'0' has a forward of its own"):
+        bp.attach(layer, bp.FeedbackAlignment())
+
+
+def test_what_feedback_alignment_leaves_alone_is_named():
+    handle = bp.attach(mlp(), bp.FeedbackAlignment(), ["0"])
+    assert "left with their plain gradient: 2.weight, 2.bias, 4.weight" in str(handle.report)
+    model = LateParameter()
+    with pytest.raises(bp.AttachError, match="'offset' is a parameter on its own"):
+        bp.attach(model, bp.FeedbackAlignment())
+
+
+def test_a_block_that_nothing_would_teach():
+    rules = {"0": bp.Backprop(), "2": bp.Frozen(), "4": bp.Backprop()}
+    with pytest.raises(bp.AttachError, match="'0' would never learn"):
+        bp.attach(mlp(), rules)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (bp.DirectFeedbackAlignment, "not DirectFeedbackAlignment: call the class"),
+        ("dfa", "not 'dfa'"),
+        ({"*": bp.Frozen}, "not Frozen"),
+    ],
+)
+def test_what_is_no_rule(rule, message):
+    with pytest.raises(bp.UserError, match=message):
+        bp.attach(mlp(), rule)
+
+
+def test_no_blocks_and_no_modules():
+    with pytest.raises(bp.UserError, match="blocks= is empty"):
+        bp.attach(mlp(), bp.Frozen(), [])
+    with pytest.raises(bp.UserError, match=r"put it in an nn\.Sequential"):
+        bp.attach(nn.Linear(8, 4), bp.Frozen())
+
+
+def test_drtp_ignores_negative_targets_and_names_wrong_classes():
+    model = mlp()
+    handle = bp.attach(model, bp.DirectRandomTargetProjection())
+    kept = Y.clone()
+    kept[3:] = -100
+    gradients = []
+    for x, y, scale in ((X, kept, 1.0), (X[:3], Y[:3], 0.5)):
+        model.zero_grad()
+        with handle.targets(y.to(torch.int32)):
+            (F.cross_entropy(model(x), y) * 1.0).backward()
+        gradients.append(model[0].weight.grad * scale)
+    torch.testing.assert_close(*gradients)
+    with handle.targets(Y + 3):
+        loss = model(X).sum()
+    with pytest.raises(bp.UserError, match="class 6, but the output has 4"):
+        loss.backward()
+
+
+def test_the_report_counts_trainable_parameters():
+    model = mlp()
+    model[2].bias.requires_grad_(False)
+    rows = bp.attach(model, bp.DirectFeedbackAlignment()).report.rows
+    assert [row.parameters for row in rows] == [72, 64, 36]
+
+
+def test_small_blocks_have_room_for_so_much_only(monkeypatch):
+    monkeypatch.setattr(chain, "FUSED", 0)
+    monkeypatch.setattr(teach, "ROOM", 60)
+    model = mlp()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    seen = []
+    end = type(handle).end
+    monkeypatch.setattr(
+        type(handle), "end", lambda self, out: seen.extend(self.lesson.small) or end(self, out)
+    )
+    model(X)
+    assert [cut is not None for cut in seen] == [True, False]  # 48 numbers each
+
+
+def test_each_output_sends_its_error_by_a_matrix_of_its_own():
+    """Swapping two heads' errors must change what the trunk is taught."""
+    gradients = []
+    for first, second in ((0, 1), (1, 0)):
+        torch.manual_seed(1)
+        model = TwoHeads(as_tuple)
+        bp.attach(model, bp.DirectFeedbackAlignment(), ["trunk.*", "heads"])
+        outputs = model(X)
+        (outputs[first].sum() - outputs[second].sum()).backward()
+        gradients.append(model.trunk[0].bias.grad)
+    assert gradients[0].abs().sum() > 0
+    assert not torch.allclose(gradients[0], gradients[1])
+
+
+def test_two_losses_on_two_outputs():
+    model = TwoHeads(as_tuple)
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["trunk.*", "heads"])
+    a, b = model(X)
+    F.cross_entropy(a, Y).backward(retain_graph=True)
+    first = model.trunk[0].weight.grad.clone()
+    F.cross_entropy(b, Y).backward()
+    both = model.trunk[0].weight.grad.clone()
+    model.zero_grad()
+    a, b = model(X)
+    (F.cross_entropy(a, Y) + F.cross_entropy(b, Y)).backward()
+    torch.testing.assert_close(model.trunk[0].weight.grad, both)
+    assert not torch.equal(first, both)
+
+
+def test_autocast_runs_for_every_rule():
+    for name in (n for n in bp.rules.RULES if n != "ff"):  # it takes nets of its own kind
+        for model, x in ((mlp(), X), (convnet(), torch.randn(6, 2, 8, 8))):
+            if name == "pepita" and x.dim() == 4:  # nor does this take norms
+                continue
+            handle = bp.attach(model, bp.rules.make(name))
+            with torch.autocast("cpu", dtype=torch.bfloat16), handle.targets(Y):
+                output = model(x)
+            F.cross_entropy(output.float(), Y).backward()
+            assert all(p.grad is None or p.grad.dtype is torch.float32 for p in model.parameters())
+            taught = [p for block in handle.blocks for _, p in block.parameters()]
+            assert any(p.grad is not None for p in taught[: -2 if name != "frozen" else None])
+
+
+def test_unknown_rule():
+    with pytest.raises(bp.UserError, match=r"unknown rule 'dfaa'; there are backprop.*mean 'dfa'"):
+        bp.rules.make("dfaa")

@@ -2,7 +2,7 @@
 
 import sys
 
-from beyondprop.cli.main import main
+from beyondprop.cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beyondprop.cli import main as cli
+from beyondprop.cli import app as cli
 from beyondprop.cli.parser import with_lists
 from beyondprop.rules import RULES, Rule
 

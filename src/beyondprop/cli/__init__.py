@@ -1,5 +1,5 @@
 """The command line: one file each command, with `HELP`, `parser()` and `run(arguments)`."""
 
-from beyondprop.cli.main import main
+from beyondprop.cli.app import main
 
 __all__ = ["main"]

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from beyondprop.cli.main import COMMANDS, main, parser
+from beyondprop.cli.app import COMMANDS, main, parser
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.experiment import CompareSpec, RunSpec
 
-TASKS = Path(__file__).with_name("experiment")
+TASKS = Path(__file__).parents[1] / "experiment"
 SMALL = ["--epochs", "2", "--batch-size", "30"]
 BLOBS = ["--task", "experiment_tasks:BLOBS"]
 

@@ -17,7 +17,7 @@ import torch
 from experiment_tasks import BLOBS
 from safetensors.torch import load_file
 
-from beyondprop.cli import main as cli
+from beyondprop.cli import app as cli
 from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train
 from beyondprop.experiment.processes import on_first

@@ -82,7 +82,7 @@ def joint(net: Net, rule: bp.rules.Rule | None, x: Tensor, y: Tensor) -> Step:
     model = fresh(net)
     handle = None if rule is None else bp.attach(model, rule)
     if handle is not None:
-        handle.memory.together = True  # nothing to average: the other process waits meanwhile
+        handle.passes.state.averaged = True  # nothing to average: the other process waits meanwhile
     optimizer = sgd([*model.parameters(), *(handle.parameters() if handle else [])], RATE)
 
     def step() -> None:

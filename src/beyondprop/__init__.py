@@ -11,11 +11,10 @@ from beyondprop import (
 from beyondprop.engine.attach import (
     AttachError,
     attach,
-    attachment_of,
     exact_gradients,
 )
-from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.fast.chain_step import ChainStep
+from beyondprop.engine.attachment import Attachment, attachment_of
+from beyondprop.engine.fast import ChainStep
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import AddedPattern, FirstPixels, GoodnessNetwork
 from beyondprop.projections import Dense

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.rules import OperationRule, Rule
+from beyondprop.rules import LayerRule, Rule
 from tests.modules import CASE, CASES, Batch, Case
 
 Gradients = dict[str, Tensor | None]
@@ -25,13 +25,13 @@ CHOOSY = ("ff", "scff", "pepita")
 def rule_of(name: str, exact: tuple[str, ...] = ()) -> Rule:
     """Return a rule; it is the same one for all tests, as fixed matrices are drawn but once."""
     rule = bp.rules.make(name)
-    return replace(rule, exact=exact) if exact and isinstance(rule, OperationRule) else rule
+    return replace(rule, exact=exact) if exact and isinstance(rule, LayerRule) else rule
 
 
 def refusal(case: Case, name: str) -> str | None:
     """Return what a rule says that cannot teach this module, or None."""
     rule = bp.rules.RULES[name]
-    if rule.one_output and case.several:
+    if rule.traits.one_output and case.several:
         return "teaches by one output only"
     said = [
         message
@@ -44,7 +44,7 @@ def refusal(case: Case, name: str) -> str | None:
 def attach(case: Case, model: nn.Module, rule: str) -> bp.Attachment:
     """Attach a rule as the case says."""
     given = rule_of(rule, case.exact)
-    if given.whole:
+    if given.traits.whole_model:
         return bp.attach(model, given)
     if not case.backprop:
         return bp.attach(model, given, case.blocks)

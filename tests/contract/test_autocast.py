@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import beyondprop as bp
-from beyondprop.rules import LocalRule
+from beyondprop.rules import LossRule
 from tests.contract.teaching import assert_same, attached, clear, every, found, learned, times
 from tests.modules import CASE
 
@@ -38,12 +38,12 @@ def test_losses_may_be_scaled(case, rule):
     scaled = times(passed(case, model, SCALE), 1 / SCALE)
     if rule == "pepita":  # the error goes through the network, so its size matters
         return
-    if bp.rules.RULES[rule].scales or rule == "ebd":
+    if bp.rules.RULES[rule].traits.scales_with_loss or rule == "ebd":
         assert_same(scaled, once, atol=1e-30)
         return
     # Random targets and local losses do not know the loss: they teach as before, and only what is
     # behind the last cut is scaled.
-    cut = {n for b in handle.blocks if b.rule.cuts for n, _ in b.parameters()}
+    cut = {n for b in handle.blocks if b.rule.traits.ends_graph for n, _ in b.parameters()}
     cut |= {n for n in learned(model) if n.startswith("feedback")}
     cut |= {"token"} if case is CASE["class-token"] else set()
     assert cut or len(handle.blocks) == 1
@@ -52,8 +52,8 @@ def test_losses_may_be_scaled(case, rule):
 
 
 def test_rules_that_say_their_signal_does_not_grow_with_the_loss():
-    local = {name for name, rule in bp.rules.RULES.items() if isinstance(rule, LocalRule)}
-    apart = {name for name, rule in bp.rules.RULES.items() if not rule.scales}
+    local = {name for name, rule in bp.rules.RULES.items() if isinstance(rule, LossRule)}
+    apart = {name for name, rule in bp.rules.RULES.items() if not rule.traits.scales_with_loss}
     assert apart == {"drtp", "ebd", "pepita", *local}
 
 

@@ -3,10 +3,9 @@
 import pytest
 from torch import nn
 
-from beyondprop.engine import attachment
-from beyondprop.engine import detach as teach
 from beyondprop.engine.fast import chain
 from beyondprop.rules import RULES
+from tests import internals
 from tests.contract.teaching import (
     CLOSE,
     assert_same,
@@ -18,20 +17,20 @@ from tests.contract.teaching import (
 from tests.modules import CASES
 
 CHAINS = [case for case in CASES if case.blocks is None]
-CUTS = [name for name, rule in RULES.items() if rule.cuts]
+CUTS = [name for name, rule in RULES.items() if rule.traits.ends_graph]
 chains = pairs(CHAINS, CUTS)
 
 
 @pytest.fixture(autouse=True)
 def one_by_one(monkeypatch):
     """Take no chain as one operation, unless a test says so."""
-    monkeypatch.setattr(chain, "FUSED", 0)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 0)
 
 
 @chains
 def test_small_and_large_blocks_are_taught_the_same(case, rule, monkeypatch):
     small = gradients(case, attached(case, rule)[0], case.batch())
-    monkeypatch.setattr(teach, "SMALL", 0)
+    monkeypatch.setattr(internals.SETTINGS, "node_above", 0)
     assert_same(gradients(case, attached(case, rule)[0], case.batch()), small)
 
 
@@ -40,7 +39,7 @@ def test_a_chain_is_taught_the_same_by_hooks(case, rule, monkeypatch):
     model, _ = attached(case, rule)
     assert type(model) is chain.TaughtSequential or len(list(model.children())) == 1
     by_itself = gradients(case, model, case.batch())
-    monkeypatch.setattr(attachment, "is_plain_chain", lambda *_: False)
+    monkeypatch.setattr(internals.forms, "_FORMS", [])
     hooked, _ = attached(case, rule)
     assert type(hooked) is nn.Sequential
     assert_same(gradients(case, hooked, case.batch()), by_itself)
@@ -53,7 +52,7 @@ def test_a_fused_chain_is_taught_the_same(case, rule, monkeypatch):
     model, _ = attached(case, rule)
     assert_same(gradients(case, model, case.batch()), expected, **CLOSE)
     if case.name in ("mlp", "equal-widths", "frozen-part") and rule in ("dfa", "drtp"):
-        assert vars(model)["_fused"] is not None
+        assert internals.fused(model) is not None
         assert fused_in(taught(case, model, case.batch()))
 
 

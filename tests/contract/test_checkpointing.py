@@ -6,6 +6,7 @@ import pytest
 from torch.utils.checkpoint import checkpoint
 
 import beyondprop as bp
+from tests import internals
 from tests.contract.teaching import (
     RULES,
     assert_same,
@@ -31,7 +32,7 @@ def checkpointed(case, model):
     with handle.targets(case.classes()):
         outputs = checkpoint(model, *batch.inputs, use_reentrant=False, **batch.keywords)
         loss_of(case, outputs).backward()
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     return found(model)
 
 
@@ -50,7 +51,7 @@ def test_computed_again_counts_as_a_pass(rule):
     case = CASE["mlp"]
     model, handle = attached(case, rule)
     checkpointed(case, model)
-    assert handle.memory.passes == 2
+    assert internals.passes(handle) == 2
 
 
 @pairs([CASE[n] for n in ("residual", "unet", "decoder-across-blocks", "reuse", "siamese")])

@@ -80,7 +80,7 @@ def check(case, rule, order):
         torch.testing.assert_close(mine, its, **CLOSE, msg=lambda m, step=step: f"{step}: {m}")
     assert graphs[-1] == graphs[1], "compiled anew in every step"
     # Rules that run the model by themselves leave nothing to compile.
-    assert bool(graphs[1]) != bp.rules.RULES[rule].whole
+    assert bool(graphs[1]) != bp.rules.RULES[rule].traits.whole_model
     if "passes" in states[0]:
         assert [int(state["passes"]) for state in states] == [1, 2, 3, 4]
         feedback = [n for n in states[0] if n.endswith("feedback")]

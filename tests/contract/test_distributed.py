@@ -75,7 +75,7 @@ def test_fixed_values_that_differ_are_refused(results):
 @pytest.mark.parametrize("rule", ALONE)
 def test_what_needs_all_samples_is_refused_with_the_reason(results, rule):
     called = type(bp.rules.RULES[rule]).__name__
-    reason = bp.rules.RULES[rule].alone
+    reason = bp.rules.RULES[rule].traits.alone
     for result in results:
         said = result["refused"][rule]
         assert said == f"{called} does not teach on several processes: {reason}"

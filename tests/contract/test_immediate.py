@@ -8,10 +8,11 @@ import torch
 
 import beyondprop as bp
 from beyondprop.schedules import Immediate
+from tests import internals
 from tests.contract.teaching import RULES, attach, learned, refusal, taken, taught
 from tests.modules import CASE, CASES
 
-CAN = [rule for rule in RULES if bp.rules.RULES[rule].immediate]
+CAN = [rule for rule in RULES if bp.rules.RULES[rule].traits.immediate]
 CANNOT = [rule for rule in RULES if rule not in CAN]
 
 TWICE = "a block that runs several times in a pass takes a step each time, on other weights then"
@@ -83,7 +84,7 @@ def test_what_the_ordinary_loop_refuses_is_refused_here_too(case, rule):
     handle.follow(Immediate(torch.optim.SGD([*model.parameters(), *handle.parameters()], 0.05)))
     with pytest.raises(bp.UserError, match=refusal(case, rule)):
         taught(case, model, case.batch()).backward()
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
 
 
 @pytest.mark.parametrize("rule", CANNOT)

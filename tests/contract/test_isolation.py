@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from beyondprop.measure import isolation
-from beyondprop.rules import RULES, OperationRule
+from beyondprop.rules import RULES, LayerRule
 from tests.contract.teaching import attached, gradients, pairs
 from tests.modules import CASE
 
@@ -29,10 +29,10 @@ def test_direct_rules_isolate_blocks_and_others_do_not(case, rule):
     (inputs,), _ = case.batch()
     found = isolation(handle, inputs, case.classes())
     # What PEPITA compares in a layer depends on the layers behind it by the error alone.
-    assert found.isolated == (RULES[rule].cuts or rule == "pepita"), found
+    assert found.isolated == (RULES[rule].traits.ends_graph or rule == "pepita"), found
 
 
-@pairs(MODELS, [name for name, rule in RULES.items() if isinstance(rule, OperationRule)])
+@pairs(MODELS, [name for name, rule in RULES.items() if isinstance(rule, LayerRule)])
 def test_operation_rules_send_errors_by_matrices_of_their_own(case, rule):
     """With an output layer of zeros, backprop and all that follows the weights teach nothing."""
     model, handle = attached(case, rule)

@@ -5,8 +5,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 import beyondprop as bp
-from beyondprop.engine import detach as teach
-from beyondprop.engine.fast import chain
+from tests import internals
 from tests.contract.teaching import (
     CLOSE,
     RULES,
@@ -73,17 +72,17 @@ def test_autograd_grad_of_some_parameters(case, rule):
 @pytest.mark.parametrize("rule", [name for name in RULES if taken(CASE["mlp"], name)])
 @pytest.mark.parametrize(
     ("small", "fused"),
-    [(0, 0), (teach.SMALL, 0), (0, chain.FUSED)],
+    [(0, 0), (internals.NODE_ABOVE, 0), (0, internals.FUSED_UP_TO)],
     ids=["large", "small", "fused"],
 )
 def test_input_gradient_goes_through_the_first_blocks_signal(rule, small, fused, monkeypatch):
-    monkeypatch.setattr(teach, "SMALL", small)
-    monkeypatch.setattr(chain, "FUSED", fused)
+    monkeypatch.setattr(internals.SETTINGS, "node_above", small)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", fused)
     case = CASE["mlp"]
     model, handle = attached(case, rule)
     (x,), _ = batch = case.batch()
     x.requires_grad_()
-    if bp.rules.RULES[rule].whole:
+    if bp.rules.RULES[rule].traits.whole_model:
         with pytest.raises(bp.UserError, match="has no gradient for the model's input"):
             taught(case, model, batch)
         return
@@ -94,6 +93,6 @@ def test_input_gradient_goes_through_the_first_blocks_signal(rule, small, fused,
     first = handle.blocks[0].modules[0][1]
     # For a linear layer ∂L/∂x = δ W and ∂L/∂b = Σ δ, so the two agree summed over the batch.
     matrix = first.weight.detach()
-    if isinstance(handle.blocks[0].rule, bp.rules.OperationRule):
-        matrix = vars(first)["_feedback"]["weight"].of(matrix).detach()
+    if isinstance(handle.blocks[0].rule, bp.rules.LayerRule):
+        matrix = internals.feedback(first, matrix).detach()
     torch.testing.assert_close(x.grad.sum(0), first.bias.grad @ matrix)

@@ -3,6 +3,7 @@
 import torch
 
 import beyondprop as bp
+from tests import internals
 from tests.contract.teaching import (
     RULES,
     assert_same,
@@ -43,7 +44,7 @@ def test_forward_and_state_dict_stay_the_same(case, rule):
     before = handle.state_dict()
     with torch.no_grad():
         assert not any(t.requires_grad for t in case.logits(model(*batch.inputs, **batch.keywords)))
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     torch.testing.assert_close(handle.state_dict(), before, rtol=0, atol=0)
 
 
@@ -87,10 +88,10 @@ def test_all_learns_that_backprop_teaches_but_by_other_gradients(case, rule):
     model, handle = attached(case, rule)
     gave, plain = gradients(case, model, case.batch()), plain_gradients(case)
     differs = [n for n, g in plain.items() if not same(g, gave[n])]
-    assert bool(differs) == (len(handle.blocks) > 1 or bp.rules.RULES[rule].whole)
+    assert bool(differs) == (len(handle.blocks) > 1 or bp.rules.RULES[rule].traits.whole_model)
     # A direct rule also teaches a block whose output the model itself detaches.
     beyond = [n for n in plain if plain[n] is None and gave[n] is not None]
-    direct = bp.rules.RULES[rule].cuts
+    direct = bp.rules.RULES[rule].traits.ends_graph
     if rule == "fg":  # a random direction has all parameters, used or not
         assert all(gave[n] is not None for n, p in model.named_parameters() if p.requires_grad)
     else:

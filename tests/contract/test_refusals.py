@@ -5,15 +5,16 @@ import torch
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules import OperationRule
+from beyondprop.rules import LayerRule
+from tests import internals
 from tests.contract.teaching import CHOOSY, RULES, attach, attached, refusal, taken, taught
 from tests.modules import CASE, CASES
 
 REFUSED = [
     (case, rule) for case in CASES for rule in RULES if taken(case, rule) and refusal(case, rule)
 ]
-OPERATIONS = [rule for rule in RULES if isinstance(bp.rules.RULES[rule], OperationRule)]
-CUTS = [rule for rule in RULES if bp.rules.RULES[rule].cuts]
+OPERATIONS = [rule for rule in RULES if isinstance(bp.rules.RULES[rule], LayerRule)]
+CUTS = [rule for rule in RULES if bp.rules.RULES[rule].traits.ends_graph]
 
 
 @pytest.mark.parametrize(("case", "rule"), REFUSED, ids=[f"{c}-{r}" for c, r in REFUSED])
@@ -21,7 +22,7 @@ def test_modules_that_a_rule_cannot_teach(case, rule):
     model, handle = attached(case, rule)
     with pytest.raises(bp.UserError, match=refusal(case, rule)):
         taught(case, model, case.batch()).backward()
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     batch = case.batch()
     with bp.exact_gradients(model):
         taught(case, model, batch).backward()
@@ -76,7 +77,7 @@ def test_learned_feedback_that_no_optimizer_holds(name, rule):
     optimizer.zero_grad()
     with pytest.raises(bp.UserError, match=r"build the optimizer over .*handle\.parameters\(\)"):
         taught(case, model, case.batch())
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
 
 
 PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children

@@ -18,8 +18,8 @@ from tests.contract.teaching import refusal as refusal_of
 from tests.modules import CASE, Case
 
 NAMES = ("mlp", "conv-group-norm", "residual", "transformer-layer", "reuse", "goodness")
-TOGETHER = [name for name in RULES if not bp.rules.RULES[name].alone]
-ALONE = [name for name in RULES if bp.rules.RULES[name].alone]
+TOGETHER = [name for name in RULES if not bp.rules.RULES[name].traits.alone]
+ALONE = [name for name in RULES if bp.rules.RULES[name].traits.alone]
 PAIRS = [
     (name, rule)
     for name in NAMES

@@ -12,6 +12,7 @@ from beyondprop.rules import (
     DirectKolenPollack,
     DirectRule,
     ErrorBroadcastDecorrelation,
+    LearnedDirectFeedback,
     LocalLoss,
 )
 
@@ -135,7 +136,9 @@ CASES = [
         "goodness",
         by_goodness,
         blocks=["blocks.*"],
-        refused=dict.fromkeys((DirectRule, LocalLoss, "lfg"), "cannot teach a block"),
+        refused=dict.fromkeys(
+            (DirectRule, LearnedDirectFeedback, LocalLoss, "lfg"), "cannot teach a block"
+        ),
     ),
     Case("mapping-block", AfterMapped, blocks=["first", "head"]),
 ]

@@ -4,16 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.rules import (
-    DirectFeedbackAlignment,
-    DirectRandomTargetProjection,
+    DirectRule,
     ForwardGradient,
+    LearnedDirectFeedback,
     LocalLoss,
 )
 
 from .case import Case
 
 ROWS = "cannot teach a block whose output has shape"
-SENT = {DirectFeedbackAlignment: ROWS, DirectRandomTargetProjection: ROWS}
+SENT = {DirectRule: ROWS, LearnedDirectFeedback: ROWS}
 """Rules that send signals row by row, and what they say where a block has other rows."""
 
 OF_ROWS = SENT | {LocalLoss: ROWS, "lfg": ROWS}

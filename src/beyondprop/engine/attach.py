@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from torch import nn
 
-from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.blocks import (
-    Block,
-    choose,
-    default_patterns,
-    has_parameters,
-)
+from beyondprop._torch.modules import has_parameters
+from beyondprop.core import Block, Mode, Rule
+from beyondprop.engine.attachment import Attachment, attachment_of
+from beyondprop.engine.blocks import choose, default_patterns, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.errors import UserError
-from beyondprop.rules import Rule
+from beyondprop.rules.backprop import Backprop
 
 
 class AttachError(UserError):
@@ -25,6 +23,7 @@ def attach(
     model: nn.Module,
     rule: Rule | Mapping[str, Rule],
     blocks: Sequence[str] | None = None,
+    axes: str | Mapping[str, str] | None = None,
 ) -> Attachment:
     """Train ``model`` by another rule than end-to-end backpropagation, from the next forward on.
 
@@ -37,6 +36,9 @@ def attach(
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run.
             By default one block for each child with parameters of a chain (`nn.Sequential`), where
             activations, norms and poolings join the block before them.
+        axes: What the axes of the blocks' outputs mean, for all or by pattern of names:
+            "batch features", "batch tokens features" or "batch channels positions". By default
+            the kind of the layer that made an output says it (see `beyondprop.shapes`).
 
     Returns:
         The handle: `report`, `targets`, `remove`.
@@ -58,7 +60,7 @@ def attach(
     problems += block_problems(model, chosen, rules.values())
     if problems:
         raise _error(problems)
-    return Attachment(model, chosen)
+    return Attachment(model, placed(chosen, axes))
 
 
 @contextmanager
@@ -68,25 +70,23 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
     counts for forward passes begun inside the context, and finds attachments anywhere in the model.
     """
-    found = {id(a): a for a in map(_attachment, model.modules()) if a is not None}.values()
-    before = [(attachment, attachment.exact) for attachment in found]
-    for attachment in found:
-        attachment.exact = True
+    modes = {id(mode): mode for module in model.modules() for mode in _modes(module)}.values()
+    before = [(mode, mode.exact) for mode in modes]
+    for mode in modes:
+        mode.exact = True
     try:
         yield
     finally:
-        for attachment, exact in before:
-            attachment.exact = exact
+        for mode, exact in before:
+            mode.exact = exact
 
 
-def attachment_of(model: nn.Module) -> Attachment | None:
-    """Return the handle of what is attached to this very model (to a copy, say), or None."""
-    return vars(model).get("_beyondprop")
-
-
-def _attachment(module: nn.Module) -> Attachment | None:
-    feedback = next(iter(vars(module).get("_feedback", {}).values()), None)
-    return vars(module).get("_beyondprop") or (feedback.attachment if feedback else None)
+def _modes(module: nn.Module) -> Iterator[Mode]:
+    """Yield the modes of what is attached to a module, or covers it as a layer."""
+    attached = attachment_of(module)
+    if attached is not None:
+        yield attached.passes.mode
+    yield from (at.mode for at in vars(module).get("_feedback", {}).values())
 
 
 def _patterns(
@@ -134,7 +134,8 @@ def _in_order(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
 
 
 def _at_output(block: Block) -> Block:
-    return Block(block.name, block.rule.at_output(), block.modules, block.owner, block.loose)
+    """Return the block that makes the output, with the exact gradient where its rule asks so."""
+    return replace(block, rule=Backprop()) if block.rule.traits.exact_at_output else block
 
 
 def _error(problems: Sequence[str]) -> AttachError:

@@ -1,73 +1,24 @@
 """Choosing the blocks of a model."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from torch import nn
 
+from beyondprop._torch.modules import children, has_parameters, inside, is_chain
+from beyondprop.core import Block, Rule
+from beyondprop.errors import UserError
 from beyondprop.layers import NORMS
-from beyondprop.random.streams import stream_of
-from beyondprop.rules import Rule
+from beyondprop.shapes import Axes, axes_of, parse
 
 JOINS = (*NORMS, nn.PReLU)
 """Layers with parameters that join the block before them all the same."""
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """A part of a model that is taught as one.
-
-    Attributes:
-        name: Name of its first module (or parameter), as in `named_modules`.
-        rule: What teaches it.
-        modules: Names and modules, in the order they run; the last one's output is the block's.
-        loose: Names of parameters that belong to no module of the block.
-        owner: The model.
-    """
-
-    name: str
-    rule: Rule
-    modules: tuple[tuple[str, nn.Module], ...]
-    owner: nn.Module
-    loose: tuple[str, ...] = ()
-
-    @property
-    def tail(self) -> nn.Module | None:
-        """The module whose output is the block's output."""
-        return self.modules[-1][1] if self.modules else None
-
-    @property
-    def stream(self) -> int:
-        """The number of the block's own random stream."""
-        return stream_of(self.name)
-
-    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield every module in the block with its name in the model."""
-        for name, module in self.modules:
-            for inner, submodule in module.named_modules():
-                yield f"{name}.{inner}" if inner else name, submodule
-
-    def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """Return the block's parameters with their names in the model, each once."""
-        found = {
-            f"{name}.{inner}": parameter
-            for name, module in self.modules
-            for inner, parameter in module.named_parameters()
-        }
-        found |= {name: self.owner.get_parameter(name) for name in self.loose}
-        return list({id(p): (name, p) for name, p in reversed(found.items())}.values())[::-1]
-
-
-def is_chain(module: nn.Module) -> bool:
-    """Whether the module calls its children one after another, each on the last one's output."""
-    plain = type(module).forward is nn.Sequential.forward and "forward" not in vars(module)
-    return isinstance(module, nn.Sequential) and plain
-
-
 def default_patterns(model: nn.Module, rule: Rule) -> list[str] | None:
     """Return the names of the default blocks, or None where there is no safe default."""
-    if is_chain(model) or not rule.cuts:
+    if is_chain(model) or not rule.traits.ends_graph:
         own = [n for n, _ in model.named_parameters(recurse=False)]
         return own + [n for n, m in children(model) if has_parameters(m) and not _joins(model, m)]
     return None
@@ -84,7 +35,7 @@ def choose(model: nn.Module, rules: Mapping[str, Rule], problems: list[str]) -> 
     for pattern, rule in rules.items():
         new = _matching_modules(model, pattern, rule, blocks, set(rules))
         loose = _matching_parameters(model, pattern, [*blocks, *new])
-        if loose and not rule.cuts:
+        if loose and not rule.traits.ends_graph:
             new.append(Block(loose[0], rule, (), model, tuple(loose)))
         elif loose:
             problems.append(
@@ -95,26 +46,6 @@ def choose(model: nn.Module, rules: Mapping[str, Rule], problems: list[str]) -> 
             problems.append(_no_match(model, pattern))
         blocks += new
     return blocks
-
-
-def children(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """Return a module's children with their full names, repeated ones too."""
-    direct = [
-        (name, child)
-        for name, child in module.named_modules(remove_duplicate=False)
-        if name and "." not in name
-    ]
-    return [(f"{prefix}.{name}" if prefix else name, child) for name, child in direct]
-
-
-def has_parameters(module: nn.Module) -> bool:
-    """Whether the module holds any parameter."""
-    return any(True for _ in module.parameters())
-
-
-def inside(name: str, outer: str) -> bool:
-    """Whether a dotted name is the outer one or lies within it."""
-    return name == outer or name.startswith(f"{outer}.")
 
 
 def _joins(parent: nn.Module, module: nn.Module) -> bool:
@@ -203,3 +134,37 @@ def _no_match(model: nn.Module, pattern: str) -> str:
     names = [name for name, module in model.named_modules() if name and has_parameters(module)]
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"block pattern '{pattern}' matches no module with parameters; there are: {shown}"
+
+
+def placed(blocks: Sequence[Block], axes: str | Mapping[str, str] | None) -> list[Block]:
+    """Return the blocks with the axes of their outputs, and with their depth.
+
+    Args:
+        blocks: In the order they run.
+        axes: What the user says of them: words for all, or for each pattern of names.
+
+    Raises:
+        UserError: The words are not known, or a pattern names no block.
+    """
+    said = {"*": axes} if isinstance(axes, str) else axes or {}
+    for pattern in said:
+        if not any(fnmatchcase(block.name, pattern) for block in blocks):
+            names = ", ".join(block.name for block in blocks)
+            raise UserError(f"axes= names no block by '{pattern}'; there are: {names}")
+    taught = [b for b in blocks if b.rule.traits.ends_graph and b.rule.traits.learns]
+    last = max(1, len(taught) - 1)
+    return [
+        replace(
+            block,
+            axes=_axes_of(block, said),
+            depth=taught.index(block) / last if block in taught else 0.0,
+        )
+        for block in blocks
+    ]
+
+
+def _axes_of(block: Block, said: Mapping[str, str]) -> Axes:
+    for pattern, words in said.items():
+        if fnmatchcase(block.name, pattern):
+            return parse(words)
+    return axes_of([module for _, module in block.modules])

@@ -1,15 +1,20 @@
-"""What stands in the way of attaching rules to a model: every problem, in plain words."""
+"""What stands in the way of attaching rules to a model or of teaching it: in plain words."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-from beyondprop.engine.blocks import Block, inside, is_chain
-from beyondprop.rules import OperationRule, Rule
+from beyondprop._torch.modules import inside, is_chain
+from beyondprop.core import Block, ForwardPass, Rule
+from beyondprop.engine.detach import OpenPass
+from beyondprop.engine.swap import has_weights
+from beyondprop.errors import UserError
+from beyondprop.layers import EXACT, OPERATIONS
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
@@ -32,9 +37,10 @@ def block_problems(
 ) -> Iterator[str]:
     """Yield what is wrong between the blocks and the rules that were asked for."""
     yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
+    yield from dict.fromkeys(problem for b in blocks for problem in _uncovered_layers(b))
     yield from _unmatched(model, rules)
     yield from _beside_whole(model, blocks)
-    if any(rule.cuts for rule in rules):
+    if any(rule.traits.ends_graph for rule in rules):
         yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
@@ -43,14 +49,39 @@ def block_problems(
 
 def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
     names = [name for name, _ in model.named_modules()]
-    patterns = {p for rule in rules if isinstance(rule, OperationRule) for p in rule.exact}
+    patterns = {p for rule in rules for p in getattr(rule, "exact", ())}
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
             yield f"exact='{pattern}' matches no module of the model"
 
 
+def _uncovered_layers(block: Block) -> Iterator[str]:
+    """Yield a sentence for each layer with weights that has no backward of its own."""
+    rule: Any = block.rule
+    if "weights" not in rule.traits.needs:
+        return
+    called = type(rule).__name__
+    for name in block.loose:
+        yield (
+            f"{called} covers layers, and '{name}' is a parameter on its own, "
+            "whose product would keep its exact backward: give it Backprop() to say so"
+        )
+    for name, module in block.named_modules():
+        if not has_weights(module) or rule.keeps_exact(name):
+            continue
+        if "forward" in vars(module):
+            yield f"'{name}' has a forward of its own, so {called} cannot cover it"
+        elif type(module) not in OPERATIONS and not isinstance(module, EXACT):
+            covered = ", ".join(dict.fromkeys(c.__name__ for c in OPERATIONS))
+            yield (
+                f"{called} cannot cover '{name}' ({type(module).__name__}): it covers "
+                f"{covered}; to keep its exact backward, name it in "
+                f"{called}(exact=('{name}',)) or put it in a block of its own with Backprop()"
+            )
+
+
 def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
-    whole = next((block.rule for block in blocks if block.rule.whole), None)
+    whole = next((block.rule for block in blocks if block.rule.traits.whole_model), None)
     called = type(whole).__name__
     if whole is None:
         return
@@ -96,7 +127,7 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         parameter = model.get_parameter(name)
         other = first.setdefault(id(parameter), name)
         pair = (block, owners[other])
-        cut = any(b is not None and b.rule.cuts for b in pair)
+        cut = any(b is not None and b.rule.traits.ends_graph for b in pair)
         if parameter.requires_grad and block is not owners[other] and cut:
             yield (
                 f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach "
@@ -109,7 +140,7 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     leading = {
         id(leaf)
         for before, block in pairwise(blocks)
-        if before.rule.cuts
+        if before.rule.traits.ends_graph
         for leaf in _first_leaf(block)
     }
     begun = False
@@ -126,7 +157,12 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     for before, block in pairwise(blocks):
         learns = any(parameter.requires_grad for _, parameter in before.parameters())
-        if is_chain(model) and learns and not before.rule.cuts and not block.rule.teaches:
+        if (
+            is_chain(model)
+            and learns
+            and not before.rule.traits.ends_graph
+            and not block.rule.traits.learns
+        ):
             yield (
                 f"'{before.name}' would never learn: '{block.name}' behind it is not taught and "
                 "passes no signal back"
@@ -142,3 +178,52 @@ def _first_leaf(block: Block) -> Iterator[nn.Module]:
 
 def _called(name: str) -> str:
     return f"'{name}'" if name else "the model"
+
+
+def check_outputs(open_pass: OpenPass, last: Block, outputs: Sequence[Tensor]) -> None:
+    """See that the outputs can teach, and that the last block makes one.
+
+    Raises:
+        UserError: They cannot, or it does not.
+    """
+    if any(not t.dim() for t in outputs):
+        raise UserError(
+            "the model returns a scalar (its loss?), which cannot teach blocks sample by "
+            "sample: attach to the module that returns the predictions"
+        )
+    exact = [t for t in outputs if t.requires_grad]
+    if len(exact) == len(outputs) > 0:
+        return
+    if any(open_pass.is_detached(t) for t in outputs):
+        raise UserError(
+            "the model returns the output of a block whose graph its rule ends: give a block that "
+            "makes an output Backprop(), by a pattern of its own, name blocks in the order "
+            "they run, and return a hidden state only as hidden.detach()"
+        )
+    if not exact and any(p.requires_grad for _, p in last.parameters()):
+        raise UserError(
+            f"no output of the model comes out of the last block, '{last.name}': "
+            "name the blocks in the order they run"
+        )
+
+
+def check_guess(run: ForwardPass, outputs: Sequence[Tensor]) -> None:
+    """See that the output is as blocks that learned by targets before it was known took it to be.
+
+    Raises:
+        UserError: It is not; the ordinary loop would not have taught them so.
+    """
+    guessed = next((error for error in run.errors if error is not None), None)
+    if guessed is None:
+        return
+    if len(outputs) != 1:
+        raise UserError(
+            "a rule that learns by targets while the forward pass goes on teaches by one output "
+            f"only; the model has {len(outputs)}: leave the schedule out"
+        )
+    if outputs[0].shape != guessed.shape:
+        raise UserError(
+            f"targets for an output of shape {tuple(guessed.shape)} do not fit an output of shape "
+            f"{tuple(outputs[0].shape)}, and blocks have learned by them already: define the last "
+            "layer last, give one value for each output, or leave the schedule out"
+        )

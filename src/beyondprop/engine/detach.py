@@ -1,214 +1,276 @@
-"""How a teaching signal enters the graph of an ordinary forward pass.
+"""The one place where a block's graph ends, and what teaches the block there.
 
-Every taught block's output is *tapped*: the graph behind it ends there, and the model goes on with
-a detached tensor, so no error product between blocks is ever computed. `Output` stands at the end
-of the model; its backward hands the output error to the lesson, which all taps of that forward pass
-share.
-
-A large block's signal is made in a node of its own, a `Tap`. The engine runs nodes latest first:
-it makes block k's signal, goes back through block k, frees both, and only then turns to block
-k - 1, so no two signals need be alive at once. For a small block such a node would cost more time
-than it saves memory, so `Output` makes that signal itself.
+`detach` is called with what a block returned. It hands the end of the block's graph to the
+schedule, and returns the same tensors detached, so that no gradient passes from block to block.
 """
 
 import weakref
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.engine.functions import LossTap, ReadTap, Tap
+from beyondprop.core import At, Block, End, ForwardPass, LossRule, Schedule, SignalRule
+from beyondprop.engine.functions import Exchange
+from beyondprop.engine.joint import Joint
 from beyondprop.errors import UserError
-from beyondprop.shapes import rows_and_features
-
-SMALL = 2**16
-"""Numbers in a block's output up to which a node of its own costs more than it saves."""
-
-ROOM = 2**20
-"""Numbers that the small blocks' outputs of a forward pass may have together: 4 MiB in float32."""
 
 
-Like = tuple[torch.Size, torch.dtype, torch.device]
-"""Shape, dtype and device of a block's output, and so of its signal."""
-
-
-class Lesson:
-    """What one forward pass and its backward passes share.
+@dataclass(eq=False)
+class OpenPass:
+    """A forward pass that is being taught, as the engine sees it.
 
     Attributes:
-        targets: What the caller gave `Attachment.targets`, or None.
-        training: Whether the model was in training mode.
-        inputs: What the model was called with: its first tensor, or None.
-        schedule: What lets blocks learn within the forward pass, or None.
-        streams: What a rule sends through the blocks beside the model's own batch, by rule.
-        classes: How many outputs the model has, where that can be seen before it has run.
-        errors: Gradient of the loss with respect to each taught output of the model; known once
-            the backward pass has begun. None in place of an output that the loss does not use.
-        taps: What ties each tap to the output: a large block's token, a small block's own output.
-        cuts: The cut of each tap.
-        room: How many numbers more the small blocks' outputs may have.
-        small: For each tap of a small block its cut and what its signal must be like; None for
-            each of a large one.
-        read: Outputs of blocks whose teachers read them, until the model's outputs are known.
-        handed: The detached tensors that the model went on with, while they live.
+        run: What rules see of it.
+        joint: What learns in the backward pass; ties it to the model's outputs.
+        schedule: What takes the ends of blocks: the joint schedule, or one that the user chose.
+        detached: The detached tensors that the model went on with, while they live.
+        calls: How often a module that several blocks share was called.
+        inputs: What each block was given, where its rule needs that.
+        exchanges: Whether a block sends something back through its graph.
     """
 
-    __slots__ = (
-        "_sender",
-        "_sent",
-        "_turns",
-        "classes",
-        "cuts",
-        "errors",
-        "handed",
-        "inputs",
-        "read",
-        "room",
-        "schedule",
-        "small",
-        "streams",
-        "taps",
-        "targets",
-        "training",
-    )
+    run: ForwardPass
+    joint: Joint
+    schedule: Schedule
+    detached: list[weakref.ref[Tensor]] = field(default_factory=list)
+    calls: dict[nn.Module, int] = field(default_factory=dict)
+    inputs: dict[Block, Tensor] = field(default_factory=dict)
+    exchanges: bool = False
+
+    def call_of(self, module: nn.Module) -> int:
+        """Count the calls of a module in this pass; the first is 0."""
+        call = self.calls.get(module, 0)
+        self.calls[module] = call + 1
+        return call
+
+    def is_detached(self, tensor: Tensor) -> bool:
+        """Whether this is the detached output of a block."""
+        return any(ref() is tensor for ref in self.detached)
+
+
+def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
+    """End a block's graph: hand its end to the schedule, and return its outputs detached."""
+    ends = taught.ends(outputs, open_pass)
+    if ends:
+        open_pass.schedule.take(ends)
+    if isinstance(outputs, Tensor):
+        return taught.go_on(outputs, open_pass)
+    return replaced(outputs, lambda tensor: taught.go_on(tensor, open_pass))
+
+
+class Taught(ABC):
+    """What is done at the end of one block, in every forward pass.
+
+    Attributes:
+        block: The block.
+        state: What its rule keeps for it from pass to pass.
+        parameters: The block's own parameters, which learn beside what is in the state.
+        reads_input: Whether the rule needs what the block is given.
+        fusable: Whether a fused chain can teach the block.
+    """
+
+    def __init__(
+        self, block: Block, state: dict[str, Tensor], parameters: Sequence[nn.Parameter]
+    ) -> None:
+        self.block, self.state, self.parameters = block, state, parameters
+        self.reads_input = "input" in block.rule.traits.needs
+        self.fusable = False
+
+    @abstractmethod
+    def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
+        """Return the ends of the block's graph that teach it; none where it learns nothing."""
+
+    def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
+        """Return the tensor that the model goes on with."""
+        if not output.requires_grad:
+            return output
+        detached = output.detach()
+        if self.copies(open_pass):
+            detached = detached.clone()
+        open_pass.detached.append(weakref.ref(detached))
+        return detached
+
+    def copies(self, open_pass: OpenPass) -> bool:  # noqa: ARG002
+        """Whether the output is needed later as it is: the model may work in place on it."""
+        return False
+
+    def owners(self) -> Sequence[Tensor]:
+        """Return the parameters that learn beside the state."""
+        return self.parameters
+
+    def at(self, output: Tensor, open_pass: OpenPass) -> At:
+        """Return where the rule is asked."""
+        at = At(
+            self.block,
+            open_pass.run,
+            self.state,
+            output.shape,
+            output.dtype,
+            output.device,
+        )
+        if open_pass.inputs:
+            at.input = open_pass.inputs.get(self.block)
+        return at
+
+
+class Untaught(Taught):
+    """A block whose graph ends and which learns nothing."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__(block, {}, ())
+        self.fusable = True
+
+    def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:  # noqa: ARG002
+        """Return none."""
+        return ()
+
+
+class BySignal(Taught):
+    """A block whose rule gives its output a signal.
+
+    Attributes:
+        rule: The rule.
+        reads_output: Whether the signal depends on more than the pass: on the block's own output
+            or input, or on what the next block sends back.
+        sends_back: Whether it depends on what the next block sends back.
+    """
 
     def __init__(
         self,
-        targets: Tensor | None = None,
-        training: bool = True,
-        schedule: "Schedule | None" = None,
+        block: Block,
+        rule: SignalRule,
+        state: dict[str, Tensor],
+        parameters: Sequence[nn.Parameter],
     ) -> None:
-        self.targets = targets
-        self.training = training
-        self.schedule = schedule
-        self.inputs: Tensor | None = None
-        self.classes: int | None = None
-        self.streams: dict[int, Tensor] = {}
-        self.errors: Sequence[Tensor | None] = ()
-        self.taps: list[Tensor] = []
-        self.cuts: list[Cut] = []
-        self.room = ROOM
-        self.small: list[tuple[Cut, Like] | None] = []
-        self.read: list[tuple[Tensor, Cut]] = []
-        self.handed: list[weakref.ref[Tensor]] = []
-        self._turns: dict[nn.Module, int] = {}
-        self._sender: Sender | None = None
-        self._sent: Sequence[Tensor | None] = ()
+        super().__init__(block, state, parameters)
+        self.rule = rule
+        self.reads_output = bool(rule.traits.needs & {"input", "output", "sent_back"})
+        self.sends_back = "sent_back" in rule.traits.needs
+        self.fusable = not self.reads_output and not state
 
-    def begin(self, errors: Sequence[Tensor | None]) -> None:
-        """Take the errors of a backward pass that begins."""
-        self.errors, self._sender = errors, None
+    def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
+        """Return one end for each tensor that the block returned."""
+        if self.sends_back:
+            return ()
+        tensors = (outputs,) if isinstance(outputs, Tensor) else leaves(outputs)
+        return [self.end(output, open_pass) for output in tensors if output.requires_grad]
 
-    def messages(self, sender: "Sender") -> Sequence[Tensor | None]:
-        """Return what a rule sends to all blocks in this backward pass, asking it once."""
-        if self._sender is not sender:
-            self._sender, self._sent = sender, sender.messages(self)
-        return self._sent
+    def end(self, output: Tensor, open_pass: OpenPass) -> "SignalEnd":
+        """Return the end at one tensor."""
+        at = self.at(output, open_pass)
+        if self.reads_output:
+            at.output = output.detach()
+        return SignalEnd(at, output, self.rule, self.reads_output)
 
-    def turn(self, module: nn.Module) -> int:
-        """Count the calls of a module in this forward pass; the first is 0."""
-        turn = self._turns.get(module, 0)
-        self._turns[module] = turn + 1
-        return turn
+    def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
+        """Return the detached output, or one that hands on what the next block sends back."""
+        if not self.sends_back or not output.requires_grad:
+            return super().go_on(output, open_pass)
+        open_pass.exchanges = True
+        end = self.end(output, open_pass)
+        self.rule.prepare(end.at, torch.Size())
+        going_on: Tensor = Exchange.apply(output, end, *end.learned())
+        return going_on
 
-    def tap(self, outputs: Any, cut: "Cut") -> Any:
-        """Return a block's outputs, each tensor detached and tied to what teaches it."""
-        if cut.learner is not None:
-            self._learn(outputs, cut.learner, cut)
-        elif cut.teacher is not None and self.schedule is not None:
-            self._signal(outputs, cut, self.schedule)
-        if isinstance(outputs, Tensor):
-            return self._tap(outputs, cut)
-        return replaced(outputs, lambda tensor: self._tap(tensor, cut))
+    def copies(self, open_pass: OpenPass) -> bool:  # noqa: ARG002
+        """Whether the signal depends on the output."""
+        return self.reads_output
 
-    def _learn(self, outputs: Any, learner: "Learner", cut: "Cut") -> None:
-        """Have a block learn by a loss of its own."""
-        output = _judged(outputs)
-        loss = None if output is None else learner.loss(self, output)
-        if loss is None or not loss.requires_grad:
-            return
-        if self.schedule is not None:
-            self.schedule.learn([loss], [None], cut)
-            return
-        self.cuts.append(cut)
-        self.taps.append(LossTap.apply(loss))
-        self.small.append(None)
 
-    def _signal(self, outputs: Any, cut: "Cut", schedule: "Schedule") -> None:
-        """Have a block learn by its teacher's signals at once, all its outputs together."""
-        roots = [output for output in leaves(outputs) if output.requires_grad]
-        if not roots:
-            return
-        self.errors = (self.error_like(roots[0]),)
-        signals = [cut.signal(self, (t.shape, t.dtype, t.device)) for t in roots]
-        schedule.learn(roots, signals, cut)
+class ByLoss(Taught):
+    """A block that lowers a loss of its own."""
 
-    def open_reads(self, outputs: Sequence[Tensor]) -> None:
-        """Tie the outputs that are read to what teaches them, now that the error's shape is known.
+    def __init__(
+        self,
+        block: Block,
+        rule: LossRule,
+        state: dict[str, Tensor],
+        parameters: Sequence[nn.Parameter],
+    ) -> None:
+        super().__init__(block, state, parameters)
+        self.rule = rule
 
-        Raises:
-            UserError: The model has several outputs.
-        """
-        if not self.read:
-            return
-        if len(outputs) != 1:
-            called = type(self.read[0][1].teacher).__name__
-            raise UserError(f"{called} teaches by one output only; the model has {len(outputs)}")
-        for output, cut in self.read:
-            assert cut.reader is not None
-            _, features, width = rows_and_features(outputs[0].shape, output.shape)
-            learned = cut.reader.open(cut, features, width, output.detach())
-            self.taps.append(ReadTap.apply(output, learned, self, cut))
-            self.cuts.append(cut)
-            self.small.append(None)
-        self.read = []
-
-    def handed_on(self, tensor: Tensor) -> bool:
-        """Whether this is the detached output of a block."""
-        return any(ref() is tensor for ref in self.handed)
-
-    def error_like(self, output: Tensor) -> Tensor:
-        """Return zeros shaped as class targets say that the error at the output will be.
-
-        Raises:
-            UserError: How many classes there are cannot be seen.
-        """
-        targets = self.targets
-        assert targets is not None
-        if targets.is_floating_point():
-            return output.new_zeros(targets.shape)
-        if self.classes is None:
+    def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
+        """Return the end at the block's loss."""
+        output = _side_by_side(outputs)
+        if output is None:
+            return ()
+        at = self.at(output, open_pass)
+        at.output = output
+        loss = self.rule.loss(at)
+        if loss.dim():
             raise UserError(
-                "how many classes the model has cannot be seen before it has run, as its last "
-                "layer is not linear: leave the schedule out, or give the targets one-hot, as "
-                "floats"
+                f"the loss of {type(self.rule).__name__} must be one number, not {loss.shape}"
             )
-        return output.new_zeros((*targets.shape, self.classes))
+        return (LossEnd(at, loss),) if loss.requires_grad else ()
 
-    def _tap(self, output: Tensor, cut: "Cut") -> Tensor:
-        if not output.requires_grad:
-            return output
-        if cut.reader is not None:
-            self.read.append((output, cut))
-        elif cut.teacher is not None and self.schedule is None:
-            like = output.shape, output.dtype, output.device
-            small = output.numel() <= min(SMALL, self.room)
-            self.room -= output.numel() if small else 0
-            self.cuts.append(cut)
-            self.taps.append(output if small else Tap.apply(output, self, cut, like))
-            self.small.append((cut, like) if small else None)
-        handed = output.detach()
-        if cut.reader is not None or (cut.learner is not None and self.schedule is None):
-            handed = handed.clone()  # the model may work in place on what it is handed
-        self.handed.append(weakref.ref(handed))
-        return handed
+    def copies(self, open_pass: OpenPass) -> bool:
+        """Whether the loss's graph is kept until the model has run."""
+        return open_pass.schedule.keeps_graphs
 
 
-def _judged(outputs: Any) -> Tensor | None:
-    """Return what a loss of a block's own is made of: its output, or several side by side."""
+@dataclass(eq=False, slots=True)
+class SignalEnd(End):
+    """The end of a block whose rule gives it a signal.
+
+    Attributes:
+        at: Where it is.
+        root: The block's output.
+        rule: The rule.
+        reads_output: Whether `at` holds tensors that a graph node must keep in its place.
+    """
+
+    at: At
+    root: Tensor
+    rule: SignalRule
+    reads_output: bool = False
+
+    def gradient(self) -> Tensor:
+        """Return the rule's signal."""
+        at = self.at
+        return self.rule.signal(at).to(at.device, at.dtype)
+
+    def key(self) -> Hashable:
+        """Return what ends with the same signal have in common."""
+        at = self.at
+        return self.rule.same_signal(at.block), at.shape, at.dtype, at.device
+
+    def learned(self) -> list[Tensor]:
+        """Return what is learned beside the block, by gradients that the rule makes."""
+        return [t for t in self.at.state.values() if t.requires_grad]
+
+    def learned_gradients(self) -> list[Tensor | None]:
+        """Return the gradients that the rule has made of what is learned."""
+        at = self.at
+        return [at.gradients.get(name) for name, t in at.state.items() if t.requires_grad]
+
+
+@dataclass(eq=False, slots=True)
+class LossEnd(End):
+    """The end of a block with a loss of its own: whatever the model's loss, its gradient is 1."""
+
+    at: At
+    root: Tensor
+    reads_output: bool = False
+
+    def gradient(self) -> Tensor:
+        """Return 1."""
+        return torch.ones_like(self.root)
+
+    def key(self) -> Hashable:
+        """Return what no other end has."""
+        return id(self)
+
+
+def _side_by_side(outputs: Any) -> Tensor | None:
+    """Return what a block's own loss is made of: its output, or several next to one another."""
+    if isinstance(outputs, Tensor):
+        return outputs if outputs.is_floating_point() else None
     found = [t for t in leaves(outputs) if t.is_floating_point()]
     first = found[0] if found else None
     if first is None or any(t.dim() < 2 or len(t) != len(first) for t in found[1:]):
@@ -216,83 +278,3 @@ def _judged(outputs: Any) -> Tensor | None:
     if len(found) == 1:
         return first
     return torch.cat([t.flatten(1) for t in found], dim=1)
-
-
-class Sender(Protocol):
-    """Sends the same messages to every block."""
-
-    def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
-        """Return one message for each of the model's outputs, None where nothing is sent."""
-
-
-class Teacher(Protocol):
-    """Gives a block its signal in place of the gradient that backprop would bring."""
-
-    def signal(self, lesson: Lesson, shape: torch.Size, stream: int) -> Tensor:
-        """Return the signal at a block's output of this shape."""
-
-
-class Reader(Protocol):
-    """Gives a block a signal that depends on the block's output, by feedback of its own."""
-
-    def open(self, cut: "Cut", features: int, width: int, output: Tensor) -> Tensor | None:
-        """Make the feedback from an error of ``features`` to a block's ``width``.
-
-        Returns:
-            The feedback, if it learns by a gradient.
-        """
-
-    def read(self, lesson: Lesson, cut: "Cut", output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the signal, and the gradient of the feedback if it learns by one."""
-
-
-class Learner(Protocol):
-    """Teaches a block by a loss of its own."""
-
-    def loss(self, lesson: Lesson, output: Tensor) -> Tensor:
-        """Return the loss, a scalar whose graph leads into this block and what stands on it."""
-
-
-class Schedule(Protocol):
-    """Lets each block learn as soon as it has run."""
-
-    def learn(
-        self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
-    ) -> None:
-        """Go back from a loss, or from outputs with their signals, and take a step."""
-
-
-@dataclass(eq=False)
-class Cut:
-    """The end of a block's graph.
-
-    Attributes:
-        teacher: What gives the signal there; None leaves the block untaught.
-        stream: The block's own random stream.
-        reader: The teacher, where it reads the block's output.
-        state: What it keeps for this block from pass to pass.
-        beside: The parameters of the block, which learn beside learned feedback.
-        learner: What gives the block a loss of its own, in place of a teacher's signal.
-    """
-
-    teacher: Teacher | None
-    stream: int
-    reader: Reader | None = None
-    state: dict[str, Tensor] = field(default_factory=dict)
-    beside: Sequence[nn.Parameter] = ()
-    learner: Learner | None = None
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """What blocks with the same signal, but for its width, have in common."""
-        return id(self.teacher), self.stream
-
-    def owners(self) -> Sequence[nn.Parameter]:
-        """Return the parameters that learn beside the feedback."""
-        return self.beside
-
-    def signal(self, lesson: Lesson, like: Like) -> Tensor:
-        """Return the signal as the gradient of the block's output."""
-        assert self.teacher is not None
-        shape, dtype, device = like
-        return self.teacher.signal(lesson, shape, self.stream).to(device, dtype)

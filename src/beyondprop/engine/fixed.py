@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from beyondprop.core import Block
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection
-
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
 
 SETTINGS, MOMENTS = "projections", "moments"
 
@@ -24,13 +22,13 @@ class Fixed:
             one.
     """
 
-    def __init__(self, blocks: Sequence["Block"]) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
         self.projections: dict[str, Projection] = {}
         for block in blocks:
             own = {
                 key: value
                 for key, value in vars(block.rule).items()
-                if isinstance(value, Projection) and key not in block.rule.begins
+                if isinstance(value, Projection) and key not in block.rule.traits.drawn_once
             }
             for key, projection in own.items():
                 name = block.name if len(own) == 1 else f"{block.name}, {key}"

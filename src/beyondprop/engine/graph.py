@@ -1,32 +1,42 @@
-"""Seeing in the graph of a forward pass that no gradient can cross a cut."""
+"""Seeing in the graph of a forward pass that no gradient passes the end of a block."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from beyondprop.engine.blocks import Block
-from beyondprop.engine.detach import Cut, Lesson
+from beyondprop.core import Block
+from beyondprop.engine.detach import Taught
 from beyondprop.errors import UserError
 
 
-def check_cuts(cuts: Mapping[Block, Cut], lesson: Lesson, outputs: Iterable[Tensor]) -> None:
-    """See that each cut block's parameters are reached through its own tap alone.
+def check_ends(
+    taught: Mapping[Block, Taught],
+    ties: Sequence[Tensor],
+    blocks: Sequence[Block | None],
+    outputs: Iterable[Tensor],
+) -> None:
+    """See that the parameters of each block whose graph ends are reached through its end alone.
+
+    Args:
+        taught: The blocks whose graphs end.
+        ties: What ties each end to the outputs.
+        blocks: The block of each tie.
+        outputs: The model's outputs.
 
     Raises:
         UserError: Some other way leads to them; they would learn by backprop in silence.
     """
-    owners = {id(p): block for block in cuts for _, p in block.parameters()}
-    homes = {id(cut): block for block, cut in cuts.items()}
+    owners = {id(p): block for block in taught for _, p in block.parameters()}
     starts: list[tuple[Block | None, Tensor]] = [(None, tensor) for tensor in outputs]
-    starts += [(homes[id(cut)], tap) for cut, tap in zip(lesson.cuts, lesson.taps, strict=True)]
+    starts += zip(blocks, ties, strict=True)
     for home, start in starts:
         for leaf in parameters_behind(start):
             owner = owners.get(id(leaf))
             if owner is not None and owner is not home:
                 raise UserError(
-                    f"a gradient reaches block '{owner.name}' past its cut: a block may hand its "
-                    "tensors on only by what it returns, in tuples, lists, mappings or "
-                    "dataclasses, and blocks must be named in the order they run"
+                    f"a gradient reaches block '{owner.name}' past the end of its graph: a block "
+                    "may hand its tensors on only by what it returns, in tuples, lists, mappings "
+                    "or dataclasses, and blocks must be named in the order they run"
                 )
 
 
@@ -39,8 +49,8 @@ def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:
     nodes, seen = [tensor.grad_fn], set()
     while nodes:
         node = nodes.pop()
-        if node is None or node in seen:
-            continue
+        if node is None or node in seen or type(node).__name__ == "ExchangeBackward":
+            continue  # an exchange replaces what arrives there by its rule's signal
         seen.add(node)
         if type(node).__name__ == "CheckpointFunctionBackward":
             raise UserError(

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
+from beyondprop.core import Block
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,11 @@ class AttachReport:
 
 
 def report(
-    called: str, model: nn.Module, blocks: "Sequence[Block]", changes: Sequence[str], learned: int
+    model: nn.Module, blocks: Sequence[Block], changes: Sequence[str], learned: int
 ) -> AttachReport:
     """Return what there is to say of an attachment.
 
     Args:
-        called: Name of the model's class.
         model: The model.
         blocks: Its blocks.
         changes: For each block what was changed, in words.
@@ -74,4 +71,4 @@ def report(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
-    return AttachReport(called, rows, notes)
+    return AttachReport(type(model).__name__, rows, notes)

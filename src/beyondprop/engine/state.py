@@ -1,26 +1,24 @@
-"""What an attachment carries from one forward pass to the next: learned feedback, and a count."""
+"""What an attachment keeps from one forward pass to the next: learned feedback, and a count."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from beyondprop._torch.eager import eager
+from beyondprop._torch.processes import processes
+from beyondprop.core import Block, Mode
 from beyondprop.engine.fixed import MOMENTS, Fixed
 from beyondprop.errors import UserError
-
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
 
 PASSES = "passes"
 
 
 class Holder(Protocol):
-    """A layer or a block that has feedback of its own: `ops.Feedback` or `teach.Cut`."""
+    """What has a state of its own: a block (`Taught`), a weight (`AtWeight`) or a model."""
 
     state: dict[str, Tensor]
 
@@ -28,25 +26,29 @@ class Holder(Protocol):
         """Return the parameters that learn beside the feedback."""
 
 
-class Memory:
+class State:
     """The state of an attachment beside the model's own.
 
     Attributes:
-        passes: How many forward passes in training mode were taught.
+        mode: Counts the forward passes in training mode that were taught.
         holders: Those that have a state or change with each pass, by name.
         alone: For each rule that cannot be taught on several processes, the reason.
         fixed: The projections, which a state names by their seeds.
-        together: Whether something keeps the processes from drifting apart all the same: they
+        averaged: Whether something keeps the processes from drifting apart all the same: they
             average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
     """
 
-    def __init__(self, blocks: Sequence["Block"] = ()) -> None:
-        self.passes = 0
+    def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
+        self.mode = mode
         self.fixed = Fixed(blocks)
         self.holders: dict[str, Holder] = {}
-        self.alone: dict[str, str] = {}
-        self.together = False
-        self._watches: dict[str, Watch] = {}
+        self.alone = {
+            type(block.rule).__name__: block.rule.traits.alone
+            for block in blocks
+            if block.rule.traits.alone
+        }
+        self.averaged = False
+        self._checks: dict[str, OptimizerCheck] = {}
 
     @property
     def needed(self) -> bool:
@@ -62,13 +64,13 @@ class Memory:
             UserError: Learned feedback does not learn, learns on one of several processes, or was
             left behind on another device.
         """
-        if self.alone and not self.together and processes() > 1:
+        if self.alone and not self.averaged and processes() > 1:
             rule, reason = next(iter(self.alone.items()))
             raise UserError(f"{rule} does not teach on several processes: {reason}")
         for name, holder in self.holders.items():
             _check_place(name, holder)
-            self._watches.setdefault(name, Watch()).check(name, holder)
-        self.passes += training
+            self._checks.setdefault(name, OptimizerCheck()).check(name, holder)
+        self.mode.number += training
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the learned feedback that an optimizer must hold."""
@@ -87,7 +89,7 @@ class Memory:
             for key, tensor in holder.state.items()
             if not is_lazy(tensor)
         }
-        counted = {PASSES: torch.tensor(self.passes), **found} if self.needed else {}
+        counted = {PASSES: torch.tensor(self.mode.number), **found} if self.needed else {}
         return counted | self.fixed.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -110,33 +112,26 @@ class Memory:
             if name in state:
                 _check_fits(own, state[name], name)
         self.fixed.resume(state)
-        self.passes = int(state.get(PASSES, torch.tensor(0)))
+        self.mode.number = int(state.get(PASSES, torch.tensor(0)))
         for name, holder in self.holders.items():
             for key, own in holder.state.items():
                 if f"{name}.{key}" in state:
                     holder.state[key] = _taken_over(own, state[f"{name}.{key}"])
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def preserved(self) -> Iterator[None]:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
-        before = self.passes, [(h, dict(h.state)) for h in self.holders.values()]
+        before = self.mode.number, [(h, dict(h.state)) for h in self.holders.values()]
         moments = self.fixed.moments()
         try:
             yield
         finally:
-            self.passes = before[0]
+            self.mode.number = before[0]
             for projection, moment in moments:
                 projection.resume(moment)
             for holder, state in before[1]:
                 holder.state.clear()
                 holder.state.update(state)
-
-
-def processes() -> int:
-    """Return how many processes learn together."""
-    distributed: Any = torch.distributed
-    on = distributed.is_available() and distributed.is_initialized()
-    return int(distributed.get_world_size()) if on else 1
 
 
 def _check_fits(own: Tensor, saved: Tensor, name: str) -> None:
@@ -168,7 +163,7 @@ def _check_place(name: str, holder: Holder) -> None:
             )
 
 
-class Watch:
+class OptimizerCheck:
     """Sees that feedback that learns is moved and cleared by an optimizer, as its weights are."""
 
     def __init__(self) -> None:

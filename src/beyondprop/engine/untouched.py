@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from beyondprop.engine.attach import attachment_of
-from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.attachment import Attachment, attachment_of
 
 
 @contextmanager
@@ -36,7 +35,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     with ExitStack() as kept:
         kept.enter_context(generators_kept(devices))
         for attachment in attachments:
-            kept.enter_context(attachment.memory.kept())
+            kept.enter_context(attachment.passes.state.preserved())
             kept.enter_context(_without_schedule(attachment))
         try:
             for module, name, buffer in buffers:
@@ -51,11 +50,12 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _without_schedule(attachment: Attachment) -> Iterator[None]:
-    before, attachment.schedule = attachment.schedule, None
+    passes = attachment.passes
+    before, passes.schedule = passes.schedule, None
     try:
         yield
     finally:
-        attachment.schedule = before
+        passes.schedule = before
 
 
 @contextmanager

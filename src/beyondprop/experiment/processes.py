@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 
-from beyondprop.engine.state import processes
+from beyondprop._torch.processes import processes
 from beyondprop.errors import UserError
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.schedules.messages import share

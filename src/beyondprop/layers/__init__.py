@@ -10,8 +10,10 @@ from beyondprop.layers.conv_transpose import (
     FeedbackConvTranspose2d,
     FeedbackConvTranspose3d,
 )
+from beyondprop.layers.feedback import AtWeights
 from beyondprop.layers.linear import FeedbackLinear
 from beyondprop.layers.recurrent import FeedbackGRUCell, FeedbackLSTMCell, FeedbackRNNCell
+from beyondprop.shapes import NORMS
 
 OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FeedbackLinear,
@@ -27,22 +29,9 @@ OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.GRUCell: FeedbackGRUCell,
     nn.LSTMCell: FeedbackLSTMCell,
 }
-"""The class that stands in for a layer's class while an operation rule is attached."""
-
-NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.RMSNorm,
-)
+"""The class that a layer has while a rule of layers is attached."""
 
 EXACT = (*NORMS, nn.PReLU, nn.Embedding, nn.EmbeddingBag)
 """Layers that carry no error through a weight matrix: their backward stays exact."""
 
-__all__ = ["EXACT", "NORMS", "OPERATIONS"]
+__all__ = ["EXACT", "NORMS", "OPERATIONS", "AtWeights"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beyondprop.layers.feedback import Feedbacks, autocast, needed
+from beyondprop.layers.feedback import AtWeights, autocast, feedback, taught
 from beyondprop.layers.linear import LinearFeedback, linear
 
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -20,7 +20,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
     linear layer that it is. Between them no weight carries the error: that part stays exact.
     """
 
-    _feedback: Feedbacks
+    _feedback: AtWeights
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
@@ -41,7 +41,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the layer as ever (see `nn.MultiheadAttention`)."""
-        if not needed(self):
+        if not taught(self):
             return super().forward(
                 query,
                 key,
@@ -76,15 +76,15 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
     def _projected(self: Any, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """Return queries, keys and values; self-attention projects all three in one product."""
         packed, bias = self.in_proj_weight, self.in_proj_bias
-        feedback: Feedbacks = self._feedback
+        at: AtWeights = self._feedback
         if packed is not None and query is key and key is value:
-            return list(linear(query, packed, bias, feedback["in_proj_weight"]).chunk(3, -1))
+            return list(linear(query, packed, bias, at["in_proj_weight"]).chunk(3, -1))
         if packed is not None:
             (cast,) = autocast(packed)
-            weights, matrices = cast.chunk(3), feedback["in_proj_weight"].of(cast).chunk(3)
+            weights, matrices = cast.chunk(3), feedback(cast, at["in_proj_weight"]).chunk(3)
         else:
             weights = autocast(*(getattr(self, name) for name in SEPARATE))
-            matrices = tuple(feedback[n].of(w) for n, w in zip(SEPARATE, weights, strict=True))
+            matrices = tuple(feedback(w, at[n]) for n, w in zip(SEPARATE, weights, strict=True))
         biases = [None] * 3 if bias is None else bias.chunk(3)
         inputs = (query, key, value)
         return [

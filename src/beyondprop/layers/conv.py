@@ -7,12 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beyondprop.layers.feedback import (
-    Feedback,
-    Feedbacks,
-    autocast,
-    needed,
-)
+from beyondprop.core import AtWeight
+from beyondprop.layers.feedback import AtWeights, autocast, feedback, needed_for, taught
 
 
 class ConvFeedback(torch.autograd.Function):
@@ -58,18 +54,18 @@ def padding_per_side(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int,
 
 
 def convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback, layout: tuple[Any, ...]
+    x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight, layout: tuple[Any, ...]
 ) -> Tensor:
     """Compute a convolution with a backward pass by the rule, cast as `torch.autocast` asks."""
     x, weight, bias = autocast(x, weight, bias)
-    kernel = feedback.of(weight) if feedback.needed_for(x) else weight.detach()
+    kernel = feedback(weight, at) if needed_for(x, at) else weight.detach()
     return ConvFeedback.apply(x, weight, bias, kernel, layout)  # type: ignore[no-any-return]
 
 
 class _FeedbackConv:
     """The forward pass that the convolution classes below share."""
 
-    _feedback: Feedbacks
+    _feedback: AtWeights
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
@@ -78,7 +74,7 @@ class _FeedbackConv:
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """Compute the layer as ever; the backward pass goes by the rule."""
-        if not needed(self):
+        if not taught(self):
             return super().forward(input)  # type: ignore[misc, no-any-return]
         batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
         padded, padding = self._padded(batched)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 from beyondprop.layers.conv import convolution
-from beyondprop.layers.feedback import Feedbacks, needed
+from beyondprop.layers.feedback import AtWeights, taught
 
 
 class _FeedbackConvTranspose:
     """The forward pass that the classes below share."""
 
-    _feedback: Feedbacks
+    _feedback: AtWeights
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
@@ -22,7 +22,7 @@ class _FeedbackConvTranspose:
 
     def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Compute the layer as ever; the backward pass goes by the rule."""
-        if not needed(self):
+        if not taught(self):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
         x = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
         extra = self.output_padding if output_size is None else self._extra(input, output_size)

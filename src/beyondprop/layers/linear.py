@@ -6,12 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from beyondprop.layers.feedback import (
-    Feedback,
-    Feedbacks,
-    autocast,
-    needed,
-)
+from beyondprop.core import AtWeight
+from beyondprop.layers.feedback import AtWeights, autocast, feedback, needed_for, taught
 
 
 class LinearFeedback(torch.autograd.Function):
@@ -23,34 +19,34 @@ class LinearFeedback(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        feedback: Tensor | None,
-        late: Feedback | None = None,
+        matrix: Tensor | None,
+        at: AtWeight | None = None,
     ) -> Tensor:
-        """Compute the layer; x is ``(..., in)``, weight and feedback are ``(out, in)``.
+        """Compute the layer; x is ``(..., in)``, weight and matrix are ``(out, in)``.
 
-        The feedback may be None where x needs no gradient, or where ``late`` makes it of the weight
-        in the backward pass; where it is learned it gets the gradient that the weight gets (Akrout
-        et al. 2019, equations 16 and 17).
+        The matrix may be None where x needs no gradient, or where the rule makes it of the weight
+        in the backward pass (``at``); where it is learned it gets the gradient that the weight gets
+        (Akrout et al. 2019, equations 16 and 17).
         """
-        ctx.save_for_backward(x, feedback if late is None else weight)
-        ctx.late = late
+        ctx.save_for_backward(x, matrix if at is None else weight)
+        ctx.at = at
         return F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the error behind the layer by the feedback matrix, and exact weight gradients."""
         (error,) = errors
-        x, feedback = ctx.saved_tensors
+        x, matrix = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
-        if needs_x and ctx.late is not None:
-            feedback = ctx.late.of(feedback)
+        if needs_x and ctx.at is not None:
+            matrix = feedback(matrix, ctx.at)
         rows = error if error.dim() == 2 else error.reshape(-1, error.shape[-1])
         taught = needs_weight or learns
         gradient = (
             rows.t() @ (x if x.dim() == 2 else x.reshape(-1, x.shape[-1])) if taught else None
         )
         return (
-            error @ feedback if needs_x else None,
+            error @ matrix if needs_x else None,
             gradient if needs_weight else None,
             rows.sum(0) if needs_bias else None,
             gradient if learns else None,
@@ -58,18 +54,19 @@ class LinearFeedback(torch.autograd.Function):
         )
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Feedback) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight) -> Tensor:
     """Compute ``x Wᵀ + b``, cast as `torch.autocast` asks, with a backward pass by the rule."""
     x, weight, bias = autocast(x, weight, bias)
-    late = feedback if feedback.rule.late else None
-    matrix = feedback.of(weight) if late is None and feedback.needed_for(x) else None
-    return LinearFeedback.apply(x, weight, bias, matrix, late)  # type: ignore[no-any-return]
+    if at.rule.of_weight_alone:
+        return LinearFeedback.apply(x, weight, bias, None, at)  # type: ignore[no-any-return]
+    matrix = feedback(weight, at) if needed_for(x, at) else None
+    return LinearFeedback.apply(x, weight, bias, matrix, None)  # type: ignore[no-any-return]
 
 
 class FeedbackLinear(nn.Linear):
     """A linear layer under an operation rule; made by swapping the class of a plain one."""
 
-    _feedback: Feedbacks
+    _feedback: AtWeights
 
     @staticmethod
     def inputs_of(layer: nn.Linear) -> dict[str, int]:
@@ -78,6 +75,6 @@ class FeedbackLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Compute the layer as ever; the backward pass goes by the rule."""
-        if not needed(self):
+        if not taught(self):
             return super().forward(input)
         return linear(input, self.weight, self.bias, self._feedback["weight"])

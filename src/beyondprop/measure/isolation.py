@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.blocks import Block
 from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
 from beyondprop.measure.gradients import BlockGradients, gradients_of_blocks

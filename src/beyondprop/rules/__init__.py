@@ -3,19 +3,16 @@
 import difflib
 from dataclasses import replace
 
+from beyondprop.core import LayerRule, LossRule, ModelRule, Rule, SignalRule
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection
 from beyondprop.rules.backprop import Backprop
-from beyondprop.rules.base import (
-    DirectRule,
-    OperationRule,
-    ProjectedRule,
-    Rule,
-)
+from beyondprop.rules.direct.base import DirectRule
 from beyondprop.rules.direct.direct_feedback_alignment import DirectFeedbackAlignment
 from beyondprop.rules.direct.direct_kolen_pollack import DirectKolenPollack
 from beyondprop.rules.direct.direct_random_target_projection import DirectRandomTargetProjection
 from beyondprop.rules.direct.error_broadcast_decorrelation import ErrorBroadcastDecorrelation
+from beyondprop.rules.direct.learned import LearnedDirectFeedback
 from beyondprop.rules.frozen import Frozen
 from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
 from beyondprop.rules.layerwise.kolen_pollack import KolenPollack
@@ -26,7 +23,6 @@ from beyondprop.rules.layerwise.sign_symmetry import (
 )
 from beyondprop.rules.layerwise.weight_mirror import WeightMirror
 from beyondprop.rules.local.auxiliary import AugLocal
-from beyondprop.rules.local.base import LocalRule
 from beyondprop.rules.local.forward_forward import ForwardForward
 from beyondprop.rules.local.infopro import InfoPro
 from beyondprop.rules.local.local_forward_gradient import LocalForwardGradient
@@ -110,16 +106,18 @@ __all__ = [
     "Frozen",
     "InfoPro",
     "KolenPollack",
+    "LayerRule",
+    "LearnedDirectFeedback",
     "LocalForwardGradient",
     "LocalLoss",
-    "LocalRule",
+    "LossRule",
+    "ModelRule",
     "Objective",
-    "OperationRule",
     "PredSim",
-    "ProjectedRule",
     "Rule",
     "SelfContrastiveForwardForward",
     "SignSymmetry",
+    "SignalRule",
     "SimilarityMatching",
     "WeightMirror",
     "describe",

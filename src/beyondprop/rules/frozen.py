@@ -1,15 +1,9 @@
 """The lower control."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from beyondprop.engine.detach import Cut
-from beyondprop.rules.backprop import Backprop
-from beyondprop.rules.base import Rule
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
+from beyondprop.core import Block, Host, Rule, Traits
 
 
 @dataclass(frozen=True)
@@ -17,15 +11,9 @@ class Frozen(Rule):
     """Frozen hidden blocks keep their initial weights; only the output block learns (control)."""
 
     name: ClassVar[str] = "frozen"
-    immediate: ClassVar[bool] = True
-    cuts: ClassVar[bool] = True
-    teaches: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(ends_graph=True, learns=False, exact_at_output=True)
 
-    def install(self, block: "Block", attachment: "Attachment") -> str:
-        """Cut the block's output and teach nothing there; its parameters get no gradient."""
-        attachment.cut(block, Cut(None, block.stream))
-        return "output cut, no signal: its weights stay as they are"
-
-    def at_output(self) -> Rule:
-        """Return the exact gradient."""
-        return Backprop()
+    def install(self, block: Block, host: Host) -> str:
+        """End the graph at the block's output; its parameters get no gradient."""
+        host.end_untaught(block)
+        return "output detached, no signal: its weights stay as they are"

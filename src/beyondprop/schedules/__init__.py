@@ -1,7 +1,7 @@
 """Schedules: when each block computes and steps."""
 
+from beyondprop.core import Schedule
 from beyondprop.schedules.balance import measured_costs, partition
-from beyondprop.schedules.base import Schedule
 from beyondprop.schedules.data_parallel import DataParallel
 from beyondprop.schedules.immediate import Immediate
 from beyondprop.schedules.pipeline import Pipeline

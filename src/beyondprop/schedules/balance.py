@@ -4,33 +4,29 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from beyondprop.core import Block
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import untouched
 from beyondprop.schedules.stage import Loss, Stage
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
 
 REPEATS = 5
 
 
-def units(handle: "Attachment") -> "list[list[Block]]":
+def units(handle: Attachment) -> list[list[Block]]:
     """Return the blocks of a chain in runs that end in a cut: a pipeline may split between them."""
     found: list[list[Block]] = [[]]
     for block in handle.blocks:
         found[-1].append(block)
-        if handle.cut_of(block) is not None:
+        if handle.taught(block) is not None:
             found.append([])
     return [unit for unit in found if unit]
 
 
-def measured_costs(
-    handle: "Attachment", inputs: Tensor, targets: Tensor, loss: Loss
-) -> list[float]:
+def measured_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Loss) -> list[float]:
     """Return how long each of `units` takes to run and to learn, in seconds.
 
     The best of a few times, on this machine, after one that is not counted. The model is left as
@@ -42,8 +38,6 @@ def measured_costs(
         targets: Its targets.
         loss: (outputs, targets) to the mean loss.
     """
-    from beyondprop.engine.untouched import untouched
-
     stages = [Stage(handle, unit) for unit in units(handle)]
     with untouched(handle.model):
         entries = [inputs]
@@ -93,7 +87,7 @@ def partition(costs: Sequence[float], stages: int) -> list[int]:
     return best[count][1]
 
 
-def _clear(handle: "Attachment") -> None:
+def _clear(handle: Attachment) -> None:
     for parameter in (*handle.model.parameters(), *handle.parameters()):
         parameter.grad = None
 

@@ -1,18 +1,15 @@
 """Averaging all gradients over processes, those of feedback and heads too."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.schedules.messages import reaching, share
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
 
 BUCKET = 25 * 2**20
 """Bytes of gradients that are averaged in one call, as DistributedDataParallel does."""
@@ -35,7 +32,7 @@ class DataParallel:
         UserError: There are no processes, a rule cannot be averaged, or a process is gone.
     """
 
-    def __init__(self, handle: "Attachment") -> None:
+    def __init__(self, handle: Attachment) -> None:
         self.handle = handle
         if not dist.is_available() or not dist.is_initialized():
             raise UserError(
@@ -43,12 +40,13 @@ class DataParallel:
                 "and call torch.distributed.init_process_group() first"
             )
         for rule in {id(block.rule): block.rule for block in handle.blocks}.values():
-            if rule.alone and not rule.averages:
+            if rule.traits.alone and not rule.traits.averages:
                 raise UserError(
-                    f"{type(rule).__name__} does not teach on several processes: {rule.alone}"
+                    f"{type(rule).__name__} does not teach on several processes: "
+                    f"{rule.traits.alone}"
                 )
         self._begin_alike()
-        handle.memory.together = True
+        handle.passes.state.averaged = True
 
     def average(self) -> None:
         """Average every gradient over the processes; all of them must call it.

@@ -1,22 +1,17 @@
 """Blocks that learn one after another inside the forward pass."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from beyondprop._torch.eager import eager
+from beyondprop._torch.processes import processes
+from beyondprop.core import Block, End, Schedule
 from beyondprop.engine.graph import parameters_behind
-from beyondprop.engine.state import processes
 from beyondprop.errors import UserError
-from beyondprop.schedules.base import Schedule
-
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
-    from beyondprop.engine.detach import Cut
 
 
 class Immediate(Schedule):
@@ -33,15 +28,17 @@ class Immediate(Schedule):
             block. Its learning rates may be changed from batch to batch.
     """
 
+    keeps_graphs: ClassVar[bool] = False
+
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self._seen: set[Cut] = set()
-        self._owners: dict[int, Cut] = {}
+        self._seen: set[Block] = set()
+        self._owners: dict[int, Block] = {}
 
-    def check(self, blocks: "Sequence[Block]") -> None:
+    def check(self, blocks: Sequence[Block]) -> None:
         """Raise a `UserError` where a rule needs what is known after the forward pass only."""
-        hidden = blocks[:-1] if not blocks[-1].rule.cuts else blocks
-        late = {type(b.rule).__name__ for b in hidden if not b.rule.immediate}
+        hidden = blocks[:-1] if not blocks[-1].rule.traits.ends_graph else blocks
+        late = {type(b.rule).__name__ for b in hidden if not b.rule.traits.immediate}
         if late:
             raise UserError(
                 f"{', '.join(sorted(late))} cannot teach a block while the forward pass goes on, "
@@ -60,11 +57,11 @@ class Immediate(Schedule):
 
     # Compiled, a backward pass inside a forward pass would be traced away.
     @eager
-    def learn(
-        self, roots: Sequence[Tensor], gradients: Sequence[Tensor | None], cut: "Cut"
-    ) -> None:
+    def take(self, ends: Sequence[End]) -> None:
         """Go back through the block and step what has got a gradient."""
-        self._check_block(roots, cut)
+        roots = [end.root for end in ends]
+        self._check_block(ends)
+        gradients = [end.gradient() for end in ends]
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         before = [(p, p.grad) for p in held if p.grad is not None]
         for parameter, _ in before:  # what the caller gathers elsewhere is not stepped here
@@ -80,24 +77,25 @@ class Immediate(Schedule):
             for parameter, kept in before:
                 parameter.grad = kept
 
-    def _check_block(self, roots: Sequence[Tensor], cut: "Cut") -> None:
+    def _check_block(self, ends: Sequence[End]) -> None:
         """See once for each block that what learns is held, and learns in this block alone."""
-        if cut in self._seen:
+        at = ends[0].at
+        if at.block in self._seen:
             return
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        heads = [t for t in cut.state.values() if isinstance(t, torch.nn.Parameter)]
-        learned = [*cut.beside, *(p for p in heads if not is_lazy(p))]
-        if any(id(p) not in held for p in learned if p.requires_grad):
+        learned = [p for _, p in at.block.parameters()]
+        learned += [t for t in at.state.values() if isinstance(t, torch.nn.Parameter)]
+        if any(id(p) not in held for p in learned if p.requires_grad and not is_lazy(p)):
             raise UserError(
-                "a block or what stands on it learns, and the optimizer does not hold it: build it "
+                "a block or its head learns, and the optimizer does not hold it: build it "
                 "over [*model.parameters(), *handle.parameters()]"
             )
-        for root in roots:
-            for leaf in parameters_behind(root):
-                if self._owners.setdefault(id(leaf), cut) is not cut:
+        for end in ends:
+            for leaf in parameters_behind(end.root):
+                if self._owners.setdefault(id(leaf), at.block) is not at.block:
                     raise UserError(
                         "a part of the model with the exact gradient lies before several blocks "
                         "that learn at once, and would step for each of them: make it a block of "
                         "its own, or leave the schedule out"
                     )
-        self._seen.add(cut)
+        self._seen.add(at.block)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from beyondprop.core import Rule
+from beyondprop.engine.attach import attach
 from beyondprop.errors import UserError
 from beyondprop.schedules import balance
 from beyondprop.schedules.messages import Outbox, receive, share
@@ -21,9 +23,6 @@ from beyondprop.schedules.suitable import (
     check_processes,
     check_sizes,
 )
-
-if TYPE_CHECKING:
-    from beyondprop.rules import Rule
 
 AHEAD = 2
 """Batches that a stage may be ahead of the next one."""
@@ -64,15 +63,13 @@ class Pipeline:
     def __init__(
         self,
         model: nn.Module,
-        rule: "Rule | Mapping[str, Rule]",
+        rule: Rule | Mapping[str, Rule],
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         loss: Loss,
         chunks: int = 4,
         blocks: Sequence[str] | None = None,
         sizes: Sequence[int] | None = None,
     ) -> None:
-        from beyondprop.engine.attach import attach
-
         check_processes(model)
         if chunks < 1:
             raise UserError(f"chunks must be at least 1, not {chunks}")
@@ -84,13 +81,13 @@ class Pipeline:
         except UserError:
             self.handle.remove()
             raise
-        self.handle.memory.together = True
+        self.handle.passes.state.averaged = True
         self.optimizer = optimizer([*model.parameters(), *self.handle.parameters()])
         self.loss = loss
         self.chunks = chunks
         self.sizes = None if sizes is None else list(sizes)
         self.rank, self.last = dist.get_rank(), dist.get_world_size() - 1
-        self._waits = not all(block.rule.immediate for block in self.handle.blocks)
+        self._waits = not all(block.rule.traits.immediate for block in self.handle.blocks)
         self._device = next(model.parameters()).device
         self._outbox = Outbox(AHEAD * chunks)
         self._scattered: Scattered | None = None

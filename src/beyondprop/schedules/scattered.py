@@ -1,7 +1,7 @@
 """A model whose blocks live on one process each, and may be brought together again."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -10,12 +10,10 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from beyondprop.core import Block
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.schedules.messages import reaching, share
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
 
 
 class Scattered:
@@ -29,7 +27,7 @@ class Scattered:
     """
 
     def __init__(
-        self, handle: "Attachment", optimizer: Optimizer, stages: "Sequence[Sequence[Block]]"
+        self, handle: Attachment, optimizer: Optimizer, stages: Sequence[Sequence[Block]]
     ) -> None:
         self.handle = handle
         self.optimizer = optimizer
@@ -81,8 +79,9 @@ class Scattered:
         found = []
         for block in self.stages[rank]:
             found += [parameter for _, parameter in block.parameters()]
-            cut = self.handle.cut_of(block)
-            found += [t for t in cut.state.values() if isinstance(t, nn.Parameter)] if cut else []
+            taught = self.handle.taught(block)
+            state = taught.state.values() if taught is not None else ()
+            found += [t for t in state if isinstance(t, nn.Parameter)]
         return found
 
     def _held(self) -> list[Tensor]:
@@ -98,7 +97,7 @@ def _whole(parameter: nn.Parameter, shape: torch.Size) -> Tensor:
     return parameter.data
 
 
-def _buffers(block: "Block") -> list[Tensor]:
+def _buffers(block: Block) -> list[Tensor]:
     return [buffer for _, module in block.modules for buffer in module.buffers()]
 
 

@@ -1,31 +1,30 @@
 """A part of a chain that learns by itself: what a pipeline runs on one process."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from beyondprop.core import Block, End, ForwardPass, Schedule
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.detach import detach
 from beyondprop.errors import UserError
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
-    from beyondprop.engine.detach import Cut, Lesson
-    from beyondprop.rules import Rule
 
 Loss = Callable[[Any, Any], Tensor]
 """(outputs, targets) to the mean loss, a scalar."""
 
 
-@dataclass(frozen=True, eq=False)
-class End:
-    """The end of a block's graph: its output, or the loss of its own."""
+class Collect(Schedule):
+    """Collects the ends of the blocks of one micro-batch, to be learned from later."""
 
-    root: Tensor
-    rule: "Rule"
-    cut: "Cut"
+    def __init__(self) -> None:
+        self.ends: list[End] = []
+
+    def take(self, ends: Sequence[End]) -> None:
+        """Remember the ends of a block."""
+        self.ends += ends
 
 
 @dataclass(eq=False)
@@ -33,31 +32,31 @@ class Pass:
     """A micro-batch on one stage.
 
     Attributes:
-        lesson: What its forward and backward pass share.
+        run: What its forward and backward pass share.
         share: Its part of the batch: the samples of this one over those of all.
-        output: What the last block returned, detached where it is cut.
+        output: What the last block returned, detached where its graph ends.
         ends: Where the graphs of the blocks end that are taught.
         error: On the last stage, the gradient of the mean loss of the batch at the output.
     """
 
-    lesson: "Lesson"
+    run: ForwardPass
     share: float
     output: Tensor
-    ends: list[End]
+    ends: list[End] = field(default_factory=list)
     error: Tensor | None = None
 
 
 class Stage:
     """Consecutive blocks of a chain, which end in a cut or at the model's output.
 
-    Nothing of a rule is done here: signals and losses are those of the attachment's own cuts.
+    Nothing of a rule is done here: signals and losses are those of the attachment's own ends.
 
     Args:
         handle: What is attached to the whole model.
         blocks: Those of the stage, in the order they run.
     """
 
-    def __init__(self, handle: "Attachment", blocks: "Sequence[Block]") -> None:
+    def __init__(self, handle: Attachment, blocks: Sequence[Block]) -> None:
         self.handle = handle
         self.blocks = blocks
 
@@ -72,20 +71,24 @@ class Stage:
             inputs: What the model's first block was given, for rules that ask for it.
             share: See `Pass`.
         """
+        passes = self.handle.passes
         with self.handle.targets(targets):
-            lesson = self.handle.new_lesson()
-        if lesson is None:
+            open_pass = passes.new_pass(inputs)
+        if open_pass is None:
             raise UserError("a pipeline trains by its rule alone: leave exact_gradients() first")
-        lesson.inputs, lesson.classes = inputs, self.handle.classes
-        ends: list[End] = []
-        for block in self.blocks:
-            with self.handle.aside():  # the cuts are made here
+        open_pass.schedule = collect = Collect()
+        with passes.inside(open_pass):
+            for block in self.blocks:
+                taught = passes.taught.get(block)
+                if taught is not None and taught.reads_input:
+                    open_pass.inputs[block] = x.detach()
+                open_pass.run.apart = True  # the graph is ended here, not by hooks
                 for _, module in block.modules:
                     x = module(x)
-            cut = self.handle.cut_of(block)
-            if cut is not None:
-                x = _cut(_tensor(x, block.name), lesson, block.rule, cut, ends)
-        return Pass(lesson, share, _tensor(x, self.blocks[-1].name), ends)
+                x = _tensor(x, block.name)
+                if taught is not None:
+                    x = detach(x, taught, open_pass)
+        return Pass(open_pass.run, share, _tensor(x, self.blocks[-1].name), collect.ends)
 
     def finish(self, passed: Pass, targets: Tensor, loss: Loss) -> Tensor:
         """Take the loss at the model's output; return this micro-batch's part of the mean."""
@@ -104,31 +107,17 @@ class Stage:
         if passed.error is not None and passed.output.requires_grad:
             passed.output.backward(passed.error)
         if error is not None:
-            passed.lesson.begin((error,))
+            passed.run.errors = (error,)
         for end in reversed(passed.ends):
-            end.root.backward(_gradient(end, passed, error))
+            end.root.backward(_gradient(end, passed))
 
 
-def _cut(x: Tensor, lesson: "Lesson", rule: "Rule", cut: "Cut", ends: list[End]) -> Tensor:
-    """Return a block's output, detached as in `Lesson.tap`; keep what teaches the block."""
-    if cut.learner is not None and x.requires_grad:
-        ends.append(End(cut.learner.loss(lesson, x), rule, cut))
-        return x.detach().clone()  # the next block may work in place on what it is handed
-    if cut.teacher is not None and x.requires_grad:
-        ends.append(End(x, rule, cut))
-    return x.detach()
-
-
-def _gradient(end: End, passed: Pass, error: Tensor | None) -> Tensor:
+def _gradient(end: End, passed: Pass) -> Tensor:
     """Return the gradient at the end of a block, weighted as in the mean over the batch."""
-    root, cut = end.root, end.cut
-    if cut.learner is not None:
-        return torch.full_like(root, passed.share)
-    if error is None:
-        passed.lesson.begin((passed.lesson.error_like(root),))
-    signal = cut.signal(passed.lesson, (root.shape, root.dtype, root.device))
+    traits = end.at.block.rule.traits
+    gradient = end.gradient()
     # What grows with the loss has come by an error that is weighted already.
-    return signal if end.rule.scales else signal * passed.share
+    return gradient if traits.scales_with_loss else gradient * passed.share
 
 
 def _tensor(x: Any, name: str) -> Tensor:

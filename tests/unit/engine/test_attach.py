@@ -7,14 +7,13 @@ from types import MethodType, SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import internals
 from tests.modules import LateParameter, Residual, TwoHeads, as_tuple, convnet
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 import beyondprop as bp
-from beyondprop.engine import detach as teach
-from beyondprop.engine.fast import chain
 
 X, Y = torch.randn(6, 8), torch.arange(6) % 4
 
@@ -109,10 +108,13 @@ def test_targets_are_asked_for_by_name_of_the_rule():
     loss.backward()  # outside the context: the lesson keeps what it was given
 
 
-@pytest.mark.parametrize(("small", "fused"), [(0, 0), (teach.SMALL, 0), (teach.SMALL, chain.FUSED)])
+@pytest.mark.parametrize(
+    ("small", "fused"),
+    [(0, 0), (internals.NODE_ABOVE, 0), (internals.NODE_ABOVE, internals.FUSED_UP_TO)],
+)
 def test_wrong_targets_are_named_by_their_shapes(small, fused, monkeypatch):
-    monkeypatch.setattr(teach, "SMALL", small)
-    monkeypatch.setattr(chain, "FUSED", fused)
+    monkeypatch.setattr(internals.SETTINGS, "node_above", small)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", fused)
     model = mlp()
     handle = bp.attach(model, bp.DirectRandomTargetProjection())
     with handle.targets(torch.zeros(6, 3)):
@@ -255,7 +257,7 @@ def test_wrong_order_of_blocks():
     handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["head", "stem", "layers.*"])
     with pytest.raises(bp.UserError, match=r"output of a block that its rule cuts.*order they run"):
         model(X)
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
 
 
 def test_rules_by_pattern_follow_the_models_order():
@@ -322,9 +324,9 @@ def test_samples_that_do_not_match():
         output.sum().backward()
 
 
-@pytest.mark.parametrize("fused", [0, chain.FUSED])
+@pytest.mark.parametrize("fused", [0, internals.FUSED_UP_TO])
 def test_user_hooks_on_a_chain_are_called(fused, monkeypatch):
-    monkeypatch.setattr(chain, "FUSED", fused)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", fused)
     model = mlp()
     bp.attach(model, bp.DirectFeedbackAlignment())
     seen = []
@@ -460,9 +462,9 @@ def test_reentrant_checkpointing_is_refused():
     torch.testing.assert_close(found, [p.grad for p in plain.parameters()])
 
 
-@pytest.mark.parametrize("fused", [0, chain.FUSED])
+@pytest.mark.parametrize("fused", [0, internals.FUSED_UP_TO])
 def test_a_chain_that_was_changed_says_so(fused, monkeypatch):
-    monkeypatch.setattr(chain, "FUSED", fused)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", fused)
     for change in (
         lambda m: m.append(nn.Softmax(1)),
         lambda m: m.__setitem__(4, nn.Linear(8, 3)),
@@ -526,7 +528,7 @@ def test_a_forward_that_fails_leaves_nothing_open(build):
     handle = bp.attach(model, bp.DirectFeedbackAlignment(), names)
     with pytest.raises(RuntimeError, match="shape"):
         model(torch.randn(6, 3))
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     copy.deepcopy(model)
 
 
@@ -669,8 +671,8 @@ def test_the_report_counts_trainable_parameters():
 
 
 def test_small_blocks_have_room_for_so_much_only(monkeypatch):
-    monkeypatch.setattr(chain, "FUSED", 0)
-    monkeypatch.setattr(teach, "ROOM", 60)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 0)
+    monkeypatch.setattr(internals.SETTINGS, "nodes_after", 60)
     model = mlp()
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
     seen = []

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import internals
 from torch import nn
 
 import beyondprop as bp
@@ -255,7 +256,7 @@ def test_the_gradients_of_weight_and_feedback_are_equal_and_apart():
     model, handle, optimizer = attached("kp")
     x, y = batches(1)[0]
     F.cross_entropy(model(x), y).backward()
-    pairs = [(m.weight, vars(m)["_feedback"]["weight"].state["feedback"]) for m in model[2::2]]
+    pairs = [(m.weight, internals.at_weight(m).state["feedback"]) for m in model[2::2]]
     for weight, feedback in pairs:
         assert torch.equal(weight.grad, feedback.grad)
         assert weight.grad.data_ptr() != feedback.grad.data_ptr()
@@ -274,14 +275,14 @@ def test_the_gradients_of_weight_and_feedback_are_equal_and_apart():
 def test_feedback_beside_frozen_weights_does_not_learn(inputs):
     model, handle, optimizer = attached("kp")
     model[2].weight.requires_grad_(False)
-    frozen = vars(model[2])["_feedback"]["weight"].state["feedback"]
+    frozen = internals.at_weight(model[2]).state["feedback"]
     before = frozen.detach().clone()
     x, y = batches(1)[0]
     for _ in range(3):
         step(model, optimizer, x.requires_grad_(inputs), y)
     assert torch.equal(frozen, before)
     assert frozen.grad is None
-    learned = vars(model[4])["_feedback"]["weight"].state["feedback"]
+    learned = internals.at_weight(model[4]).state["feedback"]
     assert learned.grad is not None
     assert len(handle.parameters()) == 3
 
@@ -292,7 +293,7 @@ def test_the_matrix_of_a_frozen_block_does_not_learn():
     x, y = batches(1)[0]
     for _ in range(2):
         step(model, optimizer, x, y)
-    first, second = handle.memory.holders["0"], handle.memory.holders["2"]
+    first, second = internals.holders(handle)["0"], internals.holders(handle)["2"]
     assert first.state["feedback"].grad is not None
     assert isinstance(second.state["feedback"], nn.parameter.UninitializedParameter)
 
@@ -349,9 +350,9 @@ def test_only_taught_passes_in_training_mode_count():
     with bp.exact_gradients(model):
         model(x)
     model.eval()(x)
-    assert handle.memory.passes == 1
+    assert internals.passes(handle) == 1
     model.train()(x)
-    assert handle.memory.passes == 2
+    assert internals.passes(handle) == 2
 
 
 @pytest.mark.parametrize("name", STATEFUL)
@@ -396,7 +397,7 @@ def test_feedback_left_behind_on_another_device_is_refused(name):
     model, handle, optimizer = attached(name)
     (x, y), *_ = batches(1)
     step(model, optimizer, x, y)
-    holder = list(handle.memory.holders.values())[-1]
+    holder = list(internals.holders(handle).values())[-1]
     holder.state["feedback"] = nn.Parameter(holder.state["feedback"].detach().to("meta"))
     with pytest.raises(bp.UserError, match="is on meta, its layer on cpu: move the model before"):
         model(x)
@@ -513,7 +514,7 @@ def test_a_mirror_is_no_random_matrix_in_evaluation_mode():
     model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4)).eval()
     bp.attach(model, bp.WeightMirror(decay=0.01))
     model(torch.randn(3, 8))
-    layer = vars(model[2])["_feedback"]["weight"]
+    layer = internals.at_weight(model[2])
     cosine = F.cosine_similarity(layer.of(model[2].weight).flatten(), model[2].weight.flatten(), 0)
     assert cosine > 0.95
 

@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import internals
 from torch import Size, nn
 
 import beyondprop as bp
-from beyondprop.engine import detach as teach
-from beyondprop.engine.fast import chain
 from beyondprop.projections import Dense
 from beyondprop.shapes import rows_and_features
 
@@ -57,8 +56,8 @@ def test_no_two_signals_are_alive_at_once(keep, expected, monkeypatch):
 
     The second case keeps the signals on purpose, to show that the count can see them.
     """
-    monkeypatch.setattr(teach, "SMALL", 0)
-    monkeypatch.setattr(chain, "FUSED", 0)
+    monkeypatch.setattr(internals.SETTINGS, "node_above", 0)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 0)
     alive, most, kept = set(), 0, []
 
     def project(self, x, out_features, stream):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests import internals
 from tests.reference.convolution import products
 from torch import nn
 
@@ -32,7 +33,7 @@ def test_products_equal_the_reference(kind, size, layout):
     behind, weight, bias = products(
         x.detach().numpy(),
         conv.weight.detach().numpy(),
-        vars(conv)["_feedback"]["weight"].of(conv.weight).detach().numpy(),
+        internals.feedback(conv, conv.weight).detach().numpy(),
         error.numpy(),
         conv.stride,
         conv.dilation,
@@ -86,7 +87,7 @@ def test_three_dimensions():
     behind, *_ = products(
         x.detach().numpy(),
         conv.weight.detach().numpy(),
-        vars(conv)["_feedback"]["weight"].of(conv.weight).detach().numpy(),
+        internals.feedback(conv, conv.weight).detach().numpy(),
         np.ones(output.shape),
         conv.stride,
         conv.dilation,

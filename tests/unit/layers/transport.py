@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from tests import internals
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.rules import OperationRule
+from beyondprop.rules import LayerRule
 
 
 @dataclass(frozen=True)
-class Transport(OperationRule):
+class Transport(LayerRule):
     """The weight itself, times a factor, stands in for the weight."""
 
     name: ClassVar[str] = "transport"
@@ -65,7 +66,7 @@ def assert_transported(layer: nn.Module, call: Call, inputs: list[Tensor]) -> No
     plain = outcome(model, call, inputs)
     assert any(gradient is not None and gradient.any() for gradient in plain[1])
     handle = bp.attach(model, Transport(), blocks=["layer"])
-    swapped = [m for m in model.modules() if "_feedback" in vars(m)]
+    swapped = [m for m in model.modules() if internals.is_swapped(m)]
     assert swapped
     ours = outcome(model, call, inputs)
     torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
@@ -75,7 +76,7 @@ def assert_transported(layer: nn.Module, call: Call, inputs: list[Tensor]) -> No
         torch.manual_seed(0)
         torch.testing.assert_close(tensors(call(model)), plain[0], rtol=1e-10, atol=1e-12)
     handle.remove()
-    assert not any("_feedback" in vars(m) for m in model.modules())
+    assert not any(internals.is_swapped(m) for m in model.modules())
 
 
 def rand(*shape: int) -> Tensor:
@@ -84,5 +85,4 @@ def rand(*shape: int) -> Tensor:
 
 def feedback_of(module: nn.Module, name: str = "weight") -> Tensor:
     """Return what stands in for a weight under the rule that is attached."""
-    stand_in = vars(module)["_feedback"][name]
-    return stand_in.of(stand_in.owner()).detach()
+    return internals.feedback(module, name=name).detach()

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 import beyondprop as bp
 from beyondprop.measure import MEASURES, alignment, angle_degrees
 from beyondprop.measure.alignment import cosine
-from beyondprop.rules import OperationRule
+from beyondprop.rules import LayerRule
 
 Batch = tuple[Tensor, Tensor]
 
 
-class Negated(OperationRule):
+class Negated(LayerRule):
     """Sends the error back through every weight with its sign turned."""
 
     name = "negated"

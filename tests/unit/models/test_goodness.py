@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import internals
 from torch import nn
 
 import beyondprop as bp
@@ -156,7 +157,7 @@ def test_targets_that_forward_forward_cannot_use(targets, candidates, message):
     handle = bp.attach(model, bp.ForwardForward(), ["blocks.*"])
     with handle.targets(targets), pytest.raises(bp.UserError, match=message):
         model(torch.randn(2, 8), candidates)
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
 
 
 def test_right_and_wrong_candidates_weigh_the_same_and_their_order_does_not_count():
@@ -195,4 +196,4 @@ def test_inputs_that_cannot_be_paired(x, message):
     handle = bp.attach(model, bp.SelfContrastiveForwardForward())
     with pytest.raises(bp.UserError, match=message):
         model(torch.tensor([1, 2]) if x is None else x)
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None

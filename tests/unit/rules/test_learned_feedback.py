@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import internals
 from tests.reference import (
     direct_kolen_pollack,
     error_broadcast_decorrelation,
@@ -46,7 +47,7 @@ def weights_and_biases(model):
 
 
 def state(linear):
-    return vars(linear)["_feedback"]["weight"].state["feedback"]
+    return internals.at_weight(linear).state["feedback"]
 
 
 def batch(widths, size):
@@ -139,7 +140,7 @@ def test_kolen_pollack_closes_the_distance_in_every_operation(kind):
     model = nn.Sequential(layer).double()
     handle = bp.attach(model, bp.KolenPollack())
     optimizer = sgd(model, handle, 0.1)
-    holders = handle.memory.holders.values()
+    holders = internals.holders(handle).values()
     before = [h.owner().detach() - h.state["feedback"].detach() for h in holders]
     for _ in range(5):
         optimizer.zero_grad()
@@ -180,7 +181,7 @@ def test_weight_mirror_over_several_steps(widths, size, seed):
     for number in range(1, 5):
         weights, biases = weights_and_biases(model)
         for layer, (linear, weight) in enumerate(zip(linears, weights, strict=True)):
-            stream = vars(linear)["_feedback"]["weight"].stream
+            stream = internals.at_weight(linear).stream
             for phase in [*range(0 if number > 1 else 2), -1]:
                 named = stream_of(f"{stream}, pass {number}, phase {phase}")
                 noise = rule.noise.matrix(3, weight.shape[1], named, LIKE).numpy()
@@ -203,7 +204,7 @@ def cosine_after(passes, decay, layer, shape):
     handle = bp.attach(model, bp.WeightMirror(decay=decay))
     for _ in range(passes):
         model(torch.zeros(shape, requires_grad=True))
-    (holder,) = handle.memory.holders.values()
+    (holder,) = internals.holders(handle).values()
     found = holder.state["feedback"].flatten(), layer.weight.detach().flatten()
     handle.remove()
     return float(F.cosine_similarity(*found, 0))
@@ -232,7 +233,7 @@ def test_weight_mirror_forgets_its_random_beginning_before_the_first_pass():
 
 
 def direct_state(handle):
-    holders = list(handle.memory.holders.values())
+    holders = list(internals.holders(handle).values())
     return arrays(holder.state["feedback"] for holder in holders)
 
 

@@ -64,7 +64,7 @@ def copied(tensor):
 
 def heads_of(handle, block):
     """Return what stands on a block: parameters, and copies of them for the reference."""
-    cut = handle.cut_of(block)
+    cut = handle.taught(block)
     parameters = {} if cut is None else dict(cut.state)
     return parameters, {name: copied(p) for name, p in parameters.items()}
 

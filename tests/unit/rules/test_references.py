@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import internals
 from tests.reference import (
     backprop,
     direct_feedback_alignment,
@@ -24,8 +25,6 @@ from tests.reference.network import outer_products
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.engine import detach as teach
-from beyondprop.engine.fast import chain
 from beyondprop.random.streams import stream_of
 
 LIKE = torch.zeros(1, dtype=torch.float64)
@@ -46,11 +45,11 @@ def network(widths):
 
 def state(linear):
     """Return the learned feedback of a layer."""
-    return vars(linear)["_feedback"]["weight"].state["feedback"].detach().numpy()
+    return internals.at_weight(linear).state["feedback"].detach().numpy()
 
 
 def stream(linear):
-    return vars(linear)["_feedback"]["weight"].stream
+    return internals.at_weight(linear).stream
 
 
 def drawn(rule, linear, stream):
@@ -141,13 +140,13 @@ FORMS = {"large": {"small": 0, "fused": 0}, "small": {"fused": 0}, "fused": {}}
 
 
 @contextmanager
-def form(small=teach.SMALL, fused=chain.FUSED):
-    before = teach.SMALL, chain.FUSED
-    teach.SMALL, chain.FUSED = small, fused
+def form(small=internals.NODE_ABOVE, fused=internals.FUSED_UP_TO):
+    before = internals.NODE_ABOVE, internals.FUSED_UP_TO
+    internals.NODE_ABOVE, internals.FUSED_UP_TO = small, fused
     try:
         yield
     finally:
-        teach.SMALL, chain.FUSED = before
+        internals.NODE_ABOVE, internals.FUSED_UP_TO = before
 
 
 ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff")
@@ -156,7 +155,7 @@ ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "s
 CASES = [
     (name, way)
     for name, rule in bp.rules.RULES.items()
-    for way in (FORMS if rule.cuts else ["small"])
+    for way in (FORMS if rule.traits.ends_graph else ["small"])
     if name not in ELSEWHERE
 ]
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests import internals
 from torch import nn
 
 import beyondprop as bp
@@ -78,7 +79,7 @@ def test_batchwise_magnitudes_are_new_in_training_passes_alone():
     with torch.no_grad():
         model.train()(x)  # not taught, so not counted
     assert torch.equal(behind(model.eval(), x), second)
-    assert handle.memory.passes == 2
+    assert internals.passes(handle) == 2
 
 
 def test_one_pass_has_one_set_of_magnitudes():

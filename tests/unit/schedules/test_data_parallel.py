@@ -68,7 +68,8 @@ def test_rules_that_need_all_samples_stay_refused(averaged, rule):
     attached = bp.rules.RULES[rule]
     for found in averaged:
         assert found["refused"][rule] == (
-            f"{type(attached).__name__} does not teach on several processes: {attached.alone}"
+            f"{type(attached).__name__} does not teach on several processes: "
+            f"{attached.traits.alone}"
         )
 
 

@@ -20,9 +20,10 @@ from beyondprop.measure.memory_child import tensor_growth
 from beyondprop.schedules import immediate
 from beyondprop.tasks import Split
 from beyondprop.tasks.base import accuracy
+from tests import internals
 
-RULES = [n for n, rule in bp.rules.RULES.items() if rule.immediate and n != "backprop"]
-LATE = [name for name, rule in bp.rules.RULES.items() if not rule.immediate]
+RULES = [n for n, rule in bp.rules.RULES.items() if rule.traits.immediate and n != "backprop"]
+LATE = [name for name, rule in bp.rules.RULES.items() if not rule.traits.immediate]
 CLASSES = 4
 
 
@@ -88,7 +89,7 @@ def changed(before, after):
 
 def hidden_names(handle):
     """Return the names of the parameters of the blocks that learn in the forward pass."""
-    blocks = [block for block in handle.blocks if handle.cut_of(block) is not None]
+    blocks = [block for block in handle.blocks if handle.taught(block) is not None]
     return {name for block in blocks for name, _ in block.parameters()}
 
 
@@ -236,7 +237,7 @@ def test_gathered_gradients_survive_a_step_that_fails():
         forward(handle, *batch())
     assert handle.model[6].weight.grad is kept
     assert handle.model[0].weight.grad is None
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     handle.follow(bp.Immediate(optimizer))
     step(handle, optimizer)
 
@@ -290,7 +291,7 @@ def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setattr(immediate, "processes", lambda: 2)
     with pytest.raises(bp.UserError, match="the processes would drift apart in silence"):
         forward(handle, *batch())
-    assert handle.lesson is None
+    assert internals.open_pass(handle) is None
     with torch.no_grad():
         forward(handle, *batch())
 

@@ -1,42 +1,36 @@
-"""A plain chain taps its blocks itself: in small networks, hooks would cost more than DFA saves."""
+"""Plain chains end the graphs of their blocks themselves: in small networks hooks cost too much."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from beyondprop.engine.blocks import Block, is_chain
-from beyondprop.engine.detach import Cut, Lesson
-from beyondprop.engine.fast.fused import (
-    ACTIVATIONS,
-    FusedChain,
-    Hidden,
-    hidden_states,
-)
+from beyondprop._torch.modules import children, is_chain
+from beyondprop.core import Block, ForwardPass
+from beyondprop.engine.detach import BySignal, OpenPass, Taught, detach
+from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
+from beyondprop.engine.forms import Form
+from beyondprop.engine.passes import Passes
+from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import changed
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-
-FUSED = 2**21
-"""Numbers that all activations of a fused chain may have together: 8 MiB in float32."""
 
 LINEAR = {nn.Linear}
 
 
 class TaughtSequential(nn.Sequential):
-    """An `nn.Sequential` under rules that cut; made by swapping the class of a plain one."""
+    """An `nn.Sequential` that ends the graphs of its blocks; a plain one gets this class."""
 
-    _chain: "Sequence[tuple[Sequence[nn.Module], Cut | None]]"
+    _passes: Passes
+    _chain: Sequence[tuple[Block, Sequence[nn.Module], Taught | None]]
     _fused: "Fused | None"
     _children: tuple[nn.Module, ...]
 
     def forward(self, input: Any) -> Any:
-        """Run the children one after another, with a cut behind each block that has one."""
-        attachment: Attachment | None = vars(self).get("_beyondprop")
-        if attachment is None:  # a slice of the model that was attached to
+        """Run the children one after another, and end the graph behind each block."""
+        passes: Passes | None = vars(self).get("_passes")
+        if passes is None:  # a slice of the model that was attached to
             return super().forward(input)  # type: ignore[no-untyped-call]
         children = tuple(self._modules.values())
         if children != self._children:
@@ -44,24 +38,60 @@ class TaughtSequential(nn.Sequential):
             raise changed(next((type(module).__name__ for module in odd), "order of the chain"))
         fused = self._fused
         parameters = fused.parameters(input) if fused is not None else None
-        if fused is not None and parameters is not None:
-            lesson = attachment.new_lesson() if attachment.schedule is None else None
-            if lesson is not None:  # nothing in there asks for it: it need not be opened
-                return fused.run(input, lesson, parameters)
+        if fused is not None and parameters is not None and passes.schedule is None:
+            open_pass = passes.new_pass(input)  # nothing in there asks for it: it stays unopened
+            if open_pass is not None:
+                return fused.run(input, open_pass.run, parameters)
         try:
-            attachment.begin(input)
-            return self._taught(attachment, input)
+            passes.enter(input)
+            return passes.leave(self._blockwise(passes.open_pass, input))
         finally:
-            attachment.close()
+            passes.close()
 
-    def _taught(self, attachment: "Attachment", input: Any) -> Any:
-        lesson = attachment.lesson
-        for modules, cut in self._chain:
+    def _blockwise(self, open_pass: OpenPass | None, input: Any) -> Any:
+        for block, modules, taught in self._chain:
+            if open_pass is not None and taught is not None and taught.reads_input:
+                open_pass.inputs[block] = input.detach()
             for module in modules:
                 input = module(input)
-            if lesson is not None and cut is not None:
-                input = lesson.tap(input, cut)
-        return attachment.end(input)
+            if open_pass is not None and taught is not None:
+                input = detach(input, taught, open_pass)
+        return input
+
+
+class Chain(Form):
+    """An `nn.Sequential` whose blocks hold all its children in order."""
+
+    def suits(self, passes: Passes) -> bool:
+        """Whether the model is such a chain."""
+        parts = [module for block in passes.blocks for _, module in block.modules]
+        model = passes.model
+        return is_chain(model) and type(model) is nn.Sequential and parts == list(model)
+
+    def install(self, passes: Passes) -> "SwappedChain":
+        """Give the model the class that ends the graphs."""
+        return SwappedChain(passes)
+
+
+class SwappedChain:
+    """A chain that has another class until it is removed."""
+
+    def __init__(self, passes: Passes) -> None:
+        self.model = passes.model
+        self.model.__class__ = TaughtSequential
+        vars(self.model)["_passes"] = passes
+        vars(self.model)["_chain"] = [
+            (block, [module for _, module in block.modules], passes.taught.get(block))
+            for block in passes.blocks
+        ]
+        vars(self.model)["_children"] = tuple(module for _, module in children(self.model))
+        vars(self.model)["_fused"] = fuse(passes.blocks, passes.taught)
+
+    def remove(self) -> None:
+        """Give the model its own class back."""
+        self.model.__class__ = nn.Sequential
+        for name in ("_passes", "_chain", "_children", "_fused"):
+            vars(self.model).pop(name, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +118,7 @@ class Fused:
             torch.compiler.is_compiling()
             or not isinstance(x, Tensor)
             or x.dim() != 2
-            or x.shape[0] * self.width > FUSED
+            or x.shape[0] * self.width > SETTINGS.fused_up_to
             or any(self.hooks)
             or not LINEAR.issuperset(map(type, self.linears))
             or torch.is_autocast_enabled(x.device.type)
@@ -104,48 +134,44 @@ class Fused:
         weight = found[0]
         return found if x.shape[1] == weight.shape[1] and x.dtype == weight.dtype else None
 
-    def run(self, x: Tensor, lesson: Lesson, parameters: Sequence[Any]) -> Tensor:
+    def run(self, x: Tensor, run: ForwardPass, parameters: Sequence[Any]) -> Tensor:
         """Return the output, with a graph that teaches."""
         if self.taught:
-            output: Tensor = FusedChain.apply(x, lesson, self.hidden, *parameters)
+            output: Tensor = FusedChain.apply(x, run, self.hidden, *parameters)
             return output
         with torch.no_grad():
             states = hidden_states(x, self.hidden, parameters)
         return nn.functional.linear(states[-1], *parameters[-2:])
 
 
-def is_plain_chain(model: nn.Module, blocks: Sequence[Block]) -> bool:
-    """Whether the model is an `nn.Sequential`, and the blocks hold all its children in order."""
-    parts = [module for block in blocks for _, module in block.modules]
-    return is_chain(model) and type(model) is nn.Sequential and parts == list(model)
-
-
-def fuse(blocks: Sequence[Block], cuts: Mapping[Block, Cut]) -> Fused | None:
+def fuse(blocks: Sequence[Block], taught: Mapping[Block, Taught]) -> Fused | None:
     """Return the fused form of a chain, or None where it has none."""
     parts = [[module for _, module in block.modules] for block in blocks]
-    hidden = [block for block in blocks if block in cuts]
+    hidden = [block for block in blocks if block in taught]
     fusable = (
         hidden == list(blocks[:-1])
         and all(len(p) == 2 and type(p[1]) in ACTIVATIONS for p in parts[:-1])
         and len(parts[-1]) == 1
         and all(type(p[0]) is nn.Linear for p in parts)
         and not any("forward" in vars(module) for p in parts for module in p)
-        and not any(cut.reader or cut.learner or cut.state for cut in cuts.values())
+        and all(each.fusable for each in taught.values())
     )
     if not fusable:
         return None
     linears: list[Any] = [p[0] for p in parts]
     layers: list[Hidden] = []
-    before = None
+    before: Any = None
     for linear, (_, activation), block in zip(linears, parts[:-1], hidden, strict=False):
-        signal = linear.out_features, cuts[block].key
-        layers.append(Hidden(type(activation), cuts[block], signal == before))
+        end = taught[block]
+        by_signal = end if isinstance(end, BySignal) else None
+        signal = by_signal and (linear.out_features, by_signal.rule.same_signal(block))
+        layers.append(Hidden(type(activation), by_signal, signal is not None and signal == before))
         before = signal
     return Fused(
         linears,
         layers,
         [table for p in parts for module in p for table in _hook_tables(module)],
-        taught=any(layer.cut.teacher is not None for layer in layers),
+        taught=any(layer.taught is not None for layer in layers),
         width=sum(linear.out_features for linear in linears[:-1]),
     )
 

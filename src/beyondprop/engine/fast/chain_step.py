@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from beyondprop._torch.processes import processes
+from beyondprop.core import ForwardPass
 from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.detach import Lesson
 from beyondprop.engine.fast.chain import Fused
 from beyondprop.engine.fast.fused import deltas, hidden_states
-from beyondprop.engine.state import processes
 from beyondprop.errors import UserError
 from beyondprop.slots import machine_of
 
@@ -85,10 +85,9 @@ class ChainStep:
         states = hidden_states(inputs, self._fused.hidden, parameters)
         outputs = torch.nn.functional.linear(states[-1], *parameters[-2:])
         loss, error = cross_entropy(outputs, targets)
-        lesson = Lesson(targets, model.training)
-        lesson.begin((error,))
+        run = ForwardPass(inputs, targets, model.training, errors=(error,))
         learns = [_learns(w) or _learns(b) for w, b in zip(*[iter(parameters)] * 2, strict=True)]
-        found = deltas(lesson, self._fused.hidden, states, learns)
+        found = deltas(run, self._fused.hidden, states, learns)
         for i, delta in enumerate([*found, error]):
             if delta is not None:
                 self._update(parameters[2 * i], parameters[2 * i + 1], delta, states[i])

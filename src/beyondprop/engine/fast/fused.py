@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from beyondprop.engine.detach import Cut, Lesson
+from beyondprop.core import At, ForwardPass
+from beyondprop.engine.detach import BySignal
 
 aten = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
@@ -35,12 +36,12 @@ class Hidden:
 
     Attributes:
         activation: Class of the activation.
-        cut: What teaches the activation's output.
+        taught: What gives the activation's output a signal; None where nothing does.
         repeats: Whether its signal is that of the layer before.
     """
 
     activation: type[nn.Module]
-    cut: Cut
+    taught: BySignal | None
     repeats: bool
 
 
@@ -61,25 +62,25 @@ class FusedChain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, lesson: Lesson, hidden: Sequence[Hidden], *parameters: Tensor | None
+        ctx: Any, x: Tensor, run: ForwardPass, hidden: Sequence[Hidden], *parameters: Tensor | None
     ) -> Tensor:
         """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
         states = hidden_states(x, hidden, parameters)
         weight, bias = parameters[-2:]
         first = parameters[0] if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(first, *states)
-        ctx.lesson, ctx.hidden = lesson, hidden
+        ctx.run, ctx.hidden = run, hidden
         return linear(states[-1], weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the gradients of the parameters, and of x where it is asked for."""
-        ctx.lesson.begin(errors)
+        ctx.run.errors = errors
         first, *states = ctx.saved_tensors
         needs = ctx.needs_input_grad[3:]
         wanted = [w or b for w, b in zip(needs[::2], needs[1::2], strict=True)]
         wanted[0] = wanted[0] or first is not None
-        found = list(deltas(ctx.lesson, ctx.hidden, states, wanted))
+        found = list(deltas(ctx.run, ctx.hidden, states, wanted))
         x_gradient = found[0].mm(first) if first is not None and found[0] is not None else None
         gradients: list[Tensor | None] = []
         for delta, before, weight, bias in zip(
@@ -93,12 +94,12 @@ class FusedChain(torch.autograd.Function):
 
 
 def deltas(
-    lesson: Lesson, hidden: Sequence[Hidden], states: Sequence[Tensor], wanted: Sequence[bool]
+    run: ForwardPass, hidden: Sequence[Hidden], states: Sequence[Tensor], wanted: Sequence[bool]
 ) -> Iterator[Tensor | None]:
     """Yield the error at each hidden layer's linear map, None where none is wanted or taught.
 
     Args:
-        lesson: The pass, whose errors are known.
+        run: The pass, whose errors are known.
         hidden: The hidden layers.
         states: What `hidden_states` returned.
         wanted: For each layer whether its error is of use.
@@ -106,9 +107,11 @@ def deltas(
     signal = None
     for layer, state, needed in zip(hidden, states[1:], wanted, strict=False):
         signal = signal if layer.repeats else None
-        if layer.cut.teacher is None or not needed:
+        if layer.taught is None or not needed:
             yield None
             continue
         if signal is None:
-            signal = layer.cut.signal(lesson, (state.shape, state.dtype, state.device))
+            block, rule = layer.taught.block, layer.taught.rule
+            at = At(block, run, layer.taught.state, state.shape, state.dtype, state.device)
+            signal = rule.signal(at).to(state.device, state.dtype)
         yield ACTIVATIONS[layer.activation][1](signal, state)

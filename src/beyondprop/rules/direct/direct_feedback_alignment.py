@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.engine.detach import Lesson
-from beyondprop.rules.base import DirectRule
+from beyondprop.core import ForwardPass
+from beyondprop.rules.direct.base import DirectRule
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class DirectFeedbackAlignment(DirectRule):
 
     name: ClassVar[str] = "dfa"
 
-    def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
+    def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:
         """Return the output errors."""
-        return lesson.errors
+        return run.errors

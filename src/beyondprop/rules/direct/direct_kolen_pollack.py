@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from beyondprop.engine.detach import Cut, Lesson
-from beyondprop.rules.direct.reading import ReadingRule
+from beyondprop.core import At, Block, Traits
+from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like_of
 
 
 @dataclass(frozen=True)
-class DirectKolenPollack(ReadingRule):
+class DirectKolenPollack(LearnedDirectFeedback):
     """Direct Kolen-Pollack: DFA whose matrices learn from the error and the block's output.
 
     The signal is DFA's, ``e B_l``, and ``B_l`` gets the update that the output layer's weight would
@@ -22,38 +22,35 @@ class DirectKolenPollack(ReadingRule):
     """
 
     name: ClassVar[str] = "dkp"
-    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
-    alone: ClassVar[str] = (
-        "the gradient of its feedback is not averaged over processes, as its weights' is; leave "
-        "DistributedDataParallel out and use DataParallel(handle)"
+    traits: ClassVar[Traits] = LEARNED.but(
+        averages=True,
+        alone=(
+            "the gradient of its feedback is not averaged over processes, as its weights' is; "
+            "leave DistributedDataParallel out and use DataParallel(handle)"
+        ),
     )
-    averages: ClassVar[bool] = True
 
-    def start(self, like: Tensor) -> dict[str, Tensor]:
+    def start(self, block: Block) -> dict[str, Tensor]:
         """Return a parameter that has no shape yet."""
+        like = like_of(block, torch.empty(0))
         parameter: Any = UninitializedParameter
         return {"feedback": parameter(device=like.device, dtype=like.dtype)}
 
-    def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:
-        """Return the block's matrix; it begins as DFA's."""
-        matrix = cut.state["feedback"]
+    def make(self, at: At, features: int, width: int) -> Tensor:
+        """Return the block's matrix; it begins as that of DFA."""
+        matrix = at.state["feedback"]
         if isinstance(matrix, UninitializedParameter):
+            assert at.output is not None
             # As the block's own parameters are now; a pickle of an empty parameter forgets that.
-            like = cut.beside[0] if cut.beside else output
+            like = like_of(at.block, at.output)
             matrix.materialize((features, width), like.device, like.dtype)
-            stream = self.projection.stream(cut.stream)
-            begun = self.projection.matrix(features, width, stream, matrix.detach())
+            begun = self.begun(at, features, width, matrix.detach())
             assert isinstance(matrix, nn.Parameter)
             with torch.no_grad():
                 matrix.copy_(begun)
         return matrix
 
-    def signal_from(
-        self,
-        lesson: Lesson,  # noqa: ARG002
-        cut: Cut,
-        error: Tensor,
-        output: Tensor,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return ``e B`` and ``eᵀ h``."""
-        return error @ cut.state["feedback"].detach(), error.t() @ output
+    def carried(self, at: At, error: Tensor, output: Tensor) -> Tensor:
+        """Return ``e B``; the gradient of ``B`` is ``eᵀ h``."""
+        at.gradients["feedback"] = error.t() @ output  # (features, width)
+        return error @ at.state["feedback"].detach()  # (rows, width)

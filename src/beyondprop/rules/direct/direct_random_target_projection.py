@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from beyondprop.engine.detach import Lesson
+from beyondprop.core import At, ForwardPass, Traits
 from beyondprop.errors import UserError
-from beyondprop.rules.base import DirectRule
+from beyondprop.rules.direct.base import DIRECT, DirectRule
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,24 @@ class DirectRandomTargetProjection(DirectRule):
     """
 
     name: ClassVar[str] = "drtp"
-    immediate: ClassVar[bool] = True
-    needs_targets: ClassVar[bool] = True
-    one_output: ClassVar[bool] = True
-    scales: ClassVar[bool] = False
+    traits: ClassVar[Traits] = DIRECT.but(
+        needs=frozenset({"targets"}), one_output=True, scales_with_loss=False
+    )
 
-    def messages(self, lesson: Lesson) -> Sequence[Tensor | None]:
+    def signal(self, at: At) -> Tensor:
+        """Return the targets' projection; the error gives no more than their shape."""
+        if not at.run.errors:  # the block learns before the model's output is known
+            at.run.errors = (_expected_error(at),)
+        return super().signal(at)
+
+    def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:
         """Return the targets, one-hot, shaped like the only output that the loss uses."""
-        errors = [e for e in lesson.errors if e is not None]
-        if len(errors) != 1 or lesson.targets is None:
+        errors = [e for e in run.errors if e is not None]
+        if len(errors) != 1 or run.targets is None:
             raise UserError("DirectRandomTargetProjection teaches by one output only")
         (error,) = errors
-        target = self._target(lesson.targets.to(error.device), error)
-        return [None if e is None else target for e in lesson.errors]
+        target = self._target(run.targets.to(error.device), error)
+        return [None if e is None else target for e in run.errors]
 
     def _target(self, targets: Tensor, error: Tensor) -> Tensor:
         rows = max(1, error.shape[:-1].numel())
@@ -54,3 +59,22 @@ class DirectRandomTargetProjection(DirectRule):
             )
         known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
         return torch.zeros_like(error).scatter_(-1, classes.clamp(min=0), known / rows)
+
+
+def _expected_error(at: At) -> Tensor:
+    """Return zeros shaped as class targets say that the error at the model's output will be.
+
+    Raises:
+        UserError: How many classes there are cannot be seen.
+    """
+    targets, classes = at.run.targets, at.run.classes
+    assert targets is not None
+    if targets.is_floating_point():
+        return torch.zeros(targets.shape, dtype=at.dtype, device=at.device)
+    if classes is None:
+        raise UserError(
+            "how many classes the model has cannot be seen before it has run, as its last "
+            "layer is not linear: leave the schedule out, or give the targets one-hot, as "
+            "floats"
+        )
+    return torch.zeros((*targets.shape, classes), dtype=at.dtype, device=at.device)

@@ -6,13 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from beyondprop.engine.detach import Cut, Lesson
+from beyondprop.core import At, Block, Traits
 from beyondprop.errors import UserError
-from beyondprop.rules.direct.reading import ReadingRule
+from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like_of
+from beyondprop.shapes import channels_first, features_last
 
 
 @dataclass(frozen=True)
-class ErrorBroadcastDecorrelation(ReadingRule):
+class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
     """Error broadcast and decorrelation: DFA by the correlation of a block's output and the error.
 
     The error of the best estimator is uncorrelated with every function of its input, so each block
@@ -38,11 +39,12 @@ class ErrorBroadcastDecorrelation(ReadingRule):
     """
 
     name: ClassVar[str] = "ebd"
-    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
-    scales: ClassVar[bool] = False
-    alone: ClassVar[str] = (
-        "each would follow the correlations of its own share of the batch; use one process, or "
-        "DirectFeedbackAlignment"
+    traits: ClassVar[Traits] = LEARNED.but(
+        scales_with_loss=False,
+        alone=(
+            "each would follow the correlations of its own share of the batch; use one process, "
+            "or DirectFeedbackAlignment"
+        ),
     )
     forgetting: float = 0.99999
     initial: float = 1e-2
@@ -55,58 +57,58 @@ class ErrorBroadcastDecorrelation(ReadingRule):
         if not 0 <= self.forgetting <= 1 or self.initial <= 0:
             raise UserError("forgetting= must lie between 0 and 1, and initial= above 0")
 
-    def start(self, like: Tensor) -> dict[str, Tensor]:
+    def start(self, block: Block) -> dict[str, Tensor]:
         """Return empty correlations."""
+        like = like_of(block, torch.empty(0))
         return {name: _precise(like) for name in ("feedback", "autocorrelation")}
 
-    def made(self, cut: Cut, features: int, width: int, output: Tensor) -> Tensor:
+    def make(self, at: At, features: int, width: int) -> Tensor:
         """Return the block's correlation; it begins small and random."""
-        if not cut.state["feedback"].numel():
-            like = _precise(cut.beside[0] if cut.beside else output)
-            stream = self.projection.stream(cut.stream)
-            begun = self.projection.matrix(features, width, stream, like)
-            cut.state["feedback"] = begun * self.initial
-        if self.entropy and not cut.state["autocorrelation"].numel():
-            channels = _features_last(output).shape[-1]
-            like = cut.state["feedback"]
-            cut.state["autocorrelation"] = like.new_zeros(channels, channels)
-        return cut.state["feedback"]
+        output = at.output
+        assert output is not None
+        if not at.state["feedback"].numel():
+            like = _precise(like_of(at.block, output))
+            at.state["feedback"] = self.begun(at, features, width, like) * self.initial
+        if self.entropy and not at.state["autocorrelation"].numel():
+            channels = features_last(output, at.block.axes).shape[-1]
+            like = at.state["feedback"]
+            at.state["autocorrelation"] = like.new_zeros(channels, channels)
+        return at.state["feedback"]
 
-    def read(self, lesson: Lesson, cut: Cut, output: Tensor) -> tuple[Tensor, Tensor | None]:
+    def signal(self, at: At) -> Tensor:
         """Return the signal with what the regularisers add to it."""
-        signal, _ = super().read(lesson, cut, output)
-        if self.power or self.entropy:
-            signal = signal + self._regularised(lesson, cut, output).to(signal.dtype)
-        return signal, None
+        output = at.output
+        signal = super().signal(at)
+        if output is not None and (self.power or self.entropy):
+            signal = signal + self._regularised(at, output).to(signal.dtype)
+        return signal
 
-    def signal_from(
-        self, lesson: Lesson, cut: Cut, error: Tensor, output: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def carried(self, at: At, error: Tensor, output: Tensor) -> Tensor:
         """Follow the correlation; return the error carried by it."""
-        correlation = cut.state["feedback"]
-        if lesson.training:
+        correlation = at.state["feedback"]
+        if at.run.training:
             # The error of a mean loss is divided by the samples already.
-            correlation = self._followed(correlation, error.t() @ output)
-            cut.state["feedback"] = correlation
-        return (error / self.initial) @ correlation, None
+            correlation = self._followed(correlation, error.t() @ output)  # (features, width)
+            at.state["feedback"] = correlation
+        return (error / self.initial) @ correlation
 
-    def _regularised(self, lesson: Lesson, cut: Cut, output: Tensor) -> Tensor:
-        samples = _features_last(output)
-        h = samples.reshape(-1, samples.shape[-1]).to(cut.state["feedback"].dtype)
+    def _regularised(self, at: At, output: Tensor) -> Tensor:
+        samples = features_last(output, at.block.axes)  # (batch, positions, channels)
+        h = samples.reshape(-1, samples.shape[-1]).to(at.state["feedback"].dtype)
         found = torch.zeros_like(h)
         if self.power:
             excess = h.square().mean(0) - self.level
             found += (4 * self.power / len(h)) * excess * h
         if self.entropy:
-            correlation = cut.state["autocorrelation"]
-            if lesson.training:
+            correlation = at.state["autocorrelation"]
+            if at.run.training:
                 correlation = self._followed(correlation, h.t() @ h / len(h))
-                cut.state["autocorrelation"] = correlation
+                at.state["autocorrelation"] = correlation
             regular = correlation + self.epsilon * torch.eye(len(correlation)).to(correlation)
             gain = self.entropy * (1 - self.forgetting) / len(h)
             found -= gain * torch.linalg.solve(regular, h.t()).t()
         found = found.view(samples.shape)
-        return found if samples is output else found.movedim(-1, 1)
+        return found.movedim(-1, 1) if channels_first(output, at.block.axes) else found
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
         return self.forgetting * before + (1 - self.forgetting) * now.detach()
@@ -115,8 +117,3 @@ class ErrorBroadcastDecorrelation(ReadingRule):
 def _precise(like: Tensor) -> Tensor:
     """Return an empty tensor: in half precision, what a batch adds would be rounded away."""
     return torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
-
-
-def _features_last(output: Tensor) -> Tensor:
-    """Return a block's output with its features last, as tokens and flat outputs have them."""
-    return output if output.dim() <= 3 else output.movedim(1, -1)

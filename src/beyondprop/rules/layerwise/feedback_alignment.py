@@ -1,18 +1,17 @@
 """Feedback alignment."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.rules.base import OperationRule, ProjectedRule
-
-if TYPE_CHECKING:
-    from beyondprop.layers.feedback import Feedback
+from beyondprop.core import AtWeight, LayerRule
+from beyondprop.projections import Dense, Projection
+from beyondprop.rules.layerwise.random import random_like
 
 
 @dataclass(frozen=True)
-class FeedbackAlignment(OperationRule, ProjectedRule):
+class FeedbackAlignment(LayerRule):
     """Feedback alignment: fixed random matrices carry the error back layer by layer.
 
     With ``a_l = x_{l-1} W_lᵀ`` and ``x_l = f(a_l)``, ``δ_l = (δ_{l+1} B_{l+1}) ⊙ f'(a_l)`` uses a
@@ -21,13 +20,8 @@ class FeedbackAlignment(OperationRule, ProjectedRule):
     """
 
     name: ClassVar[str] = "fa"
+    projection: Projection = field(default_factory=Dense)
 
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the layer's fixed random matrix, of the shape of ``weight``."""
-        return self.random(weight, layer, layer.stream)
-
-    def random(self, weight: Tensor, layer: "Feedback", stream: int) -> Tensor:
-        """Return a random matrix of the shape of ``weight`` that keeps an error's norm."""
-        rows = weight.numel() // layer.inputs
-        stream = self.projection.stream(stream)
-        return self.projection.matrix(rows, layer.inputs, stream, weight).view(weight.shape)
+        return random_like(self.projection, weight, at, at.stream)

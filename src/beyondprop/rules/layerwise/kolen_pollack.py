@@ -1,21 +1,19 @@
 """The Kolen-Pollack rule."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from beyondprop.core import AtWeight, Block, LayerRule, Traits
 from beyondprop.layers import OPERATIONS
-from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
-
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
-    from beyondprop.layers.feedback import Feedback
+from beyondprop.projections import Dense, Projection
+from beyondprop.rules.layerwise.random import random_like
 
 
 @dataclass(frozen=True)
-class KolenPollack(FeedbackAlignment):
+class KolenPollack(LayerRule):
     """Kolen-Pollack: the feedback begins random and gets the same updates as the weights.
 
     ``ΔW = -η δ_{l+1} x_lᵀ - λ W`` and ``ΔB = -η δ_{l+1} x_lᵀ - λ B``: both changes are made of the
@@ -27,27 +25,30 @@ class KolenPollack(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "kp"
-    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
-    alone: ClassVar[str] = (
-        "the gradient of its feedback is not averaged over processes, as its weights' is, and the "
-        "two would drift apart; leave DistributedDataParallel out and use DataParallel(handle)"
+    traits: ClassVar[Traits] = LayerRule.traits.but(
+        drawn_once=frozenset({"projection"}),
+        averages=True,
+        alone=(
+            "the gradient of its feedback is not averaged over processes, as its weights' is, and "
+            "the two would drift apart; leave DistributedDataParallel out and use "
+            "DataParallel(handle)"
+        ),
     )
-    averages: ClassVar[bool] = True
+    projection: Projection = field(default_factory=Dense)
 
-    def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
+    def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, a parameter as large as the weight."""
-        random = self.random(weight, layer, layer.stream)
+        random = random_like(self.projection, weight, at, at.stream)
         size = weight.norm() / random.norm() if weight.any() else 1.0
         return {"feedback": nn.Parameter(random * size)}
 
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the learned matrix; it learns where the weight does."""
-        matrix = layer.state["feedback"]
-        return (matrix if layer.owner().requires_grad else matrix.detach()).to(weight.dtype)
+        matrix = at.state["feedback"]
+        return (matrix if at.weight().requires_grad else matrix.detach()).to(weight.dtype)
 
-    def problems(self, block: "Block") -> Iterator[str]:
+    def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence for each layer that it cannot teach."""
-        yield from super().problems(block)
         for name, module in block.named_modules():
             weight = getattr(module, "weight", None)
             made = isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter)

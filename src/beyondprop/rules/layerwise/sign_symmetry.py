@@ -1,21 +1,18 @@
 """Sign-symmetry, in its three published forms."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.projections import Projection, Redrawn
+from beyondprop.core import AtWeight, LayerRule, Traits
+from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.base import OperationRule
-from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
-
-if TYPE_CHECKING:
-    from beyondprop.layers.feedback import Feedback
+from beyondprop.rules.layerwise.random import random_like
 
 
 @dataclass(frozen=True)
-class SignSymmetry(OperationRule):
+class SignSymmetry(LayerRule):
     """Sign-symmetry, uniform (uSF): the error goes back through the signs of the weights alone.
 
     ``δ_l = (δ_{l+1} V_{l+1}) ⊙ f'(a_l)`` with ``V = n^{-1/2} sign(W)``, ``n`` the inputs that an
@@ -24,15 +21,15 @@ class SignSymmetry(OperationRule):
     """
 
     name: ClassVar[str] = "usf"
-    late: ClassVar[bool] = True
+    of_weight_alone: ClassVar[bool] = True
 
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the weight's signs, all of one magnitude; a zero weight sends nothing back."""
-        return weight.sign().mul_(layer.inputs**-0.5)
+        return weight.sign().mul_(at.inputs**-0.5)
 
 
 @dataclass(frozen=True)
-class FixedRandomSignSymmetry(FeedbackAlignment):
+class FixedRandomSignSymmetry(LayerRule):
     """Sign-symmetry, fixed random magnitudes (frSF): the signs of W, the magnitudes of a fixed B.
 
     ``V = |B| ⊙ sign(W)`` with ``B`` as in feedback alignment (Liao et al. 2016; Moskovitz et al.
@@ -40,15 +37,16 @@ class FixedRandomSignSymmetry(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "frsf"
-    late: ClassVar[bool] = True
+    of_weight_alone: ClassVar[bool] = True
+    projection: Projection = field(default_factory=Dense)
 
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the weight's signs with the magnitudes of the layer's random matrix."""
-        return self.random(weight, layer, layer.stream).abs().mul_(weight.sign())
+        return random_like(self.projection, weight, at, at.stream).abs().mul_(weight.sign())
 
 
 @dataclass(frozen=True)
-class BatchRandomSignSymmetry(FixedRandomSignSymmetry):
+class BatchRandomSignSymmetry(LayerRule):
     """Sign-symmetry, batch-wise random magnitudes (brSF): as frSF, with new magnitudes every batch.
 
     ``V = |B_t| ⊙ sign(W)``, ``B_t`` drawn anew for every forward pass in training mode (Liao et
@@ -56,11 +54,10 @@ class BatchRandomSignSymmetry(FixedRandomSignSymmetry):
     """
 
     name: ClassVar[str] = "brsf"
-    paced: ClassVar[bool] = True
-    late: ClassVar[bool] = False
+    traits: ClassVar[Traits] = LayerRule.traits.but(counts_passes=True)
     projection: Projection = field(default_factory=Redrawn)
 
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the weight's signs with magnitudes that belong to this pass."""
-        stream = stream_of(f"{layer.stream}, pass {layer.passes}")
-        return self.random(weight, layer, stream).abs().mul_(weight.sign())
+        stream = stream_of(f"{at.stream}, pass {at.mode.number}")
+        return random_like(self.projection, weight, at, stream).abs().mul_(weight.sign())

@@ -1,23 +1,21 @@
 """The weight mirror."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from beyondprop._torch.eager import eager
+from beyondprop.core import AtWeight, LayerRule, Traits
 from beyondprop.errors import UserError
-from beyondprop.projections import Projection, Redrawn
+from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.layerwise.feedback_alignment import FeedbackAlignment
-
-if TYPE_CHECKING:
-    from beyondprop.layers.feedback import Feedback
+from beyondprop.rules.layerwise.random import random_like
 
 
 @dataclass(frozen=True)
-class WeightMirror(FeedbackAlignment):
+class WeightMirror(LayerRule):
     """Weight mirror: between batches each layer sends noise through, and the feedback learns by it.
 
     In mirror mode a layer's input is noise ``ξ`` of mean 0 and variance 1, its output ``y = W ξ``,
@@ -34,8 +32,10 @@ class WeightMirror(FeedbackAlignment):
     """
 
     name: ClassVar[str] = "wm"
-    begins: ClassVar[frozenset[str]] = frozenset({"projection"})
-    paced: ClassVar[bool] = True
+    traits: ClassVar[Traits] = LayerRule.traits.but(
+        drawn_once=frozenset({"projection"}), counts_passes=True
+    )
+    projection: Projection = field(default_factory=Dense)
     decay: float = 0.25
     samples: int = 64
     noise: Projection = field(default_factory=Redrawn)
@@ -45,30 +45,30 @@ class WeightMirror(FeedbackAlignment):
         if not 0 < self.decay <= 1 or self.samples < 1:
             raise UserError("decay= must lie above 0, up to 1, and samples= be a whole number > 0")
 
-    def start(self, weight: Tensor, layer: "Feedback") -> dict[str, Tensor]:
+    def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, and the pass it was last mirrored in."""
-        random = self.random(weight, layer, layer.stream)
+        random = random_like(self.projection, weight, at, at.stream)
         return {"feedback": random, "pass": torch.tensor(-1)}
 
     @eager
-    def feedback(self, weight: Tensor, layer: "Feedback") -> Tensor:
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the mirrored weight, mirrored once for each pass."""
-        last = int(layer.state["pass"])
-        if last != layer.passes:
-            layer.state["pass"] = torch.tensor(layer.passes)
+        last = int(at.state["pass"])
+        if last != at.mode.number:
+            at.state["pass"] = torch.tensor(at.mode.number)
             for phase in range(round(1 / self.decay) if last < 0 else 0):
-                self._mirror(weight, layer, phase, 1 / (phase + 1))
-            self._mirror(weight, layer, -1, self.decay)
-        return layer.state["feedback"].to(weight.dtype)
+                self._mirror(weight, at, phase, 1 / (phase + 1))
+            self._mirror(weight, at, -1, self.decay)
+        return at.state["feedback"].to(weight.dtype)
 
-    def _mirror(self, weight: Tensor, layer: "Feedback", phase: int, decay: float) -> None:
-        before = layer.state["feedback"].flatten(1)
+    def _mirror(self, weight: Tensor, at: AtWeight, phase: int, decay: float) -> None:
+        before = at.state["feedback"].flatten(1)
         rows = weight.flatten(1).to(before.dtype)
-        stream = stream_of(f"{layer.stream}, pass {layer.passes}, phase {phase}")
+        stream = stream_of(f"{at.stream}, pass {at.mode.number}, phase {phase}")
         noise = self.noise.matrix(self.samples, rows.shape[1], stream, rows)
         variance = 1 / rows.shape[1]  # of a projection's entries
         with torch.autocast(rows.device.type, enabled=False):  # a mean of many small steps
             answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
             # A new tensor each time: a graph that still waits for its backward keeps its own.
             mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
-        layer.state["feedback"] = mirrored.view(weight.shape)
+        at.state["feedback"] = mirrored.view(weight.shape)

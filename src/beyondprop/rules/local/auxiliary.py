@@ -3,22 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.core import At
 from beyondprop.errors import UserError
-
-if TYPE_CHECKING:
-    from beyondprop.rules.local.base import Passed
+from beyondprop.rules.local.heads import Head
+from beyondprop.shapes import channels_first
 
 
 class Auxiliary(ABC):
     """What stands between a block and its classifier."""
 
     @abstractmethod
-    def apply(self, passed: "Passed") -> Tensor:
+    def apply(self, at: At, head: Head) -> Tensor:
         """Return what the classifier sees of the block's output."""
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
@@ -30,9 +29,10 @@ class Auxiliary(ABC):
 class Plain(Auxiliary):
     """Nothing: the classifier stands on the block."""
 
-    def apply(self, passed: "Passed") -> Tensor:
+    def apply(self, at: At, head: Head) -> Tensor:  # noqa: ARG002
         """Return the block's output."""
-        return passed.output
+        assert at.output is not None
+        return at.output
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ class AugLocal(Auxiliary):
         """Return how many layers a block at this depth has."""
         return round(self.first + depth * (self.last - self.first))
 
-    def apply(self, passed: "Passed") -> Tensor:
+    def apply(self, at: At, head: Head) -> Tensor:
         """Return the last layer's output."""
-        x, head = passed.output, passed.head
-        for i in range(self.layers(passed.depth)):
-            if x.dim() in (4, 5):
+        x = at.output
+        assert x is not None
+        channels = channels_first(x, at.block.axes)
+        for i in range(self.layers(at.block.depth)):
+            if channels:
                 x = head.convolution(f"auxiliary{i}", x, x.shape[1])
                 x = F.relu(F.batch_norm(x, None, None, training=True))
             else:

@@ -1,4 +1,4 @@
-"""What local losses make of a block's output."""
+"""What local losses make of a block's output, whatever its axes."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.shapes import FEATURES, TOKENS, Axes, channels_first
+
 POOLS: dict[int, Callable[..., Tensor]] = {
     3: F.adaptive_avg_pool1d,
     4: F.adaptive_avg_pool2d,
@@ -14,30 +16,32 @@ POOLS: dict[int, Callable[..., Tensor]] = {
 }
 
 
-def by_token(x: Tensor, targets: Tensor) -> bool:
-    """Whether every token of ``(batch, tokens, features)`` has a target of its own."""
-    return x.dim() == 3 and targets.shape == x.shape[:2]
+def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
+    """Return one row a sample: tokens averaged, maps averaged over patches.
 
+    Args:
+        x: A block's output, ``(batch, ...)``.
+        axes: What its axes mean.
+        most: Features to which maps are averaged, if they have more.
 
-def of_maps(x: Tensor, targets: Tensor) -> bool:
-    """Whether every position of ``(batch, channels, ...)`` has a target of its own."""
-    return x.dim() >= 4 and targets.dim() == x.dim() - 1
-
-
-def pooled(x: Tensor, most: int) -> Tensor:
-    """Return ``(batch, features)``: maps averaged over patches, to ``most`` features if need be."""
-    if x.dim() not in POOLS or x[0].numel() <= most:
+    Returns:
+        ``(batch, features)``.
+    """
+    axes = axes.at(x)
+    if axes == TOKENS:
+        return x.flatten(1, -2).mean(1)  # (batch, features)
+    if axes == FEATURES or x[0].numel() <= most:
         return x.flatten(1)
     dims = x.dim() - 2
     side = max(1, math.floor((most / x.shape[1]) ** (1 / dims)))
     sides = [min(side, size) for size in x.shape[2:]]
-    return POOLS[x.dim()](x, sides).flatten(1)
+    return POOLS[x.dim()](x, sides).flatten(1)  # (batch, channels × patches)
 
 
-def similar_features(x: Tensor) -> Tensor:
+def similar_features(x: Tensor, axes: Axes) -> Tensor:
     """Return ``(batch, features)``: of more than three maps their deviations."""
-    if x.dim() >= 4 and x.shape[1] > 3 and x[0, 0].numel() > 1:
-        return x.flatten(2).std(2)
+    if channels_first(x, axes) and x.shape[1] > 3 and x[0, 0].numel() > 1:
+        return x.flatten(2).std(2)  # (batch, channels)
     return x.flatten(1)
 
 

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork, goodness
-from beyondprop.rules.base import Rule
-from beyondprop.rules.local.base import LocalRule, Passed
-
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
+from beyondprop.rules.local.base import LOCAL
 
 
 @dataclass(frozen=True)
-class ForwardForward(LocalRule):
+class ForwardForward(LossRule):
     """Forward-forward: every block is active for right labels and calm for wrong ones.
 
     ``L_l = mean softplus((θ - G⁺_l) / T) + mean softplus((G⁻_l - θ) / T)`` with ``G_l`` the sum of
@@ -35,18 +32,21 @@ class ForwardForward(LocalRule):
     """
 
     name: ClassVar[str] = "ff"
-    needs_targets: ClassVar[bool] = True
+    traits: ClassVar[Traits] = LOCAL.but(
+        needs=LOCAL.needs | {"targets"}, exact_at_output=False, drawn_once=frozenset()
+    )
     threshold: float = 1.0
     temperature: float = 20.0
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At) -> Tensor:
         """Return the loss of all candidates, true ones and wrong ones weighing the same."""
-        true = _true(passed)
-        sharpness = passed.output[0].numel() / self.temperature
-        scores = (goodness(passed.output) - self.threshold).view(true.shape) * sharpness
+        true = _true(at)
+        assert at.output is not None
+        sharpness = at.output[0].numel() / self.temperature
+        scores = (goodness(at.output) - self.threshold).view(true.shape) * sharpness
         return F.softplus(-scores[true]).mean() + F.softplus(scores[~true]).mean()
 
-    def problems(self, block: "Block") -> Iterator[str]:
+    def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model does not classify by goodness."""
         if not isinstance(block.owner, GoodnessNetwork):
             yield (
@@ -54,21 +54,17 @@ class ForwardForward(LocalRule):
                 "give its hidden layers to GoodnessNetwork(blocks, FirstPixels(classes))"
             )
 
-    def at_output(self) -> Rule:
-        """Return this rule: the last block has no other teacher either."""
-        return self
 
-
-def _true(passed: Passed) -> Tensor:
+def _true(at: At) -> Tensor:
     """Return which of ``(batch, k)`` candidates are true, as booleans."""
-    targets, rows = passed.targets, len(passed.output)
+    targets, rows = at.run.targets, at.shape[0]
     assert targets is not None
     if targets.dim() != 1 or targets.is_floating_point() or rows % max(1, len(targets)):
         raise UserError(
             f"ForwardForward needs the number of the true candidate for each sample, not targets "
             f"of shape {tuple(targets.shape)} for {rows} samples with labels"
         )
-    candidates = torch.arange(rows // len(targets), device=passed.output.device)
+    candidates = torch.arange(rows // len(targets), device=at.device)
     if len(candidates) < 2:
         raise UserError(
             "ForwardForward compares right labels with wrong ones: give every sample two "

@@ -1,14 +1,14 @@
-"""What stands on a block for its own loss: layers whose sizes are known once the block has run."""
+"""Heads: layers on a block for its own loss, whose sizes are known once the block has run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import UninitializedParameter
 
+from beyondprop.core import At, Block
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection
 from beyondprop.random.streams import stream_of
@@ -16,38 +16,26 @@ from beyondprop.random.streams import stream_of
 CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 
 
-@dataclass(frozen=True, eq=False)
+def empty_head(block: Block, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the parameters of a head, which have no shape yet."""
+    like = next((p.detach() for _, p in block.parameters() if p.requires_grad), torch.empty(0))
+    parameter: Any = UninitializedParameter
+    return {name: parameter(device=like.device, dtype=like.dtype) for name in names}
+
+
 class Head:
-    """The parameters of what stands on one block, made in the first pass, and layers of them.
+    """The layers of one block's head, made in the first pass.
 
     Weights begin Gaussian with the variance that PyTorch's layers begin with, 1 / (3 fan-in), and
     biases at zero.
 
-    Attributes:
-        state: The parameters by name; without a shape until they are first used.
+    Args:
+        at: The end of the block, whose state holds the head's parameters.
         projection: Draws what they begin with.
-        stream: The block's own random stream.
-        beside: The block's parameters, for device and dtype.
     """
 
-    state: dict[str, Tensor]
-    projection: Projection
-    stream: int
-    beside: Sequence[nn.Parameter]
-
-    @classmethod
-    def begin(
-        cls,
-        names: Sequence[str],
-        projection: Projection,
-        stream: int,
-        beside: Sequence[nn.Parameter],
-    ) -> "Head":
-        """Return a head whose parameters have no shape yet."""
-        like = beside[0].detach() if beside else torch.empty(0)
-        parameter: Any = UninitializedParameter
-        state = {name: parameter(device=like.device, dtype=like.dtype) for name in names}
-        return cls(state, projection, stream, beside)
+    def __init__(self, at: At, projection: Projection) -> None:
+        self.at, self.projection = at, projection
 
     def linear(self, name: str, x: Tensor, features: int) -> Tensor:
         """Return a linear layer's output, ``(..., features)``."""
@@ -64,10 +52,11 @@ class Head:
 
     def _made(self, name: str, shape: Sequence[int], x: Tensor) -> Tensor:
         """Return a parameter, made of this shape if it had none."""
-        parameter = self.state[name]
+        parameter = self.at.state[name]
         if isinstance(parameter, UninitializedParameter):
             # As the block's own parameters are now; a pickle of an empty parameter forgets that.
-            like = self.beside[0] if self.beside else x
+            learned = (p for _, p in self.at.block.parameters() if p.requires_grad)
+            like = next(learned, x)
             parameter.materialize(tuple(shape), like.device, like.dtype)
             self._fill(name, parameter)
         if parameter.shape != torch.Size(shape):
@@ -84,7 +73,7 @@ class Head:
             parameter.zero_()
             return
         fan_in, fan_out = parameter[0].numel(), parameter.shape[0]
-        stream = stream_of(f"{self.stream}.{name}")
+        stream = stream_of(f"{self.at.block.stream}.{name}")
         drawn = self.projection.matrix(fan_in, fan_out, stream, parameter.detach())
         scale = (fan_out / (3 * fan_in)) ** 0.5  # a projection's deviation is fan_out ** -0.5
         parameter.copy_(drawn.t().reshape(parameter.shape) * scale)

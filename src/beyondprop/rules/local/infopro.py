@@ -7,10 +7,12 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.core import At
 from beyondprop.errors import UserError
 from beyondprop.rules.local.auxiliary import AugLocal
-from beyondprop.rules.local.base import Passed
+from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
+from beyondprop.shapes import channels_first
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,23 @@ class InfoPro(Objective):
     channels: int = 12
     side: int = 16
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the weighted sum."""
-        kept, told = (
-            first + passed.depth * (last - first)
+        reconstruction, prediction = (
+            first + at.block.depth * (last - first)
             for first, last in (self.reconstruction, self.prediction)
         )
-        return told * self.classifier.loss(passed) + kept * self._reconstruction(passed)
+        classified = prediction * self.classifier.loss(at, head, classes)
+        return classified + reconstruction * self._reconstruction(at, head)
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of the decoder's and the classifier's parameters."""
         names = [f"decoder{i}.{part}" for i in (1, 2) for part in ("weight", "bias")]
         return (*names, *self.classifier.parameters(depth))
 
-    def _reconstruction(self, passed: Passed) -> Tensor:
-        x, h = passed.inputs, passed.output
+    def _reconstruction(self, at: At, head: Head) -> Tensor:
+        x, h = at.run.inputs, at.output
+        assert h is not None
         if x is None:
             raise UserError(
                 "InfoPro reconstructs the model's input, and here is none: call the model with a "
@@ -66,8 +70,8 @@ class InfoPro(Objective):
                 "InfoPro reconstructs the model's input, which must be a tensor of floats: use "
                 "LocalLoss(PredSim()) for this model"
             )
-        head = passed.head
-        if h.dim() == x.dim() == 4:
+        x = x.detach()
+        if h.dim() == x.dim() == 4 and channels_first(h, at.block.axes):
             sides = min(self.side, x.shape[2]), min(self.side, x.shape[3])
             x = F.adaptive_avg_pool2d(x, sides)
             h = F.interpolate(h, sides, mode="bilinear", align_corners=True)

@@ -1,6 +1,6 @@
 """The local forward gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -10,16 +10,18 @@ from torch.autograd.forward_ad import unpack_dual
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.forward_mode import dual_level, make_dual
+from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.random.streams import stream_of
 from beyondprop.rules.local.auxiliary import Plain
-from beyondprop.rules.local.base import LocalRule, Passed
+from beyondprop.rules.local.base import LOCAL, uncounted_classes
+from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import IGNORED, CrossEntropy
 
 
 @dataclass(frozen=True)
-class LocalForwardGradient(LocalRule):
+class LocalForwardGradient(LossRule):
     """Local forward gradient: each block learns by the slope of its own loss along random noise.
 
     ``g_i = (∂ℓ_i/∂h_i · u_i) u_i`` stands for ``∂ℓ_i/∂h_i``, with ``ℓ_i`` the loss of sample ``i``
@@ -33,17 +35,22 @@ class LocalForwardGradient(LocalRule):
     Args:
         objective: The loss on every block, without auxiliary layers.
         classes: How many classes there are; by default as many as the last layer has outputs.
+        projection: Draws the weights that the classifiers begin with.
         noise: Draws the directions.
     """
 
     name: ClassVar[str] = "lfg"
-    needs_targets: ClassVar[bool] = True
-    alone: ClassVar[str] = (
-        "its heads are not the model's, and every process would draw the same directions for other "
-        "samples; use one process with the whole batch"
+    traits: ClassVar[Traits] = LOCAL.but(
+        needs=LOCAL.needs | {"targets"},
+        counts_passes=True,
+        alone=(
+            "its heads are not the model's, and every process would draw the same directions for "
+            "other samples; use one process with the whole batch"
+        ),
     )
     objective: CrossEntropy = field(default_factory=CrossEntropy)
     classes: int | None = None
+    projection: Projection = field(default_factory=Redrawn, kw_only=True)
     noise: Projection = field(default_factory=Redrawn, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -54,24 +61,29 @@ class LocalForwardGradient(LocalRule):
                 "each block: its objective is CrossEntropy() without auxiliary layers"
             )
 
-    def loss(self, passed: Passed) -> Tensor:
+    def start(self, block: Block) -> dict[str, Tensor]:
+        """Return the parameters of the block's classifier."""
+        return empty_head(block, self.objective.parameters(block.depth))
+
+    def loss(self, at: At) -> Tensor:
         """Return the loss on the block, whose gradient at the block's output is the estimate."""
-        output = passed.output
-        losses, signal = self._perturbed(passed)
-        told = (output * signal).sum()
+        losses, signal = self._perturbed(at)
+        assert at.output is not None
+        told = (at.output * signal).sum()
         return losses + (told - told.detach())
 
     # Compiled, dual numbers would have to be traced.
     @eager
-    def _perturbed(self, passed: Passed) -> tuple[Tensor, Tensor]:
+    def _perturbed(self, at: At) -> tuple[Tensor, Tensor]:
         """Return the mean loss, with the classifier's graph alone, and the block's signal."""
-        output = passed.output.detach()
-        noise = self._noise(passed, output)
+        assert at.output is not None
+        output = at.output.detach()
+        stream = stream_of(f"{at.block.stream}, pass {at.run.number}")
+        noise = self.noise.matrix(output.numel(), 1, stream, output).view(output.shape)
+        classes = self.classes or at.run.classes or 0
         with dual_level():
-            moved = replace(
-                passed, output=make_dual(output, noise), classes=self.classes or passed.classes
-            )
-            logits, targets = self.objective.logits(moved)
+            moved = replace(at, output=make_dual(output, noise))
+            logits, targets = self.objective.logits(moved, Head(at, self.projection), classes)
             losses, slopes = unpack_dual(F.cross_entropy(logits, targets, reduction="none"))
         known = (targets != IGNORED).sum().clamp(min=1)  # none, and nothing is taught
         assert slopes is not None
@@ -79,19 +91,9 @@ class LocalForwardGradient(LocalRule):
         rows = noise.view(len(slope), -1) * (slope / known).to(noise.dtype).unsqueeze(1)
         return losses.sum() / known, rows.view(output.shape)
 
-    def _noise(self, passed: Passed, output: Tensor) -> Tensor:
-        """Return the directions of all samples, shaped like the output."""
-        number = passed.attachment.memory.passes
-        stream = stream_of(f"{passed.block.stream}, pass {number}")
-        return self.noise.matrix(output.numel(), 1, stream, output).view(output.shape)
-
-    def head_parameters(self, depth: float) -> Sequence[str]:
-        """Return the names of the classifier's parameters."""
-        return self.objective.parameters(depth)
-
-    def needs_classes(self) -> bool:
-        """Whether the number of classes must be seen."""
-        return self.classes is None
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the classes cannot be counted."""
+        yield from uncounted_classes(self, block)
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same rule again, as JSON values."""

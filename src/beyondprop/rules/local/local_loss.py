@@ -1,18 +1,29 @@
 """Local losses with a head on every block."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
-from beyondprop.rules.local.base import LocalRule, Passed
+from beyondprop.core import At, Block, LossRule, Traits
+from beyondprop.projections import Projection, Redrawn
+from beyondprop.rules.local.base import LOCAL, uncounted_classes
+from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import Objective
 from beyondprop.rules.local.similarity import PredSim
 
+HEADS = LOCAL.but(
+    averages=True,
+    alone=(
+        "its heads are not the model's, so their gradients are not averaged as the model's are; "
+        "leave DistributedDataParallel out and use DataParallel(handle)"
+    ),
+)
+
 
 @dataclass(frozen=True)
-class LocalLoss(LocalRule):
+class LocalLoss(LossRule):
     """Local losses: every block lowers a loss of its own, by a small head that stands on it.
 
     ``∇_l = ∂ L_l(h_l, y) / ∂ θ_l`` with ``h_l = f_l(h_{l-1}; θ_l)`` and ``h_{l-1}`` detached, so
@@ -24,15 +35,12 @@ class LocalLoss(LocalRule):
     Args:
         objective: What every block lowers.
         classes: How many classes there are; by default as many as the last layer has outputs.
+        projection: Draws the weights that the heads begin with.
     """
 
-    alone: ClassVar[str] = (
-        "its heads are not the model's, so their gradients are not averaged as the model's are; "
-        "leave DistributedDataParallel out and use DataParallel(handle)"
-    )
-    averages: ClassVar[bool] = True
     objective: Objective = field(default_factory=PredSim)
     classes: int | None = None
+    projection: Projection = field(default_factory=Redrawn, kw_only=True)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -40,21 +48,23 @@ class LocalLoss(LocalRule):
         return self.objective.name
 
     @property
-    def needs_targets(self) -> bool:  # type: ignore[override]
-        """Whether the objective needs targets."""
-        return self.objective.needs_targets
+    def traits(self) -> Traits:  # type: ignore[override]
+        """Whether it needs targets is the objective's to say."""
+        return HEADS.but(needs=HEADS.needs | {"targets"}) if self.objective.needs_targets else HEADS
 
-    def loss(self, passed: Passed) -> Tensor:
+    def start(self, block: Block) -> dict[str, Tensor]:
+        """Return the parameters of the block's head."""
+        return empty_head(block, self.objective.parameters(block.depth))
+
+    def loss(self, at: At) -> Tensor:
         """Return the objective's value."""
-        return self.objective.loss(replace(passed, classes=self.classes or passed.classes))
+        classes = self.classes or at.run.classes or 0
+        return self.objective.loss(at, Head(at, self.projection), classes)
 
-    def head_parameters(self, depth: float) -> Sequence[str]:
-        """Return the names of the objective's parameters."""
-        return self.objective.parameters(depth)
-
-    def needs_classes(self) -> bool:
-        """Whether the objective has a classifier."""
-        return self.classes is None and self.objective.needs_targets
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the classes cannot be counted."""
+        if self.objective.needs_targets:
+            yield from uncounted_classes(self, block)
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same rule again, as JSON values."""

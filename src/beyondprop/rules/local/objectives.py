@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.core import At
 from beyondprop.errors import UserError
 from beyondprop.rules.local.auxiliary import Auxiliary, Plain
-from beyondprop.rules.local.base import Passed
-from beyondprop.rules.local.features import by_token, of_maps, pooled
+from beyondprop.rules.local.features import pooled
+from beyondprop.rules.local.heads import Head
+from beyondprop.shapes import channels_first, has_positions
 
 IGNORED = -100
 """The class that `F.cross_entropy` leaves out; here every negative number is."""
@@ -25,8 +27,14 @@ class Objective(ABC):
     needs_targets: ClassVar[bool] = True
 
     @abstractmethod
-    def loss(self, passed: Passed) -> Tensor:
-        """Return the loss of one block, a scalar."""
+    def loss(self, at: At, head: Head, classes: int) -> Tensor:
+        """Return the loss of one block, a scalar.
+
+        Args:
+            at: The end of the block.
+            head: Makes layers on the block.
+            classes: How many classes there are.
+        """
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the parameters that stand on a block at this depth (0 to 1)."""
@@ -54,56 +62,65 @@ class CrossEntropy(Objective):
     auxiliary: Auxiliary = field(default_factory=Plain)
     features: int = 2048
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean cross-entropy."""
-        return F.cross_entropy(*self.logits(passed))
+        return F.cross_entropy(*self.logits(at, head, classes))
 
-    def logits(self, passed: Passed) -> tuple[Tensor, Tensor]:
+    def logits(self, at: At, head: Head, classes: int) -> tuple[Tensor, Tensor]:
         """Return logits ``(rows, classes, ...)`` and class numbers ``(rows, ...)``."""
-        targets = classes(passed)
-        x = self.auxiliary.apply(passed)
-        if of_maps(x, targets):
-            logits = passed.head.convolution("classifier", x, passed.classes, size=1)
-            return F.interpolate(logits, targets.shape[1:]), targets
-        if by_token(x, targets):
-            x, targets = x.flatten(0, 1), targets.flatten()
-        logits = passed.head.linear("classifier", pooled(x, self.features), passed.classes)
-        return logits, targets
+        targets = class_targets(at, classes)
+        x = self.auxiliary.apply(at, head)
+        axes = at.block.axes
+        if not has_positions(x, axes, targets):
+            return head.linear("classifier", pooled(x, axes, self.features), classes), targets
+        if channels_first(x, axes):
+            logits = head.convolution("classifier", x, classes, size=1)
+            return F.interpolate(logits, targets.shape[1:]), targets  # (batch, classes, positions)
+        rows = x.reshape(-1, x.shape[-1])  # (batch × tokens, features)
+        return head.linear("classifier", rows, classes), targets.flatten()
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of the classifier's parameters and of the layers before it."""
         return (*self.auxiliary.parameters(depth), "classifier.weight", "classifier.bias")
 
 
-def classes(passed: Passed) -> Tensor:
-    """Return the targets as class numbers.
+def class_targets(at: At, classes: int) -> Tensor:
+    """Return the targets as class numbers, one for each sample or position of a block's output.
 
     Raises:
         UserError: There are none, or they are not class numbers that the output has.
     """
-    targets = passed.targets
+    targets = at.run.targets
     if targets is None or targets.is_floating_point():
         raise UserError(
             "this local loss classifies, so its targets must be class numbers: "
             "handle.targets(y) with whole numbers"
         )
-    targets = targets.to(passed.output.device, torch.int64)
+    targets = targets.to(at.device, torch.int64)
     targets = targets.masked_fill(targets < 0, IGNORED)
-    if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= passed.classes:
+    if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= classes:
         raise UserError(
-            f"a target is class {int(targets.max())}, but there are {passed.classes} classes, "
+            f"a target is class {int(targets.max())}, but there are {classes} classes, "
             "counted from 0: give LocalLoss(..., classes=…)"
         )
-    if targets.shape[:1] != passed.output.shape[:1]:
+    if targets.shape[:1] != at.shape[:1]:
         raise UserError(
             f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
-            f"{tuple(passed.output.shape)}: both must begin with the same batch dimension"
+            f"{tuple(at.shape)}: both must begin with the same batch dimension"
         )
-    x = passed.output
-    if targets.dim() != 1 and not (by_token(x, targets) or of_maps(x, targets)):
+    if targets.dim() != 1 and not _fit(targets, at):
         raise UserError(
             f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
-            f"{tuple(x.shape)}: it has no row for each of them; name blocks that do, or give this "
-            "one another rule"
+            f"{tuple(at.shape)}: it has no row for each of them; name blocks that do, say what "
+            "its axes mean (axes=), or give it another rule"
         )
     return targets
+
+
+def _fit(targets: Tensor, at: At) -> bool:
+    """Whether there is one target for each position; maps may have another resolution."""
+    x = at.output
+    assert x is not None
+    if not has_positions(x, at.block.axes, targets):
+        return False
+    return channels_first(x, at.block.axes) or targets.shape == x.shape[:-1]

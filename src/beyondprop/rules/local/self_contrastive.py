@@ -2,24 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
-import torch.func
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import is_chain
+from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import goodness
-from beyondprop.rules.local.base import LocalRule, Passed
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
+from beyondprop.rules.local.base import LOCAL
 
 
 @dataclass(frozen=True)
-class SelfContrastiveForwardForward(LocalRule):
+class SelfContrastiveForwardForward(LossRule):
     """Self-contrastive forward-forward: blocks tell like pairs from unlike ones, without labels.
 
     Beside the batch runs another: every input added to itself, then every input added to the next
@@ -35,40 +32,39 @@ class SelfContrastiveForwardForward(LocalRule):
     """
 
     name: ClassVar[str] = "scff"
-    alone: ClassVar[str] = (
-        "it pairs the samples of a batch, and each process would pair its own alone; use one "
-        "process with the whole batch"
+    traits: ClassVar[Traits] = LOCAL.but(
+        drawn_once=frozenset(),
+        alone=(
+            "it pairs the samples of a batch, and each process would pair its own alone; use one "
+            "process with the whole batch"
+        ),
     )
     threshold: float = 1.0
     calming: float = 0.0
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At) -> Tensor:
         """Return the loss of both halves of the pairs."""
-        pairs = passed.lesson.streams.get(id(self))
+        pairs = at.run.shared.get(id(self))
         if pairs is None:
-            pairs = _pairs(passed)
-        with passed.attachment.aside():
-            for _, module in passed.block.modules:
-                pairs = _beside(module, pairs)
-        passed.lesson.streams[id(self)] = pairs.detach()
+            pairs = _pairs(at)
+        pairs = at.run.run(at.block, pairs)
+        at.run.shared[id(self)] = pairs.detach()
         like, unlike = goodness(F.relu(pairs)).chunk(2)
         told = F.softplus(self.threshold - like).mean() + F.softplus(unlike - self.threshold).mean()
         return told + self.calming * like.mean()
 
-    def install(self, block: "Block", attachment: "Attachment") -> str:
-        """Cut the block's output, and see that the pairs come from the block before it."""
-        blocks = attachment.blocks
+    def install(self, block: Block, host: Host) -> str:
+        """End the graph at the block's output, and see that the block before it sends pairs."""
+        blocks = host.blocks
         if any(before.rule is not self for before in blocks[: blocks.index(block)]):
             raise UserError(
                 "SelfContrastiveForwardForward must teach the chain from its first block on, with "
                 "no other rule between: the pairs go from block to block"
             )
-        return super().install(block, attachment)
+        return super().install(block, host)
 
-    def problems(self, block: "Block") -> Iterator[str]:
+    def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the pairs would not find their way."""
-        from beyondprop.engine.blocks import is_chain
-
         for around in _around(block):
             if not is_chain(around):
                 yield (
@@ -78,7 +74,7 @@ class SelfContrastiveForwardForward(LocalRule):
                 return
 
 
-def _around(block: "Block") -> Iterator[nn.Module]:
+def _around(block: Block) -> Iterator[nn.Module]:
     """Yield the model, and the modules between it and the block."""
     yield block.owner
     parts = block.name.split(".")[:-1]
@@ -86,17 +82,10 @@ def _around(block: "Block") -> Iterator[nn.Module]:
         yield block.owner.get_submodule(".".join(parts[:end]))
 
 
-def _beside(module: nn.Module, x: Tensor) -> Tensor:
-    """Run a module on what is not the batch, so that its running statistics are left alone."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    made: Tensor = torch.func.functional_call(module, buffers, (x,))
-    return made
-
-
-def _pairs(passed: Passed) -> Tensor:
+def _pairs(at: At) -> Tensor:
     """Return what the first block gets beside the batch: ``(2 * batch, ...)``."""
-    x = passed.inputs
-    if passed.depth > 0 or x is None or not x.is_floating_point():
+    x = None if at.run.inputs is None else at.run.inputs.detach()
+    if at.block.depth > 0 or x is None or not x.is_floating_point():
         raise UserError(
             "SelfContrastiveForwardForward adds inputs to one another, so it must teach the chain "
             "from its first block on, and the input must be a tensor of floats"

@@ -7,16 +7,12 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from beyondprop.core import At
 from beyondprop.errors import UserError
-from beyondprop.rules.local.base import Passed
-from beyondprop.rules.local.features import (
-    by_token,
-    centred_cosines,
-    of_maps,
-    one_hot,
-    similar_features,
-)
-from beyondprop.rules.local.objectives import CrossEntropy, Objective, classes
+from beyondprop.rules.local.features import centred_cosines, one_hot, pooled, similar_features
+from beyondprop.rules.local.heads import Head
+from beyondprop.rules.local.objectives import CrossEntropy, Objective, class_targets
+from beyondprop.shapes import channels_first, has_positions
 
 
 @dataclass(frozen=True)
@@ -31,23 +27,26 @@ class SimilarityMatching(Objective):
 
     name: ClassVar[str] = "sim"
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean squared difference of similarities."""
-        targets, x = classes(passed), passed.output
-        if of_maps(x, targets):
-            raise UserError(
-                "similarity matching compares samples, and here every position has a class of its "
-                "own: use LocalLoss(CrossEntropy())"
-            )
-        if by_token(x, targets):
-            x, targets = x.flatten(0, 1), targets.flatten()
-        if x.dim() in (4, 5):
-            x = passed.head.convolution("similarity", x, x.shape[1])
+        targets, axes = class_targets(at, classes), at.block.axes
+        x = at.output
+        assert x is not None
+        if channels_first(x, axes):
+            if has_positions(x, axes, targets):
+                raise UserError(
+                    "similarity matching compares samples, and here every position has a class of "
+                    "its own: use LocalLoss(CrossEntropy())"
+                )
+            x = similar_features(head.convolution("similarity", x, x.shape[1]), axes)
         else:
-            x = passed.head.linear("similarity", x.flatten(1), x.flatten(1).shape[1])
+            if has_positions(x, axes, targets):
+                x, targets = x.reshape(-1, x.shape[-1]), targets.flatten()  # (tokens, features)
+            x = pooled(x, axes, x[0].numel())
+            x = head.linear("similarity", x, x.shape[1])  # (rows, features)
         known = (targets >= 0).unsqueeze(1)
-        found = centred_cosines(similar_features(x) * known)
-        wanted = centred_cosines(one_hot(targets, passed.classes).to(x.dtype))
+        found = centred_cosines(x * known)
+        wanted = centred_cosines(one_hot(targets, classes).to(x.dtype))
         # Of what losses leave out both are 0: as if it were not in the batch.
         pairs = known.sum().square().clamp(min=1)
         return F.mse_loss(found, wanted, reduction="sum") / pairs
@@ -76,10 +75,11 @@ class PredSim(Objective):
         if not 0 <= self.beta <= 1:
             raise UserError(f"PredSim(beta=…) is a share from 0 to 1, not {self.beta}")
 
-    def loss(self, passed: Passed) -> Tensor:
+    def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the weighted sum."""
-        similarity = SimilarityMatching().loss(passed)
-        return (1 - self.beta) * self.prediction.loss(passed) + self.beta * similarity
+        similarity = SimilarityMatching().loss(at, head, classes)
+        prediction = self.prediction.loss(at, head, classes)
+        return (1 - self.beta) * prediction + self.beta * similarity
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of both parts' parameters."""

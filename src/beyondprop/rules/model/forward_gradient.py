@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,23 +12,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beyondprop._torch.forward_mode import OneDtype, dual_level, make_dual
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.core import ModelCall, ModelGradients, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.model.base import (
-    Call,
-    Ran,
-    WholePass,
-    WholeRule,
-)
-
-if TYPE_CHECKING:
-    from beyondprop.engine.attachment import Attachment
-    from beyondprop.engine.blocks import Block
 
 
 @dataclass(frozen=True)
-class ForwardGradient(WholeRule):
+class ForwardGradient(ModelRule):
     """Forward gradient: one random direction in weight space, and the loss's slope along it.
 
     ``g = (∇f · v) v`` with ``v ~ N(0, I)``, drawn anew for every forward pass in training mode: an
@@ -40,16 +31,8 @@ class ForwardGradient(WholeRule):
     """
 
     name: ClassVar[str] = "fg"
-    change: ClassVar[str] = "runs with derivatives along one random direction, and without a graph"
+    traits: ClassVar[Traits] = ModelRule.traits.but(counts_passes=True)
     projection: Projection = field(default_factory=Redrawn)
-
-    def install(self, block: "Block", attachment: "Attachment") -> str:
-        """Run the model's forward pass from now on, and count the passes."""
-        change = super().install(block, attachment)
-        forward = vars(attachment.model)["forward"]
-        assert isinstance(forward, WholePass)
-        attachment.memory.holders["direction"] = forward
-        return change
 
     def direction(self, name: str, parameter: Tensor, number: int) -> Tensor:
         """Return the part of a pass's direction that belongs to a parameter, of its shape."""
@@ -57,27 +40,27 @@ class ForwardGradient(WholeRule):
         drawn = self.projection.matrix(parameter.numel(), 1, stream, parameter.detach())
         return drawn.view(parameter.shape)
 
-    def run(self, call: Call) -> Ran:
+    def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass with its derivatives along the direction."""
         device = next(iter(call.parameters.values())).device.type
         with dual_level(), _differentiable(torch.is_autocast_enabled(device)):
             duals = {
-                name: make_dual(parameter, self.direction(name, parameter, call.number))
+                name: make_dual(parameter, self.direction(name, parameter, call.run.number))
                 for name, parameter in call.parameters.items()
                 if parameter.requires_grad
             }
-            outputs = call.run(duals)
+            outputs = call.outputs(duals)
             unpacked = {id(t): unpack_dual(t) for t in leaves(outputs)}
             outputs = replaced(outputs, lambda tensor: unpacked[id(tensor)].primal)
             moving = [pair for pair in unpacked.values() if pair.tangent is not None]
             slopes = [pair.tangent for pair in moving]
         names = list(call.parameters)
         taught = [pair.primal for pair in moving]
-        return Ran(outputs, taught, [], Slope(self, names, call.number, slopes))
+        return ModelResult(outputs, taught, [], Slope(self, names, call.run.number, slopes))
 
 
 @dataclass(frozen=True, eq=False)
-class Slope:
+class Slope(ModelGradients):
     """What a pass leaves behind: the derivatives of its outputs along its direction.
 
     Attributes:

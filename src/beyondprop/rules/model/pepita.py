@@ -1,25 +1,23 @@
 """PEPITA."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
+from beyondprop.projections import Dense, Projection
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.model.base import Call, Ran, WholeRule
 from beyondprop.rules.model.plain_chain import PlainChain, unfit
 from beyondprop.rules.model.second_pass import Masks, SecondPass
 
-if TYPE_CHECKING:
-    from beyondprop.engine.blocks import Block
-
 
 @dataclass(frozen=True)
-class PEPITA(WholeRule):
+class PEPITA(ModelRule):
     """PEPITA: a second forward pass, its input changed by the error, takes the place of backward.
 
     ``h_l = f(W_l h_{l-1})`` from ``h_0 = x``, then ``hᵉ_l`` likewise from ``hᵉ_0 = x + F e``, with
@@ -32,14 +30,15 @@ class PEPITA(WholeRule):
     Args:
         scale: Of ``F``, whose entries have the deviation ``scale √(2/n)`` for ``n`` inputs, as the
             paper's, which are uniform up to ``scale √(6/n)``.
+        projection: Draws ``F``.
     """
 
     name: ClassVar[str] = "pepita"
-    scales: ClassVar[bool] = False
-    change: ClassVar[str] = "runs again on an input changed by the error, and without a graph"
+    traits: ClassVar[Traits] = ModelRule.traits.but(scales_with_loss=False)
     scale: float = 0.05
+    projection: Projection = field(default_factory=Dense, kw_only=True)
 
-    def problems(self, block: "Block") -> Iterator[str]:
+    def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
         reason = unfit(block.owner)
         if reason is not None:
@@ -49,7 +48,7 @@ class PEPITA(WholeRule):
                 f"{reason}"
             )
 
-    def run(self, call: Call) -> Ran:
+    def forward(self, call: ModelCall) -> ModelResult:
         """Run the first pass."""
         x = _only(call)
         chain, masks = PlainChain.of(call.model), Masks()
@@ -61,8 +60,10 @@ class PEPITA(WholeRule):
             for layer in chain.layers
         }
         cast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
-        teacher = SecondPass(self.modulation, chain, slots, masks, len(call.parameters), cast)
-        return Ran(activities[-1], [activities[-1]], [x, *activities[:-1]], teacher)
+        second = SecondPass(
+            self.modulation, chain, slots, masks, len(call.parameters), cast, call.run.axes
+        )
+        return ModelResult(activities[-1], [activities[-1]], [x, *activities[:-1]], second)
 
     def modulation(self, error: Tensor, features: int) -> Tensor:
         """Return ``F e``, ``(rows, features)``, of errors ``(rows, outputs)``."""
@@ -70,7 +71,7 @@ class PEPITA(WholeRule):
         return self.projection.project(error, features, stream) * (self.scale * 2**0.5)
 
 
-def _only(call: Call) -> Tensor:
+def _only(call: ModelCall) -> Tensor:
     """Return the model's input."""
     tensors = list(leaves((call.inputs, call.keywords)))
     if len(tensors) != 1 or not tensors[0].is_floating_point():

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import children, is_chain
+
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -107,8 +109,6 @@ class PlainChain:
 
 def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of a chain in the order they run, those of chains within it in place."""
-    from beyondprop.engine.blocks import children, is_chain
-
     for name, module in children(model, prefix):
         if is_chain(module):
             yield from flat(module, name)
@@ -118,8 +118,6 @@ def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 def unfit(model: nn.Module) -> str | None:
     """Return in words why a model is no plain chain, or None."""
-    from beyondprop.engine.blocks import is_chain
-
     if not is_chain(model):
         return f"{type(model).__name__} is no nn.Sequential"
     modules = list(flat(model))

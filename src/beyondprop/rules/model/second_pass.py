@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from beyondprop.core import ModelGradients
 from beyondprop.layers.conv import kernel_gradients
 from beyondprop.rules.model.plain_chain import PlainChain, State
-from beyondprop.shapes import rows_and_features
+from beyondprop.shapes import Axes, rows_and_features
 
 
 class Masks:
@@ -26,7 +27,7 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class SecondPass:
+class SecondPass(ModelGradients):
     """What a first pass leaves behind.
 
     Attributes:
@@ -36,6 +37,7 @@ class SecondPass:
         masks: Of the dropouts.
         count: How many parameters the model has.
         cast: Whether autocast was on, and its dtype.
+        axes: What the axes of the model's output mean.
     """
 
     modulation: Callable[[Tensor, int], Tensor]
@@ -44,6 +46,7 @@ class SecondPass:
     masks: Masks
     count: int
     cast: tuple[bool, torch.dtype]
+    axes: Axes
 
     def gradients(
         self,
@@ -69,7 +72,7 @@ class SecondPass:
 
     def _states(self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]) -> Iterator[State]:
         """Run the second pass."""
-        rows, outputs, features = rows_and_features(error.shape, x.shape)
+        rows, outputs, features = rows_and_features(error.shape, self.axes, x.shape, self.axes)
         message = error.reshape(rows, outputs).to(x.dtype) * rows
         changed = x + self.modulation(message, features).view(x.shape)
         masks = iter(self.masks.drawn)

@@ -6,11 +6,12 @@ import weakref
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import internals
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import beyondprop as bp
-from beyondprop.engine.fast import chain, fused
+from beyondprop.engine.fast import fused
 
 X, Y = torch.randn(6, 8), torch.arange(6) % 4
 
@@ -20,7 +21,7 @@ def mlp():
 
 
 def fused_form(model):
-    return vars(model)["_fused"]
+    return internals.fused(model)
 
 
 def test_it_steps_aside(monkeypatch):
@@ -35,9 +36,9 @@ def test_it_steps_aside(monkeypatch):
     assert form.parameters([X]) is None
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert form.parameters(X) is None
-    monkeypatch.setattr(chain, "FUSED", 6 * (8 + 8) - 1)
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 6 * (8 + 8) - 1)
     assert form.parameters(X) is None
-    monkeypatch.setattr(chain, "FUSED", 6 * (8 + 8))
+    monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 6 * (8 + 8))
     assert form.parameters(X) is not None
     handle = model[3].register_forward_hook(lambda *_: None)
     assert form.parameters(X) is None
@@ -62,14 +63,18 @@ def test_it_steps_aside_where_a_weight_is_no_parameter():
 def test_a_chain_is_fused_unless_feedback_is_kept(name):
     model, rule = mlp(), bp.rules.make(name)
     handle = bp.attach(model, rule)
-    plain = rule.cuts and not handle.memory.needed and not isinstance(rule, bp.rules.LocalRule)
-    assert (vars(model).get("_fused") is not None) == plain
+    plain = (
+        rule.traits.ends_graph
+        and not internals.state(handle).needed
+        and not isinstance(rule, bp.rules.LossRule)
+    )
+    assert (internals.fused(model) is not None) == plain
 
 
 def test_only_some_parts_learn():
     """What does not learn costs no product, and what does learns the same."""
     found = []
-    for limit in (0, chain.FUSED):
+    for limit in (0, internals.FUSED_UP_TO):
         torch.manual_seed(0)
         model = mlp()
         model[2].bias.requires_grad_(False)
@@ -78,7 +83,7 @@ def test_only_some_parts_learn():
         rules = {"0": bp.DirectFeedbackAlignment(), "2": bp.Frozen(), "4": bp.Backprop()}
         bp.attach(model, rules)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(chain, "FUSED", limit)
+            patch.setattr(internals.SETTINGS, "fused_up_to", limit)
             F.cross_entropy(model(x), Y).backward()
         found.append([x.grad, *(p.grad for p in model.parameters())])
     assert [g is None for g in found[0]] == [False, False, False, True, True, True, False]
@@ -86,12 +91,12 @@ def test_only_some_parts_learn():
 
 
 def test_a_frozen_first_block_hides_the_input():
-    for limit in (0, chain.FUSED):
+    for limit in (0, internals.FUSED_UP_TO):
         model = mlp()
         x = X.clone().requires_grad_()
         bp.attach(model, {"0": bp.Frozen(), "*": bp.DirectFeedbackAlignment()})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(chain, "FUSED", limit)
+            patch.setattr(internals.SETTINGS, "fused_up_to", limit)
             F.cross_entropy(model(x), Y).backward()
         assert x.grad is None
         assert model[2].weight.grad is not None

@@ -1,0 +1,29 @@
+"""Modules by their names, and chains of modules."""
+
+from torch import nn
+
+
+def is_chain(module: nn.Module) -> bool:
+    """Whether the module calls its children one after another, each on the last one's output."""
+    plain = type(module).forward is nn.Sequential.forward and "forward" not in vars(module)
+    return isinstance(module, nn.Sequential) and plain
+
+
+def children(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """Return a module's children with their full names, repeated ones too."""
+    direct = [
+        (name, child)
+        for name, child in module.named_modules(remove_duplicate=False)
+        if name and "." not in name
+    ]
+    return [(f"{prefix}.{name}" if prefix else name, child) for name, child in direct]
+
+
+def has_parameters(module: nn.Module) -> bool:
+    """Whether the module holds any parameter."""
+    return any(True for _ in module.parameters())
+
+
+def inside(name: str, outer: str) -> bool:
+    """Whether a dotted name is the outer one or lies within it."""
+    return name == outer or name.startswith(f"{outer}.")

@@ -1,0 +1,94 @@
+"""A model whose forward pass is run by its rule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.eager import eager
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.core import ModelCall, ModelRule
+from beyondprop.engine.functions import ModelOutput
+from beyondprop.engine.passes import Passes
+from beyondprop.errors import UserError
+
+
+class ModelForward:
+    """Replaces the model's `forward` while a rule that runs the model is attached.
+
+    Args:
+        rule: The rule.
+        passes: The model's forward passes.
+        state: What the rule keeps from pass to pass.
+    """
+
+    def __init__(self, rule: ModelRule, passes: Passes, state: dict[str, Tensor]) -> None:
+        self.rule, self.passes, self.state = rule, passes, state
+        self.own: Any = vars(passes.model).get("forward")
+
+    def owners(self) -> Sequence[Tensor]:
+        """Return the model's parameters, which learn beside the state."""
+        return list(self.passes.model.parameters()) if self.state else ()
+
+    def replace(self) -> None:
+        """Put this in the place of the model's `forward`."""
+        vars(self.passes.model)["forward"] = self
+
+    def remove(self) -> None:
+        """Give the model its own `forward` back."""
+        inside = vars(self.passes.model)
+        if inside.get("forward") is self:
+            del inside["forward"]
+            inside.update({} if self.own is None else {"forward": self.own})
+
+    # Compiled, dual numbers and second passes would have to be traced; the model runs as it is.
+    @eager
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run the model, taught if it is to be.
+
+        Raises:
+            UserError: An input asks for a gradient, which such a rule does not have.
+        """
+        model = self.passes.model
+        parameters = dict(model.named_parameters())
+        learns = any(p.requires_grad for p in parameters.values())
+        open_pass = self.passes.new_pass((inputs, keywords)) if learns else None
+        if open_pass is None:
+            return self.plain(*inputs, **keywords)
+        if any(tensor.requires_grad for tensor in leaves((inputs, keywords))):
+            raise UserError(
+                f"{type(self.rule).__name__} has no gradient for the model's input, and an input "
+                "asks for one: detach it, or use exact_gradients(model) where the true one is meant"
+            )
+        run = open_pass.run
+        with torch.no_grad():
+            plain = PlainForward(model, self.plain)
+            call = ModelCall(model, parameters, inputs, keywords, run, self.state, plain)
+            result = self.rule.forward(call)
+        taught = list({id(tensor): tensor for tensor in result.taught}.values())
+        if not taught:
+            return result.outputs
+        saved = (*parameters.values(), *self.state.values(), *result.kept)
+        tied = ModelOutput.apply(run, result.gradients, len(taught), *taught, *saved)
+        swaps = {id(old): new for old, new in zip(taught, tied, strict=True)}
+        return replaced(result.outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+    def plain(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run the model's own forward pass."""
+        if self.own is not None:
+            return self.own(*inputs, **keywords)
+        model = self.passes.model
+        return type(model).forward(model, *inputs, **keywords)
+
+
+class PlainForward(nn.Module):
+    """The model's own forward pass as a module, so that its hooks are not called a second time."""
+
+    def __init__(self, model: nn.Module, plain: Any) -> None:
+        super().__init__()
+        self.model, self.plain = model, plain
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """Run it."""
+        return self.plain(*inputs, **keywords)

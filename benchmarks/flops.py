@@ -58,7 +58,7 @@ def products(net: Net) -> Products:
     model = net.build()
     inputs, _ = net.batch()
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
-    tails = [block.tail for block in handle.blocks[:-1]]
+    tails = [block.modules[-1][1] for block in handle.blocks[:-1]]
     handle.remove()
     sizes: dict[nn.Module, int] = {}
 

@@ -10,7 +10,7 @@ __all__ = ["FUSED_UP_TO", "NODE_ABOVE", "SETTINGS", "forms", "settings"]
 
 def open_pass(handle):
     """Return the forward pass that is under way in this thread, or None."""
-    return handle.passes.open_pass
+    return handle.passes.current.open_pass
 
 
 def state(handle):
@@ -47,3 +47,20 @@ def is_swapped(layer):
 def fused(model):
     """Return the fused form of a chain, or None."""
     return vars(model).get("_fused")
+
+
+def ends_of(handle, run):
+    """Return what the joint schedule makes signals of in a pass; None where a node makes one."""
+    found = []
+    leave = handle.passes.tie
+
+    def watched(outputs, opened):
+        found.extend(opened.joint.ends)
+        return leave(outputs, opened)
+
+    handle.passes.tie = watched
+    try:
+        run()
+    finally:
+        del handle.passes.tie
+    return found

@@ -221,7 +221,7 @@ class Traits:
     @property
     def immediate(self) -> bool:
         """Whether a block can learn as soon as it has run."""
-        return not self.needs & {"error", "sent_back"}
+        return not self.needs & {"error", "sent_back", "weights"}
 
     @property
     def distributed(self) -> bool:
@@ -314,7 +314,7 @@ class LayerRule(Rule):
     """
 
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
-    exact: tuple[str, ...] = ()
+    exact: tuple[str, ...] = field(default=(), kw_only=True)
 
     of_weight_alone: ClassVar[bool] = False
     """Whether the matrix is made of the weight alone, so that it can be made as late as needed."""

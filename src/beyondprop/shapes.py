@@ -4,10 +4,12 @@ Everything in the library that treats a sample, a token or a channel differently
 sizes of a tensor never decide: a batch of six sequences and six channels look the same.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
@@ -64,6 +66,11 @@ NORMS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.GroupNorm, nn.LayerNorm, nn.RMSNorm),
 )
+POOLS: dict[int, Callable[..., Tensor]] = {
+    3: F.adaptive_avg_pool1d,
+    4: F.adaptive_avg_pool2d,
+    5: F.adaptive_avg_pool3d,
+}
 ANY_CHANNELS = (nn.BatchNorm1d, nn.SyncBatchNorm, nn.GroupNorm, nn.Unflatten, nn.Upsample)
 
 
@@ -141,6 +148,28 @@ def channels_first(x: Tensor, axes: Axes) -> bool:
 def features_last(x: Tensor, axes: Axes) -> Tensor:
     """Return a block's output as (batch, positions…, features)."""
     return x.movedim(1, -1) if channels_first(x, axes) else x
+
+
+def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
+    """Return one row a sample: tokens averaged, maps averaged over patches.
+
+    Args:
+        x: A block's output, ``(batch, ...)``.
+        axes: What its axes mean.
+        most: Features to which maps are averaged, if they have more.
+
+    Returns:
+        ``(batch, features)``.
+    """
+    axes = axes.at(x)
+    if axes == TOKENS:
+        return x.flatten(1, -2).mean(1)  # (batch, features)
+    if axes == FEATURES or x[0].numel() <= most:
+        return x.flatten(1)
+    dims = x.dim() - 2
+    side = max(1, math.floor((most / x.shape[1]) ** (1 / dims)))
+    sides = [min(side, size) for size in x.shape[2:]]
+    return POOLS[x.dim()](x, sides).flatten(1)  # (batch, channels × patches)
 
 
 def classes_of(model: nn.Module) -> int | None:

@@ -113,11 +113,11 @@ class Attachment(Host):
 
     def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a signal."""
-        self._end(block, BySignal(block, rule, state, _learned(block)))
+        self._end(block, BySignal(block, rule, state))
 
     def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a loss of its own."""
-        self._end(block, ByLoss(block, rule, state, _learned(block)))
+        self._end(block, ByLoss(block, rule, state))
 
     def end_untaught(self, block: Block) -> None:
         """End the graph at the block's output and teach it nothing."""
@@ -126,14 +126,15 @@ class Attachment(Host):
     def _end(self, block: Block, taught: Taught) -> None:
         self.passes.taught[block] = taught
         if taught.state or block.rule.traits.counts_passes:
-            self.passes.state.holders[block.name] = taught
+            self.passes.state.hold(block.name, taught)
 
     def swap_layers(self, block: Block, rule: LayerRule) -> str:
         """Give the block's layers a backward of their own; return in words what was changed."""
         swapped = SwappedLayers(block, rule, self.passes.mode)
         self._changes.append(swapped)
         swapped.swap()
-        self.passes.state.holders |= swapped.with_state()
+        for name, at in swapped.with_state().items():
+            self.passes.state.hold(name, at)
         return swapped.describe()
 
     def replace_forward(self, rule: ModelRule) -> None:
@@ -144,7 +145,7 @@ class Attachment(Host):
         self._changes.append(forward)
         forward.replace()
         if forward.state or rule.traits.counts_passes:
-            self.passes.state.holders["model"] = forward
+            self.passes.state.hold("model", forward)
 
 
 class Targets(AbstractContextManager[None]):
@@ -160,10 +161,6 @@ class Targets(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._passes.targets = self._before
-
-
-def _learned(block: Block) -> list[nn.Parameter]:
-    return [p for _, p in block.parameters() if p.requires_grad]
 
 
 def attachment_of(model: nn.Module) -> Attachment | None:

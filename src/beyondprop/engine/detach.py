@@ -4,6 +4,7 @@
 schedule, and returns the same tensors detached, so that no gradient passes from block to block.
 """
 
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -14,9 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.core import At, Block, End, ForwardPass, LossRule, Schedule, SignalRule
-from beyondprop.engine.functions import Exchange
-from beyondprop.engine.joint import Joint
+from beyondprop.core import (
+    At,
+    Block,
+    End,
+    ForwardPass,
+    LossRule,
+    Mode,
+    Schedule,
+    SignalRule,
+)
+from beyondprop.engine.joint import Exchange, Joint
 from beyondprop.errors import UserError
 
 
@@ -42,15 +51,34 @@ class OpenPass:
     inputs: dict[Block, Tensor] = field(default_factory=dict)
     exchanges: bool = False
 
-    def call_of(self, module: nn.Module) -> int:
-        """Count the calls of a module in this pass; the first is 0."""
-        call = self.calls.get(module, 0)
-        self.calls[module] = call + 1
-        return call
-
     def is_detached(self, tensor: Tensor) -> bool:
         """Whether this is the detached output of a block."""
         return any(ref() is tensor for ref in self.detached)
+
+
+class Current(threading.local):
+    """The forward pass under way in each thread.
+
+    Attributes:
+        open_pass: The innermost one, if it is being taught.
+        outer: Those around it, outermost first.
+    """
+
+    def __init__(self) -> None:
+        self.open_pass: OpenPass | None = None
+        self.outer: list[OpenPass | None] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Current, ()  # a copy, made within a pass or after one that failed, starts outside
+
+    def enter(self, open_pass: OpenPass | None) -> None:
+        """Begin a pass, None for one that is not taught."""
+        self.outer.append(self.open_pass)
+        self.open_pass = open_pass
+
+    def leave(self) -> None:
+        """End the innermost pass."""
+        self.open_pass = self.outer.pop() if self.outer else None
 
 
 def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
@@ -63,23 +91,70 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     return replaced(outputs, lambda tensor: taught.go_on(tensor, open_pass))
 
 
+class EndOfBlock:
+    """The forward hook on the module whose output is a block's.
+
+    Blocks may share that module (one activation used again and again): then its n-th call in a
+    forward pass is the n-th block's.
+
+    Attributes:
+        taught: What is done at each of the module's calls; None where a block ends elsewhere.
+    """
+
+    def __init__(self, current: Current, mode: Mode) -> None:
+        self.current, self.mode = current, mode
+        self.taught: list[Taught | None] = []
+
+    def __call__(self, module: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        """End the graph at the block's output."""
+        open_pass = self.current.open_pass
+        if open_pass is None:
+            if torch.is_grad_enabled() and not self.mode.exact:
+                raise UserError(
+                    "a block of an attached model is run by itself, where its rule cannot teach "
+                    "it: run the whole model, or use torch.no_grad() or exact_gradients(model)"
+                )
+            return outputs
+        if open_pass.run.apart:
+            return outputs
+        taught = self.taught[0]
+        if len(self.taught) > 1:
+            call = open_pass.calls.get(module, 0)
+            open_pass.calls[module] = call + 1
+            taught = self.taught[call % len(self.taught)]
+        return outputs if taught is None else detach(outputs, taught, open_pass)
+
+
+class InputOfBlock:
+    """The forward pre-hook on a block's first module, where the rule needs the block's input."""
+
+    def __init__(self, current: Current, block: Block) -> None:
+        self.current, self.block = current, block
+
+    def __call__(self, _module: nn.Module, inputs: Any, keywords: Any) -> None:
+        """Remember what the block is given."""
+        open_pass = self.current.open_pass
+        if open_pass is not None and not open_pass.run.apart:
+            tensor = next(leaves((inputs, keywords)), None)
+            if tensor is not None:
+                open_pass.inputs[self.block] = tensor.detach()
+
+
 class Taught(ABC):
     """What is done at the end of one block, in every forward pass.
 
     Attributes:
         block: The block.
         state: What its rule keeps for it from pass to pass.
-        parameters: The block's own parameters, which learn beside what is in the state.
         reads_input: Whether the rule needs what the block is given.
+        kept: Whether the block's output is needed later as it is.
         fusable: Whether a fused chain can teach the block.
     """
 
-    def __init__(
-        self, block: Block, state: dict[str, Tensor], parameters: Sequence[nn.Parameter]
-    ) -> None:
-        self.block, self.state, self.parameters = block, state, parameters
+    def __init__(self, block: Block, state: dict[str, Tensor]) -> None:
+        self.block, self.state = block, state
         self.reads_input = "input" in block.rule.traits.needs
-        self.fusable = False
+        self.kept = self.fusable = False
 
     @abstractmethod
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
@@ -90,39 +165,33 @@ class Taught(ABC):
         if not output.requires_grad:
             return output
         detached = output.detach()
-        if self.copies(open_pass):
-            detached = detached.clone()
+        if self.kept and open_pass.schedule.keeps_graphs:
+            detached = detached.clone()  # the model may work in place on what it goes on with
         open_pass.detached.append(weakref.ref(detached))
         return detached
 
-    def copies(self, open_pass: OpenPass) -> bool:  # noqa: ARG002
-        """Whether the output is needed later as it is: the model may work in place on it."""
-        return False
-
     def owners(self) -> Sequence[Tensor]:
-        """Return the parameters that learn beside the state."""
-        return self.parameters
+        """Return the block's parameters that learn beside the state."""
+        return [p for _, p in self.block.parameters() if p.requires_grad]
 
     def at(self, output: Tensor, open_pass: OpenPass) -> At:
         """Return where the rule is asked."""
-        at = At(
+        return At(
             self.block,
             open_pass.run,
             self.state,
             output.shape,
             output.dtype,
             output.device,
+            open_pass.inputs.get(self.block) if self.reads_input else None,
         )
-        if open_pass.inputs:
-            at.input = open_pass.inputs.get(self.block)
-        return at
 
 
 class Untaught(Taught):
     """A block whose graph ends and which learns nothing."""
 
     def __init__(self, block: Block) -> None:
-        super().__init__(block, {}, ())
+        super().__init__(block, {})
         self.fusable = True
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:  # noqa: ARG002
@@ -140,17 +209,12 @@ class BySignal(Taught):
         sends_back: Whether it depends on what the next block sends back.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        rule: SignalRule,
-        state: dict[str, Tensor],
-        parameters: Sequence[nn.Parameter],
-    ) -> None:
-        super().__init__(block, state, parameters)
+    def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
+        super().__init__(block, state)
         self.rule = rule
         self.reads_output = bool(rule.traits.needs & {"input", "output", "sent_back"})
         self.sends_back = "sent_back" in rule.traits.needs
+        self.kept = self.reads_output
         self.fusable = not self.reads_output and not state
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
@@ -158,47 +222,39 @@ class BySignal(Taught):
         if self.sends_back:
             return ()
         tensors = (outputs,) if isinstance(outputs, Tensor) else leaves(outputs)
-        return [self.end(output, open_pass) for output in tensors if output.requires_grad]
-
-    def end(self, output: Tensor, open_pass: OpenPass) -> "SignalEnd":
-        """Return the end at one tensor."""
-        at = self.at(output, open_pass)
-        if self.reads_output:
-            at.output = output.detach()
-        return SignalEnd(at, output, self.rule, self.reads_output)
+        found: list[End] = []
+        for output in tensors:
+            if output.requires_grad:
+                at = self.at(output, open_pass)
+                if self.reads_output:
+                    at.output = output.detach()
+                found.append(SignalEnd(at, output, self.rule, self.reads_output))
+        return found
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
         """Return the detached output, or one that hands on what the next block sends back."""
         if not self.sends_back or not output.requires_grad:
             return super().go_on(output, open_pass)
         open_pass.exchanges = True
-        end = self.end(output, open_pass)
+        end = SignalEnd(self.at(output, open_pass), output, self.rule, reads_output=True)
+        end.at.output = output.detach()
         self.rule.prepare(end.at, torch.Size())
         going_on: Tensor = Exchange.apply(output, end, *end.learned())
         return going_on
-
-    def copies(self, open_pass: OpenPass) -> bool:  # noqa: ARG002
-        """Whether the signal depends on the output."""
-        return self.reads_output
 
 
 class ByLoss(Taught):
     """A block that lowers a loss of its own."""
 
-    def __init__(
-        self,
-        block: Block,
-        rule: LossRule,
-        state: dict[str, Tensor],
-        parameters: Sequence[nn.Parameter],
-    ) -> None:
-        super().__init__(block, state, parameters)
+    def __init__(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
+        super().__init__(block, state)
         self.rule = rule
+        self.kept = True
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return the end at the block's loss."""
-        output = _side_by_side(outputs)
-        if output is None:
+        output = outputs if isinstance(outputs, Tensor) else _side_by_side(outputs)
+        if output is None or not output.is_floating_point():
             return ()
         at = self.at(output, open_pass)
         at.output = output
@@ -208,10 +264,6 @@ class ByLoss(Taught):
                 f"the loss of {type(self.rule).__name__} must be one number, not {loss.shape}"
             )
         return (LossEnd(at, loss),) if loss.requires_grad else ()
-
-    def copies(self, open_pass: OpenPass) -> bool:
-        """Whether the loss's graph is kept until the model has run."""
-        return open_pass.schedule.keeps_graphs
 
 
 @dataclass(eq=False, slots=True)
@@ -269,8 +321,6 @@ class LossEnd(End):
 
 def _side_by_side(outputs: Any) -> Tensor | None:
     """Return what a block's own loss is made of: its output, or several next to one another."""
-    if isinstance(outputs, Tensor):
-        return outputs if outputs.is_floating_point() else None
     found = [t for t in leaves(outputs) if t.is_floating_point()]
     first = found[0] if found else None
     if first is None or any(t.dim() < 2 or len(t) != len(first) for t in found[1:]):

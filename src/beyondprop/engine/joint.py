@@ -1,13 +1,16 @@
-"""The joint schedule: all blocks learn in the backward pass of the user's own loss."""
+"""The joint schedule: all blocks learn in the backward pass of the user's own loss.
+
+Its autograd functions are the ways by which signals enter the graph.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from beyondprop.core import Block, ForwardPass, Schedule
-from beyondprop.engine.functions import Output, Signal
 from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import UserError
 
@@ -19,20 +22,21 @@ class Joint(Schedule):
         ties: What ties each end to the outputs: its root, or the token of a node of its own.
         ends: For each tie its end, None where a node of its own makes the signal.
         blocks: For each tie its block.
+        reading: The ends that are tied once the model's outputs are known.
     """
 
     def __init__(self) -> None:
         self.ties: list[Tensor] = []
         self.ends: list[Any] = []
         self.blocks: list[Block | None] = []
-        self._reading: list[Any] = []
+        self.reading: list[Any] = []
         self._small = 0
 
     def take(self, ends: Sequence[Any]) -> None:
         """Remember the ends of a block."""
         for end in ends:
             if end.reads_output:  # its state may be made once the model's output is known
-                self._reading.append(end)
+                self.reading.append(end)
                 continue
             self.blocks.append(end.at.block)
             numbers = end.root.numel()
@@ -52,7 +56,7 @@ class Joint(Schedule):
         Raises:
             UserError: The model has several outputs, and a rule teaches by one.
         """
-        for end in self._reading:
+        for end in self.reading:
             if len(outputs) != 1 and end.rule.traits.one_output:
                 raise UserError(
                     f"{type(end.rule).__name__} teaches by one output only; the model has "
@@ -62,7 +66,7 @@ class Joint(Schedule):
             self.ties.append(Signal.apply(end.root, end, *end.learned()))
             self.blocks.append(end.at.block)
             self.ends.append(None)
-        self._reading = []
+        self.reading = []
 
     def tie(self, run: ForwardPass, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the outputs, tied to all ends."""
@@ -74,3 +78,103 @@ class Joint(Schedule):
         """Let the caller's ``backward()`` find an end where all blocks have learned already."""
         self.ties.append(torch.zeros((), requires_grad=True))
         self.ends.append(None)
+
+
+class Signal(torch.autograd.Function):
+    """The end of a large block's graph: its backward asks for the signal.
+
+    The engine of autograd runs nodes latest first: it makes block k's signal, goes back through
+    block k, frees both, and only then turns to block k - 1, so no two signals are alive at once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, root: Tensor, end: Any, *learned: Tensor) -> Tensor:
+        """Return a token, a scalar that is never read."""
+        ctx.end = end
+        ctx.set_materialize_grads(False)
+        if end.reads_output:
+            _keep(ctx, end, learned)
+        return root.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: None) -> Any:
+        """Return the signal, and the gradients of what the rule learns."""
+        end = ctx.end
+        return _signal_of_output(ctx) if end.reads_output else (end.gradient(), None)
+
+
+class Exchange(torch.autograd.Function):
+    """The end of a block that hears what the next block sends back.
+
+    The graph goes on, but the gradient that arrives from the next block is replaced by the rule's
+    signal. `At.sent_back` is the next block's message where its rule left one, else that gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, end: Any, *learned: Tensor) -> Tensor:
+        """Return the output as it is."""
+        ctx.end = end
+        ctx.set_materialize_grads(False)
+        _keep(ctx, end, learned)
+        return output.view_as(output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        """Return the signal, and the gradients of what the rule learns."""
+        at = ctx.end.at
+        sent = at.run.shared.pop(Exchange, None)
+        at.sent_back, at.message = gradients[0] if sent is None else sent, None
+        found = _signal_of_output(ctx)
+        if at.message is not None:
+            at.run.shared[Exchange] = at.message
+        at.sent_back = at.message = None
+        return found
+
+
+class Output(torch.autograd.Function):
+    """The model's outputs: the exact error goes on into the last block and to the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, run: ForwardPass, ends: Sequence[Any], count: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the first ``count`` tensors, the outputs; the others tie the ends to them."""
+        ctx.run, ctx.ends = run, ends
+        ctx.set_materialize_grads(False)
+        return tuple(map(Tensor.detach, tensors[:count]))
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor | None) -> Any:
+        """Keep the errors where rules find them, and return the gradients of the small ends."""
+        ctx.run.errors = errors
+        found: dict[Any, Tensor] = {}  # small blocks with one signal share it
+        gradients: list[Tensor | None] = [None] * len(ctx.ends)
+        for i in range(len(ctx.ends) - 1, -1, -1):
+            end = ctx.ends[i]
+            if end is not None:
+                key = end.key()
+                gradient = found.get(key)
+                if gradient is None:
+                    gradient = found[key] = end.gradient()
+                gradients[i] = gradient
+        return None, None, None, *errors, *gradients
+
+
+def _keep(ctx: Any, end: Any, learned: Sequence[Tensor]) -> None:
+    """Keep in the node what the rule needs, so that it is freed as the graph is."""
+    at = end.at
+    ctx.save_for_backward(at.input, at.output, *learned)
+    at.input = at.output = None
+
+
+def _signal_of_output(ctx: Any) -> tuple[Tensor | None, ...]:
+    """Return a signal that depends on the block's output, and the gradients of what is learned."""
+    end, at = ctx.end, ctx.end.at
+    at.input, at.output, *_ = ctx.saved_tensors
+    at.gradients.clear()
+    try:
+        return end.gradient(), None, *end.learned_gradients()
+    finally:
+        at.input = at.output = None
+        at.gradients.clear()

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.core import ModelCall, ModelRule
-from beyondprop.engine.functions import ModelOutput
+from beyondprop.core import ForwardPass, ModelCall, ModelGradients, ModelRule
 from beyondprop.engine.passes import Passes
 from beyondprop.errors import UserError
 
@@ -92,3 +92,26 @@ class PlainForward(nn.Module):
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """Run it."""
         return self.plain(*inputs, **keywords)
+
+
+class ModelOutput(torch.autograd.Function):
+    """The outputs of a model that ran without a graph: its rule gives all gradients at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, run: ForwardPass, result: ModelGradients, count: int, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the first ``count`` tensors, the outputs; the others are kept for the rule."""
+        ctx.run, ctx.result, ctx.count = run, result, count
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors[count:])
+        return tuple(output.detach() for output in tensors[:count])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *errors: Tensor | None) -> Any:
+        """Return the gradients of the tensors that were kept."""
+        ctx.run.errors = errors
+        needed = ctx.needs_input_grad[3 + ctx.count :]
+        found = ctx.result.gradients(errors, ctx.saved_tensors, needed)
+        return None, None, None, *[None] * ctx.count, *found

@@ -1,17 +1,16 @@
 """The forward passes of an attached model: opened, checked, tied to their outputs, closed."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
-from beyondprop.engine.detach import OpenPass, Taught
+from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends
 from beyondprop.engine.joint import Joint
 from beyondprop.engine.state import State
@@ -26,6 +25,7 @@ class Passes:
         model: The model.
         blocks: Its blocks, in the order they run.
         mode: What holds for the passes to come.
+        current: The pass under way in each thread.
         state: What is kept from pass to pass.
         taught: What is done at the end of each block whose graph ends.
         schedule: When blocks learn; None for the joint schedule.
@@ -37,6 +37,7 @@ class Passes:
         self.model = model
         self.blocks = tuple(blocks)
         self.mode = Mode()
+        self.current = Current()
         self.state = State(self.mode, self.blocks)
         self.taught: dict[Block, Taught] = {}
         self.schedule: Schedule | None = None
@@ -47,57 +48,60 @@ class Passes:
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
         self._checked = False
-        self._open = threading.local()
+        self._device: torch.device | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy made inside a context, or after a pass that failed, starts outside of both.
-        return {**vars(self), "targets": None, "_open": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._open = threading.local()
-
-    @property
-    def open_pass(self) -> OpenPass | None:
-        """The innermost forward pass under way in this thread, if it is being taught."""
-        stack = getattr(self._open, "stack", None)
-        return stack[-1] if stack else None
+        return {**vars(self), "targets": None}  # a copy starts outside the context of targets
 
     @property
     def needs_targets(self) -> bool:
         """Whether a rule needs targets."""
         return self._needs_targets is not None
 
-    def enter(self, inputs: Any) -> None:
-        """Open a forward pass that begins with these, if it is to be taught."""
-        if not hasattr(self._open, "stack"):
-            self._open.stack = []
-        self._open.stack.append(None)
-        self._open.stack[-1] = self.new_pass(inputs)
+    def before_model(self, _model: nn.Module, inputs: Any, keywords: Any) -> None:
+        """Open a forward pass: the forward pre-hook of the model."""
+        first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else (inputs, keywords)
+        current = self.current
+        current.outer.append(current.open_pass)
+        current.open_pass = None
+        current.open_pass = self.new_pass(first)
 
-    @contextmanager
-    def inside(self, open_pass: OpenPass) -> Iterator[None]:
-        """Let this thread run blocks by themselves as parts of a pass that was opened elsewhere."""
-        if not hasattr(self._open, "stack"):
-            self._open.stack = []
-        self._open.stack.append(open_pass)
-        try:
-            yield
-        finally:
-            self._open.stack.pop()
+    def after_model(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        """Tie the ends of the pass to the outputs: the forward hook of the model."""
+        open_pass = self.current.open_pass
+        return outputs if open_pass is None else self.tie(outputs, open_pass)
 
-    def close(self) -> None:
+    def close_model(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         """Leave the forward pass, finished or failed."""
-        if getattr(self._open, "stack", None):
-            self._open.stack.pop()
+        current = self.current
+        current.open_pass = current.outer.pop() if current.outer else None
+
+    def begin(self, model: nn.Module, _inputs: Any) -> None:
+        """Begin a pass of a model whose graph ends nowhere, but whose rules have a state."""
+        if torch.is_grad_enabled() and not self.mode.exact:
+            self._begin(model.training)
+
+    def _begin(self, training: bool) -> None:
+        """Check what is kept from pass to pass, and count the pass."""
+        state = self.state
+        if torch.compiler.is_compiling():
+            state.begin_uncompiled(training)
+            return
+        parameter = next(self.model.parameters(), None)
+        device = None if parameter is None else parameter.device
+        if device != self._device or state.unsettled or (state.alone and _distributed()):
+            state.check()
+            self._device = device
+        self.mode.number += training
 
     def new_pass(self, inputs: Any = None) -> OpenPass | None:
         """Return a forward pass that begins, None if it is not to be taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
         training = self.model.training
-        if self.state.needed:
-            self.state.begin(training)
+        first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
+        if self.state.holders or self.state.alone:
+            self._begin(training)
         if self._needs_targets is not None and self.targets is None:
             raise UserError(
                 f"{self._needs_targets} needs targets: run the forward pass inside "
@@ -112,7 +116,7 @@ class Passes:
             schedule = self.schedule
             schedule.begin()
         run = ForwardPass(
-            inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None),
+            first,
             self.targets,
             training,
             self.mode.number,
@@ -121,27 +125,28 @@ class Passes:
         )
         return OpenPass(run, joint, schedule)
 
-    def leave(self, outputs: Any) -> Any:
-        """Tie the ends of the forward pass to the model's outputs; return the outputs tied."""
-        open_pass = self.open_pass
-        if open_pass is None:
-            return outputs
-        found = [outputs] if isinstance(outputs, Tensor) else list(leaves(outputs))
-        found = [t for t in found if t.is_floating_point() or t.is_complex()]
+    def tie(self, outputs: Any, open_pass: OpenPass) -> Any:
+        """Return the model's outputs, tied to the ends of the forward pass."""
         joint = open_pass.joint
-        joint.prepare(found)
+        if type(outputs) is Tensor and outputs.is_floating_point():
+            found = [outputs]
+        else:
+            found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
+        if joint.reading:
+            joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
             check_ends(self.taught, joint.ties, joint.blocks, found)
             self._checked = True
         if not open_pass.detached and not open_pass.exchanges:
             return outputs
-        immediate = open_pass.schedule is not joint
-        if immediate:
+        if open_pass.schedule is not joint:
             check_guess(open_pass.run, found)
+            if not any(t.requires_grad for t in found):
+                joint.tie_nothing()
         if not self.blocks[-1].rule.traits.ends_graph:
-            check_outputs(open_pass, self.blocks[-1], found)
-        if immediate and not any(t.requires_grad for t in found):
-            joint.tie_nothing()
+            one = len(found) == 1 and found[0].requires_grad and found[0].dim() > 0
+            if not one:
+                check_outputs(open_pass, self.blocks[-1], found)
         if not joint.ties:
             return outputs
         tied = joint.tie(open_pass.run, found)
@@ -149,3 +154,7 @@ class Passes:
             return tied[0]
         swaps = {id(old): new for old, new in zip(found, tied, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

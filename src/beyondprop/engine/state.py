@@ -10,6 +10,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.processes import processes
+from beyondprop._torch.versions import version
 from beyondprop.core import Block, Mode
 from beyondprop.engine.fixed import MOMENTS, Fixed
 from beyondprop.errors import UserError
@@ -36,6 +37,7 @@ class State:
         fixed: The projections, which a state names by their seeds.
         averaged: Whether something keeps the processes from drifting apart all the same: they
             average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
+        unsettled: The checks of learned feedback that was not yet seen to move.
     """
 
     def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
@@ -48,17 +50,21 @@ class State:
             if block.rule.traits.alone
         }
         self.averaged = False
-        self._checks: dict[str, OptimizerCheck] = {}
+        self.unsettled: dict[str, OptimizerCheck] = {}
 
     @property
     def needed(self) -> bool:
         """Whether anything is to be done at the beginning of a pass."""
         return bool(self.holders or self.alone)
 
-    # Compiled, the count would be a constant, and a new graph made for every pass.
-    @eager
-    def begin(self, training: bool) -> None:
-        """Begin a forward pass that is to be taught.
+    def hold(self, name: str, holder: Holder) -> None:
+        """Keep the state of a block, a weight or a model under its name."""
+        self.holders[name] = holder
+        if any(isinstance(tensor, nn.Parameter) for tensor in holder.state.values()):
+            self.unsettled[name] = OptimizerCheck()
+
+    def check(self) -> None:
+        """See that what is learned is learned as it should be.
 
         Raises:
             UserError: Learned feedback does not learn, learns on one of several processes, or was
@@ -69,7 +75,15 @@ class State:
             raise UserError(f"{rule} does not teach on several processes: {reason}")
         for name, holder in self.holders.items():
             _check_place(name, holder)
-            self._checks.setdefault(name, OptimizerCheck()).check(name, holder)
+        for name in list(self.unsettled):
+            if self.unsettled[name].settled(name, self.holders[name]):
+                del self.unsettled[name]
+
+    # Compiled, the count would be a constant, and a new graph made for every pass.
+    @eager
+    def begin_uncompiled(self, training: bool) -> None:
+        """Check, and count a pass of a compiled model."""
+        self.check()
         self.mode.number += training
 
     def parameters(self) -> list[nn.Parameter]:
@@ -167,35 +181,29 @@ class OptimizerCheck:
     """Sees that feedback that learns is moved and cleared by an optimizer, as its weights are."""
 
     def __init__(self) -> None:
-        self._moves = False
-        self._before: tuple[Tensor, list[Tensor]] | None = None
+        self._before: tuple[int, list[int]] | None = None
 
-    def check(self, name: str, holder: Holder) -> None:
-        """Look at the feedback at the beginning of a pass.
+    def settled(self, name: str, holder: Holder) -> bool:
+        """Look at the feedback at the beginning of a pass; return whether it is known to learn.
 
         Raises:
             UserError: The weights move and are cleared, the feedback is not.
         """
-        learned = [t for t in holder.state.values() if isinstance(t, nn.Parameter)]
-        if not learned or is_lazy(learned[0]) or learned[0].grad is None:
-            return
-        owners = holder.owners()
-        if owners and all(owner.grad is None for owner in owners):
+        learned = next(t for t in holder.state.values() if isinstance(t, nn.Parameter))
+        if is_lazy(learned):
+            return False
+        owners, waits = holder.owners(), learned.grad is not None
+        if waits and owners and all(owner.grad is None for owner in owners):
             raise _orphaned(name)
-        if self._moves:
-            return
-        now = _probe(learned[0]), [_probe(owner) for owner in owners]
-        if self._before is not None:
-            self._moves = not torch.equal(now[0], self._before[0])
-            pairs = zip(now[1], self._before[1], strict=True)
-            if not self._moves and any(not torch.equal(a, b) for a, b in pairs):
-                raise _orphaned(name)
-        self._before = now
-
-
-def _probe(tensor: Tensor) -> Tensor:
-    """Return some of a tensor's numbers: enough to see that it has moved."""
-    return tensor.detach().flatten()[:64].clone()
+        now = version(learned), [version(owner) for owner in owners]
+        before, self._before = self._before, now
+        if before is None:
+            return False
+        if now[0] != before[0]:
+            return not waits
+        if waits and now[1] != before[1]:
+            raise _orphaned(name)
+        return False
 
 
 def _orphaned(name: str) -> UserError:

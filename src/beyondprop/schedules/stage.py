@@ -77,7 +77,8 @@ class Stage:
         if open_pass is None:
             raise UserError("a pipeline trains by its rule alone: leave exact_gradients() first")
         open_pass.schedule = collect = Collect()
-        with passes.inside(open_pass):
+        passes.current.enter(open_pass)
+        try:
             for block in self.blocks:
                 taught = passes.taught.get(block)
                 if taught is not None and taught.reads_input:
@@ -88,6 +89,8 @@ class Stage:
                 x = _tensor(x, block.name)
                 if taught is not None:
                     x = detach(x, taught, open_pass)
+        finally:
+            passes.current.leave()
         return Pass(open_pass.run, share, _tensor(x, self.blocks[-1].name), collect.ends)
 
     def finish(self, passed: Pass, targets: Tensor, loss: Loss) -> Tensor:

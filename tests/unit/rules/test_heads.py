@@ -220,7 +220,7 @@ def test_classes_that_cannot_be_seen_must_be_given(objective):
 
 def test_norms_behind_the_last_layer_do_not_hide_the_classes():
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3), nn.LayerNorm(3))
-    assert bp.attach(model, bp.LocalLoss()).classes == 3
+    assert bp.attach(model, bp.LocalLoss()).passes.classes == 3
 
 
 def test_the_number_of_classes_may_be_larger_than_the_models():

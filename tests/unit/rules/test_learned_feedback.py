@@ -141,14 +141,14 @@ def test_kolen_pollack_closes_the_distance_in_every_operation(kind):
     handle = bp.attach(model, bp.KolenPollack())
     optimizer = sgd(model, handle, 0.1)
     holders = internals.holders(handle).values()
-    before = [h.owner().detach() - h.state["feedback"].detach() for h in holders]
+    before = [h.weight().detach() - h.state["feedback"].detach() for h in holders]
     for _ in range(5):
         optimizer.zero_grad()
         x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
         model(x).square().mean().backward()
         optimizer.step()
     for holder, distance in zip(holders, before, strict=True):
-        now = holder.owner() - holder.state["feedback"]
+        now = holder.weight() - holder.state["feedback"]
         torch.testing.assert_close(now, distance * 0.9**5, rtol=1e-9, atol=1e-12)
 
 

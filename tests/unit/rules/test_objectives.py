@@ -1,7 +1,6 @@
 """What the objectives of `LocalLoss` are made of, and what they refuse."""
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,21 +10,49 @@ from hypothesis import strategies as st
 from torch import nn
 
 import beyondprop as bp
+from beyondprop.core import At, Block, ForwardPass
 from beyondprop.projections import Redrawn
 from beyondprop.rules.local.auxiliary import AugLocal
-from beyondprop.rules.local.base import Passed, depth_of
-from beyondprop.rules.local.features import centred_cosines, one_hot, pooled
-from beyondprop.rules.local.heads import Head
+from beyondprop.rules.local.heads import Head, empty_head
+from beyondprop.rules.local.similarity import centred_cosines, one_hot
+from beyondprop.shapes import CHANNELS, FEATURES, TOKENS, Axes, pooled
 
 CLASSES = 4
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
-def passed(objective, output, targets, depth=0.0, inputs=None, classes=CLASSES):
-    """Return what a block hands to an objective, with a head of its own."""
-    head = Head.begin(objective.parameters(depth), Redrawn(0), 7, [output])
-    nothing = SimpleNamespace()
-    return Passed(output, targets, inputs, head, classes, depth, nothing, nothing, nothing)
+@dataclass(frozen=True)
+class Passed:
+    """What a block hands to an objective, with a head of its own."""
+
+    output: torch.Tensor
+    targets: torch.Tensor | None
+    state: dict[str, torch.Tensor]
+    axes: Axes
+    depth: float = 0.0
+    inputs: torch.Tensor | None = None
+    classes: int = CLASSES
+
+    def at(self):
+        """Return the end of the block."""
+        block = Block("block", bp.Backprop(), (), nn.Module(), axes=self.axes, depth=self.depth)
+        run = ForwardPass(self.inputs, self.targets)
+        x = self.output
+        return At(block, run, self.state, x.shape, x.dtype, x.device, output=x)
+
+
+def passed(objective, output, targets, depth=0.0, inputs=None, axes=None):
+    """Return what a block hands to an objective; more than three axes are those of maps."""
+    block = Block("block", bp.Backprop(), (), nn.Linear(1, 1).double())
+    state = empty_head(block, objective.parameters(depth))
+    axes = axes or (CHANNELS if output.dim() > 3 else TOKENS)
+    return Passed(output, targets, state, axes, depth, inputs)
+
+
+def loss_of(objective, given):
+    """Return the objective's value."""
+    at = given.at()
+    return objective.loss(at, Head(at, Redrawn(0)), given.classes)
 
 
 def activities(shape=(6, 5)):
@@ -66,8 +93,8 @@ def test_similarity_matching_does_not_see_the_order_of_a_batch(rows, width, seed
     x, y = drawn(rows, width, seed)
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
     sim = bp.SimilarityMatching()
-    one = sim.loss(passed(sim, x, y))
-    torch.testing.assert_close(sim.loss(passed(sim, x[order], y[order])), one, **EXACT)
+    one = loss_of(sim, passed(sim, x, y))
+    torch.testing.assert_close(loss_of(sim, passed(sim, x[order], y[order])), one, **EXACT)
     assert one >= 0
 
 
@@ -78,14 +105,14 @@ def test_similarity_matching_is_zero_where_activities_are_the_classes(labels):
     x = one_hot(y, CLASSES).double()
     sim = bp.SimilarityMatching()
     at = passed(sim, x, y)
-    sim.loss(at)
+    loss_of(sim, at)
     with torch.no_grad():
-        at.head.state["similarity.weight"].copy_(torch.eye(CLASSES))
-    assert sim.loss(at).item() == pytest.approx(0, abs=1e-12)
+        at.state["similarity.weight"].copy_(torch.eye(CLASSES))
+    assert loss_of(sim, at).item() == pytest.approx(0, abs=1e-12)
     if len(set(labels)) > 1:  # it can be otherwise
         other = replace(at, targets=(y + (y == y[0]).long()) % CLASSES)
         same = torch.equal(one_hot(y, CLASSES) @ one_hot(y, CLASSES).t(), pairs_of(other.targets))
-        assert (sim.loss(other) > 1e-3) != same
+        assert (loss_of(sim, other) > 1e-3) != same
 
 
 def pairs_of(y):
@@ -95,7 +122,7 @@ def pairs_of(y):
 def test_similarity_of_dead_maps_has_a_finite_gradient():
     x = torch.zeros(6, 5, 3, 3, dtype=torch.float64, requires_grad=True)
     sim = bp.SimilarityMatching()
-    loss = sim.loss(passed(sim, x, LABELS))
+    loss = loss_of(sim, passed(sim, x, LABELS))
     (gradient,) = torch.autograd.grad(loss, x)
     assert loss.isfinite()
     assert gradient.isfinite().all()
@@ -106,9 +133,11 @@ def test_predsim_is_the_weighted_sum_of_its_parts(beta):
     x = activities()
     mix = bp.PredSim(beta)
     at = passed(mix, x, LABELS)
-    expected = (1 - beta) * bp.CrossEntropy().loss(at) + beta * bp.SimilarityMatching().loss(at)
-    torch.testing.assert_close(mix.loss(at), expected, **EXACT)
-    assert sorted(at.head.state) == sorted(mix.parameters(0.0))
+    expected = (1 - beta) * loss_of(bp.CrossEntropy(), at) + beta * loss_of(
+        bp.SimilarityMatching(), at
+    )
+    torch.testing.assert_close(loss_of(mix, at), expected, **EXACT)
+    assert sorted(at.state) == sorted(mix.parameters(0.0))
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.1])
@@ -122,17 +151,19 @@ def test_infopro_weighs_by_depth(depth, kept, told):
     x, inputs = activities(), torch.randn(6, 3, dtype=torch.float64)
     info = bp.InfoPro((4.0, 2.0), (1.0, 3.0), bp.CrossEntropy())
     at = passed(info, x, LABELS, depth, inputs)
-    told_alone = replace(info, reconstruction=(0.0, 0.0), prediction=(1.0, 1.0)).loss(at)
-    kept_alone = replace(info, reconstruction=(1.0, 1.0), prediction=(0.0, 0.0)).loss(at)
+    told_alone = loss_of(replace(info, reconstruction=(0.0, 0.0), prediction=(1.0, 1.0)), at)
+    kept_alone = loss_of(replace(info, reconstruction=(1.0, 1.0), prediction=(0.0, 0.0)), at)
     expected = told * told_alone + kept * kept_alone
-    torch.testing.assert_close(info.loss(at), expected, **EXACT)
-    torch.testing.assert_close(told_alone, bp.CrossEntropy().loss(at), **EXACT)
+    torch.testing.assert_close(loss_of(info, at), expected, **EXACT)
+    torch.testing.assert_close(told_alone, loss_of(bp.CrossEntropy(), at), **EXACT)
 
 
 def test_infopro_cannot_reconstruct_words():
     info = bp.InfoPro()
     with pytest.raises(bp.UserError, match="must be a tensor of floats"):
-        info.loss(passed(info, activities(), LABELS, inputs=torch.zeros(6, 3, dtype=torch.int64)))
+        loss_of(
+            info, passed(info, activities(), LABELS, inputs=torch.zeros(6, 3, dtype=torch.int64))
+        )
 
 
 @pytest.mark.parametrize(
@@ -145,9 +176,9 @@ def test_a_negative_class_is_as_if_the_sample_were_not_there(objective, left_out
     y[[1, 4]] = left_out
     rest = [0, 2, 3, 5]
     at = passed(objective, x, y)
-    loss = objective.loss(at)
+    loss = loss_of(objective, at)
     (gradient,) = torch.autograd.grad(loss, x)
-    alone = objective.loss(replace(at, output=x[rest], targets=y[rest]))
+    alone = loss_of(objective, replace(at, output=x[rest], targets=y[rest]))
     torch.testing.assert_close(loss, alone, **EXACT)
     assert not gradient[[1, 4]].any()
     assert gradient[rest].flatten(1).any(1).all()
@@ -159,15 +190,15 @@ def test_tokens_are_classified_one_by_one():
     for objective in (bp.CrossEntropy(), bp.SimilarityMatching()):
         at = passed(objective, x, y)
         rows = replace(at, output=x.flatten(0, 1), targets=LABELS)
-        torch.testing.assert_close(objective.loss(at), objective.loss(rows), **EXACT)
+        torch.testing.assert_close(loss_of(objective, at), loss_of(objective, rows), **EXACT)
 
 
 def test_pixels_are_classified_one_by_one_at_the_targets_size():
     x, y = activities((2, 5, 2, 2)), torch.randint(CLASSES, (2, 4, 4))
     objective = bp.CrossEntropy()
     at = passed(objective, x, y)
-    loss = objective.loss(at)
-    weight, bias = (at.head.state[f"classifier.{part}"] for part in ("weight", "bias"))
+    loss = loss_of(objective, at)
+    weight, bias = (at.state[f"classifier.{part}"] for part in ("weight", "bias"))
     losses = [
         F.cross_entropy(weight[:, :, 0, 0] @ x[n, :, i // 2, j // 2] + bias, y[n, i, j])
         for n in range(2)
@@ -194,7 +225,7 @@ def test_pixels_are_classified_one_by_one_at_the_targets_size():
 def test_targets_that_cannot_teach(objective, targets, message):
     at = passed(objective, activities(), targets, inputs=torch.randn(6, 3, dtype=torch.float64))
     with pytest.raises(bp.UserError, match=message):
-        objective.loss(at)
+        loss_of(objective, at)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +242,9 @@ def test_targets_that_cannot_teach(objective, targets, message):
 )
 def test_pooling_keeps_at_most_so_many_features_but_one_a_map(shape, most, features):
     x = torch.rand(shape)
-    assert pooled(x, most).shape == (2, features)
+    assert pooled(x, CHANNELS, most).shape == (2, features)
     if len(shape) > 2 and features == shape[1]:
-        torch.testing.assert_close(pooled(x, most), x.flatten(2).mean(2))
+        torch.testing.assert_close(pooled(x, CHANNELS, most), x.flatten(2).mean(2))
 
 
 def test_auxiliary_networks_get_shallower_towards_the_output():
@@ -230,11 +261,30 @@ def test_auxiliary_networks_that_get_deeper_are_refused(first, last):
         AugLocal(first, last)
 
 
-def test_depth_counts_the_blocks_that_learn_by_local_losses():
+def test_depth_counts_the_blocks_that_learn():
     widths = [nn.Linear(4, 4) for _ in range(6)]
     rules = {"1": bp.Frozen(), "0": bp.LocalLoss(), "*": bp.LocalLoss()}
     handle = bp.attach(nn.Sequential(*widths), rules)
     learners = [b for b in handle.blocks if isinstance(b.rule, bp.LocalLoss)]
-    assert [depth_of(block, handle.blocks) for block in learners] == [0, 1 / 3, 2 / 3, 1]
+    assert [block.depth for block in learners] == [0, 1 / 3, 2 / 3, 1]
     alone = bp.attach(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), bp.LocalLoss())
-    assert depth_of(alone.blocks[0], alone.blocks) == 0
+    assert alone.blocks[0].depth == 0
+
+
+def test_a_sequence_is_pooled_over_its_tokens():
+    x = torch.rand(2, 7, 5)
+    torch.testing.assert_close(pooled(x, TOKENS, 3), x.mean(1))
+    torch.testing.assert_close(pooled(x, FEATURES, 3), x.flatten(1))
+    torch.testing.assert_close(pooled(x, CHANNELS, 35), x.flatten(1))
+    torch.testing.assert_close(pooled(x, CHANNELS, 5), x.mean(2))
+
+
+def test_channels_are_no_tokens_where_their_number_is_the_targets():
+    """Twelve channels and targets (6, 12) once made a convolution's output tokens."""
+    x, y = activities((6, 12, 5)), torch.randint(CLASSES, (6, 12))
+    at = passed(bp.CrossEntropy(), x, y, axes=CHANNELS)
+    positions = replace(at, targets=torch.randint(CLASSES, (6, 5)))
+    logits, _ = bp.CrossEntropy().logits(positions.at(), Head(positions.at(), Redrawn(0)), CLASSES)
+    assert logits.shape == (6, CLASSES, 5)
+    logits, _ = bp.CrossEntropy().logits(at.at(), Head(at.at(), Redrawn(0)), CLASSES)
+    assert logits.shape == (6, CLASSES, 12)  # positions, at the targets' resolution

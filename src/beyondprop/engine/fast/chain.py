@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.modules import children, is_chain
 from beyondprop.core import Block, ForwardPass
-from beyondprop.engine.detach import BySignal, OpenPass, Taught, detach
+from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
 from beyondprop.engine.forms import Form
 from beyondprop.engine.passes import Passes
@@ -43,12 +43,13 @@ class TaughtSequential(nn.Sequential):
             if open_pass is not None:
                 return fused.run(input, open_pass.run, parameters)
         try:
-            passes.enter(input)
-            return passes.leave(self._blockwise(passes.open_pass, input))
+            passes.before_model(self, (input,), {})
+            return passes.after_model(self, input, self._blockwise(input))
         finally:
-            passes.close()
+            passes.close_model(self, input, None)
 
-    def _blockwise(self, open_pass: OpenPass | None, input: Any) -> Any:
+    def _blockwise(self, input: Any) -> Any:
+        open_pass = self._passes.current.open_pass
         for block, modules, taught in self._chain:
             if open_pass is not None and taught is not None and taught.reads_input:
                 open_pass.inputs[block] = input.detach()

@@ -14,7 +14,7 @@ from beyondprop.shapes import channels_first
 
 
 class Auxiliary(ABC):
-    """What stands between a block and its classifier."""
+    """Layers between a block and its classifier."""
 
     @abstractmethod
     def apply(self, at: At, head: Head) -> Tensor:
@@ -23,16 +23,6 @@ class Auxiliary(ABC):
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the parameters at this depth (0 to 1)."""
         return ()
-
-
-@dataclass(frozen=True)
-class Plain(Auxiliary):
-    """Nothing: the classifier stands on the block."""
-
-    def apply(self, at: At, head: Head) -> Tensor:  # noqa: ARG002
-        """Return the block's output."""
-        assert at.output is not None
-        return at.output
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.local.auxiliary import Plain
 from beyondprop.rules.local.base import LOCAL, uncounted_classes
 from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import IGNORED, CrossEntropy
@@ -54,7 +53,7 @@ class LocalForwardGradient(LossRule):
     noise: Projection = field(default_factory=Redrawn, kw_only=True)
 
     def __post_init__(self) -> None:
-        plain = type(self.objective) is CrossEntropy and self.objective.auxiliary == Plain()
+        plain = type(self.objective) is CrossEntropy and self.objective.auxiliary is None
         if not plain:
             raise UserError(
                 "LocalForwardGradient perturbs every sample by itself and has one linear layer on "

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
-from beyondprop.rules.local.auxiliary import Auxiliary, Plain
-from beyondprop.rules.local.features import pooled
+from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
-from beyondprop.shapes import channels_first, has_positions
+from beyondprop.shapes import channels_first, has_positions, pooled
 
 IGNORED = -100
 """The class that `F.cross_entropy` leaves out; here every negative number is."""
@@ -59,7 +58,7 @@ class CrossEntropy(Objective):
     """
 
     name: ClassVar[str] = "dgl"
-    auxiliary: Auxiliary = field(default_factory=Plain)
+    auxiliary: Auxiliary | None = None
     features: int = 2048
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
@@ -69,7 +68,8 @@ class CrossEntropy(Objective):
     def logits(self, at: At, head: Head, classes: int) -> tuple[Tensor, Tensor]:
         """Return logits ``(rows, classes, ...)`` and class numbers ``(rows, ...)``."""
         targets = class_targets(at, classes)
-        x = self.auxiliary.apply(at, head)
+        x = at.output if self.auxiliary is None else self.auxiliary.apply(at, head)
+        assert x is not None
         axes = at.block.axes
         if not has_positions(x, axes, targets):
             return head.linear("classifier", pooled(x, axes, self.features), classes), targets
@@ -81,7 +81,8 @@ class CrossEntropy(Objective):
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of the classifier's parameters and of the layers before it."""
-        return (*self.auxiliary.parameters(depth), "classifier.weight", "classifier.bias")
+        auxiliary = () if self.auxiliary is None else self.auxiliary.parameters(depth)
+        return (*auxiliary, "classifier.weight", "classifier.bias")
 
 
 def class_targets(at: At, classes: int) -> Tensor:

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
-from beyondprop.rules.local.features import centred_cosines, one_hot, pooled, similar_features
 from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective, class_targets
-from beyondprop.shapes import channels_first, has_positions
+from beyondprop.shapes import Axes, channels_first, has_positions, pooled
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,24 @@ class PredSim(Objective):
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of both parts' parameters."""
         return (*self.prediction.parameters(depth), *SimilarityMatching().parameters(depth))
+
+
+def similar_features(x: Tensor, axes: Axes) -> Tensor:
+    """Return ``(batch, features)``: of more than three maps their deviations."""
+    if channels_first(x, axes) and x.shape[1] > 3 and x[0, 0].numel() > 1:
+        return x.flatten(2).std(2)  # (batch, channels)
+    return x.flatten(1)
+
+
+def centred_cosines(x: Tensor) -> Tensor:
+    """Return the cosines between samples ``(batch, features)``, each less its own mean."""
+    normed = F.normalize(x - x.mean(1, keepdim=True), dim=1, eps=1e-8)
+    return normed @ normed.t()
+
+
+def one_hot(targets: Tensor, classes: int) -> Tensor:
+    """Return ``(rows, classes)``; a negative number, which losses leave out, has a row of zeros."""
+    known = (targets >= 0).unsqueeze(1)
+    return torch.zeros(len(targets), classes, device=targets.device).scatter(
+        1, targets.clamp(min=0).unsqueeze(1), known.float()
+    )

@@ -35,8 +35,8 @@ class PEPITA(ModelRule):
 
     name: ClassVar[str] = "pepita"
     traits: ClassVar[Traits] = ModelRule.traits.but(scales_with_loss=False)
+    projection: Projection = field(default_factory=Dense)
     scale: float = 0.05
-    projection: Projection = field(default_factory=Dense, kw_only=True)
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""

@@ -12,7 +12,7 @@ from torch import Size, nn
 
 import beyondprop as bp
 from beyondprop.projections import Dense
-from beyondprop.shapes import rows_and_features
+from beyondprop.shapes import CHANNELS, TOKENS, rows_and_features
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,15 @@ from beyondprop.shapes import rows_and_features
     ],
 )
 def test_layouts(error, tap, expected):
-    assert rows_and_features(Size(error), Size(tap)) == expected
+    axes = CHANNELS if len(error) > 3 or len(tap) > 3 else TOKENS
+    assert rows_and_features(Size(error), axes, Size(tap), axes) == expected
+
+
+def test_channels_are_no_tokens():
+    """A convolution with as many channels as the output has classes was once read as tokens."""
+    error, tap = Size((6, 7, 10)), Size((6, 7, 32))
+    assert rows_and_features(error, CHANNELS, tap, CHANNELS) == (6, 70, 224)
+    assert rows_and_features(error, TOKENS, tap, CHANNELS) == (6, 70, 224)
 
 
 @given(
@@ -37,9 +45,9 @@ def test_layouts(error, tap, expected):
 def test_sizes_multiply_up_or_are_refused(error, tap):
     if error[0] != tap[0]:
         with pytest.raises(bp.UserError, match="same batch dimension"):
-            rows_and_features(Size(error), Size(tap))
+            rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)
         return
-    rows, width, features = rows_and_features(Size(error), Size(tap))
+    rows, width, features = rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)
     assert rows * width == Size(error).numel()
     assert rows * features == Size(tap).numel()
 
@@ -47,7 +55,7 @@ def test_sizes_multiply_up_or_are_refused(error, tap):
 @pytest.mark.parametrize(("error", "tap"), [((), (3, 2)), ((3,), (3, 2)), ((3, 2), (3,))])
 def test_outputs_without_samples_are_refused(error, tap):
     with pytest.raises(bp.UserError):
-        rows_and_features(Size(error), Size(tap))
+        rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)
 
 
 @pytest.mark.parametrize(("keep", "expected"), [(False, 1), (True, 6)])

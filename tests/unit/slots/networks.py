@@ -37,16 +37,3 @@ class Task:
         hidden = np.tanh(x @ first.T)
         error = (hidden @ last.T - y) / len(x)
         return ((error @ last) * (1 - hidden**2)).T @ x, error.T @ hidden
-
-
-def weights(model):
-    return [reel.parameter.detach().clone() for reel in slots.machine_of(model).reels]
-
-
-def arrays(model):
-    """Return the fixed values and the initial scores of each weight, as two lists of arrays."""
-    values, scores = [], []
-    for reel in slots.machine_of(model).reels:
-        values.append(reel.source.all_values(reel.parameter.detach()).numpy().copy())
-        scores.append(reel.source.all_scores(reel.parameter.detach()).numpy().copy())
-    return values, scores

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import beyondprop as bp
 from beyondprop import slots
+from tests.unit.slots.internals import moved, on_values, reels, scores_of
 
 torch.set_num_threads(1)
 DRAW = torch.Generator().manual_seed(0)
@@ -30,12 +31,6 @@ def step(model, optimizer):
     return loss.item()
 
 
-def on_reels(model):
-    for reel in slots.machine_of(model).reels:
-        reel.option()
-    return True
-
-
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9),
     "adam": lambda p: torch.optim.Adam(p, 0.01),
@@ -52,7 +47,7 @@ def test_any_optimizer_learns_by_choosing(make):
     optimizer = slots.drive(make(model.parameters()), model)
     losses = [step(model, optimizer) for _ in range(60)]
     assert losses[-1] < 0.9 * losses[0]
-    assert on_reels(model)
+    assert on_values(model)
 
 
 def test_what_was_not_converted_learns_as_ever():
@@ -229,12 +224,12 @@ def test_one_score_a_step_is_worse():
 
 
 def step_of_the_chosen(model, optimizer):
-    before = [reel.held().tensor.clone() for reel in slots.machine_of(model).reels]
+    before = [tensor.clone() for tensor in moved(model)]
     loss = step(model, optimizer)
-    for reel, scores in zip(slots.machine_of(model).reels, before, strict=True):
+    for reel, scores in zip(reels(model), before, strict=True):
         chosen = scores.argmax(0, keepdim=True)
-        kept = scores.clone().scatter(0, chosen, reel.held().tensor.gather(0, chosen))
-        reel.held().tensor.copy_(kept)
+        kept = scores.clone().scatter(0, chosen, reel.scores.tensor.gather(0, chosen))
+        reel.scores.tensor.copy_(kept)
         reel.write()
     return loss
 
@@ -244,7 +239,7 @@ def test_an_ordinary_optimizer_is_refused():
     optimizer = torch.optim.Adam(model.parameters())
     with pytest.raises(bp.UserError, match=r"'0\.weight' off its fixed values: call slots\.drive"):
         step(model, optimizer)
-    assert on_reels(model)
+    assert on_values(model)
     twin = copy.deepcopy(model)
     with pytest.raises(bp.UserError, match="off its fixed values"):
         step(twin, torch.optim.SGD(twin.parameters(), 0.1))
@@ -257,7 +252,7 @@ def test_changed_weights_are_found():
     with torch.no_grad():
         model[0].weight[0, 0] = 7
     with pytest.raises(bp.UserError, match=r"'0\.weight' holds weights that are not among"):
-        on_reels(model)
+        on_values(model)
 
 
 def test_moving_the_model_after_drive_is_refused():
@@ -310,12 +305,12 @@ def test_a_failed_step_leaves_no_scores_in_the_weights():
     with pytest.raises(ArithmeticError):
         step(model, optimizer)
     assert model.state_dict()["0.weight"].shape == (32, 10)
-    assert on_reels(model)
+    assert on_values(model)
     with pytest.raises(ArithmeticError):
         step(model, optimizer)
     optimizer.fails = False
     assert step(model, optimizer) > 0
-    assert on_reels(model)
+    assert on_values(model)
 
 
 def test_gradients_are_those_of_the_weights_between_steps():
@@ -364,9 +359,9 @@ def test_groups_with_rates_of_their_own():
     for _ in range(5):
         step(model, optimizer)
     assert torch.equal(model[0].weight, before)
-    first, last = slots.machine_of(model).reels
-    assert first.scores.kept == 1
-    assert last.scores.kept == pytest.approx(0.95**5)
+    first, last = scores_of(model)
+    assert first.decay == 1
+    assert last.decay == pytest.approx(0.95**5)
 
 
 def test_state_of_one_number_a_weight():

@@ -22,10 +22,9 @@ from beyondprop.slots import (
     SignedSupermask,
     Supermask,
 )
-from beyondprop.slots.kinds_by_name import kind_from
 from tests.reference import slots as reference
-
-from .networks import Task, arrays, weights
+from tests.unit.slots.internals import arrays, fixed, kind_from, weights
+from tests.unit.slots.networks import Task
 
 
 def slow(kind):
@@ -144,12 +143,12 @@ def test_initial_scores_and_options_of_a_converted_layer(kind):
     for reel in slots.convert(model, kind, seed=0).reels:
         scale = kind.conv_scores if reel.parameter.dim() == 4 else kind.linear_scores
         height = scale * reel.source.deviation
-        scores = reel.source.all_scores(reel.parameter.detach())
+        values, scores = fixed(reel)
         assert (scores.min() < 0) == kind.centred
         assert 0.98 * height < scores.abs().max() <= height * (1 + 1e-6)
         expected = kind.chosen(scores)
         got = reel.option()
-        options = kind.options(reel.source.all_values(reel.parameter.detach()))
+        options = kind.options(values)
         assert torch.equal(got, expected)
         assert torch.equal(options.gather(0, got[None])[0], reel.parameter)
         assert len(expected.unique()) == kind.count

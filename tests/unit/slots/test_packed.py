@@ -16,7 +16,7 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop import UserError, slots
-from beyondprop.slots import packed_file
+from tests.unit.slots.internals import digest
 from tests.unit.slots.packable import CASES, NETS, inputs, learn, lenet, outputs, small
 
 HERE = Path(__file__).parent
@@ -289,7 +289,7 @@ def forged(good, **changes):
             head[key] = value(head[key]) if callable(value) else value
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     head.pop("digest", None)
-    head["digest"] = packed_file.digest(head, tensors)
+    head["digest"] = digest(head, tensors)
     (folder / "forged").write_bytes(safetensors.torch.save(tensors, head))
     return folder / "forged"
 

@@ -37,7 +37,7 @@ def test_a_converted_module_has_the_same_keys_less_biases(case):
     plain = set(case.fresh().state_dict())
     model, made = machine(case)
     assert set(model.state_dict()) | set(made.report.removed) == plain
-    kept, made = machine(case, plain=True)
+    kept, made = machine(case, biases=True)
     assert set(kept.state_dict()) == plain
     assert not made.report.removed
 
@@ -79,7 +79,7 @@ def stepped(case, model, rule):
 
 @pairs(CONVERTED)
 def test_weights_stay_among_their_values_under_every_rule(case, rule):
-    model, made = machine(case, plain=True)
+    model, made = machine(case, biases=True)
     stepped(case, model, rule)
     for reel in made.reels:
         reel.option()  # raises where a weight is none of its values
@@ -88,7 +88,7 @@ def test_weights_stay_among_their_values_under_every_rule(case, rule):
 
 @pairs([case for case in few if case in CONVERTED])
 def test_the_rule_teaches_scores_what_it_teaches_free_weights(case, rule):
-    model, made = machine(case, plain=True)
+    model, made = machine(case, biases=True)
     free = case.fresh()
     free.load_state_dict(model.state_dict())
     found = []

@@ -99,8 +99,8 @@ def state_of(
 
     Args:
         model: Any.
-        first: Names of parameters that are to go by these, where they have several.
-        without: Names that are passed over.
+        first: Names to use for parameters that have several.
+        without: Names to leave out.
 
     Raises:
         UserError: Its state dict holds something else, or lacks a parameter.

@@ -25,7 +25,7 @@ def convert(
     *,
     seed: int | None = None,
     exclude: Sequence[str] = (),
-    plain: bool = False,
+    biases: bool = False,
 ) -> Machine:
     """Turn every weight of a model into a choice among fixed random values, in place.
 
@@ -41,7 +41,7 @@ def convert(
         seed: Decides all fixed values, with the parameters' names. None draws one by PyTorch's
             global generator.
         exclude: Names or patterns of modules and parameters that are left as they are.
-        plain: Leave biases and the affine part of normalisation in, to learn as ever. Published
+        biases: Keep biases and the affine part of normalisation, which learn as before. Published
             slot machines have neither.
 
     Returns:
@@ -60,9 +60,9 @@ def convert(
         problems = ["it has no weights that learn outside of what is excluded"]
     if problems:
         raise UserError(f"{type(model).__name__} cannot be converted: {'; '.join(problems)}")
-    removed = [] if plain else _take_out(model, excluded)
+    removed = [] if biases else _take_out(model, excluded)
     reels = _reels(model, found, kind, seed)
-    machine = Machine(model, seed, reels, _report(model, kind, reels, removed), plain)
+    machine = Machine(model, seed, reels, _report(model, kind, reels, removed), biases)
     machine.restart()
     return machine
 

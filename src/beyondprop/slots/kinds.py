@@ -146,8 +146,8 @@ class Reels(Kind):
     conv_scores: float = 1.0
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.slots, int) and not isinstance(self.slots, bool)
-        if not whole or not 2 <= self.slots <= 2**16:
+        integer = isinstance(self.slots, int) and not isinstance(self.slots, bool)
+        if not integer or not 2 <= self.slots <= 2**16:
             raise UserError(
                 f"slots must be a whole number from 2 to 65,536, not {self.slots!r}: with fewer "
                 "than two values there is nothing to choose"

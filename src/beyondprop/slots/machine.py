@@ -56,14 +56,14 @@ class Machine:
         seed: With the parameters' names it decides all fixed values.
         reels: One for each converted parameter.
         report: What was converted and what was left alone; print it.
-        plain: Whether biases and the affine part of normalisation were left in.
+        biases: Whether biases and the affine part of normalisation were kept.
     """
 
     model: nn.Module
     seed: int
     reels: Sequence[Reel]
     report: ConvertReport
-    plain: bool
+    biases: bool
     _hooks: list[RemovableHandle] = field(default_factory=list)
 
     def __post_init__(self) -> None:

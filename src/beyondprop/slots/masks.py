@@ -66,7 +66,7 @@ class MulticoatedSupermask(Kind):
     Each coat is a supermask with a share of its own, as in `Supermask`, so that each lies within
     the one before it. The weight is the value times the number of coats that keep it, ``W Σ_n
     M_n``, as published: the sum is not divided by the number of coats, as the innermost ones
-    are to stand out, and with shares that halve its variance stays near that of a dense layer.
+    should stand out, and with shares that halve its variance stays near that of a dense layer.
 
     Args:
         keeps: The share of weights that each coat keeps, from the outermost inwards.

@@ -114,8 +114,8 @@ def _fitting(file: PackedFile, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _state(file: PackedFile, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    kept = {*file.contents.free, *file.fields.tied}
-    gone = [name for name in file.fields.removed if name not in kept]
+    present = {*file.contents.free, *file.fields.tied}
+    gone = [name for name in file.fields.removed if name not in present]
     return contents.state_of(model, list(file.contents.chosen), gone)
 
 

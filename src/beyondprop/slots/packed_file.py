@@ -2,7 +2,7 @@
 
 Its metadata, all strings: ``format`` and ``version``; ``seed``; ``kind``, ``Kind.settings()`` as
 JSON; ``reels``, a JSON list of each converted parameter's name, shape, σ as a hexadecimal float and
-dtype; ``plain``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
+dtype; ``biases``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
 object of further names of the same tensors; ``digest``, SHA-256 over all the rest. Its tensors:
 ``chosen.NAME``, the options of a converted parameter's weights, packed by `contents.pack_bits`,
 and ``free.NAME``, every other parameter and buffer.

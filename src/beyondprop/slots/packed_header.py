@@ -56,16 +56,16 @@ class Header:
         seed: With the parameters' names it decides all fixed values.
         kind: What the weights are.
         reels: The converted parameters.
-        plain: Whether biases and the affine part of normalisation were left in.
+        biases: Whether biases and the affine part of normalisation were kept.
         removed: Names of parameters that were taken out.
         tied: Further names of parameters and buffers, and the names that they are held by.
     """
 
-    KEYS: ClassVar = ("seed", "kind", "reels", "plain", "removed", "tied")
+    KEYS: ClassVar = ("seed", "kind", "reels", "biases", "removed", "tied")
     seed: int
     kind: Kind
     reels: tuple[PackedReel, ...]
-    plain: bool
+    biases: bool
     removed: tuple[str, ...]
     tied: dict[str, str]
 
@@ -101,7 +101,7 @@ def write(machine: Machine) -> dict[str, str]:
         "seed": str(machine.seed),
         "kind": _text(machine.reels[0].kind.settings()),
         "reels": _text(reels),
-        "plain": _text(machine.plain),
+        "biases": _text(machine.biases),
         "removed": _text(list(machine.report.removed)),
         "tied": _text(tied),
     }
@@ -113,7 +113,7 @@ def parse(header: dict[str, str]) -> Header:
     Raises:
         ValueError: They are not such metadata.
     """
-    seed, kind, reels, plain, removed, tied = (_value(header, key) for key in Header.KEYS)
+    seed, kind, reels, biases, removed, tied = (_value(header, key) for key in Header.KEYS)
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ValueError("its seed is no seed")
     if not isinstance(reels, list) or not reels:
@@ -125,10 +125,10 @@ def parse(header: dict[str, str]) -> Header:
         raise ValueError("what was taken out is no list of names")
     if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
         raise ValueError("what is tied is no table of names")
-    if not isinstance(plain, bool):
-        raise ValueError("'plain' is neither true nor false")
+    if not isinstance(biases, bool):
+        raise ValueError("'biases' is neither true nor false")
     try:
-        return Header(seed, kind_from(kind), parsed, plain, tuple(removed), tied)
+        return Header(seed, kind_from(kind), parsed, biases, tuple(removed), tied)
     except UserError as error:
         raise ValueError(str(error)) from None
 

@@ -33,5 +33,5 @@ def packed(tmp_path_factory):
 def good(tmp_path_factory):
     """The bytes of a small packed network, its outputs, and a folder to write variants to."""
     folder = tmp_path_factory.mktemp("good")
-    wanted = packed_small(folder / "m", plain=True)
+    wanted = packed_small(folder / "m", biases=True)
     return (folder / "m").read_bytes(), wanted, folder

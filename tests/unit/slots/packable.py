@@ -65,13 +65,13 @@ def small():
 NETS = {"lenet": lenet, "convnet": convnet, "attention": Attention, "recurrent": Recurrent}
 CASES = {
     "lenet-8": ("lenet", 8, {}),
-    "lenet-2": ("lenet", 2, {"plain": True}),
+    "lenet-2": ("lenet", 2, {"biases": True}),
     "conv-3": ("convnet", slots.Reels(3, sharing=slots.PerNetwork()), {}),
     "conv-16": ("convnet", slots.Reels(16, slots.Sampled(), values=slots.KaimingUniform()), {}),
-    "conv-plain": ("convnet", 8, {"plain": True, "exclude": ["0"]}),
+    "conv-plain": ("convnet", 8, {"biases": True, "exclude": ["0"]}),
     "conv-mask": ("convnet", slots.Supermask(), {}),
     "attention-8": ("attention", slots.Reels(8, sharing=slots.PerLayer()), {"seed": 2**63 - 1}),
-    "attention-coats": ("attention", slots.MulticoatedSupermask(), {"plain": True}),
+    "attention-coats": ("attention", slots.MulticoatedSupermask(), {"biases": True}),
     "recurrent-5": ("recurrent", 5, {"exclude": ["out"]}),
     "recurrent-signed": ("recurrent", slots.SignedSupermask(), {}),
 }

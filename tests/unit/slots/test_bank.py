@@ -189,7 +189,7 @@ def test_folders_of_other_banks(taught, tmp_path):
     with pytest.raises(UserError, match="no packed tasks"):
         slots.load_bank(tmp_path, converted())
     bank.save(tmp_path)
-    for model in (converted(4), converted(seed=1), converted(plain=True)):
+    for model in (converted(4), converted(seed=1), converted(biases=True)):
         with pytest.raises(UserError, match="is of another network, by its"):
             slots.load_bank(tmp_path, model)
     wide = nn.Sequential(*net(), nn.BatchNorm1d(4))

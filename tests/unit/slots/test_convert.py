@@ -36,7 +36,7 @@ def test_biases_and_affine_parts_are_taken_out():
 
 def test_they_stay_where_asked():
     model = network()
-    shown = str(slots.convert(model, plain=True).report)
+    shown = str(slots.convert(model, biases=True).report)
     assert "learn as ever: 0.bias, 1.weight, 1.bias, 4.bias" in shown
     assert model[4].bias.requires_grad
 

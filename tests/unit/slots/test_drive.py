@@ -26,7 +26,7 @@ def test_any_optimizer_learns_by_choosing(make):
 
 
 def test_what_was_not_converted_learns_as_ever():
-    model, plain = classifier(plain=True), None
+    model, plain = classifier(biases=True), None
     plain = copy.deepcopy(model)
     slots.freeze(plain)
     optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.1), model)

@@ -70,9 +70,9 @@ def test_what_is_loaded_is_an_ordinary_model_that_learns_no_choices(packed, case
     assert slots.machine_of(model) is None
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
     left = tuple(f"{name}." for name in options.get("exclude", ()))
-    plain = options.get("plain", False)
+    biases = options.get("biases", False)
     assert all(
-        name.startswith(left) or (plain and p.dim() < 2)
+        name.startswith(left) or (biases and p.dim() < 2)
         for name, p in model.named_parameters()
         if name in learning
     )
@@ -202,7 +202,7 @@ def test_a_converted_model_is_no_place_to_load_into(good):
     content, _, folder = good
     (folder / "m").write_bytes(content)
     model = small()
-    slots.convert(model, 3, plain=True)
+    slots.convert(model, 3, biases=True)
     refused(folder / "m", model, "give an unconverted model")
     refused(folder / "m", nn.Sequential(model), "give an unconverted model")
     attached = small()

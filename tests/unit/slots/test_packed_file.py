@@ -127,7 +127,7 @@ LIES = {
     "half a shape": {"reels": reel(shape=[2.5, 8])},
     "name": {"reels": reel(name="0.bias")},
     "stranger": {"reels": reel(name="9.weight")},
-    "plain": {"plain": "1"},
+    "biases": {"biases": "1"},
     "removed": {"removed": '"0.bias"'},
     "removed too": {"removed": '["0.bias"]'},
     "removed weight": {"removed": '["0.weight"]', "tensors": {"chosen.0.weight": None}},

@@ -37,7 +37,7 @@ def test_a_converted_module_has_the_same_keys_less_biases(case):
     plain = set(case.fresh().state_dict())
     model, made = machine(case)
     assert set(model.state_dict()) | set(made.report.removed) == plain
-    kept, made = machine(case, plain=True)
+    kept, made = machine(case, biases=True)
     assert set(kept.state_dict()) == plain
     assert not made.report.removed
 
@@ -79,16 +79,16 @@ def stepped(case, model, rule):
 
 @pairs(CONVERTED)
 def test_weights_stay_among_their_values_under_every_rule(case, rule):
-    model, made = machine(case, plain=True)
+    model, made = machine(case, biases=True)
     stepped(case, model, rule)
     for reel in made.reels:
         reel.option()  # raises where a weight is none of its values
-    assert any(reel.held().tensor.any() for reel in made.reels)
+    assert any(reel.scores.tensor.any() for reel in made.reels)
 
 
 @pairs([case for case in few if case in CONVERTED])
 def test_the_rule_teaches_scores_what_it_teaches_free_weights(case, rule):
-    model, made = machine(case, plain=True)
+    model, made = machine(case, biases=True)
     free = case.fresh()
     free.load_state_dict(model.state_dict())
     found = []
@@ -102,7 +102,7 @@ def test_the_rule_teaches_scores_what_it_teaches_free_weights(case, rule):
     for reel in made.reels:
         taught_by = found[1][reel.name]
         expected = torch.zeros_like(reel.parameter) if taught_by is None else -0.5 * taught_by
-        torch.testing.assert_close(reel.held().tensor, expected, rtol=0, atol=0)
+        torch.testing.assert_close(reel.scores.tensor, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("rule", ["dgl", "drtp", "frozen"])
@@ -132,4 +132,4 @@ def test_autocast_and_accumulated_gradients():
     optimizer.step()
     for reel, gradient in zip(made.reels, total, strict=True):
         assert reel.parameter.dtype is torch.float32
-        torch.testing.assert_close(reel.held().tensor, -0.5 * gradient, rtol=0, atol=0)
+        torch.testing.assert_close(reel.scores.tensor, -0.5 * gradient, rtol=0, atol=0)

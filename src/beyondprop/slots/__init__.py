@@ -1,13 +1,12 @@
 """Slot machines and supermasks: networks that learn by choosing among fixed random weights."""
 
 from beyondprop.slots.bank import Bank, bank, load_bank
-from beyondprop.slots.convert import convert, finetune, freeze
+from beyondprop.slots.convert import convert
 from beyondprop.slots.drive import drive, drive_scores, driven
-from beyondprop.slots.kinds import Kind, Reels
-from beyondprop.slots.machine import Machine, machine_of
+from beyondprop.slots.kinds import Greedy, Kind, Reels, Sampled, Selection
+from beyondprop.slots.machine import Machine, finetune, freeze, machine_of
 from beyondprop.slots.masks import MulticoatedSupermask, SignedSupermask, Supermask
 from beyondprop.slots.packed import load, pack
-from beyondprop.slots.selection import Greedy, Sampled, Selection
 from beyondprop.slots.values import (
     GlorotUniform,
     KaimingSigns,

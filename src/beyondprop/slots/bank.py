@@ -2,14 +2,17 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
-from beyondprop.slots import bank_files, contents, task_inference
+from beyondprop.files import write_bytes
+from beyondprop.slots import contents, packed_file, packed_header, task_inference
 from beyondprop.slots.contents import Contents
-from beyondprop.slots.machine import required
-from beyondprop.slots.packing import bits_of
+from beyondprop.slots.machine import Machine, required
+
+SUFFIX = ".safetensors"
 
 
 class Bank:
@@ -23,7 +26,7 @@ class Bank:
     2. a new optimizer, ``slots.drive(SGD(model.parameters(), lr=0.1), model)``, and training;
     3. ``bank.keep(task)``.
 
-    ``bank.use(task)`` has the model be that task's, to the bit. An optimizer's step behind it is
+    ``bank.use(task)`` makes the model that task's, to the bit. An optimizer's step behind it is
     refused, as its scores are of another selection: call `restart` before a task. Where nobody
     tells the task, `infer` finds it.
 
@@ -33,7 +36,7 @@ class Bank:
     Attributes:
         machine: What `convert` returned.
         start: What each task begins from, besides the initial scores.
-        kept: Every task's choices, packed, and all that is not chosen.
+        states: Of every task its choices, packed, and all that is not chosen.
 
     Raises:
         UserError: It was not converted, or draws its weights anew in each forward pass.
@@ -47,27 +50,27 @@ class Bank:
                 "pass: convert with slots.Greedy()"
             )
         self.start = contents.take(self.machine).free
-        self.kept: dict[str, Contents] = {}
+        self.states: dict[str, Contents] = {}
         self._unsaved_start = contents.unsaved(model)
         self._unsaved: dict[str, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.states)
 
     @property
     def tasks(self) -> list[str]:
         """The kept tasks, in their order."""
-        return list(self.kept)
+        return list(self.states)
 
     @property
     def bits(self) -> int:
         """Bits that a selection takes for each converted weight."""
-        return bits_of(self.machine.reels[0].kind.count)
+        return self.machine.reels[0].kind.bits
 
     def size(self, task: str) -> int:
         """Return the bytes that a kept task takes."""
-        kept = self._of(task)
-        tensors = (*kept.chosen.values(), *kept.free.values())
+        state = self._of(task)
+        tensors = (*state.chosen.values(), *state.free.values())
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def restart(self) -> None:
@@ -85,19 +88,19 @@ class Bank:
         Raises:
             UserError: Some weight is not among its fixed values.
         """
-        self.kept[task] = contents.take(self.machine)
+        self.states[task] = contents.take(self.machine)
         self._unsaved[task] = contents.unsaved(self.machine.model)
 
     def use(self, task: str) -> None:
-        """Have the model be a task's; what was learned and not kept is gone.
+        """Make the model a task's; what was learned and not kept is gone.
 
         Raises:
             UserError: The task was not kept.
         """
-        kept = self._of(task)
+        state = self._of(task)
         for reel in self.machine.reels:
             reel.checked = False  # a step would choose by other scores, and is refused
-        contents.put(self.machine, kept)
+        contents.put(self.machine, state)
         contents.put_buffers(self.machine.model, self._unsaved.get(task, {}))
 
     def infer(self, inputs: Tensor) -> str:
@@ -106,11 +109,11 @@ class Bank:
         Raises:
             UserError: No task was kept, or the model returns no logits.
         """
-        return task_inference.one_shot(self.machine, self._some(), inputs)
+        return task_inference.one_shot(self.machine, self._states(), inputs)
 
     def infer_each(self, inputs: Tensor) -> str:
         """Return the same by running every task, by `lowest_entropy`, with the same errors."""
-        return task_inference.lowest_entropy(self.machine, self._some(), inputs)
+        return task_inference.lowest_entropy(self.machine, self._states(), inputs)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a packed file for each task, ``task-NAME.safetensors``, which `load` reads too.
@@ -118,18 +121,18 @@ class Bank:
         Raises:
             UserError: The folder holds files of other tasks, or cannot be written.
         """
-        bank_files.save(Path(folder), self.machine, self._some())
+        _save(Path(folder), self.machine, self._states())
 
     def _of(self, task: str) -> Contents:
-        if task not in self.kept:
-            known = ", ".join(self.kept) or "none yet"
+        if task not in self.states:
+            known = ", ".join(self.states) or "none yet"
             raise UserError(f"the bank keeps no task '{task}'; it keeps: {known}")
-        return self.kept[task]
+        return self.states[task]
 
-    def _some(self) -> dict[str, Contents]:
-        if not self.kept:
+    def _states(self) -> dict[str, Contents]:
+        if not self.states:
             raise UserError("the bank keeps no task yet: train one, then call bank.keep(task)")
-        return self.kept
+        return self.states
 
 
 def bank(model: nn.Module) -> Bank:
@@ -148,5 +151,51 @@ def load_bank(folder: str | os.PathLike[str], model: nn.Module) -> Bank:
         UserError: There are no tasks, or a file is damaged or does not fit the model.
     """
     loaded = Bank(model)
-    loaded.kept = bank_files.load(Path(folder), loaded.machine, loaded.start)
+    loaded.states = _load(Path(folder), loaded.machine, loaded.start)
     return loaded
+
+
+def _save(folder: Path, machine: Machine, states: dict[str, Contents]) -> None:
+    """Write ``task-NAME.safetensors`` for each task, its name as in a URL; see `Bank.save`."""
+    files = {task: folder / f"task-{quote(task, safe='')}{SUFFIX}" for task in states}
+    strange = [file.name for file in _files(folder) if file not in files.values()]
+    if strange:
+        raise UserError(f"{folder} holds {strange[0]} of another bank: choose another folder")
+    if len({task.lower() for task in states}) < len(states):
+        raise UserError("some tasks differ by capitals only, which not all disks tell apart")
+    header = packed_header.write(machine)
+    for task, state in states.items():
+        write_bytes(files[task], packed_file.encode(header, state))
+
+
+def _load(folder: Path, machine: Machine, free: dict[str, Tensor]) -> dict[str, Contents]:
+    """Return every task of a folder, in alphabetical order; see `load_bank`.
+
+    Args:
+        folder: Where `_save` wrote.
+        machine: What the tasks must fit.
+        free: All that is not chosen in its model.
+    """
+    header, states = packed_header.write(machine), {}
+    for path in _files(folder):
+        file = packed_file.read(path)
+        differing = [key for key in header if header[key] != file.header[key]]
+        if _shapes(file.contents.free) != _shapes(free):
+            differing.append("parameters that are not chosen")
+        if differing:
+            raise UserError(
+                f"{path} is of another network, by its {', '.join(differing)}: convert the same "
+                "model with the same seed and settings"
+            )
+        states[unquote(path.name.removesuffix(SUFFIX).removeprefix("task-"))] = file.contents
+    if not states:
+        raise UserError(f"{folder} holds no packed tasks: write them by bank.save(folder)")
+    return states
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"task-*{SUFFIX}"))
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[object, object]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

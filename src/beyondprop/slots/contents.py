@@ -3,16 +3,19 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 from beyondprop.slots.kinds import Kind
 from beyondprop.slots.machine import Machine
-from beyondprop.slots.packing import bits_of, pack, unpack
 from beyondprop.slots.reel import Reel
 from beyondprop.slots.source import Source
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK = 2**16
 """How many weights are packed at a time: whole bytes, whatever a weight takes."""
@@ -38,23 +41,23 @@ def take(machine: Machine) -> Contents:
         UserError: Its state is not one that can be told by names, or weights left their values.
     """
     state, _ = own_state(machine)
-    chosen = {reel.name: options_of(reel) for reel in machine.reels}
+    chosen = {reel.name: pack_options(reel) for reel in machine.reels}
     free = {n: t.detach().clone() for n, t in state.items() if n not in chosen}
     return Contents(chosen, free)
 
 
 @torch.no_grad()
 def put(machine: Machine, contents: Contents) -> None:
-    """Have a machine's model consist of this."""
+    """Write contents into a machine's model."""
     put_free(machine, contents.free)
     for reel in machine.reels:
         packed = contents.chosen[reel.name]
-        reel.parameter.copy_(weights_of(reel.kind, reel.source, packed, reel.parameter))
+        reel.parameter.copy_(weights_from(reel.kind, reel.source, packed, reel.parameter))
 
 
 @torch.no_grad()
 def put_free(machine: Machine, free: dict[str, Tensor]) -> None:
-    """Have all that is not chosen be this."""
+    """Write all that is not chosen into a machine's model."""
     state, _ = own_state(machine)
     for name, tensor in free.items():
         state[name].copy_(tensor)
@@ -68,7 +71,7 @@ def unsaved(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def put_buffers(model: nn.Module, buffers: dict[str, Tensor]) -> None:
-    """Have a model's buffers be these."""
+    """Write buffers into a model."""
     for name, tensor in buffers.items():
         model.get_buffer(name).copy_(tensor)
 
@@ -96,8 +99,8 @@ def state_of(
 
     Args:
         model: Any.
-        first: Names of parameters that are to go by these, where they have several.
-        without: Names that are passed over.
+        first: Names to use for parameters that have several.
+        without: Names to leave out.
 
     Raises:
         UserError: Its state dict holds something else, or lacks a parameter.
@@ -126,36 +129,52 @@ def state_of(
     return state, tied
 
 
-def options_of(reel: Reel) -> Tensor:
+def pack_options(reel: Reel) -> Tensor:
     """Return which option each weight is, packed, uint8 (bytes,) on the CPU."""
-    options = reel.option().reshape(-1).cpu()
-    bits = bits_of(reel.kind.count)
-    parts = [torch.from_numpy(pack(part.numpy(), bits)) for part in options.split(CHUNK)]
+    options = reel.option().reshape(-1).cpu()  # (n,)
+    bits = reel.kind.bits
+    parts = [torch.from_numpy(pack_bits(part.numpy(), bits)) for part in options.split(CHUNK)]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.uint8)
 
 
 def bytes_of(kind: Kind, weights: int) -> int:
     """Return how many bytes the options of so many weights take."""
-    return (weights * bits_of(kind.count) + 7) // 8
+    return (weights * kind.bits + 7) // 8
 
 
-def unpacked(kind: Kind, packed: Tensor, start: int, stop: int) -> Tensor:
+def unpack_options(kind: Kind, packed: Tensor, start: int, stop: int) -> Tensor:
     """Return the options of some weights, int64; ``start`` is a multiple of 8."""
-    bits = bits_of(kind.count)
+    bits = kind.bits
     data = packed[start * bits // 8 : bytes_of(kind, stop)]
-    return torch.from_numpy(unpack(data.numpy(), bits, stop - start))
+    return torch.from_numpy(unpack_bits(data.numpy(), bits, stop - start))
 
 
 @torch.no_grad()
-def weights_of(kind: Kind, source: Source, packed: Tensor, like: Tensor) -> Tensor:
+def weights_from(kind: Kind, source: Source, packed: Tensor, like: Tensor) -> Tensor:
     """Return the weights of packed options, of the source's shape, in the type of ``like``."""
     count = source.shape.numel()
-    flat = torch.empty(count, dtype=like.dtype, device=like.device)
+    flat = torch.empty(count, dtype=like.dtype, device=like.device)  # (n,)
     step = max(8, min(CHUNK, 8 * CHUNK // kind.planes) // 8 * 8)
     for start in range(0, count, step):
         stop = min(start + step, count)
-        option = unpacked(kind, packed, start, stop).to(like.device)
+        option = unpack_options(kind, packed, start, stop).to(like.device)  # (places,)
         places = torch.arange(start, stop, device=like.device)
-        options = kind.options(source.values_at(places, like))
+        options = kind.options(source.values_at(places, like))  # (count, places)
         flat[start:stop] = options.gather(0, option.unsqueeze(0)).squeeze(0)
     return flat.reshape(source.shape)
+
+
+def pack_bits(numbers: Array, bits: int) -> Array:
+    """Return whole numbers below 2^bits as bytes, ``ceil(n bits / 8)`` of them.
+
+    A number's bits follow one another, the lowest first; so do the bits of a byte. The rest of the
+    last byte is zero.
+    """
+    planes = numbers.reshape(-1, 1) >> np.arange(bits) & 1  # (n, bits)
+    return np.packbits(planes.astype(np.uint8), bitorder="little")
+
+
+def unpack_bits(data: Array, bits: int, count: int) -> Array:
+    """Return the first ``count`` numbers that `pack_bits` made bytes of, int64."""
+    planes = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits)
+    return planes.astype(np.int64) @ (1 << np.arange(bits))

@@ -1,20 +1,21 @@
-"""Turning the weights of a model into choices among fixed random values, and back."""
+"""Turning the weights of a model into choices among fixed random values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.utils.parametrize import ParametrizationList
 
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
-from beyondprop.slots import find, layers
-from beyondprop.slots.kinds import Kind, Reels
-from beyondprop.slots.machine import Machine, required
-from beyondprop.slots.packing import bits_of
+from beyondprop.slots import layers
+from beyondprop.slots.kinds import Greedy, Kind, Reels, Selection
+from beyondprop.slots.machine import ConvertReport, Machine, machine_of
 from beyondprop.slots.reel import Reel
-from beyondprop.slots.selection import Greedy, Selection
 from beyondprop.slots.source import Source
-from beyondprop.slots.summary import ConvertReport, Row
 
 
 def convert(
@@ -24,7 +25,7 @@ def convert(
     *,
     seed: int | None = None,
     exclude: Sequence[str] = (),
-    plain: bool = False,
+    biases: bool = False,
 ) -> Machine:
     """Turn every weight of a model into a choice among fixed random values, in place.
 
@@ -40,7 +41,7 @@ def convert(
         seed: Decides all fixed values, with the parameters' names. None draws one by PyTorch's
             global generator.
         exclude: Names or patterns of modules and parameters that are left as they are.
-        plain: Leave biases and the affine part of normalisation in, to learn as ever. Published
+        biases: Keep biases and the affine part of normalisation, which learn as before. Published
             slot machines have neither.
 
     Returns:
@@ -52,43 +53,18 @@ def convert(
     kind = _kind(slots, selection)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ()))
-    excluded = find.Excluded(exclude)
-    found, problems = find.weights(model, excluded)
-    problems = [*find.model_problems(model, excluded, seed), *problems]
+    excluded = Excluded(exclude)
+    found, problems = _weights(model, excluded)
+    problems = [*_model_problems(model, excluded, seed), *problems]
     if not found and not problems:
         problems = ["it has no weights that learn outside of what is excluded"]
     if problems:
         raise UserError(f"{type(model).__name__} cannot be converted: {'; '.join(problems)}")
-    removed = [] if plain else _take_out(model, excluded)
+    removed = [] if biases else _take_out(model, excluded)
     reels = _reels(model, found, kind, seed)
-    machine = Machine(model, seed, reels, _report(model, kind, reels, removed), plain)
+    machine = Machine(model, seed, reels, _report(model, kind, reels, removed), biases)
     machine.restart()
     return machine
-
-
-def freeze(model: nn.Module) -> nn.Module:
-    """Leave an ordinary model with the chosen weights, which learn no more; return it.
-
-    Raises:
-        UserError: The model was not converted.
-    """
-    for reel in required(model).reels:
-        reel.parameter.requires_grad_(False)
-        reel.parameter.grad = None  # an optimizer that holds it would go by it once more
-    required(model).remove()
-    return model
-
-
-def finetune(model: nn.Module) -> nn.Module:
-    """Leave an ordinary model whose weights begin at the chosen values and learn; return it.
-
-    Biases that were taken out stay out.
-
-    Raises:
-        UserError: The model was not converted.
-    """
-    required(model).remove()
-    return model
 
 
 def _kind(slots: int | Kind, selection: Selection | None) -> Kind:
@@ -99,13 +75,74 @@ def _kind(slots: int | Kind, selection: Selection | None) -> Kind:
     return slots
 
 
-def _take_out(model: nn.Module, excluded: find.Excluded) -> list[str]:
+class Excluded:
+    """Names and patterns of modules and parameters that are left as they are."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+
+    def __contains__(self, name: str) -> bool:
+        parts = name.split(".")
+        outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
+        return any(fnmatchcase(o, pattern) for o in outer for pattern in self.patterns)
+
+    def included(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        """Return the modules that are not excluded, with their names."""
+        return [(name, module) for name, module in model.named_modules() if name not in self]
+
+
+def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator[str]:
+    """Yield what is wrong with the model as a whole, or with what was asked for."""
+    if isinstance(model, (DataParallel, DistributedDataParallel)):
+        yield "it is wrapped for several devices already: convert model.module before that"
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        yield "it is compiled already: convert it first"
+    if attachment_of(model) is not None:
+        yield "it has rules attached: convert it first, then attach"
+    if any(machine_of(module) is not None for module in model.modules()):
+        yield "it was converted before: slots.freeze(model) ends that"
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        yield f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}"
+    names = [n for n, _ in model.named_modules()] + [n for n, _ in model.named_parameters()]
+    for pattern in excluded.patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            yield f"exclude='{pattern}' matches none of its modules and parameters"
+
+
+def _weights(model: nn.Module, excluded: Excluded) -> tuple[dict[str, layers.Weight], list[str]]:
+    """Return the weights to convert by their names, each tied one once, and what is in the way."""
+    found: dict[str, layers.Weight] = {}
+    every = model.named_parameters(remove_duplicate=False)
+    seen = {id(p) for n, p in every if n in excluded}  # also where it is tied to another
+    problems: list[str] = []
+    for name, layer in excluded.included(model):
+        if isinstance(layer, ParametrizationList):
+            continue
+        known = layers.weights_of(layer)
+        own = dict(layer.named_parameters(recurse=False))
+        for weight in known or ():
+            parameter = own.pop(weight.name, None)
+            if parameter is not None and id(parameter) in seen:
+                continue
+            problem = layers.weight_problem(name, layer, weight, parameter)
+            if problem is not None:
+                problems.append(problem)
+            elif parameter is not None and parameter.requires_grad:
+                seen.add(id(parameter))
+                found[layers.full(name, weight.name)] = weight
+        if known is None and not isinstance(layer, layers.NORMS):
+            own = {n: p for n, p in own.items() if id(p) not in seen}
+            problems += layers.unknown_problems(name, layer, own)
+    return found, problems
+
+
+def _take_out(model: nn.Module, excluded: Excluded) -> list[str]:
     removed = []
-    for name, layer in find.included(model, excluded):
+    for name, layer in excluded.included(model):
         for own in layers.offsets_of(layer):
-            if find.full(name, own) not in excluded:
+            if layers.full(name, own) not in excluded:
                 layers.take_out(layer, own)
-                removed.append(find.full(name, own))
+                removed.append(layers.full(name, own))
     return removed
 
 
@@ -140,8 +177,4 @@ def _report(
     fixed = [n for n, p in model.named_parameters() if not p.requires_grad]
     left = [f"learn as ever: {', '.join(free)}"] if free else []
     left += [f"do not learn, and were left alone: {', '.join(fixed)}"] if fixed else []
-    rows = [
-        Row(reel.name, tuple(reel.source.shape), reel.source.deviation, bits_of(kind.count))
-        for reel in reels
-    ]
-    return ConvertReport(type(model).__name__, kind, rows, removed, left)
+    return ConvertReport(type(model).__name__, kind, reels, removed, left)

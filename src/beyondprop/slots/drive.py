@@ -1,32 +1,34 @@
-"""Having an optimizer move the scores of a converted model in the place of its weights."""
+"""Optimizers that move the scores of a converted model in place of its weights."""
 
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from beyondprop.errors import UserError
-from beyondprop.slots import accumulator, guard
-from beyondprop.slots.accumulator import Accumulator
-from beyondprop.slots.driver import Driver
-from beyondprop.slots.machine import machine_of, required
-from beyondprop.slots.reel import Reel
-from beyondprop.slots.scores import Scores
+from beyondprop.slots.accumulator import one_number_suffices
+from beyondprop.slots.machine import Machine, machine_of, required
+from beyondprop.slots.reel import Reel, is_driver, permit
+
+KEY = "slots"
+"""Where an optimizer's state holds the scores of a weight."""
 
 Driven = TypeVar("Driven", bound=Optimizer)
 
 
 def drive(optimizer: Driven, model: nn.Module) -> Driven:
-    """Have an optimizer move the scores of a converted model in the place of its weights.
+    """Let an optimizer move the scores of a converted model in place of its weights.
 
     Any optimizer over ``model.parameters()`` will do that begins without state and takes no
     closure (so not Adagrad, nor LBFGS), with its schedulers, parameter groups and
-    gradient scaling; parameters that were not converted learn as ever. Its state dict holds the
-    scores, so that a checkpoint of model and optimizer is whole.
+    gradient scaling; parameters that were not converted learn as before. Its state dict holds the
+    scores, so that a checkpoint of model and optimizer is complete.
 
-    Greedy slot machines under `torch.optim.SGD` keep one number for each weight instead of K
-    scores, and learn the same weights (see `Accumulator`); all else keeps a score for each fixed
-    value.
+    Greedy slot machines under `torch.optim.SGD` need one number for each weight instead of K
+    scores, and learn the same weights (see `Accumulator`); everything else has a score for each
+    fixed value.
 
     Args:
         optimizer: Over the model's parameters, newly made.
@@ -38,7 +40,11 @@ def drive(optimizer: Driven, model: nn.Module) -> Driven:
     Raises:
         UserError: The model was not converted, or the optimizer holds none of its weights.
     """
-    return _drive(optimizer, model, accumulator.fits)
+    machine, reels = _drivable(optimizer, model)
+    for reel in reels:
+        reel.prepare(one_number_suffices(reel.kind, optimizer))
+    Driver(machine, reels, optimizer)
+    return optimizer
 
 
 def driven(optimizer: Driven, model: nn.Module) -> Driven:
@@ -48,41 +54,131 @@ def driven(optimizer: Driven, model: nn.Module) -> Driven:
 
 def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
     """Like `drive`, with a score for each fixed value whatever the optimizer: the plain form."""
-    return _drive(optimizer, model, lambda *_: False)
+    machine, reels = _drivable(optimizer, model)
+    for reel in reels:
+        reel.prepare(one_number=False)
+    Driver(machine, reels, optimizer)
+    return optimizer
 
 
-def _drive(optimizer: Driven, model: nn.Module, fits: Any) -> Driven:
+def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Reel]]:
+    """Return a model's machine and those of its weights that the optimizer holds."""
     machine = required(model)
-    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     reels = [reel for reel in machine.reels if id(reel.parameter) in held]
     if not reels:
         raise UserError(
             f"the optimizer holds none of the {len(machine.reels)} converted weights: make it over "
             "model.parameters() after slots.convert(model)"
         )
-    if guard.driver_of(optimizer) is not None:
+    if is_driver(optimizer):
         raise UserError("the optimizer drives a model already: make one for each model")
     if any(optimizer.state.get(reel.parameter) for reel in reels):
         raise UserError(
             f"{type(optimizer).__name__} has numbers for each weight already, which would not fit "
             "the scores: take an optimizer that begins with none, such as SGD or Adam, newly made"
         )
-    for reel in reels:
-        _give_scores(reel, fits(reel.kind, optimizer))
-    driver = Driver(machine, reels, optimizer)
-    guard.allow(optimizer, driver)
-    return optimizer
+    return machine, reels
 
 
-def _give_scores(reel: Reel, linear: bool) -> None:
-    """Have a weight keep one number for its scores or all of them; learned scores stay learned."""
-    like = reel.parameter.detach()
-    if isinstance(reel.scores, Accumulator) and not linear:
-        learned = reel.scores.all_scores()
-        reel.scores = Scores(reel.kind, reel.source, like)
-        reel.scores.tensor = learned
-    elif isinstance(reel.scores, Accumulator):
-        reel.scores.rest()
-    elif reel.scores is None:
-        form = Accumulator if linear else Scores
-        reel.scores = form(reel.kind, reel.source, like)
+class Driver:
+    """Puts scores in place of weights while an optimizer takes its step.
+
+    Before a step each weight's data are its scores, and its gradient theirs; the optimizer moves
+    them like any parameter. After it the weights are back, newly chosen.
+    """
+
+    def __init__(self, machine: Machine, reels: list[Reel], optimizer: Optimizer) -> None:
+        self.machine, self.reels = machine, reels
+        self.replaced: list[tuple[Reel, Tensor, Tensor]] = []  # with the weights and gradients
+        self.recovery: list[RemovableHandle] = []
+        for reel in reels:
+            reel.checked = False
+        permit(optimizer, reels)
+        self.save(optimizer)
+        optimizer.register_step_pre_hook(self.before_step)
+        optimizer.register_step_post_hook(self.after_step)
+        optimizer.register_load_state_dict_post_hook(self.after_load)
+
+    @torch.no_grad()
+    def before_step(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:
+        """Put the scores and their gradients in place."""
+        self._refuse(optimizer, (*arguments[1:], *keywords.values()))
+        self.put_back()  # where an earlier step failed
+        for reel in self.reels:
+            if reel.parameter.grad is not None:
+                reel.check()
+        # Should this step fail, or be broken off, whoever looks at the model next ends it.
+        model = self.machine.model
+        self.recovery.append(model.register_forward_pre_hook(lambda *_: self.recover(optimizer)))
+        self.recovery.append(model.register_state_dict_pre_hook(lambda *_: self.recover(optimizer)))
+        for reel in self.reels:
+            weight, gradient = reel.parameter, reel.parameter.grad
+            optimizer.state[weight].pop(KEY, None)  # some look whether there is any state yet
+            if gradient is None:
+                continue
+            scores = reel.scores
+            taught = scores.gradient(gradient)  # of the scores' shape
+            self.replaced.append((reel, weight.data, gradient))
+            weight.grad = None
+            weight.data = scores.tensor
+            weight.grad = taught
+
+    @torch.no_grad()
+    def after_step(self, optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
+        """Put the weights back and choose them anew."""
+        moved = [reel for reel, _, _ in self.replaced]
+        self.put_back()
+        while self.recovery:
+            self.recovery.pop().remove()
+        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        for reel in moved:
+            reel.scores.stepped(groups[id(reel.parameter)])
+            reel.write()
+        self.save(optimizer)
+
+    @torch.no_grad()
+    def after_load(self, optimizer: Optimizer) -> None:
+        """Take the scores from a state dict that was loaded, and choose the weights by them."""
+        for reel in self.reels:
+            state = optimizer.state[reel.parameter].get(KEY)
+            if state is None or state.keys() != reel.scores.state().keys():
+                raise UserError(
+                    "the state dict is not one of an optimizer that drives these slots: save and "
+                    "load it after slots.drive(optimizer, model)"
+                )
+            reel.scores.load(state)
+            reel.write()
+            reel.checked = True
+
+    def save(self, optimizer: Optimizer) -> None:
+        """Put the scores in the optimizer's state."""
+        for reel in self.reels:
+            optimizer.state[reel.parameter][KEY] = reel.scores.state()
+
+    def recover(self, optimizer: Optimizer) -> None:
+        """End a step that failed."""
+        self.put_back()
+        self.save(optimizer)
+
+    def put_back(self) -> None:
+        """Put the weights and their gradients back."""
+        for reel, data, gradient in self.replaced:
+            weight = reel.parameter
+            reel.scores.tensor = weight.data
+            weight.grad = None
+            weight.data = data
+            weight.grad = gradient
+        self.replaced = []
+
+    def _refuse(self, optimizer: Optimizer, arguments: tuple[Any, ...]) -> None:
+        if any(callable(value) for value in arguments):
+            raise UserError(
+                "an optimizer that runs the model inside its step, by a closure, cannot drive "
+                "slots: take one that does not, such as SGD or Adam"
+            )
+        if machine_of(self.machine.model) is not self.machine:
+            raise UserError(
+                f"the slots that {type(optimizer).__name__} drives were ended by slots.freeze() or "
+                "slots.finetune(): make a new optimizer"
+            )

@@ -4,16 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.slots.selection import Greedy, Selection, best
-from beyondprop.slots.values import (
-    GlorotUniform,
-    PerConnection,
-    Sharing,
-    Values,
-)
+from beyondprop.slots.values import GlorotUniform, PerConnection, Sharing, Values
 
 
 class Kind(ABC):
@@ -22,6 +17,14 @@ class Kind(ABC):
     A connection has one or more fixed values with a score for each. The weight is a step function
     of the scores, and each score learns by the straight-through gradient: that of the weight, times
     the score's value.
+
+    Attributes:
+        name: In packed files.
+        values: The distribution of the fixed values.
+        sharing: Which connections have the same values.
+        linear_scores: λ of linear layers: initial scores are uniform in (0, λσ), or in (-λσ, λσ)
+            where `centred`; σ is the deviation of the layer's values.
+        conv_scores: λ of convolutions.
     """
 
     name: ClassVar[str]
@@ -39,6 +42,11 @@ class Kind(ABC):
     def count(self) -> int:
         """How many options a weight has."""
         return 2
+
+    @property
+    def bits(self) -> int:
+        """How many bits tell the options of a weight apart."""
+        return (self.count - 1).bit_length()
 
     @property
     def random(self) -> bool:
@@ -67,6 +75,49 @@ class Kind(ABC):
         return {"kind": self.name, "values": self.values.name, "sharing": self.sharing.name}
 
 
+class Selection(ABC):
+    """Chooses, for every connection, one of its slots."""
+
+    name: ClassVar[str]
+    random: ClassVar[bool] = False
+    """Whether each forward pass in training mode chooses anew; elsewhere the best slot counts."""
+
+    @abstractmethod
+    def slots(self, scores: Tensor) -> Tensor:
+        """Return the chosen slots, int64 of shape (...), by scores (K, ...)."""
+
+
+@dataclass(frozen=True)
+class Greedy(Selection):
+    """The slot with the highest score; of equal ones the first."""
+
+    name: ClassVar[str] = "greedy"
+
+    def slots(self, scores: Tensor) -> Tensor:
+        """Return the best slots."""
+        return best(scores)
+
+
+@dataclass(frozen=True)
+class Sampled(Selection):
+    """A slot drawn by the softmax of the scores, anew in each forward pass in training mode.
+
+    PyTorch's global generator of the device draws. In eval mode, in a state dict and in a packed
+    file it is the slot with the highest score.
+    """
+
+    name: ClassVar[str] = "sampled"
+    random: ClassVar[bool] = True
+
+    def slots(self, scores: Tensor) -> Tensor:
+        """Return drawn slots: the first whose cumulative share exceeds a uniform number."""
+        if scores.dtype in (torch.float16, torch.bfloat16):
+            scores = scores.float()  # half precision has too few steps below one to draw by
+        shares = torch.exp(scores - scores.amax(0)).cumsum(0)  # (K, ...), not normalised
+        drawn = torch.rand_like(shares[-1]) * shares[-1]  # (...)
+        return (shares[:-1] <= drawn).sum(0)  # (...)
+
+
 @dataclass(frozen=True)
 class Reels(Kind):
     """A slot machine: K fixed random values for each connection (Aladago and Torresani 2021).
@@ -78,7 +129,7 @@ class Reels(Kind):
         slots: K, how many values a connection has.
         selection: How one is chosen: `Greedy` or `Sampled`.
         values: Their distribution; published: `GlorotUniform`.
-        sharing: Who has the same values.
+        sharing: Which connections have the same values.
         linear_scores: λ of linear layers: initial scores are uniform in (0, λσ).
         conv_scores: λ of convolutions.
 
@@ -95,8 +146,8 @@ class Reels(Kind):
     conv_scores: float = 1.0
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.slots, int) and not isinstance(self.slots, bool)
-        if not whole or not 2 <= self.slots <= 2**16:
+        integer = isinstance(self.slots, int) and not isinstance(self.slots, bool)
+        if not integer or not 2 <= self.slots <= 2**16:
             raise UserError(
                 f"slots must be a whole number from 2 to 65,536, not {self.slots!r}: with fewer "
                 "than two values there is nothing to choose"
@@ -128,3 +179,12 @@ class Reels(Kind):
     def settings(self) -> dict[str, Any]:
         """Return what a packed file must know to draw the same values, as JSON values."""
         return super().settings() | {"slots": self.slots}
+
+
+def best(scores: Tensor) -> Tensor:
+    """Return the first of the slots with the highest score, int64 (...), by scores (K, ...)."""
+    highest, slots = scores[0].clone(), torch.zeros_like(scores[0], dtype=torch.int64)  # (...)
+    for slot, score in enumerate(scores[1:], 1):
+        slots[score > highest] = slot
+        torch.maximum(highest, score, out=highest)
+    return slots

@@ -1,4 +1,4 @@
-"""Which parameters of a layer are weights that can be chosen, and their fans."""
+"""Which parameters of a layer are weights that can be chosen, their fans, and what forbids it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,22 +7,22 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from beyondprop.slots import generator
 from beyondprop.slots.values import Fan
 
-Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-ConvTranspose = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
-Norm = (
-    nn.BatchNorm1d
-    | nn.BatchNorm2d
-    | nn.BatchNorm3d
-    | nn.SyncBatchNorm
-    | nn.InstanceNorm1d
-    | nn.InstanceNorm2d
-    | nn.InstanceNorm3d
-    | nn.GroupNorm
-    | nn.LayerNorm
-    | nn.RMSNorm
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
 )
 
 
@@ -55,8 +55,7 @@ def conv(layer: Any) -> Iterator[Weight]:
     """Yield the weight of a convolution, (out, in / groups, ...)."""
     area = math.prod(layer.kernel_size)
     into, out = (n * area // layer.groups for n in (layer.in_channels, layer.out_channels))
-    fan = Fan(into, out)
-    yield Weight("weight", fan, conv=True)
+    yield Weight("weight", Fan(into, out), conv=True)
 
 
 def embedding(layer: Any) -> Iterator[Weight]:
@@ -67,25 +66,21 @@ def embedding(layer: Any) -> Iterator[Weight]:
 def attention(layer: Any) -> Iterator[Weight]:
     """Yield the projections of queries, keys and values, packed in one parameter or not."""
     width = layer.embed_dim
-    packed = layer.in_proj_weight is not None
-    if packed:
+    if layer.in_proj_weight is not None:  # (3 width, width)
         yield Weight("in_proj_weight", Fan(width, width))
         return
     for name, features in (("q", width), ("k", layer.kdim), ("v", layer.vdim)):
-        yield Weight(f"{name}_proj_weight", Fan(features, width))
+        yield Weight(f"{name}_proj_weight", Fan(features, width))  # (width, features)
 
 
 def recurrent(layer: Any) -> Iterator[Weight]:
     """Yield the weights of a recurrent layer or cell, gate by gate of the same fan."""
     for name, weight in layer.named_parameters(recurse=False):
-        if name.startswith("weight"):
-            out = layer.hidden_size
-            yield Weight(name, Fan(weight.shape[1], out))
+        if name.startswith("weight"):  # (gates hidden, in)
+            yield Weight(name, Fan(weight.shape[1], layer.hidden_size))
 
 
-Reader = Callable[[Any], Iterator[Weight]]
-
-KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Reader], ...] = (
+KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], Iterator[Weight]]], ...] = (
     ((nn.Linear,), linear),
     ((nn.Bilinear,), bilinear),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), conv),
@@ -94,7 +89,6 @@ KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Reader], ...] = (
     ((nn.MultiheadAttention,), attention),
     ((nn.RNNBase, nn.RNNCellBase), recurrent),
 )
-NORMS = Norm.__args__
 
 
 def weights_of(layer: nn.Module) -> list[Weight] | None:
@@ -117,7 +111,7 @@ def offsets_of(layer: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def take_out(layer: nn.Module, name: str) -> None:
-    """Have a layer go without a bias or an affine parameter."""
+    """Remove a bias or an affine parameter from a layer."""
     if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
         # Their kernels take a bias or none for all gates, so it stays, as zeros that never learn.
         layer.get_parameter(name).zero_().requires_grad_(False)
@@ -125,3 +119,59 @@ def take_out(layer: nn.Module, name: str) -> None:
     setattr(layer, name, None)
     if isinstance(layer, NORMS):
         vars(layer).update({k: False for k in ("affine", "elementwise_affine") if k in vars(layer)})
+
+
+def full(module: str, name: str) -> str:
+    """Return a parameter's name in the model."""
+    return f"{module}.{name}" if module else name
+
+
+def weight_problem(
+    module: str, layer: nn.Module, weight: Weight, parameter: nn.Parameter | None
+) -> str | None:
+    """Return why a weight cannot be chosen, None where it can.
+
+    Args:
+        module: The layer's name in the model.
+        layer: The layer.
+        weight: What `weights_of` found.
+        parameter: Its own under this name, if any.
+    """
+    name = full(module, weight.name)
+    if parameter is None:
+        return (
+            f"'{name}' is computed from other parameters: convert before you put weight "
+            f"normalisation or another parametrization on, or leave it by exclude=['{module}']"
+        )
+    if _lazy(parameter):
+        return f"'{name}' has no shape yet: run the model once on a batch first"
+    if parameter.numel() >= generator.LIMIT:
+        return f"'{name}' has more than {generator.LIMIT:,} weights: split the layer"
+    if not parameter.is_floating_point():
+        return f"'{name}' is {parameter.dtype}, and values are real: leave it by exclude=['{name}']"
+    if parameter.is_meta:
+        return f"'{name}' has no memory: call model.to_empty(device='cpu') first"
+    if getattr(layer, "sparse", False):
+        return f"'{module}' has sparse gradients: build it with sparse=False"
+    own = [n for n in ("max_norm", "padding_idx") if getattr(layer, n, None) is not None]
+    if own:
+        return (
+            f"'{name}' has a {own[0]}, which fixed values cannot keep to: leave it by "
+            f"exclude=['{name}'], or build it without"
+        )
+    return None
+
+
+def unknown_problems(module: str, layer: nn.Module, own: dict[str, nn.Parameter]) -> Iterator[str]:
+    """Yield the parameters of an unknown kind of layer that are no vectors: perhaps weights."""
+    for name, parameter in own.items():
+        if not _lazy(parameter) and parameter.requires_grad and parameter.dim() > 1:
+            yield (
+                f"'{full(module, name)}' is a parameter of {type(layer).__name__}, a layer kind "
+                f"that is not known here: leave it by exclude=['{full(module, name)}']"
+            )
+
+
+def _lazy(parameter: nn.Parameter) -> bool:
+    """Return `is_lazy`, without what it tells the type check of all others."""
+    return is_lazy(parameter)

@@ -8,11 +8,43 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from beyondprop.errors import UserError
-from beyondprop.slots import guard
-from beyondprop.slots.reel import Loaded, Reel
-from beyondprop.slots.summary import ConvertReport
+from beyondprop.slots.kinds import Kind
+from beyondprop.slots.reel import Reel, guard, release
 
 ATTRIBUTE = "_slots"
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """Which weights were converted, what was taken out, and what was left alone and why.
+
+    Attributes:
+        model: Name of the model's class.
+        kind: What the weights are now.
+        reels: The converted parameters.
+        removed: Names of parameters that were taken out: biases, and what norms scale by.
+        left: Sentences about what learns as before, or not at all.
+    """
+
+    model: str
+    kind: Kind
+    reels: Sequence[Reel] = field(repr=False)
+    removed: Sequence[str]
+    left: Sequence[str]
+
+    def __str__(self) -> str:
+        cells = [("weight", "shape", "values within", "bits")]
+        for reel in self.reels:
+            shape, width = "×".join(map(str, reel.source.shape)), f"±{reel.source.deviation:.4g}"
+            cells.append((reel.name, shape, width, str(self.kind.bits)))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
+            for a, b, c, d in cells
+        ]
+        notes = [f"taken out: {', '.join(self.removed)}"] if self.removed else []
+        title = f"{self.model}: {len(self.reels)} weights are now {self.kind}"
+        return "\n".join([title, *lines, *notes, *self.left])
 
 
 @dataclass(eq=False)
@@ -24,32 +56,33 @@ class Machine:
         seed: With the parameters' names it decides all fixed values.
         reels: One for each converted parameter.
         report: What was converted and what was left alone; print it.
-        plain: Whether biases and the affine part of normalisation were left in.
+        biases: Whether biases and the affine part of normalisation were kept.
     """
 
     model: nn.Module
     seed: int
     reels: Sequence[Reel]
     report: ConvertReport
-    plain: bool
+    biases: bool
     _hooks: list[RemovableHandle] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         vars(self.model)[ATTRIBUTE] = self
-        guard.watch(self)
         for reel in self.reels:
+            guard(reel)
             layer = self.model.get_submodule(reel.name.rpartition(".")[0])
-            self._hooks.append(layer.register_load_state_dict_post_hook(Loaded(reel)))
+            self._hooks.append(layer.register_load_state_dict_post_hook(AfterLoading(reel)))
         if any(reel.kind.random for reel in self.reels):
             self._hooks.append(self.model.register_forward_pre_hook(draw_or_write))
             self._hooks.append(self.model.register_state_dict_pre_hook(write_first))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        guard.watch(self)
+        for reel in self.reels:
+            guard(reel)
 
     def restart(self) -> None:
-        """Take the initial scores again, as if nothing had been learned.
+        """Return to the initial scores, as if nothing had been learned.
 
         An optimizer that drives the model would keep its momentum: make a new one.
         """
@@ -62,13 +95,25 @@ class Machine:
         for hook in self._hooks:
             hook.remove()
         vars(self.model).pop(ATTRIBUTE, None)
-        guard.forget(self)
+        for reel in self.reels:
+            release(reel)
 
     def write_random(self) -> None:
-        """Have weights that were drawn for a forward pass be those with the highest scores."""
+        """Replace weights that were drawn for a forward pass by those with the highest scores."""
         for reel in self.reels:
             if reel.kind.random:
                 reel.write()
+
+
+@dataclass(frozen=True)
+class AfterLoading:
+    """The hook of a layer that loads a state dict: its scores may be those of other weights."""
+
+    reel: Reel
+
+    def __call__(self, _layer: nn.Module, _keys: Any) -> None:
+        """Let the weights be compared with their scores before the next step."""
+        self.reel.checked = False
 
 
 def machine_of(model: nn.Module) -> Machine | None:
@@ -87,6 +132,32 @@ def required(model: nn.Module) -> Machine:
     if machine is None:
         raise UserError(f"{type(model).__name__} has no slots: call slots.convert(model) first")
     return machine
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """Leave an ordinary model with the chosen weights, which learn no more; return it.
+
+    Raises:
+        UserError: The model was not converted.
+    """
+    machine = required(model)
+    for reel in machine.reels:
+        reel.parameter.requires_grad_(False)
+        reel.parameter.grad = None  # an optimizer that holds it would use it once more
+    machine.remove()
+    return model
+
+
+def finetune(model: nn.Module) -> nn.Module:
+    """Leave an ordinary model whose weights begin at the chosen values and learn; return it.
+
+    Biases that were taken out stay out.
+
+    Raises:
+        UserError: The model was not converted.
+    """
+    required(model).remove()
+    return model
 
 
 def draw_or_write(model: nn.Module, _inputs: Any) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -10,12 +11,7 @@ from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.slots.kinds import Kind
-from beyondprop.slots.values import (
-    KaimingSigns,
-    PerConnection,
-    Sharing,
-    Values,
-)
+from beyondprop.slots.values import KaimingSigns, PerConnection, Sharing, Values
 
 EDGE = math.sqrt(0.5)
 """λ that spreads initial scores over ``1 / sqrt(inputs)``, Kaiming's σ being given: as released
@@ -34,9 +30,7 @@ class Supermask(Kind):
     Args:
         keep: The share of weights that are not zero.
         values: Their distribution; published as the best: `KaimingSigns`.
-        sharing: Who has the same values.
-        linear_scores: λ of linear layers: initial scores are uniform in (0, λσ).
-        conv_scores: λ of convolutions.
+        sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
         UserError: The share is not between 0 and 1.
@@ -72,14 +66,12 @@ class MulticoatedSupermask(Kind):
     Each coat is a supermask with a share of its own, as in `Supermask`, so that each lies within
     the one before it. The weight is the value times the number of coats that keep it, ``W Σ_n
     M_n``, as published: the sum is not divided by the number of coats, as the innermost ones
-    are to stand out, and with shares that halve its variance stays near that of a dense layer.
+    should stand out, and with shares that halve its variance stays near that of a dense layer.
 
     Args:
         keeps: The share of weights that each coat keeps, from the outermost inwards.
         values: Their distribution.
-        sharing: Who has the same values.
-        linear_scores: λ of linear layers: initial scores are uniform in (0, λσ).
-        conv_scores: λ of convolutions.
+        sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
         UserError: The shares do not fall from coat to coat, from 1 at most, or are too many.
@@ -93,17 +85,13 @@ class MulticoatedSupermask(Kind):
     conv_scores: float = EDGE
 
     def __post_init__(self) -> None:
-        shares = self.keeps if isinstance(self.keeps, (list, tuple)) else ()
-        numbers = [share for share in shares if _number(share)]
-        falling = all(
-            0 < inner < outer for outer, inner in zip([math.inf, *numbers], numbers, strict=False)
-        )
-        if not 1 <= len(numbers) == len(shares) < 256 or not falling or numbers[0] > 1:
+        shares = tuple(self.keeps) if isinstance(self.keeps, (list, tuple)) else ()
+        if not 1 <= len(shares) < 256 or not _falling(shares):
             raise UserError(
                 "keeps must be 1 to 255 shares that fall from coat to coat, from 1 at most, such "
                 f"as (0.5, 0.25), not {self.keeps!r}"
             )
-        object.__setattr__(self, "keeps", tuple(numbers))
+        object.__setattr__(self, "keeps", shares)
 
     @property
     def count(self) -> int:
@@ -112,12 +100,12 @@ class MulticoatedSupermask(Kind):
 
     def options(self, values: Tensor) -> Tensor:
         """Return 0, 1, 2, ... times the value, (count, ...), from values (1, ...)."""
-        coated = [values * coats for coats in range(1, self.count)]
+        coated = (values * coats for coats in range(1, self.count))
         return torch.cat([torch.zeros_like(values), *coated])
 
     def chosen(self, scores: Tensor) -> Tensor:
         """Return how many coats keep each weight, int64 (...), by scores (1, ...)."""
-        coats = torch.zeros_like(scores[0], dtype=torch.int64)
+        coats = torch.zeros_like(scores[0], dtype=torch.int64)  # (...)
         for keep in self.keeps:
             coats += highest(scores[0], keep)
         return coats
@@ -139,9 +127,7 @@ class SignedSupermask(Kind):
     Args:
         threshold: How far from zero a score must be for the weight not to be zero.
         values: Their distribution; the paper has a deviation of its own, made for networks of ELU.
-        sharing: Who has the same values.
-        linear_scores: λ of linear layers: initial scores are uniform in (-λσ, λσ).
-        conv_scores: λ of convolutions.
+        sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
         UserError: The threshold is negative or not a finite number.
@@ -185,12 +171,18 @@ def highest(scores: Tensor, share: float) -> Tensor:
 
     They are exactly ``round(share n)`` of n; of equal scores those that come first.
     """
-    flat = scores.reshape(-1)
+    flat = scores.reshape(-1)  # (n,)
     count = round(share * len(flat))
     bound = flat.topk(count, sorted=False).values.amin() if count else torch.inf
-    above, level = flat > bound, flat == bound
+    above, level = flat > bound, flat == bound  # (n,)
     kept = above | (level & (level.cumsum(0) <= count - above.sum()))
     return kept.reshape(scores.shape)
+
+
+def _falling(shares: Sequence[Any]) -> bool:
+    """Return whether these are numbers that fall, the first 1 at most and the last above 0."""
+    numbers = all(map(_number, shares)) and shares[0] <= 1
+    return numbers and all(inner < outer for outer, inner in pairwise((*shares, 0.0)))
 
 
 def _number(value: object) -> bool:

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError
-from beyondprop.slots import (
-    contents,
-    layers,
-    packed_file,
-    packed_head,
-)
+from beyondprop.files import write_bytes
+from beyondprop.slots import contents, layers, packed_file, packed_header
 from beyondprop.slots.machine import machine_of, required
 from beyondprop.slots.packed_file import PackedFile
 
@@ -38,18 +35,14 @@ def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
         UserError: The model was not converted, its weights are not among their fixed values, it
             holds values that are no numbers, or the file cannot be written.
     """
-    from beyondprop.files import (
-        write_bytes,
-    )
-
     machine = required(model)
     machine.write_random()
-    content = packed_file.encode(packed_head.write(machine), contents.take(machine))
+    content = packed_file.encode(packed_header.write(machine), contents.take(machine))
     write_bytes(Path(path), content)
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
-    """Have a model compute what a packed one does, bit by bit; return it.
+    """Make a model compute what a packed one does, bit by bit; return it.
 
     It becomes an ordinary model, like that of ``slots.freeze(packed)``: the weights that were
     converted do not learn, and biases and affine parts that were taken out are gone here too. The
@@ -75,7 +68,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
 @torch.no_grad()
 def _try_to_write(state: dict[str, Tensor]) -> None:
-    """See that all tensors can be written to, by writing to each what it holds."""
+    """Check that all tensors can be written to, by writing to each what it holds."""
     for name, tensor in state.items():
         try:
             tensor.copy_(tensor.clone())
@@ -95,7 +88,7 @@ def _fill(file: PackedFile, model: nn.Module, state: dict[str, Tensor]) -> None:
         weight = state[reel.name].requires_grad_(False)
         weight.grad = None
         source, packed = file.fields.source(reel), file.contents.chosen[reel.name]
-        weight.copy_(contents.weights_of(file.fields.kind, source, packed, weight))
+        weight.copy_(contents.weights_from(file.fields.kind, source, packed, weight))
     for name, tensor in file.contents.free.items():
         state[name].copy_(tensor)
 
@@ -104,7 +97,7 @@ def _fitting(file: PackedFile, model: nn.Module) -> dict[str, Tensor]:
     """Return the model's own tensors by their names in the file, each of which fits."""
     if any(machine_of(module) is not None for module in model.modules()):
         raise UserError("the model is converted already: give an unconverted model to load into")
-    if "_beyondprop" in vars(model):
+    if attachment_of(model) is not None:
         raise UserError("the model has rules attached: load into it first, then attach")
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise UserError("the model has weights without a shape: run it once on a batch first")
@@ -121,8 +114,8 @@ def _fitting(file: PackedFile, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _state(file: PackedFile, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    kept = {*file.contents.free, *file.fields.tied}
-    gone = [name for name in file.fields.removed if name not in kept]
+    present = {*file.contents.free, *file.fields.tied}
+    gone = [name for name in file.fields.removed if name not in present]
     return contents.state_of(model, list(file.contents.chosen), gone)
 
 

@@ -2,10 +2,10 @@
 
 Its metadata, all strings: ``format`` and ``version``; ``seed``; ``kind``, ``Kind.settings()`` as
 JSON; ``reels``, a JSON list of each converted parameter's name, shape, σ as a hexadecimal float and
-dtype; ``plain``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
+dtype; ``biases``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
 object of further names of the same tensors; ``digest``, SHA-256 over all the rest. Its tensors:
-``chosen.NAME``, the options of a converted parameter's weights, packed as in `packing`, and
-``free.NAME``, every other parameter and buffer.
+``chosen.NAME``, the options of a converted parameter's weights, packed by `contents.pack_bits`,
+and ``free.NAME``, every other parameter and buffer.
 """
 
 import hashlib
@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.slots import contents as c
-from beyondprop.slots import generator, packed_head
-from beyondprop.slots.contents import Contents
-from beyondprop.slots.packed_head import Head
+from beyondprop.slots import generator, packed_header
+from beyondprop.slots.contents import CHUNK, Contents, bytes_of, unpack_options
+from beyondprop.slots.packed_header import Header
 
 FORMAT, VERSION = "beyondprop-slots", 1
 
@@ -31,18 +30,18 @@ class PackedFile:
 
     Attributes:
         path: Where it lies.
-        head: Its metadata, as strings, without its digest.
+        header: Its metadata, as strings, without its digest.
         fields: What they say.
         contents: The choices, and the numbers of all that is free.
     """
 
     path: Path
-    head: dict[str, str]
-    fields: Head
+    header: dict[str, str]
+    fields: Header
     contents: Contents
 
 
-def encode(head: dict[str, str], contents: Contents) -> bytes:
+def encode(header: dict[str, str], contents: Contents) -> bytes:
     """Return a packed file's bytes: the same for the same contents.
 
     Raises:
@@ -55,21 +54,21 @@ def encode(head: dict[str, str], contents: Contents) -> bytes:
         if _no_numbers(tensor):
             raise UserError(f"'{name}' holds values that are no numbers: it cannot be packed")
         tensors[f"free.{name}"] = tensor.cpu().contiguous()
-    head = {"format": FORMAT, "version": str(VERSION), **head}
+    header = {"format": FORMAT, "version": str(VERSION), **header}
     try:
-        plain = safetensors.torch.save(tensors, head | {"digest": digest(head, tensors)})
+        content = safetensors.torch.save(tensors, header | {"digest": digest(header, tensors)})
     except (KeyError, ValueError) as error:
         raise UserError(f"parameters or buffers ({error}) cannot be packed") from None
-    size = int.from_bytes(plain[:8], "little")
-    header = json.dumps(json.loads(plain[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
-    text = header.encode() + b" " * (-len(header) % 8)
-    return len(text).to_bytes(8, "little") + text + plain[8 + size :]
+    size = int.from_bytes(content[:8], "little")  # the rest orders keys as it likes
+    text = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
+    ordered = text.encode() + b" " * (-len(text) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + content[8 + size :]
 
 
-def digest(head: dict[str, str], tensors: dict[str, Tensor]) -> str:
+def digest(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
     """Return the SHA-256 of the metadata, as JSON, and of each tensor's name, type, shape and
     bytes."""
-    sha = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -82,28 +81,29 @@ def read(path: Path) -> PackedFile:
     Raises:
         UserError: It cannot be read, or is not a sound packed file of a version known here.
     """
-    head, tensors = _open(path)
-    if head.get("format") != FORMAT:
+    header, tensors = _open(path)
+    if header.get("format") != FORMAT:
         raise UserError(f"{path} is not a packed model: write one by slots.pack(model, path)")
-    version = head.get("version", "")
+    version = header.get("version", "")
     if version != str(VERSION):
         raise UserError(
             f"{path} is of version {version[:20]!r}, and version {VERSION} is what is known here: "
             "install a newer beyondprop"
         )
-    if head.pop("digest", None) != digest(head, tensors):
+    if header.pop("digest", None) != digest(header, tensors):
         raise UserError(
             f"{path} was damaged or changed after it was written: get it again, or pack the model "
             "again"
         )
     try:
-        fields = packed_head.parse(head)
+        fields = packed_header.parse(header)
         contents = _contents(fields, tensors)
     except ValueError as error:
         raise UserError(
             f"{path} does not describe a packed model ({error}): pack the model again"
         ) from None
-    return PackedFile(path, {k: v for k, v in head.items() if k in fields.KEYS}, fields, contents)
+    told = {key: text for key, text in header.items() if key in fields.KEYS}
+    return PackedFile(path, told, fields, contents)
 
 
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -123,7 +123,7 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from None
 
 
-def _contents(fields: Head, tensors: dict[str, Tensor]) -> Contents:
+def _contents(fields: Header, tensors: dict[str, Tensor]) -> Contents:
     chosen = {}
     free = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("free.")}
     for reel in fields.reels:
@@ -131,11 +131,11 @@ def _contents(fields: Head, tensors: dict[str, Tensor]) -> Contents:
         count = reel.shape.numel()
         if packed is None or count >= generator.LIMIT:
             raise ValueError(f"'{reel.name}' has no choices")
-        if packed.dtype != torch.uint8 or packed.shape != (c.bytes_of(fields.kind, count),):
+        if packed.dtype != torch.uint8 or packed.shape != (bytes_of(fields.kind, count),):
             raise ValueError(f"the choices of '{reel.name}' are too many or too few")
-        for start in range(0, count, c.CHUNK):
-            stop = min(start + c.CHUNK, count)
-            if int(c.unpacked(fields.kind, packed, start, stop).max()) >= fields.kind.count:
+        for start in range(0, count, CHUNK):
+            stop = min(start + CHUNK, count)
+            if int(unpack_options(fields.kind, packed, start, stop).max()) >= fields.kind.count:
                 raise ValueError(f"'{reel.name}' chooses among more than there is")
         chosen[reel.name] = packed
     if len(chosen) + len(free) != len(tensors) or not chosen.keys().isdisjoint(free):

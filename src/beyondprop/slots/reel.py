@@ -1,15 +1,21 @@
-"""One converted tensor of weights: its fixed values, its scores, and what it holds by them."""
+"""One converted tensor of weights: its fixed values, its scores, and what it holds by them.
 
-from dataclasses import dataclass
+Ordinary optimizers would move such a tensor off its values; here their steps are refused.
+"""
+
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from beyondprop.errors import UserError
 from beyondprop.slots.accumulator import Accumulator
 from beyondprop.slots.kinds import Kind, Reels
-from beyondprop.slots.scores import Scores
+from beyondprop.slots.scores import FullScores, WeightScores
 from beyondprop.slots.source import Source
 
 CHUNK = 2**13
@@ -25,7 +31,6 @@ class Reel:
         parameter: It holds the chosen weights at all times.
         kind: What they are.
         source: Their fixed values.
-        scores: What they are chosen by; made when it is first needed.
         checked: Whether the weights are known to be what the scores choose.
     """
 
@@ -33,44 +38,63 @@ class Reel:
     parameter: nn.Parameter
     kind: Kind
     source: Source
-    scores: Scores | None = None
     checked: bool = False
+    _scores: WeightScores | None = field(default=None, init=False)
 
-    def held(self) -> Scores:
-        """Return the scores; the initial ones where no optimizer has moved any yet."""
-        if self.scores is None:
-            self.scores = Scores(self.kind, self.source, self.parameter.detach())
-        return self.scores
+    @property
+    def scores(self) -> WeightScores:
+        """What the weights are chosen by; the initial scores where no optimizer moved any yet."""
+        if self._scores is None:
+            self._scores = FullScores(self.kind, self.source, self.parameter.detach())
+        return self._scores
+
+    def prepare(self, one_number: bool) -> None:
+        """Make the scores ready for a new optimizer; what was learned is preserved.
+
+        Args:
+            one_number: Whether one number for each weight suffices.
+        """
+        like, scores = self.parameter.detach(), self._scores
+        if isinstance(scores, Accumulator) and not one_number:
+            full = FullScores(self.kind, self.source, like)
+            full.tensor = scores.all_scores()
+            self._scores = full
+        elif scores is not None:
+            scores.forget_momentum()
+        elif one_number:
+            self._scores = Accumulator(self.source, like)
+        else:
+            self._scores = FullScores(self.kind, self.source, like)
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Take the initial scores again, and the weights that they choose."""
-        if self.scores is None:
-            # Those made here are gone again at once; of reels one number a weight says the same.
-            form = Accumulator if isinstance(self.kind, Reels) else Scores
-            form(self.kind, self.source, self.parameter.detach()).write(self.parameter)
-        else:
-            self.scores.restart()
+        """Return to the initial scores, and to the weights that they choose."""
+        if self._scores is not None:
+            self._scores.restart()
             self.write()
+        elif isinstance(self.kind, Reels):  # one number a weight chooses the same in less memory
+            Accumulator(self.source, self.parameter.detach()).write(self.parameter)
+        else:
+            FullScores(self.kind, self.source, self.parameter.detach()).write(self.parameter)
 
     @torch.no_grad()
     def write(self) -> None:
         """Write the weights that the scores choose."""
-        self.held().write(self.parameter)
+        self.scores.write(self.parameter)
 
     @torch.no_grad()
     def draw(self) -> None:
         """Write the weights that a forward pass in training mode takes."""
-        self.held().draw(self.parameter)
+        self.scores.draw(self.parameter)
 
     @torch.no_grad()
     def check(self) -> None:
-        """See before a step that the scores are those of the weights.
+        """Check before a step that the weights are what the scores choose.
 
         Raises:
             UserError: The weights were changed or moved without them.
         """
-        scores, weights = self.held(), self.parameter
+        scores, weights = self.scores, self.parameter
         if (scores.tensor.dtype, scores.tensor.device) != (weights.dtype, weights.device):
             raise UserError(
                 f"'{self.name}' was moved to {weights.dtype}, {weights.device} after "
@@ -94,29 +118,60 @@ class Reel:
         Raises:
             UserError: Some weight is none: something else than a driven optimizer changed it.
         """
-        weights = self.parameter.detach().reshape(-1)
+        weights = self.parameter.detach().reshape(-1)  # (n,)
         found = [
             self._option(places, weights) for places in self.source.places(weights).split(CHUNK)
         ]
         return torch.cat([weights.new_zeros(0, dtype=torch.int64), *found]).view(self.source.shape)
 
     def _option(self, places: Tensor, weights: Tensor) -> Tensor:
-        options = self.kind.options(self.source.values_at(places, weights))
-        same = options == weights[places]
+        options = self.kind.options(self.source.values_at(places, weights))  # (count, places)
+        same = options == weights[places]  # (count, places)
         if not bool(same.any(0).all()):
             raise UserError(
                 f"'{self.name}' holds weights that are not among its fixed values: something else "
                 "than an optimizer under slots.drive() changed them"
             )
-        return same.to(torch.uint8).argmax(0)
+        return same.to(torch.uint8).argmax(0)  # (places,)
 
 
-class Loaded:
-    """After a state dict was loaded into a layer: its scores are those of other weights, maybe."""
+_guarded: WeakKeyDictionary[Reel, None] = WeakKeyDictionary()
+_driven: WeakKeyDictionary[Optimizer, set[int]] = WeakKeyDictionary()
+_hooks: list[Any] = []
 
-    def __init__(self, reel: Reel) -> None:
-        self.reel = reel
 
-    def __call__(self, _layer: nn.Module, _keys: Any) -> None:
-        """Have the weights be compared with their scores before the next step."""
-        self.reel.checked = False
+def guard(reel: Reel) -> None:
+    """Refuse from now on the steps of optimizers that hold the weights and do not drive them."""
+    _guarded[reel] = None
+    if not _hooks:
+        _hooks.append(register_optimizer_step_pre_hook(refuse_undriven))
+
+
+def release(reel: Reel) -> None:
+    """Let any optimizer move the weights."""
+    _guarded.pop(reel, None)
+
+
+def permit(optimizer: Optimizer, reels: list[Reel]) -> None:
+    """Let an optimizer step that drives these weights."""
+    _driven[optimizer] = {id(reel.parameter) for reel in reels}
+
+
+def is_driver(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer drives any weights."""
+    return optimizer in _driven
+
+
+def refuse_undriven(optimizer: Optimizer, *_: Any) -> None:
+    """Raise a `UserError` where an optimizer would move chosen weights as if they were free."""
+    if not _guarded:
+        return
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    held -= _driven.get(optimizer, set())
+    for reel in _guarded:
+        if id(reel.parameter) in held:
+            raise UserError(
+                f"{type(optimizer).__name__} would move '{reel.name}' off its fixed values: "
+                "call slots.drive(optimizer, model) once before training, with one optimizer "
+                "for each model, or slots.finetune(model) to train the weights themselves"
+            )

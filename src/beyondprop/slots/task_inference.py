@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
 from beyondprop.slots import contents
 from beyondprop.slots.contents import Contents
 from beyondprop.slots.machine import Machine
 
 
-def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> str:
+def one_shot(machine: Machine, states: Mapping[str, Contents], inputs: Tensor) -> str:
     """Return the task whose share of a mixture makes the outputs surer fastest.
 
     The network is run once, with weights ``Σ_i α_i W_i`` at ``α_i = 1/T``, and the task is the one
@@ -23,17 +24,15 @@ def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> 
 
     Args:
         machine: The model's.
-        kept: What the model consists of, for each task.
+        states: What the model consists of, for each task.
         inputs: What the model takes; its outputs are logits, classes last.
 
     Raises:
         UserError: The model returns something else.
     """
-    from beyondprop.engine.untouched import untouched
-
     learned = {name for name, p in _parameters(machine).items() if p.is_floating_point()}
     with untouched(machine.model), torch.inference_mode(False), exact_gradients(machine.model):
-        mixed = _mixture(machine, kept)
+        mixed = _mixture(machine, states)
         leaves = {n: t.requires_grad_() for n, t in mixed.items() if n in learned}
         with torch.enable_grad():
             entropy = _entropy(machine, mixed, inputs.detach().clone())
@@ -41,24 +40,24 @@ def one_shot(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> 
     gradients = {n: g.double() for n, g in zip(leaves, slopes, strict=True) if g is not None}
 
     def gain(task: str) -> float:
-        tensors = _tensors(machine, kept[task])
+        tensors = _tensors(machine, states[task])
         return -sum(float((gradients[n] * t).sum()) for n, t in tensors if n in gradients)
 
-    return max(kept, key=gain)
+    return max(states, key=gain)
 
 
 @torch.no_grad()
-def lowest_entropy(machine: Machine, kept: Mapping[str, Contents], inputs: Tensor) -> str:
+def lowest_entropy(machine: Machine, states: Mapping[str, Contents], inputs: Tensor) -> str:
     """Return the task whose network has the lowest mean entropy: one run for each.
 
     Args and errors are those of `one_shot`.
     """
-    from beyondprop.engine.untouched import untouched
-
     with untouched(machine.model), exact_gradients(machine.model):
         return min(
-            kept,
-            key=lambda task: float(_entropy(machine, dict(_tensors(machine, kept[task])), inputs)),
+            states,
+            key=lambda task: float(
+                _entropy(machine, dict(_tensors(machine, states[task])), inputs)
+            ),
         )
 
 
@@ -66,38 +65,38 @@ def _parameters(machine: Machine) -> dict[str, Tensor]:
     return dict(machine.model.named_parameters(remove_duplicate=False))
 
 
-def _tensors(machine: Machine, kept: Contents) -> Iterator[tuple[str, Tensor]]:
+def _tensors(machine: Machine, state: Contents) -> Iterator[tuple[str, Tensor]]:
     """Yield each tensor of a task's network with its name; weights are drawn one after another."""
     for reel in machine.reels:
-        packed, like = kept.chosen[reel.name], reel.parameter
-        yield reel.name, contents.weights_of(reel.kind, reel.source, packed, like)
+        packed, like = state.chosen[reel.name], reel.parameter
+        yield reel.name, contents.weights_from(reel.kind, reel.source, packed, like)
     device = machine.reels[0].parameter.device
-    for name, tensor in kept.free.items():
+    for name, tensor in state.free.items():
         yield name, tensor.to(device, copy=True)  # a forward pass may change a buffer
 
 
 @torch.no_grad()
-def _mixture(machine: Machine, kept: Mapping[str, Contents]) -> dict[str, Tensor]:
+def _mixture(machine: Machine, states: Mapping[str, Contents]) -> dict[str, Tensor]:
     """Return the mean of all tasks' tensors; whole numbers are the first task's."""
     mixed: dict[str, Tensor] = {}
-    for task in kept.values():
-        for name, tensor in _tensors(machine, task):
+    for state in states.values():
+        for name, tensor in _tensors(machine, state):
             if not tensor.is_floating_point():
                 mixed.setdefault(name, tensor)
             elif name in mixed:
-                mixed[name] += tensor / len(kept)
+                mixed[name] += tensor / len(states)
             else:
-                mixed[name] = tensor / len(kept)
+                mixed[name] = tensor / len(states)
     return mixed
 
 
 def _entropy(machine: Machine, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
     model = machine.model.eval()
-    logits = torch.func.functional_call(model, tensors, (inputs,))
+    logits = torch.func.functional_call(model, tensors, (inputs,))  # (batch, ..., classes)
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
         raise UserError(
             "a task is inferred from logits, (batch, classes), and this model returns something "
             "else: choose the task yourself, by bank.use(task)"
         )
-    logs = logits.log_softmax(-1)
-    return -(logs.exp() * logs).sum(-1).mean()
+    logs = logits.log_softmax(-1)  # (batch, ..., classes)
+    return -(logs.exp() * logs).sum(-1).mean()  # ()

@@ -6,11 +6,12 @@ python packable.py FOLDER    # writes FOLDER/outputs.safetensors
 import sys
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from beyondprop import slots
+from beyondprop import UserError, slots
 
 
 class Attention(nn.Module):
@@ -64,13 +65,13 @@ def small():
 NETS = {"lenet": lenet, "convnet": convnet, "attention": Attention, "recurrent": Recurrent}
 CASES = {
     "lenet-8": ("lenet", 8, {}),
-    "lenet-2": ("lenet", 2, {"plain": True}),
+    "lenet-2": ("lenet", 2, {"biases": True}),
     "conv-3": ("convnet", slots.Reels(3, sharing=slots.PerNetwork()), {}),
     "conv-16": ("convnet", slots.Reels(16, slots.Sampled(), values=slots.KaimingUniform()), {}),
-    "conv-plain": ("convnet", 8, {"plain": True, "exclude": ["0"]}),
+    "conv-plain": ("convnet", 8, {"biases": True, "exclude": ["0"]}),
     "conv-mask": ("convnet", slots.Supermask(), {}),
     "attention-8": ("attention", slots.Reels(8, sharing=slots.PerLayer()), {"seed": 2**63 - 1}),
-    "attention-coats": ("attention", slots.MulticoatedSupermask(), {"plain": True}),
+    "attention-coats": ("attention", slots.MulticoatedSupermask(), {"biases": True}),
     "recurrent-5": ("recurrent", 5, {"exclude": ["out"]}),
     "recurrent-signed": ("recurrent", slots.SignedSupermask(), {}),
 }
@@ -100,6 +101,51 @@ def learn(model, x, steps=3, seed=0, make=torch.optim.SGD):
 @torch.no_grad()
 def outputs(model, x):
     return model.eval()(x).clone()
+
+
+def trained(net, kind, **options):
+    torch.manual_seed(7)
+    model = NETS[net]()
+    slots.convert(model, kind, **options)
+    return learn(model, inputs(net))
+
+
+def packed_small(path, kind=3, **options):
+    """Pack a small network that has learned; return its outputs."""
+    torch.manual_seed(7)
+    model = small()
+    slots.convert(model, kind, **options)
+    slots.pack(learn(model, inputs("small")), path)
+    return outputs(model, inputs("small"))
+
+
+def snapshot(model):
+    """Return all that loading could change."""
+    tensors = {
+        n: (id(t), t.clone(), t.requires_grad) for n, t in model.state_dict(keep_vars=True).items()
+    }
+    return tensors, repr(model), torch.get_rng_state()
+
+
+def same(before, after):
+    (one, text, draws), (other, new_text, new_draws) = before, after
+    assert text == new_text
+    assert one.keys() == other.keys()
+    for name, (identity, value, learns) in one.items():
+        assert (identity, learns) == (other[name][0], other[name][2])
+        assert torch.equal(value, other[name][1])
+    assert torch.equal(draws, new_draws)
+
+
+def refused(path, model=None, match=None):
+    model = small() if model is None else model
+    before = snapshot(model)
+    with pytest.raises(UserError, match=match) as error:
+        slots.load(path, model)
+    same(before, snapshot(model))
+    assert str(error.value).count(". ") == 0
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 if __name__ == "__main__":

@@ -1,75 +1,15 @@
-"""Many tasks in one network: none is forgotten, and the network tells them apart."""
+"""Many tasks in one network, none of which is forgotten."""
 
 import subprocess
 import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-import beyondprop as bp
 from beyondprop import UserError, slots
 from tests.unit.slots.packable import CASES, NETS, inputs, learn, outputs, small
-
-SIZE = 16
-
-
-def net(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Linear(SIZE, 64),
-        nn.BatchNorm1d(64),
-        nn.ReLU(),
-        nn.Linear(64, 64),
-        nn.ReLU(),
-        nn.Linear(64, 4),
-    )
-
-
-def data(task, count=256, seed=0):
-    """Return four classes around centres of a task's own."""
-    centres = torch.randn(4, SIZE, generator=torch.Generator().manual_seed(100 + task)) * 2
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(4, (count,), generator=draw)
-    return centres[labels] + 0.5 * torch.randn(count, SIZE, generator=draw), labels
-
-
-def teach(bank, task, steps=60):
-    """Learn a task by the published protocol, and keep it; return how well it does."""
-    model = bank.machine.model
-    bank.restart()
-    optimizer = slots.drive(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), model)
-    model.train()
-    x, y = data(task)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-    bank.keep(str(task))
-    return accuracy(model, task)
-
-
-def accuracy(model, task):
-    x, y = data(task, seed=1)
-    return float((outputs(model, x).argmax(1) == y).float().mean())
-
-
-def converted(kind=8, **options):
-    model = net()
-    slots.convert(model, kind, **options)
-    return model
-
-
-@pytest.fixture(scope="module")
-def taught():
-    """A bank of three tasks, and the outputs of each when it was kept."""
-    bank = slots.bank(converted())
-    kept = {}
-    for task in range(3):
-        assert teach(bank, task) > 0.95
-        kept[str(task)] = outputs(bank.machine.model, data(task)[0])
-    return bank, kept
+from tests.unit.slots.several_tasks import SIZE, accuracy, converted, data, net, teach
 
 
 def test_nothing_is_forgotten_to_the_bit(taught):
@@ -89,70 +29,6 @@ def test_what_a_task_learns_does_not_hang_on_what_was_learned_before(taught):
     bank = slots.bank(converted())
     teach(bank, 2)
     assert torch.equal(outputs(bank.machine.model, data(2)[0]), kept["2"])
-
-
-def test_the_network_tells_the_tasks_apart(taught):
-    bank, _ = taught
-    model = bank.machine.model
-    bank.use("1")
-    model.train()
-    model[1].eval()
-    before = {n: t.clone() for n, t in model.state_dict().items()}
-    model[0].weight.grad = torch.ones_like(model[0].weight)
-    for task in range(3):
-        x = data(task, seed=2)[0]
-        assert bank.infer(x) == bank.infer_each(x) == str(task)
-        with torch.no_grad():
-            assert bank.infer(x) == str(task)
-        with torch.inference_mode():
-            assert bank.infer(x * 1) == bank.infer_each(x * 1) == str(task)
-    assert model.training
-    assert not model[1].training
-    assert torch.equal(model[0].weight.grad, torch.ones_like(model[0].weight))
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    model[0].weight.grad = None
-
-
-def test_the_gradient_is_that_of_the_shares():
-    model = nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 3, bias=False))
-    slots.convert(model.double(), 4)
-    torch.manual_seed(0)
-    bank, x = slots.bank(model), torch.randn(20, 5, dtype=torch.float64)
-    weights = []
-    for task in range(4):
-        bank.restart()
-        learn(model, x, steps=5, seed=task)
-        bank.keep(f"t{task}")
-        weights.append([p.detach().clone() for p in model.parameters()])
-
-    def entropy(shares, x):
-        first, last = (sum(a * w[i] for a, w in zip(shares, weights, strict=True)) for i in (0, 1))
-        p = (torch.tanh(x @ first.T) @ last.T).softmax(1)
-        return -(p * p.log()).sum(1).mean()
-
-    shares, each = torch.full((4,), 0.25, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
-    found = set()
-    for _ in range(12):
-        x = 3 * torch.randn(2, 5, dtype=torch.float64)
-        slopes = [entropy(shares + 1e-5 * e, x) - entropy(shares - 1e-5 * e, x) for e in each]
-        assert bank.infer(x) == f"t{slopes.index(min(slopes))}"
-        alone = [entropy(e, x) for e in each]
-        assert bank.infer_each(x) == f"t{alone.index(min(alone))}"
-        found.add(bank.infer(x))
-    assert len(found) > 1
-
-
-def test_a_network_that_learns_by_a_rule_is_asked_for_its_true_gradient():
-    bank = slots.bank(converted())
-    handle = bp.attach(bank.machine.model, bp.DirectFeedbackAlignment())
-    for task in range(2):
-        assert teach(bank, task) > 0.9
-    torch.manual_seed(0)
-    asked = [torch.randn(2, SIZE) for _ in range(40)]
-    answers = [(bank.infer(x), bank.infer_each(x)) for x in asked]
-    handle.remove()
-    assert answers == [(bank.infer(x), bank.infer_each(x)) for x in asked]
 
 
 @pytest.mark.parametrize("case", ["attention-8", "recurrent-5", "conv-mask", "conv-plain"])
@@ -267,21 +143,11 @@ def test_mistakes_are_told(tmp_path):
     assert torch.equal(outputs(bank.machine.model, data(0)[0]), before)
 
 
-def test_a_model_without_logits_cannot_infer():
-    model = nn.LSTM(3, 4)
-    slots.convert(model, 4)
-    bank = slots.bank(model)
-    bank.keep("a")
-    for ask in (bank.infer, bank.infer_each):
-        with pytest.raises(UserError, match="logits"):
-            ask(torch.randn(2, 5, 3))
-    assert model.training
-
-
 SCRIPT = """
 import sys, torch
 from beyondprop import slots
-from tests.unit.slots.test_bank import converted, data, outputs
+from tests.unit.slots.packable import outputs
+from tests.unit.slots.several_tasks import converted, data
 torch.manual_seed(5)
 bank = slots.load_bank(sys.argv[1], converted())
 for task in range(3):
@@ -323,7 +189,7 @@ def test_folders_of_other_banks(taught, tmp_path):
     with pytest.raises(UserError, match="no packed tasks"):
         slots.load_bank(tmp_path, converted())
     bank.save(tmp_path)
-    for model in (converted(4), converted(seed=1), converted(plain=True)):
+    for model in (converted(4), converted(seed=1), converted(biases=True)):
         with pytest.raises(UserError, match="is of another network, by its"):
             slots.load_bank(tmp_path, model)
     wide = nn.Sequential(*net(), nn.BatchNorm1d(4))

@@ -10,53 +10,23 @@ from torch.nn.functional import cross_entropy
 
 import beyondprop as bp
 from beyondprop import slots
+from tests.unit.slots.internals import moved, on_values, reels, scores_of
+from tests.unit.slots.networks import OPTIMIZERS, X, Y, classifier, step, trained
 
 torch.set_num_threads(1)
-DRAW = torch.Generator().manual_seed(0)
-X, Y = torch.randn(64, 10, generator=DRAW), torch.randint(3, (64,), generator=DRAW)
-
-
-def network(**options):
-    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
-    slots.convert(model, options.pop("kind", 8), seed=1, **options)
-    return model
-
-
-def step(model, optimizer):
-    optimizer.zero_grad()
-    loss = cross_entropy(model(X), Y)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-def on_reels(model):
-    for reel in slots.machine_of(model).reels:
-        reel.option()
-    return True
-
-
-OPTIMIZERS = {
-    "sgd": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9),
-    "adam": lambda p: torch.optim.Adam(p, 0.01),
-    "adamw": lambda p: torch.optim.AdamW(p, 0.01),
-    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.003),
-    "sgd foreach": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9, foreach=True),
-    "sgd fused": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9, fused=True),
-}
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_any_optimizer_learns_by_choosing(make):
-    model = network()
+    model = classifier()
     optimizer = slots.drive(make(model.parameters()), model)
     losses = [step(model, optimizer) for _ in range(60)]
     assert losses[-1] < 0.9 * losses[0]
-    assert on_reels(model)
+    assert on_values(model)
 
 
 def test_what_was_not_converted_learns_as_ever():
-    model, plain = network(plain=True), None
+    model, plain = classifier(biases=True), None
     plain = copy.deepcopy(model)
     slots.freeze(plain)
     optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.1), model)
@@ -70,7 +40,7 @@ def test_what_was_not_converted_learns_as_ever():
 def test_the_optimizers_state_holds_the_scores_and_a_resumed_run_is_the_same():
     for kind in (8, slots.Reels(4, slots.Sampled())):
         for make in (OPTIMIZERS["sgd"], OPTIMIZERS["adam"]):
-            model = network(kind=kind)
+            model = classifier(kind=kind)
             optimizer = slots.drive(make(model.parameters()), model)
             for _ in range(3):
                 step(model, optimizer)
@@ -78,7 +48,7 @@ def test_the_optimizers_state_holds_the_scores_and_a_resumed_run_is_the_same():
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
             file.seek(0)
             saved = torch.load(file, weights_only=True)
-            other = network(kind=kind)
+            other = classifier(kind=kind)
             resumed = slots.drive(make(other.parameters()), other)
             other.load_state_dict(saved["model"])
             resumed.load_state_dict(saved["optimizer"])
@@ -90,76 +60,8 @@ def test_the_optimizers_state_holds_the_scores_and_a_resumed_run_is_the_same():
                 assert torch.equal(a, b)
 
 
-def test_weights_loaded_without_their_scores_are_refused():
-    model, other = network(), network()
-    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
-    for _ in range(5):
-        step(model, optimizer)
-    resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
-    other.load_state_dict(model.state_dict())
-    with pytest.raises(bp.UserError, match="is not what its scores choose"):
-        step(other, resumed)
-    model.load_state_dict(copy.deepcopy(model.state_dict()))  # its own are no trouble
-    step(model, optimizer)
-
-
-def trained():
-    model = network()
-    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
-    for _ in range(5):
-        step(model, optimizer)
-    return model, optimizer
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("part", [None, "0"])
-def test_nor_are_those_loaded_before_drive_or_into_a_layer(seed, part):
-    model, other = trained()[0], nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
-    slots.convert(other, 8, seed=seed)
-    if part is None:
-        other.load_state_dict(model.state_dict())
-    optimizer = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
-    if part is not None:
-        step(other, optimizer)
-        other[0].load_state_dict(model[0].state_dict())
-    with pytest.raises(
-        bp.UserError, match="'0.weight' is not what its scores choose".replace(".", r"\.")
-    ):
-        step(other, optimizer)
-
-
-def test_another_machines_weights_are_not_moved():
-    model, other = network(), network()
-    both = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
-    slots.drive(both, model)
-    with pytest.raises(bp.UserError, match="with one optimizer for each model"):
-        step(other, both)
-    optimizer = slots.drive(torch.optim.SGD([model[0].weight], 0.1), model)
-    optimizer.add_param_group({"params": [model[2].weight]})
-    with pytest.raises(bp.UserError, match=r"move '2\.weight' off its fixed values"):
-        step(model, optimizer)
-
-
-@pytest.mark.parametrize("end", [slots.freeze, slots.finetune])
-def test_an_old_optimizer_does_not_go_on_after_the_end(end):
-    model, optimizer = trained()
-    before = model[0].weight.clone()
-    end(model)
-    with pytest.raises(bp.UserError, match=r"were ended by slots\.freeze\(\)"):
-        optimizer.step()
-    assert torch.equal(model[0].weight, before)
-
-
-def test_an_ordinary_optimizer_leaves_frozen_weights():
-    model, _ = trained()
-    before = model[0].weight.clone()
-    slots.freeze(model)
-    torch.optim.SGD([model[0].weight.requires_grad_()], 0.1).step()
-    assert torch.equal(model[0].weight, before)
-
-
 def test_a_fused_optimizer_that_leaves_a_step_out_leaves_all_out():
-    model = network()
+    model = classifier()
     made = torch.optim.SGD(model.parameters(), 0.1, weight_decay=0.5, fused=True)
     optimizer = slots.drive(made, model)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -192,7 +94,7 @@ def test_two_resumed_optimizers_share_no_scores():
     saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     others = []
     for _ in range(2):
-        other = network()
+        other = classifier()
         resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
         other.load_state_dict(saved["model"])
         resumed.load_state_dict(copy.deepcopy(saved["optimizer"]))
@@ -202,7 +104,7 @@ def test_two_resumed_optimizers_share_no_scores():
 
 
 def trained_once_more(saved):
-    other = network()
+    other = classifier()
     resumed = slots.drive(OPTIMIZERS["sgd"](other.parameters()), other)
     other.load_state_dict(saved["model"])
     resumed.load_state_dict(copy.deepcopy(saved["optimizer"]))
@@ -210,7 +112,7 @@ def trained_once_more(saved):
 
 
 def test_a_step_without_autograd_is_refused():
-    model = network()
+    model = classifier()
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
     with pytest.raises(bp.UserError, match="ChainStep changes weights by itself"):
         bp.ChainStep(handle, 0.1)
@@ -220,7 +122,7 @@ def test_one_score_a_step_is_worse():
     """What a common re-implementation does: it moves the chosen score alone."""
     losses = {}
     for alone in (False, True):
-        model = network(kind=4)
+        model = classifier(kind=4)
         optimizer = slots.drive_scores(torch.optim.SGD(model.parameters(), 0.2), model)
         for _ in range(100):
             loss = step(model, optimizer) if not alone else step_of_the_chosen(model, optimizer)
@@ -229,62 +131,31 @@ def test_one_score_a_step_is_worse():
 
 
 def step_of_the_chosen(model, optimizer):
-    before = [reel.held().tensor.clone() for reel in slots.machine_of(model).reels]
+    before = [tensor.clone() for tensor in moved(model)]
     loss = step(model, optimizer)
-    for reel, scores in zip(slots.machine_of(model).reels, before, strict=True):
+    for reel, scores in zip(reels(model), before, strict=True):
         chosen = scores.argmax(0, keepdim=True)
-        kept = scores.clone().scatter(0, chosen, reel.held().tensor.gather(0, chosen))
-        reel.held().tensor.copy_(kept)
+        kept = scores.clone().scatter(0, chosen, reel.scores.tensor.gather(0, chosen))
+        reel.scores.tensor.copy_(kept)
         reel.write()
     return loss
 
 
-def test_an_ordinary_optimizer_is_refused():
-    model = network()
-    optimizer = torch.optim.Adam(model.parameters())
-    with pytest.raises(bp.UserError, match=r"'0\.weight' off its fixed values: call slots\.drive"):
-        step(model, optimizer)
-    assert on_reels(model)
-    twin = copy.deepcopy(model)
-    with pytest.raises(bp.UserError, match="off its fixed values"):
-        step(twin, torch.optim.SGD(twin.parameters(), 0.1))
-    ordinary = nn.Linear(10, 3)
-    step(ordinary, torch.optim.SGD(ordinary.parameters(), 0.1))
-
-
-def test_changed_weights_are_found():
-    model = network()
-    with torch.no_grad():
-        model[0].weight[0, 0] = 7
-    with pytest.raises(bp.UserError, match=r"'0\.weight' holds weights that are not among"):
-        on_reels(model)
-
-
-def test_moving_the_model_after_drive_is_refused():
-    model = network()
-    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
-    model.double()
-    optimizer.zero_grad()
-    cross_entropy(model(X.double()), Y).backward()
-    with pytest.raises(bp.UserError, match=r"was moved to torch.float64, cpu after slots.drive"):
-        optimizer.step()
-
-
 def test_an_optimizer_with_state_is_refused():
-    model = network()
+    model = classifier()
     with pytest.raises(bp.UserError, match="Adagrad has numbers for each weight already"):
         slots.drive(torch.optim.Adagrad(model.parameters()), model)
 
 
 def test_a_closure_is_refused():
-    model = network()
+    model = classifier()
     optimizer = slots.drive(torch.optim.LBFGS(model.parameters()), model)
     with pytest.raises(bp.UserError, match="by a closure"):
         optimizer.step(lambda: cross_entropy(model(X), Y))
 
 
 def test_driving_needs_a_converted_model_and_its_weights():
-    model = network()
+    model = classifier()
     with pytest.raises(bp.UserError, match="holds none of the 2 converted weights"):
         slots.drive(torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1), model)
     plain = nn.Linear(2, 2)
@@ -296,7 +167,7 @@ def test_driving_needs_a_converted_model_and_its_weights():
 
 
 def test_a_failed_step_leaves_no_scores_in_the_weights():
-    model = network()
+    model = classifier()
 
     class Failing(torch.optim.Adam):
         fails = True
@@ -310,16 +181,16 @@ def test_a_failed_step_leaves_no_scores_in_the_weights():
     with pytest.raises(ArithmeticError):
         step(model, optimizer)
     assert model.state_dict()["0.weight"].shape == (32, 10)
-    assert on_reels(model)
+    assert on_values(model)
     with pytest.raises(ArithmeticError):
         step(model, optimizer)
     optimizer.fails = False
     assert step(model, optimizer) > 0
-    assert on_reels(model)
+    assert on_values(model)
 
 
 def test_gradients_are_those_of_the_weights_between_steps():
-    model = network()
+    model = classifier()
     optimizer = slots.drive(OPTIMIZERS["adam"](model.parameters()), model)
     step(model, optimizer)
     for parameter in model.parameters():
@@ -327,7 +198,7 @@ def test_gradients_are_those_of_the_weights_between_steps():
 
 
 def test_gradient_scaling_and_schedulers():
-    model, other = network(), network()
+    model, other = classifier(), classifier()
     optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.25), model)
     scaled = slots.drive(torch.optim.SGD(other.parameters(), 0.25), other)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -345,7 +216,7 @@ def test_gradient_scaling_and_schedulers():
 
 
 def test_a_part_without_gradients_stays():
-    model = network()
+    model = classifier()
     optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
     step(model, optimizer)
     before = [p.clone() for p in model.parameters()]
@@ -357,39 +228,28 @@ def test_a_part_without_gradients_stays():
 
 
 def test_groups_with_rates_of_their_own():
-    model = network()
+    model = classifier()
     groups = [{"params": [model[0].weight], "lr": 0.0}, {"params": [model[2].weight]}]
     optimizer = slots.drive(torch.optim.SGD(groups, 0.5, weight_decay=0.1), model)
     before = model[0].weight.clone()
     for _ in range(5):
         step(model, optimizer)
     assert torch.equal(model[0].weight, before)
-    first, last = slots.machine_of(model).reels
-    assert first.scores.kept == 1
-    assert last.scores.kept == pytest.approx(0.95**5)
+    first, last = scores_of(model)
+    assert first.decay == 1
+    assert last.decay == pytest.approx(0.95**5)
 
 
 def test_state_of_one_number_a_weight():
-    model = network()
+    model = classifier()
     optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
     step(model, optimizer)
     for weight in model.parameters():
         assert optimizer.state[weight]["slots"]["tensor"].shape == weight.shape
-    plain = network()
+    plain = classifier()
     optimizer = slots.drive_scores(OPTIMIZERS["sgd"](plain.parameters()), plain)
     step(plain, optimizer)
     assert optimizer.state[plain[0].weight]["slots"]["tensor"].shape == (8, 32, 10)
-
-
-def test_a_restarted_machine_begins_anew():
-    model = network()
-    before = [p.clone() for p in model.parameters()]
-    optimizer = slots.drive(OPTIMIZERS["sgd"](model.parameters()), model)
-    for _ in range(20):
-        step(model, optimizer)
-    slots.machine_of(model).restart()
-    for a, b in zip(model.parameters(), before, strict=True):
-        assert torch.equal(a, b)
 
 
 def test_the_experiments_drive_by_themselves(tmp_path):

@@ -1,6 +1,5 @@
-"""Supermasks: what they choose, what they learn, and how packed files name them."""
+"""Supermasks: what they choose, and what they learn."""
 
-import json
 import math
 
 import pytest
@@ -11,21 +10,13 @@ from torch import nn
 
 from beyondprop import UserError, slots
 from beyondprop.slots import (
-    GlorotUniform,
-    KaimingSigns,
-    KaimingUniform,
     MulticoatedSupermask,
-    PerLayer,
-    PerNetwork,
-    Reels,
-    Sampled,
     SignedSupermask,
     Supermask,
 )
-from beyondprop.slots.kinds_by_name import kind_from
 from tests.reference import slots as reference
-
-from .networks import Task, arrays, weights
+from tests.unit.slots.internals import arrays, fixed, weights
+from tests.unit.slots.networks import MASKS, Task
 
 
 def slow(kind):
@@ -35,19 +26,6 @@ def slow(kind):
     if isinstance(kind, MulticoatedSupermask):
         return lambda v, s: reference.multicoated(v, s, kind.keeps)
     return lambda v, s: reference.signed(v, s, kind.threshold)
-
-
-MASKS = [
-    Supermask(),
-    Supermask(0.1),
-    Supermask(0.9, KaimingUniform()),
-    MulticoatedSupermask(),
-    MulticoatedSupermask((1.0, 0.5), GlorotUniform()),
-    MulticoatedSupermask((0.7, 0.5, 0.3, 0.1), KaimingUniform()),
-    SignedSupermask(),
-    SignedSupermask(0.0),
-    SignedSupermask(0.2, KaimingUniform()),
-]
 
 
 def of(kind, values, scores):
@@ -144,12 +122,12 @@ def test_initial_scores_and_options_of_a_converted_layer(kind):
     for reel in slots.convert(model, kind, seed=0).reels:
         scale = kind.conv_scores if reel.parameter.dim() == 4 else kind.linear_scores
         height = scale * reel.source.deviation
-        scores = reel.source.all_scores(reel.parameter.detach())
+        values, scores = fixed(reel)
         assert (scores.min() < 0) == kind.centred
         assert 0.98 * height < scores.abs().max() <= height * (1 + 1e-6)
         expected = kind.chosen(scores)
         got = reel.option()
-        options = kind.options(reel.source.all_values(reel.parameter.detach()))
+        options = kind.options(values)
         assert torch.equal(got, expected)
         assert torch.equal(options.gather(0, got[None])[0], reel.parameter)
         assert len(expected.unique()) == kind.count
@@ -200,57 +178,3 @@ def test_no_threshold(threshold):
 def test_shares_given_as_a_list_are_the_same_kind():
     assert MulticoatedSupermask([0.5, 0.25]) == MulticoatedSupermask((0.5, 0.25))
     assert hash(MulticoatedSupermask([0.5, 0.25])) == hash(MulticoatedSupermask((0.5, 0.25)))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        Reels(),
-        Reels(5, Sampled(), KaimingSigns(), PerNetwork(), 3.0, 4.0),
-        Reels(2**16, values=KaimingUniform(), sharing=PerLayer()),
-        *MASKS,
-    ],
-)
-def test_a_kind_from_its_settings(kind):
-    """Read again from JSON: the same options; how scores choose is not told."""
-    read = kind_from(json.loads(json.dumps(kind.settings())))
-    assert type(read) is type(kind)
-    assert read.settings() == kind.settings()
-    assert (read.planes, read.count) == (kind.planes, kind.count)
-    assert (read.values, read.sharing) == (kind.values, kind.sharing)
-    values = torch.randn(kind.planes, 3)
-    assert torch.equal(read.options(values), kind.options(values))
-
-
-GOOD = {"kind": "reels", "values": "glorot-uniform", "sharing": "connection", "slots": 8}
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (None, "described by names and values, not by None"),
-        ([], "described by names and values"),
-        ("reels", "described by names and values"),
-        ({}, "'kind' of the weights must be one of reels, supermask"),
-        (GOOD | {"kind": "reel"}, "'kind' of the weights must be one of"),
-        (GOOD | {"kind": ["reels"]}, "'kind' of the weights must be one of"),
-        (GOOD | {"values": "normal"}, "'values' of the weights must be one of glorot-uniform"),
-        (GOOD | {"values": None}, "'values' of the weights must be one of"),
-        (GOOD | {"sharing": {}}, "'sharing' of the weights must be one of connection"),
-        (GOOD | {"slots": "8"}, "slots must be a whole number"),
-        (GOOD | {"slots": 1e9}, "slots must be a whole number"),
-        (GOOD | {"slots": 2**40}, "slots must be a whole number"),
-        (GOOD | {"more": 1}, "the settings of 'reels' must be kind, sharing, slots, values, not"),
-        (GOOD | {3: 1}, "the settings of 'reels' must be"),
-        ({k: v for k, v in GOOD.items() if k != "slots"}, "the settings of 'reels' must be"),
-        ({k: v for k, v in GOOD.items() if k != "values"}, "the settings of 'reels' must be"),
-        (GOOD | {"kind": "supermask"}, "the settings of 'supermask' must be"),
-        (MulticoatedSupermask().settings() | {"keeps": 3}, "keeps must be"),
-        (MulticoatedSupermask().settings() | {"keeps": [[0.5]]}, "keeps must be"),
-        (MulticoatedSupermask().settings() | {"keeps": [0.1, 0.2]}, "keeps must be"),
-    ],
-)
-def test_settings_of_no_kind(settings, message):
-    with pytest.raises(UserError, match=message) as error:
-        kind_from(settings)
-    assert "\n" not in str(error.value)

@@ -6,17 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beyondprop import slots
-from beyondprop.slots.accumulator import Accumulator
-from beyondprop.slots.scores import Scores
 from tests.reference import slots as reference
-
-from .networks import Task, arrays, weights
+from tests.unit.slots.internals import Accumulator, FullScores, arrays, scores_of, weights
+from tests.unit.slots.networks import Task
 
 STEPS = 300
-
-
-def held(model):
-    return [reel.scores for reel in slots.machine_of(model).reels]
 
 
 def falling(step):
@@ -47,8 +41,8 @@ def test_the_same_weights_at_every_step(case):
         drive(torch.optim.SGD(model.parameters(), lr=rate(0), **rest), model)
         for drive, model in ((slots.drive, one), (slots.drive_scores, all_k))
     ]
-    assert all(type(s) is Accumulator for s in held(one))
-    assert all(type(s) is Scores for s in held(all_k))
+    assert all(type(s) is Accumulator for s in scores_of(one))
+    assert all(type(s) is FullScores for s in scores_of(all_k))
     before, moved = weights(one), 0
     for step in range(STEPS):
         for optimizer, model in zip(drivers, (one, all_k), strict=True):
@@ -64,7 +58,7 @@ def test_the_same_weights_at_every_step(case):
         moved += sum(int((a != b).sum()) for a, b in zip(before, weights(one), strict=True))
         before = weights(one)
     assert moved > 50  # weights that took another value
-    for accumulated, plain, slow in zip(held(one), held(all_k), scores, strict=True):
+    for accumulated, plain, slow in zip(scores_of(one), scores_of(all_k), scores, strict=True):
         assert (accumulated.all_scores() - plain.tensor).abs().max() < 1e-12
         assert (plain.tensor - torch.from_numpy(slow)).abs().max() < 1e-12
 
@@ -94,7 +88,7 @@ def test_for_any_setting(lr, momentum, nesterov, decay, dampening, k, seed):
             task.step(model, optimizer)
         for a, b in zip(*map(weights, models), strict=True):
             assert torch.equal(a, b)
-    for accumulated, plain in zip(*map(held, models), strict=True):
+    for accumulated, plain in zip(*map(scores_of, models), strict=True):
         assert torch.allclose(accumulated.all_scores(), plain.tensor, rtol=1e-12, atol=1e-12)
 
 
@@ -125,11 +119,11 @@ def test_a_model_goes_on_with_all_scores():
     sgd = slots.drive(torch.optim.SGD(model.parameters(), lr=0.3), model)
     for _ in range(20):
         task.step(model, sgd)
-    learned, before = [s.all_scores() for s in held(model)], weights(model)
+    learned, before = [s.all_scores() for s in scores_of(model)], weights(model)
     adam = slots.drive(torch.optim.Adam(model.parameters(), lr=0.0), model)
-    assert all(type(s) is Scores for s in held(model))
+    assert all(type(s) is FullScores for s in scores_of(model))
     task.step(model, adam)
-    for scores, expected in zip(held(model), learned, strict=True):
+    for scores, expected in zip(scores_of(model), learned, strict=True):
         assert torch.equal(scores.tensor, expected)
     for a, b in zip(weights(model), before, strict=True):
         assert torch.equal(a, b)
@@ -144,7 +138,7 @@ def test_a_second_optimizer_begins_without_the_first_ones_momentum():
             optimizer = drive(sgd, model)
             for _ in range(15):
                 task.step(model, optimizer)
-        for accumulated, plain in zip(*map(held, models), strict=True):
+        for accumulated, plain in zip(*map(scores_of, models), strict=True):
             assert torch.allclose(accumulated.all_scores(), plain.tensor, rtol=0, atol=1e-13)
         for a, b in zip(*map(weights, models), strict=True):
             assert torch.equal(a, b)

@@ -6,9 +6,8 @@ from torch import nn
 
 from beyondprop import UserError, slots
 from beyondprop.slots import Greedy, Reels, Sampled
-from beyondprop.slots.scores import Scores
-
-from .networks import Task, weights
+from tests.unit.slots.internals import FullScores, moved, reels, scores_of, weights
+from tests.unit.slots.networks import Task
 
 
 def sampled(task):
@@ -18,9 +17,9 @@ def sampled(task):
 def best_weights(model):
     """Return the values with the highest scores."""
     found = []
-    for reel in slots.machine_of(model).reels:
-        scores, values = reel.held().tensor, reel.held().values()
-        found.append(values.gather(0, scores.argmax(0, keepdim=True)).squeeze(0))
+    for scores in scores_of(model):
+        best = scores.tensor.argmax(0, keepdim=True)
+        found.append(scores.values().gather(0, best).squeeze(0))
     return found
 
 
@@ -80,7 +79,7 @@ def test_drawn_anew_in_training_and_the_best_elsewhere():
     for _ in range(3):
         model(task.x)
         seen.append(weights(model))
-        values = [reel.held().values() for reel in slots.machine_of(model).reels]
+        values = [scores.values() for scores in scores_of(model)]
         for weight, value in zip(seen[-1], values, strict=True):
             assert (value == weight).any(0).all()  # each is one of its values
     assert not same(seen[0], seen[1])
@@ -111,13 +110,12 @@ def test_scores_learn_by_drawn_weights():
     task = Task()
     model = sampled(task)
     optimizer = slots.drive(torch.optim.SGD(model.parameters(), lr=0.5), model)
-    reels = slots.machine_of(model).reels
-    assert all(type(reel.held()) is Scores for reel in reels)
-    before = [reel.held().tensor.clone() for reel in reels]
+    assert all(type(scores) is FullScores for scores in scores_of(model))
+    before = [tensor.clone() for tensor in moved(model)]
     task.step(model, optimizer)
-    for reel, score in zip(reels, before, strict=True):
-        expected = score - 0.5 * reel.parameter.grad * reel.held().values()
-        assert torch.allclose(reel.held().tensor, expected, rtol=1e-12, atol=1e-14)
+    for reel, score in zip(reels(model), before, strict=True):
+        expected = score - 0.5 * reel.parameter.grad * reel.scores.values()
+        assert torch.allclose(reel.scores.tensor, expected, rtol=1e-12, atol=1e-14)
     assert same(weights(model), best_weights(model))
 
 

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beyondprop.slots.packing import bits_of, pack, unpack
+from beyondprop.slots import Reels
+from tests.unit.slots.internals import pack_bits, unpack_bits
 
 
 @pytest.mark.parametrize(("options", "bits"), [(2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (65536, 16)])
 def test_as_few_bits_as_tell_the_options_apart(options, bits):
-    assert bits_of(options) == bits
+    assert Reels(options).bits == bits
 
 
 @given(
@@ -18,13 +19,13 @@ def test_as_few_bits_as_tell_the_options_apart(options, bits):
 )
 def test_what_is_packed_comes_back(case):
     bits, numbers = case
-    packed = pack(np.array(numbers, dtype=np.int64), bits)
+    packed = pack_bits(np.array(numbers, dtype=np.int64), bits)
     assert packed.dtype == np.uint8
     assert packed.shape == (-(-len(numbers) * bits // 8),)
-    assert unpack(packed, bits, len(numbers)).tolist() == numbers
+    assert unpack_bits(packed, bits, len(numbers)).tolist() == numbers
 
 
 def test_the_bytes_are_those_that_the_file_format_promises():
-    assert pack(np.array([5, 3, 1]), 3).tolist() == [0b01_011_101, 0b0]
-    assert pack(np.array([1, 0, 0, 0, 0, 0, 0, 0, 1]), 1).tolist() == [1, 1]
-    assert unpack(np.array([0b01_011_101, 0xFF], dtype=np.uint8), 3, 2).tolist() == [5, 3]
+    assert pack_bits(np.array([5, 3, 1]), 3).tolist() == [0b01_011_101, 0b0]
+    assert pack_bits(np.array([1, 0, 0, 0, 0, 0, 0, 0, 1]), 1).tolist() == [1, 1]
+    assert unpack_bits(np.array([0b01_011_101, 0xFF], dtype=np.uint8), 3, 2).tolist() == [5, 3]

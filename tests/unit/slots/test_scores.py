@@ -6,8 +6,8 @@ import torch
 
 from beyondprop import slots
 from tests.reference import slots as reference
-
-from .networks import Task, arrays, weights
+from tests.unit.slots.internals import arrays, moved, weights
+from tests.unit.slots.networks import Task
 
 LR = 0.25
 
@@ -34,25 +34,21 @@ def one_step(kind=4):
 )
 def test_every_score_moves_by_the_gradient_times_its_value(kind):
     model, values, scores, gradients = one_step(kind)
-    for reel, value, score, gradient in zip(
-        slots.machine_of(model).reels, values, scores, gradients, strict=True
-    ):
-        moved = reel.held().tensor.numpy() - score
+    for now, value, score, gradient in zip(moved(model), values, scores, gradients, strict=True):
+        step = now.numpy() - score
         for k in range(kind.planes):
             expected = -LR * gradient * value[k]
-            assert np.abs(moved[k] - expected).max() < 1e-14
+            assert np.abs(step[k] - expected).max() < 1e-14
             assert (np.abs(expected) > 1e-8).mean() > 0.3  # masks may cut off a hidden unit
 
 
 def test_updating_only_the_chosen_score_is_another_method():
     """The variant moves one score a weight; K scores and one number a weight move all."""
     model, values, scores, gradients = one_step()
-    for reel, value, score, gradient in zip(
-        slots.machine_of(model).reels, values, scores, gradients, strict=True
-    ):
+    for now, value, score, gradient in zip(moved(model), values, scores, gradients, strict=True):
         chosen = np.arange(4)[:, None, None] == score.argmax(0)
         variant = score - LR * gradient * value * chosen
-        ours = reel.held().tensor.numpy()
+        ours = now.numpy()
         assert np.abs(ours - variant)[chosen].max() < 1e-14
         assert np.abs(ours - variant)[~chosen].min() > 1e-8
 

@@ -10,16 +10,25 @@ import torch
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.slots.contents import own_state
-from beyondprop.slots.kinds import Kind
-from beyondprop.slots.kinds_by_name import kind_from
+from beyondprop.slots.kinds import Kind, Reels
 from beyondprop.slots.machine import Machine
+from beyondprop.slots.masks import MulticoatedSupermask, SignedSupermask, Supermask
 from beyondprop.slots.source import Source
+from beyondprop.slots.values import SHARINGS, VALUES
 
 DTYPES = {
     str(kind).removeprefix("torch."): kind
     for kind in (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 }
 """The types that chosen weights may have."""
+
+KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    Reels.name: (Reels, ("slots",)),
+    Supermask.name: (Supermask, ()),
+    MulticoatedSupermask.name: (MulticoatedSupermask, ("keeps",)),
+    SignedSupermask.name: (SignedSupermask, ()),
+}
+"""Every kind by its name in packed files, with the settings that only it has."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +49,28 @@ class PackedReel:
 
 
 @dataclass(frozen=True)
-class Head:
+class Header:
     """What a packed file's metadata say.
 
     Attributes:
         seed: With the parameters' names it decides all fixed values.
         kind: What the weights are.
         reels: The converted parameters.
-        plain: Whether biases and the affine part of normalisation were left in.
+        biases: Whether biases and the affine part of normalisation were kept.
         removed: Names of parameters that were taken out.
         tied: Further names of parameters and buffers, and the names that they are held by.
     """
 
-    KEYS: ClassVar = ("seed", "kind", "reels", "plain", "removed", "tied")
+    KEYS: ClassVar = ("seed", "kind", "reels", "biases", "removed", "tied")
     seed: int
     kind: Kind
     reels: tuple[PackedReel, ...]
-    plain: bool
+    biases: bool
     removed: tuple[str, ...]
     tied: dict[str, str]
 
     def source(self, reel: PackedReel) -> Source:
-        """Return the fixed values of a parameter; its initial scores are of no account."""
+        """Return the fixed values of a parameter; its initial scores do not matter."""
         kind, stream = self.kind, stream_of(reel.name)
         return Source(
             self.seed,
@@ -92,19 +101,19 @@ def write(machine: Machine) -> dict[str, str]:
         "seed": str(machine.seed),
         "kind": _text(machine.reels[0].kind.settings()),
         "reels": _text(reels),
-        "plain": _text(machine.plain),
+        "biases": _text(machine.biases),
         "removed": _text(list(machine.report.removed)),
         "tied": _text(tied),
     }
 
 
-def parse(head: dict[str, str]) -> Head:
+def parse(header: dict[str, str]) -> Header:
     """Return what metadata say.
 
     Raises:
         ValueError: They are not such metadata.
     """
-    seed, kind, reels, plain, removed, tied = (_value(head, key) for key in Head.KEYS)
+    seed, kind, reels, biases, removed, tied = (_value(header, key) for key in Header.KEYS)
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ValueError("its seed is no seed")
     if not isinstance(reels, list) or not reels:
@@ -116,10 +125,10 @@ def parse(head: dict[str, str]) -> Head:
         raise ValueError("what was taken out is no list of names")
     if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
         raise ValueError("what is tied is no table of names")
-    if not isinstance(plain, bool):
-        raise ValueError("'plain' is neither true nor false")
+    if not isinstance(biases, bool):
+        raise ValueError("'biases' is neither true nor false")
     try:
-        return Head(seed, kind_from(kind), parsed, plain, tuple(removed), tied)
+        return Header(seed, kind_from(kind), parsed, biases, tuple(removed), tied)
     except UserError as error:
         raise ValueError(str(error)) from None
 
@@ -128,9 +137,9 @@ def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _value(head: dict[str, str], key: str) -> Any:
+def _value(header: dict[str, str], key: str) -> Any:
     try:
-        return json.loads(head.get(key, ""))
+        return json.loads(header.get(key, ""))
     except (ValueError, RecursionError):
         raise ValueError(f"its '{key}' is damaged") from None
 
@@ -147,3 +156,42 @@ def _reel(entry: Any) -> PackedReel:
     if math.prod(shape) >= 2**32:
         raise ValueError(f"'{name}' has too many weights")
     return PackedReel(name, torch.Size(shape), deviation, dtype)
+
+
+def kind_from(settings: Any) -> Kind:
+    """Return the kind whose `Kind.settings` these are, with the same options for each weight.
+
+    How scores begin and choose is not in them, and is as in a kind newly made.
+
+    Args:
+        settings: What was read of a packed file, of any type.
+
+    Raises:
+        UserError: They are not the settings of a kind that is known here.
+    """
+    if not isinstance(settings, dict):
+        raise UserError(
+            f"the kind of the weights must be described by names and values, not by {settings!r}"
+        )
+    make, own = _named(KINDS, settings, "kind")
+    expected = {"kind", "values", "sharing", *own}
+    if settings.keys() != expected:
+        raise UserError(
+            f"the settings of '{settings['kind']}' must be {', '.join(sorted(expected))}, not "
+            f"{', '.join(sorted(map(str, settings)))}: the file is damaged or was made by another "
+            "version"
+        )
+    values = _named(VALUES, settings, "values")()
+    sharing = _named(SHARINGS, settings, "sharing")()
+    kind: Kind = make(values=values, sharing=sharing, **{key: settings[key] for key in own})
+    return kind
+
+
+def _named(known: dict[str, Any], settings: dict[Any, Any], key: str) -> Any:
+    name = settings.get(key)
+    if not isinstance(name, str) or name not in known:
+        raise UserError(
+            f"'{key}' of the weights must be one of {', '.join(known)}, not {name!r}: the file is "
+            "damaged or was made by another version"
+        )
+    return known[name]

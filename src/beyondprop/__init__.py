@@ -8,11 +8,7 @@ from beyondprop import (
     rules,
     slots,
 )
-from beyondprop.engine.attach import (
-    AttachError,
-    attach,
-    exact_gradients,
-)
+from beyondprop.engine.attach import AttachError, attach, exact_gradients
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.fast import ChainStep
 from beyondprop.errors import UserError

@@ -189,7 +189,7 @@ class OptimizerCheck:
         Raises:
             UserError: The weights move and are cleared, the feedback is not.
         """
-        learned = next(t for t in holder.state.values() if isinstance(t, nn.Parameter))
+        learned: Tensor = next(t for t in holder.state.values() if isinstance(t, nn.Parameter))
         if is_lazy(learned):
             return False
         owners, waits = holder.owners(), learned.grad is not None

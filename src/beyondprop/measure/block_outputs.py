@@ -110,7 +110,7 @@ def _watched(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
 def _turns(handle: Attachment) -> dict[nn.Module, list[str | None]]:
     """Return for each call of a module that ends a block which one it ends, see `TapHook`."""
     turns: dict[nn.Module, list[str | None]] = {
-        block.modules[-1][1]: [] for block in handle.blocks if block.modules[-1][1] is not None
+        block.modules[-1][1]: [] for block in handle.blocks if block.modules
     }
     for block in handle.blocks:
         for place, (_, module) in enumerate(block.modules, 1):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils.parametrize import ParametrizationList
 
-from beyondprop.engine.attach import attachment_of
+from beyondprop.engine.attachment import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.slots import layers

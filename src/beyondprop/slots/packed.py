@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from beyondprop.engine.attach import attachment_of
+from beyondprop.engine.attachment import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.files import write_bytes
 from beyondprop.slots import contents, layers, packed_file, packed_header

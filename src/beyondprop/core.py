@@ -2,6 +2,10 @@
 
 forward   behind a taught block the graph ends; the next block gets a detached copy
 backward  the loss gives the output error; each end asks its rule for a signal, last block first
+
+A rule is one of four kinds (`SignalRule`, `LossRule`, `LayerRule`, `ModelRule`), or opens the door
+itself (`Rule.install`). It says in its `traits` what it needs, and draws no random numbers: it asks
+a projection. The engine alone changes models, and shows rules no more of itself than `Host`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,32 +18,26 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.shapes import TOKENS, Axes
 
+State = dict[str, Tensor]
+"""What a rule keeps from pass to pass; the user's optimizer learns the parameters in it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What is taught as one; inside it the gradient is exact.
+    """What is taught as one; inside it the gradient is exact."""
 
-    Attributes:
-        name: Of its first module (or parameter), as in `named_modules`.
-        rule: What teaches it.
-        modules: Names and modules, in the order they run; the last one makes the block's output.
-        owner: The model.
-        loose: Names of parameters that belong to none of its modules.
-        axes: What the axes of its output mean.
-        depth: Where it stands among the taught blocks, from 0 (first) to 1 (last).
-    """
-
-    name: str
-    rule: "Rule"
-    modules: tuple[tuple[str, nn.Module], ...]
-    owner: nn.Module
-    loose: tuple[str, ...] = ()
-    axes: Axes = TOKENS
-    depth: float = 0.0
+    name: str  # of its first module (or parameter), as in `named_modules`
+    rule: "Rule"  # what teaches it
+    modules: tuple[tuple[str, nn.Module], ...]  # in the order they run; the last makes the output
+    owner: nn.Module  # the model
+    loose: tuple[str, ...] = ()  # names of parameters that belong to none of its modules
+    axes: Axes = TOKENS  # what the axes of its output mean
+    depth: float = 0.0  # its place among the blocks that learn so: 0 for the first, 1 for the last
 
     @cached_property
     def stream(self) -> int:
@@ -48,53 +46,29 @@ class Block:
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield every module in the block with its name in the model."""
-        for name, module in self.modules:
-            for inner, submodule in module.named_modules():
-                yield f"{name}.{inner}" if inner else name, submodule
+        return submodules_of(self.modules)
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the block's parameters with their names in the model, each once."""
-        found = {
-            f"{name}.{inner}": parameter
-            for name, module in self.modules
-            for inner, parameter in module.named_parameters()
-        }
-        found |= {name: self.owner.get_parameter(name) for name in self.loose}
-        return list({id(p): (name, p) for name, p in reversed(found.items())}.values())[::-1]
+        return parameters_of(self.modules, self.owner, self.loose)
 
 
 @dataclass(eq=False)
 class ForwardPass:
-    """What one forward pass of the model and its backward passes share.
+    """What one forward pass of the model and its backward passes share."""
 
-    Attributes:
-        inputs: The first tensor that the model was called with, or None.
-        targets: What the caller gave ``handle.targets``, or None.
-        training: Whether the model is in training mode.
-        number: How many taught passes in training mode there were, this one included.
-        classes: How many classes the model's output has, where its last layer shows that.
-        axes: What the axes of the model's outputs mean.
-        errors: Gradient of the loss at each output of the model, None where the loss does not use
-            it; empty until the backward pass has begun.
-        shared: What a rule keeps for this pass alone, under a key of its own.
-        apart: Whether a rule runs a block by itself just now, so that nothing is taught.
-    """
-
-    inputs: Tensor | None = None
-    targets: Tensor | None = None
-    training: bool = True
-    number: int = 0
-    classes: int | None = None
-    axes: Axes = TOKENS
-    errors: Sequence[Tensor | None] = ()
-    shared: dict[Hashable, Any] = field(default_factory=dict)
-    apart: bool = False
+    inputs: Tensor | None = None  # the first tensor that the model was called with
+    targets: Tensor | None = None  # what the caller gave ``handle.targets``
+    training: bool = True  # whether the model is in training mode
+    number: int = 0  # how many taught passes in training mode there were, this one included
+    classes: int | None = None  # how many the model has, where its last layer shows that
+    axes: Axes = TOKENS  # what the axes of the model's outputs mean
+    errors: Sequence[Tensor | None] = ()  # the loss's gradient at each output, in backward passes
+    shared: dict[Hashable, Any] = field(default_factory=dict)  # what a rule keeps for this pass
+    apart: bool = False  # whether a rule runs a block by itself just now
 
     def run(self, block: Block, x: Tensor) -> Tensor:
-        """Return what a block makes of ``x``, beside the model's own pass and without its rule.
-
-        The block's buffers (running statistics) are left as they are.
-        """
+        """Return what a block makes of ``x`` beside the model's own pass; its buffers stay."""
         before, self.apart = self.apart, True
         try:
             for _, module in block.modules:
@@ -107,47 +81,28 @@ class ForwardPass:
 
 @dataclass(eq=False)
 class At:
-    """Where a rule is asked: the end of a block's graph in one forward pass.
-
-    Attributes:
-        block: The block.
-        run: The forward pass.
-        state: What the rule keeps for this block from pass to pass; parameters in it are learned.
-        shape: Of the block's output and so of its signal; likewise `dtype` and `device`.
-        input: What the block was given, detached, if the rule needs it.
-        output: What it returned, if the rule needs it: detached for a signal; for a loss with the
-            graph of this block alone.
-        sent_back: What the next block, nearer the output, sent back, if the rule needs it: its
-            rule's message, or the gradient at its input where it keeps its exact gradient.
-        message: What to send back to the block before; a rule sets it while it makes its signal.
-        gradients: The gradient of each parameter in `state`; a rule fills it while it makes its
-            signal. For a loss autograd finds them.
-    """
+    """Where a rule is asked: the end of a block's graph in one forward pass."""
 
     block: Block
     run: ForwardPass
-    state: dict[str, Tensor]
-    shape: torch.Size
+    state: State  # the rule's own, for this block
+    shape: torch.Size  # of the block's output, and so of its signal
     dtype: torch.dtype
     device: torch.device
-    input: Tensor | None = None
-    output: Tensor | None = None
-    sent_back: Tensor | None = None
-    message: Tensor | None = None
-    gradients: dict[str, Tensor] = field(default_factory=dict)
+    input: Tensor | None = None  # what the block was given, detached; if needed
+    output: Tensor | None = None  # detached for a signal; for a loss with the block's own graph
+    sent_back: Tensor | None = None  # by the next block, nearer the output: its message, or the
+    # gradient at its input where it keeps its exact gradient; if needed
+    message: Tensor | None = None  # set by a rule for the block before
+    gradients: State = field(default_factory=dict)  # set by a signal's rule for what it learns
 
 
 @dataclass(eq=False)
 class Mode:
-    """What holds for the forward passes to come, shared by all that is attached to a model.
+    """What holds for the forward passes to come, shared by all that is attached to a model."""
 
-    Attributes:
-        exact: Whether true gradients flow for now, whatever is attached.
-        number: How many taught passes in training mode there were.
-    """
-
-    exact: bool = False
-    number: int = 0
+    exact: bool = False  # whether true gradients flow, whatever is attached
+    number: int = 0  # how many taught passes in training mode there were
 
     def __getstate__(self) -> dict[str, Any]:
         return {"exact": False, "number": self.number}  # a copy starts outside `exact_gradients`
@@ -155,25 +110,15 @@ class Mode:
 
 @dataclass(eq=False)
 class AtWeight:
-    """Where a rule of layers is asked: one weight of one layer.
-
-    Attributes:
-        mode: What holds for the pass.
-        rule: The rule.
-        layer: The layer that holds the weight.
-        name: Of the weight in the layer.
-        stream: The weight's own random stream.
-        inputs: How many inputs one output of the layer sums over.
-        state: What the rule keeps for this weight from pass to pass; parameters are learned.
-    """
+    """Where a rule of layers is asked: one weight of one layer."""
 
     mode: Mode
     rule: "LayerRule"
     layer: nn.Module
-    name: str
-    stream: int
-    inputs: int
-    state: dict[str, Tensor] = field(default_factory=dict)
+    name: str  # of the weight in the layer
+    stream: int  # the weight's own random stream
+    inputs: int  # how many inputs one output of the layer sums over
+    state: State = field(default_factory=dict)
 
     def weight(self) -> Tensor:
         """Return the weight."""
@@ -181,52 +126,32 @@ class AtWeight:
         return found
 
     def owners(self) -> Sequence[Tensor]:
-        """Return the weight, as what learns beside the state."""
+        """Return what learns beside the state."""
         return [self.weight()]
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What checks, schedules and records must know of a rule.
+    """What checks, schedules and records know of a rule; nobody asks for its class."""
 
-    Attributes:
-        needs: Of ``error`` (at the model's output), ``targets``, ``input`` and ``output`` (the
-            block's own), ``sent_back`` (by the next block), ``weights`` (whose layers get another
-            backward pass); a rule gets only what it names.
-        ends_graph: Whether a block's output is detached, so that no gradient passes it.
-        learns: Whether a block learns anything, and so sends a gradient to an undetached one before
-            it.
-        scales_with_loss: Whether scaling the loss scales the signal alike.
-        exact_at_output: Whether the block that makes the output keeps its exact gradient.
-        one_output: Whether the model may have one output only.
-        whole_model: Whether the rule runs the model itself, so that no other can stand beside it.
-        alone: Why several processes would not learn as one does; empty where they would.
-        averages: Whether they would if the gradients of learned feedback were averaged too.
-        drawn_once: Fields whose projections only draw what the state begins with.
-        counts_passes: Whether the signal depends on the number of the pass.
-    """
-
-    needs: frozenset[str] = frozenset()
-    ends_graph: bool = False
-    learns: bool = True
-    scales_with_loss: bool = True
-    exact_at_output: bool = False
-    one_output: bool = False
-    whole_model: bool = False
-    alone: str = ""
-    averages: bool = False
-    drawn_once: frozenset[str] = frozenset()
-    counts_passes: bool = False
+    needs: frozenset[str] = frozenset()  # a rule gets only what it names here: "error" (at the
+    # model's output), "targets", "input", "output" (the block's own), "sent_back" (by the next
+    # block), "weights" (of layers, for another backward pass)
+    ends_graph: bool = False  # whether no gradient passes the end of the block
+    learns: bool = True  # whether a block learns at all
+    scales_with_loss: bool = True  # whether scaling the loss scales the signal alike
+    exact_at_output: bool = False  # whether the block that makes the output keeps its gradient
+    one_output: bool = False  # whether the model may have one output only
+    whole_model: bool = False  # whether it runs the model itself, so that no other rule fits beside
+    alone: str = ""  # why several processes would not learn as one does, if so
+    averages: bool = False  # whether they would if gradients of the state were averaged too
+    drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
+    counts_passes: bool = False  # whether the signal depends on the number of the pass
 
     @property
     def immediate(self) -> bool:
         """Whether a block can learn as soon as it has run."""
         return not self.needs & {"error", "sent_back", "weights"}
-
-    @property
-    def distributed(self) -> bool:
-        """Whether several processes, each with a part of every batch, learn as one does."""
-        return not self.alone
 
     def but(self, **changes: Any) -> "Traits":
         """Return the same traits with some changed."""
@@ -234,12 +159,9 @@ class Traits:
 
 
 class Rule(ABC):
-    """Where a block's teaching signal comes from; it draws no random numbers itself.
+    """Where a block's teaching signal comes from."""
 
-    `install` is the open door; the four kinds below need one method of their own each.
-    """
-
-    name: ClassVar[str]
+    name: ClassVar[str]  # short, for the command line and records
     traits: ClassVar[Traits] = Traits()
 
     @abstractmethod
@@ -268,8 +190,8 @@ class SignalRule(Rule):
     def signal(self, at: At) -> Tensor:
         """Return the signal, shaped like the block's output."""
 
-    def start(self, block: Block) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return what to keep for a block from pass to pass; parameters in it are learned."""
+    def start(self, block: Block) -> State:  # noqa: ARG002
+        """Return the block's state to begin with."""
         return {}
 
     def prepare(self, at: At, errors: torch.Size) -> None:
@@ -292,8 +214,8 @@ class LossRule(Rule):
     def loss(self, at: At) -> Tensor:
         """Return the loss, a scalar whose graph leads into this block and its state alone."""
 
-    def start(self, block: Block) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return what to keep for a block from pass to pass; parameters in it are learned."""
+    def start(self, block: Block) -> State:  # noqa: ARG002
+        """Return the block's state to begin with."""
         return {}
 
     def install(self, block: Block, host: "Host") -> str:
@@ -314,26 +236,24 @@ class LayerRule(Rule):
     """
 
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
+    of_weight_alone: ClassVar[bool] = False  # whether the matrix can be made as late as needed
     exact: tuple[str, ...] = field(default=(), kw_only=True)
-
-    of_weight_alone: ClassVar[bool] = False
-    """Whether the matrix is made of the weight alone, so that it can be made as late as needed."""
-
-    @abstractmethod
-    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return what replaces the (detached) weight, of its shape and dtype."""
-
-    def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return what to keep for a weight from pass to pass; parameters in it are learned."""
-        return {}
 
     def __post_init__(self) -> None:
         given: Any = self.exact
         if isinstance(given, str):
             raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
 
+    @abstractmethod
+    def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
+        """Return what replaces the (detached) weight, of its shape and dtype."""
+
+    def start(self, weight: Tensor, at: AtWeight) -> State:  # noqa: ARG002
+        """Return the weight's state to begin with."""
+        return {}
+
     def keeps_exact(self, name: str) -> bool:
-        """Whether the module, or one around it, keeps its exact backward pass."""
+        """Whether the module of this name, or one around it, keeps its exact backward pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)
@@ -352,8 +272,8 @@ class ModelRule(Rule):
     def forward(self, call: "ModelCall") -> "ModelResult":
         """Run the forward pass; gradients are switched off."""
 
-    def start(self, model: nn.Module) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return what to keep for the model from pass to pass; parameters in it are learned."""
+    def start(self, model: nn.Module) -> State:  # noqa: ARG002
+        """Return the model's state to begin with."""
         return {}
 
     def install(self, block: Block, host: "Host") -> str:  # noqa: ARG002
@@ -364,29 +284,30 @@ class ModelRule(Rule):
 
 @dataclass(frozen=True, eq=False)
 class ModelCall:
-    """A forward pass that a `ModelRule` is to run.
-
-    Attributes:
-        model: The model.
-        parameters: All its parameters by name, those that do not learn too.
-        inputs: What it is called with; `keywords` likewise, by name.
-        run: The forward pass.
-        state: What the rule keeps from pass to pass.
-        plain: The model's own forward pass, as a module around the model, named ``model`` in it.
-    """
+    """A forward pass that a `ModelRule` is to run."""
 
     model: nn.Module
-    parameters: Mapping[str, Tensor]
-    inputs: tuple[Any, ...]
+    parameters: Mapping[str, Tensor]  # all of the model's by name, those that do not learn too
+    inputs: tuple[Any, ...]  # what the model is called with
     keywords: Mapping[str, Any]
     run: ForwardPass
-    state: dict[str, Tensor]
-    plain: nn.Module
+    state: State
+    plain: nn.Module  # runs the model's own forward pass; the model is ``model`` in it
 
     def outputs(self, others: Mapping[str, Tensor]) -> Any:
         """Return what the model's own forward pass makes with other tensors for parameters."""
         named = {f"model.{name}": tensor for name, tensor in others.items()}
         return torch.func.functional_call(self.plain, named, self.inputs, dict(self.keywords))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """What became of a forward pass."""
+
+    outputs: Any  # what the model returns, without a graph
+    taught: Sequence[Tensor]  # the tensors in it at which an error may arrive
+    kept: Sequence[Tensor]  # what to keep until the backward pass
+    gradients: "ModelGradients"
 
 
 class ModelGradients(ABC):
@@ -400,38 +321,16 @@ class ModelGradients(ABC):
 
         Args:
             errors: Gradient of the loss at each taught output; None where it is unused.
-            saved: The model's parameters, the state's, and then what the rule asked to keep.
+            saved: The model's parameters, the state's tensors, and then what the rule kept.
             needed: Which of these need a gradient.
         """
 
 
-@dataclass(frozen=True, eq=False)
-class ModelResult:
-    """What became of a forward pass.
-
-    Attributes:
-        outputs: What the model returns, without a graph.
-        taught: The tensors in it at which an error may arrive.
-        kept: Tensors to keep until the backward pass.
-        gradients: What turns errors into gradients.
-    """
-
-    outputs: Any
-    taught: Sequence[Tensor]
-    kept: Sequence[Tensor]
-    gradients: ModelGradients
-
-
 class End(ABC):
-    """The end of a block's graph in one forward pass, and what teaches it.
-
-    Attributes:
-        at: Where it is.
-        root: The block's output, or the loss of its own.
-    """
+    """The end of a block's graph in one forward pass, and what teaches it."""
 
     at: At
-    root: Tensor
+    root: Tensor  # the block's output, or the loss of its own
 
     @abstractmethod
     def gradient(self) -> Tensor:
@@ -441,8 +340,7 @@ class End(ABC):
 class Schedule(ABC):
     """When blocks compute and learn."""
 
-    keeps_graphs: ClassVar[bool] = True
-    """Whether a block's graph lives on while the next blocks run, which may work in place."""
+    keeps_graphs: ClassVar[bool] = True  # whether a block's graph outlives the next block's run
 
     @abstractmethod
     def take(self, ends: Sequence[End]) -> None:
@@ -456,22 +354,17 @@ class Schedule(ABC):
 
 
 class Host(ABC):
-    """The engine as a rule sees it while it is installed.
-
-    Attributes:
-        model: The model.
-        blocks: All its blocks, in the order they run.
-    """
+    """The engine as a rule sees it while it is installed."""
 
     model: nn.Module
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...]  # in the order they run
 
     @abstractmethod
-    def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
+    def end_by_signal(self, block: Block, rule: SignalRule, state: State) -> None:
         """End the graph at the block's output, where the rule gives it a signal."""
 
     @abstractmethod
-    def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
+    def end_by_loss(self, block: Block, rule: LossRule, state: State) -> None:
         """End the graph at the block's output, where the rule gives it a loss of its own."""
 
     @abstractmethod

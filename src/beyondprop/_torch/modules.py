@@ -1,5 +1,7 @@
 """Modules by their names, and chains of modules."""
 
+from collections.abc import Iterable, Iterator
+
 from torch import nn
 
 
@@ -27,3 +29,23 @@ def has_parameters(module: nn.Module) -> bool:
 def inside(name: str, outer: str) -> bool:
     """Whether a dotted name is the outer one or lies within it."""
     return name == outer or name.startswith(f"{outer}.")
+
+
+def submodules_of(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield named modules and all modules within them, by their full names."""
+    for name, module in modules:
+        for inner, submodule in module.named_modules():
+            yield f"{name}.{inner}" if inner else name, submodule
+
+
+def parameters_of(
+    modules: Iterable[tuple[str, nn.Module]], owner: nn.Module, loose: Iterable[str]
+) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters of named modules and those named in a model, each once."""
+    found = {
+        f"{name}.{inner}": parameter
+        for name, module in modules
+        for inner, parameter in module.named_parameters()
+    }
+    found |= {name: owner.get_parameter(name) for name in loose}
+    return list({id(p): (name, p) for name, p in reversed(found.items())}.values())[::-1]

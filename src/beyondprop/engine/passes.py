@@ -13,7 +13,7 @@ from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends
 from beyondprop.engine.joint import Joint
-from beyondprop.engine.state import State
+from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
 
@@ -38,7 +38,7 @@ class Passes:
         self.blocks = tuple(blocks)
         self.mode = Mode()
         self.current = Current()
-        self.state = State(self.mode, self.blocks)
+        self.state = LearnedState(self.mode, self.blocks)
         self.taught: dict[Block, Taught] = {}
         self.schedule: Schedule | None = None
         self.targets: Tensor | None = None

@@ -27,7 +27,7 @@ class Holder(Protocol):
         """Return the parameters that learn beside the feedback."""
 
 
-class State:
+class LearnedState:
     """The state of an attachment beside the model's own.
 
     Attributes:

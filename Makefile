@@ -4,7 +4,7 @@
 PYTHON ?= python3#          the Python that .venv is made from
 PIP_ARGS ?=#                more for pip, for instance --index-url with your CPU wheel index
 PYTEST_ARGS ?=#             more for pytest, for instance -k attach -x
-TEST_THREADS := $(if $(filter 1,$(OMP_NUM_THREADS)),1,2)
+TEST_WORKERS ?= 2#           processes that the tests run in, one thread each
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ RUN := runs/compare-digits-mlp
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare compare-again test lint format clean
+.PHONY: help compare compare-again test test-all lint format clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -29,8 +29,11 @@ compare-again: ## Delete that comparison and compute it anew
 	rm -rf $(RUN)
 	@$(MAKE) --no-print-directory compare
 
-test: $(VENV)/.dev lint ## Check style and types, run the tests
-	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev lint ## Check style and types, run the tests (at most 10 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not foreign" $(PYTEST_ARGS)
+
+test-all: $(VENV)/.dev lint ## The same with slow and foreign cases (at most 90 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style and types alone
 	$(BIN)/python -m ruff check .

@@ -20,7 +20,7 @@ def state(handle):
 
 def holders(handle):
     """Return what has a state, by name."""
-    return handle.passes.state.holders
+    return handle.passes.state.stateful
 
 
 def passes(handle):

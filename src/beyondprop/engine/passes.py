@@ -100,7 +100,7 @@ class Passes:
             return None
         training = self.model.training
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
-        if self.state.holders or self.state.alone:
+        if self.state.stateful or self.state.alone:
             self._begin(training)
         if self._needs_targets is not None and self.targets is None:
             raise UserError(

@@ -18,7 +18,7 @@ from beyondprop.errors import UserError
 PASSES = "passes"
 
 
-class Holder(Protocol):
+class Stateful(Protocol):
     """What has a state of its own: a block (`Taught`), a weight (`AtWeight`) or a model."""
 
     state: dict[str, Tensor]
@@ -32,7 +32,7 @@ class LearnedState:
 
     Attributes:
         mode: Counts the forward passes in training mode that were taught.
-        holders: Those that have a state or change with each pass, by name.
+        stateful: Those that have a state or change with each pass, by name.
         alone: For each rule that cannot be taught on several processes, the reason.
         fixed: The projections, which a state names by their seeds.
         averaged: Whether something keeps the processes from drifting apart all the same: they
@@ -43,7 +43,7 @@ class LearnedState:
     def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
         self.mode = mode
         self.fixed = Fixed(blocks)
-        self.holders: dict[str, Holder] = {}
+        self.stateful: dict[str, Stateful] = {}
         self.alone = {
             type(block.rule).__name__: block.rule.traits.alone
             for block in blocks
@@ -55,12 +55,12 @@ class LearnedState:
     @property
     def needed(self) -> bool:
         """Whether anything is to be done at the beginning of a pass."""
-        return bool(self.holders or self.alone)
+        return bool(self.stateful or self.alone)
 
-    def hold(self, name: str, holder: Holder) -> None:
+    def hold(self, name: str, each: Stateful) -> None:
         """Keep the state of a block, a weight or a model under its name."""
-        self.holders[name] = holder
-        if any(isinstance(tensor, nn.Parameter) for tensor in holder.state.values()):
+        self.stateful[name] = each
+        if any(isinstance(tensor, nn.Parameter) for tensor in each.state.values()):
             self.unsettled[name] = OptimizerCheck()
 
     def check(self) -> None:
@@ -73,10 +73,10 @@ class LearnedState:
         if self.alone and not self.averaged and processes() > 1:
             rule, reason = next(iter(self.alone.items()))
             raise UserError(f"{rule} does not teach on several processes: {reason}")
-        for name, holder in self.holders.items():
-            _check_place(name, holder)
+        for name, each in self.stateful.items():
+            _check_place(name, each)
         for name in list(self.unsettled):
-            if self.unsettled[name].settled(name, self.holders[name]):
+            if self.unsettled[name].settled(name, self.stateful[name]):
                 del self.unsettled[name]
 
     # Compiled, the count would be a constant, and a new graph made for every pass.
@@ -90,8 +90,8 @@ class LearnedState:
         """Return the learned feedback that an optimizer must hold."""
         return [
             tensor
-            for holder in self.holders.values()
-            for tensor in holder.state.values()
+            for each in self.stateful.values()
+            for tensor in each.state.values()
             if isinstance(tensor, nn.Parameter)
         ]
 
@@ -99,8 +99,8 @@ class LearnedState:
         """Return all of it as tensors, and the seeds of what is fixed."""
         found = {
             f"{name}.{key}": tensor.detach()
-            for name, holder in self.holders.items()
-            for key, tensor in holder.state.items()
+            for name, each in self.stateful.items()
+            for key, tensor in each.state.items()
             if not is_lazy(tensor)
         }
         counted = {PASSES: torch.tensor(self.mode.number), **found} if self.needed else {}
@@ -113,7 +113,7 @@ class LearnedState:
             UserError: It belongs to another attachment, or was saved with other fixed feedback.
         """
         self.fixed.check(state)
-        here = {f"{n}.{key}": t for n, h in self.holders.items() for key, t in h.state.items()}
+        here = {f"{n}.{key}": t for n, h in self.stateful.items() for key, t in h.state.items()}
         names = {*self.fixed.state_dict(), *((PASSES, *here) if self.needed else ())}
         unmade = {name for name, tensor in here.items() if is_lazy(tensor)} | {MOMENTS}
         if not names - unmade <= set(state) <= names | {MOMENTS}:
@@ -127,15 +127,15 @@ class LearnedState:
                 _check_fits(own, state[name], name)
         self.fixed.resume(state)
         self.mode.number = int(state.get(PASSES, torch.tensor(0)))
-        for name, holder in self.holders.items():
-            for key, own in holder.state.items():
+        for name, each in self.stateful.items():
+            for key, own in each.state.items():
                 if f"{name}.{key}" in state:
-                    holder.state[key] = _taken_over(own, state[f"{name}.{key}"])
+                    each.state[key] = _taken_over(own, state[f"{name}.{key}"])
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
-        before = self.mode.number, [(h, dict(h.state)) for h in self.holders.values()]
+        before = self.mode.number, [(h, dict(h.state)) for h in self.stateful.values()]
         moments = self.fixed.moments()
         try:
             yield
@@ -143,9 +143,9 @@ class LearnedState:
             self.mode.number = before[0]
             for projection, moment in moments:
                 projection.resume(moment)
-            for holder, state in before[1]:
-                holder.state.clear()
-                holder.state.update(state)
+            for each, state in before[1]:
+                each.state.clear()
+                each.state.update(state)
 
 
 def _check_fits(own: Tensor, saved: Tensor, name: str) -> None:
@@ -165,10 +165,10 @@ def _taken_over(own: Tensor, saved: Tensor) -> Tensor:
     return saved.to(own.device, own.dtype, copy=True)
 
 
-def _check_place(name: str, holder: Holder) -> None:
+def _check_place(name: str, each: Stateful) -> None:
     """See that the feedback is where its layer is."""
-    owner = next(iter(holder.owners()), None)
-    for tensor in holder.state.values():
+    owner = next(iter(each.owners()), None)
+    for tensor in each.state.values():
         kept = tensor.is_floating_point() and not is_lazy(tensor) and tensor.numel()
         if owner is not None and kept and tensor.device != owner.device:
             raise UserError(
@@ -183,16 +183,16 @@ class OptimizerCheck:
     def __init__(self) -> None:
         self._before: tuple[int, list[int]] | None = None
 
-    def settled(self, name: str, holder: Holder) -> bool:
+    def settled(self, name: str, each: Stateful) -> bool:
         """Look at the feedback at the beginning of a pass; return whether it is known to learn.
 
         Raises:
             UserError: The weights move and are cleared, the feedback is not.
         """
-        learned: Tensor = next(t for t in holder.state.values() if isinstance(t, nn.Parameter))
+        learned: Tensor = next(t for t in each.state.values() if isinstance(t, nn.Parameter))
         if is_lazy(learned):
             return False
-        owners, waits = holder.owners(), learned.grad is not None
+        owners, waits = each.owners(), learned.grad is not None
         if waits and owners and all(owner.grad is None for owner in owners):
             raise _orphaned(name)
         now = version(learned), [version(owner) for owner in owners]

@@ -32,11 +32,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
     copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
     attachments = [a for a in map(attachment_of, model.modules()) if a is not None]
     devices = [tensor.device for tensor in chain(model.parameters(), model.buffers())]
-    with ExitStack() as kept:
-        kept.enter_context(generators_kept(devices))
+    with ExitStack() as restored:
+        restored.enter_context(generators_kept(devices))
         for attachment in attachments:
-            kept.enter_context(attachment.passes.state.preserved())
-            kept.enter_context(_without_schedule(attachment))
+            restored.enter_context(attachment.passes.state.preserved())
+            restored.enter_context(_without_schedule(attachment))
         try:
             for module, name, buffer in buffers:
                 setattr(module, name, copies[id(buffer)])

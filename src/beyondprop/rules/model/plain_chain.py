@@ -40,7 +40,7 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class LayerState:
     """What a layer got and gave in one pass.
 
     Attributes:
@@ -85,7 +85,7 @@ class PlainChain:
         x: Tensor,
         compute: Callable[[nn.Module, Tensor], Tensor],
         drop: Callable[[nn.Module, Tensor], Tensor],
-    ) -> Iterator[State]:
+    ) -> Iterator[LayerState]:
         """Run the chain, yielding each layer's state; the last one's activity is the output.
 
         Args:
@@ -103,7 +103,7 @@ class PlainChain:
         for layer in self.layers:
             output = compute(layer.module, x)
             activity = run(layer.keeps, output)
-            yield State(layer, x, output.shape, activity)
+            yield LayerState(layer, x, output.shape, activity)
             x = run(layer.then, activity)
 
 

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from beyondprop.core import ModelGradients
 from beyondprop.layers.conv import kernel_gradients
-from beyondprop.rules.model.plain_chain import PlainChain, State
+from beyondprop.rules.model.plain_chain import PlainChain, LayerState
 from beyondprop.shapes import Axes, rows_and_features
 
 
@@ -70,7 +70,7 @@ class SecondPass(ModelGradients):
                         _add(found, slots.get(name), gradient)
         return found
 
-    def _states(self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]) -> Iterator[State]:
+    def _states(self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]) -> Iterator[LayerState]:
         """Run the second pass."""
         rows, outputs, features = rows_and_features(error.shape, self.axes, x.shape, self.axes)
         message = error.reshape(rows, outputs).to(x.dtype) * rows
@@ -88,13 +88,13 @@ class SecondPass(ModelGradients):
         return self.chain.walk(changed, compute, drop)
 
 
-def _difference(state: State, before: Tensor) -> Tensor:
+def _difference(state: LayerState, before: Tensor) -> Tensor:
     """Return how much a layer's activity fell, divided by the rows and positions it has."""
     width = state.shape[-1 if isinstance(state.layer.module, nn.Linear) else 1]
     return (before - state.activity) / (before.numel() // width)
 
 
-def _products(state: State, delta: Tensor) -> dict[str, Tensor]:
+def _products(state: LayerState, delta: Tensor) -> dict[str, Tensor]:
     """Return the gradients of a layer's parameters, summed over the batch and all positions."""
     layer = state.layer.module
     dtype = next(layer.parameters()).dtype

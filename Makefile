@@ -30,10 +30,10 @@ compare-again: ## Delete that comparison and compute it anew
 	@$(MAKE) --no-print-directory compare
 
 test: $(VENV)/.dev lint ## Check style and types, run the tests (at most 10 minutes on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not foreign" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow and not foreign" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.dev lint ## The same with slow and foreign cases (at most 90 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style and types alone
 	$(BIN)/python -m ruff check .

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.golden.figures import FILE, PAIRS, figures
 
 GOLDEN = json.loads(FILE.read_text())

@@ -103,7 +103,7 @@ def driven(task: Task, drive: Callable[[SGD, nn.Module], SGD]) -> Training:
 
 def plain(task: Task) -> Training:
     """Return one number a weight in plain PyTorch, as where numba is not installed."""
-    with patch.object(staircase, "make", staircase.Staircase):
+    with patch.object(staircase, "make", staircase.PlainStaircase):
         return driven(task, slots.drive)
 
 

@@ -18,7 +18,7 @@ from beyondprop import slots
 from beyondprop.files import (
     write_bytes,
 )
-from beyondprop.slots.staircase import Staircase
+from beyondprop.slots.staircase import PlainStaircase as Staircase
 
 ROOT = Path(__file__).parents[1]
 RECORD, PLOT = ROOT / "results/slots_accuracy-mnist.json", ROOT / "results/slots.svg"

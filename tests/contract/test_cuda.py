@@ -9,7 +9,7 @@ import beyondprop as bp
 from beyondprop import slots
 from beyondprop.projections import Redrawn
 from beyondprop.slots.packed import pack
-from beyondprop.slots.staircase import Staircase, make
+from beyondprop.slots.staircase import PlainStaircase, make
 from tests.contract.teaching import found, learned, loss_of, pairs, rule_of
 from tests.modules import CASE
 
@@ -89,8 +89,8 @@ def test_every_staircase_writes_the_same_weights(dtype):
         numbers = 0.1 * torch.randn(source.shape, dtype=dtype, device=DEVICE)
         weights, plain = torch.empty_like(numbers), torch.empty_like(numbers)
         make(source).write(numbers, kept, weights)
-        Staircase(source).write(numbers, kept, plain)
+        PlainStaircase(source).write(numbers, kept, plain)
         assert torch.equal(weights, plain)
         on_cpu = torch.empty_like(numbers, device="cpu")
-        Staircase(source).write(numbers.cpu(), kept, on_cpu)
+        PlainStaircase(source).write(numbers.cpu(), kept, on_cpu)
         assert torch.equal(weights.cpu(), on_cpu)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.optics.scattering import Scattering
-from beyondprop.projections.dense import gaussian
+from beyondprop.random.gaussian import gaussian
 
 DENSE = 2**22
 """Entries up to which the matrix is kept (twice 16 MiB in float32); larger ones go by tiles."""

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from beyondprop._torch.eager import eager
 from beyondprop.errors import UserError
-from beyondprop.projections import bits
+from beyondprop.kernels.signs import signs
 from beyondprop.projections.checks import check
 from beyondprop.projections.kept import Shareable
 from beyondprop.projections.parts import by_parts, unlowered
+from beyondprop.random import keys
 
 MARK = 1
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -28,8 +29,8 @@ class Hadamard(Shareable):
 
     The input is padded by zeros to ``n``, the power of two that holds both widths. With the
     Hadamard matrix ``H`` of Sylvester's construction, which is symmetric, and the signs
-    ``D_r = diag(sign(i, r))`` of the seed ``key(seed, 1)`` (see `bits`), the ``n`` outputs are
-    those of ``H D_r / √n`` for ``r = 0, 1, ...``, one after another. Where fewer are asked for,
+    ``D_r = diag(sign(i, r))`` of the seed ``key(seed, 1)`` (see `random.keys`), the ``n`` outputs
+    are those of ``H D_r / √n`` for ``r = 0, 1, ...``, one after another. Where fewer are asked for,
     output
     ``j`` is number ``(j a mod n) xor c`` of them, with ``z = key(key(seed, 1), stream, n)``,
     ``a = z | 1`` and ``c`` the upper half of ``z``, both modulo ``n``. All are multiplied by
@@ -75,12 +76,12 @@ class Hadamard(Shareable):
 
     @eager
     def _draw(self, n: int, stream: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        base = bits.key(bits.key(self.seed, MARK), stream)
+        base = keys.key(keys.key(self.seed, MARK), stream)
         like = torch.empty(0, dtype=dtype, device=device)
-        return bits.signs(base, range(self.rounds), range(n), like) / math.sqrt(n)
+        return signs(base, range(self.rounds), range(n), like) / math.sqrt(n)
 
     def _chosen(self, n: int, count: int, stream: int, device: torch.device) -> Tensor:
-        z = bits.key(bits.key(self.seed, MARK), stream, n)
+        z = keys.key(keys.key(self.seed, MARK), stream, n)
         step, turn = (z | 1) % n, (z >> 32) % n
         return torch.arange(count, device=device) * step % n ^ turn
 

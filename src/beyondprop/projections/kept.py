@@ -70,6 +70,12 @@ class Stored(Shareable):
         found: Tensor = self._stored(in_features, out_features, stream, like)
         return found
 
+    def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
+        key = x.shape[-1], out_features, stream, x.dtype, x.device
+        matrix = self._drawn.get(key)  # looked up here: small products take no longer than calls
+        return x @ (self.matrix(*key[:3], x) if matrix is None else matrix)
+
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
         check(like, in_features, out_features)
         widths = in_features, out_features

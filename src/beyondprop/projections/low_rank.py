@@ -6,10 +6,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.projections import bits
 from beyondprop.projections.kept import Shareable
 from beyondprop.projections.parts import unlowered
 from beyondprop.projections.signs import Signs
+from beyondprop.random import keys
 
 MARKS = 4, 5
 """What is mixed into the seed for the two factors."""
@@ -39,7 +39,7 @@ class LowRank(Shareable):
         super().__post_init__()
         if self.rank < 1:
             raise UserError(f"LowRank takes a rank of at least 1, not {self.rank}")
-        factors = tuple(Signs(bits.key(self.seed, mark)) for mark in MARKS)
+        factors = tuple(Signs(keys.key(self.seed, mark)) for mark in MARKS)
         object.__setattr__(self, "_factors", factors)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:

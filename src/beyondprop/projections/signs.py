@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.projections import bits
+from beyondprop.kernels.signs import signs
 from beyondprop.projections.kept import Stored
+from beyondprop.random import keys
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Signs(Stored):
     """A stored matrix of independent random signs.
 
     Entry ``(i, j)`` is ``out_features ** -0.5`` times ``sign(i, j)``, which is bit ``i mod 64`` of
-    a 64-bit hash of the seed, the stream, ``j`` and ``i div 64``; `bits` specifies it to the bit.
+    a 64-bit hash of the seed, the stream, ``j`` and ``i div 64``; `random.keys` specifies it.
     Cost: as `Dense`, and a hash for 64 entries when it is drawn.
 
     Args:
@@ -25,6 +26,13 @@ class Signs(Stored):
     name: ClassVar[str] = "signs"
 
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        base = bits.key(self.seed, stream)
-        drawn = bits.signs(base, range(out_features), range(in_features), like)
-        return drawn.t().contiguous().mul_(out_features**-0.5)
+        return sign_matrix(self.seed, in_features, out_features, stream, like)
+
+
+def sign_matrix(
+    seed: int, in_features: int, out_features: int, stream: int, like: Tensor
+) -> Tensor:
+    """Return the matrix of `Signs`, ``(in_features, out_features)``."""
+    base = keys.key(seed, stream)
+    drawn = signs(base, range(out_features), range(in_features), like)  # (out, in)
+    return drawn.t().contiguous().mul_(out_features**-0.5)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from beyondprop._torch.eager import eager
 from beyondprop.errors import UserError
-from beyondprop.projections import bits
 from beyondprop.projections.base import Projection
 from beyondprop.projections.checks import check
 from beyondprop.projections.kept import Kept
 from beyondprop.projections.signs import Signs
+from beyondprop.random import keys
 
 MARK = 2
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -24,7 +24,7 @@ class Sketched(Kept):
     """Inputs summed into buckets by random signs, which another projection then carries on.
 
     This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words
-    ``w = word(0, i)`` of the seed ``key(seed, 2)`` (see `bits`), input ``i`` goes to bucket
+    ``w = word(0, i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` goes to bucket
     ``(w div 2^32) × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated
     elsewhere. It keeps norms on average, as the inner projection does. Inputs no wider than the
     buckets go to the inner projection as they are.
@@ -71,6 +71,6 @@ class Sketched(Kept):
 
     @eager
     def _draw(self, count: int, stream: int, device: torch.device) -> Tensor:
-        base = bits.key(bits.key(self.seed, MARK), stream)
-        (words,) = bits.words(base, range(1), range(count), device)
-        return torch.stack([bits.shifted(words, 32) * self.buckets >> 32, words & 1])
+        base = keys.key(keys.key(self.seed, MARK), stream)
+        (words,) = keys.words(base, range(1), range(count), device)
+        return torch.stack([keys.shifted(words, 32) * self.buckets >> 32, words & 1])

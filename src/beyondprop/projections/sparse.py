@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beyondprop.errors import UserError
-from beyondprop.projections import bits
+from beyondprop.kernels.registry import DTYPES
 from beyondprop.projections.checks import check
 from beyondprop.projections.kept import Stored
 from beyondprop.projections.parts import by_parts
+from beyondprop.random import keys
 
 MARK = 3
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -30,7 +31,7 @@ class Sparse(Stored):
 
     As Achlioptas 2003, with his density of 1/3, and Li, Hastie and Church 2006, with less: entry
     ``(i, j)`` is ``±(density × out_features) ** -0.5`` with a probability of ``density``. With the
-    word ``w = word(j, i)`` of the seed ``key(seed, 3)`` (see `bits`), it is there where
+    word ``w = word(j, i)`` of the seed ``key(seed, 3)`` (see `random.keys`), it is there where
     ``w div 2^11 < density × 2^53``, and positive where the lowest bit of ``w`` is set.
 
     Cost: ``density × in_features × out_features`` multiply-adds a row, and as many stored numbers
@@ -61,7 +62,7 @@ class Sparse(Stored):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         check(x, x.shape[-1], out_features)
-        exact = x if x.dtype in bits.TYPES else x.float()  # no sums of others are to be had
+        exact = x if x.dtype in DTYPES else x.float()  # no sums of others are to be had
         places, starts, values = self._stored(x.shape[-1], out_features, stream, exact)
 
         def carried(rows: Tensor) -> Tensor:
@@ -82,13 +83,13 @@ class Sparse(Stored):
         self, in_features: int, out_features: int, stream: int, like: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the inputs of all outputs, one after another, where each begins, and entries."""
-        base = bits.key(bits.key(self.seed, MARK), stream)
+        base = keys.key(keys.key(self.seed, MARK), stream)
         limit, step = math.ceil(self.density * 2**53), max(1, CHUNK // in_features)
         places, positive, counts = [], [], [torch.zeros(1, dtype=torch.int64, device=like.device)]
         for first in range(0, out_features, step):
             some = range(first, min(first + step, out_features))
-            words = bits.words(base, some, range(in_features), like.device)
-            there = bits.shifted(words, 11) < limit
+            words = keys.words(base, some, range(in_features), like.device)
+            there = keys.shifted(words, 11) < limit
             places.append(there.nonzero()[:, 1])
             positive.append(words[there] & 1)
             counts.append(there.sum(1))

@@ -92,7 +92,7 @@ class Accumulator(WeightScores):
 
     def _forget_weights(self) -> None:
         """Let the next `write` write every weight."""
-        self._steps = type(self._steps)(self.source)
+        self._steps.forget()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_steps": staircase.make(self.source)}

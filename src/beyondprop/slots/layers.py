@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from beyondprop.slots import generator
+from beyondprop.random import slot_words
 from beyondprop.slots.values import Fan
 
 NORMS = (
@@ -145,8 +145,8 @@ def weight_problem(
         )
     if _lazy(parameter):
         return f"'{name}' has no shape yet: run the model once on a batch first"
-    if parameter.numel() >= generator.LIMIT:
-        return f"'{name}' has more than {generator.LIMIT:,} weights: split the layer"
+    if parameter.numel() >= slot_words.LIMIT:
+        return f"'{name}' has more than {slot_words.LIMIT:,} weights: split the layer"
     if not parameter.is_floating_point():
         return f"'{name}' is {parameter.dtype}, and values are real: leave it by exclude=['{name}']"
     if parameter.is_meta:

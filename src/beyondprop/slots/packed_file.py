@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.slots import generator, packed_header
+from beyondprop.random import slot_words
+from beyondprop.slots import packed_header
 from beyondprop.slots.contents import CHUNK, Contents, bytes_of, unpack_options
 from beyondprop.slots.packed_header import Header
 
@@ -129,7 +130,7 @@ def _contents(fields: Header, tensors: dict[str, Tensor]) -> Contents:
     for reel in fields.reels:
         packed = tensors.get(f"chosen.{reel.name}")
         count = reel.shape.numel()
-        if packed is None or count >= generator.LIMIT:
+        if packed is None or count >= slot_words.LIMIT:
             raise ValueError(f"'{reel.name}' has no choices")
         if packed.dtype != torch.uint8 or packed.shape != (bytes_of(fields.kind, count),):
             raise ValueError(f"the choices of '{reel.name}' are too many or too few")

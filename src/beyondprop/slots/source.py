@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from beyondprop.slots import generator
+from beyondprop.random import slot_words
 from beyondprop.slots.values import Sharing, Values
 
 CHUNK = 2**16
@@ -54,11 +54,11 @@ class Source:
     def values_at(self, places: Tensor, like: Tensor) -> Tensor:
         """Return the values of the weights at places (n,) as (planes, n)."""
         stream, drawn = self.sharing.drawn(self.stream, places)
-        mixed = generator.mixed_places(drawn, self.seed, stream)
+        mixed = slot_words.mixed_places(drawn, self.seed, stream)
         return torch.stack(
             [
                 self.values.draw(
-                    generator.words(mixed, self.seed, stream, plane),
+                    slot_words.words(mixed, self.seed, stream, plane),
                     self.deviation,
                 ).to(like.dtype)
                 for plane in range(self.planes)
@@ -67,12 +67,12 @@ class Source:
 
     def scores_at(self, places: Tensor, like: Tensor) -> Tensor:
         """Return the initial scores of the weights at places (n,) as (planes, n)."""
-        mixed = generator.mixed_places(places, self.seed, self.stream)
-        draw = generator.symmetric if self.centred else generator.positive
+        mixed = slot_words.mixed_places(places, self.seed, self.stream)
+        draw = slot_words.symmetric if self.centred else slot_words.positive
         return torch.stack(
             [
                 draw(
-                    generator.second(generator.words(mixed, self.seed, self.stream, plane)),
+                    slot_words.second(slot_words.words(mixed, self.seed, self.stream, plane)),
                     self.height,
                 ).to(like.dtype)
                 for plane in range(self.planes)

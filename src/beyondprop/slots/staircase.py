@@ -1,19 +1,38 @@
 """The highest of K random lines, weight by weight: which value a slot machine takes at ``a``."""
 
-import importlib.util
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from beyondprop.slots import generator
+from beyondprop.kernels.highest_lines import CHUNK, HIGHEST_LINES, Lines, highest
+from beyondprop.kernels.registry import compiler_for
+from beyondprop.random import slot_words
 from beyondprop.slots.source import Source
 from beyondprop.slots.values import GlorotUniform, KaimingUniform, PerConnection
 
-CHUNK = 2**13
-"""How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
+
+class Staircase(ABC):
+    """What gives each weight of one tensor the slope of its highest line."""
+
+    source: Source
+
+    @abstractmethod
+    def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
+        """Write for each weight the slope of its highest line.
+
+        Args:
+            at: a, of the weights' shape.
+            kept: c.
+            weights: What is overwritten.
+        """
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Begin anew: the numbers or the weights have changed without this being asked."""
 
 
-class Staircase:
+class PlainStaircase(Staircase):
     """The staircase of one tensor's weights in plain PyTorch, on any device.
 
     Where a weight's number lies between the two edges of the step that it stands on, its value
@@ -27,15 +46,13 @@ class Staircase:
         self._edges: tuple[Tensor, Tensor] | None = None
         self._keys: Tensor | None = None
 
+    def forget(self) -> None:
+        """Begin anew; see `Staircase.forget`."""
+        self._edges = None
+
     @torch.no_grad()
     def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
-        """Write for each weight the slope of its highest line.
-
-        Args:
-            at: a, of the weights' shape.
-            kept: c.
-            weights: What is overwritten.
-        """
+        """Write for each weight the slope of its highest line; see `Staircase.write`."""
         numbers = at.reshape(-1)
         scale = kept
         if self._edges is None or not kept > 0:
@@ -65,33 +82,17 @@ class Staircase:
         if not isinstance(source.sharing, PerConnection):
             return source.values_at(places, like), source.scores_at(places, like)
         if self._keys is None or self._keys.device != places.device:
-            keys = [generator.slot_key(source.seed, source.stream, k) for k in range(source.planes)]
+            keys = [
+                slot_words.slot_key(source.seed, source.stream, k) for k in range(source.planes)
+            ]
             self._keys = torch.tensor(keys, device=places.device).unsqueeze(1)
         # Values and scores are made of the same words, and those of all slots at once.
-        mixed = generator.mixed_places(places, source.seed, source.stream)
-        words = generator.mix(mixed + self._keys & generator.WORD)
+        mixed = slot_words.mixed_places(places, source.seed, source.stream)
+        words = slot_words.mix(mixed + self._keys & slot_words.WORD)
         slopes = source.values.draw(words, source.deviation)
-        draw = generator.symmetric if source.centred else generator.positive
-        heights = draw(generator.second(words), source.height)
+        draw = slot_words.symmetric if source.centred else slot_words.positive
+        heights = draw(slot_words.second(words), source.height)
         return slopes.to(like.dtype), heights.to(like.dtype)
-
-
-def highest(slopes: Tensor, heights: Tensor, at: Tensor, kept: float) -> tuple[Tensor, Tensor]:
-    """Return which of K lines is the highest, int64 (n,), and its slope (n,); of equals the first.
-
-    Args:
-        slopes: (K, n).
-        heights: (K, n), at 0.
-        at: Where, (n,).
-        kept: What heights are multiplied by.
-    """
-    top = heights[0] * kept + slopes[0] * at
-    slot = torch.zeros_like(at, dtype=torch.int64)
-    for k in range(1, len(slopes)):
-        line = heights[k] * kept + slopes[k] * at
-        slot[line > top] = k
-        torch.maximum(top, line, out=top)
-    return slot, slopes.gather(0, slot.unsqueeze(0)).squeeze(0)
 
 
 def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,45 +116,42 @@ def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor
     return low.amax(0), high.amin(0)
 
 
-class AnyDevice(Staircase):
-    """The fastest staircase there is for the device that the numbers lie on.
+class FusedStaircase(Staircase):
+    """Draws and compares the K lines of all weights in one pass, by a compiled form where one is.
 
-    It begins anew where the device changes.
+    It keeps nothing. What no compiled form serves goes the way of plain PyTorch.
     """
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._device = ""
-        self._steps = Staircase(source)
+        self.source = source
+        self._lines = Lines(
+            source.seed, source.stream, source.planes, source.deviation, source.height
+        )
+        self._plain = PlainStaircase(source)
 
+    @torch.no_grad()
     def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
         """Write for each weight the slope of its highest line; see `Staircase.write`."""
-        if at.device.type != self._device:
-            self._device = at.device.type
-            self._steps = fastest(self._device)(self.source)
-        self._steps.write(at, kept, weights)
+        compiler = compiler_for(at) if weights.dtype is at.dtype else ""
+        if not compiler or weights.device != at.device:
+            self._plain.write(at, kept, weights)
+            return
+        self._plain.forget()  # of numbers that go by here, it would know nothing
+        flat = weights if weights.is_contiguous() else torch.empty_like(at.contiguous())
+        HIGHEST_LINES.form(compiler)(at.contiguous(), kept, flat, self._lines)
+        if flat is weights:  # what is compiled wrote past autograd's count
+            torch.autograd.graph.increment_version(weights)
+        else:
+            weights.copy_(flat)
 
-
-def fastest(device: str) -> type[Staircase]:
-    """Return the fastest staircase for a type of device, by what is installed."""
-    if device == "cpu" and _has("numba"):
-        from beyondprop.slots import staircase_numba
-
-        return staircase_numba.FusedStaircase
-    if device == "cuda" and _has("triton"):
-        from beyondprop.slots import staircase_triton
-
-        return staircase_triton.FusedStaircase
-    return Staircase
+    def forget(self) -> None:
+        """Begin anew; see `Staircase.forget`."""
+        self._plain.forget()
 
 
 def make(source: Source) -> Staircase:
     """Return the fastest staircase there is for these weights."""
     uniform = isinstance(source.values, (GlorotUniform, KaimingUniform)) and not source.centred
     if uniform and isinstance(source.sharing, PerConnection):
-        return AnyDevice(source)
-    return Staircase(source)
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+        return FusedStaircase(source)
+    return PlainStaircase(source)

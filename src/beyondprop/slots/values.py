@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.slots import generator
+from beyondprop.random import slot_words
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Values(ABC):
 
     def draw(self, words: Tensor, deviation: float) -> Tensor:
         """Return words (int64, below 2^32) as values, float32: uniform in (-σ, σ)."""
-        return generator.symmetric(words, deviation)
+        return slot_words.symmetric(words, deviation)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class KaimingSigns(Values):
 
     def draw(self, words: Tensor, deviation: float) -> Tensor:
         """Return words as +σ where their highest bit is set, and -σ elsewhere."""
-        return ((words >> 31) * 2 - 1).float() * generator.float32(deviation)
+        return ((words >> 31) * 2 - 1).float() * slot_words.float32(deviation)
 
 
 VALUES: dict[str, type[Values]] = {

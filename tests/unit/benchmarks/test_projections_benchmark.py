@@ -54,13 +54,13 @@ def test_every_kind_is_timed(
 
 def test_the_part_of_streamed_is_done_as_the_whole() -> None:
     """By the same loop, in whole blocks."""
-    from beyondprop.projections import bits_numba, streamed
+    from beyondprop.kernels import signs
 
     parts = [size for size in script("projections").sizes() if size.part is not None]
     assert [size.batch for size in parts] == [1, 64]
     for size in parts:
-        assert size.part % bits_numba.BLOCK == 0
-        assert size.part >= streamed.WORTH * size.batch
+        assert size.part % signs.BLOCK == 0
+        assert size.part >= signs.WORTH * size.batch
 
 
 def test_the_sizes_of_the_issue_are_among_them() -> None:

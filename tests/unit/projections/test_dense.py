@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beyondprop.projections import Dense
-from beyondprop.projections.dense import gaussian
+from beyondprop.random.gaussian import gaussian
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 PINNED = ["-0.19543858213361603", "-1.192011973055544", "-0.9871624439466233", "2.237596702767521"]

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import projections as reference
 
-from beyondprop.projections import Signs, bits
-from beyondprop.slots import generator
+from beyondprop.kernels.signs import plain_signs
+from beyondprop.projections import Signs
+from beyondprop.random import keys
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 WORDS = st.integers(0, 2**64 - 1)
@@ -28,13 +29,13 @@ def test_the_published_numbers_of_splitmix64():
 
 @given(st.lists(WORDS, max_size=4))
 def test_the_keys_are_those_of_slots(numbers):
-    assert bits.key(*numbers) == generator.key(*numbers) == reference.key(*numbers)
+    assert keys.key(*numbers) == reference.key(*numbers)
 
 
 @given(WORDS, WORDS, st.integers(0, 2**40), st.integers(0, 2**34))
 def test_words(seed, stream, output, place):
-    found = bits.words(
-        bits.key(seed, stream),
+    found = keys.words(
+        keys.key(seed, stream),
         range(output, output + 2),
         range(place, place + 2),
         torch.device("cpu"),
@@ -42,7 +43,7 @@ def test_words(seed, stream, output, place):
     for j in range(2):
         begun = reference.key(seed, stream, output + j)
         for g in range(2):
-            state = (begun + (place + g) * bits.GOLDEN) % 2**64
+            state = (begun + (place + g) * keys.GOLDEN) % 2**64
             assert found[j, g].item() % 2**64 == reference.spread(state)
 
 
@@ -64,22 +65,22 @@ def test_the_entries_are_pinned():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_all_forms_agree_to_the_bit(dtype, base, first, rows, group, columns):
     pytest.importorskip("numba")
-    from beyondprop.projections import bits_numba
+    from beyondprop.kernels import signs_numba
 
     outputs, inputs = range(first, first + rows), range(64 * group, 64 * group + columns)
-    plain = bits.plain_signs(base, outputs, inputs, torch.zeros(1, dtype=dtype))
-    assert torch.equal(plain, bits_numba.signs(base, outputs, inputs, dtype))
+    plain = plain_signs(base, outputs, inputs, torch.zeros(1, dtype=dtype))
+    assert torch.equal(plain, signs_numba.signs(base, outputs, inputs, torch.zeros(1, dtype=dtype)))
     assert plain.shape == (rows, columns)
     assert set(plain.unique().tolist()) <= {-1.0, 1.0}
 
 
 def test_all_forms_agree_on_threads(monkeypatch):
-    bits_numba = pytest.importorskip("beyondprop.projections.bits_numba")
+    signs_numba = pytest.importorskip("beyondprop.kernels.signs_numba")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(bits_numba, "SHARE", 2**10)
+    monkeypatch.setattr(signs_numba, "SHARE", 2**10)
     args = 5, range(1, 102), range(64, 1000)
-    plain = bits.plain_signs(*args, torch.zeros(1))
-    assert torch.equal(plain, bits_numba.signs(*args, torch.float32))
+    plain = plain_signs(*args, torch.zeros(1))
+    assert torch.equal(plain, signs_numba.signs(*args, torch.zeros(1)))
 
 
 @given(WORDS, WORDS, st.integers(1, 140), st.integers(1, 9), st.integers(0, 70), st.integers(0, 9))

@@ -10,25 +10,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import beyondprop as bp
+from beyondprop.kernels import registry, signs
 from beyondprop.projections import (
     Signs,
     Streamed,
-    bits,
-    streamed,
 )
+from beyondprop.random import keys
 
 TYPES = [torch.float32, torch.float64]
 
 
 def fused(base, x, width):
     pytest.importorskip("numba")
-    from beyondprop.projections import bits_numba
+    from beyondprop.kernels import signs_numba
 
-    return bits_numba.product(base, x, width)
+    return signs_numba.signed_sums(base, x, width)
 
 
 def plain(base, x, width):
-    return streamed.tiled(x, width, base, False)
+    return signs.plain_signed_sums(base, x, width, False)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -36,7 +36,7 @@ def plain(base, x, width):
 @pytest.mark.parametrize("widths", [(1, 1), (63, 65), (64, 64), (200, 5000), (5000, 130)])
 def test_every_form_is_the_product(form, dtype, widths):
     x = torch.randn(3, widths[0], dtype=dtype)
-    expected = x @ bits.plain_signs(9, range(widths[1]), range(widths[0]), x).t()
+    expected = x @ signs.plain_signs(9, range(widths[1]), range(widths[0]), x).t()
     torch.testing.assert_close(form(9, x, widths[1]), expected, rtol=1e-5, atol=1e-3)
 
 
@@ -45,8 +45,8 @@ def test_every_form_is_the_product(form, dtype, widths):
 def test_a_single_number_goes_through_exactly(form, place):
     x = torch.zeros(1, 130)
     x[0, place] = 0.1
-    signs = bits.plain_signs(2**64 - 1, range(300), range(130), x)
-    assert torch.equal(form(2**64 - 1, x, 300), signs[:, place].unsqueeze(0) * x[0, place])
+    drawn = signs.plain_signs(2**64 - 1, range(300), range(130), x)
+    assert torch.equal(form(2**64 - 1, x, 300), drawn[:, place].unsqueeze(0) * x[0, place])
 
 
 @pytest.mark.parametrize("number", [torch.inf, torch.nan])
@@ -59,12 +59,12 @@ def test_numbers_that_are_not_finite_arrive(form, number):
 
 
 def test_the_fused_loop_on_threads(monkeypatch):
-    bits_numba = pytest.importorskip("beyondprop.projections.bits_numba")
+    signs_numba = pytest.importorskip("beyondprop.kernels.signs_numba")
     x = torch.randn(2, 500)
-    alone = bits_numba.product(4, x, 10007)
+    alone = signs_numba.signed_sums(4, x, 10007)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(bits_numba, "SHARE", 2**10)
-    assert torch.equal(bits_numba.product(4, x, 10007), alone)  # outputs do not meet
+    monkeypatch.setattr(signs_numba, "SHARE", 2**10)
+    assert torch.equal(signs_numba.signed_sums(4, x, 10007), alone)  # outputs do not meet
 
 
 @pytest.mark.parametrize("rows", [1, 300])
@@ -105,19 +105,19 @@ class Largest(TorchDispatchMode):
 def test_nothing_larger_than_a_tile_is_stored(rows, width, form, monkeypatch):
     """Up to 2^25 entries, 128 MB; no tensor has more than 8 bytes for each sign of a tile."""
     if form == "plain":
-        monkeypatch.setattr(bits, "fused", lambda _: False)
+        monkeypatch.setattr(registry, "installed", lambda _: False)
     made, x = Streamed(1), torch.randn(rows, 2**15, requires_grad=True)
     with Largest() as largest:
         made.project(x, width, 0).sum().backward()
-    assert largest.bytes <= 8 * streamed.TILE
-    assert not made._drawn
+    assert largest.bytes <= 8 * signs.TILE
+    assert not getattr(made, "_drawn", None)
 
 
 def test_a_million_outputs():
     x = torch.randn(64)
     found = Streamed(1).project(x, 2**20, 0)
     assert abs(found.norm() / x.norm() - 1) < 0.01
-    last = bits.plain_signs(bits.key(1, 0), range(2**20 - 5, 2**20), range(64), x) @ x
+    last = signs.plain_signs(keys.key(1, 0), range(2**20 - 5, 2**20), range(64), x) @ x
     torch.testing.assert_close(found[-5:] * 2**10, last, rtol=1e-4, atol=1e-5)
 
 
@@ -128,15 +128,15 @@ def test_whole_numbers_are_refused():
 
 FORKED = """
 import os, signal, torch
-from beyondprop.projections import bits_numba
+from beyondprop.kernels import signs_numba
 torch.set_num_threads(2)
-bits_numba.SHARE = 2**10
+signs_numba.SHARE = 2**10
 x = torch.ones(2, 640)
-expected = bits_numba.product(4, x, 5000)
+expected = signs_numba.signed_sums(4, x, 5000)
 child = os.fork()
 if not child:
     signal.alarm(60)  # it would wait for ever
-    os._exit(not torch.equal(bits_numba.product(4, x, 5000), expected))
+    os._exit(not torch.equal(signs_numba.signed_sums(4, x, 5000), expected))
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -155,13 +155,13 @@ def test_a_forked_process_has_threads_of_its_own():
 
 
 def test_there_are_as_many_threads_as_pytorch_has_now(monkeypatch):
-    bits_numba = pytest.importorskip("beyondprop.projections.bits_numba")
-    counts, pool = [], bits_numba.pool
-    monkeypatch.setattr(bits_numba, "SHARE", 2**10)
-    monkeypatch.setattr(bits_numba, "pool", lambda *key: counts.append(key[1]) or pool(*key))
+    signs_numba = pytest.importorskip("beyondprop.kernels.signs_numba")
+    counts, pool = [], signs_numba.pool
+    monkeypatch.setattr(signs_numba, "SHARE", 2**10)
+    monkeypatch.setattr(signs_numba, "pool", lambda *key: counts.append(key[1]) or pool(*key))
     for count in (2, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
-        bits_numba.product(4, torch.ones(2, 640), 5000)
+        signs_numba.signed_sums(4, torch.ones(2, 640), 5000)
         assert pool(os.getpid(), count)._max_workers == count
     assert counts == [2, 3]
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beyondprop.random import slot_words as generator
 from beyondprop.slots import (
     GlorotUniform,
     KaimingSigns,
@@ -15,7 +16,6 @@ from beyondprop.slots import (
     PerConnection,
     PerLayer,
     PerNetwork,
-    generator,
 )
 from beyondprop.slots.source import Source
 from beyondprop.slots.values import Fan

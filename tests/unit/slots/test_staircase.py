@@ -17,17 +17,15 @@ from beyondprop.slots import (
     PerNetwork,
 )
 from beyondprop.slots.source import Source
-from beyondprop.slots.staircase import Staircase, make
+from beyondprop.slots.staircase import FusedStaircase, PlainStaircase, make
 
 
 def fused(source):
     pytest.importorskip("numba")
-    from beyondprop.slots.staircase_numba import FusedStaircase
-
     return FusedStaircase(source)
 
 
-FORMS = [Staircase, fused]
+FORMS = [PlainStaircase, fused]
 TYPES = [torch.float32, torch.float64]
 
 
@@ -150,7 +148,7 @@ def test_other_values_and_sharings(values, sharing):
     """Of lines as steep as one another the higher one counts, and either has the same slope."""
     drawn = source(5, values=values, sharing=sharing)
     stairs, at = make(drawn), torch.zeros(40, 50)
-    assert type(stairs) is Staircase
+    assert type(stairs) is PlainStaircase
     weights = torch.empty(40, 50)
     for _ in range(30):
         stairs.write(at, 1.0, weights)
@@ -163,7 +161,7 @@ def test_half_precision_goes_the_plain_way():
     weights = torch.empty(40, 50, dtype=torch.bfloat16)
     fused(drawn).write(at, 1.0, weights)
     plain = torch.empty_like(weights)
-    Staircase(drawn).write(at, 1.0, plain)
+    PlainStaircase(drawn).write(at, 1.0, plain)
     assert torch.equal(weights, plain)
 
 

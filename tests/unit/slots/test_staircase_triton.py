@@ -8,7 +8,7 @@ import torch
 
 from beyondprop.slots import GlorotUniform, PerConnection, staircase
 from beyondprop.slots.source import Source
-from beyondprop.slots.staircase import Staircase, make
+from beyondprop.slots.staircase import FusedStaircase
 from tests.fresh import python
 
 triton = pytest.importorskip(
@@ -26,7 +26,7 @@ def test_products_and_sums_are_rounded_one_by_one(dtype):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from beyondprop.slots import staircase_triton
+    from beyondprop.kernels import highest_lines_triton
 
     if "nvidia" not in triton.backends.backends:
         pytest.skip("this Triton does not compile for CUDA")
@@ -36,7 +36,7 @@ def test_products_and_sums_are_rounded_one_by_one(dtype):
     signature = pointers | numbers | dict.fromkeys(constants, "constexpr")
     found = {}
     for fused in (False, True):
-        code = ASTSource(staircase_triton.fill, signature, constants)
+        code = ASTSource(highest_lines_triton.fill, signature, constants)
         options = {"enable_fp_fusion": fused}
         compiled = triton.compile(code, target=GPUTarget("cuda", 80, 32), options=options)
         found[fused] = len(re.findall(r"\bfma\.", compiled.asm["ptx"]))
@@ -45,7 +45,7 @@ def test_products_and_sums_are_rounded_one_by_one(dtype):
 
 
 def test_the_kernel_is_launched_without_fusion(monkeypatch):
-    from beyondprop.slots import staircase_triton
+    from beyondprop.kernels import highest_lines_triton
 
     options = {}
 
@@ -53,37 +53,16 @@ def test_the_kernel_is_launched_without_fusion(monkeypatch):
         def __getitem__(self, grid):
             return lambda *_, **given: options.update(given, grid=grid)
 
-    monkeypatch.setattr(staircase_triton, "fill", Kernel())
+    monkeypatch.setattr(highest_lines_triton, "fill", Kernel())
     numbers = torch.zeros(50, 41)
-    staircase_triton.FusedStaircase(source((50, 41))).write(numbers, 1.0, torch.empty(50, 41))
+    monkeypatch.setattr(staircase, "compiler_for", lambda _: "triton")
+    FusedStaircase(source((50, 41))).write(numbers, 1.0, torch.empty(50, 41))
     assert options == {"enable_fp_fusion": False, "grid": (3,)}
 
 
 def source(shape):
     values, sharing = GlorotUniform(), PerConnection()
     return Source(0, 9, torch.Size(shape), 4, values, sharing, 0.2, 0.05)
-
-
-def test_the_kernel_is_chosen_by_the_device_and_by_what_is_installed(monkeypatch):
-    from beyondprop.slots import staircase_triton
-
-    monkeypatch.setattr(staircase, "_has", lambda module: module == "triton")
-    assert staircase.fastest("cuda") is staircase_triton.FusedStaircase
-    assert staircase.fastest("cpu") is staircase.fastest("mps") is Staircase
-    monkeypatch.setattr(staircase, "_has", lambda _: False)
-    assert staircase.fastest("cuda") is Staircase
-
-
-def test_a_device_that_changes_begins_anew(monkeypatch):
-    begun = []
-    monkeypatch.setattr(staircase, "fastest", lambda device: begun.append(device) or Staircase)
-    stairs = make(source((5, 5)))
-    for device in ("cpu", "cpu", "meta", "cpu"):
-        numbers = torch.zeros(5, 5, device=device)
-        if device == "meta":
-            monkeypatch.setattr(Staircase, "write", lambda *_: None)
-        stairs.write(numbers, 1.0, torch.empty_like(numbers))
-    assert begun == ["cpu", "meta", "cpu"]
 
 
 IMPORTS = """
@@ -94,7 +73,7 @@ slots.convert(model)
 optimizer = slots.drive(torch.optim.SGD(model.parameters(), 0.1), model)
 model(torch.ones(2, 4)).sum().backward()
 optimizer.step()
-print(*(name for name in sys.modules if name.endswith("staircase_triton")))
+print(*(name for name in sys.modules if name.endswith("_triton") and "beyondprop" in name))
 """
 
 

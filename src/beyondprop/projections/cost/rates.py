@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beyondprop.projections import bits
+from beyondprop.kernels.registry import compiler_for
+from beyondprop.kernels.signs import BLOCK, ROWS_OF_KERNEL, SIDE, SIGNED_SUMS, TILE, signs
 from beyondprop.projections.hadamard import BITS, transform
 from beyondprop.projections.parts import CACHE
-from beyondprop.projections.streamed import SIDE, TILE
 
 TURN = 1e-3
 """Seconds that a measured work takes at the least, unless it grows too large."""
@@ -38,7 +38,7 @@ def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG0
         call = _fastest(lambda: [like.add(like) for _ in range(100)], device) / 100
         multiply_add = _grown(lambda size: _product(like, 256, size), 64, device)
         batch = _grown(lambda size: _product(like, ROWS, size), 512, device)
-        tile = _fastest(lambda: bits.signs(1, range(TILE // SIDE), range(SIDE), like), device)
+        tile = _fastest(lambda: signs(1, range(TILE // SIDE), range(SIDE), like), device)
         found = {
             "calls": call,
             "multiply-adds": multiply_add,
@@ -49,8 +49,9 @@ def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG0
             "far stages": _far_stages(like),
             "scattered": _grown(lambda size: _scattered(like, size), 2**12, device),
         }
-        compiled = _looked_up() if bits.fused(like) else {}
-        return found | _gathered(like) | compiled | (_drawn(like) if bits.on_gpu(like) else {})
+        compiler = compiler_for(like)
+        compiled = _looked_up() if compiler == "numba" else {}
+        return found | _gathered(like) | compiled | (_drawn(like) if compiler == "triton" else {})
 
 
 def _product(like: Tensor, rows: int, outputs: int) -> tuple[Callable[[], object], int]:
@@ -101,12 +102,10 @@ def _gathered(like: Tensor) -> dict[str, float]:
 
 def _looked_up() -> dict[str, float]:
     """Return what 64 signs take in the fused loop, and a look-up of eight."""
-    from beyondprop.projections import bits_numba
-
-    width, block = 4096, bits_numba.BLOCK
+    width, block = 4096, BLOCK
     x = torch.ones(1 + ROWS, width)
     one, many = (
-        _fastest(lambda some=some: bits_numba.product(1, some, block), x.device)  # type: ignore[misc]
+        _fastest(lambda some=some: SIGNED_SUMS.form("numba")(1, some, block, False), x.device)  # type: ignore[misc]
         for some in (x[:1], x)
     )
     row = max(many - one, 0) / ROWS
@@ -116,13 +115,12 @@ def _looked_up() -> dict[str, float]:
 
 def _drawn(like: Tensor) -> dict[str, float]:
     """Return what a sign takes in the kernel for GPUs: for one row, and for as many as it takes."""
-    from beyondprop.projections import bits_triton
 
     def product(rows: int, outputs: int) -> tuple[Callable[[], object], int]:
         x = like.new_ones(rows, 2048)
-        return lambda: bits_triton.product(1, x, outputs, False), 2048 * outputs
+        return lambda: SIGNED_SUMS.form("triton")(1, x, outputs, False), 2048 * outputs
 
-    one, many = (_grown(partial(product, rows), 512, like.device) for rows in (1, bits_triton.ROWS))
+    one, many = (_grown(partial(product, rows), 512, like.device) for rows in (1, ROWS_OF_KERNEL))
     return {"drawn": one, "drawn for rows": many}
 
 

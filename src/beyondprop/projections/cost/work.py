@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from beyondprop.projections import bits
+from beyondprop.kernels.registry import compiler_for
+from beyondprop.kernels.signs import ROWS_OF_KERNEL, SIDE, TILE, WORTH
 from beyondprop.projections.base import Projection
 from beyondprop.projections.cost.rates import stages
 from beyondprop.projections.dense import Dense
@@ -17,12 +18,7 @@ from beyondprop.projections.parts import CACHE, rows_at_a_time
 from beyondprop.projections.signs import Signs
 from beyondprop.projections.sketched import Sketched
 from beyondprop.projections.sparse import LEAST, Sparse
-from beyondprop.projections.streamed import (
-    SIDE,
-    TILE,
-    WORTH,
-    Streamed,
-)
+from beyondprop.projections.streamed import Streamed
 
 Amounts = dict[str, float]
 
@@ -69,12 +65,12 @@ def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -
     passed = 4.0 * rows * (m + n)
     beside = 4 * rows * (m + n) + 16 * TILE  # a padded copy, and the sums
     like = torch.empty(0, device=device, dtype=torch.float32)
-    if bits.on_gpu(like):
-        from beyondprop.projections.bits_triton import ROWS
-
-        unit, times = ("drawn", 1) if rows == 1 else ("drawn for rows", math.ceil(rows / ROWS))
+    compiler = compiler_for(like)
+    if compiler == "triton":
+        parts = math.ceil(rows / ROWS_OF_KERNEL)
+        unit, times = ("drawn", 1) if rows == 1 else ("drawn for rows", parts)
         return Work({unit: m * n * times, "bytes": passed, "calls": 10}, 0, beside)
-    fused = bits.fused(like)
+    fused = compiler == "numba"
     if fused and WORTH * rows <= n:
         looked_up = rows * m / 8 * (n + 256 * math.ceil(n / 4096))  # the tables are made by it too
         amounts = {"words": m * n / 64, "look-ups": looked_up, "calls": 20.0, "bytes": passed}

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from beyondprop.core import ModelGradients
 from beyondprop.layers.conv import kernel_gradients
-from beyondprop.rules.model.plain_chain import PlainChain, LayerState
+from beyondprop.rules.model.plain_chain import LayerState, PlainChain
 from beyondprop.shapes import Axes, rows_and_features
 
 
@@ -70,7 +70,9 @@ class SecondPass(ModelGradients):
                         _add(found, slots.get(name), gradient)
         return found
 
-    def _states(self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]) -> Iterator[LayerState]:
+    def _states(
+        self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]
+    ) -> Iterator[LayerState]:
         """Run the second pass."""
         rows, outputs, features = rows_and_features(error.shape, self.axes, x.shape, self.axes)
         message = error.reshape(rows, outputs).to(x.dtype) * rows

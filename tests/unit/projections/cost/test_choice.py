@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 import beyondprop as bp
 from beyondprop import projections
+from beyondprop.kernels import registry
 from beyondprop.projections import (
     ALL,
     Dense,
@@ -60,7 +61,7 @@ known = pytest.mark.usefixtures("_known")
 def kept(projection):
     """The bytes of all that a projection keeps."""
     inner = [getattr(projection, "inner", None), *getattr(projection, "_factors", ())]
-    found = list(projection._drawn.values())
+    found = list(getattr(projection, "_drawn", {}).values())
     tensors = [t for value in found for t in (value if isinstance(value, tuple) else (value,))]
     return sum(t.nbytes for t in tensors) + sum(kept(each) for each in inner if each is not None)
 
@@ -173,10 +174,8 @@ def test_work_is_counted():
 
 
 def test_streamed_is_counted_as_it_is_done():
-    from beyondprop.projections import bits
-
     wide = work.work(Streamed(), 6400, 8192, 2, CPU).amounts
-    if bits.fused(torch.empty(0)):
+    if registry.compiler_for(torch.empty(0)) == "numba":
         assert wide["words"] == 100 * 8192
         assert wide["look-ups"] == 2 * 800 * (8192 + 2 * 256)
     many = work.work(Streamed(), 4096, 64, 1000, CPU).amounts
@@ -187,11 +186,10 @@ def test_streamed_is_counted_as_it_is_done():
 
 
 def test_on_a_gpu_streamed_is_counted_as_its_kernel_does_it(monkeypatch):
-    bits_triton = pytest.importorskip("beyondprop.projections.bits_triton")
-    from beyondprop.projections import bits
-
-    monkeypatch.setattr(bits, "on_gpu", lambda _: True)
-    monkeypatch.setattr(bits_triton, "product", lambda _, x, width, __: x.new_ones(len(x), width))
+    kernels = pytest.importorskip("beyondprop.kernels.signs_triton")
+    for module in (rates, work):
+        monkeypatch.setattr(module, "compiler_for", lambda _: "triton")
+    monkeypatch.setattr(kernels, "signed_sums", lambda _, x, width, __: x.new_ones(len(x), width))
     table = rates.rates.__wrapped__(CPU, 1)
     one, many = (work.work(Streamed(), 300, 500, rows, CPU).amounts for rows in (1, 33))
     assert one["drawn"] == 300 * 500
@@ -334,9 +332,7 @@ def test_the_default_machine_can_choose():
 
 
 def test_without_numba_the_plain_loop_is_measured_and_counted(monkeypatch):
-    from beyondprop.projections import bits
-
-    monkeypatch.setattr(bits, "_has", lambda _: False)
+    monkeypatch.setattr(registry, "installed", lambda _: False)
     table = rates.rates.__wrapped__(CPU, 1)
     assert set(table) == set(UNITS) - {"words", "look-ups"}
     amounts = work.work(Streamed(), 8192, 8192, 1, CPU).amounts

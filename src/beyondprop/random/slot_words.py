@@ -18,22 +18,13 @@ none of them. All arithmetic is of 32-bit words, modulo 2^32:
 import numpy as np
 from torch import Tensor
 
+from beyondprop.random.keys import key
+
 WORD = 0xFFFFFFFF
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
 GOLDEN = 0x9E3779B1
 LIMIT = 2**32
 """How many weights one tensor may have."""
-
-
-def key(*numbers: int) -> int:
-    """Return 64 well-mixed bits that whole numbers below 2^64 determine, in their order."""
-    z = 0
-    for number in numbers:
-        z = (z ^ number) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
-        z ^= z >> 31
-    return z
 
 
 def place_key(seed: int, stream: int) -> int:

@@ -1,4 +1,4 @@
-"""Signs, and products with them, as fused loops compiled by numba; see `bits`."""
+"""Signs, and sums by them, as fused loops compiled by numba; see `kernels.signs`."""
 
 import os
 from collections.abc import Callable
@@ -11,22 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beyondprop.projections import bits
-
-BLOCK = 4096
-"""How many outputs are done at a time; what is kept for them stays in the cache."""
+from beyondprop.kernels.signs import BLOCK
+from beyondprop.random import keys
 
 SHARE = 2**20
 """The fewest signs that are worth a thread of their own."""
 
-GOLDEN, FIRST, SECOND = (np.uint64(n) for n in (bits.GOLDEN, bits.FIRST, bits.SECOND))
+GOLDEN, FIRST, SECOND = (np.uint64(n) for n in (keys.GOLDEN, keys.FIRST, keys.SECOND))
 BYTE = np.uint64(255)
 
 
-def signs(base: int, outputs: range, inputs: range, dtype: torch.dtype) -> Tensor:
-    """See `bits.signs`."""
+def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """See `signs.signs`."""
     first, groups = inputs.start // 64, -(-inputs.stop // 64) - inputs.start // 64
-    found = torch.empty(len(outputs), 64 * groups, dtype=dtype)
+    found = torch.empty(len(outputs), 64 * groups, dtype=like.dtype)
     rows, one = found.numpy(), found.numpy().dtype.type(1)
     root = np.uint64(base)
     share_out(
@@ -37,8 +35,9 @@ def signs(base: int, outputs: range, inputs: range, dtype: torch.dtype) -> Tenso
     return found[:, : len(inputs)]
 
 
-def product(base: int, x: Tensor, width: int) -> Tensor:
-    """Return the sums of inputs by their signs, ``(rows, width)``, of x ``(rows, in)``."""
+def signed_sums(base: int, x: Tensor, width: int, transposed: bool = False) -> Tensor:
+    """See `signs.signed_sums`; over inputs alone."""
+    assert not transposed
     padded = F.pad(x.detach(), (0, -x.shape[1] % 64)).contiguous()
     found = torch.zeros(len(x), width, dtype=x.dtype)
     rows, sums, root = padded.numpy(), found.numpy(), np.uint64(base)
@@ -70,7 +69,7 @@ def pool(process: int, count: int) -> ThreadPoolExecutor:  # noqa: ARG001
 
 @numba.njit(inline="always")
 def spread(z):  # type: ignore[no-untyped-def]
-    """See `bits.spread`; uint64."""
+    """See `keys.spread`; uint64."""
     z = z + GOLDEN
     z = (z ^ z >> np.uint64(30)) * FIRST
     z = (z ^ z >> np.uint64(27)) * SECOND
@@ -117,24 +116,24 @@ def look_up(words, t, sums):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def draw(keys, group, words):  # type: ignore[no-untyped-def]
+def draw(output_keys, group, words):  # type: ignore[no-untyped-def]
     """Write a word for each output; by itself the compiler makes it vector instructions."""
     place = np.uint64(group) * GOLDEN
     for j in range(words.size):
-        words[j] = spread(keys[j] + place)
+        words[j] = spread(output_keys[j] + place)
 
 
 @numba.njit(nogil=True, cache=True)
 def add(root, first_output, x, sums):  # type: ignore[no-untyped-def]
     """Add to each output, (rows, n), the inputs, (rows, 64 m), by their signs."""
-    keys, words = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    output_keys, words = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     table = np.empty((8, 256), x.dtype)
     for start in range(0, sums.shape[1], BLOCK):
         stop = min(start + BLOCK, sums.shape[1])
         for j in range(stop - start):
-            keys[j] = spread(root ^ np.uint64(first_output + start + j))
+            output_keys[j] = spread(root ^ np.uint64(first_output + start + j))
         for group in range(x.shape[1] // 64):
-            draw(keys, group, words[: stop - start])
+            draw(output_keys, group, words[: stop - start])
             for row in range(x.shape[0]):
                 tabulate(x[row, 64 * group : 64 * group + 64], table)
                 look_up(words[: stop - start], table, sums[row, start:stop])

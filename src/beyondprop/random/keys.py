@@ -1,4 +1,4 @@
-"""The random bits behind all projections but the Gaussian ones, specified to the bit.
+"""Keys and 64-bit words of counter-based random numbers, specified to the bit.
 
 They must be the same on every machine, device and library version, as nothing but the seed is kept.
 All arithmetic is of 64-bit words, modulo 2^64. With ``golden = 0x9e3779b97f4a7c15``:
@@ -15,19 +15,12 @@ All arithmetic is of 64-bit words, modulo 2^64. With ``golden = 0x9e3779b97f4a7c
 None of it knows how wide a map is: a narrower map is a slice of a wider one.
 """
 
-import importlib.util
-from functools import cache
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 GOLDEN = 0x9E3779B97F4A7C15
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 MASK = 0xFFFFFFFFFFFFFFFF
-
-TYPES = torch.float32, torch.float64
-"""What compiled loops and kernels are for."""
 
 
 def key(*numbers: int) -> int:
@@ -71,49 +64,3 @@ def words(base: int, outputs: range, numbers: range, device: torch.device) -> Te
     of = torch.arange(outputs.start, outputs.stop, device=device)
     places = torch.arange(numbers.start, numbers.stop, device=device)
     return spread(spread(of ^ signed(base)).unsqueeze(1) + places * signed(GOLDEN))
-
-
-def plain_signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
-    """Return signs as `signs` does, on any device and of any dtype."""
-    groups = range(inputs.start // 64, -(-inputs.stop // 64))
-    byte, place = (torch.arange(n, device=like.device) for n in (256, 8))
-    table = ((byte.unsqueeze(1) >> place & 1) * 2 - 1).to(like.dtype)  # each byte's eight signs
-    drawn = words(base, outputs, groups, like.device)
-    found = F.embedding(drawn.unsqueeze(-1) >> 8 * place & 255, table)
-    found = found.view(len(outputs), 64 * len(groups))
-    return found[:, : len(inputs)]
-
-
-def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
-    """Return signs, 1 or -1 of ``like``'s dtype and device, ``(len(outputs), len(inputs))``.
-
-    Args:
-        base: ``key(seed, stream)``.
-        outputs: Which outputs.
-        inputs: Which inputs; they begin at a multiple of 64.
-        like: A tensor of the device and the floating dtype to return.
-    """
-    if fused(like):
-        from beyondprop.projections import bits_numba
-
-        return bits_numba.signs(base, outputs, inputs, like.dtype)
-    if on_gpu(like):
-        from beyondprop.projections import bits_triton
-
-        return bits_triton.signs(base, outputs, inputs, like)
-    return plain_signs(base, outputs, inputs, like)
-
-
-def fused(like: Tensor) -> bool:
-    """Whether there are compiled loops for such a tensor, bit for bit the same."""
-    return like.is_cpu and like.dtype in TYPES and _has("numba")
-
-
-def on_gpu(like: Tensor) -> bool:
-    """Whether there are compiled kernels for such a tensor, bit for bit the same."""
-    return like.is_cuda and like.dtype in TYPES and _has("triton")
-
-
-@cache
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

@@ -1,7 +1,7 @@
-"""The staircase as one fused loop over weights, compiled by numba."""
+"""The highest lines as one fused loop over weights, compiled by numba."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numba
@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.slots import generator
-from beyondprop.slots.source import Source
-from beyondprop.slots.staircase import Staircase
+from beyondprop.kernels.highest_lines import Lines
+from beyondprop.random import slot_words
 
 BLOCK = 1024
 """How many weights are done at a time; what is kept for them stays in the first cache."""
@@ -30,77 +29,59 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(None, "beyondprop-slots")
 
 
-class FusedStaircase(Staircase):
-    """Draws and compares the K lines of all weights in one pass that reads ``a`` and writes
-    weights.
-
-    It keeps nothing. Numbers other than float32 and float64, and other devices than the CPU, go the
-    way of plain PyTorch.
-    """
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._constants = constants(source)
-
-    @torch.no_grad()
-    def write(self, at: Tensor, kept: float, weights: Tensor) -> None:
-        """Write for each weight the slope of its highest line; see `Staircase.write`."""
-        fused = at.dtype in (torch.float32, torch.float64) and weights.dtype is at.dtype
-        if not (fused and weights.is_cpu and weights.is_contiguous() and at.is_contiguous()):
-            super().write(at, kept, weights)
-            return
-        self._edges = None  # of numbers that go by here, plain PyTorch would know nothing
-        numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
-        given = (numbers.dtype.type(kept), flat, *self._constants)
-        shares = max(1, min(torch.get_num_threads(), len(flat) // SHARE))
-        step = -(-len(flat) // shares)
-        others = [
-            pool().submit(fill, numbers, start, min(start + step, len(flat)), *given)
-            for start in range(step, len(flat), step)
-        ]
-        fill(numbers, 0, min(step, len(flat)), *given)
-        for other in others:
-            other.result()
-        torch.autograd.graph.increment_version(weights)  # NumPy wrote past autograd's count
+def highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> None:
+    """See `highest_lines.plain_highest_lines`; on the CPU, in float32 and float64."""
+    numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
+    given = (numbers.dtype.type(kept), flat, *constants(lines))
+    shares = max(1, min(torch.get_num_threads(), len(flat) // SHARE))
+    step = -(-len(flat) // shares)
+    others = [
+        pool().submit(fill, numbers, start, min(start + step, len(flat)), *given)
+        for start in range(step, len(flat), step)
+    ]
+    fill(numbers, 0, min(step, len(flat)), *given)
+    for other in others:
+        other.result()
 
 
-def constants(source: Source) -> tuple[Any, ...]:
-    """Return the keys and the scales that a kernel needs."""
-    seed, stream = source.seed, source.stream
+@lru_cache(maxsize=4096)
+def constants(lines: Lines) -> tuple[Any, ...]:
+    """Return the keys and the scales that the loop needs."""
+    seed, stream = lines.seed, lines.stream
     keys = np.array(
-        [generator.slot_key(seed, stream, k) for k in range(source.planes)], dtype=np.uint32
+        [slot_words.slot_key(seed, stream, k) for k in range(lines.planes)], dtype=np.uint32
     )
-    value = np.float32(source.deviation * 2.0**-23)
-    score = np.float32(source.height * 2.0**-24)
-    return np.uint32(generator.place_key(seed, stream)), keys, value, score
+    value = np.float32(lines.deviation * 2.0**-23)
+    score = np.float32(lines.height * 2.0**-24)
+    return np.uint32(slot_words.place_key(seed, stream)), keys, value, score
 
 
 @numba.njit(inline="always")
 def mix(x):  # type: ignore[no-untyped-def]
-    """See `generator.mix`; every step is cast back to 32 bits, as numba widens them."""
+    """See `slot_words.mix`; every step is cast back to 32 bits, as numba widens them."""
     x = np.uint32(x ^ np.uint32(x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(generator.FIRST))
+    x = np.uint32(x * np.uint32(slot_words.FIRST))
     x = np.uint32(x ^ np.uint32(x >> np.uint32(15)))
-    x = np.uint32(x * np.uint32(generator.SECOND))
+    x = np.uint32(x * np.uint32(slot_words.SECOND))
     return np.uint32(x ^ np.uint32(x >> np.uint32(16)))
 
 
 @numba.njit(inline="always")
 def second(x):  # type: ignore[no-untyped-def]
-    """See `generator.second`; uint32."""
-    return np.uint32(np.uint32(x ^ np.uint32(x >> np.uint32(15))) * np.uint32(generator.GOLDEN))
+    """See `slot_words.second`; uint32."""
+    return np.uint32(np.uint32(x ^ np.uint32(x >> np.uint32(15))) * np.uint32(slot_words.GOLDEN))
 
 
 @numba.njit(inline="always")
 def slope_of(word, value):  # type: ignore[no-untyped-def]
-    """See `generator.symmetric`, with 2^23 taken off by turning the highest bit of the word."""
+    """See `slot_words.symmetric`, with 2^23 taken off by turning the highest bit of the word."""
     turned = np.uint32(np.uint32(word ^ np.uint32(0x80000000)) | np.uint32(0x100))
     return np.float32(np.int32(np.int32(turned) >> np.int32(8))) * value
 
 
 @numba.njit(inline="always")
 def height_of(word, score):  # type: ignore[no-untyped-def]
-    """See `generator.positive`, of the word's second."""
+    """See `slot_words.positive`, of the word's second."""
     return np.float32(np.int32(np.int32(second(word) >> np.uint32(8)) | np.int32(1))) * score
 
 

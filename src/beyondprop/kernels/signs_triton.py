@@ -1,11 +1,12 @@
-"""Signs, and products with them, as fused kernels for GPUs, compiled by Triton; see `bits`."""
+"""Signs, and sums by them, as fused kernels for GPUs, compiled by Triton."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from beyondprop.projections import bits
+from beyondprop.kernels.signs import ROWS_OF_KERNEL as ROWS
+from beyondprop.random import keys
 
 GROUP = tl.constexpr(64)
 """How many signs a word has."""
@@ -13,14 +14,11 @@ GROUP = tl.constexpr(64)
 OUTPUTS = 64
 """How many outputs a program does at a time: with a word for each, its signs fit in registers."""
 
-ROWS = 16
-"""How many rows at a time; the fewest that Triton multiplies matrices of everywhere."""
-
-GOLDEN, FIRST, SECOND = (tl.constexpr(n) for n in (bits.GOLDEN, bits.FIRST, bits.SECOND))
+GOLDEN, FIRST, SECOND = (tl.constexpr(n) for n in (keys.GOLDEN, keys.FIRST, keys.SECOND))
 
 
 def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
-    """See `bits.signs`."""
+    """See `signs.signs`."""
     first, groups = inputs.start // 64, -(-inputs.stop // 64) - inputs.start // 64
     found = like.new_empty(len(outputs), 64 * groups)
     grid = (groups * triton.cdiv(len(outputs), OUTPUTS),)
@@ -29,8 +27,8 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
     return found[:, : len(inputs)]
 
 
-def product(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
-    """Return the sums of numbers by their signs; see `streamed.product`."""
+def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
+    """See `signs.signed_sums`."""
     x, found = x.detach().contiguous(), x.new_empty(len(x), width)
     rows = 1 if len(x) == 1 else ROWS
     kernel, side = (add_back, 64) if transposed else (add, OUTPUTS)
@@ -42,12 +40,12 @@ def product(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
 
 def root_of(base: int, like: Tensor) -> Tensor:
     """Return a base as a tensor: the type that Triton gives a number depends on its size."""
-    return torch.full((), bits.signed(base), dtype=torch.int64, device=like.device)
+    return torch.full((), keys.signed(base), dtype=torch.int64, device=like.device)
 
 
 @triton.jit
 def spread(z):  # type: ignore[no-untyped-def]
-    """See `bits.spread`; uint64."""
+    """See `keys.spread`; uint64."""
     z = z + GOLDEN
     z = (z ^ (z >> 30)) * FIRST
     z = (z ^ (z >> 27)) * SECOND
@@ -55,9 +53,9 @@ def spread(z):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def signs_of(keys, group, like):  # type: ignore[no-untyped-def]
+def signs_of(output_keys, group, like):  # type: ignore[no-untyped-def]
     """Return the signs of a group of 64 inputs, (64, outputs), of the outputs' keys."""
-    words = spread(keys + group.to(tl.uint64) * GOLDEN)
+    words = spread(output_keys + group.to(tl.uint64) * GOLDEN)
     drawn = words[None, :] >> tl.arange(0, GROUP).to(tl.uint64)[:, None]
     return tl.where((drawn & 1) != 0, 1.0, -1.0).to(like)
 
@@ -83,8 +81,8 @@ def fill(  # type: ignore[no-untyped-def]
     """Write the signs of outputs, (outputs, 64 groups), from an output and a group on."""
     group = tl.program_id(0).to(tl.int64) % groups
     rows = tl.program_id(0).to(tl.int64) // groups * block + tl.arange(0, block)
-    keys = keys_of(tl.load(root), rows + first_output)
-    signs = signs_of(keys, group + first_group, found.dtype.element_ty)
+    output_keys = keys_of(tl.load(root), rows + first_output)
+    signs = signs_of(output_keys, group + first_group, found.dtype.element_ty)
     places = (rows[None, :] * groups + group) * GROUP + tl.arange(0, GROUP)[:, None]
     tl.store(found + places, signs, mask=(rows < outputs)[None, :])
 
@@ -97,13 +95,13 @@ def add(  # type: ignore[no-untyped-def]
     blocks = tl.cdiv(width, block)
     some = tl.program_id(0).to(tl.int64) // blocks * rows + tl.arange(0, rows)[:, None]
     outputs = tl.program_id(0).to(tl.int64) % blocks * block + tl.arange(0, block)
-    keys = keys_of(tl.load(root), outputs)
+    output_keys = keys_of(tl.load(root), outputs)
     sums = tl.zeros((rows, block), x.dtype.element_ty)
     group = tl.zeros((), tl.int64)
     while group * GROUP < inputs:  # the interpreter cannot count a range of this length
         into = group * GROUP + tl.arange(0, GROUP)[None, :]
         here = tl.load(x + some * inputs + into, mask=(some < count) & (into < inputs), other=0)
-        sums = summed(sums, here, signs_of(keys, group, here.dtype), rows)
+        sums = summed(sums, here, signs_of(output_keys, group, here.dtype), rows)
         group += 1
     inside = (some < count) & (outputs < width)[None, :]
     tl.store(found + some * width + outputs[None, :], sums, mask=inside)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.fresh import python
 
-from beyondprop.projections import bits, streamed
+from beyondprop.kernels import registry, signs
 
 triton = pytest.importorskip(
     "triton", reason="Triton comes with PyTorch for GPUs and is not installed here"
@@ -45,12 +45,12 @@ def compiled(kernel, signature, constants):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from beyondprop.projections import bits_triton
+    from beyondprop.kernels import signs_triton
 
     if "nvidia" not in triton.backends.backends:
         pytest.skip("this Triton does not compile for CUDA")
     whole = signature | dict.fromkeys(constants, "constexpr")
-    code = ASTSource(getattr(bits_triton, kernel), whole, constants)
+    code = ASTSource(getattr(signs_triton, kernel), whole, constants)
     return triton.compile(code, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
 
 
@@ -62,35 +62,33 @@ class Elsewhere:
 
 
 def test_kernels_are_chosen_by_device_type_and_what_is_installed(monkeypatch):
-    monkeypatch.setattr(bits, "_has", lambda module: module == "triton")
-    assert bits.on_gpu(Elsewhere("cuda"))
-    assert bits.on_gpu(Elsewhere("cuda", torch.float64))
-    assert not bits.on_gpu(Elsewhere("cuda", torch.bfloat16))
-    assert not any(bits.on_gpu(Elsewhere(device)) for device in ("cpu", "mps"))
-    assert not bits.fused(Elsewhere("cpu"))
-    monkeypatch.setattr(bits, "_has", lambda _: False)
-    assert not bits.on_gpu(Elsewhere("cuda"))
+    monkeypatch.setattr(registry, "installed", lambda module: module == "triton")
+    assert registry.compiler_for(Elsewhere("cuda")) == "triton"
+    assert registry.compiler_for(Elsewhere("cuda", torch.float64)) == "triton"
+    assert registry.compiler_for(Elsewhere("cuda", torch.bfloat16)) == ""
+    assert not any(registry.compiler_for(Elsewhere(device)) for device in ("cpu", "mps"))
+    monkeypatch.setattr(registry, "installed", lambda _: False)
+    assert registry.compiler_for(Elsewhere("cuda")) == ""
 
 
 def test_where_they_are_chosen_they_are_used(monkeypatch):
-    from beyondprop.projections import bits_triton
+    from beyondprop.kernels import signs_triton
 
-    monkeypatch.setattr(bits, "fused", lambda _: False)
-    monkeypatch.setattr(bits, "on_gpu", lambda _: True)
-    for name in ("signs", "product"):
-        monkeypatch.setattr(bits_triton, name, lambda *args: args)
+    for module in (registry, signs):
+        monkeypatch.setattr(module, "compiler_for", lambda _: "triton")
+    monkeypatch.setattr(signs_triton, "signs", lambda *args: args)
     x = torch.ones(2, 70)
-    assert bits.signs(3, range(5), range(70), x) == (3, range(5), range(70), x)
-    monkeypatch.setattr(bits_triton, "product", lambda _, x, width, __: x.new_ones(len(x), width))
-    assert torch.equal(streamed.product(x, 5, 3, False), torch.ones(2, 5))
-    assert torch.equal(streamed.product(x, 5, 3, True), torch.ones(2, 5))
+    assert signs.signs(3, range(5), range(70), x) == (3, range(5), range(70), x)
+    monkeypatch.setattr(signs_triton, "signed_sums", lambda _, x, n, __: x.new_ones(len(x), n))
+    assert torch.equal(signs.signed_sums(3, x, 5, False), torch.ones(2, 5))
+    assert torch.equal(signs.signed_sums(3, x, 5, True), torch.ones(2, 5))
 
 
 IMPORTS = """
 import sys, torch, beyondprop as bp
 bp.projections.Streamed().project(torch.ones(2, 70), 50, 0)
 bp.projections.Signs().project(torch.ones(2, 70), 50, 0)
-print(*(name for name in ("triton", "beyondprop.projections.bits_triton") if name in sys.modules))
+print(*(name for name in ("triton", "beyondprop.kernels.signs_triton") if name in sys.modules))
 """
 
 

@@ -1,0 +1,86 @@
+"""Of K random lines a weight, the slope of the highest at a number: what a slot machine takes.
+
+The lines are drawn from `beyondprop.random.slot_words`: a slope uniform in (-deviation, deviation)
+and a height at 0 uniform in (0, height), for each weight and slot.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from beyondprop.kernels.registry import Operation
+from beyondprop.random import slot_words
+
+CHUNK = 2**13
+"""How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of one tensor's weights.
+
+    Attributes:
+        seed: The network's.
+        stream: The tensor's.
+        planes: K.
+        deviation: Slopes are uniform in (-deviation, deviation).
+        height: Heights at 0 are uniform in (0, height).
+    """
+
+    seed: int
+    stream: int
+    planes: int
+    deviation: float
+    height: float
+
+
+@torch.no_grad()
+def plain_highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> None:
+    """Write for each weight the slope of its highest line.
+
+    Args:
+        at: Where, contiguous, of the weights' shape and dtype.
+        kept: What heights are multiplied by.
+        weights: What is overwritten; contiguous.
+        lines: The lines.
+    """
+    numbers, flat = at.view(-1), weights.view(-1)
+    seed, stream = lines.seed, lines.stream
+    for places in torch.arange(flat.numel(), device=flat.device).split(CHUNK):
+        mixed = slot_words.mixed_places(places, seed, stream)
+        words = [slot_words.words(mixed, seed, stream, k) for k in range(lines.planes)]
+        slopes = torch.stack([slot_words.symmetric(w, lines.deviation) for w in words])  # (K, n)
+        heights = torch.stack(
+            [slot_words.positive(slot_words.second(w), lines.height) for w in words]
+        )
+        slopes, heights = slopes.to(flat.dtype), heights.to(flat.dtype)
+        flat[places] = highest(slopes, heights, numbers[places], kept)[1]
+
+
+def highest(slopes: Tensor, heights: Tensor, at: Tensor, kept: float) -> tuple[Tensor, Tensor]:
+    """Return which of K lines is the highest, int64 (n,), and its slope (n,); of equals the first.
+
+    Args:
+        slopes: (K, n).
+        heights: (K, n), at 0.
+        at: Where, (n,).
+        kept: What heights are multiplied by.
+    """
+    top = heights[0] * kept + slopes[0] * at
+    slot = torch.zeros_like(at, dtype=torch.int64)
+    for k in range(1, len(slopes)):
+        line = heights[k] * kept + slopes[k] * at
+        slot[line > top] = k
+        torch.maximum(top, line, out=top)
+    return slot, slopes.gather(0, slot.unsqueeze(0)).squeeze(0)
+
+
+HIGHEST_LINES = Operation(
+    "highest lines",
+    plain_highest_lines,
+    {
+        "numba": "beyondprop.kernels.highest_lines_numba:highest_lines",
+        "triton": "beyondprop.kernels.highest_lines_triton:highest_lines",
+    },
+)

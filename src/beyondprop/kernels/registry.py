@@ -1,0 +1,62 @@
+"""Which form of an operation serves a tensor: decided here for all operations.
+
+Plain PyTorch serves every device and dtype. Loops compiled by numba serve float32 and float64 on
+the CPU, and kernels compiled by Triton serve them on CUDA devices, where these are installed. They
+are imported when they are first used.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = torch.float32, torch.float64
+"""What compiled loops and kernels are for."""
+
+
+def compiler_for(like: Tensor) -> str:
+    """Return what compiles for such a tensor: "numba", "triton", or "" for plain PyTorch."""
+    if like.dtype in DTYPES:
+        if like.is_cpu and installed("numba"):
+            return "numba"
+        if like.is_cuda and installed("triton"):
+            return "triton"
+    return ""
+
+
+@cache
+def installed(module: str) -> bool:
+    """Whether a module is installed; it is not imported."""
+    return importlib.util.find_spec(module) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An operation and its forms, which take the same arguments and make the same numbers.
+
+    Attributes:
+        name: What it does, in a word or two.
+        plain: The form in plain PyTorch.
+        compiled: For each compiler the form's name, as module:function in this package.
+    """
+
+    name: str
+    plain: Callable[..., Any]
+    compiled: dict[str, str]
+
+    def form_for(self, like: Tensor) -> Callable[..., Any]:
+        """Return the fastest form for such a tensor."""
+        return self.form(compiler_for(like))
+
+    def form(self, compiler: str) -> Callable[..., Any]:
+        """Return the form of a compiler, the plain one where there is none."""
+        if compiler not in self.compiled:
+            return self.plain
+        module, _, function = self.compiled[compiler].partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return found

@@ -1,0 +1,102 @@
+"""Random signs, and sums of numbers by their signs; `beyondprop.random.keys` specifies the bits."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from beyondprop.kernels.registry import Operation, compiler_for
+from beyondprop.random.keys import words
+
+TILE = 2**18
+"""How many signs exist at a time."""
+
+SIDE = 2**12
+"""How many inputs a tile reaches over, at the most; a multiple of 64."""
+
+BLOCK = 4096
+"""How many outputs the fused loop does at a time; what is kept for them stays in the cache."""
+
+ROWS_OF_KERNEL = 16
+"""How many rows the kernel for GPUs does at a time; the fewest that Triton multiplies."""
+
+WORTH = 32
+"""How many outputs for each row make the fused loop, which begins with tables, the faster one."""
+
+
+def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """Return signs, 1 or -1 of ``like``'s dtype and device, ``(len(outputs), len(inputs))``.
+
+    Args:
+        base: ``key(seed, stream)``.
+        outputs: Which outputs.
+        inputs: Which inputs; they begin at a multiple of 64.
+        like: A tensor of the device and the floating dtype to return.
+    """
+    found: Tensor = SIGNS.form_for(like)(base, outputs, inputs, like)
+    return found
+
+
+def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
+    """Return the sums of numbers by their signs, ``(rows, width)``.
+
+    Args:
+        base: ``key(seed, stream)``.
+        x: ``(rows, inputs)`` or, transposed, ``(rows, outputs)``.
+        width: How many outputs or, transposed, inputs there are.
+        transposed: Whether to sum over outputs.
+    """
+    compiler = compiler_for(x)
+    if compiler == "numba" and (transposed or WORTH * len(x) > width):
+        compiler = ""
+    found: Tensor = SIGNED_SUMS.form(compiler)(base, x, width, transposed)
+    return found
+
+
+def plain_signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
+    """Return signs as `signs` does, on any device and of any dtype."""
+    groups = range(inputs.start // 64, -(-inputs.stop // 64))
+    byte, place = (torch.arange(n, device=like.device) for n in (256, 8))
+    table = ((byte.unsqueeze(1) >> place & 1) * 2 - 1).to(like.dtype)  # each byte's eight signs
+    drawn = words(base, outputs, groups, like.device)
+    found = F.embedding(drawn.unsqueeze(-1) >> 8 * place & 255, table)
+    found = found.view(len(outputs), 64 * len(groups))
+    return found[:, : len(inputs)]
+
+
+def plain_signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
+    """Return what `signed_sums` does, a tile at a time."""
+    inputs, outputs = (width, x.shape[1]) if transposed else (x.shape[1], width)
+    side = min(SIDE, -(-inputs // 64) * 64)
+    found = x.new_zeros(len(x), width)
+    for out in _parts(outputs, TILE // side):
+        for into in _parts(inputs, side):
+            tile = signs(base, out, into, x)
+            if transposed:
+                found[:, into.start : into.stop] += x[:, out.start : out.stop] @ tile
+            else:
+                found[:, out.start : out.stop] += x[:, into.start : into.stop] @ tile.t()
+    return found
+
+
+def _parts(count: int, size: int) -> Iterator[range]:
+    return (range(i, min(i + size, count)) for i in range(0, count, size))
+
+
+SIGNS = Operation(
+    "signs",
+    plain_signs,
+    {
+        "numba": "beyondprop.kernels.signs_numba:signs",
+        "triton": "beyondprop.kernels.signs_triton:signs",
+    },
+)
+SIGNED_SUMS = Operation(
+    "signed sums",
+    plain_signed_sums,
+    {
+        "numba": "beyondprop.kernels.signs_numba:signed_sums",
+        "triton": "beyondprop.kernels.signs_triton:signed_sums",
+    },
+)

@@ -90,7 +90,7 @@ def check(made: Implementation, net: Network) -> dict[str, Any]:
     return {"cosine": greatest}
 
 
-def table(rows: Sequence[dict[str, Any]], version: str) -> Table:
+def table(rows: Sequence[dict[str, Any]], biotorch: str) -> Table:
     """Return the rows as a table, and the reasons of failures below it."""
     failures = [
         f"{row['net']}, {row['library']} {row['rule']}: {row['failure']}"
@@ -98,7 +98,7 @@ def table(rows: Sequence[dict[str, Any]], version: str) -> Table:
         if "failure" in row
     ]
     return Table(
-        title=f"Time of a training step beside BioTorch {version}, relative to plain PyTorch",
+        title=f"Time of a training step beside BioTorch {biotorch}, relative to plain PyTorch",
         columns=("network", "rule", "batch", "ms", "ratio", "quartiles", "cosine"),
         rows=[cells(row) for row in rows],
         notes=(
@@ -106,7 +106,7 @@ def table(rows: Sequence[dict[str, Any]], version: str) -> Table:
             "same round; quartiles of the same. Cosine: the greatest, over hidden layers, between "
             "the first gradient of a layer's weight and backprop's at the same weights; up to "
             f"{SAME} the rule is something else than backprop.",
-            f"BioTorch {version}, installed without its dependencies, runs unchanged; what it "
+            f"BioTorch {biotorch}, installed without its dependencies, runs unchanged; what it "
             "prints while it converts a model, and PyTorch's warning that the hooks of its DFA "
             "are deprecated, are left out.",
             *failures,

@@ -1,6 +1,7 @@
 """The index of results: complete, and its commands can be run."""
 
 import importlib
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -64,3 +65,24 @@ def test_what_says_where_it_wrote_is_dropped() -> None:
     record = {"kind": "benchmark", "provenance": {"command": typed}}
     made = index.repeated("slots/accuracy-mnist", record)
     assert made == "python -m benchmarks.slots.accuracy --cases learned 'K=8, sampled'"
+
+
+BENCHMARKS = [name for name in NAMES if not name.startswith("comparisons/")]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_table_beside_a_record_shows_its_figures(name: str) -> None:
+    """Made anew from the record, by the module that its command runs."""
+    record = load(name)
+    command = shlex.split(index.repeated(name, record))
+    make = importlib.import_module(command[2]).table
+    given = {**record["spec"], "spec": record["spec"], "rows": record["rows"]}
+    made = make(**{parameter: given[parameter] for parameter in inspect.signature(make).parameters})
+    beside = (RESULTS / f"{name}.md").read_text("utf-8")
+    figures, source = beside.split("\nMade by ")
+    assert figures == made.markdown()
+    provenance = record["provenance"]
+    assert source.startswith(f"`{provenance['command']}` with PyTorch")
+    assert source.endswith(
+        f"{provenance['finished']}; every figure is in `{name.split('/')[1]}.json`.\n"
+    )

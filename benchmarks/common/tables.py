@@ -1,6 +1,6 @@
 """Tables of text: as Markdown beside a record or on a page, and printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +83,14 @@ def pivot(
 def number(value: float | None, form: str) -> str:
     """Return a number as text, or a dash where there is none."""
     return "–" if value is None else format(value, form)
+
+
+def percent(mean: float | None, deviation: float | None) -> str:
+    """Return a share in percent with its deviation over seeds, or a dash for no share."""
+    spread = None if deviation is None else 100 * deviation
+    return "–" if mean is None else f"{mean:.2%} ± {number(spread, '.2f')}"
+
+
+def quartiles(row: Mapping[str, Any], form: str = ".3f") -> str:
+    """Return the first and the third quartile of a row's ratio."""
+    return "–".join(number(quartile, form) for quartile in row["ratio_quartiles"])

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
+import torch
+
 from beyondprop.errors import UserError
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.measure import Case, StepTime
@@ -41,3 +43,9 @@ def time_cases(name: str, cases: Sequence[Case], rounds: int, warmup: int) -> di
             seconds.append(taken)
             progress.advance(shown)
     return summarize(cases, seconds)
+
+
+def set_threads(threads: int | None) -> int:
+    """Set the threads of PyTorch, as many as it takes by default if None, and return how many."""
+    torch.set_num_threads(threads or torch.get_num_threads())
+    return torch.get_num_threads()

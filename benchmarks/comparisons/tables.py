@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common.tables import Cells, number
+from benchmarks.common.tables import Cells, number, percent
 
 
 def compare(record: dict[str, Any]) -> Cells:
@@ -10,7 +10,7 @@ def compare(record: dict[str, Any]) -> Cells:
     rows = [
         [
             row["rule"],
-            with_spread(row["score_mean"], row["score_std"]),
+            percent(row["score_mean"], row["score_std"]),
             number(row["recovery"], ".0%"),
             number(row["alignment"], ".2f"),
             number(row["step_ratio"], ".2f"),
@@ -22,11 +22,6 @@ def compare(record: dict[str, Any]) -> Cells:
     metric = f"test {record['task']['metric']}"
     heads = ("rule", metric, "recovery", "alignment", "step time", "peak memory", "runs finished")
     return heads, rows
-
-
-def with_spread(mean: float | None, deviation: float | None) -> str:
-    """Return a score with its spread over the seeds, or a dash where no run finished."""
-    return "–" if mean is None else f"{mean:.2%} ± {number(deviation and 100 * deviation, '.2f')}"
 
 
 def rule(name: str, records: dict[str, dict[str, Any]]) -> Cells:

@@ -24,6 +24,7 @@ from benchmarks.common.command_line import command_line
 from benchmarks.common.networks import CLASSES, sgd
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
+from benchmarks.common.timing import set_threads
 from benchmarks.memory.depth_plot import draw
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.measure import (
@@ -122,10 +123,10 @@ def main(
         output: Where the record goes; table and plot go beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     with bars() as progress:
         rows = [row for depth in depths for row in measure(depth, rounds, progress)]
-    spec = {"depths": depths, "rounds": rounds, "threads": torch.get_num_threads()}
+    spec = {"depths": depths, "rounds": rounds, "threads": used}
     save("memory/depth", spec, rows, table(rows), started, output)
     draw(rows, output.with_suffix(".svg"))
 

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
 from benchmarks.common.command_line import command_line
 from benchmarks.common.networks import PLAIN, Network, memory_networks
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
-from benchmarks.common.timing import select
+from benchmarks.common.timing import select, set_threads
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.measure import PeakMemory, peak_memory
 
@@ -41,11 +40,11 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     nets = select(memory_networks(), cases)
     with bars() as progress:
         rows = [row for net in nets for row in measure(net, repeats, steps, progress)]
-    spec = {"repeats": repeats, "steps": steps, "threads": torch.get_num_threads()}
+    spec = {"repeats": repeats, "steps": steps, "threads": used}
     save("memory/rules", spec, rows, table(rows), started, output)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common.tables import Cells
+from benchmarks.common.tables import Cells, percent
 from benchmarks.optics import cost as optics_cost
 from benchmarks.optics.configurations import CONTROLS, TABLE
 
@@ -47,7 +47,7 @@ def shown(rows: list[dict[str, Any]], ways: tuple[str, ...]) -> Cells:
 def scores(row: dict[str, Any]) -> list[str]:
     """Return a row's accuracy, how far it is above exact feedback, recovery and alignment."""
     return [
-        f"{row['test']:.2%} ± {row['deviation'] * 100:.2f}",
+        percent(row["test"], row["deviation"]),
         f"{-row['less']:+.2f}" if row["less"] else "0",
         f"{row['recovery']:.0%}",
         " / ".join(f"{cosine:.2f}" for cosine in row["alignment"]) or "–",

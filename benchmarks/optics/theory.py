@@ -1,4 +1,4 @@
-"""The simulated photonic co-processor against theory: every noise alone, measured and foreseen.
+"""The simulated photonic co-processor against theory: every noise alone, measured and expected.
 
     python -m benchmarks.optics.theory
 
@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table
+from benchmarks.common.timing import set_threads
 from benchmarks.optics import theory_plot as plot
 from benchmarks.optics.theory_points import KINDS, Point, points
 from beyondprop.experiment.progress import bar, bars
@@ -50,7 +49,7 @@ def main(
         output: Where the record goes; the table and the plot go beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     every = points()
     rows = []
     with bars() as progress, bar(progress, "theory", len(every)) as shown:
@@ -59,14 +58,14 @@ def main(
             progress.advance(shown)
     rows += slopes(rows)
     plot.draw(rows, output.with_suffix(".svg"))
-    spec = {"repeats": repeats, "threads": torch.get_num_threads()}
+    spec = {"repeats": repeats, "threads": used}
     save("optics/theory", spec, rows, table(rows), started, output)
 
 
 def row(point: Point, seeds: range) -> dict[str, Any]:
     """Return a point's figures."""
-    measured, foreseen = zip(*map(point.seen, seeds), strict=True)
-    mean, expected = statistics.mean(measured), statistics.mean(foreseen)
+    measured, by_theory = zip(*map(point.compare, seeds), strict=True)
+    mean, expected = statistics.mean(measured), statistics.mean(by_theory)
     figures = {"part": point.part, "way": point.way, "at": point.at}
     figures |= {"measured": mean, "each": measured, "theory": expected}
     return figures | {"ratio": mean / expected}

@@ -43,13 +43,13 @@ class Point:
         part: What is off or on.
         way: How the field is recovered, or what is looked at.
         at: The figure.
-        seen: Seed to what was measured and what theory says.
+        compare: Seed to what was measured and what theory says.
     """
 
     part: str
     way: str
     at: float
-    seen: Callable[[int], tuple[float, float]]
+    compare: Callable[[int], tuple[float, float]]
 
 
 def points() -> list[Point]:
@@ -58,26 +58,26 @@ def points() -> list[Point]:
     for way, kind in KINDS.items():
         for photons in PHOTONS:
             camera = Camera(photons=photons, shot_noise=True)
-            found.append(Point("photons", way, photons, noisy(kind, camera)))
+            found.append(Point("photons", way, photons, camera_noise(kind, camera)))
         for bits in (4, 6, 8, 10, 12):
             camera = Camera(photons=EXPOSURE, full_well=DEEP, bits=bits)
-            found.append(Point("bits", way, bits, noisy(kind, camera)))
+            found.append(Point("bits", way, bits, camera_noise(kind, camera)))
         for read in (1.0, 10.0, 100.0):
             camera = Camera(photons=EXPOSURE, read_noise=read)
-            found.append(Point("read noise", way, read, noisy(kind, camera)))
+            found.append(Point("read noise", way, read, camera_noise(kind, camera)))
         camera = Camera(EXPOSURE, True, read_noise=8.0, full_well=DEEP, bits=8)
-        found.append(Point("all three", way, EXPOSURE, noisy(kind, camera)))
+        found.append(Point("all three", way, EXPOSURE, camera_noise(kind, camera)))
     for well in (1.0, 2.0, 4.0, 6.0, 8.0, 10.0):
-        found += [Point("clipped share", who, well, share(who, well)) for who in BEAMS]
-        foreseen = theory.clipping(well, 1.0, 4)
+        found += [Point("clipped share", beam, well, share(beam, well)) for beam in BEAMS]
+        expected = theory.clipping(well, 1.0, 4)
         camera = Camera(photons=EXPOSURE, full_well=well * EXPOSURE)
-        found.append(Point("full well", "four steps", well, changed(camera, foreseen)))
+        found.append(Point("full well", "four steps", well, holography(camera, expected)))
     for off in (0.001, 0.01, 0.1):
-        foreseen = theory.unstable(off, 1.0, 4)
-        shaking = changed(Camera(), foreseen, Scattering(instability=off))
-        found.append(Point("instability", "four steps", off, shaking))
-        found.append(Point("hot pixels", "dead outputs", off, hot(off)))
-        jitter = changed(Camera(), off / math.sqrt(2), kind=PhaseShifting(4, phase_noise=off))
+        expected = theory.unstable(off, 1.0, 4)
+        unstable = holography(Camera(), expected, Scattering(instability=off))
+        found.append(Point("instability", "four steps", off, unstable))
+        found.append(Point("hot pixels", "dead outputs", off, hot_pixels(off)))
+        jitter = holography(Camera(), off / math.sqrt(2), kind=PhaseShifting(4, phase_noise=off))
         found.append(Point("phase noise", "four steps", off, jitter))
     return found + [Point("drift", "medium", t, drift(t)) for t in (0.1, 0.5, 1.0, 2.0, 3.0)]
 
@@ -99,67 +99,72 @@ def sample(scattering: Scattering, seed: int) -> Medium:
     return Medium(scattering, seed, 0, INPUTS, OUTPUTS, torch.float64, torch.device("cpu"))
 
 
-def wrong(kind: Retrieval, lit: Bench) -> float:
+def relative_error(kind: Retrieval, setup: Bench) -> float:
     """Return the error of what is recovered."""
-    return float((kind.recover(lit) - lit.field).real.norm() / lit.field.real.norm())
+    return float((kind.recover(setup) - setup.field).real.norm() / setup.field.real.norm())
 
 
-def noisy(kind: Retrieval, camera: Camera) -> Callable[[int], tuple[float, float]]:
+def camera_noise(kind: Retrieval, camera: Camera) -> Callable[[int], tuple[float, float]]:
     """Return what compares a camera's noise, reading by reading independent, with theory."""
 
-    def seen(seed: int) -> tuple[float, float]:
-        lit = bench(seed, camera)
-        electron = lit.typical / camera.photons
+    def compare(seed: int) -> tuple[float, float]:
+        setup = bench(seed, camera)
+        electron = setup.typical / camera.photons
         floor = (camera.read_noise**2 + camera.step**2 / 12) * electron**2
-        known = lit.medium.anchors(4, 0)[0] * math.sqrt(lit.typical)
+        known = setup.medium.anchors(4, 0)[0] * math.sqrt(setup.typical)
         gain = electron if camera.shot_noise else 0.0
-        foreseen = theory.real_variance(kind, lit.field, known, lit.typical, gain, floor)
-        return wrong(kind, lit), math.sqrt(foreseen / float(lit.field.real.square().mean()))
+        expected = theory.real_variance(kind, setup.field, known, setup.typical, gain, floor)
+        return relative_error(kind, setup), math.sqrt(
+            expected / float(setup.field.real.square().mean())
+        )
 
-    return seen
+    return compare
 
 
-def changed(
+def holography(
     camera: Camera,
-    foreseen: float,
+    expected: float,
     scattering: Scattering | None = None,
     kind: Retrieval | None = None,
 ) -> Callable[[int], tuple[float, float]]:
     """Return what compares an error of phase shifting with a figure."""
-    return lambda seed: (wrong(kind or PhaseShifting(4), bench(seed, camera, scattering)), foreseen)
+    return lambda seed: (
+        relative_error(kind or PhaseShifting(4), bench(seed, camera, scattering)),
+        expected,
+    )
 
 
-def share(who: str, well: float) -> Callable[[int], tuple[float, float]]:
+def share(beam: str, well: float) -> Callable[[int], tuple[float, float]]:
     """Return what compares the share of pixels that are clipped with theory."""
 
-    def seen(seed: int) -> tuple[float, float]:
-        lit = bench(seed, Camera())
-        beside = lit.medium.anchors(4, 0)[1][1] if who == "anchor" else BEAMS[who] ** 0.5
-        field = lit.field + beside * math.sqrt(lit.typical)
-        over = float((field.abs().square() >= well * lit.typical).double().mean())
-        double = who == "anchor"
-        return over, theory.clipped(well / 2 if double else well, 0.0 if double else BEAMS[who])
+    def compare(seed: int) -> tuple[float, float]:
+        setup = bench(seed, Camera())
+        beside = setup.medium.anchors(4, 0)[1][1] if beam == "anchor" else BEAMS[beam] ** 0.5
+        field = setup.field + beside * math.sqrt(setup.typical)
+        over = float((field.abs().square() >= well * setup.typical).double().mean())
+        double = beam == "anchor"
+        return over, theory.clipped(well / 2 if double else well, 0.0 if double else BEAMS[beam])
 
-    return seen
+    return compare
 
 
-def hot(share: float) -> Callable[[int], tuple[float, float]]:
+def hot_pixels(share: float) -> Callable[[int], tuple[float, float]]:
     """Return what compares the share of outputs that four steps find dark with hot pixels'."""
 
-    def seen(seed: int) -> tuple[float, float]:
-        lit = bench(seed, Camera(photons=EXPOSURE, full_well=10 * DEEP, hot=share))
-        size = PhaseShifting(4).recover(lit).abs().amax(0)
-        return float((size < 1e-6 * lit.typical**0.5).double().mean()), share
+    def compare(seed: int) -> tuple[float, float]:
+        setup = bench(seed, Camera(photons=EXPOSURE, full_well=10 * DEEP, hot=share))
+        size = PhaseShifting(4).recover(setup).abs().amax(0)
+        return float((size < 1e-6 * setup.typical**0.5).double().mean()), share
 
-    return seen
+    return compare
 
 
 def drift(passed: float) -> Callable[[int], tuple[float, float]]:
     """Return what compares the correlation with the calibrated matrix with its decay."""
 
-    def seen(seed: int) -> tuple[float, float]:
-        lit = bench(seed, Camera(), Scattering(lifetime=1.0))
-        first, now = lit.medium.matrix(), lit.medium.matrix(passed)
+    def compare(seed: int) -> tuple[float, float]:
+        setup = bench(seed, Camera(), Scattering(lifetime=1.0))
+        first, now = setup.medium.matrix(), setup.medium.matrix(passed)
         return float((first.conj() * now).sum().real / first.norm() / now.norm()), math.exp(-passed)
 
-    return seen
+    return compare

@@ -61,12 +61,12 @@ def repeated(name: str, record: dict[str, Any]) -> str:
 
 def arguments(words: list[str]) -> list[str]:
     """Return a command's words without where it wrote."""
-    kept = []
+    measured = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word.partition("=")[0] not in DROPPED:
-            kept.append(word)
+            measured.append(word)
         elif word == "--output":
             rest.pop(0)
-    return kept
+    return measured

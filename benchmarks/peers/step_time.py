@@ -15,13 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.common.command_line import command_line
 from benchmarks.common.networks import PLAIN, Network, step_time_networks
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
-from benchmarks.common.timing import select, time_cases
+from benchmarks.common.tables import Table, number, quartiles
+from benchmarks.common.timing import select, set_threads, time_cases
 from benchmarks.peers import biotorch as peer
 from benchmarks.peers.implementations import BASELINE, IMPLEMENTATIONS, Implementation
 from beyondprop.measure import Case
@@ -49,11 +47,11 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started, version = datetime.now(UTC), peer.installed()
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     nets = select(step_time_networks(), cases)
     with peer.ignore_hook_warning():
         rows = [row for net in nets for row in measure(net, rounds, warmup)]
-    spec = {"rounds": rounds, "warmup": warmup, "threads": torch.get_num_threads()}
+    spec = {"rounds": rounds, "warmup": warmup, "threads": used}
     save(
         "peers/step_time", spec | {"biotorch": version}, rows, table(rows, version), started, output
     )
@@ -124,7 +122,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         *texts,
         number(row["seconds"] * 1000, ".3f"),
         number(row["ratio"], ".3f"),
-        "–".join(number(q, ".3f") for q in row["ratio_quartiles"]),
+        quartiles(row),
         number(row["cosine"], ".2f"),
     ]
 

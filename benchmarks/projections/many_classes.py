@@ -24,8 +24,8 @@ from torch.nn import functional as F
 import beyondprop as bp
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
-from benchmarks.common.timing import time_cases
+from benchmarks.common.tables import Table, number, percent
+from benchmarks.common.timing import set_threads, time_cases
 from benchmarks.projections.timing import Sizes, build
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.summary import deviation, recovery
@@ -71,10 +71,10 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     rows = [*times(rounds), *learning(steps, range(repeats))]
     spec: dict[str, Any] = {"rounds": rounds, "steps": steps, "repeats": repeats}
-    spec |= {"threads": torch.get_num_threads(), "rates": RATES, "tuning_seed": TUNING_SEED}
+    spec |= {"threads": used, "rates": RATES, "tuning_seed": TUNING_SEED}
     save("projections/many_classes", spec, rows, table(rows), started, output)
 
 
@@ -161,7 +161,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             figures = number(row["seconds"] * 1000, ".2f"), number(row["ratio"], ".3f"), *"––––"
         else:
             cosines = " / ".join(f"{mean:.3f} ± {spread:.3f}" for mean, spread in row["alignment"])
-            accuracy = f"{row['accuracy']:.2%} ± {row['deviation'] * 100:.2f}"
+            accuracy = percent(row["accuracy"], row["deviation"])
             rate, share = f"{row['rate']:g}", number(row["recovery"], ".0%")
             figures = "–", "–", rate, cosines or "–", accuracy, share
         lines.append((row["part"], row["way"], *figures))

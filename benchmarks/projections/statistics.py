@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
+from benchmarks.common.timing import set_threads
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.summary import deviation
 from beyondprop.projections import (
@@ -74,10 +75,10 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     rows = list(measured(pairs, maps, range(repeats)))
     spec = {"pairs": pairs, "maps": maps, "repeats": repeats}
-    spec["threads"] = torch.get_num_threads()
+    spec["threads"] = used
     save("projections/statistics", spec, rows, table(rows), started, output)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common.tables import Cells, number
+from benchmarks.common.tables import Cells, number, percent
 
 
 def wide(rows: list[dict[str, Any]]) -> Cells:
@@ -61,7 +61,7 @@ def errors(rows: list[dict[str, Any]]) -> Cells:
         [
             row["way"],
             " / ".join(f"{mean:.3f} ± {std:.3f}" for mean, std in row["alignment"]) or "–",
-            f"{row['accuracy']:.2%} ± {row['deviation'] * 100:.2f}",
+            percent(row["accuracy"], row["deviation"]),
             number(row.get("recovery"), ".0%"),
         ]
         for row in rows

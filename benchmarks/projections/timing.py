@@ -21,7 +21,7 @@ import torch
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
-from benchmarks.common.timing import select, time_cases
+from benchmarks.common.timing import select, set_threads, time_cases
 from beyondprop.errors import UserError
 from beyondprop.measure import Case, Step
 from beyondprop.projections import (
@@ -91,9 +91,9 @@ def main(
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
         raise UserError("the fused loops need numba: pip install 'beyondprop[fast]'")
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     rows = [row for size in select(sizes(), cases) for row in measure(size, rounds)]
-    spec = {"rounds": rounds, "threads": torch.get_num_threads()}
+    spec = {"rounds": rounds, "threads": used}
     save("projections/timing", spec, rows, table(rows), started, output)
 
 

@@ -22,7 +22,7 @@ import torch
 from benchmarks.common.command_line import command_line
 from benchmarks.common.networks import Network, mlp
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
+from benchmarks.common.tables import Table, number, quartiles
 from benchmarks.common.timing import select
 from benchmarks.schedules.pipeline_worker import BACKPROP, RULES, work
 from beyondprop.errors import UserError
@@ -115,7 +115,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
                 number(row["samples_per_second_one"], ",.0f"),
                 number(row["samples_per_second_two"], ",.0f"),
                 number(row["ratio"], ".2f"),
-                "–".join(number(q, ".2f") for q in row["ratio_quartiles"]),
+                quartiles(row, ".2f"),
             )
             for row in rows
         ],

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table
+from benchmarks.common.tables import Table, percent
 from benchmarks.slots.training import GREEDY, SETS, fit
 from beyondprop import slots
 from beyondprop.experiment.summary import deviation
@@ -235,7 +235,7 @@ def table(rows: list[dict[str, Any]], epochs: int) -> Table:
             (
                 r["scenario"],
                 r["way"],
-                f"{r['final_mean']:.2%} ± {r['final_std'] * 100:.2f}",
+                percent(r["final_mean"], r["final_std"]),
                 f"{r['forgetting'] * 100:.2f} points",
                 "to the bit" if r["same_bits"] else "changed",
                 f"{r['bits']:g}",

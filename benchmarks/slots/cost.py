@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
+from benchmarks.common.tables import Table, number, quartiles
 from benchmarks.common.timing import select, time_cases
 from benchmarks.slots.implementations import (
     IMPLEMENTATIONS,
@@ -126,7 +126,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
                 str(row["batch"]),
                 number(row["seconds"] * 1000, ".3f"),
                 number(row["ratio"], ".3f"),
-                "–".join(number(q, ".3f") for q in row["ratio_quartiles"]),
+                quartiles(row),
                 number(row["state_ratio"], ".2f"),
                 number(row["peak_bytes"] / 1e6, ".1f"),
                 number(row["peak_ratio"], ".2f"),

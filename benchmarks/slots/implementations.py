@@ -101,7 +101,7 @@ def driven(workload: Workload, drive: Callable[[SGD, nn.Module], SGD]) -> Traini
     return Training(workload, model, drive(sgd(model), model))
 
 
-def plain(workload: Workload) -> Training:
+def plain_pytorch(workload: Workload) -> Training:
     """Return one number a weight in plain PyTorch, as where numba is not installed."""
     with patch.object(staircase, "make", staircase.Staircase):
         return driven(workload, slots.drive)
@@ -144,7 +144,7 @@ def textbook(workload: Workload) -> Training:
 IMPLEMENTATIONS: dict[str, Callable[[Workload], Training]] = {
     "dense": dense,
     "one number a weight, fused": partial(driven, drive=slots.drive),
-    "one number a weight, plain PyTorch": plain,
+    "one number a weight, plain PyTorch": plain_pytorch,
     "K scores a weight": partial(driven, drive=slots.drive_scores),
     "K scores a weight, one-hot by autograd": textbook,
 }

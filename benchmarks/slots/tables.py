@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common.tables import Cells, number
+from benchmarks.common.tables import Cells, number, percent
 
 
 def cost(rows: list[dict[str, Any]]) -> Cells:
@@ -33,11 +33,8 @@ def accuracy(rows: list[dict[str, Any]]) -> Cells:
     """Return how well each way learns: one row a way, and one more where weights are drawn."""
     lines = []
     for row in rows:
-        named, spread = (
-            NAMES.get(row["variant"], row["variant"]),
-            f" ± {row['deviation'] * 100:.2f}",
-        )
-        figures = f"{row['test_accuracy']:.2%}{spread}", f"{row['recovery']:.0%}"
+        named = NAMES.get(row["variant"], row["variant"])
+        figures = percent(row["test_accuracy"], row["deviation"]), f"{row['recovery']:.0%}"
         lines.append([named, *figures, f"{row['rate']:g}", f"{row['epochs']}"])
         if row["drawn_accuracy"] is not None:
             drawn = f"{row['drawn_accuracy']:.2%}"
@@ -64,7 +61,7 @@ def tasks(rows: list[dict[str, Any]]) -> Cells:
         [
             f"{row['scenario']} MNIST",
             row["way"],
-            f"{row['final_mean']:.2%} ± {row['final_std'] * 100:.2f}",
+            percent(row["final_mean"], row["final_std"]),
             f"{row['forgetting'] * 100:.2f}",
             "to the bit" if row["same_bits"] else "no",
             number(row["bits"], "g"),

@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.common.command_line import command_line
 from benchmarks.common.flops import products
 from benchmarks.common.networks import Network, step_time_networks
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
-from benchmarks.common.timing import select, time_cases
+from benchmarks.common.tables import Table, number, quartiles
+from benchmarks.common.timing import select, set_threads, time_cases
 
 
 def main(
@@ -38,10 +36,10 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(threads or torch.get_num_threads())
+    used = set_threads(threads)
     nets = select(step_time_networks(), cases)
     rows = [row for net in nets for row in measure(net, rounds, warmup)]
-    spec = {"rounds": rounds, "warmup": warmup, "threads": torch.get_num_threads()}
+    spec = {"rounds": rounds, "warmup": warmup, "threads": used}
     save("step_time/rules", spec, rows, table(rows), started, output)
 
 
@@ -73,7 +71,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
                 str(row["batch"]),
                 number(row["seconds"] * 1000, ".3f"),
                 number(row["ratio"], ".3f"),
-                "–".join(number(q, ".3f") for q in row["ratio_quartiles"]),
+                quartiles(row),
                 number(row["flop_limit"], ".3f"),
             )
             for row in rows

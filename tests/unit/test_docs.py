@@ -13,7 +13,12 @@ from beyondprop.cli.parser import with_lists
 from beyondprop.rules import RULES, Rule
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+GLOBS = ("benchmarks/README.md", "results/**/README.md", "docs/**/*.md")
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for glob in GLOBS for page in sorted(ROOT.glob(glob))),
+]
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 

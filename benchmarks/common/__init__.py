@@ -1,0 +1,1 @@
+"""What several topics share: networks, timing, tables, records, plots."""

@@ -1,0 +1,79 @@
+"""How many floating-point operations a step of each rule cannot do without.
+
+A layer's forward product, its weight-gradient product and its error product cost the same. Backprop
+and the rules that go back layer by layer need all three (but no error for the input), direct rules
+no error products but a projection to each hidden block, and once more as much where that learns; to
+carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
+large as the noise has samples. Blocks with a loss of their own need no error products either; a
+forward gradient needs the tangent's two products a layer, PEPITA a second pass. What is left out
+(heads, activations, biases, the update) is small, or linear in the widths.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import beyondprop as bp
+from benchmarks.common.networks import CHAIN_STEP, PLAIN, Network
+
+
+@dataclass(frozen=True)
+class Products:
+    """Floating-point operations of the matrix products in a step.
+
+    Attributes:
+        layers: Of one product in each layer.
+        projections: Of carrying the output error to all hidden blocks.
+        mirrors: Of the noise in a weight mirror.
+    """
+
+    layers: tuple[int, ...]
+    projections: int
+    mirrors: int
+
+    def of(self, rule: str) -> int:
+        """Return what a step by a rule needs."""
+        forward = weights = sum(self.layers)
+        errors = sum(self.layers[1:])
+        direct = {"dfa": self.projections, "dkp": 2 * self.projections, "drtp": 0}
+        direct |= {"ebd": direct["dkp"], CHAIN_STEP: direct["dfa"]}
+        if rule in direct:
+            return forward + weights + direct[rule]
+        if rule == "frozen":
+            return forward + self.layers[-1]
+        if rule in ("scff", "pepita"):  # pairs of inputs beside the batch; a second forward pass
+            return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
+        if isinstance(bp.rules.RULES.get(rule), bp.rules.LossRule):
+            return forward + weights
+        return forward + weights + errors + (self.mirrors if rule == "wm" else 0)
+
+    def limit(self, rule: str) -> float:
+        """Return the least time of a rule's step relative to backprop, were products all."""
+        return self.of(rule) / self.of(PLAIN)
+
+
+def products(net: Network) -> Products:
+    """Count by running the net once with hooks."""
+    model = net.build()
+    inputs, _ = net.batch()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    tails = [block.modules[-1][1] for block in handle.blocks[:-1]]
+    handle.remove()
+    sizes: dict[nn.Module, int] = {}
+
+    def keep_size(module: nn.Module, _: object, outputs: torch.Tensor) -> None:
+        sizes[module] = outputs.numel()
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    for module in (*layers, *tails):
+        if module is not None:
+            module.register_forward_hook(keep_size)
+    with torch.no_grad():
+        outputs = model(inputs)
+    samples = bp.WeightMirror().samples
+    return Products(
+        layers=tuple(2 * sizes[layer] * layer.weight[0].numel() for layer in layers),
+        mirrors=sum(4 * samples * layer.weight.numel() for layer in layers[1:]),
+        projections=sum(2 * sizes[tail] * outputs.shape[1] for tail in tails if tail is not None),
+    )

@@ -1,0 +1,1 @@
+"""The simulated photonic co-processor: accuracy, cost, theory."""

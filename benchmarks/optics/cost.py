@@ -1,0 +1,212 @@
+"""What light would cost by a device's figures, beside what electronics take here.
+
+    python -m benchmarks.optics.cost --threads 2
+
+The projection of n numbers to n by the preset `lighton-opu`: sending, shots and receiving by the
+published figures and an assumed link, encoding and recovering at a rate measured here. Beside it a
+dense product (measured where the matrix fits, else counted at the measured rate) and `Hadamard`,
+measured. Then a whole step of direct feedback alignment through two hidden layers of n, with n
+classes: the passes forward, the activations, the gradients and the update stay electronic, in time
+and in energy, at a power that you give.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.common.command_line import command_line
+from benchmarks.common.records import save
+from benchmarks.common.tables import Table, number
+from beyondprop.experiment.progress import bar, bars
+from beyondprop.experiment.projecting import timed
+from beyondprop.experiment.projecting_opu import LINK, electronics
+from beyondprop.optics import (
+    Cost,
+    Electronics,
+    StepCost,
+    break_even,
+    electronic_cost,
+    lighton_opu,
+    optical_cost,
+    step_cost,
+)
+from beyondprop.projections import Dense, Hadamard
+from beyondprop.projections.cost.choice import cost_of
+
+SIDES = 2**10, 2**12, 2**14, 2**16, 2**18, 1_000_000
+BATCHES = 1, 64
+FITS = 2**14
+"""The widest dense matrix that is measured: of 1 GB."""
+
+HERE = torch.device("cpu")
+
+
+def main(
+    threads: int = 2, watts: float = 100.0, output: Path = Path("results/optics/cost.json")
+) -> None:
+    """Set light's time and energy beside electronics'.
+
+    Args:
+        threads: CPU threads.
+        watts: The electronics' power while it works: assumed, not measured.
+        output: Where the record goes; the table goes beside it.
+    """
+    started = datetime.now(UTC)
+    torch.set_num_threads(threads)
+    rows = []
+    with bars() as progress, bar(progress, "costs", len(BATCHES) * len(SIDES)) as shown:
+        for batch in BATCHES:
+            chip = electronics(batch, watts)
+            for side in SIDES:
+                rows.append(row(chip, batch, side))
+                progress.advance(shown)
+            rows.append(even(chip, batch))
+    save("optics/cost", {"threads": threads, "watts": watts}, rows, table(rows), started, output)
+
+
+def row(chip: Electronics, batch: int, side: int) -> dict[str, Any]:
+    """Return the costs of one size."""
+    light = optical_cost(lighton_opu(), chip, LINK, batch, side, side)
+    power = lighton_opu().specification.power
+    dense, measured = electronic_cost(chip, batch, side, side), side <= FITS
+    if measured:
+        dense = timed_cost(Dense(), chip, batch, side)
+    fast = timed_cost(Hadamard(), chip, batch, side)
+    steps: dict[str, StepCost] = {
+        name: step_cost(cost, chip, batch, (side,) * 4)
+        for name, cost in {"light": light, "dense": dense, "hadamard": fast}.items()
+    }
+    return {
+        "part": "size",
+        "side": side,
+        "batch": batch,
+        "shots": batch * lighton_opu().shots,
+        "light_seconds": light.seconds,
+        "light_parts": {p: getattr(light, p) for p in PARTS},
+        "light_joules": (light.send + light.shots + light.receive) * power,
+        "dense_seconds": dense.seconds,
+        "dense_measured": measured,
+        "hadamard_seconds": fast.seconds,
+        "step_seconds": {name: step.seconds for name, step in steps.items()},
+        "step_joules": {name: step.joules for name, step in steps.items()},
+        "light_share": light.seconds / steps["light"].seconds,
+    }
+
+
+PARTS = "encode", "send", "shots", "receive", "recover"
+
+
+def timed_cost(projection: Dense | Hadamard, chip: Electronics, batch: int, side: int) -> Cost:
+    """Return the measured seconds of a projection, and its joules at the electronics' power."""
+    seconds = timed(cost_of(projection, side, side, batch, HERE), side, side, batch, HERE)[0]
+    return Cost(product=seconds, joules=seconds * chip.power)
+
+
+def even(chip: Electronics, batch: int) -> dict[str, Any]:
+    """Return from which widths on light is as fast, and as frugal, as a dense product.
+
+    All else in a step is the same for both, so these are the widths of a step, too.
+    """
+    figures = {"rate": chip.rate, "simple_rate": chip.simple_rate, "watts": chip.power}
+    figures |= {"side": break_even(lighton_opu(), chip, LINK, batch)}
+    figures |= {"joules_side": even_in_joules(chip, batch)}
+    return {"part": "break-even", "batch": batch, **figures}
+
+
+def even_in_joules(chip: Electronics, batch: int) -> int | None:
+    """Return the least n for which light takes no more joules than a dense product; None: none."""
+
+    def wins(side: int) -> bool:
+        light = optical_cost(lighton_opu(), chip, LINK, batch, side, side)
+        return light.joules <= electronic_cost(chip, batch, side, side).joules
+
+    limits = lighton_opu().specification
+    most = min(limits.max_inputs, limits.max_outputs // lighton_opu().retrieval.pixels)
+    return least(wins, most)
+
+
+def least(wins: Callable[[int], bool], most: int) -> int | None:
+    """Return the least number up to the most that wins, where all above a winner win, too."""
+    if not wins(most):
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wins(middle) else (middle, high)
+    return high
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    return Table(
+        title="Light by its figures, beside electronics as measured",
+        columns=(
+            "n to n",
+            "batch",
+            "light, ms",
+            "shots / light",
+            "light, J",
+            "dense, ms",
+            "Hadamard, ms",
+            "light / dense",
+            "step by light / by dense",
+            "the same in J",
+        ),
+        rows=[tuple(cells(one)) for one in rows if one["part"] == "size"],
+        notes=tuple(notes(rows)),
+    )
+
+
+def cells(one: dict[str, Any]) -> Iterator[str]:
+    """Yield a size's cells."""
+    dense = milliseconds(one["dense_seconds"])
+    yield f"{one['side']:,}"
+    yield str(one["batch"])
+    yield milliseconds(one["light_seconds"])
+    yield number(one["light_parts"]["shots"] / one["light_seconds"], ".0%")
+    yield number(one["light_joules"], ".3g")
+    yield dense if one["dense_measured"] else f"{dense} (counted)"
+    yield milliseconds(one["hadamard_seconds"])
+    yield number(one["light_seconds"] / one["dense_seconds"], ".2g")
+    yield number(one["step_seconds"]["light"] / one["step_seconds"]["dense"], ".2f")
+    yield number(one["step_joules"]["light"] / one["step_joules"]["dense"], ".2g")
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds, to three digits or to a whole one."""
+    return format(seconds * 1000, ",.0f" if seconds >= 0.1 else ".3g")
+
+
+def notes(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield what must be known to read the table."""
+    yield (
+        "Light: by the published frame rate and power and an assumed link of 1 GB/s; nothing ran "
+        "by light. Light, J: of the optics alone. Counted: at the measured rate of a dense "
+        "product, as its matrix does not fit. A step: of three layers n to n by direct feedback "
+        "alignment, one projection for all; what light cannot do is in the sum, and the same for "
+        "all, but for encoding and recovering: so steps break even where projections do."
+    )
+    evens = [one for one in rows if one["part"] == "break-even"]
+    for watts in dict.fromkeys(one["watts"] for one in evens):
+        yield (
+            f"Joules: {watts:g} W for the electronics, an assumption, each while it works; what "
+            "either draws while it waits for the other is not counted."
+        )
+    for one in evens:
+        fast, frugal = (begins(one[name]) for name in ("side", "joules_side"))
+        yield (
+            f"Batch {one['batch']}: light is as fast as a dense product {fast}, and takes no more "
+            f"energy {frugal}."
+        )
+
+
+def begins(side: int | None) -> str:
+    """Return where something begins, if it does."""
+    return "never" if side is None else f"from n = {side:,} on"
+
+
+if __name__ == "__main__":
+    command_line(main)

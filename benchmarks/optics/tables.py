@@ -1,0 +1,73 @@
+"""The tables of optics on pages: headings and rows, made of records."""
+
+from typing import Any
+
+from benchmarks.common.tables import Cells, percent
+from benchmarks.optics import cost as optics_cost
+from benchmarks.optics.configurations import CONTROLS, TABLE
+
+NAMES = {"backprop": "**backprop**", "exact": "**exact feedback**", "frozen": "**frozen**"}
+SETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+
+
+MAIN = (
+    "backprop",
+    "exact",
+    "ternary, threshold 0.75",
+    "uneven ternary, threshold 0.25",
+    "ideal",
+    "lighton-opu",
+    "lighton-opu, uneven ternary",
+    "frozen",
+)
+"""Ways that a short table shows."""
+
+
+def accuracy(rows: list[dict[str, Any]]) -> Cells:
+    """Return how well networks learn when light carries the error: one row a way."""
+    return shown(rows, (*CONTROLS, *TABLE))
+
+
+def short(rows: list[dict[str, Any]]) -> Cells:
+    """Return the same for a few ways."""
+    return shown(rows, MAIN)
+
+
+def shown(rows: list[dict[str, Any]], ways: tuple[str, ...]) -> Cells:
+    """Return one row a way."""
+    found = {(row["data_set"], row["way"]): row for row in rows}
+    lines = []
+    for way in ways:
+        cells = [cell for name in SETS for cell in scores(found[name, way])]
+        lines.append([NAMES.get(way, way), *cells])
+    heads = [head for name in SETS.values() for head in (name, "points", "recovery", "alignment")]
+    return ("error's way", *heads), lines
+
+
+def scores(row: dict[str, Any]) -> list[str]:
+    """Return a row's accuracy, how far it is above exact feedback, recovery and alignment."""
+    return [
+        percent(row["test"], row["deviation"]),
+        f"{-row['less']:+.2f}" if row["less"] else "0",
+        f"{row['recovery']:.0%}",
+        " / ".join(f"{cosine:.2f}" for cosine in row["alignment"]) or "–",
+    ]
+
+
+def cost(rows: list[dict[str, Any]]) -> Cells:
+    """Return what light would cost beside electronics: one row a size."""
+    made = optics_cost.table(rows)
+    return tuple(made.columns), [list(line) for line in made.rows]
+
+
+def theory(rows: list[dict[str, Any]]) -> Cells:
+    """Return how far the simulator is from its formulas: one row an effect and a retrieval."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["part"], row["way"]), []).append(row)
+    lines = []
+    for (part, way), found in groups.items():
+        ratios = [row["ratio"] for row in found]
+        shown = f"{min(ratios):.3f}", f"{max(ratios):.3f}"
+        lines.append([part, way, str(len(found)), *shown])
+    return ("effect alone", "of", "points", "least measured / theory", "largest"), lines

@@ -1,0 +1,110 @@
+"""The simulated photonic co-processor against theory: every noise alone, measured and expected.
+
+    python -m benchmarks.optics.theory
+
+Errors are root mean squares of the recovered fields' real parts, relative to these; all in float64,
+with frames of which half of the mirrors are on. A ratio of 1 says that the simulator does what its
+formula says; where it is another, the formula's assumptions end (see the notes).
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.command_line import command_line
+from benchmarks.common.records import save
+from benchmarks.common.tables import Table
+from benchmarks.common.timing import set_threads
+from benchmarks.optics import theory_plot as plot
+from benchmarks.optics.theory_points import KINDS, Point, points
+from beyondprop.experiment.progress import bar, bars
+
+NOTES = (
+    "Measured: the mean over seeds; spread: the largest less the least. At: photoelectrons a "
+    "pixel; bits, with a full well of 40 times the photons; read noise in electrons; full well in "
+    "units of the mean intensity; instability, share of the power; hot pixels, their share; phase "
+    "noise in radian; drift, lifetimes. But for shares, slopes and drift, which is a correlation, "
+    "all are errors relative to the field.",
+    "Bits: rounding adds the variance of even steps, step²/12, as long as steps are finer than "
+    "the speckle; with four bits they are 2.7 times its mean. Clipped: without a reference an "
+    "exponential distribution's share, with one a noncentral χ²'s; shares below 1/1000 are of few "
+    "pixels (see the spread). Hot pixels: phase shifting finds 0 there. Slope: of log error over "
+    "log photons.",
+)
+
+
+def main(
+    repeats: int = 3,
+    threads: int | None = None,
+    output: Path = Path("results/optics/theory.json"),
+) -> None:
+    """Compare the simulator with theory.
+
+    Args:
+        repeats: How many seeds, from 0 on: other media, frames and noise.
+        threads: CPU threads. Default: as many as PyTorch takes.
+        output: Where the record goes; the table and the plot go beside it.
+    """
+    started = datetime.now(UTC)
+    used = set_threads(threads)
+    every = points()
+    rows = []
+    with bars() as progress, bar(progress, "theory", len(every)) as shown:
+        for point in every:
+            rows.append(row(point, range(repeats)))
+            progress.advance(shown)
+    rows += slopes(rows)
+    plot.draw(rows, output.with_suffix(".svg"))
+    spec = {"repeats": repeats, "threads": used}
+    save("optics/theory", spec, rows, table(rows), started, output)
+
+
+def row(point: Point, seeds: range) -> dict[str, Any]:
+    """Return a point's figures."""
+    measured, by_theory = zip(*map(point.compare, seeds), strict=True)
+    mean, expected = statistics.mean(measured), statistics.mean(by_theory)
+    figures = {"part": point.part, "way": point.way, "at": point.at}
+    figures |= {"measured": mean, "each": measured, "theory": expected}
+    return figures | {"ratio": mean / expected}
+
+
+def slopes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the slopes of the logarithms of errors over those of photons."""
+    for way in KINDS:
+        own = [row for row in rows if (row["part"], row["way"]) == ("photons", way)]
+        x = [math.log(row["at"]) for row in own]
+        each = [
+            statistics.linear_regression(x, [math.log(row["each"][i]) for row in own]).slope
+            for i in range(len(own[0]["each"]))
+        ]
+        slope = statistics.mean(each)
+        figures = {"part": "slope", "way": way, "at": None, "measured": slope, "each": each}
+        yield figures | {"theory": -0.5, "ratio": slope / -0.5}
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    return Table(
+        title="The simulated photonic co-processor against theory",
+        columns=("part", "way", "at", "measured", "spread", "theory", "measured / theory"),
+        rows=[
+            (
+                row["part"],
+                row["way"],
+                "–" if row["at"] is None else f"{row['at']:g}",
+                f"{row['measured']:.4g}",
+                f"{max(row['each']) - min(row['each']):.1g}",
+                f"{row['theory']:.4g}",
+                f"{row['ratio']:.3f}",
+            )
+            for row in rows
+        ],
+        notes=NOTES,
+    )
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,72 @@
+"""The index of `results/`: what each record is, and the command that makes it again."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.records import RESULTS, command, load
+from benchmarks.common.tables import Cells
+
+DROPPED = ("--output", "--resume")
+"""Options of a recorded command that say where it wrote, and nothing of what it measured."""
+
+FORMER_TASKS = "variants:"
+"""How recorded commands name the tasks that are now in `benchmarks.comparisons.tasks`."""
+
+PLOTS = {"slots/accuracy-mnist": "slots/staircase"}
+"""The plot of a record that is not called as the record is."""
+
+
+def records(topic: str | None = None) -> Cells:
+    """Return one row a record: its topic, its files and its command.
+
+    Args:
+        topic: A folder of `results/`, in whose page the links then begin. Default: all.
+    """
+    found = sorted(RESULTS.glob(f"{topic or '*'}/*.json"), key=lambda p: (p.parent, p.stem))
+    start = RESULTS / topic if topic else RESULTS
+    rows = [row(path, start) for path in found]
+    heads = ("topic", "record", "beside it", "command")
+    return (heads, rows) if topic is None else (heads[1:], [cells[1:] for cells in rows])
+
+
+def row(path: Path, start: Path) -> list[str]:
+    """Return a record's row, with links relative to a folder."""
+    name = path.relative_to(RESULTS).with_suffix("").as_posix()
+    beside = [path.with_suffix(".md"), (RESULTS / PLOTS.get(name, name)).with_suffix(".svg")]
+    links = [link(kind, file, start) for kind, file in zip(("table", "plot"), beside, strict=True)]
+    topic = f"[{path.parent.name}]({path.parent.name}/README.md)"
+    shown = ", ".join(text for text in links if text) or "–"
+    return [topic, link(path.stem, path, start), shown, f"`{repeated(name, load(name))}`"]
+
+
+def link(text: str, file: Path, start: Path) -> str:
+    """Return a link to a file, nothing where there is none."""
+    return f"[{text}]({file.relative_to(start).as_posix()})" if file.exists() else ""
+
+
+def repeated(name: str, record: dict[str, Any]) -> str:
+    """Return the command that measures a record's figures again, by today's names.
+
+    Args:
+        name: The record's, "topic/name" or "topic/name-data".
+        record: Its content, with the command as it was typed.
+    """
+    typed: str = record["provenance"]["command"]
+    if record["kind"] == "benchmark":
+        return command(name.partition("-")[0], shlex.join(arguments(shlex.split(typed)[1:])))
+    words = arguments(shlex.split(typed.removeprefix("python -m ")))
+    return shlex.join(word.replace(FORMER_TASKS, "benchmarks.comparisons.tasks:") for word in words)
+
+
+def arguments(words: list[str]) -> list[str]:
+    """Return a command's words without where it wrote."""
+    measured = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.partition("=")[0] not in DROPPED:
+            measured.append(word)
+        elif word == "--output":
+            rest.pop(0)
+    return measured

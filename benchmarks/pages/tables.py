@@ -1,0 +1,114 @@
+"""The tables of README, docs and results/, made from the records.
+
+    python -m benchmarks.pages.tables
+
+A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
+`MADE`, or `compare TASK`, `rule RULE`, `step-time [RULES]`, `records [TOPIC]`. A test compares the
+pages with the records, so no figure is written by hand.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.common.records import ROOT, load
+from benchmarks.common.tables import Cells, markdown
+from benchmarks.comparisons import tables as comparisons
+from benchmarks.memory import tables as memory
+from benchmarks.optics import tables as optics
+from benchmarks.pages import index
+from benchmarks.peers import tables as peers
+from benchmarks.projections import tables as projections
+from benchmarks.random_features import tables as random_features
+from benchmarks.schedules import tables as schedules
+from benchmarks.slots import tables as slots
+from benchmarks.step_time import tables as times
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("results/**/README.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+TASKS = (
+    "digits-mlp",
+    "digits-conv",
+    "mnist-mlp",
+    "fashion-mlp",
+    "cifar-conv",
+    "cifar-resnet20-short",
+    "digits-mlp-local",
+    "cifar-vgg8-narrow",
+    "cifar-vgg8-modules",
+    "mnist-goodness",
+    "digits-slots",
+)
+"""The comparisons on a rule's page, in order."""
+
+MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
+    "memory": ("memory/rules", memory.rules),
+    "depth": ("memory/depth", memory.depth),
+    "peers": ("peers/step_time", peers.step_time),
+    "pipeline": ("schedules/pipeline", schedules.pipeline),
+    "slots cost": ("slots/cost", slots.cost),
+    "slots accuracy mnist": ("slots/accuracy-mnist", slots.accuracy),
+    "slots accuracy cifar": ("slots/accuracy-cifar", slots.accuracy),
+    "slots tasks": ("slots/continual", slots.tasks),
+    "projections wide": ("projections/timing", projections.wide),
+    "projections sizes": ("projections/timing", projections.sizes),
+    "projections errors": ("projections/many_classes", projections.errors),
+    "projections statistics": ("projections/statistics", projections.statistics),
+    "optics accuracy": ("optics/accuracy", optics.accuracy),
+    "optics short": ("optics/accuracy", optics.short),
+    "optics theory": ("optics/theory", optics.theory),
+    "optics cost": ("optics/cost", optics.cost),
+    "features kernel": ("random_features/evaluation", random_features.kernel),
+    "features ridge": ("random_features/evaluation", random_features.ridge),
+    "features defence": ("random_features/evaluation", random_features.defence),
+}
+"""A table's record, and what makes the table from its rows."""
+
+
+def main() -> None:
+    """Write the tables of every page anew."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text("utf-8")), "utf-8")
+
+
+def filled(text: str) -> str:
+    """Return a page's text with its tables made from the records."""
+    return MARK.sub(lambda found: f"{found[1]}\n{table(found[2])}\n\n{found[3]}", text)
+
+
+def table(name: str) -> str:
+    """Return the table of that name as Markdown."""
+    if name in MADE:
+        record, make = MADE[name]
+        return markdown(*make(load(record)["rows"]))
+    kind, *rest = name.split()
+    makers = {"compare": compare, "rule": rule, "step-time": step_time, "records": records}
+    return makers[kind](*rest)
+
+
+def compare(task: str) -> str:
+    """Return a comparison: one row a rule."""
+    return markdown(*comparisons.compare(load(f"comparisons/{task}")))
+
+
+def rule(name: str) -> str:
+    """Return what a rule reaches on every task: one row a task."""
+    return markdown(*comparisons.rule(name, {t: load(f"comparisons/{t}") for t in TASKS}))
+
+
+def step_time(*only: str) -> str:
+    """Return step times relative to plain PyTorch, of all rules or of those named."""
+    return markdown(*times.rules(load("step_time/rules")["rows"], only))
+
+
+def records(*topic: str) -> str:
+    """Return the index of all records, or of a topic's: one row a record."""
+    return markdown(*index.records(*topic), names=4)
+
+
+if __name__ == "__main__":
+    main()

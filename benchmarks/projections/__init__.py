@@ -1,0 +1,1 @@
+"""Random projections: time, statistics, errors of many classes."""

@@ -1,0 +1,1 @@
+"""Random features of an optical device: kernel, ridge regression, defence."""

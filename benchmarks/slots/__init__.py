@@ -1,0 +1,1 @@
+"""Slot machines: cost, accuracy, continual learning."""

@@ -1,0 +1,88 @@
+"""The index of results: complete, and its commands can be run."""
+
+import importlib
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import jsonargparse
+import pytest
+
+from benchmarks.common.command_line import arguments
+from benchmarks.common.records import RESULTS, load
+from benchmarks.pages import index
+from beyondprop.cli import app as cli
+from beyondprop.cli.parser import with_lists
+from beyondprop.registry.dotted import resolve
+
+RECORDS = sorted(RESULTS.glob("**/*.json"))
+NAMES = [path.relative_to(RESULTS).with_suffix("").as_posix() for path in RECORDS]
+
+
+def linked(page: Path) -> set[Path]:
+    targets = re.findall(r"\]\(([^)\s#]+)\)", page.read_text("utf-8"))
+    return {(page.parent / target).resolve() for target in targets if "://" not in target}
+
+
+def test_every_file_of_results_is_in_the_index() -> None:
+    files = {path for path in RESULTS.glob("**/*") if path.is_file()}
+    assert files - {RESULTS / "README.md"} <= linked(RESULTS / "README.md")
+
+
+@pytest.mark.parametrize("topic", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
+def test_a_topic_links_all_its_files(topic: str) -> None:
+    page = RESULTS / topic / "README.md"
+    assert {path for path in (RESULTS / topic).iterdir() if path != page} <= linked(page)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_of_a_record_parses_and_says_what_was_measured(name: str) -> None:
+    record = load(name)
+    words = shlex.split(index.repeated(name, record))
+    if record["kind"] == "comparison":
+        assert words[0] == "beyondprop"
+        parsed = cli.parser().parse_args(with_lists(words[1:]))
+        task = parsed.compare.task
+        found = resolve(task).name if ":" in task else task
+        assert found == record["task"]["name"]
+        return
+    assert words[:2] == ["python", "-m"]
+    main = importlib.import_module(words[2]).main
+    parsed = jsonargparse.auto_parser(main).parse_args(arguments(words[3:]))
+    for setting, value in record["spec"].items():
+        said = parsed.get(setting)
+        if said is not None:  # else the record says what the default came to
+            assert (list(said) if isinstance(value, list) else said) == value, setting
+
+
+def test_what_says_where_it_wrote_is_dropped() -> None:
+    typed = "python -m beyondprop compare --task variants:x --output a/b --resume --epochs 3"
+    record = {"kind": "comparison", "provenance": {"command": typed}}
+    made = index.repeated("comparisons/x", record)
+    assert made == "beyondprop compare --task benchmarks.comparisons.tasks:x --epochs 3"
+    typed = "python benchmarks/slots_accuracy.py --cases learned 'K=8, sampled' --output=here"
+    record = {"kind": "benchmark", "provenance": {"command": typed}}
+    made = index.repeated("slots/accuracy-mnist", record)
+    assert made == "python -m benchmarks.slots.accuracy --cases learned 'K=8, sampled'"
+
+
+BENCHMARKS = [name for name in NAMES if not name.startswith("comparisons/")]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_table_beside_a_record_shows_its_figures(name: str) -> None:
+    """Made anew from the record, by the module that its command runs."""
+    record = load(name)
+    command = shlex.split(index.repeated(name, record))
+    make = importlib.import_module(command[2]).table
+    given = {**record["spec"], "spec": record["spec"], "rows": record["rows"]}
+    made = make(**{parameter: given[parameter] for parameter in inspect.signature(make).parameters})
+    beside = (RESULTS / f"{name}.md").read_text("utf-8")
+    figures, source = beside.split("\nMade by ")
+    assert figures == made.markdown()
+    provenance = record["provenance"]
+    assert source.startswith(f"`{provenance['command']}` with PyTorch")
+    assert source.endswith(
+        f"{provenance['finished']}; every figure is in `{name.split('/')[1]}.json`.\n"
+    )

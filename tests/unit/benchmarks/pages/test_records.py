@@ -1,0 +1,37 @@
+"""What the records must show: the bars that were set, held against what was measured."""
+
+from typing import Any
+
+from benchmarks.common.records import load
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = load(name)["rows"]
+    return found
+
+
+def test_a_million_numbers_to_a_million_within_25_ms_and_at_4_billion_entries_a_second() -> None:
+    wide = [row for row in rows("projections/timing") if row["outputs"] >= 10**6]
+    found = {(row["kind"], row["batch"]): row for row in wide}
+    assert found["hadamard", 1]["seconds"] < 0.025
+    assert found["streamed", 1]["entries_per_second"] > 4e9
+    assert {batch for _, batch in found} == {1, 64}
+
+
+def test_a_sketch_of_50_000_classes_takes_at_most_a_seventh_of_the_time() -> None:
+    found = {(row["part"], row["way"]): row for row in rows("projections/many_classes")}
+    assert found["time", "sketched"]["ratio"] < 0.15
+
+
+def test_ternary_errors_are_within_0_7_points_of_exact_feedback() -> None:
+    """With a magnitude for each sign on both; with one for all, as published, on MNIST."""
+    less = {(r["data_set"], r["way"]): r["less"] for r in rows("optics/accuracy")}
+    assert less["mnist", "ternary, threshold 0.75"] < 0.7
+    for name in ("mnist", "fashion"):
+        assert less[name, "uneven ternary, threshold 0.25"] < 0.7
+
+
+def test_errors_fall_with_the_root_of_the_photons() -> None:
+    slopes = [r["measured"] for r in rows("optics/theory") if r["part"] == "slope"]
+    assert len(slopes) == 4
+    assert all(abs(slope + 0.5) < 0.005 for slope in slopes)

@@ -19,18 +19,14 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:  # noqa: ARG001
     """Prints the four lists."""
     from beyondprop.measure import MEASURES
-    from beyondprop.optics import PhotonicProjection
     from beyondprop.projections import PROJECTIONS
-    from beyondprop.rules import RULES, describe
+    from beyondprop.rules import RULES
     from beyondprop.tasks import TASKS
 
     lists = {
-        "rules": {name: describe(rule) for name, rule in RULES.items()},
-        "tasks": {name: task.summary for name, task in TASKS.items()},
-        "projections": {
-            name: first_line(kind)
-            for name, kind in {**PROJECTIONS, PhotonicProjection.name: PhotonicProjection}.items()
-        },
+        "rules": {name: RULES.describe(name) for name in RULES},
+        "tasks": {name: TASKS.describe(name) for name in TASKS},
+        "projections": {name: PROJECTIONS.describe(name) for name in PROJECTIONS},
         "measures": {name: first_line(measure) for name, measure in MEASURES.items()},
     }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))

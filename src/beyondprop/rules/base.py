@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from beyondprop.engine.detach import Cut, Lesson
 from beyondprop.errors import UserError
 from beyondprop.layers import EXACT, OPERATIONS
 from beyondprop.projections import Dense, Projection
+from beyondprop.registry import settings
 from beyondprop.shapes import rows_and_features
 
 if TYPE_CHECKING:
@@ -69,12 +70,7 @@ class Rule(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same rule again, as JSON values."""
-        values: dict[str, Any] = vars(self) if is_dataclass(self) else {}
-        shown = {
-            name: value.settings() if isinstance(value, Projection) else value
-            for name, value in values.items()
-        }
-        return {"rule": self.name, **shown}
+        return settings(self, "rule")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Auxiliary(ABC):
     """What stands between a block and its classifier."""
 
+    name: ClassVar[str]
+
     @abstractmethod
     def apply(self, passed: "Passed") -> Tensor:
         """Return what the classifier sees of the block's output."""
@@ -29,6 +31,8 @@ class Auxiliary(ABC):
 @dataclass(frozen=True)
 class Plain(Auxiliary):
     """Nothing: the classifier stands on the block."""
+
+    name: ClassVar[str] = "plain"
 
     def apply(self, passed: "Passed") -> Tensor:
         """Return the block's output."""
@@ -48,6 +52,7 @@ class AugLocal(Auxiliary):
         last: Layers on the last one.
     """
 
+    name: ClassVar[str] = "auglocal"
     first: int = 3
     last: int = 1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -92,7 +92,3 @@ class LocalForwardGradient(LocalRule):
     def needs_classes(self) -> bool:
         """Whether the number of classes must be seen."""
         return self.classes is None
-
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
-        return {**super().settings(), "objective": self.objective.settings()}

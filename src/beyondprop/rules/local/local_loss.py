@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from beyondprop.registry import first_line
 from beyondprop.rules.local.base import LocalRule, Passed
 from beyondprop.rules.local.objectives import Objective
 from beyondprop.rules.local.similarity import PredSim
@@ -56,6 +57,7 @@ class LocalLoss(LocalRule):
         """Whether the objective has a classifier."""
         return self.classes is None and self.objective.needs_targets
 
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
-        return {**super().settings(), "rule": "local-loss", "objective": self.objective.settings()}
+    @property
+    def summary(self) -> str:
+        """What the objective is, in a line."""
+        return first_line(type(self.objective))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from beyondprop.errors import UserError
+from beyondprop.registry import settings
 from beyondprop.rules.local.auxiliary import Auxiliary, Plain
 from beyondprop.rules.local.base import Passed
 from beyondprop.rules.local.features import by_token, of_maps, pooled
@@ -34,7 +35,7 @@ class Objective(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same objective again, as JSON values."""
-        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+        return settings(self)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
+from beyondprop.measure import MEASURES
+from beyondprop.projections import PROJECTIONS
+from beyondprop.registry import first_line
+from beyondprop.rules import RULES
+from beyondprop.tasks import TASKS
 
 HELP = "List the rules, tasks, projections and measures, with a line each."
 
@@ -18,11 +23,6 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:  # noqa: ARG001
     """Prints the four lists."""
-    from beyondprop.measure import MEASURES
-    from beyondprop.projections import PROJECTIONS
-    from beyondprop.rules import RULES
-    from beyondprop.tasks import TASKS
-
     lists = {
         "rules": {name: RULES.describe(name) for name in RULES},
         "tasks": {name: TASKS.describe(name) for name in TASKS},
@@ -37,8 +37,3 @@ def section(title: str, lines: Mapping[str, str]) -> str:
     """One list: a title, then a name and its line in columns."""
     width = max(map(len, lines), default=0)
     return "\n".join([title, *(f"  {name:<{width}}  {line}" for name, line in lines.items())])
-
-
-def first_line(documented: object) -> str:
-    """The first line of something's docstring."""
-    return (documented.__doc__ or "").strip().partition("\n")[0]

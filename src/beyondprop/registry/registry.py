@@ -121,6 +121,14 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UserError(f"{name} is {what} {self.base.__name__}")
         return found
 
+    def name(self, spec: Spec) -> str:
+        """Return the name in a spec, without arguments.
+
+        Raises:
+            UserError: It is no spec.
+        """
+        return read(spec, self.kind, self.key).name
+
     def describe(self, name: str) -> str:
         """Return in a line what a thing is: its `summary`, else its docstring's first line."""
         entry = self.entry(name)

@@ -44,11 +44,12 @@ def read(spec: Spec, kind: str, key: str) -> Named:
         UserError: It is neither a name nor a mapping with one.
     """
     found = _split(spec, (key,))
-    if found is None:
+    if found is None or "{" in found.name:  # a command's mapping that is no YAML is left a text
+        hint = ", with a space behind each colon" if isinstance(spec, str) else ""
         raise UserError(
             f"a {kind} is written as its name, or with arguments as "
             f"{{{key}: NAME, ARGUMENT: VALUE, ...}} or {{NAME: {{ARGUMENT: VALUE, ...}}}}, "
-            f"not as {spec!r}"
+            f"not as {spec!r}{hint}"
         )
     return found
 

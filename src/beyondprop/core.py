@@ -10,7 +10,7 @@ a projection. The engine alone changes models, and shows rules no more of itself
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
+from beyondprop.registry import settings
 from beyondprop.shapes import TOKENS, Axes
 
 State = dict[str, Tensor]
@@ -174,13 +175,7 @@ class Rule(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same rule again, as JSON values."""
-        own: Any = self
-        names = [f.name for f in fields(own) if f.init] if is_dataclass(own) else []
-        values = {name: getattr(self, name) for name in names}
-        return {"rule": self.name} | {
-            name: value.settings() if hasattr(value, "settings") else value
-            for name, value in values.items()
-        }
+        return settings(self, "rule")
 
 
 class SignalRule(Rule):

@@ -1,7 +1,4 @@
-"""The command line: `beyondprop train | compare | report | list | check | project`.
-
-Nothing here imports PyTorch, so that help and mistakes in a command are answered at once.
-"""
+"""The command line: `beyondprop train | compare | report | list | check | project`."""
 
 from __future__ import annotations
 

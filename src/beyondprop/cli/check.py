@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jsonargparse import Namespace
+from torch import nn
 
+from beyondprop import rules, tasks
 from beyondprop.cli.parser import Parser
+from beyondprop.engine.attach import attach
 from beyondprop.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import nn
+from beyondprop.registry import Spec, dotted
+from beyondprop.tasks import Task
 
 HELP = "Check without training whether a rule can teach a model, and what it would change."
+RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."
 
 
 def parser() -> Parser:
@@ -28,7 +29,7 @@ def parser() -> Parser:
         metavar="MODEL",
         help="my.module:Model (a module, or what builds one without arguments), or a task's name.",
     )
-    made.add_argument("--rule", type=str, default="dfa", help="A rule's name.")
+    made.add_argument("--rule", type=Spec, default="dfa", help=RULE)
     made.add_argument(
         "--blocks",
         type=tuple[str, ...] | None,
@@ -40,9 +41,6 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Attaches the rule and prints what that changed."""
-    from beyondprop import rules
-    from beyondprop.engine.attach import attach
-
     model, blocks = find(arguments.model)
     rule = rules.make(arguments.rule)
     print(attach(model, rule, blocks=arguments.blocks or blocks).report)
@@ -55,12 +53,6 @@ def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
     Raises:
         UserError: There is none.
     """
-    from torch import nn
-
-    from beyondprop import tasks
-    from beyondprop.registry import dotted
-    from beyondprop.tasks import Task
-
     found: object = dotted.resolve(name) if ":" in name else tasks.find(name)
     blocks = None
     if isinstance(found, Task):

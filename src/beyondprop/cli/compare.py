@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import Namespace
+from rich.console import Console
 
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.cli.train import file_name
 from beyondprop.errors import UserError
-from beyondprop.experiment.spec import CompareSpec
-from beyondprop.files import (
-    StorageError,
-)
+from beyondprop.experiment import CompareSpec, compare
+from beyondprop.experiment.table import legend, table
+from beyondprop.experiment.tuning import edge
+from beyondprop.files import StorageError
+from beyondprop.registry import file_name, label
+from beyondprop.report import write
 
 HELP = "Compare rules on a task: every rule gets the same seeds, steps and trials."
 
@@ -43,13 +45,7 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Compares, shows the table and writes the report."""
     spec = spec_of(CompareSpec, arguments)
-    from rich.console import Console
-
-    from beyondprop.experiment import compare
-    from beyondprop.experiment.table import legend, table
-    from beyondprop.experiment.tuning import edge
-
-    output = arguments.output or Path("runs") / f"compare-{file_name(spec.task)}"
+    output = arguments.output or Path("runs") / f"compare-{file_name(label(spec.task))}"
     comparison = compare(spec, output, arguments.resume)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table(comparison))
@@ -64,8 +60,6 @@ def run(arguments: Namespace) -> int:
 
 def report(folder: Path) -> str:
     """Writes the report beside the record and says where, or what is missing to write it."""
-    from beyondprop.report import write
-
     try:
         return f"report: {write([folder], folder / 'report.html')}"
     except StorageError:

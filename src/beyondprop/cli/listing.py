@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
+from beyondprop.measure import MEASURES
+from beyondprop.projections import PROJECTIONS
+from beyondprop.registry import first_line
+from beyondprop.rules import RULES
+from beyondprop.tasks import TASKS
 
 HELP = "List the rules, tasks, projections and measures, with a line each."
 
@@ -18,19 +23,10 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:  # noqa: ARG001
     """Prints the four lists."""
-    from beyondprop.measure import MEASURES
-    from beyondprop.optics import PhotonicProjection
-    from beyondprop.projections import PROJECTIONS
-    from beyondprop.rules import RULES, describe
-    from beyondprop.tasks import TASKS
-
     lists = {
-        "rules": {name: describe(rule) for name, rule in RULES.items()},
-        "tasks": {name: task.summary for name, task in TASKS.items()},
-        "projections": {
-            name: first_line(kind)
-            for name, kind in {**PROJECTIONS, PhotonicProjection.name: PhotonicProjection}.items()
-        },
+        "rules": {name: RULES.describe(name) for name in RULES},
+        "tasks": {name: TASKS.describe(name) for name in TASKS},
+        "projections": {name: PROJECTIONS.describe(name) for name in PROJECTIONS},
         "measures": {name: first_line(measure) for name, measure in MEASURES.items()},
     }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))
@@ -41,8 +37,3 @@ def section(title: str, lines: Mapping[str, str]) -> str:
     """One list: a title, then a name and its line in columns."""
     width = max(map(len, lines), default=0)
     return "\n".join([title, *(f"  {name:<{width}}  {line}" for name, line in lines.items())])
-
-
-def first_line(documented: object) -> str:
-    """The first line of something's docstring."""
-    return (documented.__doc__ or "").strip().partition("\n")[0]

@@ -70,8 +70,21 @@ def as_list(values: Sequence[str], quoted: bool) -> str:
     """Words, or words with commas, as a YAML list; one that is written as such stays."""
     if values[0].startswith("["):
         return " ".join(values)
-    items = [item for value in values for item in value.split(",") if item]
-    return json.dumps(items) if quoted else f"[{', '.join(items)}]"
+    items = [item for value in values for item in split(value)]
+    shown = [item if not quoted or item.startswith("{") else json.dumps(item) for item in items]
+    return f"[{', '.join(shown)}]"
+
+
+def split(value: str) -> list[str]:
+    """Return the parts between commas; commas in brackets part the arguments of a rule."""
+    parts, depth = [""], 0
+    for letter in value:
+        depth += (letter in "{[") - (letter in "]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
 
 
 def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:

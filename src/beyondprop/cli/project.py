@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
+from beyondprop.experiment.projecting import project
+from beyondprop.experiment.projecting_opu import project_by_light
 
 HELP = "Project random vectors from one width to another, and say what that costs and keeps."
 DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
@@ -65,11 +68,7 @@ def run(arguments: Namespace) -> int:
 def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
     """What is to be said: a name and a text a line."""
     if device == LIGHT:
-        from beyondprop.experiment.projecting_opu import project_by_light
-
         return project_by_light(**figures)
-    from beyondprop.experiment.projecting import project
-
     return project(**figures, device=device)
 
 
@@ -87,8 +86,6 @@ def whole(name: str, number: float) -> int:
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Computes with so many threads; afterwards their number is as before."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

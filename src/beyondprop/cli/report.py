@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
+from beyondprop.report import write
 
 HELP = "Turn the records in folders into one HTML file that opens anywhere."
 
@@ -32,8 +33,6 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Writes the page and says where."""
-    from beyondprop.report import write
-
     output = arguments.output or arguments.folders[0] / "report.html"
     print(f"report: {write(arguments.folders, output)}")
     return 0

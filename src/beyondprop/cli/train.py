@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.experiment.spec import RunSpec
+from beyondprop.experiment import RunSpec, train
+from beyondprop.experiment.assess import UNTRAINED
+from beyondprop.experiment.processes import leads
+from beyondprop.registry import file_name, label
 
 HELP = "Train one task by one rule from one seed."
 
@@ -40,11 +42,7 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Trains, and says what came out and where it lies."""
     spec = spec_of(RunSpec, arguments)
-    from beyondprop.experiment import train
-    from beyondprop.experiment.assess import UNTRAINED
-    from beyondprop.experiment.processes import leads
-
-    named = f"{file_name(spec.task)}-{spec.rule}-seed{spec.seed}"
+    named = f"{file_name(label(spec.task))}-{file_name(label(spec.rule))}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named
     record = train(spec, output, arguments.resume)
     if not leads():  # of several processes the first one tells
@@ -63,8 +61,3 @@ def run(arguments: Namespace) -> int:
     print(f"{record['rule']['name']} on {record['task']['name']}: test {metric} {score:.4f}")
     print(f"folder: {output}")
     return 0
-
-
-def file_name(task: str) -> str:
-    """A task's name as a part of a folder's: `my.module:task` has a colon."""
-    return re.sub(r"[^\w.-]+", "-", task)

@@ -36,6 +36,7 @@ from beyondprop.files import (
     read_json,
     write_json,
 )
+from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Task
 
 COMPARISON, SESSIONS = "comparison.json", "sessions.json"
@@ -96,13 +97,13 @@ def work(
     """Tunes, runs and measures; what is already in the folder is not done again."""
     tuning = tune(plan, task, data, folder, progress)
     progress.console.print(learning_rates(tuning))
-    pairs = [(rule, seed) for seed in plan.seeds for rule in plan.rules]
+    pairs = [(name, seed) for seed in plan.seeds for name in plan.names]
     records = []
     with bar(progress, "runs", len(pairs)) as shown:
-        for rule, seed in pairs:
-            progress.update(shown, description=f"run: {rule}, seed {seed}")
-            wanted = plan.run(rule, seed, tuning["chosen"][rule])
-            place = folder / "runs" / f"{rule}-seed{seed}"
+        for name, seed in pairs:
+            progress.update(shown, description=f"run: {name}, seed {seed}")
+            wanted = plan.run(name, seed, tuning["chosen"][name])
+            place = folder / "runs" / f"{file_name(name)}-seed{seed}"
             records.append(attempt_run(wanted, task, data, place, progress))
             progress.console.print(line(records[-1]))
             progress.advance(shown)
@@ -116,7 +117,7 @@ def work(
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
-        "rows": summarise(plan.rules, records, costs),
+        "rows": summarise(list(plan.names), records, costs),
         "runs": records,
     }
 

@@ -62,7 +62,7 @@ def step_of(
     return partial(
         rule_step,
         task.model,
-        rules.make(rule, plan.seeds[0]) if rule else None,
+        rules.make(plan.names[rule], plan.seeds[0]) if rule else None,
         batch.inputs,
         batch.targets,
         task.loss,

@@ -94,7 +94,7 @@ def fit(
 
     steps = math.ceil(len(data.train) / plan.batch_size)
     total = steps * plan.epochs
-    with bar(progress, plan.rule, total, state.step) as shown:
+    with bar(progress, plan.name, total, state.step) as shown:
         while state.epoch < plan.epochs and not trouble(state):
             progress.update(shown, description=describe(plan, state))
             model.train()
@@ -127,4 +127,4 @@ def fit(
 def describe(plan: RunPlan, state: State) -> str:
     """The bar's text: what runs, and how it stands."""
     score = state.curve[-1]["validation_score"]
-    return f"{plan.rule} · seed {plan.seed} · epoch {state.epoch} · validation {score:.4f}"
+    return f"{plan.name} · seed {plan.seed} · epoch {state.epoch} · validation {score:.4f}"

@@ -55,7 +55,7 @@ def fit_pipeline(plan: RunPlan, task: Task, data: Data, folder: Path, progress: 
 
     steps = math.ceil(len(data.train) / plan.batch_size)
     total = steps * plan.epochs
-    with bar(progress, plan.rule, total, state.step) as shown:
+    with bar(progress, plan.name, total, state.step) as shown:
         while state.epoch < plan.epochs and not trouble(state):
             progress.update(shown, description=describe(plan, state))
             model.train()

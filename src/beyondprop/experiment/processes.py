@@ -16,6 +16,7 @@ import torch.distributed as dist
 from beyondprop._torch.processes import processes
 from beyondprop.errors import UserError
 from beyondprop.experiment.plan import RunPlan
+from beyondprop.registry import label
 from beyondprop.schedules.messages import share
 
 PIPELINE = "pipeline"
@@ -53,7 +54,7 @@ def joined(plan: RunPlan) -> Iterator[None]:
     if any(name not in os.environ for name in NEEDED):
         raise UserError(
             "a pipeline lives on several processes: start it by torchrun --nproc-per-node 2 -m "
-            f"beyondprop train --task {plan.task} --rule {plan.rule} --schedule pipeline"
+            f"beyondprop train --task {label(plan.task)} --rule {plan.name} --schedule pipeline"
         )
     backend = "gloo"
     if torch.device(plan.device).type == "cuda":

@@ -75,9 +75,9 @@ def kinds(name: str | None) -> Sequence[Kind]:
     """
     if name is None:
         return FULL
-    known = [each for each in ALL if each is PROJECTIONS.get(name)]
+    known = [each for each in ALL if each is PROJECTIONS.entry(name)] if name in PROJECTIONS else []
     if not known:
-        names = ", ".join(n for n, each in PROJECTIONS.items() if each in ALL)
+        names = ", ".join(n for n in PROJECTIONS if PROJECTIONS.entry(n) in ALL)
         raise UserError(f"unknown kind '{name}'; there are {names}")
     return known
 

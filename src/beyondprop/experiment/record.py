@@ -16,6 +16,7 @@ from beyondprop.files import (
     finite,
 )
 from beyondprop.measure import Evaluation
+from beyondprop.registry import dotted
 from beyondprop.rules import Frozen
 from beyondprop.tasks import Data, Task
 
@@ -48,6 +49,7 @@ def run_record(
     """
     handle = fitted.handle if fitted else None
     reason = fitted.trouble if fitted else failure
+    rule = rules.make(plan.rule, plan.feedback_seed)
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "run",
@@ -55,8 +57,9 @@ def run_record(
         "reason": reason,
         "task": describe_task(task, data),
         "rule": {
-            "name": plan.rule,
-            "settings": rules.make(plan.rule, plan.feedback_seed).settings(),
+            "name": plan.name,
+            "settings": rule.settings() | {"rule": rules.RULES.name(plan.rule)},
+            "source": dotted.source(rule),
             "report": str(handle.report) if handle else None,
         },
         "seed": plan.seed,

@@ -1,4 +1,8 @@
-"""What to run, as plain data: from Python, from YAML or from the command line's flags."""
+"""What to run, as plain data: from Python, from YAML or from the command line's flags.
+
+Each field is written once, with its default and its help: `RunSpec` and `CompareSpec` check what
+people give, `RunPlan` and `ComparePlan` (see `plan`) have no field left open.
+"""
 
 from __future__ import annotations
 
@@ -8,97 +12,117 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
+from beyondprop.registry import Spec, file_name, label
 
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
 
 
 @dataclass(frozen=True)
-class RunSpec:
-    """One run: a task, a rule and a seed.
+class Fields:
+    """What a run and a comparison have in common.
 
     Attributes:
         task: A task's name (see `beyondprop list`), or your own as my.module:task.
-        rule: A rule's name (see `beyondprop list`).
-        seed: Decides the initial weights and the order of the data, the same for every rule.
         epochs: Passes over the training data. Default: the task's.
         batch_size: Examples a step. Default: the task's.
-        learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
-            Default: the task's.
         data: Folder that holds the data set's files. Default: they are looked for.
-        feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
         blocks: Module names or patterns that make the blocks. Default: the task's, else one
             block a layer.
         device: Where to compute: cpu, cuda, ...
         threads: CPU threads. One is fastest for small networks, and gives the same result
             whatever the machine's cores; give more for large ones.
+    """
+
+    task: Spec = "digits-mlp"
+    epochs: int | None = None
+    batch_size: int | None = None
+    data: Path | None = None
+    blocks: tuple[str, ...] | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class RunFields(Fields):
+    """A run's.
+
+    Attributes:
+        rule: A rule's name (see `beyondprop list`), or your own as my.module:rule; with arguments
+            as {rule: NAME, ARGUMENT: VALUE}.
+        seed: Decides the initial weights and the order of the data, the same for every rule.
+        learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
+            Default: the task's.
+        feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
         schedule: When the blocks learn: joint, after the forward pass; immediate, each within it;
             pipeline, on several processes that torchrun starts.
     """
 
-    task: str = "digits-mlp"
-    rule: str = "dfa"
+    rule: Spec = "dfa"
     seed: int = 0
-    epochs: int | None = None
-    batch_size: int | None = None
     learning_rate: float | None = None
-    data: Path | None = None
     feedback_seed: int | None = None
-    blocks: tuple[str, ...] | None = None
-    device: str = "cpu"
-    threads: int = 1
     schedule: str = "joint"
 
+
+@dataclass(frozen=True)
+class CompareFields(Fields):
+    """A comparison's.
+
+    Attributes:
+        rules: The rules to compare, each as for a run; recovery needs the two controls, backprop
+            and frozen.
+        seeds: Each rule runs once with each seed.
+        learning_rates: Every rule tries each of them and keeps the best on the validation
+            split; one alone skips the trials. Default: the task's times 0.1, 0.3, 1, 3 and 10.
+        tuning_epochs: Length of a trial. Default: a third of the epochs.
+        tuning_seed: The seed of the trials; not one of the seeds reported.
+        measure_cost: Whether to measure step time and peak memory against plain PyTorch.
+    """
+
+    rules: tuple[Spec, ...] = RULES
+    seeds: tuple[int, ...] = (0, 1, 2)
+    learning_rates: tuple[float, ...] | None = None
+    tuning_epochs: int | None = None
+    tuning_seed: int = 1000
+    measure_cost: bool = True
+
+
+@dataclass(frozen=True)
+class RunSpec(RunFields):
+    """One run: a task, a rule and a seed.
+
+    `RunFields` says what the fields are.
+
+    Raises:
+        UserError: A field has a value that no run can have.
+    """
+
     def __post_init__(self) -> None:
-        _counts(self, "epochs", "batch_size", "threads")
+        _check(self)
         _seeds("seed", (self.seed,))
         if self.feedback_seed is not None:
             _seeds("feedback_seed", (self.feedback_seed,))
         if self.learning_rate is not None:
             _rates("learning_rate", (self.learning_rate,))
-        _blocks(self)
 
 
 @dataclass(frozen=True)
-class CompareSpec:
+class CompareSpec(CompareFields):
     """A comparison: rules x seeds on one task, the same budget for every rule.
 
-    Attributes:
-        task: A task's name (see `beyondprop list`), or your own as my.module:task.
-        rules: The rules to compare; recovery needs the two controls, backprop and frozen.
-        seeds: Each rule runs once with each seed.
-        epochs: Passes over the training data. Default: the task's.
-        batch_size: Examples a step. Default: the task's.
-        learning_rates: Every rule tries each of them and keeps the best on the validation
-            split; one alone skips the trials. Default: the task's times 0.1, 0.3, 1, 3 and 10.
-        tuning_epochs: Length of a trial. Default: a third of the epochs.
-        tuning_seed: The seed of the trials; not one of the seeds reported.
-        data: Folder that holds the data set's files. Default: they are looked for.
-        blocks: Module names or patterns that make the blocks. Default: the task's, else one
-            block a layer.
-        measure_cost: Whether to measure step time and peak memory against plain PyTorch.
-        device: Where to compute: cpu, cuda, ...
-        threads: CPU threads. One is fastest for small networks, and gives the same result
-            whatever the machine's cores; give more for large ones.
+    `CompareFields` says what the fields are.
+
+    Raises:
+        UserError: A field has a value that no comparison can have.
     """
 
-    task: str = "digits-mlp"
-    rules: tuple[str, ...] = RULES
-    seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rates: tuple[float, ...] | None = None
-    tuning_epochs: int | None = None
-    tuning_seed: int = 1000
-    data: Path | None = None
-    blocks: tuple[str, ...] | None = None
-    measure_cost: bool = True
-    device: str = "cpu"
-    threads: int = 1
-
     def __post_init__(self) -> None:
-        _counts(self, "epochs", "batch_size", "tuning_epochs", "threads")
-        _distinct("rules", self.rules)
+        _check(self)
+        _counts(self, "tuning_epochs")
+        # A run's folder is named after its rule, so these must differ too.
+        _distinct("rules", [label(rule) for rule in self.rules])
+        _distinct("rules", [file_name(label(rule)) for rule in self.rules])
         _distinct("seeds", self.seeds)
         _seeds("seeds", self.seeds)
         _seeds("tuning_seed", (self.tuning_seed,))
@@ -110,7 +134,12 @@ class CompareSpec:
         if self.learning_rates is not None:
             _distinct("learning_rates", self.learning_rates)
             _rates("learning_rates", self.learning_rates)
-        _blocks(self)
+
+
+def _check(spec: Fields) -> None:
+    _counts(spec, "epochs", "batch_size", "threads")
+    if spec.blocks is not None:
+        _distinct("blocks", spec.blocks)
 
 
 def _counts(spec: object, *fields: str) -> None:
@@ -137,8 +166,3 @@ def _distinct(field: str, values: Sequence[object]) -> None:
         raise UserError(f"{field} is empty; give at least one")
     if len(set(values)) < len(values):
         raise UserError(f"{field} names something twice: {', '.join(map(str, values))}")
-
-
-def _blocks(spec: RunSpec | CompareSpec) -> None:
-    if spec.blocks is not None:
-        _distinct("blocks", spec.blocks)

@@ -18,6 +18,7 @@ from beyondprop.files import (
     read_json,
     write_json,
 )
+from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Task
 
 TRIAL, TUNING = "trial.json", "tuning.json"
@@ -42,21 +43,21 @@ def tune(
     if earlier is not None:  # the runs were made with what was chosen then
         return earlier
     rates = plan.learning_rates
-    pairs = [(rule, rate) for rule in plan.rules for rate in rates] if len(rates) > 1 else []
+    pairs = [(name, rate) for name in plan.names for rate in rates] if len(rates) > 1 else []
     trials = []
     with bar(progress, "trials", len(pairs)) as shown:
-        for rule, rate in pairs:
-            progress.update(shown, description=f"trial: {rule}, learning rate {rate:g}")
-            place = folder / "tuning" / f"{rule}-lr{rate:g}"
-            trials.append(trial(plan.trial(rule, rate), task, data, place, progress))
+        for name, rate in pairs:
+            progress.update(shown, description=f"trial: {name}, learning rate {rate:g}")
+            place = folder / "tuning" / f"{file_name(name)}-lr{rate:g}"
+            trials.append(trial(plan.trial(name, rate), task, data, place, progress))
             progress.advance(shown)
     tuning = {
         "epochs": plan.tuning_epochs,
         "learning_rates": list(rates),
         "trials": trials,
         "chosen": {
-            rule: choose([trial for trial in trials if trial["rule"] == rule], rates)
-            for rule in plan.rules
+            name: choose([trial for trial in trials if trial["rule"] == name], rates)
+            for name in plan.names
         },
     }
     write_json(folder / TUNING, tuning)
@@ -82,7 +83,7 @@ def trial(
         status, reason = "diverged" if fitted.trouble else "finished", fitted.trouble
         last = {} if fitted.trouble else fitted.curve[-1]
     record = {
-        "rule": plan.rule,
+        "rule": plan.name,
         "learning_rate": plan.learning_rate,
         "seed": plan.seed,
         "status": status,

@@ -24,7 +24,7 @@ from beyondprop.optics.encoder import (
 from beyondprop.optics.feature_layer import CalibratedFeatures, OpticalFeatures
 from beyondprop.optics.medium import Medium
 from beyondprop.optics.opu_map import OPUMap
-from beyondprop.optics.parts import PARTS, build
+from beyondprop.optics.parts import PARTS, PROCESSORS, build
 from beyondprop.optics.presets import PRESETS, ideal, lighton_opu
 from beyondprop.optics.projection import Clock, PhotonicProjection
 from beyondprop.optics.retrieval import (
@@ -35,10 +35,15 @@ from beyondprop.optics.retrieval import (
 )
 from beyondprop.optics.scattering import Scattering
 from beyondprop.optics.step_cost import StepCost, step_cost
+from beyondprop.projections import PROJECTIONS
+
+for _kind in (PhotonicProjection, Calibrated):
+    PROJECTIONS.add(_kind.name, _kind, PROCESSORS)
 
 __all__ = [
     "PARTS",
     "PRESETS",
+    "PROCESSORS",
     "Anchors",
     "Bench",
     "Binary",

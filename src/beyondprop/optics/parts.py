@@ -11,13 +11,16 @@ from beyondprop.optics.device import PhotonicProcessor, Specification
 from beyondprop.optics.encoder import (
     Binary,
     BitPlanes,
+    Encoder,
     Exact,
     Ternary,
     UnevenTernary,
 )
+from beyondprop.optics.presets import PRESETS
 from beyondprop.optics.projection import PhotonicProjection
-from beyondprop.optics.retrieval import Anchors, OffAxis, PhaseShifting
+from beyondprop.optics.retrieval import Anchors, OffAxis, PhaseShifting, Retrieval
 from beyondprop.optics.scattering import Scattering
+from beyondprop.registry import Registry
 
 ENCODERS = Exact, Binary, Ternary, UnevenTernary, BitPlanes
 RETRIEVALS = PhaseShifting, OffAxis, Anchors
@@ -25,6 +28,24 @@ PARTS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (*ENCODERS, *RETRIEVALS, Scattering, Camera, Specification, PhotonicProcessor)
 }
+PROCESSORS: Registry[PhotonicProcessor] = Registry(
+    "device",
+    PhotonicProcessor,
+    {name: preset() for name, preset in PRESETS.items()} | {"PhotonicProcessor": PhotonicProcessor},
+    key="part",
+    parts=[
+        Registry(kind, base, {each.__name__: each for each in parts}, key="part")
+        for kind, base, parts in (
+            ("encoder", Encoder, ENCODERS),
+            ("retrieval", Retrieval, RETRIEVALS),
+            ("scattering", Scattering, (Scattering,)),
+            ("camera", Camera, (Camera,)),
+            ("specification", Specification, (Specification,)),
+        )
+    ],
+)
+"""Whole devices, presets by their names; an argument of projections by light."""
+
 KINDS = {**PARTS, **{kind.name: kind for kind in (PhotonicProjection, Calibrated)}}
 
 

@@ -17,11 +17,17 @@ from beyondprop.projections.signs import Signs
 from beyondprop.projections.sketched import Sketched
 from beyondprop.projections.sparse import Sparse
 from beyondprop.projections.streamed import Streamed
+from beyondprop.registry import Registry
 
-PROJECTIONS: dict[str, type[Projection]] = {
-    kind.name: kind
-    for kind in (Dense, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
-}
+PROJECTIONS: Registry[Projection] = Registry(
+    "projection",
+    Projection,
+    {
+        kind.name: kind
+        for kind in (Dense, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
+    },
+)
+"""Every projection by its short name; `beyondprop.optics` adds its own."""
 
 __all__ = [
     "ALL",

@@ -35,6 +35,11 @@ def resolve(name: str) -> object:
     return getattr(module, attribute)
 
 
+def source(thing: object) -> str:
+    """Return where the class of a thing is written, as "my.module:Class"."""
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"
+
+
 def _import(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:

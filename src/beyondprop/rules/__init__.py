@@ -1,11 +1,8 @@
 """Rules: where a block's teaching signal comes from."""
 
-import difflib
-from dataclasses import replace
-
 from beyondprop.core import LayerRule, LossRule, ModelRule, Rule, SignalRule
-from beyondprop.errors import UserError
-from beyondprop.projections import Projection
+from beyondprop.projections import PROJECTIONS, Projection
+from beyondprop.registry import Registry, Spec
 from beyondprop.rules.backprop import Backprop
 from beyondprop.rules.direct.base import DirectRule
 from beyondprop.rules.direct.direct_feedback_alignment import DirectFeedbackAlignment
@@ -22,7 +19,7 @@ from beyondprop.rules.layerwise.sign_symmetry import (
     SignSymmetry,
 )
 from beyondprop.rules.layerwise.weight_mirror import WeightMirror
-from beyondprop.rules.local.auxiliary import AugLocal
+from beyondprop.rules.local.auxiliary import AugLocal, Auxiliary
 from beyondprop.rules.local.forward_forward import ForwardForward
 from beyondprop.rules.local.infopro import InfoPro
 from beyondprop.rules.local.local_forward_gradient import LocalForwardGradient
@@ -33,61 +30,72 @@ from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
 
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Backprop(),
-        FeedbackAlignment(),
-        SignSymmetry(),
-        BatchRandomSignSymmetry(),
-        FixedRandomSignSymmetry(),
-        WeightMirror(),
-        KolenPollack(),
-        DirectFeedbackAlignment(),
-        DirectKolenPollack(),
-        DirectRandomTargetProjection(),
-        ErrorBroadcastDecorrelation(),
-        LocalLoss(CrossEntropy()),
-        LocalLoss(SimilarityMatching()),
-        LocalLoss(PredSim()),
-        LocalLoss(InfoPro()),
-        ForwardForward(),
-        SelfContrastiveForwardForward(),
-        ForwardGradient(),
-        LocalForwardGradient(),
-        PEPITA(),
-        Frozen(),
-    )
-}
+AUXILIARIES: Registry[Auxiliary] = Registry(
+    "auxiliary", Auxiliary, {kind.name: kind for kind in (AugLocal,)}
+)
+"""Layers between a block and its classifier."""
+
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective",
+    Objective,
+    {kind.name: kind for kind in (CrossEntropy, SimilarityMatching, PredSim, InfoPro)},
+    parts=(AUXILIARIES,),
+)
+"""What `LocalLoss` lowers."""
+
+RULES: Registry[Rule] = Registry(
+    "rule",
+    Rule,
+    {
+        rule.name: rule
+        for rule in (
+            Backprop(),
+            FeedbackAlignment(),
+            SignSymmetry(),
+            BatchRandomSignSymmetry(),
+            FixedRandomSignSymmetry(),
+            WeightMirror(),
+            KolenPollack(),
+            DirectFeedbackAlignment(),
+            DirectKolenPollack(),
+            DirectRandomTargetProjection(),
+            ErrorBroadcastDecorrelation(),
+            LocalLoss(CrossEntropy()),
+            LocalLoss(SimilarityMatching()),
+            LocalLoss(PredSim()),
+            LocalLoss(InfoPro()),
+            ForwardForward(),
+            SelfContrastiveForwardForward(),
+            ForwardGradient(),
+            LocalForwardGradient(),
+            PEPITA(),
+            Frozen(),
+        )
+    },
+    key="rule",
+    parts=(PROJECTIONS, OBJECTIVES),
+)
 """Every rule in its usual form, by its short name."""
 
 
-def make(name: str, seed: int = 0) -> Rule:
-    """Build a rule from its short name, with its usual projection drawn from ``seed``.
+def make(spec: Spec | Rule, seed: int = 0) -> Rule:
+    """Build a rule from its short name or ``my.module:attribute``, with arguments if need be.
+
+    Args:
+        spec: See `beyondprop.registry.spec`: ``"dfa"``, ``"my.rules:Mine"``, or
+            ``{"rule": "dfa", "projection": {"hadamard": {"rounds": 2}}}``. What `Rule.settings`
+            returns builds the same rule.
+        seed: Of every projection that has not been given its own.
 
     Raises:
-        UserError: There is no such rule.
+        UserError: There is no such rule, or an argument is unknown, missing or wrong.
     """
-    if name not in RULES:
-        near = difflib.get_close_matches(name, RULES, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise UserError(f"unknown rule '{name}'; there are {', '.join(RULES)}.{hint}")
-    rule = RULES[name]
-    drawn = {
-        name: replace(value, seed=seed)
-        for name, value in vars(rule).items()
-        if isinstance(value, Projection)
-    }
-    return replace(rule, **drawn)  # type: ignore[type-var]
-
-
-def describe(rule: Rule) -> str:
-    """Return in a line what a rule is."""
-    documented = rule.objective if isinstance(rule, LocalLoss) else rule
-    return (documented.__doc__ or "").strip().partition("\n")[0]
+    return RULES.make(spec, {Projection: {"seed": seed}})
 
 
 __all__ = [
+    "AUXILIARIES",
+    "OBJECTIVES",
     "PEPITA",
     "RULES",
     "AugLocal",
@@ -120,6 +128,5 @@ __all__ = [
     "SignalRule",
     "SimilarityMatching",
     "WeightMirror",
-    "describe",
     "make",
 ]

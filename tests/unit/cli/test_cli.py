@@ -68,6 +68,7 @@ def child(*words: str, **environment: str) -> subprocess.Popen[str]:
         ("compare --seeds [4,5]", "compare --seeds=[4,5]"),
         ("compare --learning-rates 1e-3 .1", "compare --learning_rates=[1e-3, .1]"),
         ("compare --rules dfa fa,drtp", 'compare --rules=["dfa", "fa", "drtp"]'),
+        ("compare --rules fa,{dfa:{a:1,b:2}}", 'compare --rules=["fa", {dfa:{a:1,b:2}}]'),
         ("check a.b:C --blocks stem layers.* 0", 'check a.b:C --blocks=["stem", "layers.*", "0"]'),
         ("train --batch-size 3 --data a-b", "train --batch_size 3 --data a-b"),
         ("compare --rules --resume", "compare --rules --resume"),
@@ -102,6 +103,23 @@ def test_flags_and_yaml_make_the_same_spec(here: Path) -> None:
         measure_cost=False,
         data=Path("some/folder"),
     )
+
+
+def test_rules_with_arguments_are_read_alike_everywhere(here: Path) -> None:
+    rule = {"rule": "dfa", "projection": {"hadamard": {"rounds": 2}}}
+    text = "{rule: dfa, projection: {hadamard: {rounds: 2}}}"
+    (here / "run.yaml").write_text("rule:\n  rule: dfa\n  projection:\n    hadamard: {rounds: 2}\n")
+    (here / "compare.yaml").write_text(f"rules: [backprop, 'my.rules:Mine', {text}]\n")
+    for words in (["--rule", text], [f"--rule={text}"], ["--config", "run.yaml"]):
+        made = spec_of(RunSpec, parser().parse_args(with_lists(["train", *words])).train)
+        assert made == RunSpec(rule=rule)
+    for words in (
+        ["--rules", f"backprop,my.rules:Mine,{text}"],
+        ["--rules", "backprop", "my.rules:Mine", text],
+        ["--config", "compare.yaml"],
+    ):
+        made = spec_of(CompareSpec, parser().parse_args(with_lists(["compare", *words])).compare)
+        assert made == CompareSpec(rules=("backprop", "my.rules:Mine", rule))
 
 
 def test_flags_win_over_yaml(here: Path) -> None:
@@ -194,6 +212,10 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --task experiment_tasks:BROKEN", "the load of task broken failed: KeyError: None"),
         ("train --device meta", "device 'meta' has shapes"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
+        ("train --rule no_module:Rule", "there is no module 'no_module'"),
+        ("train --rule experiment_rules:Ones", "is a class that is no Rule"),
+        ("train --rule {rule:dfa}", "with a space behind each colon"),
+        ("check digits-mlp --rule {dfa:{a:1}}", "not as '{dfa:{a:1}}', with a space behind each"),
         ("compare --rules dfa dfb", "unknown rule 'dfb'"),
         ("compare --seeds 1000", "tuning_seed 1000 is one of the seeds"),
         ("report missing", "missing"),
@@ -338,6 +360,39 @@ def test_check_prints_what_would_change(model: str, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "3 blocks" in said
     assert "DirectFeedbackAlignment" in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("experiment_rules:Signs", "Signs"),
+        ("{rule: experiment_rules:Signs, scale: 2}", "Signs"),
+        ("{rule: fa, exact: ['0']}", "exact, as asked: 0"),
+    ],
+)
+def test_check_takes_ones_own_rule(
+    rule: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "experiment_tasks:network", "--rule", rule]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_train_takes_ones_own_rule(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = "{rule: experiment_rules:Signs, projection: {hadamard: {rounds: 2}}}"
+    assert main(["train", *BLOBS, *SMALL, "--rule", rule]) == 0
+    said = capsys.readouterr().out
+    name = "experiment_rules-Signs-projection-hadamard-rounds-2"
+    assert "experiment_rules:Signs(projection=hadamard(rounds=2)) on blobs: test" in said
+    assert (here / "runs" / f"experiment_tasks-BLOBS-{name}-seed0" / "record.json").exists()
+
+
+def test_compare_takes_ones_own_rule(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--seeds", "0", "--learning-rates", "0.01", "--measure-cost", "false"]
+    some = ["--rules", "backprop,experiment_rules:Signs,frozen", *few]
+    assert main(["compare", *BLOBS, *SMALL, *some]) == 0
+    assert "experiment_rules:Signs" in capsys.readouterr().out
+    page = here / "runs" / "compare-experiment_tasks-BLOBS" / "report.html"
+    assert "experiment_rules:Signs" in page.read_text("utf-8")
 
 
 def figures(words: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

@@ -38,6 +38,23 @@ def test_a_plan_has_the_fields_of_its_spec(spec: type, plan: type) -> None:
     assert [f.name for f in fields(plan)] == [f.name for f in fields(spec)]
 
 
+def test_a_plan_leaves_nothing_open() -> None:
+    with pytest.raises(TypeError, match="missing 4 required"):
+        RunPlan()
+    with pytest.raises(TypeError, match="missing 4 required"):
+        ComparePlan()
+
+
+def test_rules_with_arguments_have_names() -> None:
+    spec = {"rule": "dfa", "projection": {"hadamard": {"rounds": 2}}}
+    plan = plan_compare(CompareSpec(rules=("dfa", spec)), BLOBS, "blobs")
+    name = "dfa(projection=hadamard(rounds=2))"
+    assert list(plan.names) == ["dfa", name]
+    run = plan.run(name, 0, 0.1)
+    assert (run.rule, run.name) == (spec, name)
+    assert as_json(run)["rule"] == spec
+
+
 def test_controls_enclose_the_rules() -> None:
     plan = plan_compare(CompareSpec(rules=("frozen", "drtp", "dfa", "backprop")), BLOBS, "blobs")
     assert plan.rules == ("backprop", "drtp", "dfa", "frozen")

@@ -33,6 +33,8 @@ def test_a_run_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
     [
         ({"rules": ()}, "rules is empty"),
         ({"rules": ("dfa", "fa", "dfa")}, "rules names something twice: dfa, fa, dfa"),
+        ({"rules": ("dfa", {"rule": "dfa"})}, "rules names something twice: dfa, dfa"),
+        ({"rules": ("a:B", "a-B")}, "rules names something twice: a-B, a-B"),
         ({"seeds": ()}, "seeds is empty"),
         ({"seeds": (1, 1)}, "seeds names something twice"),
         ({"seeds": (0, -2)}, "seeds must be between 0 and"),

@@ -56,4 +56,4 @@ def test_copies_and_settings():
         assert twin == redrawn
         assert torch.equal(twin.matrix(8, 8, 5, LIKE), redrawn.matrix(8, 8, 5, LIKE))
     assert redrawn.settings() == {"name": "redrawn", "seed": 3}
-    assert PROJECTIONS["redrawn"] is Redrawn
+    assert PROJECTIONS.entry("redrawn") is Redrawn

@@ -240,7 +240,7 @@ def test_a_head_that_no_optimizer_holds_is_reported():
 
 def test_settings_say_how_to_build_the_rule_again():
     found = bp.LocalLoss(bp.PredSim(0.5)).settings()
-    assert found["rule"] == "local-loss"
+    assert found["rule"] == "predsim"
     assert found["objective"]["name"] == "predsim"
     assert found["objective"]["beta"] == 0.5
     assert found["projection"] == {"name": "redrawn", "seed": 0}

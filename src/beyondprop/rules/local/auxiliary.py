@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +16,8 @@ from beyondprop.shapes import channels_first
 
 class Auxiliary(ABC):
     """Layers between a block and its classifier."""
+
+    name: ClassVar[str]
 
     @abstractmethod
     def apply(self, at: At, head: Head) -> Tensor:
@@ -38,6 +41,7 @@ class AugLocal(Auxiliary):
         last: Layers on the last one.
     """
 
+    name: ClassVar[str] = "auglocal"
     first: int = 3
     last: int = 1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -93,7 +93,3 @@ class LocalForwardGradient(LossRule):
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the classes cannot be counted."""
         yield from uncounted_classes(self, block)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
-        return {**super().settings(), "objective": self.objective.settings()}

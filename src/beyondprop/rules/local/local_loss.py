@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
 from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.projections import Projection, Redrawn
+from beyondprop.registry import first_line
 from beyondprop.rules.local.base import LOCAL, uncounted_classes
 from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import Objective
@@ -66,6 +66,7 @@ class LocalLoss(LossRule):
         if self.objective.needs_targets:
             yield from uncounted_classes(self, block)
 
-    def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
-        return {**super().settings(), "rule": "local-loss", "objective": self.objective.settings()}
+    @property
+    def summary(self) -> str:
+        """What the objective is, in a line."""
+        return first_line(type(self.objective))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
+from beyondprop.registry import settings
 from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
 from beyondprop.shapes import channels_first, has_positions, pooled
@@ -41,7 +42,7 @@ class Objective(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same objective again, as JSON values."""
-        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+        return settings(self)
 
 
 @dataclass(frozen=True)

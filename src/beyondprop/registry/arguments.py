@@ -1,0 +1,202 @@
+"""Arguments as people write them, checked against what a class or function takes."""
+
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from beyondprop.errors import UserError
+from beyondprop.registry.dotted import one_line
+
+Part = Callable[[Any], Any]
+"""Makes a thing of a spec."""
+
+PartOf = Callable[[type], Part | None]
+"""What makes things of a type, or None where no registry has such."""
+
+PLAIN: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
+LISTS = (tuple, list, Sequence)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter: its annotation, and whether it must be given."""
+
+    annotation: Any
+    required: bool
+
+
+class WrongTypeError(Exception):
+    """A value is not of the type that is asked for."""
+
+
+def parameters(maker: Any) -> dict[str, Parameter] | None:
+    """Return what a class, function or instance can be given by name; None where that is anything.
+
+    An instance that is a dataclass is copied with changes; another one takes nothing.
+    """
+    if not callable(maker) or (is_dataclass(maker) and not isinstance(maker, type)):
+        if not is_dataclass(maker):
+            return {}
+        hints = _hints(type(maker))
+        return {f.name: Parameter(hints.get(f.name, Any), False) for f in fields(maker) if f.init}
+    hints = _hints(maker)
+    found = {}
+    for name, each in inspect.signature(maker).parameters.items():
+        if each.kind is each.VAR_KEYWORD:
+            return None
+        if each.kind not in (each.VAR_POSITIONAL, each.POSITIONAL_ONLY):
+            found[name] = Parameter(hints.get(name, Any), each.default is each.empty)
+    return found
+
+
+def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf) -> Any:
+    """Return what a class or function makes of arguments, or an instance with them changed.
+
+    Args:
+        maker: The class, function or instance.
+        arguments: By name, as JSON values or already as objects.
+        called: What to call it in a message.
+        part_of: What makes the arguments that are things of other registries.
+
+    Raises:
+        UserError: An argument is unknown, missing or of the wrong type, or the maker fails.
+    """
+    known = parameters(maker)
+    if known is None:
+        known = dict.fromkeys(arguments, Parameter(Any, False))
+    _check_names(known, arguments, called)
+    values = {}
+    for name, value in arguments.items():
+        wanted = known[name].annotation
+        try:
+            values[name] = convert(value, wanted, part_of)
+        except WrongTypeError:
+            raise UserError(f"{name} of {called} must be {words(wanted)}, not {value!r}") from None
+    try:
+        if callable(maker) and (isinstance(maker, type) or not is_dataclass(maker)):
+            return maker(**values)
+        return replace(maker, **values) if values else maker
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's class does
+        raise UserError(f"building {called} failed: {one_line(error)}") from error
+
+
+def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
+    """Return a value as the type that an annotation asks for.
+
+    Raises:
+        WrongTypeError: It is of another type.
+        UserError: It should be a thing of another registry, and cannot be made.
+    """
+    origin, options = get_origin(wanted), get_args(wanted)
+    if origin in (Union, types.UnionType):
+        return _one_of(value, options, part_of)
+    if origin is Literal:
+        if value not in options:
+            raise WrongTypeError
+        return value
+    if origin in LISTS or wanted in LISTS:
+        return _list(value, origin or wanted, options, part_of)
+    if wanted in PLAIN:
+        return _number_or_text(value, wanted)
+    if wanted is types.NoneType:
+        if value is not None:
+            raise WrongTypeError
+        return value
+    if wanted in (Any, object) or not isinstance(wanted, type) or isinstance(value, wanted):
+        return value  # nothing that can be checked, or already right
+    part = part_of(wanted)
+    if part is not None:
+        made = part(value)
+    elif is_dataclass(wanted) and isinstance(value, Mapping):
+        made = build(wanted, value, wanted.__name__, part_of)
+    else:
+        raise WrongTypeError
+    if not isinstance(made, wanted):
+        raise WrongTypeError
+    return made
+
+
+def words(wanted: Any) -> str:
+    """Return in words what an annotation asks for."""
+    origin, options = get_origin(wanted), get_args(wanted)
+    if wanted in PLAIN:
+        return PLAIN[wanted][1]
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(words, options))
+    if origin is Literal:
+        return " or ".join(map(repr, options))
+    if origin in LISTS or wanted in LISTS:
+        inner = list(dict.fromkeys(words(each) for each in options if each is not Ellipsis))
+        return f"a list of {' and '.join(inner)}" if inner else "a list"
+    if wanted is types.NoneType:
+        return "null"
+    return f"a {getattr(wanted, '__name__', wanted)}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Return names in a sentence."""
+    return ", ".join(names) or "no arguments"
+
+
+def _check_names(known: Mapping[str, Parameter], arguments: Mapping[str, Any], called: str) -> None:
+    unknown = [name for name in arguments if name not in known]
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"{called} takes {listing(known)}, not {', '.join(unknown)}{hint}")
+    missing = [name for name, each in known.items() if each.required and name not in arguments]
+    if missing:
+        raise UserError(f"{called} needs {', '.join(missing)}; it takes {listing(known)}")
+
+
+def _one_of(value: Any, options: Sequence[Any], part_of: PartOf) -> Any:
+    if value is None and types.NoneType in options:
+        return None
+    for option in options:
+        try:
+            return convert(value, option, part_of)
+        except WrongTypeError:
+            continue
+    raise WrongTypeError
+
+
+def _list(value: Any, kind: Any, options: Sequence[Any], part_of: PartOf) -> Any:
+    if not isinstance(value, list | tuple):
+        raise WrongTypeError
+    if kind is tuple and options and Ellipsis not in options:
+        if len(value) != len(options):
+            raise WrongTypeError
+        wanted = options
+    else:
+        wanted = (options[0] if options else Any,) * len(value)
+    made = [convert(each, option, part_of) for each, option in zip(value, wanted, strict=True)]
+    return made if kind is list else tuple(made)
+
+
+def _number_or_text(value: Any, wanted: Any) -> Any:
+    if wanted is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e6
+    if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, PLAIN[wanted][0]):
+        raise WrongTypeError
+    return wanted(value)
+
+
+def _hints(maker: Any) -> dict[str, Any]:
+    asked = maker
+    if isinstance(maker, type) and not is_dataclass(maker):
+        asked = maker.__init__  # type: ignore[misc]  # of this very class
+    try:
+        return get_type_hints(asked)
+    except Exception:  # names known to type checkers alone: such arguments are not checked
+        return {}

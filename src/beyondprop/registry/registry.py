@@ -1,0 +1,178 @@
+"""One open registry: for rules, tasks, projections, measures and what they are made of."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar, cast
+
+from beyondprop.errors import UserError
+from beyondprop.registry import dotted
+from beyondprop.registry.arguments import Part, build, parameters
+from beyondprop.registry.spec import Spec, read
+
+T = TypeVar("T")
+
+Defaults = Mapping[type, Mapping[str, Any]]
+"""Of a type, the fields that are set wherever nobody has said otherwise."""
+
+NONE: Defaults = {}
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Things of one kind by short names, and anybody's own by module:attribute.
+
+    An entry, or what module:attribute leads to, is an instance in its usual form, or a class or
+    function that returns one. As a mapping a registry gives, by short name, what `make` does.
+
+    Args:
+        kind: What it holds, in a word for messages: "rule".
+        base: The class that all of it derives from.
+        entries: By short name, in the order of lists.
+        key: Under which a spec may hold the name beside the arguments.
+        parts: Registries of what its things are given as arguments.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: type[Any],
+        entries: Mapping[str, Any],
+        *,
+        key: str = "name",
+        parts: "Iterable[Registry[Any]]" = (),
+    ) -> None:
+        self.kind, self.base, self.key = kind, base, key
+        self._entries = dict(entries)
+        self._parts = (self, *parts)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise KeyError(name)
+        return self.make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, name: str, entry: Any, *parts: "Registry[Any]") -> None:
+        """Add an entry, and registries of what it is given as arguments.
+
+        Raises:
+            ValueError: There is another of that name.
+        """
+        if self._entries.setdefault(name, entry) is not entry:
+            raise ValueError(f"there are two of the name {name!r}, each a {self.kind}")
+        self._parts += parts
+
+    def make(self, spec: Spec | T, defaults: Defaults = NONE) -> T:
+        """Return the thing that a spec names, with the arguments that it gives.
+
+        Args:
+            spec: See `beyondprop.registry.spec`; a thing itself is returned as it is.
+            defaults: Fields of a type that are set in everything of that type, the thing and all
+                that it is made of, unless the spec or whoever wrote the thing set them.
+
+        Raises:
+            UserError: There is no such thing, or an argument is unknown, missing or wrong.
+        """
+        if isinstance(spec, self.base):
+            return cast("T", spec)
+        name, arguments = read(cast("Spec", spec), self.kind, self.key)
+        maker = self.entry(name)
+
+        def part_of(wanted: type) -> Part | None:
+            for registry in self._all():
+                if issubclass(wanted, registry.base):
+                    return lambda given: registry.make(given, defaults)
+            return None
+
+        called = f"{self.kind} {name!r}"
+        if isinstance(maker, self.base):
+            made = build(filled(maker, defaults), arguments, called, part_of)
+        else:
+            made = build(maker, arguments, called, part_of)
+            if not isinstance(made, self.base):
+                kind = type(made).__name__
+                raise UserError(f"{name} is of type {kind}, not a {self.base.__name__}")
+            made = filled(made, defaults, given=arguments)
+        return cast("T", made)
+
+    def entry(self, name: str) -> Any:
+        """Return the instance, class or function of a name, as it was registered or written.
+
+        Raises:
+            UserError: There is none.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        if ":" not in name:
+            close = get_close_matches(name, self._entries, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UserError(
+                f"unknown {self.kind} {name!r}; there are {', '.join(self._entries)}, and your own "
+                f"as my.module:attribute{hint}"
+            )
+        found = dotted.resolve(name)
+        wrong = isinstance(found, type) and not issubclass(found, self.base)
+        if wrong or not (isinstance(found, self.base) or callable(found)):
+            what = "a class that is no" if wrong else f"of type {type(found).__name__}, not a"
+            raise UserError(f"{name} is {what} {self.base.__name__}")
+        return found
+
+    def name(self, spec: Spec) -> str:
+        """Return the name in a spec, without arguments.
+
+        Raises:
+            UserError: It is no spec.
+        """
+        return read(spec, self.kind, self.key).name
+
+    def describe(self, name: str) -> str:
+        """Return in a line what a thing is: its `summary`, else its docstring's first line."""
+        entry = self.entry(name)
+        documented = type(entry) if isinstance(entry, self.base) else entry
+        text = getattr(entry, "summary", None)
+        return text if isinstance(text, str) else first_line(documented)
+
+    def arguments(self, name: str) -> list[str]:
+        """Return the names of a thing's arguments."""
+        return list(parameters(self.entry(name)) or ())
+
+    def _all(self) -> "Iterator[Registry[Any]]":
+        yield from self._parts
+        for part in self._parts[1:]:
+            yield from part._all()
+
+
+def first_line(documented: object) -> str:
+    """Return the first line of a docstring."""
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def filled(thing: T, defaults: Defaults, given: Iterable[str] = ()) -> T:
+    """Return a thing with defaults in place of those fields that are as their class has them.
+
+    Args:
+        thing: A dataclass is copied, and so are the dataclasses within it; others stay.
+        defaults: The values, by type and field.
+        given: Fields that stay as they are.
+    """
+    if not defaults or not is_dataclass(thing) or isinstance(thing, type):
+        return thing
+    own: dict[str, Any] = {}
+    for kind, values in defaults.items():
+        own |= values if isinstance(thing, kind) else {}
+    changes = {}
+    for field in fields(thing):
+        if not field.init or field.name in given:
+            continue
+        before = getattr(thing, field.name)
+        if field.name in own and field.default is not MISSING and before == field.default:
+            changes[field.name] = own[field.name]
+        else:
+            after = filled(before, defaults)
+            changes |= {field.name: after} if after is not before else {}
+    # Those with defaults of their own are copied in any case: what they have kept is not shared.
+    return replace(thing, **changes) if changes or own else thing

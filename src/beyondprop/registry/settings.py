@@ -1,0 +1,40 @@
+"""What is needed to build a thing again, in the words of `spec`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from numbers import Integral, Real
+from typing import Any
+
+
+def settings(thing: Any, key: str = "name") -> dict[str, Any]:
+    """Return a thing's name and what its class is called with, as JSON values.
+
+    Args:
+        thing: Something with a `name`; what is no dataclass has no arguments.
+        key: Under which the name stands, its registry's.
+    """
+    return {key: thing.name, **(_arguments(thing) if is_dataclass(thing) else {})}
+
+
+def _arguments(thing: Any) -> dict[str, Any]:
+    return {field.name: plain(getattr(thing, field.name)) for field in fields(thing) if field.init}
+
+
+def plain(value: Any) -> Any:
+    """Return an argument as a JSON value; what has none, as it is printed."""
+    if hasattr(value, "settings"):
+        return value.settings()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(each) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return settings(value) if hasattr(value, "name") else _arguments(value)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address is another in every process

@@ -1,0 +1,42 @@
+"""Rules and a projection of a user's own, importable by name from child processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from beyondprop.projections import Projection
+from beyondprop.rules import DirectFeedbackAlignment, DirectRule
+
+
+@dataclass(frozen=True)
+class Signs(DirectRule):
+    """The signs of the output error go to every block."""
+
+    name: ClassVar[str] = "signs-of-errors"
+    scale: float = 1.0
+
+    def messages(self, lesson) -> Sequence[Tensor | None]:
+        """Return the signs, as small as a mean loss would make them."""
+        return [
+            None if error is None else self.scale * error.sign() / len(error)
+            for error in lesson.errors
+        ]
+
+
+@dataclass(frozen=True)
+class Ones(Projection):
+    """Every output is the sum of the inputs."""
+
+    name: ClassVar[str] = "ones"
+
+    def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
+        """Return ones, scaled to keep norms about."""
+        del stream
+        return like.new_full((in_features, out_features), out_features**-0.5)
+
+
+def by_ones() -> DirectFeedbackAlignment:
+    """Return DFA by this projection."""
+    return DirectFeedbackAlignment(Ones())

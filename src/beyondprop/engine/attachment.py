@@ -36,7 +36,9 @@ class Attachment(Host):
         except BaseException:
             self.remove()
             raise
-        self.report: AttachReport = report(model, self.blocks, changes, len(self.parameters()))
+        self.report: AttachReport = report(
+            model, self.blocks, changes, len(self.parameters()), self._heads()
+        )
         vars(model)["_beyondprop"] = self
 
     @property
@@ -122,6 +124,11 @@ class Attachment(Host):
     def end_untaught(self, block: Block) -> None:
         """End the graph at the block's output and teach it nothing."""
         self._end(block, Untaught(block))
+
+    def _heads(self) -> list[Block]:
+        """Return the blocks that lower a loss of their own by a head."""
+        taught = self.passes.taught
+        return [block for block, end in taught.items() if isinstance(end, ByLoss) and end.state]
 
     def _end(self, block: Block, taught: Taught) -> None:
         self.passes.taught[block] = taught

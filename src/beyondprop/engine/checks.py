@@ -10,6 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from beyondprop._torch.modules import inside, is_chain
+from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.detach import OpenPass
 from beyondprop.engine.swap import has_weights
@@ -21,7 +22,7 @@ def model_problems(model: nn.Module) -> Iterator[str]:
     """Yield what is wrong with the model as a whole."""
     if isinstance(model, (DataParallel, DistributedDataParallel)):
         yield "the model is already wrapped for several devices: attach to model.module instead"
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+    if is_compiled(model):
         yield "the model is already compiled: attach first, then call torch.compile"
     for name, module in model.named_modules():
         if "_beyondprop" in vars(module) or "_feedback" in vars(module):

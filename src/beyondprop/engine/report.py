@@ -1,11 +1,21 @@
 """The report of what attaching changed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from beyondprop.core import Block
+from beyondprop.shapes import CHANNELS, TOKENS
+
+SEQUENCES = (
+    *(nn.Embedding, nn.MultiheadAttention, nn.RNNBase),
+    *(nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+)
+"""Layers that show that a model has tokens; a linear layer's output may have none."""
+
+NAMED = 6
+"""How many blocks a note names."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,11 @@ class AttachReport:
 
 
 def report(
-    model: nn.Module, blocks: Sequence[Block], changes: Sequence[str], learned: int
+    model: nn.Module,
+    blocks: Sequence[Block],
+    changes: Sequence[str],
+    learned: int,
+    heads: Collection[Block] = (),
 ) -> AttachReport:
     """Return what there is to say of an attachment.
 
@@ -53,6 +67,7 @@ def report(
         blocks: Its blocks.
         changes: For each block what was changed, in words.
         learned: How many parameters the feedback has that learns by gradients.
+        heads: The blocks that lower a loss of their own by a head.
     """
     rows = [
         Row(
@@ -71,4 +86,31 @@ def report(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
-    return AttachReport(type(model).__name__, rows, notes)
+    return AttachReport(type(model).__name__, rows, [*notes, *_axes_notes(model, blocks, heads)])
+
+
+def _axes_notes(
+    model: nn.Module, blocks: Sequence[Block], heads: Collection[Block]
+) -> Iterator[str]:
+    """Yield how the axes of outputs with positions are read, and what heads make of tokens."""
+    sequences = any(isinstance(module, SEQUENCES) for module in model.modules())
+    read: dict[str, list[Block]] = {}
+    for block in blocks:
+        tokens = sequences and block.axes == TOKENS
+        ended = block.rule.traits.ends_graph and block.rule.traits.learns
+        if ended and (tokens or block.axes.words == CHANNELS.words):
+            read.setdefault(block.axes.words, []).append(block)
+    if read:
+        words = "; ".join(f"{_names(found)} {axes}" for axes, found in read.items())
+        yield f"axes of outputs with more than two: {words}"
+    pooling = [block for block in read.get(TOKENS.words, ()) if block in heads]
+    if pooling:
+        yield (
+            f"tokens: the heads of {_names(pooling)} average them, or read each one where it has a "
+            "target of its own"
+        )
+
+
+def _names(blocks: Sequence[Block]) -> str:
+    more = f" and {len(blocks) - NAMED} more" if len(blocks) > NAMED else ""
+    return ", ".join(block.name for block in blocks[:NAMED]) + more

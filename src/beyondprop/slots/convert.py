@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils.parametrize import ParametrizationList
 
+from beyondprop._torch.private import is_compiled
 from beyondprop.engine.attachment import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
@@ -95,7 +96,7 @@ def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator
     """Yield what is wrong with the model as a whole, or with what was asked for."""
     if isinstance(model, (DataParallel, DistributedDataParallel)):
         yield "it is wrapped for several devices already: convert model.module before that"
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+    if is_compiled(model):
         yield "it is compiled already: convert it first"
     if attachment_of(model) is not None:
         yield "it has rules attached: convert it first, then attach"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.modules import children, is_chain
+from beyondprop._torch.private import hook_tables, own_parameters
 from beyondprop.core import Block, ForwardPass
 from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
@@ -32,7 +33,7 @@ class TaughtSequential(nn.Sequential):
         passes: Passes | None = vars(self).get("_passes")
         if passes is None:  # a slice of the model that was attached to
             return super().forward(input)  # type: ignore[no-untyped-call]
-        children = tuple(self._modules.values())
+        children = tuple(self)
         if children != self._children:
             odd = set(children).symmetric_difference(self._children)
             raise changed(next((type(module).__name__ for module in odd), "order of the chain"))
@@ -128,7 +129,7 @@ class Fused:
         found: list[Any] = []
         try:  # as attributes they would take as long to look up as a product takes
             for linear in self.linears:
-                own = linear._parameters
+                own = own_parameters(linear)
                 found += own["weight"], own["bias"]
         except KeyError:  # replaced by what is no parameter
             return None
@@ -171,16 +172,7 @@ def fuse(blocks: Sequence[Block], taught: Mapping[Block, Taught]) -> Fused | Non
     return Fused(
         linears,
         layers,
-        [table for p in parts for module in p for table in _hook_tables(module)],
+        [table for p in parts for module in p for table in hook_tables(module)],
         taught=any(layer.taught is not None for layer in layers),
         width=sum(linear.out_features for linear in linears[:-1]),
     )
-
-
-def _hook_tables(module: nn.Module) -> list[dict[int, Any]]:
-    return [
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    ]

@@ -1,0 +1,35 @@
+"""What a module keeps under private names alone: its hooks, parameters and compiled form."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def hook_tables(module: nn.Module) -> list[dict[int, Any]]:
+    """Return the tables that hold a module's own hooks; they are empty where it has none.
+
+    PyTorch offers no public way to ask. A fused chain calls no child, so it gives way to hooks.
+    """
+    return [
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    ]
+
+
+def own_parameters(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return the table of a module's own parameters.
+
+    As attributes they pass `Module.__getattr__`, which takes as long as a small product.
+    """
+    return module._parameters  # type: ignore[return-value]
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether `torch.compile` or `Module.compile` has made this module.
+
+    PyTorch marks both by private attributes only; hooks put on such a module are never called.
+    """
+    compiled = getattr(module, "_compiled_call_impl", None)
+    return hasattr(module, "_orig_mod") or compiled is not None

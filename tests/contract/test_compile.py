@@ -7,6 +7,7 @@ from torch._dynamo.utils import counters
 import beyondprop as bp
 from tests.contract.teaching import (
     CLOSE,
+    RULES,
     assert_same,
     attached,
     found,
@@ -37,6 +38,10 @@ AWKWARD = [
         "class-token",
     )
 ]
+
+
+QUICK = ("backprop", "frozen", "dfa", "dkp", "drtp", "fa", "kp", "wm", "lfg", "fg", "pepita")
+"""Rules of each kind, and those that count passes or learn feedback."""
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +93,16 @@ def check(case, rule, order):
         assert bool(moved) == bool(feedback)
 
 
-@pairs([CASE["mlp"]])
-def test_every_rule_learns_as_it_does_uncompiled(case, rule):
+@pairs([CASE["mlp"]], QUICK)
+def test_a_rule_of_each_kind_learns_as_it_does_uncompiled(case, rule):
     rule_of.cache_clear()  # so that matrices are drawn in compiled code
+    check(case, rule, [True, False])
+
+
+@pytest.mark.slow
+@pairs([CASE["mlp"]], [rule for rule in RULES if rule not in QUICK])
+def test_every_rule_learns_as_it_does_uncompiled(case, rule):
+    rule_of.cache_clear()
     check(case, rule, [True, False])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import beyondprop as bp
 from beyondprop.errors import UserError
 from beyondprop.measure import linear_probe
-from beyondprop.measure.block_outputs import block_outputs, features_of
+from beyondprop.measure.blocks import block_outputs, features_of
 from beyondprop.measure.probe import PENALTY, classify
 from beyondprop.tasks.base import Split
 

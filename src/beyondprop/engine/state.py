@@ -121,9 +121,12 @@ class Memory:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
         before = self.passes, [(h, dict(h.state)) for h in self.holders.values()]
         moments = self.fixed.moments()
+        # Inside, weights may be changed for a while: that tells nothing about an optimizer.
+        watches, self._watches = self._watches, {}
         try:
             yield
         finally:
+            self._watches = watches
             self.passes = before[0]
             for projection, moment in moments:
                 projection.resume(moment)

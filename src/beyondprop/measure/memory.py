@@ -129,8 +129,8 @@ class MemoryMeasure(Measure):
     columns = (
         Column(
             "memory_ratio",
-            "memory",
-            "at its peak in training steps, relative to backprop in plain PyTorch",
+            "peak memory",
+            "relative to backprop in plain PyTorch",
             unit="×",
             cost=True,
             beside=(Column("memory_bytes", "peak memory", unit="bytes"),),

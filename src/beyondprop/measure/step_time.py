@@ -120,8 +120,8 @@ class StepTimeMeasure(Measure):
     columns = (
         Column(
             "step_ratio",
-            "time",
-            "of a training step, relative to backprop in plain PyTorch",
+            "step time",
+            "relative to backprop in plain PyTorch",
             unit="×",
             cost=True,
             beside=(

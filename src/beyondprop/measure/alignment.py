@@ -119,7 +119,7 @@ class AlignmentMeasure(Measure):
     )
     block_columns = (
         Column("cosine", "cosine", "between update and true gradient"),
-        Column("gradient_norm", "norm of the true gradient", form=".2g"),
+        Column("gradient_norm", "norm", "of the true gradient", ".2g"),
     )
 
     def run(self, subject: Subject) -> Figures:

@@ -201,8 +201,12 @@ def _only_backprop_after(handle: Attachment, name: str) -> bool:
 
 
 def _told(found: Mapping[str, BlockAlignment]) -> str:
-    void = [f"block {name} is {each.void}" for name, each in found.items() if each.void]
-    return "; ".join(void) + "." if void else ""
+    void = [
+        f"Block {name} is {each.void}."
+        for name, each in found.items()
+        if each.void.startswith("void")
+    ]
+    return " ".join(void)
 
 
 def _gradients(

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Point
 from beyondprop.report.style import MUTED, Style

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel, score_axis
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.figures.window import Window, windows
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import (

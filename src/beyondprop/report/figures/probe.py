@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import panel, score_axis
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import FROZEN, Comparison, Run
 from beyondprop.report.style import MUTED, Style

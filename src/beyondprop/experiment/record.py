@@ -17,7 +17,7 @@ from beyondprop.files import (
     finite,
 )
 from beyondprop.measure import Evaluation
-from beyondprop.rules import Frozen
+from beyondprop.measure.blocks import learns
 from beyondprop.tasks import Data, Task
 
 RECORD = "record.json"
@@ -112,7 +112,7 @@ def count_trained(handle: Attachment) -> int:
     return sum(
         parameter.numel()
         for block in handle.blocks
-        if not isinstance(block.rule, Frozen)
+        if learns(block.rule)
         for _, parameter in block.parameters()
         if parameter.requires_grad
     )

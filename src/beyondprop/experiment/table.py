@@ -7,11 +7,15 @@ from itertools import chain
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.table import Column as TableColumn
 from rich.table import Table
 
 from beyondprop.experiment.tuning import learning_rates
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.measure.base import ABSENT
+
+WIDTH = 80
+"""Characters that a terminal has at least."""
 
 
 def table(comparison: Mapping[str, Any]) -> Table:
@@ -44,7 +48,15 @@ def table(comparison: Mapping[str, Any]) -> Table:
             *(each.text(row.get(each.key)) for each in measured),
             f"{row['finished']}/{row['runs']}",
         )
+    needed = sum(map(width, shown.columns)) + 2 * (len(shown.columns) - 1)
+    shown.width = needed if needed > WIDTH else None  # rather wider than the terminal than cut
     return shown
+
+
+def width(column: TableColumn) -> int:
+    """The characters that a column needs: its widest cell, or its heading if that cannot wrap."""
+    heading = max(map(len, str(column.header).splitlines())) if column.no_wrap else 0
+    return max([heading, *(len(str(cell)) for cell in column.cells)])
 
 
 def columns(comparison: Mapping[str, Any]) -> list[Column]:

@@ -38,6 +38,11 @@ def ends_graph(rule: Rule) -> bool:
     return rule.cuts
 
 
+def learns(rule: Rule) -> bool:
+    """Whether a rule teaches its block anything."""
+    return rule.teaches
+
+
 def whole_model(rule: Rule) -> bool:
     """Whether a rule runs the model itself."""
     return rule.whole

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from beyondprop.experiment.table import legend, table
+from beyondprop.measure import find_all
 
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 
@@ -73,3 +74,19 @@ def test_another_measure_is_another_column() -> None:
     assert shown.getvalue().count("3.14 J") == len(RULES)
     told = legend({**record, "runs": [], "tuning": {"trials": [], "chosen": {}}})
     assert "energy used: in all" in told
+
+
+def test_with_many_measures_the_table_is_wider_than_the_terminal_and_nothing_is_cut() -> None:
+    record = comparison("accuracy")
+    described = {measure.name: measure.description().json() for measure in find_all()}
+    for i in range(4):
+        column = {"key": f"extra{i}", "label": f"extra {i}", "unit": " J", "form": ".4f"}
+        described[str(i)] = {"name": str(i), "title": "t", "about": "a", "columns": [column]}
+        for row in record["rows"]:
+            row[f"extra{i}"] = 3.14159
+    shown = io.StringIO()
+    console = Console(file=shown, width=80, soft_wrap=True)
+    console.print(table({**record, "measures": described}))
+    assert "…" not in shown.getvalue()
+    assert shown.getvalue().count("3.1416 J") == 4 * len(RULES)
+    assert shown.getvalue().count("10/10") == len(RULES)

@@ -137,9 +137,12 @@ class LearnedState:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
         before = self.mode.number, [(h, dict(h.state)) for h in self.stateful.values()]
         moments = self.fixed.moments()
+        # Inside, weights may be changed for a while: that tells nothing about an optimizer.
+        unsettled, self.unsettled = self.unsettled, {}
         try:
             yield
         finally:
+            self.unsettled = unsettled
             self.mode.number = before[0]
             for projection, moment in moments:
                 projection.resume(moment)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,15 @@ from torch import Tensor, nn
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.checkpoint import State
 from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.measuring import at_point
 from beyondprop.experiment.plan import RunPlan
-from beyondprop.measure import Evaluation, alignment, evaluate
+from beyondprop.measure import DEFAULT, Evaluation, Subject, evaluate
 from beyondprop.tasks import Data, Split, Task
 
 EVALUATION_BATCH = 1000
+SAMPLES = 5000
+"""Of a split that a measure of the trained model sees at most."""
+
 UNTRAINED = "before the first step"
 """In the reason of a run that had no chance: no learning rate would have helped."""
 
@@ -31,12 +37,18 @@ def order(seed: int, epoch: int, length: int) -> Tensor:
 
 
 def point(
-    plan: RunPlan, task: Task, data: Data, handle: Attachment, state: State, seconds: float
+    plan: RunPlan,
+    task: Task,
+    data: Data,
+    handle: Attachment,
+    state: State,
+    seconds: float,
+    measures: Sequence[str] = DEFAULT,
 ) -> dict[str, Any]:
     """One point of the learning curve, of the model as it stands.
 
-    The validation split is scored. The alignment is taken on the same batch of training data every
-    time, as many examples as a step has. The test split is not looked at.
+    The validation split is scored, and the measures that are cheap enough are taken. The test split
+    is not looked at.
 
     Args:
         plan: The run's.
@@ -45,11 +57,9 @@ def point(
         handle: The attached model.
         state: How far the run is.
         seconds: Time the training of the last epoch took.
+        measures: Names of the measures.
     """
     found = score(task, handle.model, data.validation)
-    rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
-    with fault_of("training", task):
-        aligned = alignment(handle, data.train.inputs[rows], data.train.targets[rows], task.loss)
     return {
         "epoch": state.epoch,
         "step": state.step,
@@ -57,8 +67,44 @@ def point(
         "validation_loss": found.loss,
         "validation_score": found.score,
         "seconds": seconds,
-        "alignment": aligned,
+        "measures": at_point(batch_subject(plan, task, data, handle), state.epoch, measures),
     }
+
+
+def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
+    """What is measured after an epoch: the model on one batch of training data.
+
+    It is the same batch every time, as many examples as a step has.
+    """
+    rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
+    return Subject(
+        handle=handle,
+        model=handle.model,
+        inputs=data.train.inputs[rows],
+        targets=data.train.targets[rows],
+        loss=task.loss,
+        metric=task.metric,
+        device=plan.device,
+    )
+
+
+def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
+    """What is measured at the end of a run: the model on samples of two splits besides.
+
+    Of training samples, not augmented, and of validation samples at most 5,000 of the seed's, the
+    same for every rule. The test split is not looked at.
+    """
+
+    def some(split: Split) -> Split:
+        rows = order(plan.seed, 0, len(split))[:SAMPLES]
+        return Split(split.inputs[rows], split.targets[rows])
+
+    return replace(
+        batch_subject(plan, task, data, handle),
+        train=some(data.train),
+        held_out=some(data.validation),
+        classes=data.classes or None,
+    )
 
 
 def score(task: Task, model: nn.Module, split: Split) -> Evaluation:

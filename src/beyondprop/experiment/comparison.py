@@ -36,11 +36,12 @@ from beyondprop.files import (
     read_json,
     write_json,
 )
+from beyondprop.measure import find_all
 from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Task
 
 COMPARISON, SESSIONS = "comparison.json", "sessions.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def compare(
@@ -117,6 +118,7 @@ def work(
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
+        "measures": {each.name: each.description().json() for each in find_all()},
         "rows": summarise(list(plan.names), records, costs),
         "runs": records,
     }

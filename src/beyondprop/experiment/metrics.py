@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.measuring import brief
 from beyondprop.files import (
     append_text,
     finite,
@@ -30,7 +31,7 @@ def append(folder: Path, state: State) -> None:
 
 def text_of_epoch(state: State, epoch: int) -> str:
     """The lines of one epoch; epoch 0 is the model before training."""
-    lines = [*_steps(state, epoch), state.curve[epoch]]
+    lines = [*_steps(state, epoch), brief(state.curve[epoch])]
     return "".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,19 +10,18 @@ from beyondprop import rules
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.experiment.fit import Fit
+from beyondprop.experiment.measuring import brief
 from beyondprop.experiment.plan import RunPlan, as_json
-from beyondprop.experiment.probing import Probe
 from beyondprop.experiment.provenance import provenance
 from beyondprop.files import (
     finite,
 )
 from beyondprop.measure import Evaluation
 from beyondprop.registry import dotted
-from beyondprop.rules import Frozen
 from beyondprop.tasks import Data, Task
 
 RECORD = "record.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def run_record(
@@ -31,7 +31,7 @@ def run_record(
     started: datetime,
     fitted: Fit | None,
     test: Evaluation | None,
-    probed: Probe | None = None,
+    measured: Mapping[str, Mapping[str, Any]] | None = None,
     failure: str | None = None,
 ) -> dict[str, Any]:
     """The record of one run, as JSON.
@@ -43,8 +43,7 @@ def run_record(
         started: When the run began.
         fitted: The trained model and its curve; None where the run failed.
         test: The last weights' evaluation on the test split; None unless the run finished.
-        probed: What the last weights' blocks have learned; None unless the run finished, and where
-            the task has no classes.
+        measured: What each measure found, see `of_run`.
         failure: Why there is no trained model.
     """
     handle = fitted.handle if fitted else None
@@ -65,10 +64,9 @@ def run_record(
         "seed": plan.seed,
         "learning_rate": plan.learning_rate,
         "spec": as_json(plan),
-        "curve": fitted.curve if fitted else [],
+        "curve": [brief(point) for point in fitted.curve] if fitted else [],
         "test": describe_test(test) if test else None,
-        "probe": probed.accuracies if probed else None,
-        "probe_failure": probed.failure if probed else None,
+        "measures": measured or {},
         "parameters": count(handle) if handle else None,
         "trained_parameters": count_trained(handle) if handle else None,
         "provenance": provenance(started, fitted.earlier if fitted else ()),
@@ -116,7 +114,7 @@ def count_trained(handle: Attachment) -> int:
     return sum(
         parameter.numel()
         for block in handle.blocks
-        if not isinstance(block.rule, Frozen)
+        if block.rule.traits.learns
         for _, parameter in block.parameters()
         if parameter.requires_grad
     )

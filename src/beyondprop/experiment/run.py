@@ -14,10 +14,10 @@ from torch import nn
 
 from beyondprop import rules, tasks
 from beyondprop.experiment import schedules
-from beyondprop.experiment.assess import score
+from beyondprop.experiment.assess import run_subject, score
 from beyondprop.experiment.fit import Fit
+from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
-from beyondprop.experiment.probing import probe
 from beyondprop.experiment.processes import joined, on_first
 from beyondprop.experiment.progress import bars
 from beyondprop.experiment.record import RECORD, run_record
@@ -73,7 +73,7 @@ def train(
 
 
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Trains, tests once, probes the blocks and writes the record; see `train`."""
+    """Trains, tests once, takes the measures and writes the record; see `train`."""
     started = datetime.now(UTC)
     fitted = schedules.find(plan.schedule)(plan, task, data, folder, progress)
     return on_first(partial(_recorded, plan, task, data, folder, started, fitted))
@@ -91,8 +91,9 @@ def _recorded(
     write_bytes(folder / WEIGHTS, weights(model))
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
     test = score(task, model, data.test) if fitted.trouble is None else None
-    probed = probe(plan, data, fitted.handle) if fitted.trouble is None else None
-    record = run_record(plan, task, data, started, fitted, test, probed)
+    subject = run_subject(plan, task, data, fitted.handle)
+    measured = of_run(subject, fitted.curve, finished=fitted.trouble is None)
+    record = run_record(plan, task, data, started, fitted, test, measured)
     write_json(folder / RECORD, record)
     return record
 

@@ -6,19 +6,24 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from beyondprop.measure import DEFAULT, Column, Description, find_all
+
 
 def summarise(
     rules: Sequence[str],
     records: Sequence[Mapping[str, Any]],
     costs: Mapping[str, Mapping[str, Any]],
+    measures: Sequence[str] = DEFAULT,
 ) -> list[dict[str, Any]]:
-    """One row a rule: scores over the finished runs, how many of each status, costs.
+    """One row a rule: scores over the finished runs, how many of each status, what was measured.
 
     Args:
         rules: In the order of the rows.
         records: The runs' records, of whatever status.
         costs: For each rule what `measure_costs` found; may lack rules.
+        measures: Names of the measures whose figures every row has, None where there are none.
     """
+    empty = dict.fromkeys(keys([measure.description() for measure in find_all(measures)]))
     of = {rule: [r for r in records if r["rule"]["name"] == rule] for rule in rules}
     means = {rule: mean(scores(runs)) for rule, runs in of.items()}
     return [
@@ -29,25 +34,43 @@ def summarise(
             "score_mean": means[rule],
             "score_std": deviation(scores(runs)),
             "recovery": recovery(means[rule], means.get("backprop"), means.get("frozen")),
-            "alignment": mean(final_alignments(runs)),
-            **{cost: costs.get(rule, {}).get(cost) for cost in COSTS},
+            **empty,
+            **measured(runs),
+            **costs.get(rule, {}),
             "train_seconds": mean([sum(p["seconds"] for p in r["curve"]) for r in finished(runs)]),
         }
         for rule, runs in of.items()
     ]
 
 
-COSTS = (
-    "step_seconds",
-    "step_ratio",
-    "step_quartiles",
-    "plain_step_seconds",
-    "memory_bytes",
-    "memory_ratio",
-    "memory_kind",
-    "plain_memory_bytes",
-)
-"""Of a row, None where not measured: relative to plain PyTorch, whose own figures stand beside."""
+def keys(measures: Iterable[Description]) -> list[str]:
+    """The figures that tables show of these measures."""
+    return [each.key for measure in measures for column in measure.columns for each in both(column)]
+
+
+def both(column: Column) -> tuple[Column, ...]:
+    """A column and those that are written small beside it."""
+    return (column, *column.beside)
+
+
+def measured(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of a rule's finished runs, one for all of them; see `together`."""
+    found: dict[str, list[Any]] = {}
+    for run in finished(runs):
+        for figures in run.get("measures", {}).values():
+            for key, value in figures.get("values", {}).items():
+                found.setdefault(key, []).append(value)
+    return {key: together(values) for key, values in found.items()}
+
+
+def together(values: Sequence[Any]) -> Any:
+    """Several runs' figures in one: the mean of numbers; yes if all say so; else what all share."""
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return all(known)
+    if known and all(isinstance(value, int | float) for value in known):
+        return statistics.fmean(known)
+    return known[0] if known and known.count(known[0]) == len(known) else None
 
 
 def recovery(rule: float | None, backprop: float | None, frozen: float | None) -> float | None:
@@ -71,12 +94,6 @@ def scores(runs: Iterable[Mapping[str, Any]]) -> list[float]:
     """The test scores of the finished runs."""
     found = [run["test"]["score"] for run in finished(runs)]
     return [score for score in found if score is not None]
-
-
-def final_alignments(runs: Iterable[Mapping[str, Any]]) -> list[float]:
-    """The alignment of every hidden block (all but the last) at the end of every finished run."""
-    hidden = [list(run["curve"][-1]["alignment"].values())[:-1] for run in finished(runs)]
-    return [value for values in hidden for value in values if value is not None]
 
 
 def mean(values: Sequence[float]) -> float | None:

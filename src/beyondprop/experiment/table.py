@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.table import Column as TableColumn
 from rich.table import Table
 
 from beyondprop.experiment.tuning import learning_rates
+from beyondprop.measure import Column, Description, find_all
+from beyondprop.measure.base import ABSENT
 
-NOTHING = "–"
+WIDTH = 80
+"""Characters that a terminal has at least."""
 
 
 def table(comparison: Mapping[str, Any]) -> Table:
-    """One row a rule; fits a terminal of 80 columns."""
+    """One row a rule, a column for each figure; fits a terminal of 80 columns by default."""
     task = comparison["task"]
     seeds = ", ".join(map(str, comparison["seeds"]))
     title = f"{task['name']} ({task['data']}), seeds {seeds}"
     shown = Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
     scores = [score(row["score_mean"], row["score_std"]) for row in comparison["rows"]]
     shown.add_column("rule", no_wrap=True)
@@ -27,19 +37,35 @@ def table(comparison: Mapping[str, Any]) -> Table:
     widest = max(map(len, scores), default=0)
     heading = f"test {task['metric']}"
     shown.add_column(heading, justify="right", min_width=widest, overflow="fold")
-    for column in ("recovery", "alignment", "step time", "memory", "runs"):
+    measured = columns(comparison)
+    for column in ("recovery", *(each.label.replace(" ", "\n", 1) for each in measured), "runs"):
         shown.add_column(column, justify="right", no_wrap=True)
     for row, reached in zip(comparison["rows"], scores, strict=True):
         shown.add_row(
             row["rule"],
             reached,
             number(row["recovery"], ".1%"),
-            number(row["alignment"], ".2f"),
-            number(row["step_ratio"], ".2f", "x"),
-            number(row["memory_ratio"], ".2f", "x"),
+            *(each.text(row.get(each.key)) for each in measured),
             f"{row['finished']}/{row['runs']}",
         )
+    needed = sum(map(width, shown.columns)) + 2 * (len(shown.columns) - 1)
+    shown.width = needed if needed > WIDTH else None  # rather wider than the terminal than cut
     return shown
+
+
+def width(column: TableColumn) -> int:
+    """The characters that a column needs: its widest cell, or its heading if that cannot wrap."""
+    heading = max(map(len, str(column.header).splitlines())) if column.no_wrap else 0
+    return max([heading, *(len(str(cell)) for cell in column.cells)])
+
+
+def columns(comparison: Mapping[str, Any]) -> list[Column]:
+    """The figures that the comparison's measures show; of one that says none the usual ones."""
+    described = comparison.get("measures")
+    if described is None:
+        return list(chain.from_iterable(measure.columns for measure in find_all()))
+    read = [Description.read(each) for each in described.values()]
+    return list(chain.from_iterable(each.columns for each in read))
 
 
 def score(mean: float | None, deviation: float | None) -> str:
@@ -50,7 +76,7 @@ def score(mean: float | None, deviation: float | None) -> str:
 
 def number(value: float | None, form: str, unit: str = "") -> str:
     """A number in its form, or a dash where there is none."""
-    return NOTHING if value is None else f"{value:{form}}{unit}"
+    return ABSENT if value is None else f"{value:{form}}{unit}"
 
 
 def legend(comparison: Mapping[str, Any]) -> str:
@@ -63,8 +89,7 @@ def legend(comparison: Mapping[str, Any]) -> str:
                 if run["status"] != "finished"
             ),
             "recovery: how much of what backprop gains over frozen hidden layers the rule gains",
-            "alignment: cosine of the rule's last update of hidden blocks and the true gradient",
-            "step time, memory (peak): relative to backprop in plain PyTorch",
+            *(f"{each.label}: {each.meaning}" for each in columns(comparison) if each.meaning),
             learning_rates(comparison["tuning"]),
         ]
     )

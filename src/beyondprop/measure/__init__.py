@@ -1,42 +1,117 @@
-"""Measures: what training cost and what it bought. Each is a function of a model and data.
+"""Measures: what training cost and what it bought.
 
 A measure leaves the model as it found it: parameters, gradients, buffers, train or eval mode, and
-the global random generators.
+the global random generators. Each one is an object with a short name that experiments and reports
+go through (`MEASURES`), and most are a function too, for use by hand.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
-from beyondprop.measure.accuracy import Evaluation, confusion, evaluate
-from beyondprop.measure.alignment import alignment, angle_degrees
-from beyondprop.measure.isolation import Isolation, isolation
-from beyondprop.measure.memory import PeakMemory, peak_memory
-from beyondprop.measure.probe import linear_probe
-from beyondprop.measure.step import Case, Step, rule_step
-from beyondprop.measure.step_time import StepTime, step_time
+from beyondprop.errors import UserError
+from beyondprop.measure.accuracy import AccuracyMeasure, Evaluation, confusion, evaluate
+from beyondprop.measure.alignment import (
+    AlignmentMeasure,
+    BlockAlignment,
+    alignment,
+    angle_degrees,
+    block_alignments,
+)
+from beyondprop.measure.base import (
+    Column,
+    Description,
+    Figures,
+    Measure,
+    MeasureTraits,
+    Step,
+    Subject,
+)
+from beyondprop.measure.isolation import Isolation, IsolationMeasure, isolation
+from beyondprop.measure.memory import MemoryMeasure, PeakMemory, peak_memory
+from beyondprop.measure.probe import ProbeMeasure, linear_probe
+from beyondprop.measure.step_time import Case, StepTime, StepTimeMeasure, rule_step, step_time
+from beyondprop.registry import dotted
 
-MEASURES: dict[str, Callable[..., Any]] = {
-    "accuracy": evaluate,
-    "alignment": alignment,
-    "isolation": isolation,
-    "probe": linear_probe,
-    "step-time": step_time,
-    "memory": peak_memory,
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        AccuracyMeasure(),
+        AlignmentMeasure(),
+        IsolationMeasure(),
+        ProbeMeasure(),
+        StepTimeMeasure(),
+        MemoryMeasure(),
+    )
 }
 """Short name to measure; the first line of a measure's docstring says what it is."""
 
+DEFAULT = ("alignment", "isolation", "probe", "step-time", "memory")
+"""Those that every record has, beside the scores, unless others are named."""
+
+
+def find(name: str) -> Measure:
+    """Return the measure of a short name, or anybody's own by "my.module:attribute".
+
+    Raises:
+        UserError: There is none.
+    """
+    if name in MEASURES:
+        return MEASURES[name]
+    if ":" not in name:
+        raise UserError(
+            f"unknown measure {name!r}; there are {', '.join(MEASURES)}, and your own as "
+            "my.module:attribute"
+        )
+    found = dotted.resolve(name)
+    made = found() if isinstance(found, type) else found
+    if not isinstance(made, Measure):
+        raise UserError(f"{name} is of type {type(made).__name__}, not a Measure")
+    return made
+
+
+def find_all(names: Sequence[str] = DEFAULT) -> list[Measure]:
+    """Return the measures of these names.
+
+    Raises:
+        UserError: There is no such measure, or two would write the same figure into a record.
+    """
+    found = [find(name) for name in names]
+    keys = [column.key for measure in found for column in measure.columns]
+    twice = {key for key in keys if keys.count(key) > 1}
+    twice |= {m.name for m in found if [each.name for each in found].count(m.name) > 1}
+    if twice:
+        raise UserError(f"two measures give a figure of one name: {', '.join(sorted(twice))}")
+    return found
+
+
 __all__ = [
+    "DEFAULT",
     "MEASURES",
+    "AccuracyMeasure",
+    "AlignmentMeasure",
+    "BlockAlignment",
     "Case",
+    "Column",
+    "Description",
     "Evaluation",
+    "Figures",
     "Isolation",
+    "IsolationMeasure",
+    "Measure",
+    "MeasureTraits",
+    "MemoryMeasure",
     "PeakMemory",
+    "ProbeMeasure",
     "Step",
     "StepTime",
+    "StepTimeMeasure",
+    "Subject",
     "alignment",
     "angle_degrees",
+    "block_alignments",
     "confusion",
     "evaluate",
+    "find",
+    "find_all",
     "isolation",
     "linear_probe",
     "peak_memory",

@@ -1,12 +1,9 @@
 """How well a model does on a split of a data set."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +11,19 @@ from torch import Tensor, nn
 
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
+from beyondprop.measure.base import (
+    Column,
+    Figures,
+    Measure,
+    MeasureTraits,
+    Subject,
+    given,
+    model_of,
+)
+from beyondprop.tasks import Metric, Split
 
-if TYPE_CHECKING:
-    from beyondprop.tasks import Metric, Split
+BATCH = 1000
+"""Samples that a model sees at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,44 @@ def evaluate(
             loss=_number("loss", loss(outputs, targets)),
             confusion=confusion(outputs, targets) if _classifies(outputs, targets) else None,
         )
+
+
+class AccuracyMeasure(Measure):
+    """Score, loss and confusion matrix on samples that nothing is fitted to.
+
+    Known answers: the same whatever rule is attached, as rules leave the forward pass alone; every
+    sample is counted once.
+    """
+
+    name = "accuracy"
+    title = "Score on held-out samples"
+    about = (
+        "The task's metric on samples that are not trained on and are not the test samples, with"
+        " the weights as they are at the end of training."
+    )
+    traits = MeasureTraits(frozenset({"held_out", "loss", "metric"}))
+    columns = (
+        Column("held_out_score", "held-out score", "on validation samples", ".4f"),
+        Column("held_out_loss", "held-out loss", "on validation samples", ".3g"),
+    )
+
+    def run(self, subject: Subject) -> Figures:
+        """Return score and loss, and the confusion matrix of a classification."""
+        split = given(subject.held_out, "samples")
+        loss, metric = given(subject.loss, "a loss"), given(subject.metric, "a metric")
+        found = evaluate(model_of(subject), split, loss, metric, BATCH)
+        counts = None if found.confusion is None else found.confusion.tolist()
+        return Figures(
+            values={"held_out_score": found.score, "held_out_loss": found.loss},
+            details={"confusion": counts},
+        )
+
+    def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
+        """The confusion matrix counts every sample once."""
+        counts = figures.details["confusion"]
+        samples = len(given(subject.held_out, "samples"))
+        if counts is not None and sum(map(sum, counts)) > samples:
+            yield f"{sum(map(sum, counts))} of {samples} samples are counted"
 
 
 def confusion(outputs: Tensor, targets: Tensor) -> Tensor:

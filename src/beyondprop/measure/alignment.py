@@ -1,7 +1,8 @@
 """The angle between what a rule teaches and what backprop would teach."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,7 +10,35 @@ from torch import Tensor
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
-from beyondprop.measure.gradients import BlockGradients, gradients_of_blocks
+from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
+from beyondprop.measure.blocks import BlockGradients, gradients_of_blocks
+
+FLOOR = 8.0
+"""Norm of a true gradient, in rounding errors of the largest block's, below which it is noise.
+
+A backward pass rounds whatever it adds up, so every block's gradient carries an error of the order
+of ``eps`` (of the coarsest dtype among the parameters) times the largest gradients in the pass.
+Where a block's own gradient is 8 such errors long, the error turns it by up to about 7 degrees
+(atan 1/8) and takes 1 % off a cosine; below that its direction is soon that of the rounding. In
+float32 the floor is at 1e-6 of the largest norm: deep networks with gradients that vanish, but are
+computed well, stay above it.
+"""
+
+
+@dataclass(frozen=True)
+class BlockAlignment:
+    """The alignment of one block.
+
+    Attributes:
+        cosine: In [-1, 1]; None where it is void.
+        gradient_norm: Length of the true gradient, the reference.
+        void: Why the cosine means nothing: a word or two, a colon, and the explanation; empty
+            where it means something.
+    """
+
+    cosine: float | None
+    gradient_norm: float
+    void: str = ""
 
 
 def alignment(
@@ -19,6 +48,23 @@ def alignment(
     loss: Callable[[Tensor, Tensor], Tensor],
 ) -> dict[str, float | None]:
     """Cosine between each block's update under its rule and the true gradient, on one batch.
+
+    See `block_alignments`, which also tells the norms of the gradients, and why a cosine is void.
+
+    Returns:
+        Block name to cosine in [-1, 1], in the order of the blocks; None where it is void.
+    """
+    found = block_alignments(handle, inputs, targets, loss)
+    return {name: each.cosine for name, each in found.items()}
+
+
+def block_alignments(
+    handle: Attachment,
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> dict[str, BlockAlignment]:
+    """Alignment of each block's update with the true gradient, on one batch.
 
     1 is backprop's own direction; 0 is at a right angle to it; above 0, a small enough step of that
     block lowers the loss. All parameters of a block count as one vector. Both passes see the same
@@ -33,16 +79,79 @@ def alignment(
         loss: (outputs, targets) to a scalar.
 
     Returns:
-        Block name to cosine in [-1, 1], in the order of the blocks; None where the rule or the true
-        gradient teaches the block nothing, or something that is not finite.
+        Block name to its alignment, in the order of the blocks. It is void where the rule teaches
+        the block nothing, where a vector is not finite, and where the true gradient is zero or
+        shorter than `FLOOR` says.
     """
     taught = _gradients(handle, inputs, targets, loss)
     with exact_gradients(handle.model):
         true = _gradients(handle, inputs, targets, loss)
+    norms = [math.sqrt(_dot(block, block)) for block in true]
+    floor = FLOOR * _rounding(true) * max((n for n in norms if math.isfinite(n)), default=0.0)
     return {
-        block.name: cosine(ours, theirs)
-        for block, ours, theirs in zip(handle.blocks, taught, true, strict=True)
+        block.name: _aligned(ours, theirs, norm, floor)
+        for block, ours, theirs, norm in zip(handle.blocks, taught, true, norms, strict=True)
     }
+
+
+class AlignmentMeasure(Measure):
+    """The cosine between each block's update and the true gradient.
+
+    Known answers: 1 in every block under backprop, and in the block that makes the output under
+    every direct rule; void in every hidden block under frozen.
+    """
+
+    name = "alignment"
+    title = "Alignment with the true gradient"
+    about = (
+        "The cosine of the angle between the change a rule makes and the true gradient: 1 is the"
+        " same direction, 0 unrelated, −1 opposite. It is void where the rule changes nothing, and"
+        " where the true gradient is so short that its direction is that of rounding errors. In the"
+        " table it is the mean over hidden blocks and seeds at the end of training."
+    )
+    traits = MeasureTraits(frozenset({"handle", "inputs", "targets", "loss"}), each_epoch=True)
+    columns = (
+        Column(
+            "alignment",
+            "alignment",
+            "cosine of the rule's last update of hidden blocks and the true gradient",
+        ),
+    )
+    block_columns = (
+        Column("cosine", "cosine", "between update and true gradient"),
+        Column("gradient_norm", "norm", "of the true gradient", ".2g"),
+    )
+
+    def run(self, subject: Subject) -> Figures:
+        """Return the mean cosine of hidden blocks, and of each block cosine and norm."""
+        handle = given(subject.handle, "a handle")
+        inputs, targets = given(subject.inputs, "inputs"), given(subject.targets, "targets")
+        found = block_alignments(handle, inputs, targets, given(subject.loss, "a loss"))
+        hidden = [each.cosine for each in list(found.values())[:-1] if each.cosine is not None]
+        return Figures(
+            values={"alignment": sum(hidden) / len(hidden) if hidden else None},
+            blocks={
+                "cosine": {name: each.cosine for name, each in found.items()},
+                "gradient_norm": {name: each.gradient_norm for name, each in found.items()},
+            },
+            notes={name: each.void for name, each in found.items() if each.void},
+            words=_told(found),
+        )
+
+    def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
+        """Backprop's own direction is 1 from itself; frozen has none."""
+        handle = given(subject.handle, "a handle")
+        for block in handle.blocks:
+            cosine = figures.blocks["cosine"][block.name]
+            if cosine is not None and not -1 <= cosine <= 1:
+                yield f"the cosine of block {block.name} is {cosine}"
+            if (cosine is None) is not (block.name in figures.notes):
+                yield f"block {block.name} has a cosine and a reason to have none, or neither"
+            if block.rule.name == "frozen" and cosine is not None:
+                yield f"block {block.name} is frozen and has an alignment of {cosine}"
+            exact = block.rule.name == "backprop" and _only_backprop_after(handle, block.name)
+            if exact and cosine is not None and abs(cosine - 1) > 1e-6:
+                yield f"block {block.name} has its exact gradient and an alignment of {cosine}"
 
 
 def cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> float | None:
@@ -64,6 +173,40 @@ def cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> float | No
 def angle_degrees(cosine: float | None) -> float | None:
     """Return the angle of a cosine, in degrees from 0 to 180; None for None."""
     return None if cosine is None else math.degrees(math.acos(cosine))
+
+
+def _aligned(
+    ours: Sequence[Tensor | None], theirs: Sequence[Tensor | None], norm: float, floor: float
+) -> BlockAlignment:
+    own = math.sqrt(_dot(ours, ours))
+    if own == 0:
+        return BlockAlignment(None, norm, "not taught: the rule gives the block no update")
+    if not math.isfinite(own) or not math.isfinite(norm):
+        return BlockAlignment(None, norm, "void: the update or the true gradient is not finite")
+    if norm <= floor:
+        why = f"void: the true gradient's norm of {norm:.2g} is not above the floor of {floor:.2g}"
+        return BlockAlignment(None, norm, why)
+    return BlockAlignment(cosine(ours, theirs), norm)
+
+
+def _rounding(blocks: BlockGradients) -> float:
+    """Return the relative rounding error of the coarsest dtype among gradients."""
+    found = [gradient for block in blocks for gradient in block if gradient is not None]
+    return max((torch.finfo(gradient.dtype).eps for gradient in found), default=0.0)
+
+
+def _only_backprop_after(handle: Attachment, name: str) -> bool:
+    names = [block.name for block in handle.blocks]
+    return all(b.rule.name == "backprop" for b in handle.blocks[names.index(name) :])
+
+
+def _told(found: Mapping[str, BlockAlignment]) -> str:
+    void = [
+        f"Block {name} is {each.void}."
+        for name, each in found.items()
+        if each.void.startswith("void")
+    ]
+    return " ".join(void)
 
 
 def _gradients(

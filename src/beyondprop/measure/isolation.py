@@ -10,15 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves
-from beyondprop.core import Block
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
-from beyondprop.measure.gradients import BlockGradients, gradients_of_blocks
-from beyondprop.measure.isolation_text import describe
+from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
+from beyondprop.measure.blocks import (
+    BlockGradients,
+    gradients_of_blocks,
+)
 
+Row = Sequence[float | None]
 Matrix = tuple[tuple[float | None, ...], ...]
+
+SAMPLES = 32
+"""Of the batch that the measure takes: whether a gradient changes does not need more."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,59 @@ class Isolation:
         """Whether no gradient changed, to the last bit, and none crossed to another block."""
         return not self.crossings and not any(change for row in self.changes for change in row)
 
+    @property
+    def taught(self) -> bool:
+        """Whether any block but the last is taught, so that there is something to isolate."""
+        return bool(_known(self.changes) or self.crossings)
+
+    @property
+    def verdict(self) -> str:
+        """Return in a sentence whether blocks learn on their own."""
+        if not self.taught:
+            return "No block but the last is taught anything, so there is nothing to isolate."
+        if self.isolated:
+            return "Every block learns without the blocks after it: this is not backpropagation."
+        return "Blocks do not learn on their own: what one is taught depends on later ones."
+
+    def of_block(self, k: int) -> str:
+        """Return a word on block number k, a colon, and on what its update depends."""
+        if k == len(self.blocks) - 1:
+            return "last: no block comes after it"
+        row = self.changes[k][k + 1 :]
+        after = self.blocks[k + 1 :]
+        changed = [name for name, change in zip(after, row, strict=True) if change]
+        into = self.blocks[k + 1] in self.crossings
+        if not _known([row]) and not into:
+            return "not taught: the rule gives the block no update"
+        if changed:
+            return f"dependent: its update changes with the weights of {', '.join(changed)}"
+        if into:
+            return f"dependent: its update comes through {after[0]}, though not by its weights"
+        return "isolated: its update depends on no weight of a later block"
+
     def __str__(self) -> str:
-        return describe(self.blocks, self.changes, self.backprop, self.crossings, self.isolated)
+        if not self.taught:
+            return self.verdict
+        known = _known(self.backprop)
+        control = f"{_percent(min(known))} to {_percent(max(known))}" if known else "not measured"
+        crossed = "No gradient left a block through its input."
+        if self.crossings:
+            left = ", ".join(self.crossings)
+            crossed = f"A gradient left these blocks through their input: {left}."
+        return "\n".join(
+            [
+                self.verdict,
+                "",
+                "The error at the output was held fixed while the weights of one block were"
+                " changed.",
+                "So much changed the gradient of each block before it:",
+                "",
+                *_table(self.blocks, self.changes),
+                "",
+                f"By exact gradients, the same changes: {control}.",
+                crossed,
+            ]
+        )
 
 
 def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) -> Isolation:
@@ -55,7 +112,7 @@ def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) ->
     The error at the model's output is held fixed while the weights of every block are changed in
     turn. Backprop carries the error through those weights, so the gradients of earlier blocks
     change; a rule that sends every block its own signal leaves them the same to the last bit. It is
-    also watched whether any gradient leaves a block through its input. The model, its weights bit
+    also observed whether any gradient leaves a block through its input. The model, its weights bit
     by bit, and its modes are left as they were found.
 
     Cost: about two forward and backward passes for each block.
@@ -79,12 +136,81 @@ def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) ->
     return Isolation(names, changes, backprop, _crossings(handle, inputs, targets))
 
 
+class IsolationMeasure(Measure):
+    """Whether each block learns without the blocks after it.
+
+    Known answers: every rule that ends a block's graph is isolated, backprop and all that send
+    errors back layer by layer are not, and frozen has nothing to isolate.
+    """
+
+    name = "isolation"
+    title = "On what each block's update depends"
+    about = (
+        "Whether a block learns without the blocks after it. The error at the output is held fixed"
+        " while the weights of each block are changed in turn: under backpropagation the updates of"
+        " the blocks before it change, of isolated blocks not a bit of them does."
+    )
+    traits = MeasureTraits(frozenset({"handle", "inputs", "targets"}), before_training=True)
+    columns = (Column("isolated", "isolated", "whether no block's update depends on later blocks"),)
+    block_columns = (
+        Column(
+            "change",
+            "largest change",
+            "of the block's gradient, relative to its norm, when a later block's weights change",
+            form=".2g",
+        ),
+    )
+
+    def run(self, subject: Subject) -> Figures:
+        """Return whether all blocks are isolated, and on what each one's update depends."""
+        handle = given(subject.handle, "a handle")
+        if len(handle.blocks) < 2:
+            return Figures(
+                values={"isolated": None},
+                words="There is only one block, so there is nothing to isolate.",
+            )
+        inputs, targets = given(subject.inputs, "inputs"), given(subject.targets, "targets")
+        found = isolation(handle, inputs[:SAMPLES], targets[:SAMPLES])
+        return Figures(
+            values={"isolated": found.isolated if found.taught else None},
+            blocks={
+                "change": {
+                    name: max(_known([row]), default=None)
+                    for name, row in zip(found.blocks, found.changes, strict=True)
+                }
+            },
+            notes={name: found.of_block(k) for k, name in enumerate(found.blocks)},
+            words=found.verdict,
+            details={
+                "changes": [list(row) for row in found.changes],
+                "backprop": [list(row) for row in found.backprop],
+                "crossings": list(found.crossings),
+            },
+        )
+
+    def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
+        """Blocks whose graph ends are isolated, those of a rule that goes through are not."""
+        rules = [block.rule for block in given(subject.handle, "a handle").blocks]
+        isolated = figures.values["isolated"]
+        names = {rule.name for rule in rules[:-1]}
+        if not names or any(rule.traits.whole_model for rule in rules):
+            return  # such a rule may do either
+        if all(rule.name == "frozen" for rule in rules[:-1]):
+            if isolated is not None:
+                yield f"hidden blocks are frozen, and isolated is {isolated}"
+        elif all(r.traits.ends_graph and "sent_back" not in r.traits.needs for r in rules[:-1]):
+            if isolated is not True:
+                yield f"every hidden block's graph ends, and isolated is {isolated}"
+        elif isolated is not False and not names & {"frozen"}:
+            yield f"a gradient goes from block to block, and isolated is {isolated}"
+
+
 def _changes(handle: Attachment, inputs: Any, targets: Tensor | None) -> Matrix:
     """Return the relative change of each block's gradient for each later block changed."""
     before = _gradients(handle, inputs, targets)
     rows: list[list[float | None]] = [[None] * len(before) for _ in before]
     for j, block in enumerate(handle.blocks):
-        with _changed_weights(block):
+        with _changed_weights([parameter for _, parameter in block.parameters()]):
             after = _gradients(handle, inputs, targets)
         for k in range(j):
             rows[k][j] = _relative_change(before[k], after[k])
@@ -101,10 +227,10 @@ def _gradients(handle: Attachment, inputs: Any, targets: Tensor | None) -> Block
 
 
 @contextmanager
-def _changed_weights(block: Block) -> Iterator[None]:
-    """Give the block other weights; its own are set aside, never written to."""
+def _changed_weights(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Give a block other weights; its own are kept, never written to."""
     generator = torch.Generator().manual_seed(1)
-    own = [(parameter, parameter.data) for _, parameter in block.parameters()]
+    own = [(parameter, parameter.data) for parameter in parameters]
     try:
         for parameter, data in own:
             noise = torch.randn(data.shape, generator=generator).to(data)
@@ -130,7 +256,7 @@ def _crossings(handle: Attachment, inputs: Any, targets: Tensor | None) -> tuple
     """Return the blocks through whose input a gradient leaves."""
     crossed: set[str] = set()
 
-    def watch(name: str) -> Any:
+    def observe(name: str) -> Any:
         def pre_hook(_module: nn.Module, arguments: Any, keywords: Any) -> None:
             for tensor in leaves((arguments, keywords)):
                 if tensor.requires_grad:
@@ -139,7 +265,7 @@ def _crossings(handle: Attachment, inputs: Any, targets: Tensor | None) -> tuple
         return pre_hook
 
     hooks = [
-        block.modules[0][1].register_forward_pre_hook(watch(block.name), with_kwargs=True)
+        block.modules[0][1].register_forward_pre_hook(observe(block.name), with_kwargs=True)
         for block in handle.blocks[1:]
         if block.modules
     ]
@@ -149,3 +275,27 @@ def _crossings(handle: Attachment, inputs: Any, targets: Tensor | None) -> tuple
         for hook in hooks:
             hook.remove()
     return tuple(block.name for block in handle.blocks if block.name in crossed)
+
+
+def _table(blocks: Sequence[str], changes: Sequence[Row]) -> list[str]:
+    cells = [["block", *(f"{name} changed" for name in blocks[1:])]]
+    cells += [
+        [name, *("" if j <= k else _percent(row[j]) for j in range(1, len(blocks)))]
+        for k, (name, row) in enumerate(zip(blocks[:-1], changes, strict=False))
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(blocks))]
+    return [
+        f"  {row[0]:<{widths[0]}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in cells
+    ]
+
+
+def _percent(change: float | None) -> str:
+    if change is None:
+        return "not taught"
+    return "0" if change == 0 else f"{change:.2g}" if change < 1e-4 else f"{change:.1%}"
+
+
+def _known(rows: Sequence[Row]) -> list[float]:
+    return [change for row in rows for change in row if change is not None]

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -12,8 +12,8 @@ from multiprocessing import resource_tracker
 import torch
 
 from beyondprop.errors import UserError
-from beyondprop.measure import memory_child
-from beyondprop.measure.step import Step
+from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Step, Subject, given
+from beyondprop.measure.memory_child import run as measure_here
 
 RESOLUTION = 32 * 2**20
 """Bytes below which what the operating system sees is too coarse: it is off by up to 0.5 MB."""
@@ -87,7 +87,7 @@ def peak_memory(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     arguments = (sender, work, steps, torch.device(device).type, torch.get_num_threads())
-    process = context.Process(target=memory_child.run, args=arguments, daemon=True)
+    process = context.Process(target=measure_here, args=arguments, daemon=True)
     try:
         with _environment(ENVIRONMENT), _no_interrupt():
             process.start()
@@ -110,6 +110,74 @@ def peak_memory(
     if isinstance(answer, str):
         raise UserError(f"memory could not be measured: {answer}")
     return PeakMemory(*answer)
+
+
+class MemoryMeasure(Measure):
+    """Peak memory of training steps, relative to plain PyTorch backprop.
+
+    Known answers: gradients alone take as much as the parameters that get one, so no figure is
+    zero. What tensors hold repeats to the byte, what the operating system sees does not.
+    """
+
+    name = "memory"
+    title = "Peak memory"
+    about = (
+        "The most memory that training steps take beyond the model at rest, measured in a fresh"
+        " process and relative to plain PyTorch backprop."
+    )
+    traits = MeasureTraits(frozenset({"step", "plain_step"}), repeats=False, fresh_process=True)
+    columns = (
+        Column(
+            "memory_ratio",
+            "peak memory",
+            "relative to backprop in plain PyTorch",
+            unit="×",
+            cost=True,
+            beside=(Column("memory_bytes", "peak memory", unit="bytes"),),
+        ),
+    )
+
+    def run(self, subject: Subject) -> Figures:
+        """Return the memory beside that of plain PyTorch."""
+        return self.run_together([subject])[0]
+
+    def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
+        """Return the memory of each, all counted alike, as only then they can be compared."""
+        if not subjects:
+            return []
+        builds = [given(subjects[0].plain_step, "a step in plain PyTorch")]
+        builds += [given(each.step, "a step") for each in subjects]
+        kind, held = of_one_kind([peak_memory(each, device=subjects[0].device) for each in builds])
+        plain, *found = held
+        return [
+            Figures(
+                values={
+                    "memory_bytes": bytes_,
+                    "memory_ratio": bytes_ / plain if plain else None,
+                    "memory_kind": kind,
+                    "plain_memory_bytes": plain,
+                }
+            )
+            for bytes_ in found
+        ]
+
+    def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:  # noqa: ARG002
+        """Gradients take memory."""
+        if not figures.values["memory_bytes"] > 0:
+            yield f"training steps took {figures.values['memory_bytes']} bytes"
+
+
+def of_one_kind(peaks: Sequence[PeakMemory]) -> tuple[str, list[int]]:
+    """Return the bytes of every case, all counted alike.
+
+    Returns:
+        "resident" with what the operating system saw, or, where that is too coarse for some case,
+        "tensors" with what tensors held.
+    """
+    seen = [peak.resident_bytes or 0 for peak in peaks]
+    if min(seen) >= RESOLUTION:
+        return "resident", seen
+    return "tensors", [peak.tensor_bytes for peak in peaks]
 
 
 @contextmanager

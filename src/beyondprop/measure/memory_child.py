@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from beyondprop.measure.step import Step
+from beyondprop.measure.base import Step
 
 Answer = tuple[int, int | None, str]
 """The fields of `PeakMemory`."""

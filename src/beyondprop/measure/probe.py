@@ -1,8 +1,6 @@
 """What each block of a model has made plain enough for a linear classifier to see."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +9,11 @@ from torch.optim import LBFGS
 
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.measure.block_outputs import FEATURES, block_outputs, features_of
-
-if TYPE_CHECKING:
-    from beyondprop.tasks import Split
+from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
+from beyondprop.measure.blocks import block_outputs, features_of
+from beyondprop.shapes import CHANNELS
+from beyondprop.shapes import FEATURES as ALL_FEATURES
+from beyondprop.tasks import Split
 
 INPUT = "input"
 """The name of the classifier that sees what the first block sees."""
@@ -79,6 +78,43 @@ def linear_probe(
     return found
 
 
+class ProbeMeasure(Measure):
+    """Accuracy of a linear classifier on each block's output.
+
+    Known answers: the same whatever rule is attached, as it tells of weights alone; on the raw
+    input it is that of a linear model.
+    """
+
+    name = "probe"
+    title = "What each block has learned"
+    about = (
+        "How well a block's output tells the classes apart: the accuracy of a linear classifier"
+        " (a linear probe) that is fitted to that output while the network stays as it is. A block"
+        " has learned something where it lies above the block before it, and above the same block"
+        " of frozen."
+    )
+    traits = MeasureTraits(frozenset({"handle", "train", "held_out", "classes"}))
+    block_columns = (
+        Column("accuracy", "accuracy", "of a linear classifier on the block's output", ".1%"),
+    )
+
+    def run(self, subject: Subject) -> Figures:
+        """Return an accuracy for the raw input and for each block."""
+        handle = given(subject.handle, "a handle")
+        train, held_out = given(subject.train, "samples"), given(subject.held_out, "samples")
+        return Figures(blocks={"accuracy": linear_probe(handle, train, held_out)})
+
+    def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
+        """Accuracies are counts of the held-out samples, the raw input's among them."""
+        found, samples = figures.blocks["accuracy"], len(given(subject.held_out, "samples"))
+        if next(iter(found), None) != INPUT:
+            yield "the raw input was not classified first"
+        for name, accuracy in found.items():
+            count = accuracy * samples
+            if not -1e-6 <= count <= samples + 1e-6 or abs(count - round(count)) > 1e-6:
+                yield f"an accuracy of {accuracy} in {name} is no share of {samples} samples"
+
+
 def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     """Return the classes that a logistic regression gives to other samples.
 
@@ -113,7 +149,7 @@ def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
 
 
 def _input_features(inputs: Tensor) -> Tensor:
-    return features_of(inputs if inputs[0].numel() > FEATURES else inputs.flatten(1))
+    return features_of(inputs, CHANNELS if inputs.dim() > 3 else ALL_FEATURES)
 
 
 def _check_class_numbers(targets: Tensor) -> None:

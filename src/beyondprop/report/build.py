@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from beyondprop.errors import UserError
 from beyondprop.files import (
     write_bytes,
 )
+from beyondprop.measure import Description
 from beyondprop.report import (
     classes,
     facts,
@@ -17,7 +19,9 @@ from beyondprop.report import (
     table,
     tuning,
 )
+from beyondprop.report.blocks import block_table, words
 from beyondprop.report.collect import collect
+from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.alignment import alignment_over_time
 from beyondprop.report.figures.cost import score_against_cost
 from beyondprop.report.figures.curves import learning_curves
@@ -26,7 +30,7 @@ from beyondprop.report.figures.probe import learned_by_block
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
 from beyondprop.report.style import Style, styles
-from beyondprop.report.text import Scores, rate
+from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, rate
 
 
 def render(comparison: Mapping[str, Any]) -> str:
@@ -80,22 +84,42 @@ def _page(comparisons: Sequence[Comparison]) -> str:
     drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
     with page_style():
         parts = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
-    return environment.get_template("page.html.jinja").render(parts=parts)
+    terms = {m.title: m.about for comparison in comparisons for m in comparison.measures}
+    return environment.get_template("page.html.jinja").render(parts=parts, terms=terms)
+
+
+PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block}
+"""How the figures of some measures are drawn; those of the others are in tables."""
+
+
+def exhibit(
+    comparison: Comparison, measure: Description, drawn: Mapping[str, Style], prefix: str
+) -> Exhibit | None:
+    """What is shown of a measure beside its columns; None where that is nothing."""
+    shown = None
+    if measure.name in PICTURES:
+        shown = PICTURES[measure.name](comparison, drawn, prefix)
+    found, told = block_table(comparison, measure), words(comparison, measure)
+    if shown is None and found is None and not told:
+        absent = bool(measure.block_columns)
+        return Exhibit(measure.title, missing=capital(f"{NOT_MEASURED}.")) if absent else None
+    return replace(shown or Exhibit(measure.title), table=found, words=told)
 
 
 def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
     """What the template is given for one comparison."""
-    exhibits = [
-        draw(comparison, drawn, prefix)
-        for draw in (learning_curves, score_against_cost, alignment_over_time, learned_by_block)
+    exhibits: list[Exhibit | None] = [
+        draw(comparison, drawn, prefix) for draw in (learning_curves, score_against_cost)
     ]
+    exhibits += [exhibit(comparison, measure, drawn, prefix) for measure in comparison.measures]
     return {
         "prefix": prefix,
         "comparison": comparison,
         "headline": headline.headline(comparison),
         "summary": headline.summary(comparison),
-        "scores": Scores.of(comparison.task),
+        "scores": ScoreFormat.of(comparison.task),
         "styles": drawn,
+        "headings": table.headings(comparison),
         "lines": table.lines(comparison),
         "caption": table.caption(comparison),
         "exhibits": [shown for shown in exhibits if shown is not None],

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from beyondprop.measure.base import ABSENT
 from beyondprop.report.records import Comparison
-from beyondprop.report.text import ABSENT, label
+from beyondprop.report.text import label
 
 Matrix = list[list[int]]
 Table = tuple[tuple[int, ...], ...]

@@ -12,12 +12,12 @@ from beyondprop.experiment.summary import summarise
 from beyondprop.files import (
     read_json,
 )
-from beyondprop.report.read import read_comparison, read_run
+from beyondprop.report.read import read_comparison, read_run, up_to_date
 from beyondprop.report.records import (
     BACKPROP,
     FROZEN,
     Comparison,
-    Task,
+    TaskFacts,
 )
 
 COMPARISON, RUN = "comparison.json", "record.json"
@@ -30,14 +30,14 @@ def collect(folders: Sequence[Path]) -> list[Comparison]:
     is neither or a record cannot be read.
     """
     comparisons: list[Comparison] = []
-    singles: dict[Task, list[dict[str, Any]]] = {}
+    singles: dict[TaskFacts, list[dict[str, Any]]] = {}
     for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
         record = read_json(path) or {}
         if path.name == COMPARISON:
             comparisons.append(read_comparison(record, str(path)))
         else:
             task, _ = read_run(record, str(path))
-            singles.setdefault(task, []).append(record)
+            singles.setdefault(task, []).append(up_to_date(record))
     return comparisons + [_of_single_runs(records) for records in singles.values()]
 
 
@@ -57,7 +57,7 @@ def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
     rules = dict.fromkeys(record["rule"]["name"] for record in records)
     ordered = sorted(rules, key=lambda rule: (rule != BACKPROP, rule == FROZEN))
     try:
-        rows = summarise(ordered, records, costs={})
+        rows = summarise(ordered, records, costs={}, measures=())
     except (KeyError, TypeError, IndexError) as error:
         raise UserError(
             f"a run on {records[0]['task']['name']} has a damaged {RUN}"
@@ -72,5 +72,6 @@ def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
         "seeds": sorted({record["seed"] for record in records}),
         "spec": {},
         "provenance": records[0]["provenance"] if len(records) == 1 else {},
+        "measures": {k: v for record in records for k, v in record["measures"].items()},
     }
     return replace(read_comparison(record), controlled=False)

@@ -8,10 +8,10 @@ from beyondprop.report.records import (
     BACKPROP,
     FROZEN,
     Comparison,
-    Row,
+    RuleRow,
 )
 from beyondprop.report.text import (
-    Scores,
+    ScoreFormat,
     count,
     label,
     listing,
@@ -33,9 +33,10 @@ def headline(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.rule not in (BACKPROP, FROZEN)]
     known = [(label(row.rule), row.recovery) for row in rows if row.recovery is not None]
     if known:
-        step = f", at {ratio(rows[0].step_ratio)} the step time"
-        return _recovered(known) + step * (len(rows) == 1 and rows[0].step_ratio is not None)
-    scores = Scores.of(comparison.task)
+        cost = rows[0].number("step_ratio")
+        step = f", at {ratio(cost)} the step time"
+        return _recovered(known) + step * (len(rows) == 1 and cost is not None)
+    scores = ScoreFormat.of(comparison.task)
     reached = [
         f"{label(row.rule)} {scores.full(row.score_mean)}"
         for row in comparison.rows
@@ -74,7 +75,7 @@ def summary(comparison: Comparison) -> list[str]:
 
 
 def _controls(comparison: Comparison) -> str:
-    scores, task = Scores.of(comparison.task), comparison.task
+    scores, task = ScoreFormat.of(comparison.task), comparison.task
     on = f"On {task.data or task.name}" + f" ({count(task.test)} test examples)" * bool(task.test)
     backprop, frozen = comparison.row(BACKPROP), comparison.row(FROZEN)
     high = backprop.score_mean if backprop else None
@@ -100,7 +101,7 @@ def _controls(comparison: Comparison) -> str:
 
 
 def _cost(comparison: Comparison) -> str:
-    rows = [(label(r.rule), r.step_ratio) for r in comparison.rows if r.rule != BACKPROP]
+    rows = [(label(r.rule), r.number("step_ratio")) for r in comparison.rows if r.rule != BACKPROP]
     known = [(name, value) for name, value in rows if value is not None]
     if not known:
         return ""
@@ -126,7 +127,7 @@ def _noise(comparison: Comparison) -> str:
     gap, widest = means[0] - means[1], max(spreads)
     if widest < NOISY * gap:
         return ""
-    scores = Scores.of(comparison.task)
+    scores = ScoreFormat.of(comparison.task)
     points = " points" * scores.percent
     return (
         f"Read recovery with care: scores vary by up to ±{scores.bare(widest)}{points} between"
@@ -138,7 +139,7 @@ def _troubles(comparison: Comparison) -> list[str]:
     return [sentence for row in comparison.rows if (sentence := _trouble(row))]
 
 
-def _trouble(row: Row) -> str:
+def _trouble(row: RuleRow) -> str:
     kinds = ((row.diverged, "diverged"), (row.failed, "failed"))
     told = listing([f"{n} {kind}" for n, kind in kinds if n])
     if not told:

@@ -12,17 +12,20 @@ from beyondprop.errors import UserError
 from beyondprop.files import (
     finite,
 )
+from beyondprop.measure import Description, Figures
+from beyondprop.report.old_records import of_schema_1
 from beyondprop.report.records import (
     Comparison,
     Point,
-    Row,
+    RuleRow,
     Run,
-    Task,
+    TaskFacts,
     Trial,
     Tuning,
 )
 
-SCHEMA = 1
+SCHEMAS = (1, 2)
+"""Those that can be read; see `old_records` for the first."""
 
 
 def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
@@ -30,6 +33,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
     _expect(record, "comparison", source)
     record = finite(record)
     try:
+        record = up_to_date(record)
         return Comparison(
             task=_task(record["task"]),
             rows=tuple(_row(row) for row in record["rows"]),
@@ -38,28 +42,36 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
             spec=dict(record.get("spec") or {}),
             tuning=_tuning(record.get("tuning") or {}),
             provenance=dict(record.get("provenance") or {}),
+            measures=tuple(map(Description.read, (record.get("measures") or {}).values())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(source, "comparison", error) from error
 
 
-def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[Task, Run]:
+def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[TaskFacts, Run]:
     """A run and its task from its JSON record. Raises `UserError` where it is not one."""
     _expect(record, "run", source)
     record = finite(record)
     try:
+        record = up_to_date(record)
         return _task(record["task"]), _run(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(source, "run", error) from error
+
+
+def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as the last schema writes it."""
+    return of_schema_1(record) if record["schema"] == 1 else dict(record)
 
 
 def _expect(record: Mapping[str, Any], kind: str, source: str) -> None:
     found = record.get("kind") if isinstance(record, Mapping) else None
     if found != kind:
         raise UserError(f"{source} is not the record of a {kind}: its kind is {found!r}")
-    if record.get("schema") != SCHEMA:
+    if record.get("schema") not in SCHEMAS:
         raise UserError(
-            f"{source} has record schema {record.get('schema')!r} and this version reads {SCHEMA};"
+            f"{source} has record schema {record.get('schema')!r} and this version reads"
+            f" {' and '.join(map(str, SCHEMAS))};"
             " render it with the version of beyondprop that wrote it"
         )
 
@@ -71,8 +83,8 @@ def _unreadable(source: str, kind: str, error: Exception) -> UserError:
     )
 
 
-def _task(task: Mapping[str, Any]) -> Task:
-    return Task(
+def _task(task: Mapping[str, Any]) -> TaskFacts:
+    return TaskFacts(
         name=str(task["name"]),
         data=str(task.get("data") or ""),
         train=_number(task.get("train")),
@@ -107,8 +119,7 @@ def _run(run: Mapping[str, Any]) -> Run:
         attached=str(run["rule"].get("report") or ""),
         spec=dict(run.get("spec") or {}),
         provenance=dict(run.get("provenance") or {}),
-        probe={str(k): _number(v) for k, v in (run.get("probe") or {}).items()},
-        probe_failure=run.get("probe_failure"),
+        measures=_measures(run.get("measures")),
     )
 
 
@@ -127,12 +138,25 @@ def _point(point: Mapping[str, Any]) -> Point:
         step=int(point.get("step") or 0),
         score=_number(point.get("validation_score")),
         seconds=_number(point.get("seconds")),
-        alignment={str(k): _number(v) for k, v in (point.get("alignment") or {}).items()},
+        measures=_measures(point.get("measures")),
     )
 
 
-def _row(row: Mapping[str, Any]) -> Row:
-    return Row(
+def _measures(found: Mapping[str, Any] | None) -> dict[str, Figures]:
+    figures = {str(name): Figures.read(each) for name, each in (found or {}).items()}
+    for each in figures.values():
+        for by_block in each.blocks.values():
+            for value in by_block.values():
+                _number(value)
+    return figures
+
+
+OWN = ("rule", "runs", "finished", "diverged", "failed", "score_mean", "score_std", "recovery")
+"""Of a row, what is not measured."""
+
+
+def _row(row: Mapping[str, Any]) -> RuleRow:
+    return RuleRow(
         rule=str(row["rule"]),
         runs=int(row["runs"]),
         finished=int(row["finished"]),
@@ -141,16 +165,8 @@ def _row(row: Mapping[str, Any]) -> Row:
         score_mean=_number(row.get("score_mean")),
         score_std=_number(row.get("score_std")),
         recovery=_number(row.get("recovery")),
-        alignment=_number(row.get("alignment")),
-        step_seconds=_number(row.get("step_seconds")),
-        step_ratio=_number(row.get("step_ratio")),
-        step_quartiles=_pair(row.get("step_quartiles")),
-        plain_step_seconds=_number(row.get("plain_step_seconds")),
-        memory_bytes=_number(row.get("memory_bytes")),
-        memory_ratio=_number(row.get("memory_ratio")),
-        memory_kind=row.get("memory_kind"),
-        plain_memory_bytes=_number(row.get("plain_memory_bytes")),
         train_seconds=_number(row.get("train_seconds")),
+        figures={str(key): value for key, value in row.items() if key not in OWN},
     )
 
 
@@ -168,13 +184,6 @@ def _tuning(tuning: Mapping[str, Any]) -> Tuning:
         ),
         chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
     )
-
-
-def _pair(values: Any) -> tuple[float, float] | None:
-    if values is None or None in values:
-        return None
-    low, high = values
-    return float(low), float(high)
 
 
 def _number(value: Any) -> float | None:

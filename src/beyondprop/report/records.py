@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from beyondprop.measure import Column, Description, Figures
+
 BACKPROP = "backprop"
 FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskFacts:
     """The task all runs of a comparison share; sizes are numbers of examples.
 
     `augmented` says whether the training examples were changed at random each time.
@@ -33,21 +35,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Point:
-    """One epoch of a run; epoch 0 is before training."""
+    """One epoch of a run; epoch 0 is before training. `measures` holds what each one found."""
 
     epoch: int
     step: int
     score: float | None
     seconds: float | None
-    alignment: Mapping[str, float | None]
+    measures: Mapping[str, Figures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Run:
     """One (rule, seed): how it went and what it reached.
 
-    `probe` holds the accuracy of a linear classifier on each block's output, under "input" first
-    that on the raw input; empty where there is none, with `probe_failure` if it failed.
+    `measures` holds what each measure found at the end, by its name.
     """
 
     rule: str
@@ -63,8 +64,7 @@ class Run:
     attached: str
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    probe: Mapping[str, float | None] = field(default_factory=dict)
-    probe_failure: str | None = None
+    measures: Mapping[str, Figures] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -73,10 +73,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Row:
+class RuleRow:
     """One rule over all seeds: a line of the table.
 
-    `step_quartiles` are those of the ratio; `memory_kind` is "tensors" or "resident".
+    `figures` holds what was measured, by the keys of columns.
     """
 
     rule: str
@@ -87,16 +87,13 @@ class Row:
     score_mean: float | None = None
     score_std: float | None = None
     recovery: float | None = None
-    alignment: float | None = None
-    step_seconds: float | None = None
-    step_ratio: float | None = None
-    step_quartiles: tuple[float, float] | None = None
-    plain_step_seconds: float | None = None
-    memory_bytes: float | None = None
-    memory_ratio: float | None = None
-    memory_kind: str | None = None
-    plain_memory_bytes: float | None = None
     train_seconds: float | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def number(self, key: str) -> float | None:
+        """A figure, if it was measured and is a number."""
+        found = self.figures.get(key)
+        return float(found) if isinstance(found, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -126,16 +123,22 @@ class Comparison:
     same budget, so the report compares them with that warning and without recovery.
     """
 
-    task: Task
-    rows: tuple[Row, ...]
+    task: TaskFacts
+    rows: tuple[RuleRow, ...]
     runs: tuple[Run, ...]
     seeds: tuple[int, ...]
     spec: Mapping[str, Any]
     tuning: Tuning
     provenance: Mapping[str, Any]
+    measures: tuple[Description, ...] = ()
     controlled: bool = True
 
-    def row(self, rule: str) -> Row | None:
+    @property
+    def columns(self) -> list[Column]:
+        """The figures of its measures that tables show."""
+        return [column for measure in self.measures for column in measure.columns]
+
+    def row(self, rule: str) -> RuleRow | None:
         """The table's line of `rule`, or None where it was not compared."""
         return next((row for row in self.rows if row.rule == rule), None)
 

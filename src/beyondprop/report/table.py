@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from beyondprop.report.records import Comparison, Row, Run
+from beyondprop.measure import Column
+from beyondprop.measure.base import ABSENT
+from beyondprop.report.records import Comparison, RuleRow, Run
 from beyondprop.report.text import (
-    ABSENT,
-    Scores,
-    cosine,
+    ScoreFormat,
+    capital,
     count,
     duration,
+    figure,
     label,
     percent,
     rate,
-    ratio,
     size,
-    spread,
 )
 
 
 @dataclass(frozen=True)
+class TableCell:
+    """A figure, what is written small beneath it, and what is said where the pointer rests."""
+
+    text: str
+    small: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Line:
-    """A line of the main table. `bar` is the recovery in percent, cut to 0 to 100."""
+    """A line of the main table: `cells` has one for each column of the comparison's measures.
+
+    `bar` is the recovery in percent, cut to 0 to 100.
+    """
 
     rule: str
     name: str
@@ -30,12 +44,7 @@ class Line:
     deviation: str
     recovery: str
     bar: float | None
-    alignment: str
-    step: str
-    step_time: str
-    step_range: str
-    memory: str
-    memory_size: str
+    cells: tuple[TableCell, ...]
     training: str
     runs: str
     troubled: bool
@@ -58,11 +67,16 @@ class RunLine:
 
 def lines(comparison: Comparison) -> list[Line]:
     """The main table: a line for each rule."""
-    scores = Scores.of(comparison.task)
-    return [_line(row, scores) for row in comparison.rows]
+    scores = ScoreFormat.of(comparison.task)
+    return [_line(row, scores, comparison.columns) for row in comparison.rows]
 
 
-def _line(row: Row, scores: Scores) -> Line:
+def headings(comparison: Comparison) -> list[str]:
+    """The headings of the measured figures."""
+    return [capital(column.label) for column in comparison.columns]
+
+
+def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
     return Line(
         rule=row.rule,
         name=label(row.rule),
@@ -70,16 +84,17 @@ def _line(row: Row, scores: Scores) -> Line:
         deviation="" if row.score_std is None else f"± {scores.bare(row.score_std)}",
         recovery=percent(row.recovery),
         bar=None if row.recovery is None else 100 * min(max(row.recovery, 0), 1),
-        alignment=cosine(row.alignment),
-        step=ratio(row.step_ratio),
-        step_time="" if row.step_seconds is None else duration(row.step_seconds),
-        step_range=spread(row.step_quartiles),
-        memory=ratio(row.memory_ratio),
-        memory_size="" if row.memory_bytes is None else size(row.memory_bytes),
+        cells=tuple(_cell(column, row.figures) for column in columns),
         training=duration(row.train_seconds),
         runs=_outcome(row),
         troubled=row.finished < row.runs,
     )
+
+
+def _cell(column: Column, figures: Mapping[str, Any]) -> TableCell:
+    small = [figure(each, figures.get(each.key)) for each in column.beside]
+    known = tuple(text for text in small if text != ABSENT)
+    return TableCell(figure(column, figures.get(column.key)), known)
 
 
 def caption(comparison: Comparison) -> str:
@@ -87,15 +102,15 @@ def caption(comparison: Comparison) -> str:
     rows = comparison.rows
     told = ["± is one standard deviation over seeds."]
     plain = [
-        next((duration(r.plain_step_seconds) for r in rows if r.plain_step_seconds), ""),
-        next((size(r.plain_memory_bytes) for r in rows if r.plain_memory_bytes), ""),
+        next((duration(n) for r in rows if (n := r.number("plain_step_seconds"))), ""),
+        next((size(n) for r in rows if (n := r.number("plain_memory_bytes"))), ""),
     ]
     own = f" ({', '.join(filter(None, plain))})" if any(plain) else ""
     told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
-    if any(row.step_quartiles for row in rows):
+    if any(row.figures.get("step_quartiles") for row in rows):
         told.append("The range under a step time holds the middle half of its measurements.")
     # Rules put together from several records may differ.
-    kinds = {row.memory_kind for row in rows if row.memory_kind in KINDS}
+    kinds = {kind for row in rows if (kind := row.figures.get("memory_kind")) in KINDS}
     told += [KINDS[kind] for kind in KINDS if kinds == {kind}]
     return " ".join([*told, f"{ABSENT} is not measured or not defined."])
 
@@ -106,14 +121,14 @@ KINDS = {
 }
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: RuleRow) -> str:
     kinds = ((row.finished, "finished"), (row.diverged, "diverged"), (row.failed, "failed"))
     return ", ".join(f"{n} {kind}" for n, kind in kinds if n) or ABSENT
 
 
 def run_lines(comparison: Comparison) -> list[RunLine]:
     """Every run, in the order of the rules and by seed."""
-    scores = Scores.of(comparison.task)
+    scores = ScoreFormat.of(comparison.task)
     order = [row.rule for row in comparison.rows]
     runs = sorted(
         comparison.runs,
@@ -122,7 +137,7 @@ def run_lines(comparison: Comparison) -> list[RunLine]:
     return [_run_line(run, scores) for run in runs]
 
 
-def _run_line(run: Run, scores: Scores) -> RunLine:
+def _run_line(run: Run, scores: ScoreFormat) -> RunLine:
     times = [point.seconds for point in run.curve if point.seconds is not None]
     parameters = count(run.trained_parameters)
     if run.parameters != run.trained_parameters:

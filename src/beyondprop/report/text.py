@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from beyondprop.report.records import Task
+from beyondprop.measure import Column
+from beyondprop.measure.base import ABSENT
+from beyondprop.report.records import TaskFacts
 
-ABSENT = "–"
+NOT_MEASURED = "not measured"
 # Above this many test examples a hundredth of a percent is worth showing.
 FINE = 5000
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreFormat:
     """How the scores of a task are written: accuracies in percent, others as they are."""
 
     metric: str
@@ -21,7 +24,7 @@ class Scores:
     decimals: int
 
     @classmethod
-    def of(cls, task: Task) -> Scores:
+    def of(cls, task: TaskFacts) -> ScoreFormat:
         """The way to write the scores of `task`."""
         percent = "accuracy" in task.metric.lower()
         return cls(task.metric, percent, 3 if not percent else 2 if (task.test or 0) >= FINE else 1)
@@ -54,19 +57,9 @@ def percent(value: float | None) -> str:
     return ABSENT if value is None else minus(f"{value * 100:.0f}%")
 
 
-def cosine(value: float | None) -> str:
-    """A cosine with two decimals."""
-    return ABSENT if value is None else minus(f"{value:.2f}")
-
-
 def ratio(value: float | None) -> str:
     """0.84 as `0.84×`."""
     return ABSENT if value is None else f"{value:.2f}×"
-
-
-def spread(quartiles: tuple[float, float] | None) -> str:
-    """The range between two ratios as `0.82–0.87×`; nothing where it is not known."""
-    return "" if quartiles is None else f"{quartiles[0]:.2f}–{ratio(quartiles[1])}"
 
 
 def count(value: float | None) -> str:
@@ -99,6 +92,25 @@ def size(bytes_: float | None) -> str:
         return ABSENT
     mebibytes = bytes_ / 2**20
     return f"{mebibytes:,.{2 if mebibytes < 10 else 1 if mebibytes < 100 else 0}f} MiB"
+
+
+def figure(column: Column, value: Any) -> str:
+    """A measured figure as its column says; a pair of numbers as `0.82–0.87×`."""
+    if isinstance(value, list | tuple) and len(value) == 2 and None not in value:
+        low, high = value
+        return minus(f"{column.text(low).removesuffix(column.unit)}–{column.text(high)}")
+    if isinstance(value, int | float) and column.unit in UNITS:
+        return UNITS[column.unit](value)
+    return ABSENT if isinstance(value, list | tuple | dict) else minus(column.text(value))
+
+
+UNITS = {"s": duration, "bytes": size}
+"""How figures are written whose unit depends on their size."""
+
+
+def capital(text: str) -> str:
+    """`text` with a capital letter first."""
+    return text[:1].upper() + text[1:]
 
 
 def plural(n: int, noun: str) -> str:

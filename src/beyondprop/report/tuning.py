@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beyondprop.measure.base import ABSENT
 from beyondprop.report.records import Comparison, Tuning
 from beyondprop.report.text import (
-    ABSENT,
-    Scores,
+    ScoreFormat,
     label,
     listing,
 )
@@ -29,7 +29,7 @@ def rates(comparison: Comparison) -> list[float]:
 
 def lines(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
     """For each rule the validation score at each learning rate, the chosen one marked."""
-    scores, tuning = Scores.of(comparison.task), comparison.tuning
+    scores, tuning = ScoreFormat.of(comparison.task), comparison.tuning
     rules = dict.fromkeys(trial.rule for trial in tuning.trials)
     return [
         (label(rule), [_cell(tuning, scores, rule, value) for value in rates(comparison)])
@@ -37,7 +37,7 @@ def lines(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
     ]
 
 
-def _cell(tuning: Tuning, scores: Scores, rule: str, value: float) -> Cell:
+def _cell(tuning: Tuning, scores: ScoreFormat, rule: str, value: float) -> Cell:
     for trial in tuning.trials:
         if trial.rule == rule and trial.learning_rate == value:
             text = scores.full(trial.score) if trial.score is not None else trial.status or ABSENT

@@ -60,7 +60,7 @@ def found(reference: Path) -> dict[str, Any]:
 
 
 def test_every_rule_runs_with_every_seed(found: dict[str, Any]) -> None:
-    assert (found["schema"], found["kind"], found["seeds"]) == (1, "comparison", [0, 1])
+    assert (found["schema"], found["kind"], found["seeds"]) == (2, "comparison", [0, 1])
     assert [row["rule"] for row in found["rows"]] == ["backprop", "dfa", "frozen"]
     assert [(run["rule"]["name"], run["seed"]) for run in found["runs"]] == [
         (rule, seed) for seed in (0, 1) for rule in ("backprop", "dfa", "frozen")

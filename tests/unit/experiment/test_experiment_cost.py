@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from dataclasses import replace
 
 import pytest
 from experiment_tasks import BLOBS
 from rich.progress import Progress
 
-from beyondprop.experiment import CompareSpec, cost
-from beyondprop.experiment.cost import measure_costs, of_one_kind, step_of
+import beyondprop.measure.memory as memory
+from beyondprop.experiment import CompareSpec
+from beyondprop.experiment.cost import measure_costs, step_of
 from beyondprop.experiment.plan import plan_compare
 from beyondprop.experiment.progress import bars
-from beyondprop.experiment.summary import COSTS
-from beyondprop.measure import Case, PeakMemory
+from beyondprop.measure import MEASURES, PeakMemory, StepTimeMeasure, Subject
 
 TRAIN = BLOBS.load(None).train
 
@@ -24,15 +25,26 @@ def test_a_step_can_be_sent_to_another_process() -> None:
         build()()
 
 
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have step times taken of few rounds."""
+    monkeypatch.setitem(MEASURES, "step-time", StepTimeMeasure(2, 1, 0.0, 1))
+
+
 def test_a_task_that_cannot_travel_has_no_memory(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "ROUNDS", 2)
+    quick(monkeypatch)
     plan = plan_compare(CompareSpec(), BLOBS, "blobs")
     task = replace(BLOBS, model=lambda: BLOBS.model())
     found = measure_costs(plan, task, TRAIN, {"dfa": 0.01, "fa": 0.1}, bars())
+    assert list(found) == ["dfa", "fa"]
     for figures in found.values():
-        assert set(figures) == {key for key in COSTS if "step" in key}
+        assert set(figures) == {
+            "step_seconds",
+            "step_ratio",
+            "step_quartiles",
+            "plain_step_seconds",
+        }
         low, high = figures["step_quartiles"]
         assert 0 < low <= figures["step_ratio"] <= high
         assert figures["step_seconds"] == figures["step_ratio"] * figures["plain_step_seconds"] > 0
@@ -42,9 +54,9 @@ def test_a_task_that_cannot_travel_has_no_memory(
 def test_memory_is_relative_to_plain_pytorch(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "ROUNDS", 2)
+    quick(monkeypatch)
     peaks = iter([PeakMemory(100, None, ""), PeakMemory(150, None, ""), PeakMemory(50, None, "")])
-    monkeypatch.setattr(cost, "peak_memory", lambda *_, **__: next(peaks))
+    monkeypatch.setattr(memory, "peak_memory", lambda *_, **__: next(peaks))
     plan = plan_compare(CompareSpec(), BLOBS, "blobs")
     rates = {"fa": 0.1, "frozen": 0.1}
     found = measure_costs(plan, BLOBS, TRAIN, rates, progress)
@@ -54,15 +66,27 @@ def test_memory_is_relative_to_plain_pytorch(
     assert {found[rule]["plain_memory_bytes"] for rule in rates} == {100}
 
 
-def test_step_seconds_agree_with_the_ratio_on_a_noisy_machine(
+def test_only_the_measures_of_steps_that_are_named_are_taken(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    plan = plan_compare(CompareSpec(), BLOBS, "blobs")
+    names = ["alignment", "step-time"]
+    found = measure_costs(plan, BLOBS, TRAIN, {"dfa": 0.1}, progress, names)["dfa"]
+    assert "step_ratio" in found
+    assert "memory_ratio" not in found
+    assert measure_costs(plan, BLOBS, TRAIN, {}, progress) == {}
+
+
+def test_step_seconds_agree_with_the_ratio_on_a_noisy_machine(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The medians, 3 s and 4 s, are not twice each other; the rounds' ratios are."""
     rounds = [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0], [9.0, 4.5], [9.0, 3.0]]
-    monkeypatch.setattr(cost, "timed_rounds", lambda *_: iter(rounds))
-    cases = [Case(name, lambda: lambda: None) for name in (cost.PLAIN, "dfa")]
-    found = cost.step_times(cases, progress)["dfa"]
-    assert found == {
+    module = sys.modules[StepTimeMeasure.__module__]
+    monkeypatch.setattr(module, "timed_rounds", lambda *_: iter(rounds))
+    subject = Subject(step=lambda: lambda: None, plain_step=lambda: lambda: None)
+    assert StepTimeMeasure().run(subject).values == {
         "step_seconds": 6.0,
         "step_ratio": 2.0,
         "step_quartiles": [0.5, 2.0],
@@ -84,6 +108,5 @@ MIB = 2**20
 def test_memory_is_of_one_kind_in_all_rows(
     residents: tuple[int | None, ...], kind: str, held: list[int]
 ) -> None:
-    peaks = {str(i): PeakMemory(i, resident, "") for i, resident in enumerate(residents)}
-    found, of_cases = of_one_kind(peaks)
-    assert (found, list(of_cases.values())) == (kind, held)
+    peaks = [PeakMemory(i, resident, "") for i, resident in enumerate(residents)]
+    assert memory.of_one_kind(peaks) == (kind, held)

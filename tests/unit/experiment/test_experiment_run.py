@@ -57,7 +57,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_its_folder(reference: Path) -> None:
     assert {file.name for file in reference.iterdir()} == FILES
     record = json.loads((reference / "record.json").read_text())
-    assert (record["schema"], record["kind"], record["status"]) == (1, "run", "finished")
+    assert (record["schema"], record["kind"], record["status"]) == (2, "run", "finished")
     assert record["task"] == {
         "name": "blobs",
         "data": "blobs",
@@ -95,8 +95,9 @@ def test_the_curve_begins_before_training(reference: Path) -> None:
     assert curve[0]["train_loss"] is None
     assert curve[0]["seconds"] == 0
     assert all(p["train_loss"] > 0 and p["seconds"] > 0 for p in curve[1:])
-    assert list(curve[0]["alignment"]) == ["0", "3", "5"]
-    assert curve[-1]["alignment"]["5"] == pytest.approx(1)
+    assert list(curve[0]["measures"]["alignment"]["blocks"]["cosine"]) == ["0", "3", "5"]
+    last = curve[-1]["measures"]["alignment"]["blocks"]["cosine"]
+    assert last["5"] == pytest.approx(1)
 
 
 def test_metrics_have_a_line_a_step_and_a_line_an_epoch(reference: Path) -> None:
@@ -202,7 +203,8 @@ def test_frozen_leaves_hidden_weights_alone(tmp_path: Path) -> None:
         "5.bias",
     ]
     assert record["trained_parameters"] == 39
-    assert record["curve"][-1]["alignment"] == {"0": None, "3": None, "5": 1.0}
+    last = record["curve"][-1]["measures"]["alignment"]["blocks"]["cosine"]
+    assert last == {"0": None, "3": None, "5": 1.0}
 
 
 def test_the_test_split_is_evaluated_once_and_by_nothing_else(

@@ -8,9 +8,9 @@ from beyondprop.experiment.summary import recovery, summarise
 
 
 def record(rule: str, score: float | None, status: str = "finished", **more: Any) -> dict[str, Any]:
-    point = {"seconds": 0.5, "alignment": {"a": 0.2, "b": None, "head": 1.0}}
     test = None if status != "finished" else {"score": score}
-    return {"rule": {"name": rule}, "status": status, "test": test, "curve": [point] * 3, **more}
+    curve = [{"seconds": 0.5}] * 3
+    return {"rule": {"name": rule}, "status": status, "test": test, "curve": curve, **more}
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,20 @@ def test_rows_follow_from_the_runs() -> None:
     assert dfa["train_seconds"] == 1.5
 
 
-def test_alignment_is_of_hidden_blocks_that_learn() -> None:
-    curve = [{"seconds": 0, "alignment": {"a": 0.2, "b": 0.4, "head": 1.0}}]
-    silent = [{"seconds": 0, "alignment": {"a": None, "b": None, "head": 1.0}}]
-    records = [
-        record("dfa", 1.0, curve=[{"seconds": 0, "alignment": {"a": 0.9, "head": 1.0}}, *curve]),
-        record("frozen", 1.0, curve=silent),
+def test_figures_of_several_runs_are_put_together() -> None:
+    def with_figures(**values: Any) -> dict[str, Any]:
+        return record("dfa", 1.0, measures={"some": {"values": values}})
+
+    runs = [
+        with_figures(number=0.2, gap=None, every=True, some=True, range=[0, 1], word="tensors"),
+        with_figures(number=0.4, gap=0.5, every=True, some=False, range=[0, 2], word="tensors"),
     ]
-    dfa, frozen = summarise(["dfa", "frozen"], records, {})
-    assert dfa["alignment"] == pytest.approx(0.3)
-    assert frozen["alignment"] is None
+    runs.append(record("dfa", 1.0, "diverged", measures={"some": {"values": {"number": 9.0}}}))
+    row = summarise(["dfa"], runs, {})[0]
+    assert row["number"] == pytest.approx(0.3)
+    assert (row["gap"], row["every"], row["some"]) == (0.5, True, False)
+    assert (row["range"], row["word"]) == (None, "tensors")
+    assert row["alignment"] is row["isolated"] is row["step_ratio"] is None
 
 
 def test_runs_without_a_result_are_counted_and_not_averaged() -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.measure import MEASURES, alignment, angle_degrees
+from beyondprop.measure import alignment, angle_degrees, block_alignments
 from beyondprop.measure.alignment import cosine
 from beyondprop.rules import LayerRule
 
@@ -94,8 +94,47 @@ def test_angle(value: float, angle: float) -> None:
     assert angle_degrees(None) is None
 
 
-def test_every_measure_says_in_one_line_what_it_is() -> None:
-    for name, measure in MEASURES.items():
-        first = (measure.__doc__ or "").splitlines()[0]
-        assert first.endswith("."), name
-        assert len(first) < 100, name
+def chain(scale: float, dtype: torch.dtype) -> nn.Sequential:
+    """Two layers; the first one's true gradient is as small as the second one's weights."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).to(dtype)
+    with torch.no_grad():
+        model[2].weight.mul_(scale)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("dtype", "below", "above"),
+    [(torch.float64, 1e-18, 1e-9), (torch.float32, 1e-8, 1e-4), (torch.bfloat16, 1e-2, 1.0)],
+)
+def test_a_gradient_lost_in_rounding_has_no_direction(
+    dtype: torch.dtype, below: float, above: float, batch: Batch
+) -> None:
+    inputs, targets = batch[0].to(dtype), batch[1]
+    for scale, void in ((below, True), (above, False)):
+        handle = bp.attach(chain(scale, dtype), bp.DirectFeedbackAlignment())
+        found = block_alignments(handle, inputs, targets, F.cross_entropy)
+        assert (found["0"].cosine is None) == void
+        assert found["0"].void.startswith("void: the true gradient's norm of") == void
+        assert found["2"].cosine == pytest.approx(1.0, abs=0.01)
+        assert 0 < found["0"].gradient_norm < found["2"].gradient_norm
+
+
+def test_the_norm_is_that_of_the_true_gradient(net: nn.Sequential, batch: Batch) -> None:
+    net.eval()
+    plain = copy.deepcopy(net)
+    handle = bp.attach(net, bp.DirectFeedbackAlignment())
+    found = block_alignments(handle, *batch, F.cross_entropy)
+    F.cross_entropy(plain(batch[0]), batch[1]).backward()
+    for block in handle.blocks:
+        gradients = [plain.get_parameter(name).grad.flatten() for name, _ in block.parameters()]
+        expected = torch.cat(gradients).norm().item()
+        assert found[block.name].gradient_norm == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_reason_of_a_void_is_told(net: nn.Sequential, batch: Batch) -> None:
+    frozen = block_alignments(bp.attach(net, bp.Frozen()), *batch, F.cross_entropy)
+    assert [each.void.partition(":")[0] for each in frozen.values()] == ["not taught"] * 2 + [""]
+    handle = bp.attachment_of(net)
+    broken = block_alignments(handle, *batch, lambda o, t: F.cross_entropy(o, t) * math.nan)
+    assert broken["6"].void == "void: the update or the true gradient is not finite"

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import beyondprop as bp
 from beyondprop.errors import UserError
-from beyondprop.measure import isolation
+from beyondprop.measure import MEASURES, Subject, isolation
 from beyondprop.measure.isolation import Matrix
 
 Batch = tuple[Tensor, Tensor]
@@ -121,3 +121,48 @@ def test_weights_come_back_after_an_error(net: nn.Sequential, batch: Batch) -> N
     with pytest.raises(UserError):
         isolation(handle, batch[0], torch.zeros(20, 99))
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def told(net: nn.Module, rules: object, batch: Batch) -> tuple[object, list[str]]:
+    """Return the verdict, and of every block the word or two before the colon, and the rest."""
+    handle = bp.attach(net, rules)
+    found = MEASURES["isolation"].run(Subject(handle=handle, inputs=batch[0], targets=batch[1]))
+    assert list(found.notes) == [block.name for block in handle.blocks]
+    return found.values["isolated"], list(found.notes.values())
+
+
+def test_of_every_block_it_is_said_on_what_its_update_depends(
+    net: nn.Sequential, batch: Batch
+) -> None:
+    leaky = {"0": bp.Backprop(), "4": bp.DirectFeedbackAlignment(), "6": bp.Backprop()}
+    assert told(net, leaky, batch) == (
+        False,
+        [
+            "dependent: its update changes with the weights of 4",
+            "isolated: its update depends on no weight of a later block",
+            "last: no block comes after it",
+        ],
+    )
+
+
+def test_an_error_that_comes_through_later_blocks_is_told_without_a_change(batch: Batch) -> None:
+    linear = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 3))
+    isolated, notes = told(linear, bp.FeedbackAlignment(), batch)
+    assert isolated is False
+    assert notes[0] == "dependent: its update comes through 1, though not by its weights"
+
+
+def test_one_block_has_nothing_to_isolate(batch: Batch) -> None:
+    handle = bp.attach(nn.Sequential(nn.Linear(6, 3)), bp.Backprop())
+    found = MEASURES["isolation"].run(Subject(handle=handle, inputs=batch[0], targets=batch[1]))
+    assert found.values == {"isolated": None}
+    assert found.words == "There is only one block, so there is nothing to isolate."
+
+
+def test_the_measure_takes_few_samples(net: nn.Sequential, batch: Batch) -> None:
+    seen: list[int] = []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    inputs, targets = batch[0].repeat(3, 1), batch[1].repeat(3)
+    handle = bp.attach(net, bp.DirectFeedbackAlignment())
+    MEASURES["isolation"].run(Subject(handle=handle, inputs=inputs, targets=targets))
+    assert set(seen) == {32}

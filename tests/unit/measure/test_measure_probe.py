@@ -10,8 +10,9 @@ from torch import Tensor, nn
 import beyondprop as bp
 from beyondprop.errors import UserError
 from beyondprop.measure import linear_probe
-from beyondprop.measure.block_outputs import block_outputs, features_of
+from beyondprop.measure.blocks import block_outputs, features_of
 from beyondprop.measure.probe import PENALTY, classify
+from beyondprop.shapes import CHANNELS, TOKENS
 from beyondprop.tasks.base import Split
 
 CLASSES = 3
@@ -257,24 +258,24 @@ def test_tokens_are_averaged_and_parameters_alone_left_out() -> None:
 
 
 def test_maps_are_pooled_to_at_most_so_many_features() -> None:
-    assert torch.equal(features_of(drawn(2, 2, 32, 32)), drawn(2, 2, 32, 32).flatten(1))
-    assert features_of(drawn(2, 16, 32, 32)).shape == (2, 16 * 11 * 11)
-    assert features_of(drawn(2, 3, 20, 80)).shape == (2, 3 * 13 * 52)
-    assert features_of(drawn(2, 3000, 4, 4)).shape == (2, 3000)
-    assert features_of(drawn(2, 4, 16, 16, 16)).shape == (2, 4 * 8 * 8 * 8)
-    assert features_of(drawn(2, 5000)).shape == (2, 5000)
-    assert features_of(drawn(2)).shape == (2, 1)
+    assert torch.equal(features_of(drawn(2, 2, 32, 32), CHANNELS), drawn(2, 2, 32, 32).flatten(1))
+    assert features_of(drawn(2, 16, 32, 32), CHANNELS).shape == (2, 16 * 11 * 11)
+    assert features_of(drawn(2, 3, 20, 80), CHANNELS).shape == (2, 3 * 13 * 52)
+    assert features_of(drawn(2, 3000, 4, 4), CHANNELS).shape == (2, 3000)
+    assert features_of(drawn(2, 4, 16, 16, 16), CHANNELS).shape == (2, 4 * 8 * 8 * 8)
+    assert features_of(drawn(2, 5000), TOKENS).shape == (2, 5000)
+    assert features_of(drawn(2), TOKENS).shape == (2, 1)
     halves = torch.cat([torch.zeros(1, 2, 64, 32), torch.ones(1, 2, 64, 32)], 3)
-    assert features_of(halves).mean() == 0.5
-    pooled = features_of(drawn(3, 8, 32, 32)).view(3, 8, 16, 16)
+    assert features_of(halves, CHANNELS).mean() == 0.5
+    pooled = features_of(drawn(3, 8, 32, 32), CHANNELS).view(3, 8, 16, 16)
     assert torch.allclose(pooled, F.avg_pool2d(drawn(3, 8, 32, 32), 2), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float64, torch.bfloat16])
 def test_features_are_float32_whatever_they_come_as(dtype: torch.dtype) -> None:
     values = torch.arange(24).view(2, 3, 4).to(dtype)
-    assert features_of(values).dtype == torch.float32
-    assert features_of(values)[0].tolist() == [4, 5, 6, 7]
+    assert features_of(values, TOKENS).dtype == torch.float32
+    assert features_of(values, TOKENS)[0].tolist() == [4, 5, 6, 7]
 
 
 def test_a_raw_input_is_taken_whole_where_it_has_no_more_features() -> None:

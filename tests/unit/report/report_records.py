@@ -5,6 +5,8 @@ import random
 import statistics
 from typing import Any
 
+from beyondprop.measure import DEFAULT, MEASURES
+
 ENDS = {"backprop": 0.979, "fa": 0.972, "dfa": 0.968, "drtp": 0.931, "frozen": 0.902}
 ALIGNMENT = {"backprop": 1.0, "fa": 0.62, "dfa": 0.45, "drtp": 0.12}
 STEP = {"backprop": 1.01, "fa": 1.04, "dfa": 0.76, "drtp": 0.73, "frozen": 0.41}
@@ -123,6 +125,60 @@ def probe(record: dict[str, Any]) -> dict[str, Any]:
             block: end - 0.02 / (i + 1) + 0.004 * each["seed"] for i, block in enumerate(blocks)
         }
     return record
+
+
+def measured(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` as schema 2 writes it: every measure's description, figures, notes and words."""
+    described = {name: measure.description().json() for name, measure in MEASURES.items()}
+    record.update(schema=2, measures={name: described[name] for name in DEFAULT})
+    for each in record["runs"]:
+        each["schema"] = 2
+        for point in each["curve"]:
+            cosines = point.pop("alignment")
+            point["measures"] = {
+                "alignment": {
+                    "blocks": {
+                        "cosine": cosines,
+                        "gradient_norm": {block: 0.5 / (i + 1) for i, block in enumerate(cosines)},
+                    },
+                    "notes": {
+                        block: "not taught: the rule gives the block no update"
+                        for block, cosine in cosines.items()
+                        if cosine is None
+                    },
+                }
+            }
+        each["measures"] = {}
+        if each["curve"]:
+            each["measures"]["alignment"] = (
+                described["alignment"] | each["curve"][-1]["measures"]["alignment"]
+            )
+        each["measures"]["isolation"] = described["isolation"] | isolation(each)
+        if "probe" in each:
+            accuracy = {"blocks": {"accuracy": each.pop("probe")}}
+            each["measures"]["probe"] = described["probe"] | accuracy
+    for each in record["rows"]:
+        rule = each["rule"]
+        each["isolated"] = None if rule == "frozen" else rule in ("dfa", "drtp")
+    return record
+
+
+def isolation(record: dict[str, Any]) -> dict[str, Any]:
+    """What isolation finds: direct rules are isolated, frozen has nothing to isolate."""
+    rule = record["rule"]["name"]
+    blocks = list(record["curve"][0]["measures"]["alignment"]["blocks"]["cosine"])
+    kind, change, words = {
+        "frozen": ("not taught: no update", None, "There is nothing to isolate."),
+        "dfa": ("isolated: on no later block", 0.0, "Every block learns without those after it."),
+        "drtp": ("isolated: on no later block", 0.0, "Every block learns without those after it."),
+    }.get(rule, ("dependent: on later blocks", 0.31, "Blocks do not learn on their own."))
+    notes = dict.fromkeys(blocks[:-1], kind) | {blocks[-1]: "last: no block comes after it"}
+    return {
+        "values": {"isolated": None if rule == "frozen" else change == 0.0},
+        "blocks": {"change": dict.fromkeys(blocks[:-1], change) | {blocks[-1]: None}},
+        "notes": notes,
+        "words": words,
+    }
 
 
 def diverge(record: dict[str, Any], epoch: int) -> None:

@@ -129,12 +129,14 @@ def test_the_table_has_the_figures_of_every_row() -> None:
         "± 0.4",
         "91%",
         "0.36",
+        "–",
         "0.76× 0.684 ms 0.74–0.80×",
         "0.98× 3.90 MiB",
         "0.80 s",
         "3 finished",
     ]
-    assert frozen[4:6] == ["–", "–"]
+    assert head[3:7] == ["Alignment", "Isolated", "Step time", "Peak memory"]
+    assert frozen[4:7] == ["–", "–", "–"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_record_without_plain_figures_quartiles_and_kind_of_memory_is_shown() 
         for key in ("step_quartiles", "plain_step_seconds", "memory_kind", "plain_memory_bytes"):
             del row[key]
     page = report.render(record)
-    assert table(page, "The rules compared")[2][5:7] == ["0.76× 0.684 ms", "0.98× 3.93 MiB"]
+    assert table(page, "The rules compared")[2][6:8] == ["0.76× 0.684 ms", "0.98× 3.93 MiB"]
     assert "relative to plain PyTorch backprop. – is not measured" in page
     assert "the middle half" not in page
 
@@ -203,7 +205,7 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
     page = report.render(record)
     assert headline(page) == "No run on digits-mlp finished"
     assert table(page, "The rules compared")[1] == [
-        *["DFA", "–", "", "–", "–", "– 0.684 ms", "0.98× 3.93 MiB", "0.80 s"],
+        *["DFA", "–", "", "–", "–", "–", "– 0.684 ms", "0.98× 3.93 MiB", "0.80 s"],
         "2 diverged",
     ]
     assert section(page, "Learning curves").all("svg", role="img")
@@ -329,8 +331,8 @@ def test_terms_are_explained_to_those_who_never_saw_them() -> None:
         "Backprop",
         "Frozen",
         "Recovery",
-        "Alignment",
-        "Linear probe",
+        "Alignment with the true gradient",
+        "On what each block's update depends",
         "Block",
         "Step time",
         "Seed",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from report_records import comparison
 
 from beyondprop import report
-from beyondprop.report.figures.series import curve_of
+from beyondprop.report.figures.lines import curve_of
 from beyondprop.report.labels import beside, spread
 from beyondprop.report.style import styles
 

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 from html_tree import Element, read
-from report_records import compare, comparison, diverge, probe, realistic, run
+from report_records import compare, comparison, diverge, measured, probe, realistic, run
 
 from beyondprop import report
 from beyondprop.report import read as report_read
@@ -60,6 +60,8 @@ CASES = {
     ),
     "probed": lambda: probe(realistic()),
     "numbers gone": lambda: numbers_gone(probe(realistic())),
+    "measured": lambda: measured(probe(realistic())),
+    "measured, numbers gone": lambda: numbers_gone(measured(probe(realistic()))),
     "bare": bare,
 }
 
@@ -194,7 +196,7 @@ def test_damaged_records_are_refused_in_one_line() -> None:
         record["rows"][0]["score_mean"] = "very good"
 
     def newer(record: dict[str, Any]) -> None:
-        record["schema"] = 2
+        record["schema"] = 3
 
     def other(record: dict[str, Any]) -> None:
         record["kind"] = "benchmark"

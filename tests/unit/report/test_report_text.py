@@ -3,22 +3,23 @@
 import pytest
 from report_records import task
 
+from beyondprop.measure import Column
 from beyondprop.report import text
 from beyondprop.report.read import read_run
-from beyondprop.report.records import Task
+from beyondprop.report.records import TaskFacts
 
 
-def a_task(metric: str = "accuracy", test: float | None = 360) -> Task:
-    return Task("t", "d", 1, 1, test, metric, ())
+def a_task(metric: str = "accuracy", test: float | None = 360) -> TaskFacts:
+    return TaskFacts("t", "d", 1, 1, test, metric, ())
 
 
 def test_scores() -> None:
-    assert text.Scores.of(a_task()).full(0.97149) == "97.1%"
-    assert text.Scores.of(a_task(test=10_000)).full(0.97149) == "97.15%"
-    assert text.Scores.of(a_task(test=None)).full(1.0) == "100.0%"
-    assert text.Scores.of(a_task("Top-5 accuracy")).bare(0.5) == "50.0"
-    assert text.Scores.of(a_task("R²")).full(-0.25) == "−0.250"
-    assert text.Scores.of(a_task()).full(None) == "–"
+    assert text.ScoreFormat.of(a_task()).full(0.97149) == "97.1%"
+    assert text.ScoreFormat.of(a_task(test=10_000)).full(0.97149) == "97.15%"
+    assert text.ScoreFormat.of(a_task(test=None)).full(1.0) == "100.0%"
+    assert text.ScoreFormat.of(a_task("Top-5 accuracy")).bare(0.5) == "50.0"
+    assert text.ScoreFormat.of(a_task("R²")).full(-0.25) == "−0.250"
+    assert text.ScoreFormat.of(a_task()).full(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -46,15 +47,26 @@ def test_numbers() -> None:
     assert text.percent(0.966) == "97%"
     assert text.percent(-0.031) == "−3%"
     assert text.percent(-0.001) == "0%"
-    assert text.cosine(-0.5) == "−0.50"
     assert text.ratio(0.8449) == "0.84×"
     assert text.count(1234567) == "1,234,567"
     assert text.rate(0.00001) == "1e−05"
     assert text.size(3.5 * 2**20) == "3.50 MiB"
     assert text.size(33.3 * 2**20) == "33.3 MiB"
     assert text.size(3333 * 2**20) == "3,333 MiB"
-    absent = [text.percent, text.cosine, text.ratio, text.count, text.rate, text.size]
+    absent = [text.percent, text.ratio, text.count, text.rate, text.size]
     assert [write(None) for write in absent] == ["–"] * len(absent)
+
+
+def test_measured_figures_are_written_as_their_columns_say() -> None:
+    cosine, seconds = Column("a", "a"), Column("a", "a", unit="s")
+    times, share = Column("a", "a", unit="×"), Column("a", "a", form=".1%")
+    assert text.figure(cosine, -0.5) == "−0.50"
+    assert text.figure(share, 0.1234) == "12.3%"
+    assert text.figure(seconds, 0.0006123) == "0.612 ms"
+    assert text.figure(Column("a", "a", unit="bytes"), 3.5 * 2**20) == "3.50 MiB"
+    assert text.figure(times, [0.8249, 0.871]) == "0.82–0.87×"
+    assert [text.figure(cosine, value) for value in (True, False, None)] == ["yes", "no", "–"]
+    assert text.figure(times, [None, 0.8]) == text.figure(times, {}) == "–"
 
 
 def test_words() -> None:
@@ -90,5 +102,5 @@ def test_a_run_is_read_with_nan_as_null() -> None:
     assert read.name == "digits-mlp"
     assert run.learning_rate is None
     assert run.curve[0].score is None
-    assert run.curve[0].alignment == {"1": None}
+    assert run.curve[0].measures["alignment"].blocks == {"cosine": {"1": None}}
     assert not run.finished

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beyondprop.report.blocks import BlockTable
+
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One or more panels that show one thing.
+    """One or more panels that show one thing, and what is told of every block.
 
     Attributes:
         title: The heading.
@@ -15,6 +17,8 @@ class Exhibit:
         panels: SVG texts; empty where there is nothing to draw.
         small: Whether the panels are small multiples, three side by side.
         missing: Why there is nothing to draw.
+        table: The figures of the blocks.
+        words: For each rule what was found, in words.
     """
 
     title: str
@@ -22,3 +26,5 @@ class Exhibit:
     panels: tuple[str, ...] = ()
     small: bool = False
     missing: str = ""
+    table: BlockTable | None = None
+    words: tuple[tuple[str, str], ...] = ()

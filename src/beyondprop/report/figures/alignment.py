@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
+from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.labels import text_width
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Point
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import (
-    cosine,
     label,
     listing,
     minus,
+    plural,
     shorten,
 )
 
@@ -33,6 +34,7 @@ def alignment_over_time(
 ) -> Exhibit:
     """The cosine between update and true gradient by epoch: a panel per rule, a line per block."""
     blocks = {row.rule: _blocks(comparison, row.rule) for row in comparison.rows}
+    void = {row.rule: _void(comparison, row.rule) for row in comparison.rows}
     # A rule whose hidden blocks learn nothing (frozen) has at most its last block: no panel.
     drawn = {rule: curves for rule, curves in blocks.items() if len(curves) > 1}
     if len(drawn) > 1:
@@ -43,23 +45,54 @@ def alignment_over_time(
         )
     low = min(value for each in drawn.values() for c in each.values() for value in c.mean)
     panels = [
-        _panel(rule, curves, styles[rule], min(low, 0.0), f"{prefix}-alignment-{i}")
+        _panel(rule, curves, void[rule], styles[rule], min(low, 0.0), f"{prefix}-alignment-{i}")
         for i, (rule, curves) in enumerate(drawn.items())
     ]
-    return Exhibit(TITLE, _caption(comparison, drawn), tuple(panels), small=True)
+    shown = any(void[rule] for rule in drawn)
+    return Exhibit(TITLE, _caption(comparison, drawn, shown), tuple(panels), small=True)
 
 
 def _blocks(comparison: Comparison, rule: str) -> dict[str, Curve]:
     runs = comparison.finished(rule)
-    names = dict.fromkeys(name for run in runs for point in run.curve for name in point.alignment)
+    names = dict.fromkeys(name for run in runs for point in run.curve for name in _cosines(point))
     curves = {
-        name: curve_of([{p.epoch: p.alignment.get(name) for p in run.curve} for run in runs])
+        name: curve_of([{p.epoch: _cosines(p).get(name) for p in run.curve} for run in runs])
         for name in names
     }
     return {name: curve for name, curve in curves.items() if curve.epochs}
 
 
-def _panel(rule: str, blocks: Mapping[str, Curve], style: Style, low: float, name: str) -> str:
+def _cosines(point: Point) -> Mapping[str, float | None]:
+    return point.measures.get("alignment", Figures()).blocks.get("cosine", {})
+
+
+def _void(comparison: Comparison, rule: str) -> list[int]:
+    """The epochs at which the alignment of a block is void in some run."""
+    found = {
+        point.epoch
+        for run in comparison.finished(rule)
+        for point in run.curve
+        for note in point.measures.get("alignment", Figures()).notes.values()
+        if note.startswith("void")
+    }
+    return sorted(found)
+
+
+def _broken(curve: Curve) -> tuple[list[int], list[float]]:
+    """The points of a line that is broken at the epochs without a value."""
+    epochs = list(range(curve.epochs[0], curve.epochs[-1] + 1))
+    known = dict(zip(curve.epochs, curve.mean, strict=True))
+    return epochs, [known.get(epoch, math.nan) for epoch in epochs]
+
+
+def _panel(
+    rule: str,
+    blocks: Mapping[str, Curve],
+    void: Sequence[int],
+    style: Style,
+    low: float,
+    name: str,
+) -> str:
     named = _named(list(blocks))
     labels = {block: plain(shorten(block, LENGTH)) for block in named}
     right = 26 + max(map(text_width, labels.values()))
@@ -67,22 +100,27 @@ def _panel(rule: str, blocks: Mapping[str, Curve], style: Style, low: float, nam
     axes.axhline(0, color=MUTED, linewidth=1)
     for i, curve in enumerate(blocks.values()):
         axes.plot(
-            curve.epochs,
-            curve.mean,
+            *_broken(curve),
             color=style.colour,
             # The deeper the block, the fuller its colour.
             alpha=0.35 + 0.65 * i / (len(blocks) - 1),
             linewidth=1.8 if len(blocks) <= NAMED else 0.9,
             marker="o" if len(curve.epochs) == 1 else "",
         )
-    axes.set_ylim(low - 0.05 * (1 - low), 1.05)
+    foot = low - 0.05 * (1 - low)
+    axes.plot(void, [foot] * len(void), "x", color=MUTED, markersize=5, clip_on=False)
+    axes.set_ylim(foot, 1.05)
     last = max(curve.epochs[-1] for curve in blocks.values())
     epoch_axis(axes, min(curve.epochs[0] for curve in blocks.values()), last)
     axes.set_yticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= low - 0.05])
     axes.yaxis.set_major_formatter(lambda value, _: minus(f"{value:g}"))
     ends = {block: blocks[block].mean[-1] for block in named}
     label_ends(axes, ends, labels, dict.fromkeys(named, MUTED))
-    told = ", ".join(f"block {block} {cosine(curve.mean[-1])}" for block, curve in blocks.items())
+    told = ", ".join(
+        f"block {block} {minus(f'{curve.mean[-1]:.2f}')}" for block, curve in blocks.items()
+    )
+    if void:
+        told += f"; void in some block at {plural(len(void), 'epoch')}"
     return inline(figure, name, f"Alignment under {label(rule)} at the last epoch: {told}")
 
 
@@ -93,13 +131,18 @@ def _named(blocks: list[str]) -> list[str]:
     return [blocks[round(i * (len(blocks) - 1) / (NAMED - 1))] for i in range(NAMED)]
 
 
-def _caption(comparison: Comparison, drawn: Mapping[str, object]) -> str:
+def _caption(comparison: Comparison, drawn: Mapping[str, object], void: bool) -> str:
     parts = [
         "One line a block, named at its end: the fainter the line, the nearer the block is to the"
         " input. 1 means that the rule changes the block exactly along the true gradient,"
         " 0 that the two have nothing in common, −1 that it goes the opposite way."
         " The last block sees the true error under every rule.",
     ]
+    if void:
+        parts.append(
+            "A cross at the foot marks an epoch at which the alignment of some block is void: its"
+            " true gradient is too short for its direction to mean anything."
+        )
     left_out = [row.rule for row in comparison.rows if row.rule not in drawn]
     if BACKPROP in left_out and comparison.finished(BACKPROP):
         parts.append("Backprop follows the gradient itself and is not drawn.")

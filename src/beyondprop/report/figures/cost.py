@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from beyondprop.measure import Column
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.panel import panel, score_axis
 from beyondprop.report.figures.points import name_points
@@ -12,34 +13,33 @@ from beyondprop.report.records import (
     BACKPROP,
     FROZEN,
     Comparison,
-    Row,
+    RuleRow,
 )
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline
-from beyondprop.report.text import Scores, label, ratio
+from beyondprop.report.text import ScoreFormat, capital, label, listing, ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 400, 260
-COSTS = {"step_ratio": "step time", "memory_ratio": "peak memory"}
 
 
 def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """The test score against step time and against peak memory, both relative to backprop."""
-    scores = Scores.of(comparison.task)
+    """The test score against every cost that was measured, all relative to backprop."""
+    scores = ScoreFormat.of(comparison.task)
     title = f"{scores.metric.capitalize()} against cost"
     panels, missing = [], []
-    for cost, noun in COSTS.items():
+    for i, cost in enumerate(column for column in comparison.columns if column.cost):
         rows = [
             row
             for row in comparison.rows
-            if getattr(row, cost) is not None and row.score_mean is not None
+            if row.number(cost.key) is not None and row.score_mean is not None
         ]
         if rows:
-            panels.append(_panel(comparison, rows, cost, styles, scores, f"{prefix}-{cost[:4]}"))
+            panels.append(_panel(comparison, rows, cost, styles, scores, f"{prefix}-cost-{i}"))
         else:
-            missing.append(noun)
+            missing.append(cost.label)
     if not panels:
         return Exhibit(title, missing="No rule has both a test score and a measured cost.")
     caption = "Up is better, left is cheaper. The vertical line is plain PyTorch backprop (1×)."
@@ -48,7 +48,8 @@ def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], pref
     if _controls(comparison):
         caption += " The grey band lies between the two controls."
     if missing:
-        caption += f" {missing[0].capitalize()} was not measured."
+        verb = "were" if len(missing) > 1 else "was"
+        caption += f" {capital(listing(missing))} {verb} not measured."
     return Exhibit(title, caption, tuple(panels))
 
 
@@ -60,15 +61,15 @@ def _controls(comparison: Comparison) -> tuple[float, float] | None:
 
 def _panel(
     comparison: Comparison,
-    rows: Sequence[Row],
-    cost: str,
+    rows: Sequence[RuleRow],
+    cost: Column,
     styles: Mapping[str, Style],
-    scores: Scores,
+    scores: ScoreFormat,
     name: str,
 ) -> str:
     title = f"Test {scores.metric}{', ' * bool(scores.unit)}{scores.unit}"
     figure, axes = panel(WIDTH, HEIGHT, title=title)
-    points = [(float(getattr(row, cost)), float(row.score_mean or 0)) for row in rows]
+    points = [(row.number(cost.key) or 0.0, float(row.score_mean or 0)) for row in rows]
     if controls := _controls(comparison):
         axes.axhspan(*controls, color=MUTED, alpha=0.1, linewidth=0)
     axes.axvline(1, color=MUTED, linewidth=1)
@@ -76,15 +77,15 @@ def _panel(
         style = styles[row.rule]
         axes.errorbar(*point, yerr=row.score_std, color=style.colour, marker=style.marker, ms=7)
     _limits(axes, [x for x, _ in points])
-    axes.set_xlabel(f"{COSTS[cost]} relative to plain PyTorch backprop")
+    axes.set_xlabel(f"{cost.label} relative to plain PyTorch backprop")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}×")
     score_axis(axes, scores)
     name_points(axes, points, rows, styles)
     told = [
-        f"{label(row.rule)} {scores.full(row.score_mean)} at {ratio(getattr(row, cost))}"
+        f"{label(row.rule)} {scores.full(row.score_mean)} at {ratio(row.number(cost.key))}"
         for row in rows
     ]
-    return inline(figure, name, f"{title} against {COSTS[cost]}: {', '.join(told)}")
+    return inline(figure, name, f"{title} against {cost.label}: {', '.join(told)}")
 
 
 def _limits(axes: Axes, costs: Sequence[float]) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel, score_axis
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.figures.window import Window, windows
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import (
@@ -20,7 +19,7 @@ from beyondprop.report.records import (
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import (
-    Scores,
+    ScoreFormat,
     label,
     listing,
     plural,
@@ -36,7 +35,7 @@ WIDTH, HEIGHT = 400, 280
 
 def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
     """The validation score by epoch, with the two controls as a band."""
-    scores = Scores.of(comparison.task)
+    scores = ScoreFormat.of(comparison.task)
     curves = {
         row.rule: curve_of([_scores(run) for run in comparison.finished(row.rule)])
         for row in comparison.rows
@@ -68,7 +67,7 @@ def _panel(
     curves: Mapping[str, Curve],
     stopped: Sequence[Run],
     styles: Mapping[str, Style],
-    scores: Scores,
+    scores: ScoreFormat,
     window: Window,
     name: str,
 ) -> str:
@@ -137,7 +136,7 @@ def _stopped(axes: Axes, run: Run, style: Style) -> None:
 def _caption(
     curves: Mapping[str, Curve],
     stopped: Sequence[Run],
-    scores: Scores,
+    scores: ScoreFormat,
     runs: int,
     hidden: Sequence[str],
 ) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from beyondprop.errors import UserError
 from beyondprop.report.style import INK, LINE, MUTED
 from beyondprop.report.svg import plain
-from beyondprop.report.text import Scores, minus
+from beyondprop.report.text import ScoreFormat, minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,7 @@ def epoch_axis(axes: Axes, first: int, last: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def score_axis(axes: Axes, scores: Scores) -> None:
+def score_axis(axes: Axes, scores: ScoreFormat) -> None:
     """Write the vertical axis as scores are written, and no accuracy above 100%."""
     factor = 100 if scores.percent else 1
     bottom, top = axes.get_ylim()

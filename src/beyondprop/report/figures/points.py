@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from beyondprop.report.figures.panel import FONT
 from beyondprop.report.labels import Box, beside, text_width
-from beyondprop.report.records import Row
+from beyondprop.report.records import RuleRow
 from beyondprop.report.style import Style
 from beyondprop.report.svg import plain
 from beyondprop.report.text import label, shorten
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def name_points(
     axes: Axes,
     points: Sequence[tuple[float, float]],
-    rows: Sequence[Row],
+    rows: Sequence[RuleRow],
     styles: Mapping[str, Style],
 ) -> None:
     """Write each rule's name beside its point, off the other names and points."""
@@ -62,7 +62,7 @@ def _line_at(axes: Axes, cost: float) -> Box:
     return (x - 1, frame.y0, x + 1, frame.y1)
 
 
-def _bar(axes: Axes, cost: float, row: Row) -> Box:
+def _bar(axes: Axes, cost: float, row: RuleRow) -> Box:
     """Where the bar of one standard deviation lies, in pixels."""
     mean, deviation = row.score_mean or 0.0, row.score_std or 0.0
     x, low = axes.transData.transform((cost, mean - deviation))

@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
-from beyondprop.report.figures.ends import label_ends
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import panel, score_axis
-from beyondprop.report.figures.series import Curve, curve_of
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import FROZEN, Comparison, Run
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import (
-    Scores,
+    ScoreFormat,
     label,
     listing,
     plural,
@@ -31,7 +31,7 @@ INPUT = "input"
 # Longer names of blocks are cut.
 LENGTH = 10
 # A probe counts right answers, whatever the task's own metric.
-ACCURACY = Scores("accuracy", percent=True, decimals=1)
+ACCURACY = ScoreFormat("accuracy", percent=True, decimals=1)
 
 
 def learned_by_block(
@@ -39,10 +39,10 @@ def learned_by_block(
 ) -> Exhibit | None:
     """The accuracy of a linear probe by block, a line for each rule; None if none was tried."""
     runs = {row.rule: comparison.finished(row.rule) for row in comparison.rows}
-    probed = {rule: found for rule, each in runs.items() if (found := [r for r in each if r.probe])}
-    failures = [run.probe_failure for each in runs.values() for run in each if run.probe_failure]
+    probed = {rule: found for rule, each in runs.items() if (found := list(filter(_probed, each)))}
+    failures = [f.failure for each in runs.values() for run in each if (f := _figures(run)).failure]
     names = list(
-        dict.fromkeys(name for each in probed.values() for run in each for name in run.probe)
+        dict.fromkeys(name for each in probed.values() for run in each for name in _probed(run))
     )
     curves = {rule: _curve(names, each) for rule, each in probed.items()}
     curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
@@ -53,9 +53,17 @@ def learned_by_block(
     return Exhibit(TITLE, caption, (_panel(names, curves, styles, f"{prefix}-probe"),))
 
 
+def _figures(run: Run) -> Figures:
+    return run.measures.get("probe", Figures())
+
+
+def _probed(run: Run) -> Mapping[str, float | None]:
+    return _figures(run).blocks.get("accuracy", {})
+
+
 def _curve(names: Sequence[str], runs: Sequence[Run]) -> Curve:
     """The accuracy by block: what the curve calls epochs are places in `names`."""
-    return curve_of([{i: run.probe.get(name) for i, name in enumerate(names)} for run in runs])
+    return curve_of([{i: _probed(run).get(name) for i, name in enumerate(names)} for run in runs])
 
 
 def _panel(

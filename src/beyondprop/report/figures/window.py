@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from beyondprop.report.figures.series import Curve
+from beyondprop.report.figures.lines import Curve
 from beyondprop.report.records import FROZEN
 
 # An enlarged window is worth its room where it shows at least this much more.

@@ -1,8 +1,11 @@
-"""What the blocks of a model put out, as one row of features a sample."""
+"""What measures read of a model's blocks: the gradients they get, and what they put out.
+
+All that a measure must know of the engine is in this file.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +18,44 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork
+from beyondprop.shapes import CHANNELS, TOKENS, Axes
+
+BlockGradients = list[list[Tensor | None]]
+"""For each block the gradients of `Block.parameters`, in their order; None where not taught."""
 
 FEATURES = 2048
 """Features a sample up to which maps are kept as they are."""
 
 POOLS: dict[int, Callable[[Tensor, Any], Tensor]] = {
+    3: F.adaptive_avg_pool1d,
     4: F.adaptive_avg_pool2d,
     5: F.adaptive_avg_pool3d,
 }
 """How to make smaller what has this many dimensions, samples and channels among them."""
+
+
+def gradients_of_blocks(
+    handle: Attachment, roots: Sequence[Tensor], errors: Sequence[Tensor | None]
+) -> BlockGradients:
+    """Run the backward pass from ``roots`` and return what reaches each block's parameters.
+
+    No ``.grad`` is touched.
+
+    Args:
+        handle: What is attached.
+        roots: Where the backward pass starts: losses or outputs.
+        errors: The gradient with respect to each root; None for a scalar stands for 1.
+    """
+    blocks = [[parameter for _, parameter in block.parameters()] for block in handle.blocks]
+    learning = list({id(p): p for block in blocks for p in block if p.requires_grad}.values())
+    starts = [(root, error) for root, error in zip(roots, errors, strict=True) if root.grad_fn]
+    if not learning or not starts:
+        return [[None] * len(block) for block in blocks]
+    found = torch.autograd.grad(
+        [root for root, _ in starts], learning, [error for _, error in starts], allow_unused=True
+    )
+    gradient = dict(zip(map(id, learning), found, strict=True))
+    return [[gradient.get(id(parameter)) for parameter in block] for block in blocks]
 
 
 def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[str, Tensor]:
@@ -52,7 +84,7 @@ def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[s
     with untouched(handle.model), torch.no_grad():
         handle.model.eval()
         for batch in inputs.split(batch_size):
-            with _watched(handle, len(batch)) as found:
+            with _observed(handle, len(batch)) as found:
                 handle.model(batch.to(device))
             for name in names:
                 if name not in found:
@@ -61,45 +93,46 @@ def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[s
     return {name: torch.cat([part.pop(name) for part in parts]) for name in names}
 
 
-def features_of(values: Tensor) -> Tensor:
+def features_of(values: Tensor, axes: Axes) -> Tensor:
     """Return a row of features for each sample.
 
-    Of tokens ``(n, tokens, features)`` it is the mean over tokens. Maps ``(n, channels, height,
-    width)``, or with three such sizes, are adaptively average-pooled to at most 2048 features, but
-    to one a channel at the least. All else is taken whole.
+    Of tokens it is the mean over tokens. Maps are adaptively average-pooled to at most 2048
+    features, but to one a channel at the least. All else is taken whole.
 
     Args:
         values: ``(n, ...)`` of any dtype but complex ones.
+        axes: What the axes mean.
 
     Returns:
         Shape ``(n, features)``, float32; may share memory with ``values``.
     """
-    values = values.float()
+    values, axes = values.float(), axes.at(values)
     size = values[0].numel()
-    if values.dim() == 3:
-        values = values.mean(1)
-    elif values.dim() in POOLS and size > FEATURES:
+    if axes == TOKENS:
+        values = values.flatten(1, -2).mean(1)  # (n, features)
+    elif axes.words == CHANNELS.words and values.dim() in POOLS and size > FEATURES:
         sides = values.shape[2:]
         shrink = (FEATURES / size) ** (1 / len(sides))
         values = POOLS[values.dim()](values, [max(1, math.floor(side * shrink)) for side in sides])
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), -1)  # (n, features)
 
 
 @contextmanager
-def _watched(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
+def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
     """Collect the features of every block that runs inside, in a forward pass of the model."""
     found: dict[str, Tensor] = {}
     called: Counter[nn.Module] = Counter()
-    turns = _turns(handle)
+    ended = _blocks_ended(handle)
+    axes = {block.name: block.axes for block in handle.blocks}
 
-    def watch(module: nn.Module, _inputs: Any, outputs: Any) -> None:
-        name = turns[module][called[module] % len(turns[module])]
+    def observe(module: nn.Module, _inputs: Any, outputs: Any) -> None:
+        name = ended[module][called[module] % len(ended[module])]
         called[module] += 1
         if name is not None:
             # Cloned, as what comes next may work in place.
-            found[name] = features_of(_rows(handle, name, outputs, samples)).clone()
+            found[name] = features_of(_rows(handle, name, outputs, samples), axes[name]).clone()
 
-    hooks = [module.register_forward_hook(watch) for module in turns]
+    hooks = [module.register_forward_hook(observe) for module in ended]
     try:
         yield found
     finally:
@@ -107,16 +140,19 @@ def _watched(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
             hook.remove()
 
 
-def _turns(handle: Attachment) -> dict[nn.Module, list[str | None]]:
-    """Return for each call of a module that ends a block which one it ends, see `TapHook`."""
-    turns: dict[nn.Module, list[str | None]] = {
+def _blocks_ended(handle: Attachment) -> dict[nn.Module, list[str | None]]:
+    """Return for each call of a module that ends a block which one it ends.
+
+    One module may end several blocks: its n-th call ends the n-th of them.
+    """
+    ended: dict[nn.Module, list[str | None]] = {
         block.modules[-1][1]: [] for block in handle.blocks if block.modules
     }
     for block in handle.blocks:
         for place, (_, module) in enumerate(block.modules, 1):
-            if module in turns:
-                turns[module].append(block.name if place == len(block.modules) else None)
-    return turns
+            if module in ended:
+                ended[module].append(block.name if place == len(block.modules) else None)
+    return ended
 
 
 def _rows(handle: Attachment, name: str, outputs: Any, samples: int) -> Tensor:

@@ -12,6 +12,7 @@ from beyondprop.projections import PROJECTIONS
 from beyondprop.registry import first_line
 from beyondprop.rules import RULES
 from beyondprop.tasks import TASKS
+from beyondprop.text import aligned
 
 HELP = "List the rules, tasks, projections and measures, with a line each."
 
@@ -35,5 +36,4 @@ def run(arguments: Namespace) -> int:  # noqa: ARG001
 
 def section(title: str, lines: Mapping[str, str]) -> str:
     """One list: a title, then a name and its line in columns."""
-    width = max(map(len, lines), default=0)
-    return "\n".join([title, *(f"  {name:<{width}}  {line}" for name, line in lines.items())])
+    return "\n".join([title, *aligned(list(lines.items()), indent=2)])

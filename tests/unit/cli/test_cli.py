@@ -187,6 +187,17 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name
 
 
+def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "dfa", "hadamard", "dgl", "experiment_rules:Signs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("rule dfa: Direct feedback alignment: the output error")
+    assert lines[1] == "  arguments: projection"
+    assert lines[3] == "  arguments: seed, shared, rounds"
+    assert [line.split()[0] for line in lines[4:8:2]] == ["rule", "objective"]
+    assert lines[-2].startswith("rule experiment_rules:Signs: The signs of the output error")
+    assert lines[-1] == "  arguments: projection, scale"
+
+
 # Mistakes -----------------------------------------------------------------------------------------
 
 
@@ -212,6 +223,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --task experiment_tasks:BROKEN", "the load of task broken failed: KeyError: None"),
         ("train --device meta", "device 'meta' has shapes"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
+        ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),
         ("train --rule no_module:Rule", "there is no module 'no_module'"),
         ("train --rule experiment_rules:Ones", "is a class that is no Rule"),
         ("train --rule {rule:dfa}", "with a space behind each colon"),

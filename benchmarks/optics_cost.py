@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from results import Sheet, command_line, number, save
 
+from beyondprop.experiment.optical_trial import LINK, electronics
 from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.projecting import timed
-from beyondprop.experiment.projecting_opu import LINK, electronics
+from beyondprop.experiment.projection_trial import timed
 from beyondprop.optics import (
     Cost,
     Electronics,

@@ -11,8 +11,8 @@ from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
-from beyondprop.experiment.projecting import project
-from beyondprop.experiment.projecting_opu import project_by_light
+from beyondprop.experiment.optical_trial import project_by_light
+from beyondprop.experiment.projection_trial import project
 from beyondprop.text import aligned
 
 HELP = "Project random vectors from one width to another, and say what that costs and keeps."

@@ -45,11 +45,15 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said
 
 
+def search_path() -> str:
+    """Where a child looks for modules: for the tests' tasks first."""
+    return os.pathsep.join([str(TASKS), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def child(*words: str, **environment: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(TASKS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", "beyondprop", *words],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"PYTHONPATH": search_path(), "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -521,7 +525,7 @@ def test_a_disk_that_takes_no_more_in_a_real_process(here: Path) -> None:
 
     process = subprocess.run(
         [sys.executable, "-m", "beyondprop", "train", *BLOBS, "--output", "run"],
-        env=os.environ | {"PYTHONPATH": str(TASKS), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": search_path(), "OMP_NUM_THREADS": "1"},
         preexec_fn=small_files,
         capture_output=True,
         text=True,

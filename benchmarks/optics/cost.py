@@ -20,9 +20,9 @@ import torch
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
+from beyondprop.experiment.optical_trial import LINK, electronics
 from beyondprop.experiment.progress import bar, bars
-from beyondprop.experiment.projecting import timed
-from beyondprop.experiment.projecting_opu import LINK, electronics
+from beyondprop.experiment.projection_trial import timed
 from beyondprop.optics import (
     Cost,
     Electronics,

@@ -1,10 +1,12 @@
 """README and docs say what is true: their code runs, their commands parse, their links lead."""
 
+import importlib.util
 import re
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -85,6 +87,24 @@ def test_the_own_task_is_found_and_can_be_taught(folder: Path) -> None:
         assert cli.main(shlex.split(line)[1:]) == 0
 
 
+def test_ones_own_rule_projection_and_task_work_in_every_command(folder: Path) -> None:
+    page = ROOT / "docs/extending.md"
+    for language in ("python", "yaml"):
+        write_named(blocks(page, language), folder)
+    commands = "".join(blocks(page, "bash")).splitlines()
+    assert {shlex.split(line)[1] for line in commands} == {
+        "list", "check", "train", "compare", "report",
+    }  # fmt: skip
+    for line in commands:
+        words = shlex.split(line)[1:]
+        output = ["--output", f"run-{commands.index(line)}"] if "--config" in words else []
+        assert cli.main([*words, *output]) == 0, line
+    for made in ("runs/compare-my_ideas-ring", output[1]):
+        found = (folder / made / "report.html").read_text("utf-8")
+        assert "my_ideas:SignFeedback" in found
+    assert "my_ideas:SignFeedback(projection=my_ideas:Cosines(frequency=3.0))" in found
+
+
 def slugs(page: Path) -> set[str]:
     """The anchors that a forge makes of a page's headings."""
     prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.S | re.M)
@@ -103,10 +123,33 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in slugs(linked), target
 
 
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """The script that writes the tables of rules."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_rules_are_up_to_date(generate: ModuleType) -> None:
+    for name in generate.PAGES:
+        text = (ROOT / name).read_text("utf-8")
+        assert text == generate.filled(name, text), "run: python docs/generate.py"
+        for rule in RULES:
+            assert re.search(rf"^\|.*`{rule}`", text, re.M)
+
+
+def test_a_rule_without_a_page_is_told_what_it_lacks(generate: ModuleType) -> None:
+    with pytest.raises(SystemExit, match=r"NoRule has no page: write docs/rules/no-rule\.md"):
+        generate.facts("NoRule")
+
+
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_every_rule_has_a_page_and_a_row(rule: Rule) -> None:
+def test_every_rule_has_a_page(rule: Rule, generate: ModuleType) -> None:
     called = type(rule).__name__
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", called).lower()
-    assert f"bp.{called}(" in (ROOT / f"docs/rules/{name}.md").read_text("utf-8")
-    rows = (ROOT / "README.md").read_text("utf-8")
-    assert re.search(rf"^\| \[`{called}`\]\(docs/rules/{name}.md\) \|.*`{rule.name}`", rows, re.M)
+    page = (ROOT / "docs/rules" / generate.page_of(called)).read_text("utf-8")
+    assert f"bp.{called}(" in page
+    assert len(generate.facts(called)) == len(generate.HEAD)

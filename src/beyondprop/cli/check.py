@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jsonargparse import Namespace
 from torch import nn
 
@@ -54,15 +56,24 @@ def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
         UserError: There is none.
     """
     found: object = dotted.resolve(name) if ":" in name else tasks.find(name)
+    if callable(found) and not isinstance(found, nn.Module):
+        found = built(found, name)
     blocks = None
     if isinstance(found, Task):
         blocks = tuple(found.blocks) if found.blocks else None
-        found = found.model
-    if callable(found) and not isinstance(found, nn.Module):
-        try:
-            found = found()
-        except Exception as error:  # whatever the user's model does when it is built
-            raise UserError(f"building {name} failed: {dotted.one_line(error)}") from error
+        found = built(found.model, name)
     if not isinstance(found, nn.Module):
         raise UserError(f"{name} is of type {type(found).__name__}, not a torch.nn.Module")
     return found, blocks
+
+
+def built(make: Callable[[], object], name: str) -> object:
+    """What a class or function makes.
+
+    Raises:
+        UserError: It fails.
+    """
+    try:
+        return make()
+    except Exception as error:  # whatever the user's model does when it is built
+        raise UserError(f"building {name} failed: {dotted.one_line(error)}") from error

@@ -11,8 +11,9 @@ from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
-from beyondprop.experiment.projecting import project
-from beyondprop.experiment.projecting_opu import project_by_light
+from beyondprop.experiment.optical_trial import project_by_light
+from beyondprop.experiment.projection_trial import project
+from beyondprop.text import aligned
 
 HELP = "Project random vectors from one width to another, and say what that costs and keeps."
 DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
@@ -96,6 +97,4 @@ def threads(count: int | None) -> Iterator[None]:
 
 def show(lines: Sequence[tuple[str, str]]) -> None:
     """Prints what each line is about, and what it says."""
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        print(f"{name:<{width}}  {text}")
+    print("\n".join(aligned(lines)))

@@ -7,6 +7,7 @@ from torch import nn
 
 from beyondprop.core import Block
 from beyondprop.shapes import CHANNELS, TOKENS
+from beyondprop.text import aligned
 
 SEQUENCES = (
     *(nn.Embedding, nn.MultiheadAttention, nn.RNNBase),
@@ -46,10 +47,7 @@ class AttachReport:
     def __str__(self) -> str:
         head = ("block", "rule", "parameters", "what changed")
         cells = [head, *((r.block, r.rule, f"{r.parameters:,}", r.change) for r in self.rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(3)]
-        lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in cells
-        ]
+        lines = aligned(cells, right={2})
         return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines, *self.notes])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -65,6 +66,9 @@ def joined(plan: RunPlan) -> Iterator[None]:
         with _told_to_stop():
             yield
     finally:
+        # What was sent refers to the group, and lies in cycles: were it left to the interpreter's
+        # end, gloo's threads would outlive the group, and could abort the process.
+        gc.collect()
         dist.destroy_process_group()
 
 

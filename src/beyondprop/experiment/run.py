@@ -15,7 +15,7 @@ from torch import nn
 from beyondprop import rules, tasks
 from beyondprop.experiment import schedules
 from beyondprop.experiment.assess import run_subject, score
-from beyondprop.experiment.fit import Fit
+from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
 from beyondprop.experiment.processes import joined, on_first
@@ -75,7 +75,7 @@ def train(
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
     """Trains, tests once, takes the measures and writes the record; see `train`."""
     started = datetime.now(UTC)
-    fitted = schedules.find(plan.schedule)(plan, task, data, folder, progress)
+    fitted = fit(plan, task, data, folder, progress)
     return on_first(partial(_recorded, plan, task, data, folder, started, fitted))
 
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-
-from rich.progress import Progress
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.fit import Fit, fit
-from beyondprop.experiment.fit_pipeline import fit_pipeline
+from beyondprop.experiment.pipeline_steps import PipelineSteps
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.processes import PIPELINE
+from beyondprop.experiment.steps import LocalSteps, Steps
 from beyondprop.schedules import Immediate
-from beyondprop.tasks import Data, Task
+from beyondprop.tasks import Split, Task
 
-Trainer = Callable[[RunPlan, Task, Data, Path, Progress], Fit]
+MakeSteps = Callable[[RunPlan, Task, Split], Steps]
 
-SCHEDULES: dict[str, Trainer] = {
-    "joint": fit,
-    "immediate": partial(fit, schedule=Immediate),
-    PIPELINE: fit_pipeline,
+SCHEDULES: dict[str, MakeSteps] = {
+    "joint": LocalSteps,
+    "immediate": partial(LocalSteps, schedule=Immediate),
+    PIPELINE: PipelineSteps,
 }
-"""What trains a task's model, by the schedule's name."""
+"""What makes a run's steps, by the schedule's name."""
 
 
-def find(name: str) -> Trainer:
-    """What trains under the schedule of this name.
+def find(name: str) -> MakeSteps:
+    """Return what makes the steps under the schedule of this name.
 
     Raises:
         UserError: There is no such schedule.

@@ -8,7 +8,7 @@ from beyondprop.tasks.base import (
     Task,
     accuracy,
 )
-from beyondprop.tasks.data import Source
+from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.registry import TASKS, find
 
-__all__ = ["TASKS", "Contrast", "Data", "Metric", "Source", "Split", "Task", "accuracy", "find"]
+__all__ = ["TASKS", "Contrast", "Data", "FileSource", "Metric", "Split", "Task", "accuracy", "find"]

@@ -44,9 +44,9 @@ class Cifar:
         jpeg: `train.npz` and `test.npz`, see `jpegs`; lossy, so its name differs.
     """
 
-    batches: data.Source
-    archive: data.Source
-    jpeg: data.Source
+    batches: data.FileSource
+    archive: data.FileSource
+    jpeg: data.FileSource
 
     def read(self, folder: Path | None = None) -> tuple[str, Images, Images]:
         """The name of what was found (see `data.find_any`), its training and its test part.
@@ -87,7 +87,7 @@ class Cifar:
 
 
 CIFAR10 = Cifar(
-    batches=data.Source(
+    batches=data.FileSource(
         name="CIFAR-10",
         folders=(FOLDER,),
         files=dict(
@@ -106,7 +106,7 @@ CIFAR10 = Cifar(
         ),
         gzipped=False,
     ),
-    archive=data.Source(
+    archive=data.FileSource(
         name="CIFAR-10",
         folders=("cifar-10", "."),  # the second is torchvision's
         files={
@@ -120,7 +120,7 @@ CIFAR10 = Cifar(
         ),
         gzipped=False,
     ),
-    jpeg=data.Source(
+    jpeg=data.FileSource(
         name="CIFAR-10 (JPEG)",
         folders=("cifar10-jpeg",),
         files={"train.npz": None, "test.npz": None},

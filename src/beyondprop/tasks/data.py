@@ -11,7 +11,7 @@ from beyondprop.tasks.download import download
 
 
 @dataclass(frozen=True)
-class Source:
+class FileSource:
     """The files of a published data set.
 
     Attributes:
@@ -36,7 +36,7 @@ class Source:
         return {name: f"{name}.gz" if self.gzipped else name for name in self.files}
 
 
-def find(source: Source, folder: Path | None = None) -> dict[str, Path]:
+def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
     """Where the files of a data set are; downloads them to the user's cache if need be.
 
     Args:
@@ -55,8 +55,8 @@ def find(source: Source, folder: Path | None = None) -> dict[str, Path]:
 
 
 def find_any(
-    sources: Sequence[Source], folder: Path | None = None
-) -> tuple[Source, dict[str, Path]]:
+    sources: Sequence[FileSource], folder: Path | None = None
+) -> tuple[FileSource, dict[str, Path]]:
     """Like `find`, for a data set that comes in several forms, the preferred one first.
 
     In each place all forms are looked for before the next place. The first form that has mirrors
@@ -106,8 +106,8 @@ def _places() -> list[Path]:
 
 
 def _look_in(
-    place: Path, sources: Sequence[Source], itself: bool = False
-) -> tuple[Source, dict[str, Path]] | None:
+    place: Path, sources: Sequence[FileSource], itself: bool = False
+) -> tuple[FileSource, dict[str, Path]] | None:
     for source in sources:
         for folder in (*source.folders, *(["."] if itself else [])):
             found = {
@@ -118,12 +118,12 @@ def _look_in(
     return None
 
 
-def _file(folder: Path, name: str, source: Source) -> Path | None:
+def _file(folder: Path, name: str, source: FileSource) -> Path | None:
     candidates = (folder / name, folder / source.published[name])
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _download_to(folder: Path, source: Source) -> dict[str, Path]:
+def _download_to(folder: Path, source: FileSource) -> dict[str, Path]:
     found = {}
     try:
         for name, published in source.published.items():
@@ -141,6 +141,6 @@ def _download_to(folder: Path, source: Source) -> dict[str, Path]:
     return found
 
 
-def _advice(source: Source) -> str:
+def _advice(source: FileSource) -> str:
     names = ", ".join(source.published.values())
     return f"put its files ({names}) into a folder {source.folders[0]}/"

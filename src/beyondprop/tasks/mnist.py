@@ -35,7 +35,7 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 
-MNIST = data.Source(
+MNIST = data.FileSource(
     name="MNIST",
     folders=("mnist", "MNIST/raw"),  # the second is torchvision's
     files=dict(
@@ -56,7 +56,7 @@ MNIST = data.Source(
     ),
 )
 
-FASHION = data.Source(
+FASHION = data.FileSource(
     name="Fashion-MNIST",
     folders=("fashion-mnist", "FashionMNIST/raw"),
     files=dict(
@@ -86,7 +86,7 @@ def load_fashion(folder: Path | None = None) -> Data:
 
 
 def load(
-    source: data.Source,
+    source: data.FileSource,
     classes: tuple[str, ...],
     validation_per_class: int,
     folder: Path | None = None,

@@ -45,11 +45,15 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said
 
 
+def search_path() -> str:
+    """Where a child looks for modules: for the tests' tasks first."""
+    return os.pathsep.join([str(TASKS), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def child(*words: str, **environment: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(TASKS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", "beyondprop", *words],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"PYTHONPATH": search_path(), "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -187,6 +191,17 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name
 
 
+def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "dfa", "hadamard", "dgl", "experiment_rules:Signs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("rule dfa: Direct feedback alignment: the output error")
+    assert lines[1] == "  arguments: projection"
+    assert lines[3] == "  arguments: seed, shared, rounds"
+    assert [line.split()[0] for line in lines[4:8:2]] == ["rule", "objective"]
+    assert lines[-2].startswith("rule experiment_rules:Signs: The signs of the output error")
+    assert lines[-1] == "  arguments: projection, scale"
+
+
 # Mistakes -----------------------------------------------------------------------------------------
 
 
@@ -212,6 +227,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --task experiment_tasks:BROKEN", "the load of task broken failed: KeyError: None"),
         ("train --device meta", "device 'meta' has shapes"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
+        ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),
         ("train --rule no_module:Rule", "there is no module 'no_module'"),
         ("train --rule experiment_rules:Ones", "is a class that is no Rule"),
         ("train --rule {rule:dfa}", "with a space behind each colon"),
@@ -509,7 +525,7 @@ def test_a_disk_that_takes_no_more_in_a_real_process(here: Path) -> None:
 
     process = subprocess.run(
         [sys.executable, "-m", "beyondprop", "train", *BLOBS, "--output", "run"],
-        env=os.environ | {"PYTHONPATH": str(TASKS), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": search_path(), "OMP_NUM_THREADS": "1"},
         preexec_fn=small_files,
         capture_output=True,
         text=True,

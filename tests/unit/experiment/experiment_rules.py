@@ -17,11 +17,11 @@ class Signs(DirectRule):
     name: ClassVar[str] = "signs-of-errors"
     scale: float = 1.0
 
-    def messages(self, lesson) -> Sequence[Tensor | None]:
+    def messages(self, run) -> Sequence[Tensor | None]:
         """Return the signs, as small as a mean loss would make them."""
         return [
             None if error is None else self.scale * error.sign() / len(error)
-            for error in lesson.errors
+            for error in run.errors
         ]
 
 

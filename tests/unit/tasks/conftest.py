@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from idx_mirror import Contents, Mirror, MirrorHandler, put, tiny_mnist
 
-from beyondprop.tasks import Source
+from beyondprop.tasks import FileSource
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def mirror(tmp_path: Path, contents: Contents) -> Iterator[Mirror]:
 
 
 @pytest.fixture
-def source(contents: Contents, mirror: Mirror) -> Source:
+def source(contents: Contents, mirror: Mirror) -> FileSource:
     """The data set of `contents`, to be had from `mirror`."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    return Source("Tiny-MNIST", ("tiny", "Tiny/raw"), hashes, (mirror.url,))
+    return FileSource("Tiny-MNIST", ("tiny", "Tiny/raw"), hashes, (mirror.url,))

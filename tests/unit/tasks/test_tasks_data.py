@@ -7,7 +7,7 @@ import pytest
 from idx_mirror import Contents, Mirror, put
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import Source, data
+from beyondprop.tasks import FileSource, data
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def folder_of(found: dict[str, Path], source: Source) -> Path:
+def folder_of(found: dict[str, Path], source: FileSource) -> Path:
     """The one folder that all files lie in."""
     assert found.keys() == source.files.keys()
     (folder,) = {path.parent for path in found.values()}
@@ -25,7 +25,7 @@ def folder_of(found: dict[str, Path], source: Source) -> Path:
 def test_order_of_the_places(
     tmp_path: Path,
     cache: Path,
-    source: Source,
+    source: FileSource,
     contents: Contents,
     mirror: Mirror,
     monkeypatch: pytest.MonkeyPatch,
@@ -46,7 +46,7 @@ def test_order_of_the_places(
 
 @pytest.mark.parametrize("layout", ["tiny", "Tiny/raw", "."])
 def test_layouts_of_a_given_folder(
-    tmp_path: Path, source: Source, contents: Contents, layout: str
+    tmp_path: Path, source: FileSource, contents: Contents, layout: str
 ) -> None:
     put(tmp_path / "given" / layout, contents)
     found = data.find(source, tmp_path / "given")
@@ -54,7 +54,7 @@ def test_layouts_of_a_given_folder(
 
 
 def test_files_need_not_be_compressed(
-    tmp_path: Path, source: Source, contents: Contents, mirror: Mirror
+    tmp_path: Path, source: FileSource, contents: Contents, mirror: Mirror
 ) -> None:
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -63,7 +63,7 @@ def test_files_need_not_be_compressed(
 
 
 def test_a_given_folder_without_the_files_is_an_error_not_a_download(
-    tmp_path: Path, cache: Path, source: Source, contents: Contents, mirror: Mirror
+    tmp_path: Path, cache: Path, source: FileSource, contents: Contents, mirror: Mirror
 ) -> None:
     put(cache / "tiny", contents)
     incomplete = put(tmp_path / "given/tiny", contents)
@@ -79,7 +79,7 @@ def test_a_given_folder_without_the_files_is_an_error_not_a_download(
 def test_data_folder_is_one_of_data_sets(
     tmp_path: Path,
     cache: Path,
-    source: Source,
+    source: FileSource,
     contents: Contents,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -90,7 +90,7 @@ def test_data_folder_is_one_of_data_sets(
 
 
 def test_mistyped_data_folder_is_an_error(
-    source: Source, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    source: FileSource, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEYONDPROP_DATA", "/no/such/folder")
     with pytest.raises(UserError, match="BEYONDPROP_DATA names /no/such/folder, which is not"):
@@ -99,7 +99,7 @@ def test_mistyped_data_folder_is_an_error(
 
 
 def test_only_what_the_cache_lacks_is_downloaded(
-    cache: Path, source: Source, contents: Contents, mirror: Mirror
+    cache: Path, source: FileSource, contents: Contents, mirror: Mirror
 ) -> None:
     put(cache / "tiny", contents)
     (cache / "tiny/t10k-labels-idx1-ubyte.gz").unlink()
@@ -108,14 +108,14 @@ def test_only_what_the_cache_lacks_is_downloaded(
     assert {name: gzip.decompress(path.read_bytes()) for name, path in found.items()} == contents
 
 
-def test_second_mirror_serves_when_the_first_fails(source: Source, mirror: Mirror) -> None:
+def test_second_mirror_serves_when_the_first_fails(source: FileSource, mirror: Mirror) -> None:
     both = replace(source, urls=(mirror.url + "gone/", mirror.url))
     assert all(path.exists() for path in data.find(both).values())
     assert len(mirror.requests) == 8
 
 
 def test_what_is_not_the_published_file_is_never_kept(
-    cache: Path, source: Source, mirror: Mirror
+    cache: Path, source: FileSource, mirror: Mirror
 ) -> None:
     (mirror.folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"a login page"))
     with pytest.raises(UserError, match="not the published file"):
@@ -123,7 +123,7 @@ def test_what_is_not_the_published_file_is_never_kept(
     assert not list((cache / "tiny").iterdir())
 
 
-def test_when_nothing_works_one_line_says_what_to_do(source: Source) -> None:
+def test_when_nothing_works_one_line_says_what_to_do(source: FileSource) -> None:
     nowhere = replace(source, urls=("http://127.0.0.1:1/",))
     with pytest.raises(UserError) as raised:
         data.find(nowhere)
@@ -134,13 +134,15 @@ def test_when_nothing_works_one_line_says_what_to_do(source: Source) -> None:
     assert "into a folder tiny/ in a folder that --data or BEYONDPROP_DATA names" in message
 
 
-def test_without_pooch_the_extra_is_named(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pooch_the_extra_is_named(
+    source: FileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(UserError, match=r'pip install "beyondprop\[data\]"; or put its files'):
         data.find(source)
 
 
-def test_unwritable_cache_is_named(cache: Path, source: Source) -> None:
+def test_unwritable_cache_is_named(cache: Path, source: FileSource) -> None:
     cache.write_text("not a folder")
     with pytest.raises(UserError, match=f"{cache / 'tiny'} cannot be written"):
         data.find(source)

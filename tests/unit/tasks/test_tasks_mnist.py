@@ -11,7 +11,7 @@ from idx_mirror import Contents, put
 from beyondprop.errors import UserError
 from beyondprop.tasks import (
     Data,
-    Source,
+    FileSource,
     Task,
     mnist,
 )
@@ -20,7 +20,7 @@ REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
 
 
 @pytest.fixture
-def tiny(source: Source) -> Data:
+def tiny(source: FileSource) -> Data:
     return mnist.load(source, ("a", "b", "c"), validation_per_class=4)
 
 
@@ -66,7 +66,7 @@ def test_mean_and_std_are_numpys(values: list[int]) -> None:
 
 
 def test_a_given_folder_is_the_one_that_is_read(
-    tmp_path: Path, source: Source, contents: Contents
+    tmp_path: Path, source: FileSource, contents: Contents
 ) -> None:
     folder = put(tmp_path / "given", contents)
     mnist.load(source, ("a", "b", "c"), 4, folder)

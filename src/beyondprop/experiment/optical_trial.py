@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from beyondprop.experiment.projecting import (
+from beyondprop.experiment.projection_trial import (
     Lines,
     duration,
     guide,

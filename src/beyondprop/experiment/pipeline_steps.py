@@ -1,0 +1,90 @@
+"""Steps of a run whose blocks live on several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.distributed as dist
+from torch import Tensor
+
+from beyondprop import rules
+from beyondprop.errors import UserError
+from beyondprop.experiment import checkpoint
+from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.processes import of_each
+from beyondprop.experiment.setup import augmented, build, check_fits
+from beyondprop.experiment.steps import Steps
+from beyondprop.schedules import Pipeline
+from beyondprop.schedules.messages import share
+from beyondprop.tasks import Split, Task
+
+CHUNKS = 4
+
+
+class PipelineSteps(Steps):
+    """Steps of a pipeline, a stage on each process.
+
+    After every epoch all processes get the whole model. The first one evaluates it and writes the
+    checkpoint, from which all go on when the run is resumed, also if they are more or fewer.
+
+    Args:
+        plan: The run's.
+        task: What is trained.
+        train: Its training data.
+
+    Raises:
+        UserError: The task, the model or the rule cannot be trained so.
+    """
+
+    def __init__(self, plan: RunPlan, task: Task, train: Split) -> None:
+        if task.contrast is not None:
+            raise UserError(
+                f"a pipeline trains by inputs alone, and task {task.name} contrasts them with "
+                "others: leave --schedule out"
+            )
+        model = build(task, plan)
+        check_fits(task, model, train, plan.batch_size)
+        with fault_of("optimizer", task):
+            self._pipeline = Pipeline(
+                model,
+                rules.make(plan.rule, plan.feedback_seed),
+                optimizer=lambda parameters: task.optimizer(parameters, plan.learning_rate),
+                loss=fault_of("loss", task)(task.loss),
+                chunks=CHUNKS,
+                blocks=plan.blocks,
+            )
+        self._task, self._seed = task, plan.seed
+        self.handle, self.optimizer = self._pipeline.handle, self._pipeline.optimizer
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Learn from a batch; return its loss on the last process."""
+        inputs = inputs if self._pipeline.rank else augmented(self._task, inputs)
+        return self._pipeline.step(inputs, targets)
+
+    def begin(self, state: State, resumed: bool) -> None:
+        """Go on as the process did that had this one's place, if there were as many."""
+        generators = state.stages["generators"] if resumed else []
+        if len(generators) == dist.get_world_size():
+            self._pipeline.sizes = state.stages["sizes"]
+            checkpoint.set_generators(generators[self._pipeline.rank])
+        elif self._pipeline.rank:
+            # Dropout on two stages must not draw the same masks; the first one goes on drawing as
+            # a single process does, so that it augments alike.
+            own = self._seed + self._pipeline.rank * 2**40 + state.epoch * 2**50
+            checkpoint.seed_generators(own % 2**63)
+
+    def end_epoch(self) -> None:
+        """Bring the whole model to every process."""
+        self._pipeline.gather()
+
+    def losses(self, known: Sequence[Tensor]) -> Tensor:
+        """Return an epoch's losses, which the last process tells the others."""
+        found: Tensor = share(super().losses(known) if known else None, dist.get_world_size() - 1)
+        return found
+
+    def save(self, state: State) -> None:
+        """Add how many blocks each process has, and its generators."""
+        generators = of_each(checkpoint.generators())
+        state.stages = {"sizes": self._pipeline.sizes, "generators": generators}

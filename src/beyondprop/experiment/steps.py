@@ -1,0 +1,105 @@
+"""Steps of training: what differs between schedules, called by the one loop in `fit`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from beyondprop import rules
+from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import Attachment
+from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.setup import augmented, build, check_fits, contrasted
+from beyondprop.schedules import Schedule
+from beyondprop.slots import driven
+from beyondprop.tasks import Split, Task
+
+
+class Steps(ABC):
+    """How a run's blocks learn from its batches.
+
+    Attributes:
+        handle: What is attached to the model.
+        optimizer: Over all that learns; the loop sets its learning rates before each step.
+    """
+
+    handle: Attachment
+    optimizer: Optimizer
+
+    @abstractmethod
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Learn from a batch, as the data set has it; return its loss where it is known here."""
+
+    def begin(self, state: State, resumed: bool) -> None:  # noqa: B027  most have nothing to do
+        """Prepare for the first step of a fresh run, or of one that a checkpoint has restored."""
+
+    def begin_epoch(self) -> None:  # noqa: B027
+        """Prepare for an epoch's first step."""
+
+    def end_epoch(self) -> None:  # noqa: B027
+        """Leave the whole model behind, to be evaluated and saved."""
+
+    def losses(self, known: Sequence[Tensor]) -> Tensor:
+        """Return an epoch's losses, one a step, of those that are known here."""
+        return torch.stack(list(known)).cpu()
+
+    def save(self, state: State) -> None:  # noqa: B027
+        """Add to the state what the checkpoint must hold of this process and others."""
+
+
+class LocalSteps(Steps):
+    """Steps of a run in this process.
+
+    A schedule has the blocks learn when it says, in training alone and not where they are measured.
+
+    Args:
+        plan: The run's.
+        task: What is trained.
+        train: Its training data.
+        schedule: Makes the schedule of the optimizer; by default all blocks learn together, after
+            the forward pass.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        task: Task,
+        train: Split,
+        schedule: Callable[[Optimizer], Schedule] | None = None,
+    ) -> None:
+        model = build(task, plan)
+        check_fits(task, model, train, plan.batch_size)
+        rule = rules.make(plan.rule, plan.feedback_seed)
+        self.handle = attach(model, rule, blocks=plan.blocks)
+        learned = [*model.parameters(), *self.handle.parameters()]
+        with fault_of("optimizer", task):
+            self.optimizer = task.optimizer(learned, plan.learning_rate)
+        driven(self.optimizer, model)
+        self._schedule = None if schedule is None else schedule(self.optimizer)
+        if self._schedule is not None:
+            self._schedule.check(self.handle.blocks)
+        self._task, self._loss = task, fault_of("loss", task)(task.loss)
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Learn from a batch; return its loss."""
+        called, targets = contrasted(self._task, augmented(self._task, inputs), targets)
+        self.optimizer.zero_grad()
+        with self.handle.targets(targets):
+            loss = self._loss(self.handle.model(*called), targets)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def begin_epoch(self) -> None:
+        """Follow the schedule."""
+        self.handle.follow(self._schedule)
+
+    def end_epoch(self) -> None:
+        """Follow no schedule while the model is measured."""
+        self.handle.follow(None)

@@ -1,0 +1,5 @@
+"""Text for terminals."""
+
+from beyondprop.text.table import aligned
+
+__all__ = ["aligned"]

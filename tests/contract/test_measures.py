@@ -31,7 +31,7 @@ from beyondprop.tasks.base import accuracy
 from tests.contract.teaching import RULES, attached, rule_of, taken
 from tests.modules import CASE, CASES, Case
 
-QUICK: dict[str, Measure] = MEASURES | {
+QUICK: dict[str, Measure] = dict(MEASURES) | {
     "step-time": StepTimeMeasure(rounds=3, warmup=1, seconds=0, fewest=1)
 }
 LAYERWISE = ("backprop", "fa", "usf", "brsf", "frsf", "wm", "kp")

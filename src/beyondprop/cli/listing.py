@@ -19,7 +19,7 @@ from beyondprop.text import aligned
 
 HELP = "List the rules, tasks, projections and measures, with a line each."
 
-REGISTRIES: tuple[Registry[Any], ...] = (RULES, TASKS, PROJECTIONS, OBJECTIVES)
+REGISTRIES: tuple[Registry[Any], ...] = (RULES, TASKS, PROJECTIONS, OBJECTIVES, MEASURES)
 
 
 def parser() -> Parser:
@@ -41,8 +41,8 @@ def run(arguments: Namespace) -> int:
         return 0
     lists = {
         f"{registry.kind}s": {name: registry.describe(name) for name in registry}
-        for registry in (RULES, TASKS, PROJECTIONS)
-    } | {"measures": {name: first_line(measure) for name, measure in MEASURES.items()}}
+        for registry in (RULES, TASKS, PROJECTIONS, MEASURES)
+    }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))
     return 0
 

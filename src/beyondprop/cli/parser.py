@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
-TEXTS = ("--rules", "--blocks")
+TEXTS = ("--rules", "--blocks", "--measures")
 NUMBERS = ("--seeds", "--learning_rates")
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 

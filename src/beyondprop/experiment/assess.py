@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from beyondprop.experiment.checkpoint import State
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
 from beyondprop.experiment.plan import RunPlan
-from beyondprop.measure import DEFAULT, Evaluation, Subject, evaluate
+from beyondprop.measure import Evaluation, Subject, evaluate
 from beyondprop.tasks import Data, Split, Task
 
 EVALUATION_BATCH = 1000
@@ -43,7 +42,6 @@ def point(
     handle: Attachment,
     state: State,
     seconds: float,
-    measures: Sequence[str] = DEFAULT,
 ) -> dict[str, Any]:
     """One point of the learning curve, of the model as it stands.
 
@@ -57,7 +55,6 @@ def point(
         handle: The attached model.
         state: How far the run is.
         seconds: Time the training of the last epoch took.
-        measures: Names of the measures.
     """
     found = score(task, handle.model, data.validation)
     return {
@@ -67,7 +64,7 @@ def point(
         "validation_loss": found.loss,
         "validation_score": found.score,
         "seconds": seconds,
-        "measures": at_point(batch_subject(plan, task, data, handle), state.epoch, measures),
+        "measures": at_point(batch_subject(plan, task, data, handle), state.epoch, plan.measures),
     }
 
 

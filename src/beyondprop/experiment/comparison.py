@@ -118,8 +118,8 @@ def work(
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
-        "measures": {each.name: each.description().json() for each in find_all()},
-        "rows": summarise(list(plan.names), records, costs),
+        "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
+        "rows": summarise(list(plan.names), records, costs, plan.measures),
         "runs": records,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from beyondprop import rules
 from beyondprop.errors import UserError
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.progress import bar
-from beyondprop.measure import DEFAULT, Step, Subject, find_all, rule_step
+from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.tasks import Split, Task
 
 Costs = dict[str, dict[str, Any]]
@@ -25,7 +25,6 @@ def measure_costs(
     train: Split,
     learning_rates: Mapping[str, float],
     progress: Progress,
-    measures: Sequence[str] = DEFAULT,
 ) -> Costs:
     """Measures a step on one batch of the task, by every rule.
 
@@ -38,7 +37,6 @@ def measure_costs(
         train: Training data; its first examples are the batch.
         learning_rates: Of the rules to measure.
         progress: Bars to draw on.
-        measures: Names of the measures; those that look at training steps are taken.
     """
     batch = Split(train.inputs[: plan.batch_size].clone(), train.targets[: plan.batch_size].clone())
     plain = step_of(plan, task, batch, None, task.learning_rate)
@@ -52,7 +50,7 @@ def measure_costs(
     ]
     asked = [
         measure
-        for measure in find_all(measures)
+        for measure in find_all(plan.measures)
         if "step" in measure.traits.needs
         if not any(measure.lacking(subject) for subject in subjects)
     ]

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.measure import DEFAULT, Figures, Measure, Subject, find_all
+from beyondprop.measure import Figures, Measure, Subject, find_all
+from beyondprop.registry import Spec
 from beyondprop.registry.dotted import one_line
 
 BRIEF = ("values", "blocks", "notes", "failure")
 """What of the figures a record's curve keeps; of the last ones the record has all."""
 
 
-def at_point(
-    subject: Subject, epoch: int, measures: Sequence[str] = DEFAULT
-) -> dict[str, dict[str, Any]]:
+def at_point(subject: Subject, epoch: int, measures: Sequence[Spec]) -> dict[str, dict[str, Any]]:
     """What is measured after an epoch, by the measures' names; epoch 0 is before training."""
     return {
         measure.name: attempted(measure, subject).json()
@@ -29,7 +28,7 @@ def of_run(
     subject: Subject,
     curve: Sequence[Mapping[str, Any]],
     finished: bool,
-    measures: Sequence[str] = DEFAULT,
+    measures: Sequence[Spec],
 ) -> dict[str, dict[str, Any]]:
     """What is known of a run at its end: each measure's description and its figures.
 

@@ -92,7 +92,7 @@ def _recorded(
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
     test = score(task, model, data.test) if fitted.trouble is None else None
     subject = run_subject(plan, task, data, fitted.handle)
-    measured = of_run(subject, fitted.curve, finished=fitted.trouble is None)
+    measured = of_run(subject, fitted.curve, fitted.trouble is None, plan.measures)
     record = run_record(plan, task, data, started, fitted, test, measured)
     write_json(folder / RECORD, record)
     return record

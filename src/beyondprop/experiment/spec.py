@@ -17,6 +17,9 @@ from beyondprop.registry import Spec, file_name, label
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
 
+MEASURES = ("alignment", "isolation", "probe", "step-time", "memory")
+"""Those that every record has, beside the scores, unless others are named."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -32,6 +35,8 @@ class Fields:
         device: Where to compute: cpu, cuda, ...
         threads: CPU threads. One is fastest for small networks, and gives the same result
             whatever the machine's cores; give more for large ones.
+        measures: What is measured beside the scores (see `beyondprop list`), or your own as
+            my.module:measure.
     """
 
     task: Spec = "digits-mlp"
@@ -41,6 +46,7 @@ class Fields:
     blocks: tuple[str, ...] | None = None
     device: str = "cpu"
     threads: int = 1
+    measures: tuple[Spec, ...] = MEASURES
 
 
 @dataclass(frozen=True)

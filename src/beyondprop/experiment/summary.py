@@ -6,14 +6,16 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from beyondprop.measure import DEFAULT, Column, Description, find_all
+from beyondprop.experiment.spec import MEASURES
+from beyondprop.measure import Column, Description, find_all
+from beyondprop.registry import Spec
 
 
 def summarise(
     rules: Sequence[str],
     records: Sequence[Mapping[str, Any]],
     costs: Mapping[str, Mapping[str, Any]],
-    measures: Sequence[str] = DEFAULT,
+    measures: Sequence[Spec] = MEASURES,
 ) -> list[dict[str, Any]]:
     """One row a rule: scores over the finished runs, how many of each status, what was measured.
 

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column as TableColumn
 from rich.table import Table
 
+from beyondprop.experiment.spec import MEASURES
 from beyondprop.experiment.tuning import learning_rates
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.measure.base import ABSENT
@@ -63,7 +64,7 @@ def columns(comparison: Mapping[str, Any]) -> list[Column]:
     """The figures that the comparison's measures show; of one that says none the usual ones."""
     described = comparison.get("measures")
     if described is None:
-        return list(chain.from_iterable(measure.columns for measure in find_all()))
+        return list(chain.from_iterable(measure.columns for measure in find_all(MEASURES)))
     read = [Description.read(each) for each in described.values()]
     return list(chain.from_iterable(each.columns for each in read))
 

@@ -29,52 +29,33 @@ from beyondprop.measure.isolation import Isolation, IsolationMeasure, isolation
 from beyondprop.measure.memory import MemoryMeasure, PeakMemory, peak_memory
 from beyondprop.measure.probe import ProbeMeasure, linear_probe
 from beyondprop.measure.step_time import Case, StepTime, StepTimeMeasure, rule_step, step_time
-from beyondprop.registry import dotted
+from beyondprop.registry import Registry, Spec
 
-MEASURES: dict[str, Measure] = {
-    measure.name: measure
-    for measure in (
-        AccuracyMeasure(),
-        AlignmentMeasure(),
-        IsolationMeasure(),
-        ProbeMeasure(),
-        StepTimeMeasure(),
-        MemoryMeasure(),
-    )
-}
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    Measure,
+    {
+        measure.name: measure
+        for measure in (
+            AccuracyMeasure(),
+            AlignmentMeasure(),
+            IsolationMeasure(),
+            ProbeMeasure(),
+            StepTimeMeasure(),
+            MemoryMeasure(),
+        )
+    },
+)
 """Short name to measure; the first line of a measure's docstring says what it is."""
 
-DEFAULT = ("alignment", "isolation", "probe", "step-time", "memory")
-"""Those that every record has, beside the scores, unless others are named."""
 
-
-def find(name: str) -> Measure:
-    """Return the measure of a short name, or anybody's own by "my.module:attribute".
-
-    Raises:
-        UserError: There is none.
-    """
-    if name in MEASURES:
-        return MEASURES[name]
-    if ":" not in name:
-        raise UserError(
-            f"unknown measure {name!r}; there are {', '.join(MEASURES)}, and your own as "
-            "my.module:attribute"
-        )
-    found = dotted.resolve(name)
-    made = found() if isinstance(found, type) else found
-    if not isinstance(made, Measure):
-        raise UserError(f"{name} is of type {type(made).__name__}, not a Measure")
-    return made
-
-
-def find_all(names: Sequence[str] = DEFAULT) -> list[Measure]:
-    """Return the measures of these names.
+def find_all(specs: Sequence[Spec | Measure]) -> list[Measure]:
+    """Return the measures that are named, or anybody's own by "my.module:attribute".
 
     Raises:
         UserError: There is no such measure, or two would write the same figure into a record.
     """
-    found = [find(name) for name in names]
+    found = [MEASURES.make(spec) for spec in specs]
     keys = [column.key for measure in found for column in measure.columns]
     twice = {key for key in keys if keys.count(key) > 1}
     twice |= {m.name for m in found if [each.name for each in found].count(m.name) > 1}
@@ -84,7 +65,6 @@ def find_all(names: Sequence[str] = DEFAULT) -> list[Measure]:
 
 
 __all__ = [
-    "DEFAULT",
     "MEASURES",
     "AccuracyMeasure",
     "AlignmentMeasure",
@@ -110,7 +90,6 @@ __all__ = [
     "block_alignments",
     "confusion",
     "evaluate",
-    "find",
     "find_all",
     "isolation",
     "linear_probe",

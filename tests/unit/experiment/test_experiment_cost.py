@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from experiment_tasks import BLOBS
 from rich.progress import Progress
+from tests import internals
 
 import beyondprop.measure.memory as memory
 from beyondprop.experiment import CompareSpec
@@ -27,7 +28,7 @@ def test_a_step_can_be_sent_to_another_process() -> None:
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have step times taken of few rounds."""
-    monkeypatch.setitem(MEASURES, "step-time", StepTimeMeasure(2, 1, 0.0, 1))
+    monkeypatch.setitem(internals.entries(MEASURES), "step-time", StepTimeMeasure(2, 1, 0.0, 1))
 
 
 def test_a_task_that_cannot_travel_has_no_memory(
@@ -70,9 +71,8 @@ def test_only_the_measures_of_steps_that_are_named_are_taken(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick(monkeypatch)
-    plan = plan_compare(CompareSpec(), BLOBS, "blobs")
-    names = ["alignment", "step-time"]
-    found = measure_costs(plan, BLOBS, TRAIN, {"dfa": 0.1}, progress, names)["dfa"]
+    plan = plan_compare(CompareSpec(measures=("alignment", "step-time")), BLOBS, "blobs")
+    found = measure_costs(plan, BLOBS, TRAIN, {"dfa": 0.1}, progress)["dfa"]
     assert "step_ratio" in found
     assert "memory_ratio" not in found
     assert measure_costs(plan, BLOBS, TRAIN, {}, progress) == {}

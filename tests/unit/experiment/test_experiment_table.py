@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from beyondprop.experiment.spec import MEASURES as DEFAULT
 from beyondprop.experiment.table import legend, table
 from beyondprop.measure import find_all
 
@@ -78,7 +79,7 @@ def test_another_measure_is_another_column() -> None:
 
 def test_with_many_measures_the_table_is_wider_than_the_terminal_and_nothing_is_cut() -> None:
     record = comparison("accuracy")
-    described = {measure.name: measure.description().json() for measure in find_all()}
+    described = {measure.name: measure.description().json() for measure in find_all(DEFAULT)}
     for i in range(4):
         column = {"key": f"extra{i}", "label": f"extra {i}", "unit": " J", "form": ".4f"}
         described[str(i)] = {"name": str(i), "title": "t", "about": "a", "columns": [column]}

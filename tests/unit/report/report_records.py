@@ -5,7 +5,8 @@ import random
 import statistics
 from typing import Any
 
-from beyondprop.measure import DEFAULT, MEASURES
+from beyondprop.experiment.spec import MEASURES as DEFAULT
+from beyondprop.measure import MEASURES
 
 ENDS = {"backprop": 0.979, "fa": 0.972, "dfa": 0.968, "drtp": 0.931, "frozen": 0.902}
 ALIGNMENT = {"backprop": 1.0, "fa": 0.62, "dfa": 0.45, "drtp": 0.12}

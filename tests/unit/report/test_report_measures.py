@@ -187,9 +187,9 @@ def test_an_old_run_becomes_a_new_one() -> None:
     assert found["alignment"]["values"] == {"alignment": cosines["1"]}
 
 
-@pytest.mark.parametrize("name", ["compare-digits-mlp.json", "compare-digits-conv.json"])
+@pytest.mark.parametrize("name", ["digits-mlp.json", "digits-conv.json"])
 def test_old_results_are_still_read(name: str) -> None:
-    (path,) = RESULTS.rglob(name)
+    (path,) = (RESULTS / "comparisons").glob(name)
     record = json.loads(path.read_text())
     record["runs"] = [each for each in record["runs"] if each["seed"] == record["seeds"][0]]
     shown = section(record, ISOLATION)

@@ -32,6 +32,7 @@ from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForwar
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
+from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
 
 RULES: dict[str, Rule] = {
     rule.name: rule
@@ -56,6 +57,7 @@ RULES: dict[str, Rule] = {
         ForwardGradient(),
         LocalForwardGradient(),
         PEPITA(),
+        DifferenceTargetPropagation(),
         Frozen(),
     )
 }
@@ -94,6 +96,7 @@ __all__ = [
     "Backprop",
     "BatchRandomSignSymmetry",
     "CrossEntropy",
+    "DifferenceTargetPropagation",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
     "DirectRandomTargetProjection",

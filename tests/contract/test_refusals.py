@@ -93,6 +93,7 @@ def test_which_models_the_choosy_rules_take(rule):
         "ff": ["goodness"],
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
+        "dualprop": PEPITA.split(),
         "dtp": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
     }
     assert [case.name for case in CASES if taken(case, rule)] == expected[rule]

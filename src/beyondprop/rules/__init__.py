@@ -30,6 +30,7 @@ from beyondprop.rules.local.local_loss import LocalLoss
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
 from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
+from beyondprop.rules.model.dual_propagation import DualPropagation
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
 from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
@@ -58,6 +59,7 @@ RULES: dict[str, Rule] = {
         LocalForwardGradient(),
         PEPITA(),
         DifferenceTargetPropagation(),
+        DualPropagation(),
         Frozen(),
     )
 }
@@ -101,6 +103,7 @@ __all__ = [
     "DirectKolenPollack",
     "DirectRandomTargetProjection",
     "DirectRule",
+    "DualPropagation",
     "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",

@@ -63,11 +63,12 @@ class DualPropagation(ModelRule):
             raise UserError("DualPropagation takes one tensor of floats as the model's input")
         (x,) = tensors
         chain, masks = PlainChain.of(call.model), Masks()
+        in_place = any(getattr(module, "inplace", False) for module in call.model.modules())
         returned: list[Tensor] = []
 
         def compute(layer: nn.Module, x: Tensor) -> Tensor:
             returned.append(layer(x))
-            return returned[-1].clone()  # an activation may work in place
+            return returned[-1].clone() if in_place else returned[-1]
 
         states = list(chain.walk(x, compute, masks.draw))
         places = {id(p): i for i, p in enumerate(call.parameters.values())}
@@ -155,10 +156,9 @@ class Dyads(ModelGradients):
             for place, (step, difference) in enumerate(zip(self.steps, differences, strict=True)):
                 slots = self.slots[step.layer.module]
                 if any(needed[slot] for slot in slots.values()):
-                    before = self._input(place, means)
-                    shape = difference.shape
-                    state = State(step.layer, before, shape, difference)
-                    for name, gradient in layer_gradients(state, difference / -scale).items():
+                    state = State(step.layer, self._input(place, means), difference.shape, x)
+                    delta = error if place == len(returned) else difference / -scale
+                    for name, gradient in layer_gradients(state, delta).items():
                         add_gradient(found, slots.get(name), gradient)
         return found
 
@@ -180,7 +180,7 @@ class Dyads(ModelGradients):
         means = [kept[0]]  # s̄_0 = x, s̄_1, …
         for step, a in zip(self.steps, kept[1:], strict=False):
             means.append(step.activity(a.to(top.dtype, copy=True)))
-        differences = [*(torch.zeros_like(a, dtype=top.dtype) for a in kept[1:]), top]
+        differences = [top] * (hidden + 1)  # the others are set in the first pass
         for number in range(self.rule.passes):
             up = range(hidden) if number else ()
             for k in (*up, *reversed(range(hidden))):
@@ -190,10 +190,8 @@ class Dyads(ModelGradients):
                 a = a.to(top.dtype)
                 push = self._back(k + 1, means[k + 1], differences[k + 1], parameters)
                 push = push.to(top.dtype).reshape(a.shape)
-                plus, minus = (
-                    step.activity(torch.add(a, push, alpha=weight))
-                    for weight in (1 - alpha, -alpha)
-                )
+                plus = step.activity(torch.add(a, push, alpha=1 - alpha))
+                minus = step.activity(torch.add(a, push, alpha=-alpha))
                 differences[k] = (plus - minus).reshape(a.shape)
                 means[k + 1] = torch.lerp(minus, plus, alpha)
         return means, differences

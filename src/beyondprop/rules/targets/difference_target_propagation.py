@@ -1,5 +1,6 @@
 """Difference target propagation."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -194,13 +195,14 @@ class Inverse(SignalRule):
         rows, inputs = x.shape
         stream = stream_of(f"{at.block.stream}, pass {at.run.number}, inverse")
         noise = self.rule.noise.matrix(rows, inputs, stream, x)
-        return x + noise * (self.rule.sigma * inputs**0.5)  # a projection's have variance 1/inputs
+        return x + noise * (self.rule.sigma * math.sqrt(inputs))  # of variance 1/inputs
 
     def _run(self, at: At, x: Tensor) -> Tensor:
         """Return what the block makes of an input; what it draws, nobody else misses."""
         devices = [at.device] if at.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            return at.run.run(at.block, x)
+            given: Tensor = at.run.run(at.block, x)
+        return given
 
 
 @dataclass(frozen=True, eq=False)

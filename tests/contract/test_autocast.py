@@ -5,7 +5,16 @@ import torch
 
 import beyondprop as bp
 from beyondprop.rules import LossRule
-from tests.contract.teaching import assert_same, attached, clear, every, found, learned, times
+from tests.contract.teaching import (
+    assert_same,
+    attached,
+    clear,
+    every,
+    found,
+    learned,
+    taken,
+    times,
+)
 from tests.modules import CASE
 
 SCALE = 2.0**10
@@ -36,7 +45,11 @@ def test_losses_may_be_scaled(case, rule):
     assert all(g.dtype is learned(model)[n].dtype for n, g in once.items() if g is not None)
     assert all(g.isfinite().all() for g in once.values() if g is not None)
     scaled = times(passed(case, model, SCALE), 1 / SCALE)
-    if rule == "pepita":  # the error goes through the network, so its size matters
+    if rule in (
+        "pepita",
+        "dtp",
+        "dualprop",
+    ):  # the error goes through the network, so its size matters
         return
     if bp.rules.RULES[rule].traits.scales_with_loss or rule == "ebd":
         assert_same(scaled, once, atol=1e-30)
@@ -54,7 +67,7 @@ def test_losses_may_be_scaled(case, rule):
 def test_rules_that_say_their_signal_does_not_grow_with_the_loss():
     local = {name for name, rule in bp.rules.RULES.items() if isinstance(rule, LossRule)}
     apart = {name for name, rule in bp.rules.RULES.items() if not rule.traits.scales_with_loss}
-    assert apart == {"drtp", "ebd", "pepita", *local}
+    assert apart == {"drtp", "ebd", "pepita", "dtp", "dualprop", *local}
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual"])
@@ -78,10 +91,12 @@ def passed_in_eval(case, model):
     model.train()
 
 
-@pytest.mark.parametrize("rule", ["kp", "dkp", "wm", "ebd"])
+@pytest.mark.parametrize("rule", ["kp", "dkp", "wm", "ebd", "dtp"])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "transformer-layer"])
 def test_learned_feedback_stays_in_full_precision(name, rule):
     case = CASE[name]
+    if not taken(case, rule):
+        return
     model, handle = attached(case, rule)
     for _ in range(2):
         passed(case, model)

@@ -24,7 +24,7 @@ from tests.contract.teaching import (
     taught,
 )
 
-MEMORY = [rule for rule in RULES if rule in ("brsf", "wm", "kp", "dkp", "ebd", "fg", "lfg")]
+MEMORY = [rule for rule in RULES if rule in ("brsf", "wm", "kp", "dkp", "ebd", "fg", "lfg", "dtp")]
 """The rules that carry something from one pass to the next."""
 
 

@@ -67,10 +67,12 @@ def test_lazy_layers_must_have_their_shapes(rule):
         bp.attach(nn.Sequential(nn.LazyLinear(4)), bp.rules.make(rule))
 
 
-@pytest.mark.parametrize("rule", ["kp", "dkp"])
+@pytest.mark.parametrize("rule", ["kp", "dkp", "dtp"])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual"])
 def test_learned_feedback_that_no_optimizer_holds(name, rule):
     case = CASE[name]
+    if not taken(case, rule):
+        return
     model, handle = attached(case, rule)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     taught(case, model, case.batch()).backward()
@@ -91,6 +93,8 @@ def test_which_models_the_choosy_rules_take(rule):
         "ff": ["goodness"],
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
+        "dualprop": PEPITA.split(),
+        "dtp": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
     }
     assert [case.name for case in CASES if taken(case, rule)] == expected[rule]
 

@@ -40,7 +40,7 @@ class OpenPass:
         detached: The detached tensors that the model went on with, while they live.
         calls: How often a module that several blocks share was called.
         inputs: What each block was given, where its rule needs that.
-        exchanges: Whether a block sends something back through its graph.
+        exchange: Where the last block so far stands that hears what the next one sends back.
     """
 
     run: ForwardPass
@@ -49,7 +49,7 @@ class OpenPass:
     detached: list[weakref.ref[Tensor]] = field(default_factory=list)
     calls: dict[nn.Module, int] = field(default_factory=dict)
     inputs: dict[Block, Tensor] = field(default_factory=dict)
-    exchanges: bool = False
+    exchange: At | None = None
 
     def is_detached(self, tensor: Tensor) -> bool:
         """Whether this is the detached output of a block."""
@@ -212,6 +212,7 @@ class BySignal(Taught):
     def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
         self.rule = rule
+        self.reads_input = "input" in rule.traits.needs
         self.reads_output = bool(rule.traits.needs & {"input", "output", "sent_back"})
         self.sends_back = "sent_back" in rule.traits.needs
         self.kept = self.reads_output
@@ -235,10 +236,12 @@ class BySignal(Taught):
         """Return the detached output, or one that hands on what the next block sends back."""
         if not self.sends_back or not output.requires_grad:
             return super().go_on(output, open_pass)
-        open_pass.exchanges = True
-        end = SignalEnd(self.at(output, open_pass), output, self.rule, reads_output=True)
-        end.at.output = output.detach()
-        self.rule.prepare(end.at, torch.Size())
+        at, before = self.at(output, open_pass), open_pass.exchange
+        open_pass.exchange = at
+        if "output" in self.rule.traits.needs:
+            at.output = output.detach()
+        self.rule.prepare(at, torch.Size())
+        end = SignalEnd(at, output, self.rule, reads_output=True, before=before)
         going_on: Tensor = Exchange.apply(output, end, *end.learned())
         return going_on
 
@@ -275,12 +278,14 @@ class SignalEnd(End):
         root: The block's output.
         rule: The rule.
         reads_output: Whether `at` holds tensors that a graph node must keep in its place.
+        before: The block before, which gets what the rule sends back.
     """
 
     at: At
     root: Tensor
     rule: SignalRule
     reads_output: bool = False
+    before: At | None = None
 
     def gradient(self) -> Tensor:
         """Return the rule's signal."""

@@ -122,12 +122,18 @@ class Exchange(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         """Return the signal, and the gradients of what the rule learns."""
-        at = ctx.end.at
-        sent = at.run.shared.pop(Exchange, None)
-        at.sent_back, at.message = gradients[0] if sent is None else sent, None
+        end, at = ctx.end, ctx.end.at
+        message, at.sent_back = at.sent_back, None
+        sent = gradients[0] if message is None else message
+        # Set anew in every backward pass, so that what one left that ended here is forgotten.
+        if end.before is not None:
+            end.before.sent_back = None
+        if sent is None:
+            return (None,) * len(ctx.needs_input_grad)
+        at.sent_back, at.message = sent, None
         found = _signal_of_output(ctx)
-        if at.message is not None:
-            at.run.shared[Exchange] = at.message
+        if end.before is not None:
+            end.before.sent_back = at.message
         at.sent_back = at.message = None
         return found
 

@@ -137,7 +137,7 @@ class Passes:
         if not self._checked and not torch.compiler.is_compiling():
             check_ends(self.taught, joint.ties, joint.blocks, found)
             self._checked = True
-        if not open_pass.detached and not open_pass.exchanges:
+        if not open_pass.detached and open_pass.exchange is None:
             return outputs
         if open_pass.schedule is not joint:
             check_guess(open_pass.run, found)

@@ -27,8 +27,10 @@ from beyondprop.rules.local.local_loss import LocalLoss
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
 from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
+from beyondprop.rules.model.dual_propagation import DualPropagation
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
+from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
 
 AUXILIARIES: Registry[Auxiliary] = Registry(
     "auxiliary", Auxiliary, {kind.name: kind for kind in (AugLocal,)}
@@ -69,6 +71,8 @@ RULES: Registry[Rule] = Registry(
             ForwardGradient(),
             LocalForwardGradient(),
             PEPITA(),
+            DifferenceTargetPropagation(),
+            DualPropagation(),
             Frozen(),
         )
     },
@@ -102,10 +106,12 @@ __all__ = [
     "Backprop",
     "BatchRandomSignSymmetry",
     "CrossEntropy",
+    "DifferenceTargetPropagation",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
     "DirectRandomTargetProjection",
     "DirectRule",
+    "DualPropagation",
     "ErrorBroadcastDecorrelation",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",

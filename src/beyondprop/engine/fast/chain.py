@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.modules import children, is_chain
 from beyondprop._torch.private import hook_tables, own_parameters
+from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ForwardPass
 from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
@@ -53,7 +55,8 @@ class TaughtSequential(nn.Sequential):
         open_pass = self._passes.current.open_pass
         for block, modules, taught in self._chain:
             if open_pass is not None and taught is not None and taught.reads_input:
-                open_pass.inputs[block] = input.detach()
+                for tensor in islice(leaves(input), 1):
+                    open_pass.inputs[block] = tensor.detach()
             for module in modules:
                 input = module(input)
             if open_pass is not None and taught is not None:

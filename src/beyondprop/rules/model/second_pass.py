@@ -66,8 +66,8 @@ class SecondPass(ModelGradients):
                 slots = self.slots[state.layer.module]
                 if any(needed[place] for place in slots.values()):
                     delta = error if before is None else _difference(state, before)
-                    for name, gradient in _products(state, delta).items():
-                        _add(found, slots.get(name), gradient)
+                    for name, gradient in layer_gradients(state, delta).items():
+                        add_gradient(found, slots.get(name), gradient)
         return found
 
     def _states(
@@ -96,7 +96,7 @@ def _difference(state: LayerState, before: Tensor) -> Tensor:
     return (before - state.activity) / (before.numel() // width)
 
 
-def _products(state: LayerState, delta: Tensor) -> dict[str, Tensor]:
+def layer_gradients(state: LayerState, delta: Tensor) -> dict[str, Tensor]:
     """Return the gradients of a layer's parameters, summed over the batch and all positions."""
     layer = state.layer.module
     dtype = next(layer.parameters()).dtype
@@ -109,7 +109,7 @@ def _products(state: LayerState, delta: Tensor) -> dict[str, Tensor]:
         return {"weight": rows.t() @ before.reshape(-1, before.shape[-1]), "bias": rows.sum(0)}
 
 
-def _add(found: list[Tensor | None], place: int | None, gradient: Tensor) -> None:
+def add_gradient(found: list[Tensor | None], place: int | None, gradient: Tensor) -> None:
     """Add a gradient to what a parameter has; one may belong to several layers."""
     if place is not None:
         old = found[place]

@@ -1,0 +1,242 @@
+"""Dual propagation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block, ModelCall, ModelGradients, ModelResult, ModelRule, Traits
+from beyondprop.errors import UserError
+from beyondprop.rules.model.plain_chain import DROPOUTS, Layer, LayerState, PlainChain, unfit
+from beyondprop.rules.model.second_pass import Masks, add_gradient, layer_gradients
+from beyondprop.shapes import Axes, features_last
+
+
+@dataclass(frozen=True)
+class DualPropagation(ModelRule):
+    """Dual propagation: hidden units have two states, and the error above nudges them apart.
+
+    With ``Δ_k = s⁺_k - s⁻_k``, ``s̄_k = α s⁺_k + (1-α) s⁻_k`` and ``a_k = W_k s̄_{k-1} + b_k``:
+    ``s⁺_k = f(a_k + (1-α) W_{k+1}ᵀ Δ_{k+1})``, ``s⁻_k = f(a_k - α W_{k+1}ᵀ Δ_{k+1})``, and
+    ``Δ_L = -β e`` with ``e`` the output error of one row. The gradient of ``W_k`` is the mean of
+    ``-Δ_k s̄_{k-1}ᵀ / β`` (Høier, Staudt and Zach 2023; with these weights of mean and nudges, which
+    make it stable for every α, Høier and Zach 2024). States begin as those of the forward pass, and
+    are inferred layer by layer, from the last to the first. As β shrinks it becomes backprop.
+    What follows a pooling, up to the next layer, keeps its exact derivative.
+
+    Args:
+        alpha: α, the part of ``s⁺`` in the mean; at 1/2 the bias is of order β², else of order β.
+        nudge: β, for a mean loss.
+        passes: Passes of inference: the first goes down, each further one up and down again.
+    """
+
+    name: ClassVar[str] = "dualprop"
+    traits: ClassVar[Traits] = ModelRule.traits.but(scales_with_loss=False)
+    alpha: float = 0.5
+    nudge: float = 1.0
+    passes: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1 or self.nudge <= 0 or self.passes < 1:
+            raise UserError(
+                "alpha= must lie between 0 and 1, nudge= above 0, and passes= be a whole number > 0"
+            )
+
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the model is no plain chain."""
+        reason = unfit(block.owner)
+        if reason is not None:
+            yield (
+                "DualPropagation teaches chains (nn.Sequential) of linear layers and convolutions "
+                "with elementwise activations, pooling, dropout and flattening between them, and "
+                f"{reason}"
+            )
+
+    def forward(self, call: ModelCall) -> ModelResult:
+        """Run the forward pass, and keep what each layer returned."""
+        tensors = list(leaves((call.inputs, call.keywords)))
+        if len(tensors) != 1 or not tensors[0].is_floating_point():
+            raise UserError("DualPropagation takes one tensor of floats as the model's input")
+        (x,) = tensors
+        chain, masks = PlainChain.of(call.model), Masks()
+        in_place = any(getattr(module, "inplace", False) for module in call.model.modules())
+        returned: list[Tensor] = []
+
+        def compute(layer: nn.Module, x: Tensor) -> Tensor:
+            returned.append(layer(x))
+            return returned[-1].clone() if in_place else returned[-1]
+
+        states = list(chain.walk(x, compute, masks.draw))
+        places = {id(p): i for i, p in enumerate(call.parameters.values())}
+        slots = {
+            layer.module: {n: places[id(p)] for n, p in layer.module.named_parameters()}
+            for layer in chain.layers
+        }
+        cast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
+        output, last = states[-1].activity, states[-1].shape
+        dyads = Dyads(
+            self,
+            list(_steps(chain, masks)),
+            slots,
+            len(call.parameters),
+            last,
+            cast,
+            call.run.axes,
+        )
+        return ModelResult(output, [output], [states[0].input, *returned[:-1]], dyads)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A layer, and what follows it with the dropout masks of one forward pass.
+
+    Attributes:
+        layer: The layer.
+        keeps: Masks of the dropouts behind it, before any pooling; None for one that is off.
+        then: Likewise from the first pooling on.
+    """
+
+    layer: Layer
+    keeps: Sequence[Tensor | None]
+    then: Sequence[Tensor | None]
+
+    def activity(self, x: Tensor) -> Tensor:
+        """Return what becomes of the layer's output, one number for each."""
+        return _run(self.layer.keeps, self.keeps, x)
+
+    def onward(self, x: Tensor) -> Tensor:
+        """Return what the next layer gets."""
+        return _run(self.layer.then, self.then, x)
+
+
+@dataclass(frozen=True, eq=False)
+class Dyads(ModelGradients):
+    """What a forward pass leaves behind.
+
+    Attributes:
+        rule: The rule.
+        steps: The layers.
+        slots: For each layer where its parameters are among the model's.
+        count: How many parameters the model has.
+        last: Shape of the last layer's output.
+        cast: Whether autocast was on, and its dtype.
+        axes: What the axes of the model's output mean.
+    """
+
+    rule: DualPropagation
+    steps: Sequence[Step]
+    slots: dict[nn.Module, dict[str, int]]
+    count: int
+    last: Sequence[int]
+    cast: tuple[bool, torch.dtype]
+    axes: Axes
+
+    def gradients(
+        self,
+        errors: Sequence[Tensor | None],
+        saved: Sequence[Tensor],
+        needed: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Infer the states and return the parameters' gradients."""
+        (error,) = errors
+        parameters, (x, *returned) = saved[: self.count], saved[self.count :]
+        assert error is not None
+        rows = features_last(error, self.axes).shape[:-1].numel()
+        scale = self.rule.nudge * rows
+        precise = torch.promote_types(error.dtype, torch.float32)
+        found: list[Tensor | None] = [None] * len(saved)
+        on, dtype = self.cast
+        with torch.autocast(x.device.type, dtype, enabled=on):
+            top = error.reshape(self.last).to(precise) * -scale  # Δ_L
+            means, differences = self._infer([x, *returned], top, parameters)
+            for place, (step, difference) in enumerate(zip(self.steps, differences, strict=True)):
+                slots = self.slots[step.layer.module]
+                if any(needed[slot] for slot in slots.values()):
+                    state = LayerState(step.layer, self._input(place, means), difference.shape, x)
+                    delta = error if place == len(returned) else difference / -scale
+                    for name, gradient in layer_gradients(state, delta).items():
+                        add_gradient(found, slots.get(name), gradient)
+        return found
+
+    def _infer(
+        self, kept: Sequence[Tensor], top: Tensor, parameters: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the inferred states.
+
+        Args:
+            kept: The first layer's input, and what the others but the last returned.
+            top: Δ of the last layer.
+            parameters: The model's.
+
+        Returns:
+            What goes into the chain behind each layer but the last, the input before them; and Δ of
+            every layer, shaped like its output.
+        """
+        hidden, alpha = len(self.steps) - 1, self.rule.alpha
+        means = [kept[0]]  # s̄_0 = x, s̄_1, …
+        for step, a in zip(self.steps, kept[1:], strict=False):
+            means.append(step.activity(a.to(top.dtype, copy=True)))
+        differences = [top] * (hidden + 1)  # the others are set in the first pass
+        for number in range(self.rule.passes):
+            up = range(hidden) if number else ()
+            for k in (*up, *reversed(range(hidden))):
+                step = self.steps[k]
+                # In the first pass all below still is as in the forward pass.
+                a = self._layer(k, self._input(k, means), parameters) if number else kept[k + 1]
+                a = a.to(top.dtype)
+                push = self._back(k + 1, means[k + 1], differences[k + 1], parameters)
+                push = push.to(top.dtype).reshape(a.shape)
+                plus = step.activity(torch.add(a, push, alpha=1 - alpha))
+                minus = step.activity(torch.add(a, push, alpha=-alpha))
+                differences[k] = (plus - minus).reshape(a.shape)
+                means[k + 1] = torch.lerp(minus, plus, alpha)
+        return means, differences
+
+    def _input(self, place: int, means: Sequence[Tensor]) -> Tensor:
+        """Return what a layer gets where the layer before it has this mean."""
+        return self.steps[place - 1].onward(means[place]) if place else means[0]
+
+    def _layer(self, place: int, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """Return what a layer makes of its input."""
+        layer = self.steps[place].layer.module
+        own = {name: parameters[slot] for name, slot in self.slots[layer].items()}
+        return functional_call(layer, own, (x.to(own["weight"].dtype),))  # type: ignore[no-any-return]
+
+    def _back(
+        self, place: int, mean: Tensor, difference: Tensor, parameters: Sequence[Tensor]
+    ) -> Tensor:
+        """Return a layer's Δ carried back to the mean of the layer before it."""
+        step, before = self.steps[place], self.steps[place - 1]
+        if type(step.layer.module) is nn.Linear and not before.layer.then:
+            weight = parameters[self.slots[step.layer.module]["weight"]]
+            return difference.to(weight.dtype) @ weight
+        with torch.enable_grad():
+            mean = mean.detach().requires_grad_()
+            output = self._layer(place, before.onward(mean), parameters)
+        (back,) = torch.autograd.grad(output, mean, difference.to(output.dtype))
+        return back
+
+
+def _run(modules: Sequence[nn.Module], masks: Sequence[Tensor | None], x: Tensor) -> Tensor:
+    drawn = iter(masks)
+    for module in modules:
+        mask = next(drawn) if type(module) in DROPOUTS else None
+        x = (x if mask is None else x * mask) if type(module) in DROPOUTS else module(x)
+    return x
+
+
+def _steps(chain: PlainChain, masks: Masks) -> Iterator[Step]:
+    """Yield the layers with the masks that were drawn as they ran."""
+    drawn = iter(masks.drawn)
+
+    def taken(modules: Sequence[nn.Module]) -> list[Tensor | None]:
+        return [next(drawn) for module in modules if type(module) in DROPOUTS]
+
+    taken(chain.before)
+    for layer in chain.layers:
+        # What follows the last layer is not run, and draws nothing.
+        yield Step(layer, taken(layer.keeps), taken(layer.then))

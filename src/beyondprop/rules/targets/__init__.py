@@ -1,0 +1,1 @@
+"""Rules that send targets back from block to block."""

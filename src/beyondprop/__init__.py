@@ -39,6 +39,7 @@ from beyondprop.rules import (
     SelfContrastiveForwardForward,
     SignSymmetry,
     SimilarityMatching,
+    SoftHebb,
     WeightMirror,
 )
 from beyondprop.schedules import DataParallel, Immediate, Pipeline
@@ -80,6 +81,7 @@ __all__ = [
     "SelfContrastiveForwardForward",
     "SignSymmetry",
     "SimilarityMatching",
+    "SoftHebb",
     "UserError",
     "WeightMirror",
     "__version__",

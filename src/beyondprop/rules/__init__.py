@@ -27,6 +27,7 @@ from beyondprop.rules.local.local_loss import LocalLoss
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
 from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
+from beyondprop.rules.local.soft_hebb import SoftHebb
 from beyondprop.rules.model.dual_propagation import DualPropagation
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
@@ -68,6 +69,7 @@ RULES: Registry[Rule] = Registry(
             LocalLoss(InfoPro()),
             ForwardForward(),
             SelfContrastiveForwardForward(),
+            SoftHebb(),
             ForwardGradient(),
             LocalForwardGradient(),
             PEPITA(),
@@ -133,6 +135,7 @@ __all__ = [
     "SignSymmetry",
     "SignalRule",
     "SimilarityMatching",
+    "SoftHebb",
     "WeightMirror",
     "make",
 ]

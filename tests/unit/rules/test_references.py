@@ -1,6 +1,5 @@
 """Each rule against its slow reference, in float64, in each of the ways a chain can run."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -139,18 +138,15 @@ def direct(handle, linears):
 FORMS = {"large": {"small": 0, "fused": 0}, "small": {"fused": 0}, "fused": {}}
 
 
-@contextmanager
 def form(small=internals.NODE_ABOVE, fused=internals.FUSED_UP_TO):
-    before = internals.NODE_ABOVE, internals.FUSED_UP_TO
-    internals.NODE_ABOVE, internals.FUSED_UP_TO = small, fused
-    try:
-        yield
-    finally:
-        internals.NODE_ABOVE, internals.FUSED_UP_TO = before
+    return internals.settings(node_above=small, fused_up_to=fused)
 
 
-ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff")
-"""Compared in `test_forward_rules` and `test_local_references`."""
+ELSEWHERE = (
+    *("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff"),
+    *("dtp", "dualprop", "pc", "epc", "softhebb"),
+)
+"""Compared in `test_forward_rules`, `test_local_references` and files of their own."""
 
 CASES = [
     (name, way)

@@ -211,6 +211,8 @@ def test_blocks_whose_graph_ends_are_isolated(rule: str) -> None:
     if rule == "frozen":
         assert found.values["isolated"] is None
         assert words[:-1] == ["not taught"] * (len(words) - 1)
+    elif "sent_back" in rule_of(rule).traits.needs:
+        assert found.values["isolated"] is False
     elif rule_of(rule).traits.ends_graph:
         assert found.values["isolated"] is True
         assert words[:-1] == ["isolated"] * (len(words) - 1)

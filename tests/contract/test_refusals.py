@@ -86,6 +86,13 @@ PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nes
 frozen-part no-parameters width-one once-lazy dropout-eval conv-3d"""
 
 
+SOFTHEBB = """mlp batch-of-one flatten equal-widths no-bias in-place one-block named-children
+shared-activation frozen-part buffers no-parameters width-one once-lazy dropout-eval double residual
+dense unused-branch no-grad-part detached-part late-parameter branch-on-mode branch-on-data routed
+tuple-output list-output namedtuple-output dict-output dataclass-output nested-output conv-3d
+two-inputs keywords-only class-token"""
+
+
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_which_models_the_choosy_rules_take(rule):
     """One that took none, or refused those it can teach, would leave the contract tests empty."""
@@ -93,6 +100,7 @@ def test_which_models_the_choosy_rules_take(rule):
         "ff": ["goodness"],
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
+        "softhebb": SOFTHEBB.split(),
         "dualprop": PEPITA.split(),
         "dtp": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
     }
@@ -101,8 +109,9 @@ def test_which_models_the_choosy_rules_take(rule):
 
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_the_choosy_rules_say_which_models_they_take(rule):
-    case = CASE["residual"]
-    with pytest.raises(bp.AttachError, match=r"nn\.Sequential|a GoodnessNetwork|not a Residual"):
+    case = CASE["transformer-layer" if rule == "softhebb" else "residual"]
+    said = r"nn\.Sequential|a GoodnessNetwork|not a Residual|one nn\.Linear or convolution a block"
+    with pytest.raises(bp.AttachError, match=said):
         attach(case, case.fresh(), rule)
 
 

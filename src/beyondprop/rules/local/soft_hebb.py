@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from beyondprop.core import At, Block, LossRule, Traits
+from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.layers.conv import kernel_gradients
 
@@ -54,6 +54,11 @@ class SoftHebb(LossRule):
         if not self.temperature > 0 or self.power < 0:
             raise UserError("SoftHebb takes temperature= above 0 and power= from 0")
 
+    def install(self, block: Block, host: Host) -> str:
+        """End the graph at the block's output; a bias is no part of the rule."""
+        said = super().install(block, host)
+        return said if _layer_of(block)[1].bias is None else f"{said}; its bias keeps its values"
+
     def loss(self, at: At) -> Tensor:
         """Return the sum of the weights times the negative update, held constant.
 
@@ -67,7 +72,8 @@ class SoftHebb(LossRule):
         leading = at.block.modules[: [n for n, _ in at.block.modules].index(name)]
         with torch.no_grad(), torch.autocast(at.device.type, enabled=False):
             x = at.run.run(replace(at.block, modules=leading), at.input)
-            gradient = self.gradient(layer, x)
+            with at.run.beside():
+                gradient = self.gradient(layer, x)
         total: Tensor = (layer.weight * gradient).sum()
         return total
 

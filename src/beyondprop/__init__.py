@@ -37,6 +37,7 @@ from beyondprop.rules import (
     SelfContrastiveForwardForward,
     SignSymmetry,
     SimilarityMatching,
+    SoftHebb,
     WeightMirror,
 )
 from beyondprop.schedules import DataParallel, Immediate, Pipeline
@@ -76,6 +77,7 @@ __all__ = [
     "SelfContrastiveForwardForward",
     "SignSymmetry",
     "SimilarityMatching",
+    "SoftHebb",
     "UserError",
     "WeightMirror",
     "__version__",

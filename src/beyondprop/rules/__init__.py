@@ -27,6 +27,7 @@ from beyondprop.rules.local.local_loss import LocalLoss
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
 from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
+from beyondprop.rules.local.soft_hebb import SoftHebb
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
 
@@ -66,6 +67,7 @@ RULES: Registry[Rule] = Registry(
             LocalLoss(InfoPro()),
             ForwardForward(),
             SelfContrastiveForwardForward(),
+            SoftHebb(),
             ForwardGradient(),
             LocalForwardGradient(),
             PEPITA(),
@@ -127,6 +129,7 @@ __all__ = [
     "SignSymmetry",
     "SignalRule",
     "SimilarityMatching",
+    "SoftHebb",
     "WeightMirror",
     "make",
 ]

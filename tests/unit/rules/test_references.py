@@ -149,8 +149,8 @@ def form(small=internals.NODE_ABOVE, fused=internals.FUSED_UP_TO):
         internals.NODE_ABOVE, internals.FUSED_UP_TO = before
 
 
-ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff")
-"""Compared in `test_forward_rules` and `test_local_references`."""
+ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff", "softhebb")
+"""Compared in `test_forward_rules`, `test_local_references` and `test_soft_hebb`."""
 
 CASES = [
     (name, way)

@@ -94,7 +94,7 @@ def hidden_names(handle):
 
 
 def test_the_rules_that_can_are_these():
-    assert RULES == ["drtp", "dgl", "sim", "predsim", "infopro", "ff", "scff", "lfg", "frozen"]
+    assert RULES == ["drtp", "dgl", "sim", "predsim", "infopro", "ff", "scff", "softhebb", "lfg", "frozen"]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -1,0 +1,95 @@
+"""The convolutional network of deep SoftHebb.
+
+Journé, Garcia Rodriguez, Guo and Moraitis, "Hebbian deep learning without feedback", 2023, and the
+network for CIFAR-10 in the authors' program.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+
+CHANNELS = (96, 384, 1536)
+KERNELS = (5, 3, 3)
+POWERS = (0.7, 1.4, 1.0)
+CLASSES = 10
+
+
+class Triangle(nn.Module):
+    """What exceeds the mean over all channels, to a power: ``max(u - mean u, 0) ** power``.
+
+    The "triangle" activation of Coates, Ng and Lee 2011 with the power of rectified polynomial
+    units. The mean is taken at each position of a map, and over the features of a vector.
+
+    Args:
+        power: Of the part above the mean.
+    """
+
+    def __init__(self, power: float = 1.0) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activities of ``(batch, channels, ...)``, of the same shape."""
+        above = F.relu(x - x.mean(1, keepdim=True))
+        if self.power == 1:
+            return above
+        # Below 1 the power has no finite slope at 0, and the true gradient would be NaN there.
+        return above.clamp_min(torch.finfo(x.dtype).tiny).pow(self.power)
+
+    def extra_repr(self) -> str:
+        """Return the power."""
+        return f"power={self.power}"
+
+
+def soft_hebb_network(
+    channels: int, side: int, width: float = 1.0, length: float = 25.0, classes: int = CLASSES
+) -> nn.Sequential:
+    """Images (channels, side, side) to logits by three convolutions, without biases.
+
+    Each of them is given standardised channels, and ``Triangle`` and pooling follow it. Weights are
+    drawn from normal distributions so that a neuron's has the length ``length``, far above the 1 at
+    which SoftHebb has it rest. Before the read-out, which learns from labels, its inputs are
+    standardised too (the published read-out has none of this and learns by Adam), and half of them
+    are dropped in training.
+
+    Args:
+        channels: Of the images.
+        side: Height and width of the images, 8 at least.
+        width: A factor to the published 96, 384 and 1,536 channels.
+        length: Of the weights to begin with.
+        classes: How many outputs there are.
+    """
+    widths = [round(width * published) for published in CHANNELS]
+    if side < 8 or min(widths) < 1:
+        raise UserError(
+            f"images of side {side} or a width of {width} leave nothing of a layer: the network "
+            f"takes images of side 8 at least, and {CHANNELS[0]} times the width as channels"
+        )
+    modules: list[nn.Module] = []
+    before = channels
+    for number, (size, kernel, power) in enumerate(zip(widths, KERNELS, POWERS, strict=True)):
+        last = number == len(widths) - 1
+        modules += [
+            nn.BatchNorm2d(before, affine=False),
+            _convolution(before, size, kernel, length),
+            Triangle(power),
+            nn.AvgPool2d(2) if last else nn.MaxPool2d(4, stride=2, padding=1),
+        ]
+        before, side = size, side // 2
+    return nn.Sequential(
+        *modules,
+        nn.BatchNorm2d(before, affine=False),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(before * side**2, classes),
+    )
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, length: float) -> nn.Conv2d:
+    layer = nn.Conv2d(
+        inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect", bias=False
+    )
+    nn.init.normal_(layer.weight, std=length / (inputs * kernel**2) ** 0.5)
+    return layer

@@ -1,0 +1,175 @@
+"""SoftHebb: soft winner-take-all Hebbian learning."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop._torch.modules import children, has_parameters, is_chain
+from beyondprop.core import At, Block, Host, LossRule, Traits
+from beyondprop.errors import UserError
+from beyondprop.layers.conv import kernel_gradients, padding_per_side
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""The layers that it teaches."""
+RANDOM = (
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU),
+)
+"""Modules that would draw again when they run a second time."""
+SMALLEST = 1e-30
+"""Added to the largest entry of an update before it divides (the authors' program)."""
+LEAST = 1e-10
+"""Added to the distance of a weight's length from 1 (likewise)."""
+
+
+@dataclass(frozen=True)
+class SoftHebb(LossRule):
+    """SoftHebb: each layer's neurons compete for inputs; there is neither label nor error.
+
+    With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of ``u / T``
+    over neurons or channels, negative for all but the winner, and ``ΔW_k = Σ y_k (x - u_k w_k)``
+    (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided by its
+    largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is
+    the negative update without ``η``, so plain SGD, without momentum and weight decay, makes the
+    published update at its learning rate; other optimizers make another one of it. A bias takes no
+    part in the competition and gets no gradient. The output block, which keeps its exact gradient,
+    is a read-out of what was learned without labels.
+
+    Args:
+        temperature: T; small ones leave nearly all to the winner.
+        power: q, how fast the rate falls as a weight's length goes to 1.
+        anti: Whether all but the winner learn with the sign turned, as in the deep network of 2023;
+            in the single layer of 2022 none does.
+    """
+
+    name: ClassVar[str] = "softhebb"
+    traits: ClassVar[Traits] = Traits(
+        frozenset({"input"}),
+        ends_graph=True,
+        exact_at_output=True,
+        scales_with_loss=False,
+        alone=(
+            "it divides the whole batch's update by its largest entry, and each process would find "
+            "another one; use one process with the whole batch"
+        ),
+    )
+    temperature: float = 1.0
+    power: float = 0.5
+    anti: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise UserError(f"SoftHebb's temperature must be > 0, not {self.temperature}")
+
+    def loss(self, at: At) -> Tensor:
+        """Return ``Σ W ⊙ G`` with the gradient G held constant; the value itself means nothing."""
+        leading, layer = _parts(at.block)
+        assert at.input is not None
+        with torch.no_grad(), torch.autocast(at.device.type, enabled=False):
+            x = at.run.run(replace(at.block, modules=leading), at.input)
+            gradient = self.gradient(layer, x)
+        loss: Tensor = (layer.weight * gradient).sum()
+        return loss
+
+    def gradient(self, layer: Any, x: Tensor) -> Tensor:
+        """Return the weight's gradient: the negative update, without the optimizer's rate.
+
+        Args:
+            layer: One of `LAYERS`.
+            x: What it is given, ``(..., features)`` or ``(batch, channels, ...)``.
+        """
+        dtype = torch.promote_types(layer.weight.dtype, torch.float32)
+        weight, x = layer.weight.detach().to(dtype), x.to(dtype)
+        if isinstance(layer, nn.Linear):
+            x = x.reshape(-1, x.shape[-1])  # (rows, features)
+            u = x @ weight.T  # (rows, neurons)
+            y = self._competition(u)
+            products = y.T @ x  # (neurons, features): Σ y x
+        else:
+            x = x if x.dim() == weight.dim() else x.unsqueeze(0)
+            u = _convolved(layer, x, weight)  # (batch, neurons, positions...)
+            y = self._competition(u)
+            products, _ = kernel_gradients(layer, x, y)  # (neurons, channels, kernel...)
+        each = (-1, *[1] * (weight.dim() - 1))  # a number a neuron
+        decay = (y * u).transpose(0, 1).flatten(1).sum(1).view(each)  # Σ y u
+        change = products - decay * weight
+        change = change / (change.abs().max() + SMALLEST)
+        length = weight.flatten(1).norm(dim=1).view(each)
+        rate = ((length - 1).abs() + LEAST) ** self.power
+        return (-rate * change).to(layer.weight.dtype)
+
+    def install(self, block: Block, host: Host) -> str:
+        """End the graph at the block's output, and say what cannot learn well."""
+        host.end_by_loss(block, self, {})
+        _, layer = _parts(block)
+        said = "output detached: its weight learns by competition"
+        if layer.bias is not None:
+            said += ", its bias not at all"
+        if not layer.weight.is_meta and bool((layer.weight.flatten(1).norm(dim=1) < 1).all()):
+            said += "; its weights are shorter than 1, from where little is learned"
+        return said
+
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the block is more, or other, than a layer that can compete."""
+        found = [(name, m) for name, m in _flat(block.modules) if has_parameters(m)]
+        name, layer = found[0] if found else (block.name, nn.Identity())
+        if type(layer) not in LAYERS:
+            yield (
+                "SoftHebb teaches linear layers and convolutions, one a block, and "
+                f"'{name}' is a {type(layer).__name__}: give it a rule of its own"
+            )
+            return
+        if getattr(layer, "groups", 1) != 1:
+            yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
+        for other, module in found[1:]:
+            yield (
+                f"SoftHebb teaches the weight of '{name}' alone, and '{other}' in its block has "
+                "parameters too: use affine=False, or make it a block of its own"
+            )
+        for other, module in _parts(block)[0]:
+            drawn = any(isinstance(each, RANDOM) for each in module.modules())
+            if drawn or getattr(module, "inplace", False):
+                yield (
+                    f"SoftHebb runs '{other}' a second time, which would change what '{name}' is "
+                    "given: put it behind the layer, or in place of it one that neither draws "
+                    "random numbers nor works in place"
+                )
+
+    def _competition(self, u: Tensor) -> Tensor:
+        """Return each neuron's share in an input, ``(rows, neurons, ...)``."""
+        y = (u / self.temperature).softmax(1)
+        if not self.anti:
+            return y
+        winner = u.argmax(1, keepdim=True)
+        return (-y).scatter(1, winner, y.gather(1, winner))
+
+
+def _flat(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield modules in the order they run, chains opened."""
+    for name, module in modules:
+        if is_chain(module):
+            yield from _flat(children(module, name))
+        else:
+            yield name, module
+
+
+def _parts(block: Block) -> tuple[tuple[tuple[str, nn.Module], ...], Any]:
+    """Return what runs before the block's layer, and the layer."""
+    modules = list(_flat(block.modules))
+    place = next(i for i, (_, module) in enumerate(modules) if has_parameters(module))
+    return tuple(modules[:place]), modules[place][1]
+
+
+def _convolved(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
+    """Return what the convolution makes of x without its bias, no hook being called."""
+    sides = [p for side in reversed(padding_per_side(layer)) for p in side]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(x, sides, mode=mode) if any(sides) else x
+    none = [0] * len(layer.kernel_size)
+    return torch.convolution(
+        padded, weight, None, layer.stride, none, layer.dilation, False, none, 1
+    )

@@ -140,6 +140,7 @@ class Traits:
     # block), "weights" (of layers, for another backward pass)
     ends_graph: bool = False  # whether no gradient passes the end of the block
     learns: bool = True  # whether a block learns at all
+    sends_gradient: bool = True  # whether an undetached block before it gets a gradient through it
     scales_with_loss: bool = True  # whether scaling the loss scales the signal alike
     exact_at_output: bool = False  # whether the block that makes the output keeps its gradient
     one_output: bool = False  # whether the model may have one output only

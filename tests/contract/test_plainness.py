@@ -105,11 +105,14 @@ def test_all_learns_that_backprop_teaches_but_by_other_gradients(case, rule):
 
 
 def kept(handle, rule):
-    """Return the names of hidden parameters that a rule leaves as they are: SoftHebb's biases."""
+    """Return the names of hidden parameters that SoftHebb leaves as they are.
+
+    Biases, and a token that is put before a block, which sends it no gradient.
+    """
     if rule != "softhebb":
         return set()
     hidden = [name for block in handle.blocks[:-1] for name, _ in block.parameters()]
-    return {name for name in hidden if name.endswith("bias")}
+    return {name for name in hidden if name.endswith("bias")} | ({"token"} & {*hidden})
 
 
 def others_learn(handle, rule):

@@ -162,7 +162,7 @@ def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
             is_chain(model)
             and learns
             and not before.rule.traits.ends_graph
-            and not block.rule.traits.learns
+            and not block.rule.traits.sends_gradient
         ):
             yield (
                 f"'{before.name}' would never learn: '{block.name}' behind it is not taught and "

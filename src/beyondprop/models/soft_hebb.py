@@ -1,111 +1,95 @@
-"""Networks that SoftHebb learns in: inputs centred by batch norm, long weights, triangles."""
+"""The convolutional network of deep SoftHebb.
 
-from collections.abc import Sequence
+Journé, Garcia Rodriguez, Guo and Moraitis, "Hebbian deep learning without feedback", 2023, and the
+network for CIFAR-10 in the authors' program.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from beyondprop.errors import UserError
+
+CHANNELS = (96, 384, 1536)
+KERNELS = (5, 3, 3)
+POWERS = (0.7, 1.4, 1.0)
+CLASSES = 10
+
 
 class Triangle(nn.Module):
-    """Activation above the mean of all neurons, to a power: ``max(0, u - mean(u)) ** power``.
+    """What exceeds the mean over all channels, to a power: ``max(u - mean u, 0) ** power``.
 
-    Coates, Lee and Ng 2011 have power 1; Journé et al. 2023 choose one for every layer.
+    The "triangle" activation of Coates, Ng and Lee 2011 with the power of rectified polynomial
+    units. The mean is taken at each position of a map, and over the features of a vector.
 
     Args:
-        power: Of the activation.
-        channels_first: Whether neurons are the second axis, as behind convolutions.
+        power: Of the part above the mean.
     """
 
-    def __init__(self, power: float = 1.0, channels_first: bool = True) -> None:
+    def __init__(self, power: float = 1.0) -> None:
         super().__init__()
-        self.power, self.channels_first = power, channels_first
+        self.power = power
 
-    def forward(self, u: Tensor) -> Tensor:
-        """Return activations, shaped like ``u``."""
-        neurons = 1 if self.channels_first else -1
-        above = F.relu(u - u.mean(neurons, keepdim=True))
-        return above if self.power == 1 else above**self.power
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activities of ``(batch, channels, ...)``, of the same shape."""
+        above = F.relu(x - x.mean(1, keepdim=True))
+        if self.power == 1:
+            return above
+        # Below 1 the power has no finite slope at 0, and the true gradient would be NaN there.
+        return above.clamp_min(torch.finfo(x.dtype).tiny).pow(self.power)
 
-
-def dense_network(inputs: int, widths: Sequence[int], classes: int, radius: float) -> nn.Sequential:
-    """Return a network of fully connected SoftHebb layers with a linear read-out.
-
-    Args:
-        inputs: Numbers of an input.
-        widths: Of the hidden layers.
-        classes: Outputs of the read-out.
-        radius: Length that the weights of a neuron begin with, on average; well above 1.
-    """
-    layers: list[nn.Module] = [nn.Flatten()]
-    for width in widths:
-        layer = nn.Linear(inputs, width, bias=False)
-        nn.init.normal_(layer.weight, std=radius / inputs**0.5)
-        layers += [nn.BatchNorm1d(inputs, eps=1.0, affine=False), layer]
-        layers.append(Triangle(1.0, channels_first=False))
-        inputs = width
-    return nn.Sequential(*layers, nn.BatchNorm1d(inputs, affine=False), nn.Linear(inputs, classes))
+    def extra_repr(self) -> str:
+        """Return the power."""
+        return f"power={self.power}"
 
 
-PUBLISHED = ((96, 5, 0.7), (384, 3, 1.4), (1536, 3, 1.0))
-"""Channels, kernel and power of each layer of the network for CIFAR-10 (released code)."""
-
-
-def convolutional_network(
-    channels: int, classes: int, size: int, width: float = 1.0, radius: float = 25.0
+def soft_hebb_network(
+    channels: int, side: int, width: float = 1.0, length: float = 25.0, classes: int = CLASSES
 ) -> nn.Sequential:
-    """Return the convolutional network of Journé et al. 2023 for CIFAR-10, or a narrower one.
+    """Images (channels, side, side) to logits by three convolutions, without biases.
 
-    Three blocks of batch norm, convolution, triangle and pooling; dropout and a linear read-out.
-    The released code has no network for MNIST: the same is used.
+    Each of them is given standardised channels, and ``Triangle`` and pooling follow it. Weights are
+    drawn from normal distributions so that a neuron's has the length ``length``, far above the 1 at
+    which SoftHebb has it rest. Before the read-out, which learns from labels, its inputs are
+    standardised too (the published read-out has none of this and learns by Adam), and half of them
+    are dropped in training.
 
     Args:
-        channels: Of an input.
-        classes: Outputs of the read-out.
-        size: Height and width of an input.
-        width: Of the published numbers of channels.
-        radius: Length that the weights of a neuron begin with, on average (released code: 25).
+        channels: Of the images.
+        side: Height and width of the images, 8 at least.
+        width: A factor to the published 96, 384 and 1,536 channels.
+        length: Of the weights to begin with.
+        classes: How many outputs there are.
     """
-    layers: list[nn.Module] = []
-    for number, (full, kernel, power) in enumerate(PUBLISHED):
-        wide, fan_in = round(full * width), channels * kernel**2
-        padding = kernel // 2
-        layer = nn.Conv2d(
-            channels, wide, kernel, padding=padding, padding_mode="reflect", bias=False
+    widths = [round(width * published) for published in CHANNELS]
+    if side < 8 or min(widths) < 1:
+        raise UserError(
+            f"images of side {side} or a width of {width} leave nothing of a layer: the network "
+            f"takes images of side 8 at least, and {CHANNELS[0]} times the width as channels"
         )
-        nn.init.normal_(layer.weight, std=radius / fan_in**0.5)
-        last = number == len(PUBLISHED) - 1
-        pool: nn.Module = nn.AvgPool2d(2, 2) if last else nn.MaxPool2d(4, 2, 1)
-        layers += [nn.BatchNorm2d(channels, affine=False), layer, Triangle(power), pool]
-        channels = wide
-        size = size // 2
-    layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(channels * size**2, classes)]
-    return nn.Sequential(*layers)
+    modules: list[nn.Module] = []
+    before = channels
+    for number, (size, kernel, power) in enumerate(zip(widths, KERNELS, POWERS, strict=True)):
+        last = number == len(widths) - 1
+        modules += [
+            nn.BatchNorm2d(before, affine=False),
+            _convolution(before, size, kernel, length),
+            Triangle(power),
+            nn.AvgPool2d(2) if last else nn.MaxPool2d(4, stride=2, padding=1),
+        ]
+        before, side = size, side // 2
+    return nn.Sequential(
+        *modules,
+        nn.BatchNorm2d(before, affine=False),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(before * side**2, classes),
+    )
 
 
-def learning_rates(model: nn.Sequential, rates: Sequence[float]) -> list[dict[str, object]]:
-    """Return a parameter group for each hidden layer, with the learning rate η of its own.
-
-    Args:
-        model: One of the networks above.
-        rates: Of the hidden layers.
-    """
-    layers = [m for m in model if isinstance(m, (nn.Linear, nn.Conv2d))][:-1]
-    return [
-        {"params": list(layer.parameters()), "lr": rate}
-        for layer, rate in zip(layers, rates, strict=True)
-    ]
-
-
-def read_out(model: nn.Sequential) -> nn.Linear:
-    """Return the linear layer at the output."""
-    last = model[-1]
-    assert isinstance(last, nn.Linear)
-    return last
-
-
-def hidden_features(model: nn.Sequential, x: Tensor) -> Tensor:
-    """Return what the read-out sees, ``(batch, features)``; run in eval mode."""
-    with torch.no_grad():
-        found: Tensor = model[:-1](x)
-    return found
+def _convolution(inputs: int, outputs: int, kernel: int, length: float) -> nn.Conv2d:
+    layer = nn.Conv2d(
+        inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect", bias=False
+    )
+    nn.init.normal_(layer.weight, std=length / (inputs * kernel**2) ** 0.5)
+    return layer

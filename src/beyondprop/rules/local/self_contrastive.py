@@ -33,6 +33,7 @@ class SelfContrastiveForwardForward(LossRule):
 
     name: ClassVar[str] = "scff"
     traits: ClassVar[Traits] = LOCAL.but(
+        sends_gradient=False,
         drawn_once=frozenset(),
         alone=(
             "it pairs the samples of a batch, and each process would pair its own alone; use one "

@@ -1,136 +1,180 @@
-"""SoftHebb."""
+"""SoftHebb: soft winner-take-all Hebbian learning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from beyondprop._torch.modules import children, has_parameters, is_chain
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
-from beyondprop.layers.conv import kernel_gradients
+from beyondprop.layers.conv import kernel_gradients, padding_per_side
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""The layers that it teaches."""
+RANDOM = (
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU),
+)
+"""Modules that would draw again when they run a second time."""
+SMALLEST = 1e-30
+"""Added to the largest entry of an update before it divides (the authors' program)."""
+LEAST = 1e-10
+"""Added to the distance of a weight's length from 1 (likewise)."""
 
 
 @dataclass(frozen=True)
 class SoftHebb(LossRule):
-    """SoftHebb: neurons compete softly for every input, and the weights turn by a Hebbian rule.
+    """SoftHebb: each layer's neurons compete for inputs; there is neither label nor error.
 
-    With ``u = W x``, ``x`` an input or the patch at one position, and ``y = softmax(u / T)`` over
-    the neurons (channels), negated for all but the winner, ``ΔW_k = Σ_x y_k (x - u_k w_k)`` over
-    samples and positions, divided by its largest entry, and
-    ``W_k ← W_k + η | |w_k| - 1 |^q ΔW_k`` (Moraitis et al. 2022; Journé, Garcia Rodriguez, Guo and
-    Moraitis 2023). Hidden blocks see no labels and no error. Norms come to rest at 1, so a network
-    begins with longer weights (`models.soft_hebb`). The division by the largest entry and the
-    negation are those of the released code. The update goes through ``.grad``: plain SGD, without
-    momentum or weight decay, with the learning rate ``η`` makes exactly this update; any other
-    optimizer makes another rule of it.
+    With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of
+    ``u / T`` over neurons or channels, negative for all but the winner, and
+    ``ΔW_k = Σ y_k (x - u_k w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided by its
+    largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is
+    the negative update without ``η``, so plain SGD, without momentum and weight decay, makes the
+    published update at its learning rate; other optimizers make another one of it. A bias takes no
+    part in the competition and gets no gradient. The output block, which keeps its exact gradient,
+    is a read-out of what was learned without labels.
 
     Args:
-        temperature: T.
-        power: q; at 0 the learning rate does not depend on a neuron's norm.
-        anti_hebbian: Whether losing neurons turn away from the input, as in deep networks.
+        temperature: T; small ones leave nearly all to the winner.
+        power: q, how fast the rate falls as a weight's length goes to 1.
+        anti: Whether all but the winner learn with the sign turned, as in the deep network of 2023;
+            in the single layer of 2022 none does.
     """
 
     name: ClassVar[str] = "softhebb"
     traits: ClassVar[Traits] = Traits(
         frozenset({"input"}),
         ends_graph=True,
+        sends_gradient=False,
         exact_at_output=True,
         scales_with_loss=False,
         alone=(
-            "it divides an update by its largest entry, and each process would find one of its "
-            "own; use one process with the whole batch"
+            "it divides the whole batch's update by its largest entry, and each process would find "
+            "another one; use one process with the whole batch"
         ),
     )
     temperature: float = 1.0
     power: float = 0.5
-    anti_hebbian: bool = True
+    anti: bool = True
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0 or self.power < 0:
-            raise UserError("SoftHebb takes temperature= above 0 and power= from 0")
-
-    def install(self, block: Block, host: Host) -> str:
-        """End the graph at the block's output; a bias is no part of the rule."""
-        said = super().install(block, host)
-        return said if _layer_of(block)[1].bias is None else f"{said}; its bias keeps its values"
+        if not self.temperature > 0:
+            raise UserError(f"SoftHebb's temperature must be > 0, not {self.temperature}")
 
     def loss(self, at: At) -> Tensor:
-        """Return the sum of the weights times the negative update, held constant.
-
-        Its gradient is that factor to the last bit; its value means nothing.
-        """
-        name, layer = _layer_of(at.block)
-        if at.input is None:
-            raise UserError(
-                f"SoftHebb needs the input of block '{at.block.name}': call it with one"
-            )
-        leading = at.block.modules[: [n for n, _ in at.block.modules].index(name)]
+        """Return ``Σ W ⊙ G`` with the gradient G held constant; the value itself means nothing."""
+        leading, layer = _parts(at.block)
+        assert at.input is not None
         with torch.no_grad(), torch.autocast(at.device.type, enabled=False):
             x = at.run.run(replace(at.block, modules=leading), at.input)
-            with at.run.beside():
-                gradient = self.gradient(layer, x)
-        total: Tensor = (layer.weight * gradient).sum()
-        return total
+            gradient = self.gradient(layer, x)
+        loss: Tensor = (layer.weight * gradient).sum()
+        return loss
 
     def gradient(self, layer: Any, x: Tensor) -> Tensor:
-        """Return the negative update of a layer's weight, without the learning rate η.
+        """Return the weight's gradient: the negative update, without the optimizer's rate.
 
         Args:
-            layer: A linear layer, or a convolution in one group.
-            x: Its input, ``(batch, ..., in)`` or ``(batch, in, positions…)``.
+            layer: One of `LAYERS`.
+            x: What it is given, ``(..., features)`` or ``(batch, channels, ...)``.
         """
-        weight = layer.weight.detach()
-        x = x.to(weight.dtype)
-        bare = {"weight": weight}
-        if layer.bias is not None:  # it is no part of the competition
-            bare["bias"] = torch.zeros_like(layer.bias)
-        neurons = -1 if isinstance(layer, nn.Linear) else 1
-        u = functional_call(layer, bare, (x,))  # (batch, ..., out) or (batch, out, positions…)
-        y = self._competition(u, neurons)
-        if neurons == -1:
-            products = y.flatten(0, -2).t() @ x.flatten(0, -2)  # (out, in)
+        dtype = torch.promote_types(layer.weight.dtype, torch.float32)
+        weight, x = layer.weight.detach().to(dtype), x.to(dtype)
+        if isinstance(layer, nn.Linear):
+            x = x.reshape(-1, x.shape[-1])  # (rows, features)
+            u = x @ weight.T  # (rows, neurons)
+            y = self._competition(u)
+            products = y.T @ x  # (neurons, features): Σ y x
         else:
-            products, _ = kernel_gradients(layer, x, y)  # (out, in, kernel…)
-        activity = (y * u).movedim(neurons, 0).flatten(1).sum(1)  # (out,)
-        shape = (-1, *[1] * (weight.dim() - 1))
-        change = products - activity.view(shape) * weight
-        change = change / (change.abs().amax() + 1e-30)
-        norms = weight.flatten(1).norm(dim=1)  # (out,)
-        rates = ((norms - 1).abs() + 1e-10) ** self.power
-        negative: Tensor = -rates.view(shape) * change
+            x = x if x.dim() == weight.dim() else x.unsqueeze(0)
+            u = _convolved(layer, x, weight)  # (batch, neurons, positions...)
+            y = self._competition(u)
+            products, _ = kernel_gradients(layer, x, y)  # (neurons, channels, kernel...)
+        each = (-1, *[1] * (weight.dim() - 1))  # a number a neuron
+        decay = (y * u).transpose(0, 1).flatten(1).sum(1).view(each)  # Σ y u
+        change = products - decay * weight
+        change = change / (change.abs().max() + SMALLEST)
+        length = weight.flatten(1).norm(dim=1).view(each)
+        rate = ((length - 1).abs() + LEAST) ** self.power
+        negative: Tensor = (-rate * change).to(layer.weight.dtype)
         return negative
 
+    def install(self, block: Block, host: Host) -> str:
+        """End the graph at the block's output, and say what cannot learn well."""
+        host.end_by_loss(block, self, {})
+        _, layer = _parts(block)
+        said = "output detached: its weight learns by competition"
+        if layer.bias is not None:
+            said += ", its bias not at all"
+        if not layer.weight.is_meta and bool((layer.weight.flatten(1).norm(dim=1) < 1).all()):
+            said += "; its weights are shorter than 1, from where little is learned"
+        return said
+
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where a block is not one layer of the kinds that compete."""
-        weighted = [(n, m) for n, m in block.named_modules() if any(True for _ in _own(m))]
-        layers = [m for _, m in block.modules if type(m) in LAYERS]
-        if block.loose or len(layers) != 1 or len(weighted) != 1:
+        """Yield a sentence where the block is more, or other, than a layer that can compete."""
+        for around, module in block.named_modules():
+            if isinstance(module, nn.Sequential) and not is_chain(module):
+                yield f"SoftHebb opens chains of modules, and '{around}' has a forward of its own"
+        found = [(name, m) for name, m in _flat(block.modules) if has_parameters(m)]
+        name, layer = found[0] if found else (block.name, nn.Identity())
+        if type(layer) not in LAYERS:
             yield (
-                f"SoftHebb teaches one nn.Linear or convolution a block, and block '{block.name}' "
-                "is not one with nothing else to learn: name single layers in blocks=, norms with "
-                "affine=False, and give other blocks a rule of their own"
+                "SoftHebb teaches linear layers and convolutions, one a block, and "
+                f"'{name}' is a {type(layer).__name__}: give it a rule of its own"
             )
-        elif getattr(layers[0], "groups", 1) != 1:
-            yield f"SoftHebb has no competition within the groups of '{block.name}': use groups=1"
+            return
+        if getattr(layer, "groups", 1) != 1:
+            yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
+        for other, _ in found[1:]:
+            yield (
+                f"SoftHebb teaches the weight of '{name}' alone, and '{other}' in its block has "
+                "parameters too: use affine=False, or make it a block of its own"
+            )
+        for other, module in _parts(block)[0]:
+            drawn = any(isinstance(each, RANDOM) for each in module.modules())
+            if drawn or getattr(module, "inplace", False):
+                yield (
+                    f"SoftHebb runs '{other}' a second time, which would change what '{name}' is "
+                    "given: put it behind the layer, or in place of it one that neither draws "
+                    "random numbers nor works in place"
+                )
 
-    def _competition(self, u: Tensor, neurons: int) -> Tensor:
-        """Return who takes part in learning an input, and with which sign."""
-        y = (u / self.temperature).softmax(neurons)
-        if not self.anti_hebbian:
+    def _competition(self, u: Tensor) -> Tensor:
+        """Return each neuron's share in an input, ``(rows, neurons, ...)``."""
+        y = (u / self.temperature).softmax(1)
+        if not self.anti:
             return y
-        winner = u.argmax(neurons, keepdim=True)
-        return (-y).scatter(neurons, winner, y.gather(neurons, winner))
+        winner = u.argmax(1, keepdim=True)
+        return (-y).scatter(1, winner, y.gather(1, winner))
 
 
-def _own(module: nn.Module) -> Iterator[nn.Parameter]:
-    return module.parameters(recurse=False)
+def _flat(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield modules in the order they run, chains opened."""
+    for name, module in modules:
+        if type(module).forward is nn.Sequential.forward:
+            yield from _flat(children(module, name))
+        else:
+            yield name, module
 
 
-def _layer_of(block: Block) -> tuple[str, Any]:
-    """Return the name and the layer of a block that `problems` has found nothing against."""
-    return next((name, module) for name, module in block.modules if type(module) in LAYERS)
+def _parts(block: Block) -> tuple[tuple[tuple[str, nn.Module], ...], Any]:
+    """Return what runs before the block's layer, and the layer."""
+    modules = list(_flat(block.modules))
+    place = next(i for i, (_, module) in enumerate(modules) if has_parameters(module))
+    return tuple(modules[:place]), modules[place][1]
+
+
+def _convolved(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
+    """Return what the convolution makes of x without its bias, no hook being called."""
+    sides = [p for side in reversed(padding_per_side(layer)) for p in side]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = F.pad(x, sides, mode=mode) if any(sides) else x
+    none = [0] * len(layer.kernel_size)
+    return torch.convolution(
+        padded, weight, None, layer.stride, none, layer.dilation, False, none, 1
+    )

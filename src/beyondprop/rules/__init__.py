@@ -32,6 +32,12 @@ from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForwar
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
+from beyondprop.rules.model.predictive_coding import (
+    CategoricalOutput,
+    ErrorPredictiveCoding,
+    GaussianOutput,
+    PredictiveCoding,
+)
 
 RULES: dict[str, Rule] = {
     rule.name: rule
@@ -56,6 +62,8 @@ RULES: dict[str, Rule] = {
         ForwardGradient(),
         LocalForwardGradient(),
         PEPITA(),
+        PredictiveCoding(),
+        ErrorPredictiveCoding(),
         Frozen(),
     )
 }
@@ -93,17 +101,20 @@ __all__ = [
     "AugLocal",
     "Backprop",
     "BatchRandomSignSymmetry",
+    "CategoricalOutput",
     "CrossEntropy",
     "DirectFeedbackAlignment",
     "DirectKolenPollack",
     "DirectRandomTargetProjection",
     "DirectRule",
     "ErrorBroadcastDecorrelation",
+    "ErrorPredictiveCoding",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
     "ForwardForward",
     "ForwardGradient",
     "Frozen",
+    "GaussianOutput",
     "InfoPro",
     "KolenPollack",
     "LayerRule",
@@ -114,6 +125,7 @@ __all__ = [
     "ModelRule",
     "Objective",
     "PredSim",
+    "PredictiveCoding",
     "Rule",
     "SelfContrastiveForwardForward",
     "SignSymmetry",

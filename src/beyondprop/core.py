@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.functional import call_with
 from beyondprop._torch.modules import parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
@@ -74,7 +75,7 @@ class ForwardPass:
         try:
             for _, module in block.modules:
                 buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-                x = torch.func.functional_call(module, buffers, (x,))
+                x = call_with(module, buffers, (x,))
             return x
         finally:
             self.apart = before
@@ -293,7 +294,7 @@ class ModelCall:
     def outputs(self, others: Mapping[str, Tensor]) -> Any:
         """Return what the model's own forward pass makes with other tensors for parameters."""
         named = {f"model.{name}": tensor for name, tensor in others.items()}
-        return torch.func.functional_call(self.plain, named, self.inputs, dict(self.keywords))
+        return call_with(self.plain, named, self.inputs, self.keywords)
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,7 +122,7 @@ def others_learn(handle, rule):
     ):  # the block before the last hears the exact gradient
         hidden = [block.parameters() for block in handle.blocks[:-2]]
         return any(p.requires_grad for own in hidden for _, p in own)
-    return len(handle.blocks) > 1 or rule in ("fg", "pepita")
+    return len(handle.blocks) > 1 or rule in ("fg", "pepita", "pc", "epc")
 
 
 def same(a, b):

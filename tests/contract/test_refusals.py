@@ -102,7 +102,7 @@ def test_which_models_the_choosy_rules_take(rule):
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
         "softhebb": SOFTHEBB.split(),
-        "dualprop": PEPITA.split(),
+        **dict.fromkeys(("dualprop", "pc", "epc"), PEPITA.split()),
         "dtp": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
     }
     assert {case.name for case in CASES if taken(case, rule)} == set(expected[rule])

@@ -31,6 +31,13 @@ from beyondprop.rules.local.soft_hebb import SoftHebb
 from beyondprop.rules.model.dual_propagation import DualPropagation
 from beyondprop.rules.model.forward_gradient import ForwardGradient
 from beyondprop.rules.model.pepita import PEPITA
+from beyondprop.rules.model.predictive_coding import (
+    CategoricalOutput,
+    ErrorPredictiveCoding,
+    GaussianOutput,
+    OutputDistribution,
+    PredictiveCoding,
+)
 from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
 
 AUXILIARIES: Registry[Auxiliary] = Registry(
@@ -45,6 +52,13 @@ OBJECTIVES: Registry[Objective] = Registry(
     parts=(AUXILIARIES,),
 )
 """What `LocalLoss` lowers."""
+
+OUTPUTS: Registry[OutputDistribution] = Registry(
+    "output",
+    OutputDistribution,
+    {kind.name: kind for kind in (CategoricalOutput, GaussianOutput)},
+)
+"""What the loss at an output that inference moves is taken to be, for predictive coding."""
 
 RULES: Registry[Rule] = Registry(
     "rule",
@@ -75,11 +89,13 @@ RULES: Registry[Rule] = Registry(
             PEPITA(),
             DifferenceTargetPropagation(),
             DualPropagation(),
+            PredictiveCoding(),
+            ErrorPredictiveCoding(),
             Frozen(),
         )
     },
     key="rule",
-    parts=(PROJECTIONS, OBJECTIVES),
+    parts=(PROJECTIONS, OBJECTIVES, OUTPUTS),
 )
 """Every rule in its usual form, by its short name."""
 
@@ -102,11 +118,13 @@ def make(spec: Spec | Rule, seed: int = 0) -> Rule:
 __all__ = [
     "AUXILIARIES",
     "OBJECTIVES",
+    "OUTPUTS",
     "PEPITA",
     "RULES",
     "AugLocal",
     "Backprop",
     "BatchRandomSignSymmetry",
+    "CategoricalOutput",
     "CrossEntropy",
     "DifferenceTargetPropagation",
     "DirectFeedbackAlignment",
@@ -115,11 +133,13 @@ __all__ = [
     "DirectRule",
     "DualPropagation",
     "ErrorBroadcastDecorrelation",
+    "ErrorPredictiveCoding",
     "FeedbackAlignment",
     "FixedRandomSignSymmetry",
     "ForwardForward",
     "ForwardGradient",
     "Frozen",
+    "GaussianOutput",
     "InfoPro",
     "KolenPollack",
     "LayerRule",
@@ -129,7 +149,9 @@ __all__ = [
     "LossRule",
     "ModelRule",
     "Objective",
+    "OutputDistribution",
     "PredSim",
+    "PredictiveCoding",
     "Rule",
     "SelfContrastiveForwardForward",
     "SignSymmetry",

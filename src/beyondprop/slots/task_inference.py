@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from beyondprop._torch.functional import call_with
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
@@ -92,7 +93,7 @@ def _mixture(machine: Machine, states: Mapping[str, Contents]) -> dict[str, Tens
 
 def _entropy(machine: Machine, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
     model = machine.model.eval()
-    logits = torch.func.functional_call(model, tensors, (inputs,))  # (batch, ..., classes)
+    logits = call_with(model, tensors, [inputs])  # (batch, ..., classes)
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
         raise UserError(
             "a task is inferred from logits, (batch, classes), and this model returns something "

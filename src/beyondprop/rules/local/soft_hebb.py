@@ -33,11 +33,12 @@ class SoftHebb(LossRule):
     With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of
     ``u / T`` over neurons or channels, negative for all but the winner, and
     ``ΔW_k = Σ y_k (x - u_k w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the
-    authors' program, ``ΔW`` is divided by its largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is
-    the negative update without ``η``, so plain SGD, without momentum and weight decay, makes the
-    published update at its learning rate; other optimizers make another one of it. A bias takes no
-    part in the competition and gets no gradient. The output block, which keeps its exact gradient,
-    is a read-out of what was learned without labels.
+    authors' program, ``ΔW`` is divided by its largest entry, and neuron ``k`` learns at the
+    rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is the negative update without ``η``, so plain
+    SGD, without momentum and weight decay, makes the published update at its learning rate; other
+    optimizers make another one of it. A bias takes no part in the competition and gets no gradient.
+    The output block, which keeps its exact gradient, is a read-out of what was learned without
+    labels.
 
     Args:
         temperature: T; small ones leave nearly all to the winner.

@@ -1,0 +1,416 @@
+"""Predictive coding: activities settle between input and loss, then each layer learns alone.
+
+Layer ``l`` with its activation (and pooling) predicts ``p_l = f_l(h_{l-1})`` from the state below,
+``h_0 = x``. With ``ε_l = h_l - p_l``, the energy of one sample in a net of ``L`` layers is
+``F = Σ_{l<L} ½|ε_l|² + loss(p_L)``. The output has no state: the loss takes the place of its error.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block, ModelCall, ModelGradients, ModelResult, ModelRule, Traits
+from beyondprop.errors import UserError
+from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
+from beyondprop.rules.model.second_pass import Masks
+from beyondprop.shapes import Axes, channels_first, features_last
+
+TOLERANCE = 1e-2
+"""How far rounding may take a probability below 0; bfloat16 has 8 bits."""
+
+TRAITS = ModelRule.traits.but(scales_with_loss=False)
+
+
+class OutputDistribution(ABC):
+    """What the loss at an output that inference moves is taken to be.
+
+    Its gradient is known at the output of the forward pass alone. A distribution finds the target
+    that has this gradient there, and then the gradient at any other output.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def target(self, output: Tensor, error: Tensor) -> Tensor:
+        """Return the target that gives each row this error, ``(rows, features)``."""
+
+    @abstractmethod
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the gradient of one row's loss at an output, ``(rows, features)``."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same distribution again, as JSON values."""
+        own: Any = self
+        return {"name": self.name} | {f.name: getattr(self, f.name) for f in fields(own)}
+
+
+@dataclass(frozen=True)
+class CategoricalOutput(OutputDistribution):
+    """Softmax cross-entropy, with soft or smoothed labels too: ``error = softmax(y) - target``.
+
+    The loss is the user's own wherever the output moves, if it is a mean cross-entropy. For a loss
+    of another kind it is one with the same gradient at the forward pass's output, and with the
+    curvature of a cross-entropy.
+    """
+
+    name: ClassVar[str] = "categorical"
+
+    def target(self, output: Tensor, error: Tensor) -> Tensor:
+        """Return the label's probabilities.
+
+        Raises:
+            UserError: The errors sum to 0 as those of a cross-entropy, but are too large for one.
+        """
+        found = output.softmax(-1) - error  # (rows, classes)
+        sizes = error.abs().sum(-1).clamp(min=1)  # (rows,)
+        if found.min() < -TOLERANCE and (error.sum(-1).abs() <= TOLERANCE * sizes).all():
+            raise UserError(
+                "predictive coding needs the loss where inference moves the output, and this error "
+                "is too large for a mean cross-entropy over the rows of the batch: don't sum or "
+                "scale the loss; for one of another kind give the rule output=GaussianOutput()"
+            )
+        return found
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return softmax minus target."""
+        return output.softmax(-1) - target
+
+
+@dataclass(frozen=True)
+class GaussianOutput(OutputDistribution):
+    """Squared error: one row's loss is ``|y - target|² / (2 variance)``.
+
+    For any other loss it is a quadratic that has the same gradient at the forward pass's output.
+
+    Args:
+        variance: Half the number of outputs for `torch.nn.MSELoss`, a mean over the outputs too.
+    """
+
+    name: ClassVar[str] = "gaussian"
+    variance: float = 1.0
+
+    def target(self, output: Tensor, error: Tensor) -> Tensor:
+        """Return the target."""
+        return output - self.variance * error
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the distance to the target over the variance."""
+        return (output - target) / self.variance
+
+
+@dataclass(frozen=True)
+class PredictiveCoding(ModelRule):
+    """Predictive coding: hidden activities descend an energy, then each layer learns from its own.
+
+    From the forward pass on, all states take ``steps`` steps at once down the energy ``F``,
+    ``h_l ← h_l - γ ∂F/∂h_l``. Each layer then learns by ``∂F/∂W_l``, the states on both its sides
+    constant. Activations are inside the predictions, as in Millidge, Seth and Buckley 2022;
+    Whittington and Bogacz 2017 predict what is before the activation. An error moves one layer
+    down a step: with fewer steps than hidden layers, the first layers learn nothing.
+
+    The loss must be a mean over the rows of the batch; during inference it is what ``output`` says.
+
+    Args:
+        steps: Of inference.
+        rate: Of inference, γ. It must stay below 2 over the energy's largest curvature, about
+            ``1 + |W|²``.
+        output: What the loss is where inference moves the output.
+        fixed_predictions: Whether predictions, their derivatives and the output error stay those
+            of the forward pass (Millidge, Tschantz and Buckley 2020). A rate of 1 and as many steps
+            as hidden layers make it backprop to the last digits.
+    """
+
+    name: ClassVar[str] = "pc"
+    traits: ClassVar[Traits] = TRAITS
+    steps: int = 20
+    rate: float = 0.1
+    output: OutputDistribution = field(default_factory=CategoricalOutput)
+    fixed_predictions: bool = False
+
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the model is no plain chain."""
+        yield from _problems("PredictiveCoding", block)
+
+    def forward(self, call: ModelCall) -> ModelResult:
+        """Run the forward pass."""
+        return _forward("PredictiveCoding", call, self.output, self.infer)
+
+    def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the last states, and those that predictions come from."""
+        first = states = net.states(())
+        for step in range(self.steps if len(states) > 1 else 0):
+            if step == 0 or not self.fixed_predictions:
+                sources = _free(states)
+                predicted = net.predictions(sources)
+            deltas = net.deltas(states, predicted)
+            from_next = torch.autograd.grad(
+                predicted[1:], sources[1:], deltas[1:], retain_graph=self.fixed_predictions
+            )
+            with torch.no_grad():
+                moved = [
+                    h - self.rate * (back - delta)
+                    for h, back, delta in zip(states[1:], from_next, deltas[:-1], strict=True)
+                ]
+            states = [states[0], *moved]
+        return states, first if self.fixed_predictions else states
+
+
+@dataclass(frozen=True)
+class ErrorPredictiveCoding(ModelRule):
+    """Predictive coding by errors (ePC): the same energy, lowered in the errors of its layers.
+
+    States follow from the errors, ``h_l = f_l(h_{l-1}) + ε_l`` from ``ε = 0`` on, and the errors
+    take ``steps`` steps ``ε_l ← ε_l - γ (ε_l + ∂loss/∂h_l)``, with the loss's total derivative
+    through the layers behind. All layers thus feel the loss in the first step, and the equilibrium
+    is that of `PredictiveCoding` (Goemaere et al. 2025, arXiv 2505.20137). Each layer learns by
+    ``∂F/∂W_l`` alike, the states on both its sides constant.
+
+    The loss must be a mean over the rows of the batch; during inference it is what ``output`` says.
+
+    Args:
+        steps: Of inference.
+        rate: Of inference, γ.
+        output: What the loss is where inference moves the output.
+    """
+
+    name: ClassVar[str] = "epc"
+    traits: ClassVar[Traits] = TRAITS
+    steps: int = 5
+    rate: float = 0.1
+    output: OutputDistribution = field(default_factory=CategoricalOutput)
+
+    def problems(self, block: Block) -> Iterator[str]:
+        """Yield a sentence where the model is no plain chain."""
+        yield from _problems("ErrorPredictiveCoding", block)
+
+    def forward(self, call: ModelCall) -> ModelResult:
+        """Run the forward pass."""
+        return _forward("ErrorPredictiveCoding", call, self.output, self.infer)
+
+    def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the last states, twice: predictions come from them."""
+        states = net.states(())
+        errors = [torch.zeros_like(h) for h in states[1:]]
+        for _ in range(self.steps if errors else 0):
+            free = [error.requires_grad_() for error in errors]
+            with torch.enable_grad():
+                output = net.stages[-1](net.follow(free)[-1])
+            slopes = torch.autograd.grad(output, free, net.output_error(output))  # ∂loss/∂h
+            with torch.no_grad():
+                errors = [e - self.rate * (e + s) for e, s in zip(errors, slopes, strict=True)]
+        states = net.states(errors)
+        return states, states
+
+
+Infer = Callable[["Energy"], tuple[Sequence[Tensor], Sequence[Tensor]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A layer and what follows it up to the next, with its dropout masks of this pass."""
+
+    modules: Sequence[nn.Module]
+    masks: Masks
+
+    def first(self, x: Tensor) -> Tensor:
+        """Run it in the forward pass, drawing the masks."""
+        for module in self.modules:
+            x = self.masks.draw(module, x) if type(module) in DROPOUTS else module(x)
+        return x
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Run it with the same masks."""
+        masks = iter(self.masks.drawn)
+        for module in self.modules:
+            if type(module) not in DROPOUTS:
+                x = module(x)
+            elif (mask := next(masks)) is not None:
+                x = x * mask
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Energy:
+    """The energy of a batch, in the states of its hidden layers.
+
+    Attributes:
+        stages: The layers.
+        input: Of the model.
+        target: Of each row, ``(rows, features)``.
+        distribution: What the loss is.
+        axes: What the axes of the model's output mean.
+    """
+
+    stages: Sequence[Stage]
+    input: Tensor
+    target: Tensor
+    distribution: OutputDistribution
+    axes: Axes
+
+    def follow(self, errors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the states ``h_0 … h_{L-1}`` that follow from errors, or from none."""
+        states = [self.input]
+        for i, stage in enumerate(self.stages[:-1]):
+            predicted = stage(states[-1])
+            states.append(predicted + errors[i] if errors else predicted)
+        return states
+
+    def states(self, errors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the same without a graph."""
+        with torch.no_grad():
+            return self.follow(errors)
+
+    def predictions(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Return the predictions ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each with its own graph."""
+        with torch.enable_grad():
+            return [stage(h) for stage, h in zip(self.stages, states, strict=True)]
+
+    def output_error(self, output: Tensor) -> Tensor:
+        """Return the gradient of each row's loss at an output."""
+        output = output.detach()
+        error = self.distribution.error(_rows(output, self.axes), self.target)
+        return _shaped(error, output, self.axes)
+
+    def deltas(self, states: Sequence[Tensor], predicted: Sequence[Tensor]) -> list[Tensor]:
+        """Return ``∂F/∂p_1 … ∂F/∂p_L``: ``-ε_l`` of hidden layers, at the output the error."""
+        with torch.no_grad():
+            hidden = [p - h for p, h in zip(predicted[:-1], states[1:], strict=True)]
+        return [*hidden, self.output_error(predicted[-1])]
+
+
+class Swapped(nn.Module):
+    """Runs a function while a model has other tensors for parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[[], Any]) -> Any:
+        """Run it."""
+        return function()
+
+    def run(self, others: Mapping[str, Tensor], function: Callable[[], Any]) -> Any:
+        """Return what the function returns then."""
+        named = {f"model.{name}": tensor for name, tensor in others.items()}
+        # Names are given for each use of a parameter; to tie them here too would swap a module
+        # that runs twice twice, and give it back what was swapped in.
+        return functional_call(self, named, (function,), tie_weights=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Inference(ModelGradients):
+    """What a forward pass leaves behind.
+
+    Attributes:
+        infer: Gives the last states and those that predictions come from.
+        model: The model.
+        places: Where the parameter of each name is among the saved tensors.
+        count: How many parameters the model has.
+        stages: Its layers.
+        distribution: What the loss is.
+        axes: What the axes of the model's output mean.
+    """
+
+    infer: Infer
+    model: nn.Module
+    places: Mapping[str, int]
+    count: int
+    stages: Sequence[Stage]
+    distribution: OutputDistribution
+    axes: Axes
+
+    def gradients(
+        self,
+        errors: Sequence[Tensor | None],
+        saved: Sequence[Tensor],
+        needed: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
+        """Infer the states and return the parameters' gradients, means over the rows."""
+        (error,) = errors
+        assert error is not None
+        x, output = saved[self.count :]
+        held = [
+            p.detach().requires_grad_(learns)
+            for p, learns in zip(saved[: self.count], needed[: self.count], strict=True)
+        ]
+        dtype = held[0].dtype
+        rows = _rows(output, self.axes).to(dtype)
+        error = _rows(error, self.axes).to(dtype) * len(rows)  # of one row's loss
+        target = self.distribution.target(rows, error)
+        net = Energy(self.stages, x.to(dtype), target, self.distribution, self.axes)
+        swapped = {name: held[place] for name, place in self.places.items()}
+
+        def learn() -> Sequence[Tensor | None]:
+            states, sources = self.infer(net)
+            predicted = net.predictions(sources)
+            deltas = [delta / len(rows) for delta in net.deltas(states, predicted)]
+            pairs = [(p, d) for p, d in zip(predicted, deltas, strict=True) if p.requires_grad]
+            learned = [p for p in held if p.requires_grad]
+            outputs, at = [p for p, _ in pairs], [d for _, d in pairs]
+            return torch.autograd.grad(outputs, learned, at)
+
+        with torch.autocast(x.device.type, enabled=False):  # small differences are summed
+            found = iter(Swapped(self.model).run(swapped, learn))
+        return [next(found) if p.requires_grad else None for p in held] + [None] * 2
+
+
+def _problems(rule: str, block: Block) -> Iterator[str]:
+    """Yield a sentence where the model is no plain chain."""
+    reason = unfit(block.owner)
+    if reason is not None:
+        yield (
+            f"{rule} teaches chains (nn.Sequential) of linear layers and convolutions with "
+            f"elementwise activations, pooling, dropout and flattening between them, and {reason}"
+        )
+
+
+def _forward(
+    rule: str, call: ModelCall, distribution: OutputDistribution, infer: Infer
+) -> ModelResult:
+    """Run the forward pass; nothing of it is kept but the model's input and output."""
+    tensors = list(leaves((call.inputs, call.keywords)))
+    if len(tensors) != 1 or not tensors[0].is_floating_point():
+        raise UserError(f"{rule} takes models whose input is one tensor of floats")
+    (x,) = tensors
+    chain = PlainChain.of(call.model)
+    parts = [[layer.module, *layer.keeps, *layer.then] for layer in chain.layers]
+    parts[0] = [*chain.before, *parts[0]]
+    stages = [Stage(modules, Masks()) for modules in parts]
+    y = x
+    for stage in stages:
+        y = stage.first(y)
+    places, count = _places(call), len(call.parameters)
+    inference = Inference(infer, call.model, places, count, stages, distribution, call.run.axes)
+    return ModelResult(y, [y], [x, y], inference)
+
+
+def _places(call: ModelCall) -> dict[str, int]:
+    """Return where each module's parameters are among the model's, shared ones by each name."""
+    numbers = {id(parameter): i for i, parameter in enumerate(call.parameters.values())}
+    return {
+        f"{prefix}.{name}": numbers[id(parameter)]
+        for prefix, module in call.model.named_modules()
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
+
+
+def _free(states: Sequence[Tensor]) -> list[Tensor]:
+    """Return the states such that gradients at all but the model's input can be asked for."""
+    return [states[0], *[h.detach().requires_grad_() for h in states[1:]]]
+
+
+def _rows(output: Tensor, axes: Axes) -> Tensor:
+    """Return an output as ``(rows, features)``."""
+    return features_last(output, axes).flatten(0, -2) if output.dim() > 1 else output[None]
+
+
+def _shaped(rows: Tensor, output: Tensor, axes: Axes) -> Tensor:
+    """Return ``(rows, features)`` shaped like an output."""
+    shaped = rows.reshape(features_last(output, axes).shape)
+    return shaped.movedim(-1, 1) if channels_first(output, axes) else shaped

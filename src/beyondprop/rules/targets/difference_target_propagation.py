@@ -107,15 +107,13 @@ class DifferenceTargetPropagation(SignalRule):
         return at.sent_back
 
     def _in_a_row(self, blocks: Sequence[Block]) -> bool:
-        """Whether all that learns is taught so, but for blocks with exact gradients at the end."""
-        learn = [block for block in blocks if block.rule.traits.learns]
-        count = sum(block.rule == self for block in blocks)
-        mine, rest = learn[:count], learn[count:]
-        begin = blocks.index(mine[0])
+        """Whether nothing learns before the rule's blocks, and nothing cuts between or behind."""
+        places = [place for place, block in enumerate(blocks) if block.rule == self]
+        first, end = places[0], places[-1] + 1
         return (
-            list(blocks[begin : begin + count]) == mine
-            and all(block.rule == self for block in mine)
-            and not any(block.rule.traits.ends_graph for block in (*rest, blocks[-1]))
+            places == list(range(first, end))
+            and not any(block.rule.traits.learns for block in blocks[:first])
+            and not any(block.rule.traits.ends_graph for block in blocks[end:])
         )
 
 

@@ -83,11 +83,18 @@ def test_learned_feedback_that_no_optimizer_holds(name, rule):
 PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children
 frozen-part no-parameters width-one once-lazy dropout-eval conv-3d"""
 
+SOFT_HEBB = """mlp batch-of-one flatten equal-widths no-bias in-place one-block named-children
+shared-activation frozen-part buffers no-parameters width-one once-lazy dropout-eval double residual
+dense reuse unused-branch no-grad-part detached-part branch-on-mode branch-on-data
+gated routed tuple-output list-output namedtuple-output dict-output dataclass-output nested-output
+goodness conv-3d siamese two-inputs keywords-only"""
+
 
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_which_models_the_choosy_rules_take(rule):
     """One that took none, or refused those it can teach, would leave the contract tests empty."""
     expected = {
+        "softhebb": SOFT_HEBB.split(),
         "ff": ["goodness"],
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
@@ -97,8 +104,9 @@ def test_which_models_the_choosy_rules_take(rule):
 
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_the_choosy_rules_say_which_models_they_take(rule):
-    case = CASE["residual"]
-    with pytest.raises(bp.AttachError, match=r"nn\.Sequential|a GoodnessNetwork|not a Residual"):
+    case = CASE["rnncell"]
+    said = r"nn\.Sequential|a GoodnessNetwork|not a Recurrent|linear layers and convolutions"
+    with pytest.raises(bp.AttachError, match=said):
         attach(case, case.fresh(), rule)
 
 

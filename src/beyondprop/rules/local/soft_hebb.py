@@ -36,7 +36,7 @@ class SoftHebb(LossRule):
     largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is
     the negative update without ``η``, so plain SGD, without momentum and weight decay, makes the
     published update at its learning rate; other optimizers make another one of it. A bias takes no
-    part in the competition and gets no gradient. The output block, which keeps its exact gradient,
+    part in the competition, and its gradient is zero. The output block, which keeps its exact gradient,
     is a read-out of what was learned without labels.
 
     Args:
@@ -73,7 +73,7 @@ class SoftHebb(LossRule):
             x = at.run.run(replace(at.block, modules=leading), at.input)
             gradient = self.gradient(layer, x)
         loss: Tensor = (layer.weight * gradient).sum()
-        return loss
+        return loss if layer.bias is None else loss + (layer.bias * 0).sum()
 
     def gradient(self, layer: Any, x: Tensor) -> Tensor:
         """Return the weight's gradient: the negative update, without the optimizer's rate.
@@ -103,7 +103,18 @@ class SoftHebb(LossRule):
         return (-rate * change).to(layer.weight.dtype)
 
     def install(self, block: Block, host: Host) -> str:
-        """End the graph at the block's output, and say what cannot learn well."""
+        """End the graph at the block's output, and say what cannot learn well.
+
+        Raises:
+            UserError: What runs before the block waits for a gradient from it.
+        """
+        for before in host.blocks[: host.blocks.index(block)]:
+            learns = any(parameter.requires_grad for _, parameter in before.parameters())
+            if learns and not before.rule.traits.ends_graph:
+                raise UserError(
+                    f"SoftHebb on '{block.name}' sends no gradient back to '{before.name}', which "
+                    "would never learn: teach it by a rule that ends its graph too, or freeze it"
+                )
         host.end_by_loss(block, self, {})
         _, layer = _parts(block)
         said = "output detached: its weight learns by competition"
@@ -115,6 +126,10 @@ class SoftHebb(LossRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the block is more, or other, than a layer that can compete."""
+        for name, module in block.named_modules():
+            if isinstance(module, nn.Sequential) and not is_chain(module):
+                yield f"SoftHebb follows chains, and '{name}' has a forward of its own"
+                return
         found = [(name, m) for name, m in _flat(block.modules) if has_parameters(m)]
         name, layer = found[0] if found else (block.name, nn.Identity())
         if type(layer) not in LAYERS:
@@ -151,7 +166,7 @@ class SoftHebb(LossRule):
 def _flat(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
     """Yield modules in the order they run, chains opened."""
     for name, module in modules:
-        if is_chain(module):
+        if isinstance(module, nn.Sequential):
             yield from _flat(children(module, name))
         else:
             yield name, module

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import soft_hebb
 from torch import nn
 
 import beyondprop as bp
-from tests.reference import soft_hebb
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -67,9 +67,7 @@ def test_linear_layers_equal_the_reference(widths, batch, temperature, power, an
     channels=st.tuples(st.integers(1, 3), st.integers(1, 4)),
     seed=st.integers(0, 2**16),
 )
-def test_convolutions_equal_the_reference(
-    kernel, stride, dilation, padding, mode, channels, seed
-):
+def test_convolutions_equal_the_reference(kernel, stride, dilation, padding, mode, channels, seed):
     torch.manual_seed(seed)
     layer = nn.Conv2d(*channels, kernel, stride, padding, dilation, padding_mode=mode).double()
     model = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.LazyLinear(2, dtype=torch.float64))
@@ -287,7 +285,18 @@ class Drop(nn.Module):
         ((Drop(), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
         ((nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
     ],
-    ids=["groups", "transposed", "norm-first", "affine", "two", "twice", "norm", "drop", "own", "in-place"],
+    ids=[
+        "groups",
+        "transposed",
+        "norm-first",
+        "affine",
+        "two",
+        "twice",
+        "norm",
+        "drop",
+        "own",
+        "in-place",
+    ],
 )
 def test_blocks_that_it_cannot_teach(first, said):
     model = nn.Sequential(*first, nn.Flatten(), nn.Linear(4, 2))

@@ -30,14 +30,14 @@ LEAST = 1e-10
 class SoftHebb(LossRule):
     """SoftHebb: each layer's neurons compete for inputs; there is neither label nor error.
 
-    With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of ``u / T``
-    over neurons or channels, negative for all but the winner, and ``ΔW_k = Σ y_k (x - u_k w_k)``
-    (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided by its
-    largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is
-    the negative update without ``η``, so plain SGD, without momentum and weight decay, makes the
-    published update at its learning rate; other optimizers make another one of it. A bias takes no
-    part in the competition, and its gradient is zero. The output block, which keeps its exact gradient,
-    is a read-out of what was learned without labels.
+    With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of
+    ``u / T`` over neurons or channels, negative for all but the winner, and ``ΔW_k = Σ y_k (x - u_k
+    w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided
+    by its largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's
+    gradient is the negative update without ``η``, so plain SGD, without momentum and weight decay,
+    makes the published update at its learning rate; other optimizers make another one of it. A bias
+    takes no part in the competition, and its gradient is zero. The output block, which keeps its
+    exact gradient, is a read-out of what was learned without labels.
 
     Args:
         temperature: T; small ones leave nearly all to the winner.
@@ -100,7 +100,8 @@ class SoftHebb(LossRule):
         change = change / (change.abs().max() + SMALLEST)
         length = weight.flatten(1).norm(dim=1).view(each)
         rate = ((length - 1).abs() + LEAST) ** self.power
-        return (-rate * change).to(layer.weight.dtype)
+        found: Tensor = (-rate * change).to(layer.weight.dtype)
+        return found
 
     def install(self, block: Block, host: Host) -> str:
         """End the graph at the block's output, and say what cannot learn well.
@@ -140,7 +141,7 @@ class SoftHebb(LossRule):
             return
         if getattr(layer, "groups", 1) != 1:
             yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
-        for other, module in found[1:]:
+        for other, _ in found[1:]:
             yield (
                 f"SoftHebb teaches the weight of '{name}' alone, and '{other}' in its block has "
                 "parameters too: use affine=False, or make it a block of its own"

@@ -44,6 +44,8 @@ class Products:
             return forward + self.layers[-1]
         if rule in ("scff", "pepita"):  # pairs of inputs beside the batch; a second forward pass
             return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
+        if rule == "softhebb":  # hidden layers' products a second time, without their biases
+            return forward + weights + sum(self.layers[:-1])
         if isinstance(bp.rules.RULES.get(rule), bp.rules.LossRule):
             return forward + weights
         return forward + weights + errors + (self.mirrors if rule == "wm" else 0)

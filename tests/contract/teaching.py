@@ -59,7 +59,7 @@ def taken(case: Case, name: str) -> bool:
         return True
     try:
         attach(case, case.fresh(), name)
-    except bp.AttachError:
+    except bp.UserError:
         return False
     return True
 

@@ -87,7 +87,7 @@ def test_input_gradient_goes_through_the_first_blocks_signal(rule, small, fused,
             taught(case, model, batch)
         return
     taught(case, model, batch).backward()
-    if rule in ("frozen", "scff", "softhebb"):  # nothing is taught, or by other inputs
+    if rule in ("frozen", "scff", "softhebb"):  # nothing is taught, or not by an error here
         assert x.grad is None or not x.grad.any()
         return
     first = handle.blocks[0].modules[0][1]

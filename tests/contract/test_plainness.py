@@ -96,23 +96,11 @@ def test_all_learns_that_backprop_teaches_but_by_other_gradients(case, rule):
         assert all(gave[n] is not None for n, p in model.named_parameters() if p.requires_grad)
     else:
         there = ["fixed.weight", "fixed.bias"] if direct and case is DETACHED else []
-        assert beyond == [n for n in there if n not in kept(handle, rule)]
-    expected = {n for n, g in plain.items() if g is not None} - kept(handle, rule)
-    assert all(gave[n] is not None for n in expected)
+        assert beyond == there
+    assert all(gave[n] is not None for n, g in plain.items() if g is not None)
     if handle.blocks[-1].rule.name == "backprop":
         last = {id(p) for _, p in handle.blocks[-1].parameters()}
         assert not {n for n, p in model.named_parameters() if id(p) in last} & set(differs)
-
-
-def kept(handle, rule):
-    """Return the names of hidden parameters that SoftHebb leaves as they are.
-
-    Biases, and a token that is put before a block, which sends it no gradient.
-    """
-    if rule != "softhebb":
-        return set()
-    hidden = [name for block in handle.blocks[:-1] for name, _ in block.parameters()]
-    return {name for name in hidden if name.endswith("bias")} | ({"token"} & {*hidden})
 
 
 def others_learn(handle, rule):

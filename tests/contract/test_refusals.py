@@ -85,23 +85,21 @@ def test_learned_feedback_that_no_optimizer_holds(name, rule):
 PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children
 frozen-part no-parameters width-one once-lazy dropout-eval conv-3d"""
 
-
-SOFTHEBB = """mlp batch-of-one flatten equal-widths no-bias in-place one-block named-children
-shared-activation frozen-part buffers no-parameters width-one once-lazy dropout-eval double
-residual dense reuse gated goodness siamese unused-branch no-grad-part detached-part late-parameter
-branch-on-mode branch-on-data routed
-tuple-output list-output namedtuple-output dict-output dataclass-output nested-output conv-3d
-two-inputs keywords-only class-token"""
+SOFT_HEBB = """mlp batch-of-one flatten equal-widths no-bias in-place one-block named-children
+shared-activation frozen-part buffers no-parameters width-one once-lazy dropout-eval double residual
+dense reuse unused-branch no-grad-part detached-part branch-on-mode branch-on-data
+gated routed tuple-output list-output namedtuple-output dict-output dataclass-output nested-output
+goodness conv-3d siamese two-inputs keywords-only"""
 
 
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_which_models_the_choosy_rules_take(rule):
     """One that took none, or refused those it can teach, would leave the contract tests empty."""
     expected = {
+        "softhebb": SOFT_HEBB.split(),
         "ff": ["goodness"],
         "scff": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
         "pepita": PEPITA.split(),
-        "softhebb": SOFTHEBB.split(),
         **dict.fromkeys(("dualprop", "pc", "epc"), PEPITA.split()),
         "dtp": [case.name for case in CASES if isinstance(case.fresh(), nn.Sequential)],
     }
@@ -110,8 +108,8 @@ def test_which_models_the_choosy_rules_take(rule):
 
 @pytest.mark.parametrize("rule", CHOOSY)
 def test_the_choosy_rules_say_which_models_they_take(rule):
-    case = CASE["transformer-layer" if rule == "softhebb" else "residual"]
-    said = r"nn\.Sequential|a GoodnessNetwork|not a Residual|linear layers and convolutions, one"
+    case = CASE["rnncell"]
+    said = r"nn\.Sequential|a GoodnessNetwork|not a Recurrent|linear layers and convolutions"
     with pytest.raises(bp.AttachError, match=said):
         attach(case, case.fresh(), rule)
 

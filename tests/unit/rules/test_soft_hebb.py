@@ -54,7 +54,7 @@ def test_linear_layers_equal_the_reference(widths, batch, temperature, power, an
             rows(layer.weight), given_to.detach().numpy(), temperature, power, anti
         )
         np.testing.assert_allclose(rows(layer.weight.grad), expected, **EXACT)
-        assert layer.bias.grad is None
+        assert not layer.bias.grad.any()
 
 
 @settings(max_examples=25, deadline=None)
@@ -253,6 +253,13 @@ def test_half_precision_learns_from_single():
     torch.testing.assert_close(model[0].weight.grad, single[0].weight.grad.bfloat16())
 
 
+class Twice(nn.Sequential):
+    """A chain with a forward pass of its own."""
+
+    def forward(self, x):
+        return super().forward(super().forward(x))
+
+
 class Drop(nn.Module):
     """A module of a user's with a dropout inside."""
 
@@ -272,17 +279,40 @@ class Drop(nn.Module):
         ((nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3)), "'0' is a BatchNorm2d"),
         ((nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)), "'1' in its block has parameters too"),
         ((nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)),), "'0.1' in its block has"),
+        ((Twice(nn.Conv2d(4, 4, 3)),), "'0' has a forward of its own"),
         ((nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)),), "is a Parametrized"),
         ((nn.Dropout(), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
         ((Drop(), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
         ((nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
     ],
-    ids=["groups", "transposed", "norm-first", "affine", "two", "norm", "drop", "own", "in-place"],
+    ids=[
+        "groups",
+        "transposed",
+        "norm-first",
+        "affine",
+        "two",
+        "twice",
+        "norm",
+        "drop",
+        "own",
+        "in-place",
+    ],
 )
 def test_blocks_that_it_cannot_teach(first, said):
     model = nn.Sequential(*first, nn.Flatten(), nn.Linear(4, 2))
     with pytest.raises(bp.AttachError, match=said):
         bp.attach(model, bp.SoftHebb())
+
+
+def test_what_waits_for_a_gradient_from_it_is_refused():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 2))
+    rules = {"0": bp.Backprop(), "*": bp.SoftHebb()}
+    with pytest.raises(bp.UserError, match="'0' would never learn"):
+        bp.attach(model, rules)
+    assert bp.attachment_of(model) is None
+    model[0].requires_grad_(False)
+    bp.attach(model, rules).remove()
+    bp.attach(model.requires_grad_(), {"0": bp.Frozen(), "*": bp.SoftHebb()})
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])

@@ -31,14 +31,13 @@ class SoftHebb(LossRule):
     """SoftHebb: each layer's neurons compete for inputs; there is neither label nor error.
 
     With ``u = W x`` of one input, or of the patch at one position, ``y`` is the softmax of
-    ``u / T`` over neurons or channels, negative for all but the winner, and
-    ``ΔW_k = Σ y_k (x - u_k w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the
-    authors' program, ``ΔW`` is divided by its largest entry, and neuron ``k`` learns at the
-    rate ``η |‖w_k‖ - 1|^q``. The weight's gradient is the negative update without ``η``, so plain
-    SGD, without momentum and weight decay, makes the published update at its learning rate; other
-    optimizers make another one of it. A bias takes no part in the competition and gets no gradient.
-    The output block, which keeps its exact gradient, is a read-out of what was learned without
-    labels.
+    ``u / T`` over neurons or channels, negative for all but the winner, and ``ΔW_k = Σ y_k (x - u_k
+    w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided
+    by its largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's
+    gradient is the negative update without ``η``, so plain SGD, without momentum and weight decay,
+    makes the published update at its learning rate; other optimizers make another one of it. A bias
+    takes no part in the competition, and its gradient is zero. The output block, which keeps its
+    exact gradient, is a read-out of what was learned without labels.
 
     Args:
         temperature: T; small ones leave nearly all to the winner.
@@ -75,7 +74,7 @@ class SoftHebb(LossRule):
             x = at.run.run(replace(at.block, modules=leading), at.input)
             gradient = self.gradient(layer, x)
         loss: Tensor = (layer.weight * gradient).sum()
-        return loss
+        return loss if layer.bias is None else loss + (layer.bias * 0).sum()
 
     def gradient(self, layer: Any, x: Tensor) -> Tensor:
         """Return the weight's gradient: the negative update, without the optimizer's rate.
@@ -102,11 +101,22 @@ class SoftHebb(LossRule):
         change = change / (change.abs().max() + SMALLEST)
         length = weight.flatten(1).norm(dim=1).view(each)
         rate = ((length - 1).abs() + LEAST) ** self.power
-        negative: Tensor = (-rate * change).to(layer.weight.dtype)
-        return negative
+        found: Tensor = (-rate * change).to(layer.weight.dtype)
+        return found
 
     def install(self, block: Block, host: Host) -> str:
-        """End the graph at the block's output, and say what cannot learn well."""
+        """End the graph at the block's output, and say what cannot learn well.
+
+        Raises:
+            UserError: What runs before the block waits for a gradient from it.
+        """
+        for before in host.blocks[: host.blocks.index(block)]:
+            learns = any(parameter.requires_grad for _, parameter in before.parameters())
+            if learns and not before.rule.traits.ends_graph:
+                raise UserError(
+                    f"SoftHebb on '{block.name}' sends no gradient back to '{before.name}', which "
+                    "would never learn: teach it by a rule that ends its graph too, or freeze it"
+                )
         host.end_by_loss(block, self, {})
         _, layer = _parts(block)
         said = "output detached: its weight learns by competition"
@@ -118,9 +128,10 @@ class SoftHebb(LossRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the block is more, or other, than a layer that can compete."""
-        for around, module in block.named_modules():
+        for name, module in block.named_modules():
             if isinstance(module, nn.Sequential) and not is_chain(module):
-                yield f"SoftHebb opens chains of modules, and '{around}' has a forward of its own"
+                yield f"SoftHebb follows chains, and '{name}' has a forward of its own"
+                return
         found = [(name, m) for name, m in _flat(block.modules) if has_parameters(m)]
         name, layer = found[0] if found else (block.name, nn.Identity())
         if type(layer) not in LAYERS:
@@ -157,7 +168,7 @@ class SoftHebb(LossRule):
 def _flat(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
     """Yield modules in the order they run, chains opened."""
     for name, module in modules:
-        if type(module).forward is nn.Sequential.forward:
+        if isinstance(module, nn.Sequential):
             yield from _flat(children(module, name))
         else:
             yield name, module

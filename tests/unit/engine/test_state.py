@@ -67,6 +67,7 @@ LEARNED = {
     "lfg": 2 * CLASSIFIER,
     "sim": 2 * SIMILARITY,
     "predsim": 2 * [*CLASSIFIER, *SIMILARITY],
+    "dtp": [(6, 6), (6,)],
     "infopro": 2 * [*DECODER, *SIMILARITY, *CLASSIFIER],  # its auxiliary layer is as wide
 }
 """Shapes of what learns beside the model's own parameters."""

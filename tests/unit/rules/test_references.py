@@ -149,8 +149,11 @@ def form(small=internals.NODE_ABOVE, fused=internals.FUSED_UP_TO):
         internals.NODE_ABOVE, internals.FUSED_UP_TO = before
 
 
-ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff")
-"""Compared in `test_forward_rules` and `test_local_references`."""
+ELSEWHERE = (
+    *("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff"),
+    *("dtp", "dualprop"),
+)
+"""Compared in test modules of their own."""
 
 CASES = [
     (name, way)

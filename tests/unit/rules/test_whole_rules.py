@@ -13,10 +13,11 @@ import beyondprop as bp
 RULES = [
     bp.ForwardGradient(),
     bp.PEPITA(),
+    bp.DualPropagation(),
     bp.PredictiveCoding(),
     bp.ErrorPredictiveCoding(),
 ]
-every = pytest.mark.parametrize("rule", RULES, ids=["fg", "pepita", "pc", "epc"])
+every = pytest.mark.parametrize("rule", RULES, ids=["fg", "pepita", "dualprop", "pc", "epc"])
 
 
 def mlp():

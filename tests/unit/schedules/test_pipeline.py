@@ -135,7 +135,7 @@ def test_one_stage_is_a_pipeline_too(rule):
     torch.testing.assert_close(found, expected, **CLOSE)
 
 
-WAVES = ["backprop", "fa", "usf", "wm", "kp", "dkp", "ebd", "scff"]
+WAVES = ["backprop", "fa", "usf", "wm", "kp", "dkp", "ebd", "scff", "dtp"]
 
 
 @pytest.mark.usefixtures("alone")

@@ -27,11 +27,11 @@ class DifferenceTargetPropagation(SignalRule):
     """Difference target propagation: learned inverses carry targets back from block to block.
 
     ``ĥ_{L-1} = h_{L-1} - η̂ ∂ℓ/∂h_{L-1}`` and below it ``ĥ_{i-1} = h_{i-1} - g_i(h_i) + g_i(ĥ_i)``
-    (Lee, Zhang, Fischer and Bengio 2015, equations 6 and 15), with ``ℓ`` the loss of one row.
+    (Lee, Zhang, Fischer and Bengio 2015, algorithm 1), with ``ℓ`` the loss of one row.
     Block i lowers ``|f_i(h_{i-1}) - ĥ_i|² / (2 η̂)``, its target a constant; the division is not in
     the paper, and gives the block before the output block the loss's exact gradient. The inverse
     lowers ``|g_i(f_i(h_{i-1} + ε)) - (h_{i-1} + ε)|²`` by the same optimizer, with ``ε ~ N(0, σ²)``
-    and f a constant (equation 13). It is ``g(h) = tanh(V h + c)`` where the block before ends in
+    and f a constant. It is ``g(h) = tanh(V h + c)`` where the block before ends in
     `nn.Tanh`, as published; else it is affine, so that η̂ does not matter. The first block needs no
     inverse.
 

@@ -87,6 +87,25 @@ def soft_hebb_network(
     )
 
 
+def soft_hebb_mlp(inputs: int, width: int, depth: int, length: float = 2.0) -> nn.Sequential:
+    """Vectors to 10 logits by so many hidden layers, each of standardised inputs and `Triangle`.
+
+    The fully connected form of `soft_hebb_network`, without dropout.
+
+    Args:
+        inputs: Features of a vector.
+        width: Neurons of a hidden layer.
+        depth: How many hidden layers there are.
+        length: Of the weights to begin with.
+    """
+    modules: list[nn.Module] = []
+    for before in (inputs, *[width] * (depth - 1)):
+        layer = nn.Linear(before, width, bias=False)
+        nn.init.normal_(layer.weight, std=length / before**0.5)
+        modules += [nn.BatchNorm1d(before, affine=False), layer, Triangle()]
+    return nn.Sequential(*modules, nn.BatchNorm1d(width, affine=False), nn.Linear(width, CLASSES))
+
+
 def _convolution(inputs: int, outputs: int, kernel: int, length: float) -> nn.Conv2d:
     layer = nn.Conv2d(
         inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect", bias=False

@@ -8,6 +8,7 @@ from beyondprop.tasks import (
     mnist,
     random_features,
     slot_machines,
+    soft_hebb,
 )
 from beyondprop.tasks.base import Task
 
@@ -30,6 +31,9 @@ TASKS: Registry[Task] = Registry(
             goodness.CIFAR_GOODNESS,
             slot_machines.DIGITS_SLOTS,
             slot_machines.MNIST_SLOTS,
+            soft_hebb.DIGITS_SOFT_HEBB,
+            soft_hebb.MNIST_SOFT_HEBB,
+            soft_hebb.CIFAR_SOFT_HEBB,
             random_features.DIGITS_OPTICAL_FEATURES,
             random_features.DIGITS_OPTICAL_COMPLETION,
             random_features.DIGITS_OPTICAL_DEFENCE,

@@ -315,7 +315,26 @@ def test_what_waits_for_a_gradient_from_it_is_refused():
     bp.attach(model.requires_grad_(), {"0": bp.Frozen(), "*": bp.SoftHebb()})
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_each_block_may_have_a_temperature_of_its_own():
+    x, y = images(), torch.tensor([0, 1, 2])
+    found = []
+    for rule in (
+        bp.SoftHebb((0.3, 2.0)),
+        bp.rules.make({"rule": "softhebb", "temperature": [0.3, 2.0]}),
+        {"1": bp.SoftHebb(0.3), "5": bp.SoftHebb(2.0), "*": bp.Backprop()},
+    ):
+        model = network()
+        bp.attach(model, rule)
+        F.cross_entropy(model(x), y).backward()
+        found.append([p.grad for p in model.parameters()])
+    assert bp.rules.make(bp.SoftHebb((0.3, 2.0)).settings()) == bp.SoftHebb((0.3, 2.0))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=0, atol=0)
+    with pytest.raises(bp.UserError, match="teaches 2 blocks, so it takes as many temperatures"):
+        bp.attach(network(), bp.SoftHebb((0.3, 2.0, 1.0)))
+
+
+@pytest.mark.parametrize("temperature", [0.0, (1.0, -1.0), -1.0, float("nan")])
 def test_a_temperature_must_be_positive(temperature):
     with pytest.raises(bp.UserError, match="temperature must be > 0"):
         bp.SoftHebb(temperature)

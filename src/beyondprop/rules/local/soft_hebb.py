@@ -40,7 +40,8 @@ class SoftHebb(LossRule):
     exact gradient, is a read-out of what was learned without labels.
 
     Args:
-        temperature: T; small ones leave nearly all to the winner.
+        temperature: T, for all blocks or one for each that it teaches; small ones leave nearly all
+            to the winner.
         power: q, how fast the rate falls as a weight's length goes to 1.
         anti: Whether all but the winner learn with the sign turned, as in the deep network of 2023;
             in the single layer of 2022 none does.
@@ -58,12 +59,13 @@ class SoftHebb(LossRule):
             "another one; use one process with the whole batch"
         ),
     )
-    temperature: float = 1.0
+    temperature: float | tuple[float, ...] = 1.0
     power: float = 0.5
     anti: bool = True
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        given: Any = self.temperature
+        if not all(each > 0 for each in (given if isinstance(given, tuple) else (given,))):
             raise UserError(f"SoftHebb's temperature must be > 0, not {self.temperature}")
 
     def loss(self, at: At) -> Tensor:
@@ -108,7 +110,8 @@ class SoftHebb(LossRule):
         """End the graph at the block's output, and say what cannot learn well.
 
         Raises:
-            UserError: What runs before the block waits for a gradient from it.
+            UserError: What runs before the block waits for a gradient from it, or there is not one
+                temperature for each block.
         """
         for before in host.blocks[: host.blocks.index(block)]:
             learns = any(parameter.requires_grad for _, parameter in before.parameters())
@@ -117,7 +120,7 @@ class SoftHebb(LossRule):
                     f"SoftHebb on '{block.name}' sends no gradient back to '{before.name}', which "
                     "would never learn: teach it by a rule that ends its graph too, or freeze it"
                 )
-        host.end_by_loss(block, self, {})
+        host.end_by_loss(block, self._at_one_temperature(block, host), {})
         _, layer = _parts(block)
         said = "output detached: its weight learns by competition"
         if layer.bias is not None:
@@ -125,6 +128,18 @@ class SoftHebb(LossRule):
         if not layer.weight.is_meta and bool((layer.weight.flatten(1).norm(dim=1) < 1).all()):
             said += "; its weights are shorter than 1, from where little is learned"
         return said
+
+    def _at_one_temperature(self, block: Block, host: Host) -> "SoftHebb":
+        """Return the rule with the block's own temperature."""
+        if not isinstance(self.temperature, tuple):
+            return self
+        own = [each for each in host.blocks if each.rule is self]
+        if len(own) != len(self.temperature):
+            raise UserError(
+                f"SoftHebb teaches {len(own)} blocks, so it takes as many temperatures or a single "
+                f"one, not {len(self.temperature)}"
+            )
+        return replace(self, temperature=self.temperature[own.index(block)])
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the block is more, or other, than a layer that can compete."""
@@ -158,6 +173,7 @@ class SoftHebb(LossRule):
 
     def _competition(self, u: Tensor) -> Tensor:
         """Return each neuron's share in an input, ``(rows, neurons, ...)``."""
+        assert isinstance(self.temperature, float | int)
         y = (u / self.temperature).softmax(1)
         if not self.anti:
             return y

@@ -1,0 +1,94 @@
+"""Tasks whose networks learn by competition, as SoftHebb needs them.
+
+Journé, Garcia Rodriguez, Guo and Moraitis, "Hebbian deep learning without feedback", 2023. All
+learn by plain SGD, which makes the published update. Published training has two parts, hidden
+layers for one epoch and then the read-out by Adam for fifty; here both learn at once.
+"""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import SGD, Optimizer
+
+from beyondprop.models.soft_hebb import CHANNELS, soft_hebb_mlp, soft_hebb_network
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.cifar import load_cifar10
+from beyondprop.tasks.digits import load_vectors
+from beyondprop.tasks.mnist import load_mnist
+
+WIDTH = 0.25
+"""Of the published width."""
+READ_OUT = 0.01
+"""The read-out's learning rate; the published ones of the three convolutions follow."""
+RATES = dict(
+    zip((int(WIDTH * channels) for channels in CHANNELS), (0.08, 0.005, 0.01), strict=True)
+)
+
+
+def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """Plain SGD, without momentum and weight decay."""
+    return SGD(parameters, lr=learning_rate)
+
+
+def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """Plain SGD; each convolution keeps its published rate's ratio to that of the read-out.
+
+    Args:
+        parameters: Of a network of `WIDTH`, or of some of its layers: the channels tell them apart.
+        learning_rate: Of the read-out.
+    """
+    groups = [
+        {"params": [p], "lr": learning_rate * (RATES[len(p)] / READ_OUT if p.dim() == 4 else 1)}
+        for p in parameters
+    ]
+    return SGD(groups, lr=learning_rate)
+
+
+def digits() -> nn.Module:
+    """Vectors of 64 to 10 logits by three hidden layers of 128."""
+    return soft_hebb_mlp(64, 128, 3)
+
+
+def mnist() -> nn.Module:
+    """Images (1, 28, 28) to 10 logits by three convolutions, a quarter as wide as published."""
+    return soft_hebb_network(1, 28, WIDTH)
+
+
+def cifar() -> nn.Module:
+    """Images (3, 32, 32) to 10 logits by three convolutions, a quarter as wide as published."""
+    return soft_hebb_network(3, 32, WIDTH)
+
+
+DIGITS_SOFT_HEBB = Task(
+    name="digits-softhebb",
+    summary="scikit-learn's 8x8 digits (embedded), three layers that compete and a read-out",
+    load=load_vectors,
+    model=digits,
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.3,
+    optimizer=sgd,
+)
+
+MNIST_SOFT_HEBB = Task(
+    name="mnist-softhebb",
+    summary="MNIST's 28x28 digits, three convolutions that compete and a read-out",
+    load=load_mnist,
+    model=mnist,
+    epochs=2,
+    batch_size=10,
+    learning_rate=READ_OUT,
+    optimizer=sgd_by_layer,
+)
+
+CIFAR_SOFT_HEBB = Task(
+    name="cifar-softhebb",
+    summary="CIFAR-10's 32x32 colour images, three convolutions that compete and a read-out",
+    load=load_cifar10,
+    model=cifar,
+    epochs=2,
+    batch_size=10,
+    learning_rate=READ_OUT,
+    optimizer=sgd_by_layer,
+)

@@ -17,7 +17,7 @@ Gradients = dict[str, Tensor | None]
 
 RULES = list(bp.rules.RULES)
 
-CHOOSY = ("ff", "scff", "pepita")
+CHOOSY = ("ff", "scff", "pepita", "pc", "epc")
 """Rules that take models of a certain kind alone, and refuse others when they are attached."""
 
 

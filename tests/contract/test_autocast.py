@@ -35,6 +35,10 @@ def test_losses_may_be_scaled(case, rule):
     once = passed(case, model)
     assert all(g.dtype is learned(model)[n].dtype for n, g in once.items() if g is not None)
     assert all(g.isfinite().all() for g in once.values() if g is not None)
+    if rule in ("pc", "epc"):  # the loss at other outputs is found from the error's size
+        with pytest.raises(bp.UserError, match="don't sum or scale the loss"):
+            passed(case, model, SCALE)
+        return
     scaled = times(passed(case, model, SCALE), 1 / SCALE)
     if rule == "pepita":  # the error goes through the network, so its size matters
         return
@@ -54,7 +58,7 @@ def test_losses_may_be_scaled(case, rule):
 def test_rules_that_say_their_signal_does_not_grow_with_the_loss():
     local = {name for name, rule in bp.rules.RULES.items() if isinstance(rule, LossRule)}
     apart = {name for name, rule in bp.rules.RULES.items() if not rule.traits.scales_with_loss}
-    assert apart == {"drtp", "ebd", "pepita", *local}
+    assert apart == {"drtp", "ebd", "pepita", "pc", "epc", *local}
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual"])

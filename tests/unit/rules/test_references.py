@@ -149,7 +149,7 @@ def form(small=internals.NODE_ABOVE, fused=internals.FUSED_UP_TO):
         internals.NODE_ABOVE, internals.FUSED_UP_TO = before
 
 
-ELSEWHERE = ("fg", "lfg", "pepita", "dgl", "sim", "predsim", "infopro", "ff", "scff")
+ELSEWHERE = ("fg", "lfg", "pepita", "pc", "epc", "dgl", "sim", "predsim", "infopro", "ff", "scff")
 """Compared in `test_forward_rules` and `test_local_references`."""
 
 CASES = [

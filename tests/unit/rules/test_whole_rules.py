@@ -10,15 +10,20 @@ from torch import nn
 
 import beyondprop as bp
 
-RULES = [bp.ForwardGradient(), bp.PEPITA()]
-both = pytest.mark.parametrize("rule", RULES, ids=["fg", "pepita"])
+RULES = [
+    bp.ForwardGradient(),
+    bp.PEPITA(),
+    bp.PredictiveCoding(),
+    bp.ErrorPredictiveCoding(),
+]
+every = pytest.mark.parametrize("rule", RULES, ids=["fg", "pepita", "pc", "epc"])
 
 
 def mlp():
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
 
 
-@both
+@every
 def test_no_graph_leads_through_the_network(rule):
     model = mlp()
     bp.attach(model, rule)
@@ -27,7 +32,7 @@ def test_no_graph_leads_through_the_network(rule):
     assert {node.variable for node in behind} == set(model.parameters())
 
 
-@both
+@every
 def test_a_models_own_hooks_are_called_once(rule):
     model, calls = mlp(), []
     model.register_forward_hook(lambda *_: calls.append("model"))
@@ -48,7 +53,7 @@ def test_a_forward_on_the_instance_is_used_and_given_back():
     assert vars(model)["forward"] is own
 
 
-@both
+@every
 def test_a_copy_is_taught_by_itself(rule):
     model = mlp()
     bp.attach(model, rule)
@@ -61,21 +66,21 @@ def test_a_copy_is_taught_by_itself(rule):
     assert "forward" in vars(model)
 
 
-@both
+@every
 def test_no_other_rule_stands_beside(rule):
     rules = {"0": bp.Backprop(), "2": rule}
     with pytest.raises(bp.AttachError, match=r"teaches the model as a whole.*no other rule"):
         bp.attach(mlp(), rules)
 
 
-@both
+@every
 def test_blocks_that_leave_parameters_out_are_refused(rule):
     with pytest.raises(bp.AttachError, match="teaches the model as a whole: leave blocks= out"):
         bp.attach(mlp(), rule, blocks=["2"])
     bp.attach(mlp(), rule, blocks=["0", "2"])
 
 
-@both
+@every
 def test_second_derivatives_are_refused(rule):
     model = mlp()
     bp.attach(model, rule)
@@ -85,7 +90,7 @@ def test_second_derivatives_are_refused(rule):
         gradient.sum().backward()
 
 
-@both
+@every
 def test_it_cannot_learn_inside_the_forward_pass(rule):
     model = mlp()
     handle = bp.attach(model, rule)
@@ -93,7 +98,7 @@ def test_it_cannot_learn_inside_the_forward_pass(rule):
         handle.follow(bp.Immediate(torch.optim.SGD(model.parameters(), 0.1)))
 
 
-@both
+@every
 def test_a_model_of_which_nothing_learns_is_left_alone(rule):
     model = mlp().requires_grad_(False)
     bp.attach(model, rule)

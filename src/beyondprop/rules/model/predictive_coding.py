@@ -54,7 +54,9 @@ class OutputDistribution(ABC):
 class CategoricalOutput(OutputDistribution):
     """Softmax cross-entropy, with soft or smoothed labels too: ``error = softmax(y) - target``.
 
-    The loss is the user's own wherever the output moves, if it is a mean cross-entropy.
+    The loss is the user's own wherever the output moves, if it is a mean cross-entropy. For a loss
+    of another kind it is one with the same gradient at the forward pass's output, and with the
+    curvature of a cross-entropy.
     """
 
     name: ClassVar[str] = "categorical"
@@ -63,14 +65,15 @@ class CategoricalOutput(OutputDistribution):
         """Return the label's probabilities.
 
         Raises:
-            UserError: They are none.
+            UserError: The errors sum to 0 as those of a cross-entropy, but are too large for one.
         """
         found = output.softmax(-1) - error  # (rows, classes)
-        if found.min() < -TOLERANCE or (found.sum(-1) - 1).abs().max() > TOLERANCE:
+        sizes = error.abs().sum(-1).clamp(min=1)  # (rows,)
+        if found.min() < -TOLERANCE and (error.sum(-1).abs() <= TOLERANCE * sizes).all():
             raise UserError(
                 "predictive coding needs the loss where inference moves the output, and this error "
-                "is not that of a mean cross-entropy over the rows of the batch: don't sum or "
-                "scale the loss, and for a squared error give the rule output=GaussianOutput()"
+                "is too large for a mean cross-entropy over the rows of the batch: don't sum or "
+                "scale the loss; for one of another kind give the rule output=GaussianOutput()"
             )
         return found
 
@@ -136,9 +139,9 @@ class PredictiveCoding(ModelRule):
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass."""
-        return _forward("PredictiveCoding", call, self.output, self._infer)
+        return _forward("PredictiveCoding", call, self.output, self.infer)
 
-    def _infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the last states, and those that predictions come from."""
         first = states = net.states(())
         for step in range(self.steps if len(states) > 1 else 0):
@@ -188,9 +191,9 @@ class ErrorPredictiveCoding(ModelRule):
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass."""
-        return _forward("ErrorPredictiveCoding", call, self.output, self._infer)
+        return _forward("ErrorPredictiveCoding", call, self.output, self.infer)
 
-    def _infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the last states, twice: predictions come from them."""
         states = net.states(())
         errors = [torch.zeros_like(h) for h in states[1:]]
@@ -294,8 +297,9 @@ class Swapped(nn.Module):
 
     def run(self, others: Mapping[str, Tensor], function: Callable[[], Any]) -> Any:
         """Return what the function returns then."""
-        named = {f"model.{name}": tensor for name, tensor in others.items()}
-        return functional_call(self, named, (function,))
+        # Names are given for each use of a parameter; to tie them here too would swap a module
+        # that runs twice twice, and give it back what was swapped in.
+        return functional_call(self, dict(others), (function,), tie_weights=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +309,8 @@ class Inference(ModelGradients):
     Attributes:
         infer: Gives the last states and those that predictions come from.
         model: The model.
-        names: Of its parameters.
+        places: Where the parameter of each name is among the saved tensors.
+        count: How many parameters the model has.
         stages: Its layers.
         distribution: What the loss is.
         axes: What the axes of the model's output mean.
@@ -313,7 +318,8 @@ class Inference(ModelGradients):
 
     infer: Infer
     model: nn.Module
-    names: Sequence[str]
+    places: Mapping[str, int]
+    count: int
     stages: Sequence[Stage]
     distribution: OutputDistribution
     axes: Axes
@@ -327,18 +333,17 @@ class Inference(ModelGradients):
         """Infer the states and return the parameters' gradients, means over the rows."""
         (error,) = errors
         assert error is not None
-        count = len(self.names)
-        x, output = saved[count:]
+        x, output = saved[self.count :]
         held = [
             p.detach().requires_grad_(learns)
-            for p, learns in zip(saved[:count], needed[:count], strict=True)
+            for p, learns in zip(saved[: self.count], needed[: self.count], strict=True)
         ]
         dtype = held[0].dtype
         rows = _rows(output, self.axes).to(dtype)
         error = _rows(error, self.axes).to(dtype) * len(rows)  # of one row's loss
         target = self.distribution.target(rows, error)
         net = Energy(self.stages, x.to(dtype), target, self.distribution, self.axes)
-        swapped = dict(zip(self.names, held, strict=True))
+        swapped = {name: held[place] for name, place in self.places.items()}
 
         def learn() -> Sequence[Tensor | None]:
             states, sources = self.infer(net)
@@ -379,10 +384,19 @@ def _forward(
     y = x
     for stage in stages:
         y = stage.first(y)
-    axes, names = call.run.axes, list(call.parameters)
-    return ModelResult(
-        y, [y], [x, y], Inference(infer, call.model, names, stages, distribution, axes)
-    )
+    places, count = _places(call), len(call.parameters)
+    inference = Inference(infer, call.model, places, count, stages, distribution, call.run.axes)
+    return ModelResult(y, [y], [x, y], inference)
+
+
+def _places(call: ModelCall) -> dict[str, int]:
+    """Return where the parameters are among the model's, by their names in `Swapped`."""
+    numbers = {id(parameter): i for i, parameter in enumerate(call.parameters.values())}
+    return {
+        f"{prefix}.{name}": numbers[id(parameter)]
+        for prefix, module in call.model.named_modules(prefix="model")
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
 
 
 def _free(states: Sequence[Tensor]) -> list[Tensor]:

@@ -39,5 +39,9 @@ def test_every_rule_has_a_limit() -> None:
     assert networks.CHAIN_STEP in rules
     assert {*bp.rules.RULES} - {"ff"} < {*rules}
     beyond = ("wm", "scff", "pepita")  # a mirror, pairs of inputs, a second pass come on top
-    assert all(0 < found.limit(rule) <= 1 for rule in rules if rule not in beyond)
+    inferring = ("pc", "epc")
+    assert all(0 < found.limit(rule) <= 1 for rule in rules if rule not in (*beyond, *inferring))
     assert all(1 < found.limit(rule) < 3 for rule in beyond)
+    for rule in inferring:  # a forward and an error product for each step
+        steps = bp.rules.RULES[rule].steps
+        assert 1 + 0.6 * steps < found.limit(rule) < 1 + 0.7 * steps

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import beyondprop as bp
-from beyondprop import ErrorPredictiveCoding, PredictiveCoding
 from benchmarks.common.networks import CHAIN_STEP, PLAIN, Network
+from beyondprop import ErrorPredictiveCoding, PredictiveCoding
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ no error products but a projection to each hidden block, and once more as much w
 carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
 large as the noise has samples. Blocks with a loss of their own need no error products either; a
 forward gradient needs the tangent's two products a layer, PEPITA a second pass, predictive coding a
-forward and an error product for each step of inference. What is left out
+forward and an error product behind the first layer for each step of inference. What is left out
 (heads, activations, biases, the update) is small, or linear in the widths.
 """
 
@@ -48,7 +48,7 @@ class Products:
             return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
         known = bp.rules.RULES.get(rule)
         if isinstance(known, PredictiveCoding | ErrorPredictiveCoding):
-            return forward + known.steps * (forward + errors) + weights
+            return forward + 2 * known.steps * errors + weights
         if isinstance(known, bp.rules.LossRule):
             return forward + weights
         return forward + weights + errors + (self.mirrors if rule == "wm" else 0)

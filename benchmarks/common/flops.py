@@ -5,7 +5,8 @@ and the rules that go back layer by layer need all three (but no error for the i
 no error products but a projection to each hidden block, and once more as much where that learns; to
 carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
 large as the noise has samples. Blocks with a loss of their own need no error products either; a
-forward gradient needs the tangent's two products a layer, PEPITA a second pass. What is left out
+forward gradient needs the tangent's two products a layer, PEPITA a second pass, predictive coding a
+forward and an error product behind the first layer for each step of inference. What is left out
 (heads, activations, biases, the update) is small, or linear in the widths.
 """
 
@@ -16,6 +17,7 @@ from torch import nn
 
 import beyondprop as bp
 from benchmarks.common.networks import CHAIN_STEP, PLAIN, Network
+from beyondprop import ErrorPredictiveCoding, PredictiveCoding
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Products:
             return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
         if rule == "softhebb":  # hidden layers' products a second time, without their biases
             return forward + weights + sum(self.layers[:-1])
-        if isinstance(bp.rules.RULES.get(rule), bp.rules.LossRule):
+        known = bp.rules.RULES.get(rule)
+        if isinstance(known, PredictiveCoding | ErrorPredictiveCoding):
+            return forward + 2 * known.steps * errors + weights
+        if isinstance(known, bp.rules.LossRule):
             return forward + weights
         return forward + weights + errors + (self.mirrors if rule == "wm" else 0)
 

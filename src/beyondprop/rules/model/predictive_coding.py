@@ -8,6 +8,7 @@ Layer ``l`` with its activation (and pooling) predicts ``p_l = f_l(h_{l-1})`` fr
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -253,11 +254,17 @@ class Energy:
     distribution: OutputDistribution
     axes: Axes
 
+    @cached_property
+    def first(self) -> Tensor:
+        """The first layer's prediction, which inference does not change."""
+        with torch.no_grad():
+            return self.stages[0](self.input)
+
     def follow(self, errors: Sequence[Tensor]) -> list[Tensor]:
         """Return the states ``h_0 … h_{L-1}`` that follow from errors, or from none."""
         states = [self.input]
         for i, stage in enumerate(self.stages[:-1]):
-            predicted = stage(states[-1])
+            predicted = stage(states[-1]) if i else self.first
             states.append(predicted + errors[i] if errors else predicted)
         return states
 
@@ -267,7 +274,13 @@ class Energy:
             return self.follow(errors)
 
     def predictions(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Return the predictions ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each with its own graph."""
+        """Return ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each but the first with its own graph."""
+        with torch.enable_grad():
+            pairs = zip(self.stages[1:], states[1:], strict=True)
+            return [self.first, *[stage(h) for stage, h in pairs]]
+
+    def learning(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Return the same predictions, the first one too with its own graph."""
         with torch.enable_grad():
             return [stage(h) for stage, h in zip(self.stages, states, strict=True)]
 
@@ -297,10 +310,9 @@ class Swapped(nn.Module):
 
     def run(self, others: Mapping[str, Tensor], function: Callable[[], Any]) -> Any:
         """Return what the function returns then."""
-        named = {f"model.{name}": tensor for name, tensor in others.items()}
         # Names are given for each use of a parameter; to tie them here too would swap a module
         # that runs twice twice, and give it back what was swapped in.
-        return functional_call(self, named, (function,), tie_weights=False)
+        return functional_call(self, dict(others), (function,), tie_weights=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +360,7 @@ class Inference(ModelGradients):
 
         def learn() -> Sequence[Tensor | None]:
             states, sources = self.infer(net)
-            predicted = net.predictions(sources)
+            predicted = net.learning(sources)
             deltas = [delta / len(rows) for delta in net.deltas(states, predicted)]
             pairs = [(p, d) for p, d in zip(predicted, deltas, strict=True) if p.requires_grad]
             learned = [p for p in held if p.requires_grad]
@@ -391,11 +403,11 @@ def _forward(
 
 
 def _places(call: ModelCall) -> dict[str, int]:
-    """Return where each module's parameters are among the model's, shared ones by each name."""
+    """Return where the parameters are among the model's, by their names in `Swapped`."""
     numbers = {id(parameter): i for i, parameter in enumerate(call.parameters.values())}
     return {
         f"{prefix}.{name}": numbers[id(parameter)]
-        for prefix, module in call.model.named_modules()
+        for prefix, module in call.model.named_modules(prefix="model")
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
     }
 

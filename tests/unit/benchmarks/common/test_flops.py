@@ -38,6 +38,10 @@ def test_every_rule_has_a_limit() -> None:
     rules = [case.name for case in networks.step_time_networks()[3].cases()]
     assert networks.CHAIN_STEP in rules
     assert {*bp.rules.RULES} - {"ff"} < {*rules}
-    beyond = ("wm", "scff", "softhebb", "pepita")  # what comes on top is a mirror, pairs, a pass
-    assert all(0 < found.limit(rule) <= 1 for rule in rules if rule not in beyond)
+    beyond = ("wm", "scff", "softhebb", "pepita")  # a mirror, pairs of inputs, a pass on top
+    inferring = ("pc", "epc")
+    assert all(0 < found.limit(rule) <= 1 for rule in rules if rule not in (*beyond, *inferring))
     assert all(1 < found.limit(rule) < 3 for rule in beyond)
+    forward, errors = 565_248, 303_104  # the first layer predicts the same in all steps
+    assert found.of("pc") == 2 * forward + 20 * 2 * errors
+    assert found.of("epc") == 2 * forward + 5 * 2 * errors

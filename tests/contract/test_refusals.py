@@ -82,7 +82,7 @@ def test_learned_feedback_that_no_optimizer_holds(name, rule):
     assert internals.open_pass(handle) is None
 
 
-CHAINS = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children
+PEPITA = """mlp batch-of-one flatten equal-widths no-bias in-place one-block nested named-children
 frozen-part no-parameters width-one once-lazy dropout-eval conv-3d"""
 
 SOFT_HEBB = """mlp batch-of-one flatten equal-widths no-bias in-place one-block named-children

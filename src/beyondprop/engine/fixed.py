@@ -35,11 +35,11 @@ class Fixed:
                 self.projections[name] = projection
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the projections' settings as JSON in bytes, and where one changes its moment."""
+        """Return the projections' settings as JSON in bytes, and where one changes its counter."""
         if not self.projections:
             return {}
         written = json.dumps(self._settings(), sort_keys=True).encode()
-        moments = [projection.moment for projection in self.projections.values()]
+        moments = [projection.counter for projection in self.projections.values()]
         state = {SETTINGS: torch.tensor(list(written), dtype=torch.uint8)}
         return state | ({MOMENTS: torch.tensor(moments)} if any(moments) else {})
 
@@ -64,14 +64,14 @@ class Fixed:
                 raise _other(name, saved[name], here[name])
 
     def resume(self, state: Mapping[str, Tensor]) -> None:
-        """Bring the projections to the moment when the state was saved."""
+        """Bring the projections to the counter when the state was saved."""
         moments = state[MOMENTS].tolist() if MOMENTS in state else [0] * len(self.projections)
-        for projection, moment in zip(self.projections.values(), moments, strict=True):
-            projection.resume(moment)
+        for projection, counter in zip(self.projections.values(), moments, strict=True):
+            projection.resume(counter)
 
     def moments(self) -> list[tuple[Projection, int]]:
-        """Return the moment of every projection."""
-        return [(projection, projection.moment) for projection in self.projections.values()]
+        """Return the counter of every projection."""
+        return [(projection, projection.counter) for projection in self.projections.values()]
 
     def _settings(self) -> dict[str, Any]:
         return {name: projection.settings() for name, projection in self.projections.items()}

@@ -19,7 +19,7 @@ class Bench:
         power: Mean intensity of each frame's field, ``(rows, 1)``.
         typical: Mean intensity of a frame with half of its mirrors on.
         medium: That the light came through.
-        moment: Shots taken before this batch.
+        shots: Shots taken before this batch.
         camera: That takes the pictures.
         generator: Draws all noise.
         seed: Of the device.
@@ -29,7 +29,7 @@ class Bench:
     power: Tensor
     typical: float
     medium: Medium
-    moment: int
+    shots: int
     camera: Camera
     generator: torch.Generator
     seed: int

@@ -93,21 +93,21 @@ class PhotonicProcessor:
                     "fewer, or a projection without that limit, such as Streamed"
                 )
 
-    def linear(self, x: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Tensor:
+    def linear(self, x: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Tensor:
         """Return the real linear projection ``(n, out)`` of rows ``(n, in)``, as recovered.
 
         Args:
             x: Finite, float32 or float64.
             medium: The medium of these widths.
-            moment: Shots taken before.
+            shots: Shots taken before.
             noise: Draws all noise; of x's device.
         """
         frames, weights = self.encoder.encode(x)
-        bench = self._bench(frames.flatten(0, 1), medium, moment, noise)
+        bench = self._bench(frames.flatten(0, 1), medium, shots, noise)
         found = self.retrieval.recover(bench).real.view(*weights.shape, medium.outputs)
         return (found * weights.unsqueeze(-1)).sum(1)
 
-    def intensities(self, x: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Tensor:
+    def intensities(self, x: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Tensor:
         """Return ``|x T|²``, ``(n, out)``, as the camera reads it: one shot a row; see `linear`.
 
         Raises:
@@ -119,21 +119,21 @@ class PhotonicProcessor:
                 f"{type(self.encoder).__name__} shows a row in several frames, whose intensities "
                 "do not add up: give the device encoder=Binary() or encoder=Exact()"
             )
-        bench = self._bench(frames[:, 0], medium, moment, noise)
+        bench = self._bench(frames[:, 0], medium, shots, noise)
         return bench.photograph(bench.light()) * weights.square()
 
     def settings(self) -> dict[str, Any]:
         """Return the parts and their figures, as JSON values."""
         return checks.settings(self)
 
-    def _bench(self, frames: Tensor, medium: Medium, moment: int, noise: torch.Generator) -> Bench:
+    def _bench(self, frames: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Bench:
         mean = 2 / medium.outputs  # E|T|²
         return Bench(
-            field=medium.carry(frames, moment),
+            field=medium.carry(frames, shots),
             power=frames.square().sum(-1, keepdim=True) * mean,
             typical=medium.inputs / 2 * mean,
             medium=medium,
-            moment=moment,
+            shots=shots,
             camera=self.camera,
             generator=noise,
             seed=medium.seed,

@@ -104,13 +104,13 @@ class PhotonicProjection(Shareable):
         return torch.Generator(like.device).manual_seed(int.from_bytes(number))
 
     @property
-    def moment(self) -> int:
+    def counter(self) -> int:
         """Shots taken so far."""
         return self.clock.shots
 
-    def resume(self, moment: int) -> None:
-        """Go on after so many shots."""
-        self.clock.shots = moment
+    def resume(self, counter: int) -> None:
+        """Continue after so many shots."""
+        self.clock.shots = counter
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""

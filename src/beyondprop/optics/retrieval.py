@@ -153,7 +153,7 @@ class Anchors(Retrieval):
     def recover(self, bench: Bench) -> Tensor:
         """Return the field."""
         mean = self.strength * bench.typical
-        drawn = bench.medium.anchors(self.count, bench.moment, self.calibration_error)
+        drawn = bench.medium.anchors(self.count, bench.shots, self.calibration_error)
         known, now = (anchors * math.sqrt(mean) for anchors in drawn)
         alone = bench.photograph(bench.light())
         products = torch.zeros_like(bench.field)

@@ -54,7 +54,7 @@ def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> Err
         power=flat.square().sum(-1, keepdim=True) * mean,
         typical=x.shape[-1] / 2 * mean,
         medium=medium,
-        moment=0,
+        shots=0,
         camera=device.camera,
         generator=torch.Generator(x.device).manual_seed(seed),
         seed=seed,

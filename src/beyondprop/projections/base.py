@@ -56,12 +56,12 @@ class Projection(ABC):
         return {"name": self.name, **_initial(self)}
 
     @property
-    def moment(self) -> int:
-        """How far a projection has come that changes with its use; 0 for one that never does."""
+    def counter(self) -> int:
+        """How many draws or shots a projection that changes with its use has made; 0 for others."""
         return 0
 
-    def resume(self, moment: int) -> None:  # noqa: B027  most never change
-        """Go on from where `moment` once was; nothing to do for one that never changes."""
+    def resume(self, counter: int) -> None:  # noqa: B027  most never change
+        """Continue from a counter; nothing to do for a projection that never changes."""
 
 
 def _initial(instance: Any) -> dict[str, Any]:

@@ -31,14 +31,14 @@ class Kept(Projection):
         return found
 
     @property
-    def moment(self) -> int:
-        """How far the projections that it holds have come, the farthest of several."""
-        return max((each.moment for each in self._held()), default=0)
+    def counter(self) -> int:
+        """The counter of the projections that it holds, the largest of several."""
+        return max((each.counter for each in self._held()), default=0)
 
-    def resume(self, moment: int) -> None:
-        """Let the projections that it holds go on from a moment."""
+    def resume(self, counter: int) -> None:
+        """Have the projections that it holds continue from a counter."""
         for each in self._held():
-            each.resume(moment)
+            each.resume(counter)
 
     def _held(self) -> list[Projection]:
         values = (getattr(self, f.name) for f in fields(self))

@@ -129,9 +129,9 @@ def test_a_rule_that_asks_for_the_matrix_gets_the_measured_one():
     F.cross_entropy(model(torch.randn(3, 6)), torch.arange(3)).backward()
     first = known.matrix(4, 5, 0, LIKE)
     assert known.matrix(4, 5, 0, LIKE) is first
-    assert known.moment == optics.clock.shots == 5
+    assert known.counter == optics.clock.shots == 5
     known.resume(7)
-    assert known.moment == optics.clock.shots == 7
+    assert known.counter == optics.clock.shots == 7
     assert torch.equal(Calibrated(optics, repeats=2).matrix(4, 5, 0, LIKE), first)
     ideal_map = optics.matrix(4, 5, 0, LIKE)
     assert not torch.allclose(first, ideal_map, rtol=1e-3)

@@ -43,7 +43,7 @@ def bench(outputs, camera=None, scattering=None, rows=6, inputs=10, dtype=torch.
         power=frames.sum(1, keepdim=True) * 2 / outputs,
         typical=inputs / outputs,
         medium=medium,
-        moment=0,
+        shots=0,
         camera=camera or Camera(),
         generator=torch.Generator().manual_seed(7),
         seed=3,
@@ -154,7 +154,7 @@ def test_what_goes_astray_of_an_anchor_counts_too():
 
 
 def test_a_drifting_anchor_is_not_the_calibrated_one():
-    lit = replace(bench(300, scattering=Scattering(lifetime=10)), moment=5)
+    lit = replace(bench(300, scattering=Scattering(lifetime=10)), shots=5)
     found, share = Anchors().recover(lit), math.exp(-0.5)
     linear = (found * lit.field.conj()).mean().real / lit.field.abs().square().mean()
     assert linear == pytest.approx(share, abs=0.1)

@@ -340,29 +340,32 @@ def test_it_is_compiled_in_one_piece(kind, cast):
 
 
 @dataclass(frozen=True)
-class Moving(Signs):
+class Counting(bp.projections.Projection):
     """Changes with its use."""
 
-    name: ClassVar[str] = "moving"
-    steps: list[int] = field(default_factory=lambda: [0], init=False, compare=False)
+    name: ClassVar[str] = "counting"
+    draws: list[int] = field(default_factory=lambda: [0], init=False, compare=False)
+
+    def matrix(self, in_features, out_features, stream, like):
+        raise NotImplementedError
 
     @property
-    def moment(self):
-        return self.steps[0]
+    def counter(self):
+        return self.draws[0]
 
-    def resume(self, moment):
-        self.steps[0] = moment
+    def resume(self, counter):
+        self.draws[0] = counter
 
 
-def test_what_holds_a_projection_passes_its_moment_on():
-    inner = Moving()
+def test_what_holds_a_projection_hands_its_counter_on():
+    inner = Counting()
     outer = Sketched(inner=Sketched(inner=inner))
-    assert outer.moment == 0
-    inner.steps[0] = 7
-    assert outer.moment == 7
+    assert outer.counter == 0
+    inner.draws[0] = 7
+    assert outer.counter == 7
     outer.resume(3)
-    assert inner.moment == 3
-    assert Sketched().moment == 0
+    assert inner.counter == 3
+    assert Sketched().counter == 0
 
 
 @dataclass(frozen=True)

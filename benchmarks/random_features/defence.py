@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 import beyondprop as bp
 from benchmarks.random_features.attacks import Box, by_margin, fgsm, pgd, square
 from beyondprop.engine.attachment import Attachment
-from beyondprop.optics import CalibratedFeatures, OpticalFeatures
+from beyondprop.optics import CalibratedFeatures, Features, OpticalFeatures
 from beyondprop.rules import Rule
 from beyondprop.tasks import Data
 from beyondprop.tasks.random_features import defence
@@ -44,7 +44,7 @@ class Method:
     """
 
     rule: Callable[[int], Rule]
-    light: type[OpticalFeatures] | None = None
+    light: type[Features] | None = None
     signs: bool = False
 
     def model(self, pixels: int, width: int, features: int, seed: int) -> nn.Sequential:
@@ -174,7 +174,7 @@ def telling(model: nn.Module) -> tuple[str, ...]:
     Backpropagation through calibrated light knows it too; without light nobody needs it.
     """
     light = model.head[0]
-    if not isinstance(light, OpticalFeatures):
+    if not isinstance(light, Features):
         return ()
     return ("known", "own") if isinstance(light, CalibratedFeatures) else ("known",)
 

@@ -7,10 +7,12 @@ from beyondprop.optics.cost import (
     Cost,
     Electronics,
     Link,
+    StepCost,
     break_even,
     electronic_cost,
     measured_rate,
     optical_cost,
+    step_cost,
 )
 from beyondprop.optics.device import PhotonicProcessor, Specification
 from beyondprop.optics.encoder import (
@@ -21,7 +23,7 @@ from beyondprop.optics.encoder import (
     Ternary,
     UnevenTernary,
 )
-from beyondprop.optics.feature_layer import CalibratedFeatures, OpticalFeatures
+from beyondprop.optics.feature_layer import CalibratedFeatures, Features, OpticalFeatures
 from beyondprop.optics.medium import Medium
 from beyondprop.optics.opu_map import OPUMap
 from beyondprop.optics.parts import PARTS, PROCESSORS, build
@@ -34,7 +36,6 @@ from beyondprop.optics.retrieval import (
     Retrieval,
 )
 from beyondprop.optics.scattering import Scattering
-from beyondprop.optics.step_cost import StepCost, step_cost
 from beyondprop.projections import PROJECTIONS
 
 for _kind in (PhotonicProjection, Calibrated):
@@ -57,6 +58,7 @@ __all__ = [
     "Electronics",
     "Encoder",
     "Exact",
+    "Features",
     "Link",
     "Medium",
     "OPUMap",

@@ -3,7 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -107,12 +107,12 @@ def _measured(
         rows = range(first, min(first + ROWS, count))
         one_hot = like.new_zeros(len(rows), count)
         one_hot[range(len(rows)), rows] = 1
-        seen[rows.start : rows.stop] = projection.project(
-            transform(one_hot)[:, :inputs], outputs, stream
-        )
-    return transform(seen.t().contiguous()).t()[:inputs] / count
+        patterns = transform(one_hot)[:, :inputs]  # (rows, in)
+        seen[rows.start : rows.stop] = projection.project(patterns, outputs, stream)
+    return transform(seen.t().contiguous()).t()[:inputs] / count  # (in, out)
 
 
+@final
 @dataclass(frozen=True)
 class Calibrated(Kept):
     """A photonic co-processor whose ``matrix`` is the measured one, for rules that ask for it.

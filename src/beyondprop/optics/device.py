@@ -102,10 +102,10 @@ class PhotonicProcessor:
             shots: Shots taken before.
             noise: Draws all noise; of x's device.
         """
-        frames, weights = self.encoder.encode(x)
+        frames, weights = self.encoder.encode(x)  # (n, frames, in), (n, frames)
         bench = self._bench(frames.flatten(0, 1), medium, shots, noise)
         found = self.retrieval.recover(bench).real.view(*weights.shape, medium.outputs)
-        return (found * weights.unsqueeze(-1)).sum(1)
+        return (found * weights.unsqueeze(-1)).sum(1)  # (n, frames, out) -> (n, out)
 
     def intensities(self, x: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Tensor:
         """Return ``|x T|²``, ``(n, out)``, as the camera reads it: one shot a row; see `linear`.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Encoder(ABC):
         """
 
 
+@final
 @dataclass(frozen=True)
 class Exact(Encoder):
     """An ideal modulator of real amplitudes between -1 and 1. No mirror can do that.
@@ -50,6 +52,7 @@ class Exact(Encoder):
         return unit.unsqueeze(1), peak
 
 
+@final
 @dataclass(frozen=True)
 class Binary(Encoder):
     """Mirrors show rows that are binary already: one frame, weight 1. Other rows are refused."""
@@ -64,6 +67,7 @@ class Binary(Encoder):
         return x.unsqueeze(1), x.new_ones(len(x), 1)
 
 
+@final
 @dataclass(frozen=True)
 class Ternary(Encoder):
     """Small entries are dropped, all others get one magnitude: a frame for each sign.
@@ -92,34 +96,47 @@ class Ternary(Encoder):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the positive and the negative entries that are kept, and plus and minus m."""
         unit, peak = _scaled(x)
-        least = self.threshold * unit.square().mean(-1, keepdim=True).sqrt()
-        frames = torch.stack([unit > least, unit < -least], 1).to(x.dtype)
-        return frames, self._magnitudes(unit, frames) * peak * x.new_tensor([1, -1])
-
-    def _magnitudes(self, unit: Tensor, frames: Tensor) -> Tensor:
-        """Return the magnitude of what is kept, ``(n, 1)`` or one for each frame."""
-        kept = frames.sum(1)
+        frames = _by_sign(unit, self.threshold)  # (n, 2, in)
+        kept = frames.sum(1)  # (n, in)
         total = (unit.abs() * kept).sum(-1, keepdim=True)
-        return total / kept.sum(-1, keepdim=True).clamp(min=1)
+        magnitude = total / kept.sum(-1, keepdim=True).clamp(min=1)  # (n, 1)
+        return frames, magnitude * peak * x.new_tensor([1, -1])
 
 
+@final
 @dataclass(frozen=True)
-class UnevenTernary(Ternary):
+class UnevenTernary(Encoder):
     """As `Ternary`, but with a magnitude for each sign.
 
     The two frames are weighted anyway, so it costs no light. It represents the error of a
     classifier whose classes are guessed alike exactly: one large negative entry, many small
     positive ones. With one magnitude for all, the small ones would outweigh the large one, and
     push all blocks the same way whatever the class.
+
+    Args:
+        threshold: As of `Ternary`.
     """
 
     threshold: float = 0.25
 
-    def _magnitudes(self, unit: Tensor, frames: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        within("the threshold, in units of a row's root mean square,", self.threshold, 0, 0.99)
+
+    @property
+    def frames(self) -> int:
+        """One for each sign."""
+        return 2
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the positive and the negative entries that are kept, and their magnitudes."""
+        unit, peak = _scaled(x)
+        frames = _by_sign(unit, self.threshold)  # (n, 2, in)
         total = (unit.abs().unsqueeze(1) * frames).sum(-1)
-        return total / frames.sum(-1).clamp(min=1)
+        magnitudes = total / frames.sum(-1).clamp(min=1)  # (n, 2)
+        return frames, magnitudes * peak * x.new_tensor([1, -1])
 
 
+@final
 @dataclass(frozen=True)
 class BitPlanes(Encoder):
     """Rows rounded to signed whole numbers, one frame for each sign and bit.
@@ -145,9 +162,9 @@ class BitPlanes(Encoder):
         unit, peak = _scaled(x)
         levels = 2**self.bits - 1
         whole = (unit * levels).round().long()
-        signs = torch.stack([whole.clamp(min=0), (-whole).clamp(min=0)], 1).unsqueeze(2)
+        parts = torch.stack([whole.clamp(min=0), (-whole).clamp(min=0)], 1)  # (n, 2, in)
         place = torch.arange(self.bits, device=x.device)
-        planes = (signs >> place.view(-1, 1)) & 1
+        planes = (parts.unsqueeze(2) >> place.view(-1, 1)) & 1  # (n, 2, bits, in)
         worth = 2.0 ** place.to(x.dtype) / levels
         return planes.flatten(1, 2).to(x.dtype), peak * torch.cat([worth, -worth])
 
@@ -156,3 +173,14 @@ def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows divided by their largest magnitudes, and these, ``(n, 1)``; rows of 0 stay."""
     peak = x.abs().amax(-1, keepdim=True)
     return x / peak.where(peak > 0, 1), peak
+
+
+def _by_sign(unit: Tensor, threshold: float) -> Tensor:
+    """Return frames ``(n, 2, in)`` of the entries above a threshold and of those below minus it.
+
+    Args:
+        unit: Rows, ``(n, in)``.
+        threshold: In units of a row's root mean square.
+    """
+    least = threshold * unit.square().mean(-1, keepdim=True).sqrt()  # (n, 1)
+    return torch.stack([unit > least, unit < -least], 1).to(unit.dtype)

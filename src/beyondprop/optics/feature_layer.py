@@ -1,9 +1,10 @@
 """Optical random features as layers: no gradient passes one, a model is behind the other."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -18,34 +19,10 @@ from beyondprop.optics.opu_map import OPUMap
 from beyondprop.optics.presets import lighton_opu
 
 
-class OpticalFeatures(nn.Module):
-    """Random features by light, ``|R b|² / |b|² - 1`` of the binarised input ``b``.
+class Features(nn.Module, ABC):
+    """Random features by light; see `OpticalFeatures` and `CalibratedFeatures`.
 
-    Maps ``(..., in)`` to ``(..., n_components)``. Mirrors are on or off, so each number becomes one
-    mirror a threshold, on where ``x > t rms(x)``, with the root mean square of its own row: what
-    scales a row changes nothing. Several thresholds keep more of a grey value (a thermometer
-    code). The entries of R are independent circular complex Gaussians of variance 1, and ``|b|²``
-    is the number of mirrors that are on. So over R a feature has mean 0 and variance 1, and the
-    mean product of two rows' features is the kernel ``(b·c)² / (|b|² |c|²)``: that of ``|R b|²``,
-    ``|b|² |c|² + (b·c)²``, for rows of unit length and without its constant part (Saade et al.
-    2016; Ohana et al. 2020). Rows with all mirrors off give zeros.
-
-    No gradient comes back through the light: what stands before it must be taught by a rule that
-    cuts there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds
-    the seed of the medium, and how many shots were taken, by which noise and drift go on; one of
-    other thresholds or another device is refused. A pass that is run twice, as by activation
-    checkpointing, takes its shots twice, with other noise.
-
-    Args:
-        n_components: How many features.
-        thresholds: In units of a row's root mean square; 0 is the sign.
-        device: The co-processor, by default LightOn's. Its encoder is not used: what is shown is
-            binary already.
-        seed: Whole number from 0 to 2^63 - 1 that determines the medium and the noise.
-
-    Raises:
-        UserError: No threshold is given, or one is not finite; in the forward pass if a number is
-            NaN or infinite, or a width over the device's limits; in the backward pass always.
+    Args and errors are those of `OpticalFeatures`.
     """
 
     seed: Tensor
@@ -106,10 +83,9 @@ class OpticalFeatures(nn.Module):
         made = {"thresholds": self.thresholds, "device": self.light.projection.device.settings()}
         return json.dumps(made, sort_keys=True).encode()
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features."""
-        seen = self._seen(self.mirrors(x.detach()))
-        return _Opaque.apply(x, seen) if x.requires_grad else seen  # type: ignore[no-untyped-call]
+        """Return the features, ``(..., n_components)``, of rows ``(..., in)``."""
 
     def extra_repr(self) -> str:
         """Return what the layer is made of, for print."""
@@ -135,7 +111,45 @@ class OpticalFeatures(nn.Module):
         return self.light
 
 
-class CalibratedFeatures(OpticalFeatures):
+@final
+class OpticalFeatures(Features):
+    """Random features by light, ``|R b|² / |b|² - 1`` of the binarised input ``b``.
+
+    Maps ``(..., in)`` to ``(..., n_components)``. Mirrors are on or off, so each number becomes one
+    mirror a threshold, on where ``x > t rms(x)``, with the root mean square of its own row: what
+    scales a row changes nothing. Several thresholds keep more of a grey value (a thermometer
+    code). The entries of R are independent circular complex Gaussians of variance 1, and ``|b|²``
+    is the number of mirrors that are on. So over R a feature has mean 0 and variance 1, and the
+    mean product of two rows' features is the kernel ``(b·c)² / (|b|² |c|²)``: that of ``|R b|²``,
+    ``|b|² |c|² + (b·c)²``, for rows of unit length and without its constant part (Saade et al.
+    2016; Ohana et al. 2020). Rows with all mirrors off give zeros.
+
+    No gradient comes back through the light: what stands before it must be taught by a rule that
+    cuts there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds
+    the seed of the medium, and how many shots were taken, by which noise and drift go on; one of
+    other thresholds or another device is refused. A pass that is run twice, as by activation
+    checkpointing, takes its shots twice, with other noise.
+
+    Args:
+        n_components: How many features.
+        thresholds: In units of a row's root mean square; 0 is the sign.
+        device: The co-processor, by default LightOn's. Its encoder is not used: what is shown is
+            binary already.
+        seed: Whole number from 0 to 2^63 - 1 that determines the medium and the noise.
+
+    Raises:
+        UserError: No threshold is given, or one is not finite; in the forward pass if a number is
+            NaN or infinite, or a width over the device's limits; in the backward pass always.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features."""
+        seen = self._seen(self.mirrors(x.detach()))  # (..., n_components)
+        return _Opaque.apply(x, seen) if x.requires_grad else seen  # type: ignore[no-untyped-call]
+
+
+@final
+class CalibratedFeatures(Features):
     """`OpticalFeatures` with a way back, for who has measured the device's matrix.
 
     The same numbers go forward, through the same light. Backward goes the gradient of a model of
@@ -151,11 +165,11 @@ class CalibratedFeatures(OpticalFeatures):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features."""
-        mirrors = self.mirrors(x.detach())
+        mirrors = self.mirrors(x.detach())  # (..., thresholds × in)
         seen = self._seen(mirrors)
         if not (x.requires_grad and torch.is_grad_enabled()):
             return seen
-        wide = torch.cat([x] * len(self.thresholds), dim=-1)
+        wide = torch.cat([x] * len(self.thresholds), dim=-1)  # (..., thresholds × in)
         return _Instead.apply(self.modelled(_Instead.apply(wide, mirrors)), seen)  # type: ignore[no-untyped-call, no-any-return]
 
     def modelled(self, mirrors: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """A medium: the complex Gaussian matrix of a scattering sample, rebuilt from a seed."""
 
-import hashlib
 import math
 
 import torch
@@ -8,16 +7,17 @@ from torch import Tensor
 
 from beyondprop.optics.scattering import Scattering
 from beyondprop.random.gaussian import gaussian
+from beyondprop.random.streams import stream_of
 
 DENSE = 2**22
-"""Entries up to which the matrix is kept (twice 16 MiB in float32); larger ones go by tiles."""
+"""Entries up to which the matrix is cached (twice 16 MiB in float32); larger ones go by tiles."""
 
 TILE = 4096, 64
 """Inputs and outputs of a tile."""
 
 
 class Medium:
-    """One medium of given widths, with what is kept of it."""
+    """One medium of given widths, and a cache of what was drawn of it."""
 
     def __init__(
         self,
@@ -41,19 +41,20 @@ class Medium:
         mixed = self.scattering.mixture(shots)
         if self.inputs * self.outputs <= DENSE:
             # Products are mixed, not matrices: they are smaller than these, or hardly larger.
-            products = {n: frames @ matrix for n, matrix in self._kept(mixed).items()}
+            drawn = self._matrices(mixed)  # (2, in, out) each
+            products = {n: frames @ matrix for n, matrix in drawn.items()}  # (2, rows, out) each
             return torch.complex(*_mix(products, mixed))
         parts = frames.new_zeros(2, len(frames), self.outputs)
         for into in _spans(self.inputs, TILE[0]):
             for out in _spans(self.outputs, TILE[1]):
-                tile = _mix({n: self._tile(into, out, n) for n in mixed}, mixed)
+                tile = _mix({n: self._tile(into, out, n) for n in mixed}, mixed)  # (2, in, out)
                 parts[:, :, out.start : out.stop] += frames[:, into.start : into.stop] @ tile
         return torch.complex(parts[0], parts[1])
 
     def matrix(self, shots: float | None = None) -> Tensor:
         """Return the complex matrix ``(in, out)`` after so many shots; None: as calibrated."""
         mixed = {0: 1.0} if shots is None else self.scattering.mixture(shots)
-        return torch.complex(*_mix(self._kept(mixed), mixed))
+        return torch.complex(*_mix(self._matrices(mixed), mixed))
 
     def anchors(self, count: int, shots: float, error: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the fields of reference inputs, as calibrated and as they are now.
@@ -68,8 +69,8 @@ class Medium:
             error: Of the calibration, root mean square, relative.
         """
         mixed = self.scattering.mixture(shots)
-        kept = {n: field for n, field in self._fields.items() if n in (*mixed, 0, "error")}
-        self._fields = {n: field for n, field in kept.items() if len(field) == count}
+        cached = {n: field for n, field in self._fields.items() if n in (*mixed, 0, "error")}
+        self._fields = {n: field for n, field in cached.items() if len(field) == count}
         now = _mix({n: self._anchors(count, n) for n in mixed}, mixed)
         calibrated = self._anchors(count, 0)
         turn = _turn(calibrated)
@@ -84,12 +85,15 @@ class Medium:
             return self._fields[number]
         key = _key("anchors", self._stream, number, count)
         drawn = torch.from_numpy(gaussian(self.seed, key, self.outputs * count * 2))
-        parts = drawn.view(self.outputs, count, 2).permute(2, 1, 0) / math.sqrt(2)
+        parts = drawn.view(self.outputs, count, 2).permute(2, 1, 0) / math.sqrt(
+            2
+        )  # (2, count, out)
         real, imaginary = parts.to(self._like)
         self._fields[number] = torch.complex(real, imaginary)
         return self._fields[number]
 
-    def _kept(self, mixed: dict[int, float]) -> dict[int, Tensor]:
+    def _matrices(self, mixed: dict[int, float]) -> dict[int, Tensor]:
+        """Return the matrices of a mixture, those that were drawn before from the cache."""
         self._drawn = {n: self._drawn[n] if n in self._drawn else self._draw(n) for n in mixed}
         return self._drawn
 
@@ -127,5 +131,4 @@ def _spans(count: int, size: int) -> list[range]:
 
 def _key(*names: str | int) -> int:
     """Return a random stream's number for whatever names it."""
-    text = ", ".join(map(str, names))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())
+    return stream_of(", ".join(map(str, names)))

@@ -1,8 +1,7 @@
 """The photonic co-processor as a projection, for every rule that takes one."""
 
-import hashlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from beyondprop.optics.device import PhotonicProcessor
 from beyondprop.optics.medium import Medium
 from beyondprop.optics.presets import lighton_opu
 from beyondprop.projections.kept import Shareable
+from beyondprop.random.streams import stream_of
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Clock:
     shots: int = 0
 
 
+@final
 @dataclass(frozen=True)
 class PhotonicProjection(Shareable):
     """A simulated photonic co-processor: encoded, scattered, photographed and recovered.
@@ -80,11 +81,11 @@ class PhotonicProjection(Shareable):
                 "or multiply by the ideal map, matrix(...)"
             )
         self.device.check(x, out_features, self.device.retrieval.pixels)
-        rows = self.rows(x)
+        rows = self.rows(x)  # (rows, in)
         medium = self.medium(rows, out_features, stream)
         noise = self.noise(rows, stream)
         with torch.autocast(x.device.type, enabled=False):
-            found = self.device.linear(rows, medium, self.clock.shots, noise)
+            found = self.device.linear(rows, medium, self.clock.shots, noise)  # (rows, out)
         self.clock.shots += len(rows) * self.device.shots
         return found.to(x.dtype).view(*x.shape[:-1], out_features)
 
@@ -99,9 +100,8 @@ class PhotonicProjection(Shareable):
 
     def noise(self, like: Tensor, stream: int) -> torch.Generator:
         """Return the generator of all noise from here on, until the clock goes on."""
-        mixed = f"{self.seed}, {stream}, {self.clock.shots}"
-        number = hashlib.blake2b(mixed.encode(), digest_size=7).digest()
-        return torch.Generator(like.device).manual_seed(int.from_bytes(number))
+        number = stream_of(f"{self.seed}, {stream}, {self.clock.shots}")
+        return torch.Generator(like.device).manual_seed(number)
 
     @property
     def counter(self) -> int:

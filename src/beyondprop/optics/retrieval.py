@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Retrieval(ABC):
         """Return the field of every frame, complex ``(rows, out)``, as far as it can be found."""
 
 
+@final
 @dataclass(frozen=True)
 class PhaseShifting(Retrieval):
     """Phase-shifting holography: a reference beam whose phase turns evenly from shot to shot.
@@ -68,13 +70,14 @@ class PhaseShifting(Retrieval):
         total = torch.zeros_like(bench.field)
         for step in range(self.steps):
             angle = 2 * math.pi * step / self.steps
-            turned = bench.drawn(bench.power.shape) * self.phase_noise + angle
+            turned = bench.drawn(bench.power.shape) * self.phase_noise + angle  # (rows, 1)
             reference = torch.polar(torch.full_like(turned, amplitude), turned)
-            intensity = bench.photograph(bench.light() + reference)
+            intensity = bench.photograph(bench.light() + reference)  # (rows, out)
             total += intensity * complex(math.cos(angle), math.sin(angle))
         return total / (self.steps * amplitude)
 
 
+@final
 @dataclass(frozen=True)
 class OffAxis(Retrieval):
     """Off-axis holography: one shot, with a tilted reference beam and four pixels an output.
@@ -108,15 +111,16 @@ class OffAxis(Retrieval):
         """Return the field."""
         outputs = bench.field.shape[-1]
         amplitude = math.sqrt(self.strength * bench.typical)
-        spectrum = torch.fft.fftshift(torch.fft.fft(bench.light()), -1)
+        spectrum = torch.fft.fftshift(torch.fft.fft(bench.light()), -1)  # (rows, out)
         # As seen along the reference beam: the field's band lies from `outputs` to its double.
-        padded = torch.nn.functional.pad(spectrum, (outputs, 2 * outputs))
+        padded = torch.nn.functional.pad(spectrum, (outputs, 2 * outputs))  # (rows, 4 out)
         intensity = bench.photograph(torch.fft.ifft(padded) * self.pixels + amplitude)
-        band = torch.fft.fft(intensity)[..., outputs : 2 * outputs]
+        band = torch.fft.fft(intensity)[..., outputs : 2 * outputs]  # (rows, out)
         found: Tensor = torch.fft.ifft(torch.fft.ifftshift(band, -1))
         return found / (self.pixels * amplitude)
 
 
+@final
 @dataclass(frozen=True)
 class Anchors(Retrieval):
     """Reference inputs, shown on mirrors beside the data, in place of a reference beam.
@@ -154,14 +158,14 @@ class Anchors(Retrieval):
         """Return the field."""
         mean = self.strength * bench.typical
         drawn = bench.medium.anchors(self.count, bench.shots, self.calibration_error)
-        known, now = (anchors * math.sqrt(mean) for anchors in drawn)
-        alone = bench.photograph(bench.light())
+        known, now = (anchors * math.sqrt(mean) for anchors in drawn)  # (count, out) each
+        alone = bench.photograph(bench.light())  # (rows, out)
         products = torch.zeros_like(bench.field)
         for calibrated, anchor in zip(known, now, strict=True):
             both = bench.photograph(bench.light(anchor))
             products += calibrated * (both - alone - calibrated.abs().square()) / 2
         # Least squares: s y + q y* = 2 p, with s = Σ|a|², q = Σ a², p = Σ a Re(a* y).
-        s, q = known.abs().square().sum(0), known.square().sum(0)
+        s, q = known.abs().square().sum(0), known.square().sum(0)  # (out,) each
         return 2 * (s * products - q * products.conj()) / _determinant(known, s)
 
 

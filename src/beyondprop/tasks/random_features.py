@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from beyondprop.optics import CalibratedFeatures, OpticalFeatures
+from beyondprop.optics import CalibratedFeatures, Features, OpticalFeatures
 from beyondprop.tasks.base import Data, Split, Task
 from beyondprop.tasks.digits import load_vectors
 from beyondprop.tasks.mnist import load_mnist
@@ -68,7 +68,7 @@ def linear_on_light(outputs: int, features: int, thresholds: Sequence[float]) ->
     return nn.Sequential(nn.Flatten(), light, nn.Linear(features, outputs))
 
 
-def defence(pixels: int, width: int, light: OpticalFeatures) -> nn.Sequential:
+def defence(pixels: int, width: int, light: Features) -> nn.Sequential:
     """Images of so many pixels to 10 logits by two hidden layers, signs, light and a linear layer.
 
     The child ``features`` is taught as one; ``head`` holds the light. With `OpticalFeatures` no

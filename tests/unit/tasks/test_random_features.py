@@ -5,7 +5,7 @@ import torch
 
 import beyondprop as bp
 from beyondprop.experiment import CompareSpec, compare
-from beyondprop.optics import CalibratedFeatures, OpticalFeatures
+from beyondprop.optics import CalibratedFeatures, Features, OpticalFeatures
 from beyondprop.rules import Rule
 from beyondprop.tasks import Task, find
 from beyondprop.tasks.digits import load_vectors
@@ -75,7 +75,7 @@ def test_every_run_has_a_device_of_its_own(task: Task) -> None:
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
         model = task.model()
-        (light,) = (m for m in model.modules() if isinstance(m, OpticalFeatures))
+        (light,) = (m for m in model.modules() if isinstance(m, Features))
         seeds.append(int(light.seed))
     assert seeds[0] == seeds[1] != seeds[2]
 

@@ -16,7 +16,8 @@ from beyondprop.projections import (
     Cost,
     costs,
 )
-from beyondprop.projections.cost import room, trial
+from beyondprop.projections.cost import memory as free_memory
+from beyondprop.projections.cost import trial
 from beyondprop.projections.cost.choice import (
     SHARE,
     Kind,
@@ -24,7 +25,7 @@ from beyondprop.projections.cost.choice import (
     first_that_fits,
     usable,
 )
-from beyondprop.projections.cost.room import size as size
+from beyondprop.projections.cost.memory import size as size
 
 ROUNDS, BUDGET, LONG = 5, 10.0, 2.0
 Lines = list[tuple[str, str]]
@@ -47,7 +48,7 @@ def project(
     """
     place = usable(device)
     table = costs(inputs, outputs, batch, place, kinds(kind), seed)
-    limit = room.free_bytes(place) * SHARE if memory is None else memory
+    limit = free_memory.free_bytes(place) * SHARE if memory is None else memory
     cost = first_that_fits(table, inputs, outputs, batch, limit)
     count = torch.get_num_threads()
     where = f", {count} thread{'s' * (count > 1)}" if place.type == "cpu" else ""

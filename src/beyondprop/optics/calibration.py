@@ -12,8 +12,8 @@ from beyondprop._torch.eager import eager
 from beyondprop.errors import UserError
 from beyondprop.optics.checks import whole
 from beyondprop.optics.projection import PhotonicProjection
+from beyondprop.projections.cached import Cached
 from beyondprop.projections.hadamard import transform
-from beyondprop.projections.kept import Kept
 
 ROWS = 256
 """Patterns that are shown as one batch, during which the medium stands still."""
@@ -114,7 +114,7 @@ def _measured(
 
 @final
 @dataclass(frozen=True)
-class Calibrated(Kept):
+class Calibrated(Cached):
     """A photonic co-processor whose ``matrix`` is the measured one, for rules that ask for it.
 
     It is measured by `calibrate` when it is first asked for, and kept. Projections go by light. To
@@ -140,7 +140,9 @@ class Calibrated(Kept):
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the map as measured (see `Projection.matrix`)."""
-        return self._kept(self._measure, in_features, out_features, stream, like.dtype, like.device)
+        return self._cached(
+            self._measure, in_features, out_features, stream, like.dtype, like.device
+        )
 
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to ``(..., out_features)``, by light."""

@@ -12,7 +12,7 @@ from beyondprop.optics.checks import whole
 from beyondprop.optics.device import PhotonicProcessor
 from beyondprop.optics.medium import Medium
 from beyondprop.optics.presets import lighton_opu
-from beyondprop.projections.kept import Shareable
+from beyondprop.projections.cached import Shareable
 from beyondprop.random.streams import stream_of
 
 
@@ -61,7 +61,7 @@ class PhotonicProjection(Shareable):
         self.device.check_widths(in_features, out_features, self.device.retrieval.pixels)
         exact = torch.promote_types(like.dtype, torch.float32)
         key = in_features, out_features, stream, exact, like.device
-        return self._kept(self._ideal, *key).to(like.dtype)
+        return self._cached(self._ideal, *key).to(like.dtype)
 
     @eager
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
@@ -120,7 +120,7 @@ class PhotonicProjection(Shareable):
         self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
     ) -> Medium:
         key = self.device.scattering, self.seed, stream, inputs, outputs, dtype, device
-        return self._kept(Medium, *key)
+        return self._cached(Medium, *key)
 
     @eager
     def _ideal(

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from beyondprop.projections.kept import Stored
+from beyondprop.projections.cached import Stored
 from beyondprop.random.gaussian import gaussian
 
 

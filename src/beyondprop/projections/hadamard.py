@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from beyondprop._torch.eager import eager
 from beyondprop.errors import UserError
 from beyondprop.kernels.signs import signs
+from beyondprop.projections.cached import Shareable
 from beyondprop.projections.checks import check
-from beyondprop.projections.kept import Shareable
-from beyondprop.projections.parts import by_parts, unlowered
+from beyondprop.projections.chunks import in_chunks, unlowered
 from beyondprop.random import keys
 
 MARK = 1
@@ -67,11 +67,11 @@ class Hadamard(Shareable):
         check(x, x.shape[-1], out_features)
         n = 1 << (int(max(x.shape[-1], out_features)) - 1).bit_length()
         dtype = torch.promote_types(x.dtype, torch.float32)
-        flips = self._kept(self._draw, n, stream, dtype, x.device)
+        flips = self._cached(self._draw, n, stream, dtype, x.device)
         chosen = self._chosen(n, out_features, stream, x.device) if out_features < n else None
         rows = x.reshape(-1, x.shape[-1])
         with unlowered(x):
-            found = by_parts(lambda part: carried(part, flips, chosen), rows, n)
+            found = in_chunks(lambda chunk: carried(chunk, flips, chosen), rows, n)
         return found.view(*x.shape[:-1], out_features)
 
     @eager

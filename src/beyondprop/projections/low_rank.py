@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.projections.kept import Shareable
-from beyondprop.projections.parts import unlowered
+from beyondprop.projections.cached import Shareable
+from beyondprop.projections.chunks import unlowered
 from beyondprop.projections.signs import Signs
 from beyondprop.random import keys
 

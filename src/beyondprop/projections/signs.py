@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from beyondprop.kernels.signs import signs
-from beyondprop.projections.kept import Stored
+from beyondprop.projections.cached import Stored
 from beyondprop.random import keys
 
 

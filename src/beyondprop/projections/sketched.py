@@ -10,8 +10,8 @@ from torch import Tensor
 from beyondprop._torch.eager import eager
 from beyondprop.errors import UserError
 from beyondprop.projections.base import Projection
+from beyondprop.projections.cached import Cached
 from beyondprop.projections.checks import check
-from beyondprop.projections.kept import Kept
 from beyondprop.projections.signs import Signs
 from beyondprop.random import keys
 
@@ -20,7 +20,7 @@ MARK = 2
 
 
 @dataclass(frozen=True)
-class Sketched(Kept):
+class Sketched(Cached):
     """Inputs summed into buckets by random signs, which another projection then carries on.
 
     This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words
@@ -56,7 +56,7 @@ class Sketched(Kept):
         if in_features <= self.buckets:
             return self.inner.matrix(in_features, out_features, stream, like)
         inner = self.inner.matrix(self.buckets, out_features, stream, like)
-        bucket, positive = self._kept(self._draw, in_features, stream, like.device)
+        bucket, positive = self._cached(self._draw, in_features, stream, like.device)
         signs: Tensor = (positive * 2 - 1).to(like.dtype)
         return inner[bucket] * signs.unsqueeze(1)
 
@@ -64,7 +64,7 @@ class Sketched(Kept):
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         check(x, x.shape[-1], out_features)
         if x.shape[-1] > self.buckets:
-            bucket, positive = self._kept(self._draw, x.shape[-1], stream, x.device)
+            bucket, positive = self._cached(self._draw, x.shape[-1], stream, x.device)
             sketch = x.new_zeros(*x.shape[:-1], self.buckets)
             x = sketch.index_add(-1, bucket, x * (positive * 2 - 1).to(x.dtype))
         return self.inner.project(x, out_features, stream)

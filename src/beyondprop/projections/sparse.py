@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from beyondprop.errors import UserError
 from beyondprop.kernels.registry import DTYPES
+from beyondprop.projections.cached import Stored
 from beyondprop.projections.checks import check
-from beyondprop.projections.kept import Stored
-from beyondprop.projections.parts import by_parts
+from beyondprop.projections.chunks import in_chunks
 from beyondprop.random import keys
 
 MARK = 3
@@ -76,7 +76,7 @@ class Sparse(Stored):
             )
             return sums.t()
 
-        found = by_parts(carried, exact.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
+        found = in_chunks(carried, exact.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
         return found.contiguous().view(*x.shape[:-1], out_features).to(x.dtype)
 
     def _draw(

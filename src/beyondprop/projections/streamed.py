@@ -10,7 +10,7 @@ from beyondprop._torch.eager import eager
 from beyondprop.kernels.signs import signed_sums
 from beyondprop.projections.base import Projection
 from beyondprop.projections.checks import check
-from beyondprop.projections.parts import unlowered
+from beyondprop.projections.chunks import unlowered
 from beyondprop.projections.signs import sign_matrix
 from beyondprop.random import keys
 

@@ -5,7 +5,7 @@ import torch
 from tests.reference import projections as reference
 
 import beyondprop as bp
-from beyondprop.projections import Hadamard, parts
+from beyondprop.projections import Hadamard, chunks
 from beyondprop.projections.hadamard import transform
 
 
@@ -76,7 +76,7 @@ def test_parts_do_not_change_it_nor_its_gradients(count, monkeypatch):
     x, made = torch.randn(count, 60, dtype=torch.float64, requires_grad=True), Hadamard(1)
     whole = made.project(x, 40, 0)
     (back,) = torch.autograd.grad(whole.square().sum(), x)
-    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)  # four rows
+    monkeypatch.setattr(chunks, "CACHE", 4 * 4 * 64)  # four rows
     found = made.project(x, 40, 0)
     (gradient,) = torch.autograd.grad(found.square().sum(), x)
     torch.testing.assert_close((found, gradient), (whole, back))
@@ -86,10 +86,10 @@ def test_parts_do_not_change_it_nor_its_gradients(count, monkeypatch):
 
 
 def test_without_gradients_parts_are_not_held_until_the_end(monkeypatch):
-    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)
+    monkeypatch.setattr(chunks, "CACHE", 4 * 4 * 64)
     monkeypatch.setattr(torch, "cat", None)
     rows = torch.randn(9, 64)
-    assert torch.equal(parts.by_parts(lambda part: part * 2, rows, 64), rows * 2)
+    assert torch.equal(chunks.in_chunks(lambda part: part * 2, rows, 64), rows * 2)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # by PyTorch itself
@@ -97,7 +97,7 @@ def test_without_gradients_parts_are_not_held_until_the_end(monkeypatch):
 def test_parts_under_function_transforms(way, monkeypatch):
     x, made = torch.randn(3, 9, 60, dtype=torch.float64), Hadamard(1)
     matrix = made.matrix(60, 40, 0, x)
-    monkeypatch.setattr(parts, "CACHE", 4 * 4 * 64)
+    monkeypatch.setattr(chunks, "CACHE", 4 * 4 * 64)
 
     def carry(x):
         return made.project(x, 40, 0)

@@ -10,8 +10,8 @@ import torch
 from beyondprop.errors import UserError
 from beyondprop.projections.base import Projection
 from beyondprop.projections.checks import check_widths
+from beyondprop.projections.cost.memory import free_bytes, size
 from beyondprop.projections.cost.rates import rates
-from beyondprop.projections.cost.room import free_bytes, size
 from beyondprop.projections.cost.work import FORMULAS, work
 from beyondprop.projections.dense import Dense
 from beyondprop.projections.hadamard import Hadamard

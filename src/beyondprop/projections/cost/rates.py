@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from beyondprop.kernels.registry import compiler_for
 from beyondprop.kernels.signs import BLOCK, ROWS_OF_KERNEL, SIDE, SIGNED_SUMS, TILE, signs
+from beyondprop.projections.chunks import CACHE
 from beyondprop.projections.hadamard import BITS, transform
-from beyondprop.projections.parts import CACHE
 
 TURN = 1e-3
 """Seconds that a measured work takes at the least, unless it grows too large."""

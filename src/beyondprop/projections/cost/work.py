@@ -10,11 +10,11 @@ import torch
 from beyondprop.kernels.registry import compiler_for
 from beyondprop.kernels.signs import ROWS_OF_KERNEL, SIDE, TILE, WORTH
 from beyondprop.projections.base import Projection
+from beyondprop.projections.chunks import CACHE, rows_at_a_time
 from beyondprop.projections.cost.rates import stages
 from beyondprop.projections.dense import Dense
 from beyondprop.projections.hadamard import Hadamard
 from beyondprop.projections.low_rank import LowRank
-from beyondprop.projections.parts import CACHE, rows_at_a_time
 from beyondprop.projections.signs import Signs
 from beyondprop.projections.sketched import Sketched
 from beyondprop.projections.sparse import LEAST, Sparse

@@ -26,8 +26,8 @@ from beyondprop.projections import (
 )
 from beyondprop.projections.cost import (
     choice,
+    memory,
     rates,
-    room,
     trial,
     work,
 )
@@ -278,20 +278,20 @@ def test_a_mistake_is_one_sentence(arguments, said):
 
 
 def test_free_memory_is_the_least_of_machine_and_container(tmp_path, monkeypatch):
-    if not room.Path("/proc/meminfo").exists():
+    if not memory.Path("/proc/meminfo").exists():
         pytest.skip("free memory is read from /proc")
-    monkeypatch.setattr(room, "GROUP", tmp_path)
-    assert 0 < room.free_bytes(CPU) < 2**50
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert 0 < memory.free_bytes(CPU) < 2**50
     (tmp_path / "memory.max").write_text("max\n")
-    assert room.free_bytes(CPU) > 10**6
+    assert memory.free_bytes(CPU) > 10**6
     (tmp_path / "memory.max").write_text("9000\n")
     (tmp_path / "memory.current").write_text("7000\n")
     (tmp_path / "memory.stat").write_text("anon 5000\ninactive_file 500\n")
-    assert room.free_bytes(CPU) == 2500
+    assert memory.free_bytes(CPU) == 2500
     (tmp_path / "memory.current").write_text("12000\n")
-    assert room.free_bytes(CPU) == 0
+    assert memory.free_bytes(CPU) == 0
     with pytest.raises(bp.UserError, match="pass memory="):
-        room.free_bytes(torch.device("meta"))
+        memory.free_bytes(torch.device("meta"))
 
 
 @known
@@ -357,7 +357,7 @@ def test_every_unit_of_work_is_measured():
     [(0, "0 B"), (999, "999 B"), (2.5e5, "250 kB"), (5e8, "500 MB"), (2e13, "20 TB")],
 )
 def test_sizes_are_in_units_that_people_read(count, said):
-    assert room.size(count) == said
+    assert memory.size(count) == said
 
 
 @pytest.mark.parametrize("widths", [(2**18, 2**18), (2**18, 1), (1, 2**18)])

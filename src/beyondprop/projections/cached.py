@@ -1,4 +1,4 @@
-"""What projections have in common that keep what they drew."""
+"""Abstract projections that draw their numbers once and cache them."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -16,14 +16,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Kept(Projection):
-    """A projection that draws its numbers once and keeps them; copies and pickles do not."""
+class Cached(Projection):
+    """A projection with a cache of what it drew; copies and pickles begin with an empty one."""
 
     _drawn: dict[Any, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
-    def _kept(self, draw: Callable[..., T], *key: Any) -> T:
+    def _cached(self, draw: Callable[..., T], *key: Any) -> T:
+        """Return what is drawn for a key, from the cache if it was drawn before."""
         found: T | None = self._drawn.get(key)
         if found is None:
             with torch.inference_mode(False):  # or no gradient could ever pass by it
@@ -51,7 +52,7 @@ class Kept(Projection):
 
 
 @dataclass(frozen=True)
-class Shareable(Kept):
+class Shareable(Cached):
     """A projection with a map for each block, or one for all."""
 
     shared: bool = False
@@ -66,7 +67,7 @@ class Stored(Shareable):
     """A projection that draws a matrix once for each size, stream, dtype and device."""
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the matrix (see `Projection.matrix`); it is drawn once and then kept."""
+        """Return the matrix (see `Projection.matrix`); it is drawn once and then cached."""
         found: Tensor = self._stored(in_features, out_features, stream, like)
         return found
 
@@ -79,7 +80,7 @@ class Stored(Shareable):
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
         check(like, in_features, out_features)
         widths = in_features, out_features
-        return self._kept(self._draw_of, *widths, stream, like.dtype, like.device)
+        return self._cached(self._draw_of, *widths, stream, like.dtype, like.device)
 
     # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
     @eager
@@ -90,4 +91,4 @@ class Stored(Shareable):
 
     @abstractmethod
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
-        """Return what is kept, of the dtype and on the device of ``like``."""
+        """Return what is cached, of the dtype and on the device of ``like``."""

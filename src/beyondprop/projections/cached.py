@@ -74,7 +74,9 @@ class Stored(Shareable):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         key = x.shape[-1], out_features, stream, x.dtype, x.device
-        matrix = self._drawn.get(key)  # looked up here: small products take no longer than calls
+        # Looked up here, as a small product takes no longer than calls. Another type than int may
+        # equal a width that was drawn, and is refused all the same.
+        matrix = self._drawn.get(key) if type(out_features) is int else None
         return x @ (self.matrix(*key[:3], x) if matrix is None else matrix)
 
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:

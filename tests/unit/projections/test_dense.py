@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import beyondprop as bp
 from beyondprop.projections import Dense
 from beyondprop.random.gaussian import gaussian
 
@@ -93,3 +94,13 @@ def test_the_numbers_are_those_of_a_key_in_a_list(seed, stream):
 def test_large_seeds_and_streams_do_not_collide(n):
     found = [gaussian(*key, 2).tolist() for key in ((n, 0), (n + 1, 0), (0, n), (0, n + 1))]
     assert len({tuple(numbers) for numbers in found}) == 4
+
+
+@pytest.mark.parametrize("width", [5.0, True, np.float64(5)])
+def test_what_equals_a_width_that_was_drawn_is_refused_all_the_same(width):
+    dense, x = Dense(3), torch.randn(4, 7)
+    for drawn in (1, 5):
+        dense.project(x, drawn, 0)
+    with pytest.raises(bp.UserError, match="whole numbers"):
+        dense.project(x, width, 0)
+    assert torch.equal(dense.project(x, np.int64(5), 0), dense.project(x, 5, 0))

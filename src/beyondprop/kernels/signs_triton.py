@@ -14,6 +14,9 @@ GROUP = tl.constexpr(64)
 OUTPUTS = 64
 """How many outputs a program does at a time: with a word for each, its signs fit in registers."""
 
+OPTIONS = {"enable_fp_fusion": True}
+"""Products by signs are exact, fused or not; said, as Triton's default changes by version."""
+
 GOLDEN, FIRST, SECOND = (tl.constexpr(n) for n in (keys.GOLDEN, keys.FIRST, keys.SECOND))
 
 
@@ -23,7 +26,8 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
     found = like.new_empty(len(outputs), 64 * groups)
     grid = (groups * triton.cdiv(len(outputs), OUTPUTS),)
     with torch.cuda.device_of(like):
-        fill[grid](root_of(base, like), outputs.start, first, found, len(outputs), groups, OUTPUTS)
+        root, count = root_of(base, like), len(outputs)
+        fill[grid](root, outputs.start, first, found, count, groups, OUTPUTS, **OPTIONS)
     return found[:, : len(inputs)]
 
 
@@ -34,7 +38,8 @@ def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
     kernel, side = (add_back, 64) if transposed else (add, OUTPUTS)
     grid = (triton.cdiv(width, side) * triton.cdiv(len(x), rows),)
     with torch.cuda.device_of(x):
-        kernel[grid](root_of(base, x), x, found, len(x), x.shape[1], width, OUTPUTS, rows)
+        root = root_of(base, x)
+        kernel[grid](root, x, found, len(x), x.shape[1], width, OUTPUTS, rows, **OPTIONS)
     return found
 
 

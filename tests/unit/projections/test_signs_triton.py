@@ -51,7 +51,8 @@ def compiled(kernel, signature, constants):
         pytest.skip("this Triton does not compile for CUDA")
     whole = signature | dict.fromkeys(constants, "constexpr")
     code = ASTSource(getattr(signs_triton, kernel), whole, constants)
-    return triton.compile(code, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+    target = GPUTarget("cuda", 80, 32)
+    return triton.compile(code, target=target, options=signs_triton.OPTIONS).asm["ptx"]
 
 
 class Elsewhere:

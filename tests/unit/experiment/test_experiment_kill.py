@@ -24,7 +24,7 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(SPEC, tmp_path / "unbroken", task=SLOW)
-    monkeypatch.setenv("SLOW_LOSS", "0.1")  # so long that no child ends before it is killed
+    monkeypatch.setenv("SLOW_LOSS", "0.3")  # so long that no child ends before it is killed
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["beyondprop.experiment.run", "torch._dynamo"])
     moments = random.Random(0)

@@ -26,19 +26,11 @@ def parser() -> Parser:
         epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
         "--seeds 0 1 2",
     )
-    made.add_argument("--config", action="config", help="YAML file with any of the fields below.")
-    made.add_argument(
-        "--output",
-        type=Path | None,
-        default=None,
-        help="The comparison's folder. Default: runs/compare-TASK.",
+    made.add_spec(
+        CompareSpec,
+        output="The comparison's folder. Default: runs/compare-TASK.",
+        resume="Continue what the folder holds; what is over is kept, what failed is tried again.",
     )
-    made.add_argument(
-        "--resume",
-        action="store_true",
-        help="Continue what the folder holds; what is over is kept, what failed is tried again.",
-    )
-    made.add_class_arguments(CompareSpec, as_group=True)
     return made
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
@@ -23,6 +24,21 @@ class Parser(ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+
+    def add_spec(self, kind: type, output: str, resume: str) -> None:
+        """Adds a spec's fields, and the flags of every command that leaves a folder.
+
+        Args:
+            kind: The spec's class.
+            output: Help for the folder.
+            resume: Help for continuing.
+        """
+        self.add_argument(
+            "--config", action="config", help="YAML file with any of the fields below."
+        )
+        self.add_argument("--output", type=Path | None, default=None, help=output)
+        self.add_argument("--resume", action="store_true", help=resume)
+        self.add_class_arguments(kind, as_group=True)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Says what is wrong and exits."""

@@ -23,19 +23,11 @@ def parser() -> Parser:
         "versions, hardware, command), the metrics of every step, the weights and a checkpoint.",
         epilog="Example: beyondprop train --task digits-mlp --rule dfa --seed 1",
     )
-    made.add_argument("--config", action="config", help="YAML file with any of the fields below.")
-    made.add_argument(
-        "--output",
-        type=Path | None,
-        default=None,
-        help="The run's folder. Default: runs/TASK-RULE-seedSEED.",
+    made.add_spec(
+        RunSpec,
+        output="The run's folder. Default: runs/TASK-RULE-seedSEED.",
+        resume="Continue what the folder holds, to the result an unbroken run would have had.",
     )
-    made.add_argument(
-        "--resume",
-        action="store_true",
-        help="Continue what the folder holds, to the result an unbroken run would have had.",
-    )
-    made.add_class_arguments(RunSpec, as_group=True)
     return made
 
 

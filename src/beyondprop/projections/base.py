@@ -1,15 +1,13 @@
 """What a projection is: a fixed random linear map between two widths."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from numbers import Integral, Real
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from beyondprop.projections.checks import seed_of
+from beyondprop.registry import settings
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Projection(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
-        return {"name": self.name, **_initial(self)}
+        return settings(self)
 
     @property
     def counter(self) -> int:
@@ -62,27 +60,3 @@ class Projection(ABC):
 
     def resume(self, counter: int) -> None:  # noqa: B027  most never change
         """Continue from a counter; nothing to do for a projection that never changes."""
-
-
-def _initial(instance: Any) -> dict[str, Any]:
-    """Return what a dataclass is called with, as JSON values."""
-    return {f.name: _plain(getattr(instance, f.name)) for f in fields(instance) if f.init}
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting as a JSON value; what has none is told apart by how it is written."""
-    if isinstance(value, Projection):
-        return value.settings()
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return _initial(value)
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address is another in every process

@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(plain(each) for each in value)
+        return [plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
         return settings(value) if hasattr(value, "name") else _arguments(value)
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address is another in every process

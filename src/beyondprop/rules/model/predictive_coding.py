@@ -7,7 +7,7 @@ Layer ``l`` with its activation (and pooling) predicts ``p_l = f_l(h_{l-1})`` fr
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from torch.func import functional_call
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ModelCall, ModelGradients, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
+from beyondprop.registry import settings
 from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
 from beyondprop.rules.model.second_pass import Masks
 from beyondprop.shapes import Axes, channels_first, features_last
@@ -47,8 +48,7 @@ class OutputDistribution(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same distribution again, as JSON values."""
-        own: Any = self
-        return {"name": self.name} | {f.name: getattr(self, f.name) for f in fields(own)}
+        return settings(self)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ TASKS = (
     "cifar-vgg8-modules",
     "mnist-goodness",
     "digits-slots",
+    "digits-mlp-states",
+    "digits-softhebb",
 )
 """The comparisons on a rule's page, in order."""
 

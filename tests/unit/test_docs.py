@@ -123,6 +123,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in slugs(linked), target
 
 
+@pages
+def test_no_place_is_left_to_fill_in(page: Path) -> None:
+    left = re.findall(r"^[A-Z]{4,}$|\b(?:TODO|FIXME|TBD)\b", page.read_text("utf-8"), re.M)
+    assert not left
+
+
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """The script that writes the tables of rules."""

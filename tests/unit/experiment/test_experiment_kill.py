@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import time
 from pathlib import Path
 
-import pytest
 from experiment_tasks import SLOW
 
 from beyondprop.experiment import RunSpec, train
@@ -17,14 +17,15 @@ SPEC = RunSpec(rule="dfa", seed=2)
 
 
 def train_slowly(folder: str) -> None:
+    # Set here: the server that forks may have been started by another test, without it.
+    os.environ["SLOW_LOSS"] = "0.1"  # so long that no child ends before it is killed
     train(SPEC, Path(folder), resume=True, task=SLOW)
 
 
 def test_a_process_killed_again_and_again_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     expected = train(SPEC, tmp_path / "unbroken", task=SLOW)
-    monkeypatch.setenv("SLOW_LOSS", "0.3")  # so long that no child ends before it is killed
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["beyondprop.experiment.run", "torch._dynamo"])
     moments = random.Random(0)

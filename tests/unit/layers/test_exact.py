@@ -118,7 +118,7 @@ def test_attention_or_a_part_of_it_can_be_left_exact(pattern):
 
 
 def test_the_settings_of_a_rule_name_what_is_exact():
-    assert bp.FeedbackAlignment(exact=("a.*",)).settings()["exact"] == ("a.*",)
+    assert bp.FeedbackAlignment(exact=("a.*",)).settings()["exact"] == ["a.*"]
 
 
 def test_a_single_string_is_no_list_of_patterns():

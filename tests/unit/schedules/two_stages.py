@@ -177,9 +177,12 @@ def losing(rule: str, lose: Any) -> dict[str, Any]:
 
 def joined(rank: int, folder: str, name: str, seconds: float = 60) -> None:
     store = dist.FileStore(f"{folder}/{name}", 2)
-    # They meet before the limit counts: one may come seconds after the other.
+    # They meet before one leaves a group where the other still receives, and before the limit
+    # counts: one may come seconds after the other.
     store.set(f"here {rank}", "")
     store.wait(["here 0", "here 1"], timedelta(seconds=60))
+    if dist.is_initialized():
+        dist.destroy_process_group()
     limit = timedelta(seconds=seconds)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=limit)
 
@@ -194,10 +197,8 @@ def work(rank: int, folder: str) -> None:
     found["averaged"] = two_halves.averaged()
     dist.barrier()
     found["scattered"] = scattered()  # it leaves the two at odds, so it comes last
-    dist.destroy_process_group()
     joined(rank, folder, "hanging", seconds=2)
     found["hanging"] = losing("dgl", partial(time.sleep, 4))
-    dist.destroy_process_group()
     torch.save(found, Path(folder) / f"{rank}.pt")
     joined(rank, folder, "dying")
     found["dying"] = losing("dfa", partial(os.kill, os.getpid(), signal.SIGKILL))

@@ -24,8 +24,8 @@ from beyondprop.experiment.optical_trial import LINK, electronics
 from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.projection_trial import timed
 from beyondprop.optics import (
-    Cost,
     Electronics,
+    PhotonicCost,
     StepCost,
     break_even,
     electronic_cost,
@@ -99,10 +99,12 @@ def row(chip: Electronics, batch: int, side: int) -> dict[str, Any]:
 PARTS = "encode", "send", "shots", "receive", "recover"
 
 
-def timed_cost(projection: Dense | Hadamard, chip: Electronics, batch: int, side: int) -> Cost:
+def timed_cost(
+    projection: Dense | Hadamard, chip: Electronics, batch: int, side: int
+) -> PhotonicCost:
     """Return the measured seconds of a projection, and its joules at the electronics' power."""
     seconds = timed(cost_of(projection, side, side, batch, HERE), side, side, batch, HERE)[0]
-    return Cost(product=seconds, joules=seconds * chip.power)
+    return PhotonicCost(product=seconds, joules=seconds * chip.power)
 
 
 def even(chip: Electronics, batch: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ NAMED = 6
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One block of the report.
 
     Attributes:
@@ -41,7 +41,7 @@ class AttachReport:
     """Which blocks there are, what was changed, and what was left alone and why."""
 
     model: str
-    rows: Sequence[Row]
+    rows: Sequence[ReportRow]
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ def report(
         heads: The blocks that lower a loss of their own by a head.
     """
     rows = [
-        Row(
+        ReportRow(
             block.name,
             type(block.rule).__name__,
             sum(p.numel() for _, p in block.parameters() if p.requires_grad),

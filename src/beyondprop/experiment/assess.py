@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.engine.attachment import Attachment
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
 from beyondprop.experiment.plan import RunPlan
@@ -40,7 +40,7 @@ def point(
     task: Task,
     data: Data,
     handle: Attachment,
-    state: State,
+    state: TrainingState,
     seconds: float,
 ) -> dict[str, Any]:
     """One point of the learning curve, of the model as it stands.
@@ -115,7 +115,7 @@ def score(task: Task, model: nn.Module, split: Split) -> Evaluation:
         return evaluate(model, split, loss, metric, EVALUATION_BATCH)
 
 
-def trouble(state: State) -> str | None:
+def trouble(state: TrainingState) -> str | None:
     """Why training cannot go on (a figure that is not finite), or None."""
     if state.losses and not state.losses[-1].isfinite().all():
         first = int((~state.losses[-1].isfinite()).nonzero()[0])

@@ -34,7 +34,7 @@ UNREADABLE = (
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything in a run that changes as it goes.
 
     Attributes:
@@ -66,7 +66,7 @@ class State:
         return sum(len(epoch) for epoch in self.losses)
 
 
-def save(folder: Path, state: State) -> None:
+def save(folder: Path, state: TrainingState) -> None:
     """Writes the state and those of the generators, atomically."""
     content = {
         "schema": SCHEMA,
@@ -84,7 +84,7 @@ def save(folder: Path, state: State) -> None:
     write_bytes(folder / CHECKPOINT, buffer.getvalue())
 
 
-def restore(folder: Path, state: State) -> bool:
+def restore(folder: Path, state: TrainingState) -> bool:
     """Puts what `folder` holds into `state` and the generators; its sessions go before this one.
 
     Returns:

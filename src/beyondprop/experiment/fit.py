@@ -15,7 +15,7 @@ from rich.progress import Progress
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment import checkpoint, metrics, schedules
 from beyondprop.experiment.assess import order, point, trouble
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
@@ -57,7 +57,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     steps = schedules.find(plan.schedule)(plan, task, data.train)
     handle, optimizer = steps.handle, steps.optimizer
     rates = [group["lr"] for group in optimizer.param_groups]
-    state = State(handle.model, handle, optimizer, sessions=[session(datetime.now(UTC))])
+    state = TrainingState(handle.model, handle, optimizer, sessions=[session(datetime.now(UTC))])
     resumed = checkpoint.restore(folder, state)
     steps.begin(state, resumed)
     if not resumed:
@@ -91,17 +91,17 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     return Fit(handle, state.curve, trouble(state), state.sessions[:-1])
 
 
-def _describe(plan: RunPlan, state: State) -> str:
+def _describe(plan: RunPlan, state: TrainingState) -> str:
     """Return the bar's text: what runs, and how it stands."""
     score = state.curve[-1]["validation_score"]
     return f"{plan.name} · seed {plan.seed} · epoch {state.epoch} · validation {score:.4f}"
 
 
-def _begin_files(folder: Path, plan: RunPlan, state: State) -> None:
+def _begin_files(folder: Path, plan: RunPlan, state: TrainingState) -> None:
     write_json(folder / SPEC, as_json(plan))
     metrics.rewrite(folder, state)
 
 
-def _save_files(folder: Path, state: State) -> None:
+def _save_files(folder: Path, state: TrainingState) -> None:
     checkpoint.save(folder, state)
     metrics.append(folder, state)

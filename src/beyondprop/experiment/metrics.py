@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.measuring import brief
 from beyondprop.files import (
     append_text,
@@ -18,24 +18,24 @@ from beyondprop.files import (
 METRICS = "metrics.jsonl"
 
 
-def rewrite(folder: Path, state: State) -> None:
+def rewrite(folder: Path, state: TrainingState) -> None:
     """Writes the whole file from the state: what a killed run logged too much is gone."""
     text = "".join(text_of_epoch(state, epoch) for epoch in range(len(state.curve)))
     write_bytes(folder / METRICS, text.encode())
 
 
-def append(folder: Path, state: State) -> None:
+def append(folder: Path, state: TrainingState) -> None:
     """Adds the lines of the last epoch."""
     append_text(folder / METRICS, text_of_epoch(state, len(state.curve) - 1))
 
 
-def text_of_epoch(state: State, epoch: int) -> str:
+def text_of_epoch(state: TrainingState, epoch: int) -> str:
     """The lines of one epoch; epoch 0 is the model before training."""
     lines = [*_steps(state, epoch), brief(state.curve[epoch])]
     return "".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in lines)
 
 
-def _steps(state: State, epoch: int) -> Iterator[dict[str, Any]]:
+def _steps(state: TrainingState, epoch: int) -> Iterator[dict[str, Any]]:
     if epoch == 0:
         return
     before = sum(len(losses) for losses in state.losses[: epoch - 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from beyondprop.experiment.projection_trial import (
-    Lines,
+    NamedLines,
     duration,
     guide,
     kinds,
@@ -13,9 +13,9 @@ from beyondprop.experiment.projection_trial import (
     timed,
 )
 from beyondprop.optics import (
-    Cost,
     Electronics,
     Link,
+    PhotonicCost,
     PhotonicProcessor,
     break_even,
     lighton_opu,
@@ -41,8 +41,8 @@ def project_by_light(
     seed: int,
     memory: int | None,
     watts: float | None,
-) -> Lines:
-    """Returns what is to be said of the preset and of electronics: a name and a text a line.
+) -> NamedLines:
+    """Return what is to be said of the preset and of electronics: a name and a text a line.
 
     Raises:
         UserError: A width is over the device's limits, there is no such kind, or none fits.
@@ -72,7 +72,7 @@ def project_by_light(
 
 
 def electronics(batch: int, watts: float | None) -> Electronics:
-    """Returns this machine's rates: of a large dense product, and of numbers that pass once."""
+    """Return this machine's rates: of a large dense product, and of numbers that pass once."""
     dense = cost_of(Dense(), SIDE, SIDE, batch, HERE).seconds
     passing = rates(HERE, torch.get_num_threads())["bytes"]
     return Electronics(
@@ -82,8 +82,10 @@ def electronics(batch: int, watts: float | None) -> Electronics:
     )
 
 
-def times(device: PhotonicProcessor, chip: Electronics, light: Cost, batch: int) -> Lines:
-    """Returns what is to be said of light's time."""
+def times(
+    device: PhotonicProcessor, chip: Electronics, light: PhotonicCost, batch: int
+) -> NamedLines:
+    """Return what is to be said of light's time."""
     shots = batch * device.shots
     parts = {
         "encoding": light.encode,
@@ -100,8 +102,8 @@ def times(device: PhotonicProcessor, chip: Electronics, light: Cost, batch: int)
     return [("time", f"{duration(light.seconds)} ({shown})"), ("", f"by figures, not run: {given}")]
 
 
-def energy(device: PhotonicProcessor, light: Cost, watts: float | None) -> str:
-    """Returns what is to be said of the energy."""
+def energy(device: PhotonicProcessor, light: PhotonicCost, watts: float | None) -> str:
+    """Return what is to be said of the energy."""
     power = device.specification.power
     shining = (light.send + light.shots + light.receive) * power
     text = f"{shining:.3g} J a batch by light, at {power:g} W as published"
@@ -111,7 +113,7 @@ def energy(device: PhotonicProcessor, light: Cost, watts: float | None) -> str:
 
 
 def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> str:
-    """Returns what is to be said of the error."""
+    """Return what is to be said of the error."""
     x = torch.randn(VECTORS, inputs, generator=torch.Generator().manual_seed(seed))
     found = errors(device, x, min(outputs, OUTPUTS), seed)
     whole = f"{found.whole:.1%} of the exact product, cosine {found.cosine:.3f}"
@@ -121,7 +123,7 @@ def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> st
 
 
 def held(device: PhotonicProcessor, inputs: int, outputs: int, batch: int) -> str:
-    """Returns what is to be said of memory."""
+    """Return what is to be said of memory."""
     frames = batch * device.encoder.frames * -(-inputs // 8)
     pictures = batch * device.shots * outputs * device.retrieval.pixels
     matrix = f"of {inputs * outputs:,} entries, {size(4 * inputs * outputs)}"
@@ -129,7 +131,7 @@ def held(device: PhotonicProcessor, inputs: int, outputs: int, batch: int) -> st
 
 
 def even(device: PhotonicProcessor, chip: Electronics, batch: int, seed: int) -> str:
-    """Returns from which widths on light is as fast as electronics."""
+    """Return from which widths on light is as fast as electronics."""
     most = min(device.specification.max_inputs, device.specification.max_outputs)
     never = f"at no n up to {most:,}"
     dense = break_even(device, chip, LINK, batch)
@@ -144,5 +146,5 @@ def even(device: PhotonicProcessor, chip: Electronics, batch: int, seed: int) ->
 
 
 def from_(side: int | None, never: str) -> str:
-    """Returns where something begins, if it does."""
+    """Return where something begins, if it does."""
     return never if side is None else f"from n = {side:,} on"

@@ -10,7 +10,7 @@ from torch import Tensor
 from beyondprop import rules
 from beyondprop.errors import UserError
 from beyondprop.experiment import checkpoint
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.processes import of_each
@@ -63,7 +63,7 @@ class PipelineSteps(Steps):
         inputs = inputs if self._pipeline.rank else augmented(self._task, inputs)
         return self._pipeline.step(inputs, targets)
 
-    def begin(self, state: State, resumed: bool) -> None:
+    def begin(self, state: TrainingState, resumed: bool) -> None:
         """Go on as the process did that had this one's place, if there were as many."""
         generators = state.stages["generators"] if resumed else []
         if len(generators) == dist.get_world_size():
@@ -84,7 +84,7 @@ class PipelineSteps(Steps):
         found: Tensor = share(super().losses(known) if known else None, dist.get_world_size() - 1)
         return found
 
-    def save(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         """Add how many blocks each process has, and its generators."""
         generators = of_each(checkpoint.generators())
         state.stages = {"sizes": self._pipeline.sizes, "generators": generators}

@@ -73,7 +73,7 @@ def joined(plan: RunPlan) -> Iterator[None]:
 
 
 def on_first(action: Callable[[], T]) -> T:
-    """Returns on every process what the first one makes of `action`; elsewhere it is not called.
+    """Return on every process what the first one makes of `action`; elsewhere it is not called.
 
     Raises:
         UserError: It was raised on the first process; every process raises it.
@@ -95,7 +95,7 @@ def on_first(action: Callable[[], T]) -> T:
 
 
 def of_each(value: Any) -> list[Any]:
-    """Returns on every process what each gives."""
+    """Return on every process what each gives."""
     return [share(value, rank) for rank in range(processes())]
 
 

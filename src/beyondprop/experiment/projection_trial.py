@@ -13,14 +13,14 @@ from beyondprop.projections import (
     ALL,
     FULL,
     PROJECTIONS,
-    Cost,
+    ProjectionCost,
     costs,
 )
 from beyondprop.projections.cost import memory as free_memory
 from beyondprop.projections.cost import trial
 from beyondprop.projections.cost.choice import (
     SHARE,
-    Kind,
+    ProjectionMaker,
     cost_of,
     first_that_fits,
     usable,
@@ -28,7 +28,7 @@ from beyondprop.projections.cost.choice import (
 from beyondprop.projections.cost.memory import size as size
 
 ROUNDS, BUDGET, LONG = 5, 10.0, 2.0
-Lines = list[tuple[str, str]]
+NamedLines = list[tuple[str, str]]
 
 
 def project(
@@ -40,7 +40,7 @@ def project(
     device: str,
     memory: int | None,
     watts: float | None,
-) -> Lines:
+) -> NamedLines:
     """Projects a batch a few times, and returns what is to be said: a name and a text a line.
 
     Raises:
@@ -68,8 +68,8 @@ def project(
     return said + kept_well(cost, inputs, outputs, place, limit)
 
 
-def kinds(name: str | None) -> Sequence[Kind]:
-    """Returns the kinds to choose among.
+def kinds(name: str | None) -> Sequence[ProjectionMaker]:
+    """Return the kinds to choose among.
 
     Raises:
         UserError: There is none of that name, or its cost is not known.
@@ -83,16 +83,16 @@ def kinds(name: str | None) -> Sequence[Kind]:
     return known
 
 
-def guide(cost: Cost, limit: float) -> str:
-    """Returns what is expected of a kind."""
+def guide(cost: ProjectionCost, limit: float) -> str:
+    """Return what is expected of a kind."""
     fits = "" if cost.peak <= limit else ", does not fit"
     return f"{cost.projection.name} {duration(cost.seconds)}{fits}"
 
 
 def timed(
-    cost: Cost, inputs: int, outputs: int, batch: int, device: torch.device
+    cost: ProjectionCost, inputs: int, outputs: int, batch: int, device: torch.device
 ) -> tuple[float, int]:
-    """Returns the seconds of a batch, and how many outputs were timed for them."""
+    """Return the seconds of a batch, and how many outputs were timed for them."""
     part = trial.outputs_within(cost.projection, inputs, outputs, batch, device)
     expected = cost.seconds * part / outputs
     rounds = max(1, min(ROUNDS, int(BUDGET / max(expected, 1e-9))))
@@ -108,8 +108,10 @@ def timed(
     return statistics.median(seconds) * outputs / part, part
 
 
-def kept_well(cost: Cost, inputs: int, outputs: int, device: torch.device, limit: float) -> Lines:
-    """Returns what is to be said of the errors."""
+def kept_well(
+    cost: ProjectionCost, inputs: int, outputs: int, device: torch.device, limit: float
+) -> NamedLines:
+    """Return what is to be said of the errors."""
     a, b = min(inputs, trial.SAMPLE[0]), min(outputs, trial.SAMPLE[1])
     off = trial.rounding(cost.projection, a, b, device)
     said = [("rounding", f"{off:.1e} of the exact product in float64, at {a:,} to {b:,} numbers")]
@@ -125,7 +127,7 @@ def kept_well(cost: Cost, inputs: int, outputs: int, device: torch.device, limit
 
 
 def duration(seconds: float) -> str:
-    """Returns seconds as people read them."""
+    """Return seconds as people read them."""
     if seconds >= 120:
         return f"{seconds / 60:,.1f} min"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from beyondprop import rules
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.setup import augmented, build, check_fits, contrasted
@@ -36,7 +36,7 @@ class Steps(ABC):
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
         """Learn from a batch, as the data set has it; return its loss where it is known here."""
 
-    def begin(self, state: State, resumed: bool) -> None:  # noqa: B027  most have nothing to do
+    def begin(self, state: TrainingState, resumed: bool) -> None:  # noqa: B027  most have nothing to do
         """Prepare for the first step of a fresh run, or of one that a checkpoint has restored."""
 
     def begin_epoch(self) -> None:  # noqa: B027
@@ -49,7 +49,7 @@ class Steps(ABC):
         """Return an epoch's losses, one a step, of those that are known here."""
         return torch.stack(list(known)).cpu()
 
-    def save(self, state: State) -> None:  # noqa: B027
+    def save(self, state: TrainingState) -> None:  # noqa: B027
         """Add to the state what the checkpoint must hold of this process and others."""
 
 

@@ -4,9 +4,9 @@ from beyondprop.optics.bench import Bench
 from beyondprop.optics.calibration import Calibrated, Calibration, calibrate
 from beyondprop.optics.camera import Camera
 from beyondprop.optics.cost import (
-    Cost,
     Electronics,
     Link,
+    PhotonicCost,
     StepCost,
     break_even,
     electronic_cost,
@@ -54,7 +54,6 @@ __all__ = [
     "Calibration",
     "Camera",
     "Clock",
-    "Cost",
     "Electronics",
     "Encoder",
     "Exact",
@@ -65,6 +64,7 @@ __all__ = [
     "OffAxis",
     "OpticalFeatures",
     "PhaseShifting",
+    "PhotonicCost",
     "PhotonicProcessor",
     "PhotonicProjection",
     "Retrieval",

@@ -50,7 +50,7 @@ class Electronics:
 
 
 @dataclass(frozen=True)
-class Cost:
+class PhotonicCost:
     """Seconds and joules of one batch's projection, part by part.
 
     Args:
@@ -90,7 +90,7 @@ def optical_cost(
     rows: int,
     inputs: int,
     outputs: int,
-) -> Cost:
+) -> PhotonicCost:
     """Return what the linear projection of some rows costs by light.
 
     Raises:
@@ -108,7 +108,7 @@ def optical_cost(
     send = frames * inputs / 8 / link.inputs
     exposed = shots / specification.frame_rate
     receive = shots * outputs * retrieval.pixels * bytes_a_pixel / link.outputs
-    return Cost(
+    return PhotonicCost(
         encode=encode,
         send=send,
         shots=exposed,
@@ -119,10 +119,10 @@ def optical_cost(
     )
 
 
-def electronic_cost(electronics: Electronics, rows: int, inputs: int, outputs: int) -> Cost:
+def electronic_cost(electronics: Electronics, rows: int, inputs: int, outputs: int) -> PhotonicCost:
     """Return what the same projection costs as a dense matrix product."""
     product = 2.0 * rows * inputs * outputs / electronics.rate
-    return Cost(product=product, joules=product * electronics.power)
+    return PhotonicCost(product=product, joules=product * electronics.power)
 
 
 def break_even(
@@ -165,7 +165,7 @@ class StepCost:
 
     forward: float
     nonlinearity: float
-    projection: Cost
+    projection: PhotonicCost
     gradients: float
     update: float
     joules: float
@@ -178,7 +178,7 @@ class StepCost:
 
 
 def step_cost(
-    projection: Cost, electronics: Electronics, rows: int, widths: Sequence[int]
+    projection: PhotonicCost, electronics: Electronics, rows: int, widths: Sequence[int]
 ) -> StepCost:
     """Return what a step of a fully connected network costs, given its errors' projection.
 

@@ -11,7 +11,7 @@ from beyondprop.optics.medium import Medium
 
 
 @dataclass(frozen=True)
-class Errors:
+class PhotonicErrors:
     """How far a device's projection of some vectors is from the exact product.
 
     Attributes:
@@ -30,7 +30,7 @@ class Errors:
 
 
 @torch.no_grad()
-def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> Errors:
+def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> PhotonicErrors:
     """Return the errors of a device, just calibrated, at some of its outputs.
 
     A few vectors span a space of few dimensions, and a matrix of independent Gaussians is one in
@@ -67,7 +67,7 @@ def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> Err
     found = whole(device.retrieval.recover(bench))
     encoded = (frames * weights.unsqueeze(-1)).sum(1)
     cosine = (found * exact).sum() / (found.norm() * exact.norm())
-    return Errors(
+    return PhotonicErrors(
         outputs,
         encoding=float((encoded - x).norm() / x.norm()),
         light=float((found - shown).norm() / shown.norm()),

@@ -9,7 +9,7 @@ from beyondprop.measure.base import ABSENT
 from beyondprop.report.records import Comparison
 from beyondprop.report.text import label
 
-Matrix = list[list[int]]
+Counts = list[list[int]]
 Table = tuple[tuple[int, ...], ...]
 # With more classes than this only the hardest are shown, and no confusion matrix.
 SHOWN = 20
@@ -93,13 +93,13 @@ def _why_missing(comparison: Comparison) -> str:
     return "No run finished, so no classes were predicted."
 
 
-def _summed(tables: Sequence[Table]) -> Matrix:
+def _summed(tables: Sequence[Table]) -> Counts:
     """Entry by entry; `strict` because runs of one task have the same classes."""
     rows = zip(*tables, strict=True)
     return [[sum(entries) for entries in zip(*row, strict=True)] for row in rows]
 
 
-def _accuracies(matrix: Matrix) -> list[float | None]:
+def _accuracies(matrix: Counts) -> list[float | None]:
     return [row[i] / sum(row) if sum(row) else None for i, row in enumerate(matrix)]
 
 
@@ -119,7 +119,7 @@ def _accuracy(value: float | None, worst: float) -> Tinted:
 
 
 def _confusions(
-    matrices: dict[str, Matrix], names: Sequence[str]
+    matrices: dict[str, Counts], names: Sequence[str]
 ) -> tuple[tuple[str, tuple[tuple[Tinted, ...], ...]], ...]:
     rates = [
         n / sum(row)

@@ -9,7 +9,7 @@ from torch.optim import SGD
 
 from beyondprop.engine.attach import attach
 from beyondprop.experiment.assess import order, trouble
-from beyondprop.experiment.checkpoint import State
+from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.rules import Backprop
 
 
@@ -23,12 +23,12 @@ def test_the_order_is_of_seed_and_epoch_alone() -> None:
         assert not torch.equal(order(seed, epoch, 50), first)
 
 
-def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> State:
+def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> TrainingState:
     model = nn.Linear(1, 1)
     curve = [{"validation_loss": validation, "validation_score": score}]
     optimizer = SGD(model.parameters(), lr=1.0)
     handle = attach(model, Backprop())
-    return State(model, handle, optimizer, [torch.tensor(epoch) for epoch in losses], curve)
+    return TrainingState(model, handle, optimizer, [torch.tensor(epoch) for epoch in losses], curve)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> 
         (state([1.0], score=math.nan), "validation score became nan after epoch 1"),
     ],
 )
-def test_trouble(found: State, said: str | None) -> None:
+def test_trouble(found: TrainingState, said: str | None) -> None:
     reason = trouble(found)
     assert reason is None if said is None else reason is not None and reason.endswith(said)

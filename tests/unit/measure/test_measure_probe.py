@@ -210,7 +210,7 @@ def test_what_later_blocks_do_in_place_is_not_seen() -> None:
 
 
 class Several(nn.Module):
-    """Returns whole numbers, then what a layer makes, then something else."""
+    """Return whole numbers, then what a layer makes, then something else."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from tests.unit.rules.test_forward_rules import CLOSE, arrays, batch_for, compar
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.rules.model.predictive_coding import Energy, Stage
+from beyondprop.rules.model.predictive_coding import Energy, MaskedLayer
 from beyondprop.rules.model.second_pass import Masks
 from beyondprop.shapes import FEATURES
 
@@ -151,8 +151,8 @@ def test_in_convolutions_gradients_are_those_of_the_energy(rule, inference):
 @forms
 def test_inference_lowers_the_energy_at_every_step(form):
     (x, y), model = images(), chain()
-    stages = [Stage(list(part), Masks()) for part in stages_of(model)[:-1]]
-    stages.append(Stage([model[5]], Masks()))
+    stages = [MaskedLayer(list(part), Masks()) for part in stages_of(model)[:-1]]
+    stages.append(MaskedLayer([model[5]], Masks()))
     net = Energy(stages, x, F.one_hot(y, 3).double(), bp.CategoricalOutput(), FEATURES)
     found = []
     for steps in range(10):

@@ -21,18 +21,18 @@ from beyondprop.projections.sketched import Sketched
 from beyondprop.projections.sparse import Sparse
 from beyondprop.projections.streamed import Streamed
 
-Kind = Callable[..., Projection]
+ProjectionMaker = Callable[..., Projection]
 
-UNSTRUCTURED: tuple[Kind, ...] = (Dense, Signs, Streamed)
-FULL: tuple[Kind, ...] = (*UNSTRUCTURED, Hadamard)
-ALL: tuple[Kind, ...] = (*FULL, Sketched, Sparse, LowRank)
+UNSTRUCTURED: tuple[ProjectionMaker, ...] = (Dense, Signs, Streamed)
+FULL: tuple[ProjectionMaker, ...] = (*UNSTRUCTURED, Hadamard)
+ALL: tuple[ProjectionMaker, ...] = (*FULL, Sketched, Sparse, LowRank)
 
 SHARE = 0.5
 """Of the free memory, what a projection may take unless it is said otherwise."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class ProjectionCost:
     """What a projection is expected to cost, in float32.
 
     Attributes:
@@ -53,7 +53,7 @@ def choose(
     out_features: int,
     batch: int = 1,
     device: str | torch.device = "cpu",
-    kinds: Sequence[Kind] = FULL,
+    kinds: Sequence[ProjectionMaker] = FULL,
     seed: int = 0,
     memory: int | None = None,
 ) -> Projection:
@@ -79,7 +79,9 @@ def choose(
     return first_that_fits(table, in_features, out_features, batch, limit).projection
 
 
-def first_that_fits(table: Sequence[Cost], m: int, n: int, batch: int, limit: float) -> Cost:
+def first_that_fits(
+    table: Sequence[ProjectionCost], m: int, n: int, batch: int, limit: float
+) -> ProjectionCost:
     """Return the first of the costs of projections from ``m`` to ``n`` that fits in memory.
 
     Raises:
@@ -101,9 +103,9 @@ def costs(
     out_features: int,
     batch: int = 1,
     device: str | torch.device = "cpu",
-    kinds: Sequence[Kind] = ALL,
+    kinds: Sequence[ProjectionMaker] = ALL,
     seed: int = 0,
-) -> list[Cost]:
+) -> list[ProjectionCost]:
     """Return what each kind is expected to cost, the fastest first, whether it fits or not.
 
     The work of each is counted, and how long a unit of work takes is measured on the device when
@@ -163,7 +165,9 @@ def _bytes(memory: Any) -> float:
     return found
 
 
-def cost_of(projection: Projection, m: int, n: int, rows: int, device: torch.device) -> Cost:
+def cost_of(
+    projection: Projection, m: int, n: int, rows: int, device: torch.device
+) -> ProjectionCost:
     """Return what a projection of so many rows from ``m`` to ``n`` numbers is expected to cost.
 
     Raises:
@@ -175,7 +179,7 @@ def cost_of(projection: Projection, m: int, n: int, rows: int, device: torch.dev
         raise UserError(f"the work of {projection} is not known, only that of {names}")
     known = rates(device, torch.get_num_threads())
     seconds = sum(known[unit] * amount for unit, amount in needed.amounts.items())
-    return Cost(projection, seconds, needed.stored, needed.peak + 4 * rows * (m + n))
+    return ProjectionCost(projection, seconds, needed.stored, needed.peak + 4 * rows * (m + n))
 
 
 def usable(device: str | torch.device) -> torch.device:

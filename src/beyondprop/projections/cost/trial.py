@@ -25,7 +25,7 @@ SAMPLE = 2048, 1024
 
 
 @dataclass(frozen=True)
-class Errors:
+class ProjectionErrors:
     """How far a projection of some vectors is from what it should be.
 
     Attributes:
@@ -77,7 +77,7 @@ def vectors(count: int, width: int, device: torch.device) -> Tensor:
     return drawn[1:].to(device)
 
 
-def errors(projection: Projection, m: int, n: int, device: torch.device) -> Errors:
+def errors(projection: Projection, m: int, n: int, device: torch.device) -> ProjectionErrors:
     """Return how well norms and inner products are kept, on a few vectors."""
     outputs = outputs_within(projection, m, n, VECTORS, device)
     x = vectors(VECTORS, m, device)
@@ -86,7 +86,7 @@ def errors(projection: Projection, m: int, n: int, device: torch.device) -> Erro
     cosine = before / lengths.outer(lengths)
     error = after / lengths.outer(lengths) - cosine
     above = torch.ones_like(error).triu(1).bool()
-    return Errors(
+    return ProjectionErrors(
         outputs,
         norm=_spread(after.diag().sqrt() / lengths - 1),
         norm_gaussian=(2 * outputs) ** -0.5,

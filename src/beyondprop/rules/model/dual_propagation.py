@@ -91,7 +91,7 @@ class DualPropagation(ModelRule):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class LayerStep:
     """A layer, and what follows it with the dropout masks of one forward pass.
 
     Attributes:
@@ -128,7 +128,7 @@ class Dyads(ModelGradients):
     """
 
     rule: DualPropagation
-    steps: Sequence[Step]
+    steps: Sequence[LayerStep]
     slots: dict[nn.Module, dict[str, int]]
     count: int
     last: Sequence[int]
@@ -229,7 +229,7 @@ def _run(modules: Sequence[nn.Module], masks: Sequence[Tensor | None], x: Tensor
     return x
 
 
-def _steps(chain: PlainChain, masks: Masks) -> Iterator[Step]:
+def _steps(chain: PlainChain, masks: Masks) -> Iterator[LayerStep]:
     """Yield the layers with the masks that were drawn as they ran."""
     drawn = iter(masks.drawn)
 
@@ -239,4 +239,4 @@ def _steps(chain: PlainChain, masks: Masks) -> Iterator[Step]:
     taken(chain.before)
     for layer in chain.layers:
         # What follows the last layer is not run, and draws nothing.
-        yield Step(layer, taken(layer.keeps), taken(layer.then))
+        yield LayerStep(layer, taken(layer.keeps), taken(layer.then))

@@ -213,7 +213,7 @@ Infer = Callable[["Energy"], tuple[Sequence[Tensor], Sequence[Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class MaskedLayer:
     """A layer and what follows it up to the next, with its dropout masks of this pass."""
 
     modules: Sequence[nn.Module]
@@ -248,7 +248,7 @@ class Energy:
         axes: What the axes of the model's output mean.
     """
 
-    stages: Sequence[Stage]
+    stages: Sequence[MaskedLayer]
     input: Tensor
     target: Tensor
     distribution: OutputDistribution
@@ -333,7 +333,7 @@ class Inference(ModelGradients):
     model: nn.Module
     places: Mapping[str, int]
     count: int
-    stages: Sequence[Stage]
+    stages: Sequence[MaskedLayer]
     distribution: OutputDistribution
     axes: Axes
 
@@ -393,7 +393,7 @@ def _forward(
     chain = PlainChain.of(call.model)
     parts = [[layer.module, *layer.keeps, *layer.then] for layer in chain.layers]
     parts[0] = [*chain.before, *parts[0]]
-    stages = [Stage(modules, Masks()) for modules in parts]
+    stages = [MaskedLayer(modules, Masks()) for modules in parts]
     y = x
     for stage in stages:
         y = stage.first(y)

@@ -290,7 +290,9 @@ class SignalEnd(End):
     def gradient(self) -> Tensor:
         """Return the rule's signal."""
         at = self.at
-        return self.rule.signal(at).to(at.device, at.dtype)
+        signal = self.rule.signal(at)
+        same = signal.dtype == at.dtype and signal.device == at.device
+        return signal if same else signal.to(at.device, at.dtype)
 
     def key(self) -> Hashable:
         """Return what ends with the same signal have in common."""

@@ -96,6 +96,18 @@ class Passes:
 
     def new_pass(self, inputs: Any = None) -> OpenPass | None:
         """Return a forward pass that begins, None if it is not to be taught."""
+        run = self.new_run(inputs)
+        if run is None:
+            return None
+        joint = Joint()
+        schedule: Schedule = joint
+        if self.schedule is not None and run.training:
+            schedule = self.schedule
+            schedule.begin()
+        return OpenPass(run, joint, schedule)
+
+    def new_run(self, inputs: Any = None) -> ForwardPass | None:
+        """Return what rules see of a forward pass that begins, None if it is not to be taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
         training = self.model.training
@@ -110,20 +122,8 @@ class Passes:
         for parent, key, module in self.expected:
             if getattr(parent, key, None) is not module:
                 raise changed(key)
-        joint = Joint()
-        schedule: Schedule = joint
-        if self.schedule is not None and training:
-            schedule = self.schedule
-            schedule.begin()
-        run = ForwardPass(
-            first,
-            self.targets,
-            training,
-            self.mode.number,
-            self.classes,
-            self.blocks[-1].axes,
-        )
-        return OpenPass(run, joint, schedule)
+        axes = self.blocks[-1].axes
+        return ForwardPass(first, self.targets, training, self.mode.number, self.classes, axes)
 
     def tie(self, outputs: Any, open_pass: OpenPass) -> Any:
         """Return the model's outputs, tied to the ends of the forward pass."""

@@ -184,7 +184,7 @@ class OptimizerCheck:
     """Sees that feedback that learns is moved and cleared by an optimizer, as its weights are."""
 
     def __init__(self) -> None:
-        self._before: tuple[int, list[int]] | None = None
+        self._before: tuple[int, int, list[int]] | None = None
 
     def settled(self, name: str, each: Stateful) -> bool:
         """Look at the feedback at the beginning of a pass; return whether it is known to learn.
@@ -195,16 +195,17 @@ class OptimizerCheck:
         learned: Tensor = next(t for t in each.state.values() if isinstance(t, nn.Parameter))
         if is_lazy(learned):
             return False
-        owners, waits = each.owners(), learned.grad is not None
+        waits, before = learned.grad is not None, self._before
+        # Each backward pass adds to a gradient's version; only one made anew has no higher one.
+        now, added = version(learned), version(learned.grad) if learned.grad is not None else -1
+        if before is not None and now != before[0] and added <= before[1]:
+            return True
+        owners = each.owners()
         if waits and owners and all(owner.grad is None for owner in owners):
             raise _orphaned(name)
-        now = version(learned), [version(owner) for owner in owners]
-        before, self._before = self._before, now
-        if before is None:
-            return False
-        if now[0] != before[0]:
-            return not waits
-        if waits and now[1] != before[1]:
+        moves = [version(owner) for owner in owners]
+        self._before = now, added, moves
+        if before is not None and now == before[0] and waits and moves != before[2]:
             raise _orphaned(name)
         return False
 

@@ -42,9 +42,9 @@ class TaughtSequential(nn.Sequential):
         fused = self._fused
         parameters = fused.parameters(input) if fused is not None else None
         if fused is not None and parameters is not None and passes.schedule is None:
-            open_pass = passes.new_pass(input)  # nothing in there asks for it: it stays unopened
-            if open_pass is not None:
-                return fused.run(input, open_pass.run, parameters)
+            run = passes.new_run(input)  # nothing in there asks for the pass: it stays unopened
+            if run is not None:
+                return fused.run(input, run, parameters)
         try:
             passes.before_model(self, (input,), {})
             return passes.after_model(self, input, self._blockwise(input))

@@ -77,9 +77,16 @@ class LearnedDirectFeedback(SignalRule):
             return torch.zeros_like(output)
         rows, features, width = rows_and_features(error.shape, at.run.axes, at.shape, at.block.axes)
         dtype = at.state["feedback"].dtype
-        error = error.reshape(rows, features).to(dtype)
-        carried = self.carried(at, error, output.reshape(rows, width).to(dtype))
-        return carried.view(at.shape).to(at.dtype)
+        error = as_matrix(error, rows, features, dtype)
+        carried = self.carried(at, error, as_matrix(output, rows, width, dtype))
+        return carried if carried.shape == at.shape else carried.view(at.shape)
+
+
+def as_matrix(tensor: Tensor, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """Return a tensor as a matrix; one that is such already costs no call, which small nets feel."""
+    if tensor.shape != (rows, columns):
+        tensor = tensor.reshape(rows, columns)
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def like_of(block: Block, other: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class LearnedDirectFeedback(SignalRule):
 
 
 def as_matrix(tensor: Tensor, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """Return a tensor as a matrix; one that is such already costs no call, which small nets feel."""
+    """Return a tensor as a matrix, without a call (which small nets feel) where it is one."""
     if tensor.shape != (rows, columns):
         tensor = tensor.reshape(rows, columns)
     return tensor if tensor.dtype == dtype else tensor.to(dtype)

@@ -1,5 +1,10 @@
 """Rules: where a block's teaching signal comes from."""
 
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
 from beyondprop.core import LayerRule, LossRule, ModelRule, Rule, SignalRule
 from beyondprop.projections import PROJECTIONS, Projection
 from beyondprop.registry import Registry, Spec
@@ -40,64 +45,41 @@ from beyondprop.rules.model.predictive_coding import (
 )
 from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
 
-AUXILIARIES: Registry[Auxiliary] = Registry(
-    "auxiliary", Auxiliary, {kind.name: kind for kind in (AugLocal,)}
-)
+FAMILIES = ("backprop", "layerwise", "direct", "targets", "local", "model", "frozen")
+"""Modules and packages of rules, in the order of lists."""
+
+AUXILIARIES: Registry[Auxiliary] = Registry("auxiliary", Auxiliary, {})
 """Layers between a block and its classifier."""
 
-OBJECTIVES: Registry[Objective] = Registry(
-    "objective",
-    Objective,
-    {kind.name: kind for kind in (CrossEntropy, SimilarityMatching, PredSim, InfoPro)},
-    parts=(AUXILIARIES,),
-)
+OBJECTIVES: Registry[Objective] = Registry("objective", Objective, {}, parts=(AUXILIARIES,))
 """What `LocalLoss` lowers."""
 
-OUTPUTS: Registry[OutputDistribution] = Registry(
-    "output",
-    OutputDistribution,
-    {kind.name: kind for kind in (CategoricalOutput, GaussianOutput)},
-)
+OUTPUTS: Registry[OutputDistribution] = Registry("output", OutputDistribution, {})
 """What the loss at an output that inference moves is taken to be, for predictive coding."""
 
 RULES: Registry[Rule] = Registry(
-    "rule",
-    Rule,
-    {
-        rule.name: rule
-        for rule in (
-            Backprop(),
-            FeedbackAlignment(),
-            SignSymmetry(),
-            BatchRandomSignSymmetry(),
-            FixedRandomSignSymmetry(),
-            WeightMirror(),
-            KolenPollack(),
-            DirectFeedbackAlignment(),
-            DirectKolenPollack(),
-            DirectRandomTargetProjection(),
-            ErrorBroadcastDecorrelation(),
-            LocalLoss(CrossEntropy()),
-            LocalLoss(SimilarityMatching()),
-            LocalLoss(PredSim()),
-            LocalLoss(InfoPro()),
-            ForwardForward(),
-            SelfContrastiveForwardForward(),
-            SoftHebb(),
-            ForwardGradient(),
-            LocalForwardGradient(),
-            PEPITA(),
-            DifferenceTargetPropagation(),
-            DualPropagation(),
-            PredictiveCoding(),
-            ErrorPredictiveCoding(),
-            Frozen(),
-        )
-    },
-    key="rule",
-    parts=(PROJECTIONS, OBJECTIVES, OUTPUTS),
+    "rule", Rule, {}, key="rule", parts=(PROJECTIONS, OBJECTIVES, OUTPUTS)
 )
 """Every rule in its usual form, by its short name."""
+
+
+def registered() -> Iterator[Any]:
+    """Yield the classes that the modules of rules name in ``REGISTERED``."""
+    for family in FAMILIES:
+        package = import_module(f"{__name__}.{family}")
+        modules = iter_modules(getattr(package, "__path__", []), f"{package.__name__}.")
+        for module in (package, *(import_module(each.name) for each in modules)):
+            yield from getattr(module, "REGISTERED", ())
+
+
+for _kind in registered():
+    for _registry in (AUXILIARIES, OBJECTIVES, OUTPUTS):
+        if issubclass(_kind, _registry.base):
+            _registry.add(_kind.name, _kind)
+    if issubclass(_kind, Rule):
+        RULES.add(_kind.name, _kind())
+    elif issubclass(_kind, Objective):
+        RULES.add(_kind.name, LocalLoss(_kind()))
 
 
 def make(spec: Spec | Rule, seed: int = 0) -> Rule:

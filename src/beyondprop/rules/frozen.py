@@ -19,3 +19,6 @@ class Frozen(Rule):
         """End the graph at the block's output; its parameters get no gradient."""
         host.end_untaught(block)
         return "output detached, no signal: its weights stay as they are"
+
+
+REGISTERED = (Frozen,)

@@ -23,3 +23,6 @@ class DirectFeedbackAlignment(DirectRule):
     def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:
         """Return the output errors."""
         return run.errors
+
+
+REGISTERED = (DirectFeedbackAlignment,)

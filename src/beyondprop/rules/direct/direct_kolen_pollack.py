@@ -54,3 +54,6 @@ class DirectKolenPollack(LearnedDirectFeedback):
         """Return ``e B``; the gradient of ``B`` is ``eᵀ h``."""
         at.gradients["feedback"] = error.t() @ output  # (features, width)
         return error @ at.state["feedback"].detach()  # (rows, width)
+
+
+REGISTERED = (DirectKolenPollack,)

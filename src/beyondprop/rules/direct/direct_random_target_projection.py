@@ -78,3 +78,6 @@ def _expected_error(at: At) -> Tensor:
             "floats"
         )
     return torch.zeros((*targets.shape, classes), dtype=at.dtype, device=at.device)
+
+
+REGISTERED = (DirectRandomTargetProjection,)

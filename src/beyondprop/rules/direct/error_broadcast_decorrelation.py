@@ -117,3 +117,6 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
 def _precise(like: Tensor) -> Tensor:
     """Return an empty tensor: in half precision, what a batch adds would be rounded away."""
     return torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
+
+
+REGISTERED = (ErrorBroadcastDecorrelation,)

@@ -25,3 +25,6 @@ class FeedbackAlignment(LayerRule):
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
         """Return the layer's fixed random matrix, of the shape of ``weight``."""
         return random_like(self.projection, weight, at, at.stream)
+
+
+REGISTERED = (FeedbackAlignment,)

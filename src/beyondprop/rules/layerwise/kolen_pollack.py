@@ -58,3 +58,6 @@ class KolenPollack(LayerRule):
                     "weight_norm, pruning), so its feedback cannot get the same updates: keep it "
                     f"exact, by exact=('{name}',)"
                 )
+
+
+REGISTERED = (KolenPollack,)

@@ -61,3 +61,6 @@ class BatchRandomSignSymmetry(LayerRule):
         """Return the weight's signs with magnitudes that belong to this pass."""
         stream = stream_of(f"{at.stream}, pass {at.mode.number}")
         return random_like(self.projection, weight, at, stream).abs().mul_(weight.sign())
+
+
+REGISTERED = (SignSymmetry, BatchRandomSignSymmetry, FixedRandomSignSymmetry)

@@ -72,3 +72,6 @@ class WeightMirror(LayerRule):
             # A new tensor each time: a graph that still waits for its backward keeps its own.
             mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
         at.state["feedback"] = mirrored.view(weight.shape)
+
+
+REGISTERED = (WeightMirror,)

@@ -73,3 +73,6 @@ class AugLocal(Auxiliary):
         """Return the names of the layers' parameters."""
         layers = range(self.layers(depth))
         return [f"auxiliary{i}.{part}" for i in layers for part in ("weight", "bias")]
+
+
+REGISTERED = (AugLocal,)

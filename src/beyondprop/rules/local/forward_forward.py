@@ -80,3 +80,6 @@ def _true(at: At) -> Tensor:
             f"{len(candidates)} candidates, counted from 0: give the number of the true one"
         )
     return candidates == targets.unsqueeze(1)
+
+
+REGISTERED = (ForwardForward,)

@@ -81,3 +81,6 @@ class InfoPro(Objective):
         wanted = x.flatten(1)
         hidden = F.relu(head.linear("decoder1", h.flatten(1), self.channels * 10))
         return F.mse_loss(head.linear("decoder2", hidden, wanted.shape[1]), wanted)
+
+
+REGISTERED = (InfoPro,)

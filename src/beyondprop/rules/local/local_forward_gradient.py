@@ -93,3 +93,6 @@ class LocalForwardGradient(LossRule):
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the classes cannot be counted."""
         yield from uncounted_classes(self, block)
+
+
+REGISTERED = (LocalForwardGradient,)

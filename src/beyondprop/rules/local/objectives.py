@@ -126,3 +126,6 @@ def _fit(targets: Tensor, at: At) -> bool:
     if not has_positions(x, at.block.axes, targets):
         return False
     return channels_first(x, at.block.axes) or targets.shape == x.shape[:-1]
+
+
+REGISTERED = (CrossEntropy,)

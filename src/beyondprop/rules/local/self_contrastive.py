@@ -94,3 +94,6 @@ def _pairs(at: At) -> Tensor:
     if len(x) < 2:
         raise UserError("SelfContrastiveForwardForward pairs inputs: it needs two at least")
     return torch.cat([x + x, x + x.roll(-1, 0)])
+
+
+REGISTERED = (SelfContrastiveForwardForward,)

@@ -105,3 +105,6 @@ def one_hot(targets: Tensor, classes: int) -> Tensor:
     return torch.zeros(len(targets), classes, device=targets.device).scatter(
         1, targets.clamp(min=0).unsqueeze(1), known.float()
     )
+
+
+REGISTERED = (SimilarityMatching, PredSim)

@@ -206,3 +206,6 @@ def _convolved(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
     return torch.convolution(
         padded, weight, None, layer.stride, none, layer.dilation, False, none, 1
     )
+
+
+REGISTERED = (SoftHebb,)

@@ -240,3 +240,6 @@ def _steps(chain: PlainChain, masks: Masks) -> Iterator[LayerStep]:
     for layer in chain.layers:
         # What follows the last layer is not run, and draws nothing.
         yield LayerStep(layer, taken(layer.keeps), taken(layer.then))
+
+
+REGISTERED = (DualPropagation,)

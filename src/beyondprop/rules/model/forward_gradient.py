@@ -121,3 +121,6 @@ def _differentiable(autocast: bool) -> Iterator[None]:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+REGISTERED = (ForwardGradient,)

@@ -79,3 +79,6 @@ def _only(call: ModelCall) -> Tensor:
             "PEPITA adds the error to the model's input, which must be one tensor of floats"
         )
     return tensors[0]
+
+
+REGISTERED = (PEPITA,)

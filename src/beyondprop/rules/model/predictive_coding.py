@@ -426,3 +426,6 @@ def _shaped(rows: Tensor, output: Tensor, axes: Axes) -> Tensor:
     """Return ``(rows, features)`` shaped like an output."""
     shaped = rows.reshape(features_last(output, axes).shape)
     return shaped.movedim(-1, 1) if channels_first(output, axes) else shaped
+
+
+REGISTERED = (PredictiveCoding, ErrorPredictiveCoding, CategoricalOutput, GaussianOutput)

@@ -252,3 +252,6 @@ def _without_gaps(blocks: Sequence[Block]) -> bool:
 def _ends_in_tanh(block: Block) -> bool:
     last = next((m for m in reversed(list(_modules(block))) if type(m) not in SHAPES), None)
     return type(last) is nn.Tanh
+
+
+REGISTERED = (DifferenceTargetPropagation,)

@@ -9,7 +9,7 @@ a projection. The engine alone changes models, and shows rules no more of itself
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from beyondprop._torch.functional import call_with
 from beyondprop._torch.modules import parameters_of, submodules_of
-from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import settings
 from beyondprop.shapes import TOKENS, Axes
@@ -192,7 +191,13 @@ class SignalRule(Rule):
         return {}
 
     def prepare(self, at: At, errors: torch.Size) -> None:
-        """Fill in the state, now that the shape of the model's output is known."""
+        """Fill in the state in a forward pass, before `signal` is asked for in the backward pass.
+
+        Args:
+            at: The end of the block.
+            errors: Shape of the model's output; empty for a rule that needs "sent_back", which is
+                asked as soon as the block has run.
+        """
 
     def same_signal(self, block: Block) -> Hashable:
         """Return a key; blocks with one key and outputs of one shape get the same signal."""
@@ -235,11 +240,6 @@ class LayerRule(Rule):
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
     of_weight_alone: ClassVar[bool] = False  # whether the matrix can be made as late as needed
     exact: tuple[str, ...] = field(default=(), kw_only=True)
-
-    def __post_init__(self) -> None:
-        given: Any = self.exact
-        if isinstance(given, str):
-            raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
 
     @abstractmethod
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
@@ -304,23 +304,12 @@ class ModelResult:
     outputs: Any  # what the model returns, without a graph
     taught: Sequence[Tensor]  # the tensors in it at which an error may arrive
     kept: Sequence[Tensor]  # what to keep until the backward pass
-    gradients: "ModelGradients"
-
-
-class ModelGradients(ABC):
-    """What a pass of a `ModelRule` leaves behind, to teach by when the output error is known."""
-
-    @abstractmethod
-    def gradients(
-        self, errors: Sequence[Tensor | None], saved: Sequence[Tensor], needed: Sequence[bool]
-    ) -> Sequence[Tensor | None]:
-        """Return a gradient, or None, for each saved tensor.
-
-        Args:
-            errors: Gradient of the loss at each taught output; None where it is unused.
-            saved: The model's parameters, the state's tensors, and then what the rule kept.
-            needed: Which of these need a gradient.
-        """
+    # (errors, saved, needed) -> a gradient, or None, for each saved tensor. errors: the gradient of
+    # the loss at each taught output, None where it is unused. saved: the model's parameters, the
+    # state's tensors, and what was kept. needed: which of them need a gradient.
+    gradients: Callable[
+        [Sequence[Tensor | None], Sequence[Tensor], Sequence[bool]], Sequence[Tensor | None]
+    ]
 
 
 class End(ABC):
@@ -328,6 +317,7 @@ class End(ABC):
 
     at: At
     root: Tensor  # the block's output, or the loss of its own
+    deferred: bool  # whether it is tied once the model's output is known
 
     @abstractmethod
     def gradient(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -24,6 +24,12 @@ def children(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]
 def has_parameters(module: nn.Module) -> bool:
     """Whether the module holds any parameter."""
     return any(True for _ in module.parameters())
+
+
+def weight_is_made(module: nn.Module) -> bool:
+    """Whether the layer's weight is made from other parameters (weight_norm, pruning)."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter)
 
 
 def inside(name: str, outer: str) -> bool:

@@ -115,7 +115,9 @@ class Attachment(Host):
 
     def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a signal."""
-        self._end(block, BySignal(block, rule, state))
+        place = self.blocks.index(block)
+        previous = self.blocks[place - 1] if place else None
+        self._end(block, BySignal(block, rule, state, previous))
 
     def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a loss of its own."""

@@ -50,7 +50,10 @@ def block_problems(
 
 def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
     names = [name for name, _ in model.named_modules()]
-    patterns = {p for rule in rules for p in getattr(rule, "exact", ())}
+    given = [getattr(rule, "exact", ()) for rule in rules]
+    for single in (exact for exact in given if isinstance(exact, str)):
+        yield f"exact= takes a tuple of names: write exact=('{single}',)"
+    patterns = {p for exact in given if not isinstance(exact, str) for p in exact}
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
             yield f"exact='{pattern}' matches no module of the model"
@@ -158,15 +161,11 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     for before, block in pairwise(blocks):
         learns = any(parameter.requires_grad for _, parameter in before.parameters())
-        if (
-            is_chain(model)
-            and learns
-            and not before.rule.traits.ends_graph
-            and not block.rule.traits.sends_gradient
-        ):
+        traits = before.rule.traits
+        hears = not traits.ends_graph or "sent_back" in traits.needs
+        if is_chain(model) and learns and hears and not block.rule.traits.sends_gradient:
             yield (
-                f"'{before.name}' would never learn: '{block.name}' behind it is not taught and "
-                "passes no signal back"
+                f"'{before.name}' would never learn: '{block.name}' behind it sends no signal back"
             )
 
 

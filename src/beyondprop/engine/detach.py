@@ -40,7 +40,7 @@ class OpenPass:
         detached: The detached tensors that the model went on with, while they live.
         calls: How often a module that several blocks share was called.
         inputs: What each block was given, where its rule needs that.
-        exchange: Where the last block so far stands that hears what the next one sends back.
+        exchange: The latest block that receives what the next one sends back.
     """
 
     run: ForwardPass
@@ -148,13 +148,14 @@ class Taught(ABC):
         state: What its rule keeps for it from pass to pass.
         reads_input: Whether the rule needs what the block is given.
         kept: Whether the block's output is needed later as it is.
+        deferred: Whether its end is tied once the model's output is known.
         fusable: Whether a fused chain can teach the block.
     """
 
     def __init__(self, block: Block, state: dict[str, Tensor]) -> None:
         self.block, self.state = block, state
         self.reads_input = "input" in block.rule.traits.needs
-        self.kept = self.fusable = False
+        self.kept = self.fusable = self.deferred = False
 
     @abstractmethod
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
@@ -204,19 +205,26 @@ class BySignal(Taught):
 
     Attributes:
         rule: The rule.
-        reads_output: Whether the signal depends on more than the pass: on the block's own output
-            or input, or on what the next block sends back.
-        sends_back: Whether it depends on what the next block sends back.
+        sends_back: Whether the signal depends on what the next block sends back.
+        previous: The block before this one, which gets what the rule sends back.
     """
 
-    def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        block: Block,
+        rule: SignalRule,
+        state: dict[str, Tensor],
+        previous: Block | None = None,
+    ) -> None:
         super().__init__(block, state)
-        self.rule = rule
+        self.rule, self.previous = rule, previous
         self.reads_input = "input" in rule.traits.needs
-        self.reads_output = bool(rule.traits.needs & {"input", "output", "sent_back"})
+        more = rule.traits.needs & {"input", "output", "sent_back"}
+        # A signal that depends on the pass alone can be made at the output, for all blocks.
+        self.deferred = bool(more) or bool(state)
         self.sends_back = "sent_back" in rule.traits.needs
-        self.kept = self.reads_output
-        self.fusable = not self.reads_output and not state
+        self.kept = "output" in more
+        self.fusable = not self.deferred and not rule.traits.counts_passes
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return one end for each tensor that the block returned."""
@@ -227,9 +235,9 @@ class BySignal(Taught):
         for output in tensors:
             if output.requires_grad:
                 at = self.at(output, open_pass)
-                if self.reads_output:
+                if self.kept:
                     at.output = output.detach()
-                found.append(SignalEnd(at, output, self.rule, self.reads_output))
+                found.append(SignalEnd(at, output, self.rule, self.deferred))
         return found
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
@@ -238,10 +246,12 @@ class BySignal(Taught):
             return super().go_on(output, open_pass)
         at, before = self.at(output, open_pass), open_pass.exchange
         open_pass.exchange = at
-        if "output" in self.rule.traits.needs:
+        if before is not None and before.block is not self.previous:
+            before = None  # between them lies a block that sends back its gradient
+        if self.kept:
             at.output = output.detach()
         self.rule.prepare(at, torch.Size())
-        end = SignalEnd(at, output, self.rule, reads_output=True, before=before)
+        end = SignalEnd(at, output, self.rule, deferred=True, before=before)
         going_on: Tensor = Exchange.apply(output, end, *end.learned())
         return going_on
 
@@ -277,14 +287,15 @@ class SignalEnd(End):
         at: Where it is.
         root: The block's output.
         rule: The rule.
-        reads_output: Whether `at` holds tensors that a graph node must keep in its place.
+        deferred: Whether it is tied once the model's output is known, and a graph node keeps in
+            its place what `at` holds.
         before: The block before, which gets what the rule sends back.
     """
 
     at: At
     root: Tensor
     rule: SignalRule
-    reads_output: bool = False
+    deferred: bool = False
     before: At | None = None
 
     def gradient(self) -> Tensor:
@@ -315,7 +326,7 @@ class LossEnd(End):
 
     at: At
     root: Tensor
-    reads_output: bool = False
+    deferred: bool = False
 
     def gradient(self) -> Tensor:
         """Return 1."""

@@ -49,8 +49,8 @@ def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:
     nodes, seen = [tensor.grad_fn], set()
     while nodes:
         node = nodes.pop()
-        if node is None or node in seen or type(node).__name__ == "ExchangeBackward":
-            continue  # an exchange replaces what arrives there by its rule's signal
+        if node is None or node in seen or getattr(node, "replaces_gradient", False):
+            continue  # what arrives there is replaced by a rule's signal
         seen.add(node)
         if type(node).__name__ == "CheckpointFunctionBackward":
             raise UserError(

@@ -35,7 +35,7 @@ class Joint(Schedule):
     def take(self, ends: Sequence[Any]) -> None:
         """Remember the ends of a block."""
         for end in ends:
-            if end.reads_output:  # its state may be made once the model's output is known
+            if end.deferred:  # its state may be made once the model's output is known
                 self.reading.append(end)
                 continue
             self.blocks.append(end.at.block)
@@ -92,7 +92,7 @@ class Signal(torch.autograd.Function):
         """Return a token, a scalar that is never read."""
         ctx.end = end
         ctx.set_materialize_grads(False)
-        if end.reads_output:
+        if end.deferred:
             _keep(ctx, end, learned)
         return root.new_empty(())
 
@@ -100,7 +100,7 @@ class Signal(torch.autograd.Function):
     def backward(ctx: Any, *_: None) -> Any:
         """Return the signal, and the gradients of what the rule learns."""
         end = ctx.end
-        return _signal_of_output(ctx) if end.reads_output else (end.gradient(), None)
+        return _signal_of_output(ctx) if end.deferred else (end.gradient(), None)
 
 
 class Exchange(torch.autograd.Function):
@@ -114,6 +114,7 @@ class Exchange(torch.autograd.Function):
     def forward(ctx: Any, output: Tensor, end: Any, *learned: Tensor) -> Tensor:
         """Return the output as it is."""
         ctx.end = end
+        ctx.replaces_gradient = True  # for those who follow the graph
         ctx.set_materialize_grads(False)
         _keep(ctx, end, learned)
         return output.view_as(output)

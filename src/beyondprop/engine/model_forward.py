@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.core import ForwardPass, ModelCall, ModelGradients, ModelRule
+from beyondprop.core import ForwardPass, ModelCall, ModelRule
 from beyondprop.engine.passes import Passes
 from beyondprop.errors import UserError
 
@@ -99,10 +99,10 @@ class ModelOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, run: ForwardPass, result: ModelGradients, count: int, *tensors: Tensor
+        ctx: Any, run: ForwardPass, gradients: Any, count: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others are kept for the rule."""
-        ctx.run, ctx.result, ctx.count = run, result, count
+        ctx.run, ctx.gradients, ctx.count = run, gradients, count
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[count:])
         return tuple(output.detach() for output in tensors[:count])
@@ -113,5 +113,5 @@ class ModelOutput(torch.autograd.Function):
         """Return the gradients of the tensors that were kept."""
         ctx.run.errors = errors
         needed = ctx.needs_input_grad[3 + ctx.count :]
-        found = ctx.result.gradients(errors, ctx.saved_tensors, needed)
+        found = ctx.gradients(errors, ctx.saved_tensors, needed)
         return None, None, None, *[None] * ctx.count, *found

@@ -13,6 +13,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
+from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Split, Task
 
 Costs = dict[str, dict[str, Any]]
@@ -60,9 +61,9 @@ def measure_costs(
             progress.update(shown, description=measure.title.lower())
             try:
                 found = measure.run_together(subjects)
-            except UserError as reason:
-                title = measure.title.lower()
-                progress.console.print(f"{title} is not measured: {reason}")
+            except Exception as error:  # whatever a model or a measure does wrong
+                reason = str(error) if isinstance(error, UserError) else one_line(error)
+                progress.console.print(f"{measure.title.lower()} is not measured: {reason}")
                 continue
             for rule, figures in zip(costs, found, strict=True):
                 costs[rule] |= figures.values

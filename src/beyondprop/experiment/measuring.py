@@ -13,6 +13,13 @@ from beyondprop.registry.dotted import one_line
 BRIEF = ("values", "blocks", "notes", "failure")
 """What of the figures a record's curve keeps; of the last ones the record has all."""
 
+STEPS = frozenset({"step", "plain_step", "device"})
+"""What only a comparison has, which takes the steps of all rules in turns."""
+
+NOWHERE = (
+    "it needs a step beside other things, and steps are measured alone: make two measures of it"
+)
+
 
 def at_point(subject: Subject, epoch: int, measures: Sequence[Spec]) -> dict[str, dict[str, Any]]:
     """What is measured after an epoch, by the measures' names; epoch 0 is before training."""
@@ -42,6 +49,8 @@ def of_run(
             figures = known[-1]
         elif finished and not measure.lacking(subject):
             figures = attempted(measure, subject).json()
+        elif finished and measure.traits.needs & STEPS and measure.traits.needs - STEPS:
+            figures = Figures(failure=NOWHERE).json()
         else:
             continue
         found[measure.name] = measure.description().json() | figures

@@ -82,6 +82,11 @@ class Immediate(Schedule):
         at = ends[0].at
         if at.block in self._seen:
             return
+        if any(end.deferred and at.state for end in ends):
+            raise UserError(
+                f"{type(at.block.rule).__name__} makes gradients for its own state, which "
+                "Immediate does not hand on: leave the schedule out"
+            )
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         learned = [p for _, p in at.block.parameters()]
         learned += [t for t in at.state.values() if isinstance(t, torch.nn.Parameter)]

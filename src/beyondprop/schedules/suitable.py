@@ -81,12 +81,15 @@ def _problems(handle: Attachment) -> Iterator[str]:
         yield "some child of the model lies in no block: name blocks= so that they hold all"
     for block in handle.blocks[:-1]:
         called, traits = type(block.rule).__name__, block.rule.traits
+        taught = handle.taught(block)
         if traits.whole_model:
             yield f"{called} teaches the model as a whole: {INSTEAD}"
         elif traits.alone and not traits.averages:
             yield f"{called} needs all samples in one process: {traits.alone}"
         elif {"error", "output"} <= traits.needs or "sent_back" in traits.needs:
             yield f"{called} needs more than the model's error from other stages: {INSTEAD}"
+        elif taught is not None and taught.deferred and taught.state:
+            yield f"{called} makes gradients for its own state, which stages do not send: {INSTEAD}"
         elif not traits.ends_graph and not _exact(block, handle):
             yield (
                 f"under {called} a block's signal comes from the blocks behind it, one after "

@@ -85,7 +85,9 @@ class ChainStep:
         states = hidden_states(inputs, self._fused.hidden, parameters)
         outputs = torch.nn.functional.linear(states[-1], *parameters[-2:])
         loss, error = cross_entropy(outputs, targets)
-        run = ForwardPass(inputs, targets, model.training, errors=(error,))
+        run = ForwardPass(
+            inputs, targets, model.training, classes=outputs.shape[1], errors=(error,)
+        )
         learns = [_learns(w) or _learns(b) for w, b in zip(*[iter(parameters)] * 2, strict=True)]
         found = deltas(run, self._fused.hidden, states, learns)
         for i, delta in enumerate([*found, error]):

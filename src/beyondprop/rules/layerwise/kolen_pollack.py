@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import weight_is_made
 from beyondprop.core import AtWeight, Block, LayerRule, Traits
 from beyondprop.layers import OPERATIONS
 from beyondprop.projections import Dense, Projection
@@ -50,9 +51,7 @@ class KolenPollack(LayerRule):
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence for each layer that it cannot teach."""
         for name, module in block.named_modules():
-            weight = getattr(module, "weight", None)
-            made = isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter)
-            if type(module) in OPERATIONS and made and not self.keeps_exact(name):
+            if type(module) in OPERATIONS and weight_is_made(module) and not self.keeps_exact(name):
                 yield (
                     f"the weight of '{name}' is made from other parameters (spectral_norm, "
                     "weight_norm, pruning), so its feedback cannot get the same updates: keep it "

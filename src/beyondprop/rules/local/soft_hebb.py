@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import children, has_parameters, is_chain
+from beyondprop._torch.modules import children, has_parameters, is_chain, weight_is_made
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.layers.conv import kernel_gradients, padding_per_side
@@ -67,6 +67,8 @@ class SoftHebb(LossRule):
         given: Any = self.temperature
         if not all(each > 0 for each in (given if isinstance(given, tuple) else (given,))):
             raise UserError(f"SoftHebb's temperature must be > 0, not {self.temperature}")
+        if self.power < 0:
+            raise UserError(f"SoftHebb's power must be 0 or more, not {self.power}")
 
     def loss(self, at: At) -> Tensor:
         """Return ``Σ W ⊙ G`` with the gradient G held constant; the value itself means nothing."""
@@ -155,6 +157,11 @@ class SoftHebb(LossRule):
                 f"'{name}' is a {type(layer).__name__}: give it a rule of its own"
             )
             return
+        if weight_is_made(layer):
+            yield (
+                f"the weight of '{name}' is made from others (weight_norm, pruning), which would "
+                "get other gradients than SoftHebb's: give it a rule of its own"
+            )
         if getattr(layer, "groups", 1) != 1:
             yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
         for other, _ in found[1:]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from beyondprop._torch.pytrees import leaves
-from beyondprop.core import Block, ModelCall, ModelGradients, ModelResult, ModelRule, Traits
+from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.rules.model.plain_chain import DROPOUTS, Layer, LayerState, PlainChain, unfit
 from beyondprop.rules.model.second_pass import Masks, add_gradient, layer_gradients
@@ -87,7 +87,7 @@ class DualPropagation(ModelRule):
             cast,
             call.run.axes,
         )
-        return ModelResult(output, [output], [states[0].input, *returned[:-1]], dyads)
+        return ModelResult(output, [output], [states[0].input, *returned[:-1]], dyads.gradients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ class LayerStep:
 
 
 @dataclass(frozen=True, eq=False)
-class Dyads(ModelGradients):
+class Dyads:
     """What a forward pass leaves behind.
 
     Attributes:

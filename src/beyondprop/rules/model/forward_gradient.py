@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from beyondprop._torch.forward_mode import OneDtype, dual_level, make_dual
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.core import ModelCall, ModelGradients, ModelResult, ModelRule, Traits
+from beyondprop.core import ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.random.streams import stream_of
@@ -56,11 +56,12 @@ class ForwardGradient(ModelRule):
             slopes = [pair.tangent for pair in moving]
         names = list(call.parameters)
         taught = [pair.primal for pair in moving]
-        return ModelResult(outputs, taught, [], Slope(self, names, call.run.number, slopes))
+        slope = Slope(self, names, call.run.number, slopes)
+        return ModelResult(outputs, taught, [], slope.gradients)
 
 
 @dataclass(frozen=True, eq=False)
-class Slope(ModelGradients):
+class Slope:
     """What a pass leaves behind: the derivatives of its outputs along its direction.
 
     Attributes:

@@ -63,7 +63,9 @@ class PEPITA(ModelRule):
         second = SecondPass(
             self.modulation, chain, slots, masks, len(call.parameters), cast, call.run.axes
         )
-        return ModelResult(activities[-1], [activities[-1]], [x, *activities[:-1]], second)
+        return ModelResult(
+            activities[-1], [activities[-1]], [x, *activities[:-1]], second.gradients
+        )
 
     def modulation(self, error: Tensor, features: int) -> Tensor:
         """Return ``F e``, ``(rows, features)``, of errors ``(rows, outputs)``."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from beyondprop._torch.pytrees import leaves
-from beyondprop.core import Block, ModelCall, ModelGradients, ModelResult, ModelRule, Traits
+from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.registry import settings
 from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
@@ -74,7 +74,8 @@ class CategoricalOutput(OutputDistribution):
             raise UserError(
                 "predictive coding needs the loss where inference moves the output, and this error "
                 "is too large for a mean cross-entropy over the rows of the batch: don't sum or "
-                "scale the loss; for one of another kind give the rule output=GaussianOutput()"
+                "scale the loss or leave rows out (ignore_index), which divides by fewer; for one "
+                "of another kind give the rule output=GaussianOutput()"
             )
         return found
 
@@ -95,6 +96,10 @@ class GaussianOutput(OutputDistribution):
 
     name: ClassVar[str] = "gaussian"
     variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.variance <= 0:
+            raise UserError(f"GaussianOutput's variance must be > 0, not {self.variance}")
 
     def target(self, output: Tensor, error: Tensor) -> Tensor:
         """Return the target."""
@@ -134,9 +139,19 @@ class PredictiveCoding(ModelRule):
     output: OutputDistribution = field(default_factory=CategoricalOutput)
     fixed_predictions: bool = False
 
+    def __post_init__(self) -> None:
+        _check_inference(self.steps, self.rate)
+
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
         yield from _problems("PredictiveCoding", block)
+        if unfit(block.owner) is None:
+            hidden = len(PlainChain.of(block.owner).layers) - 1
+            if self.steps < hidden:
+                yield (
+                    f"the error moves one layer down a step, so steps={self.steps} do not reach "
+                    f"the first of {hidden} hidden layers: give steps={hidden} or more"
+                )
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass."""
@@ -185,6 +200,9 @@ class ErrorPredictiveCoding(ModelRule):
     steps: int = 5
     rate: float = 0.1
     output: OutputDistribution = field(default_factory=CategoricalOutput)
+
+    def __post_init__(self) -> None:
+        _check_inference(self.steps, self.rate)
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
@@ -316,7 +334,7 @@ class Swapped(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Inference(ModelGradients):
+class Inference:
     """What a forward pass leaves behind.
 
     Attributes:
@@ -372,6 +390,13 @@ class Inference(ModelGradients):
         return [next(found) if p.requires_grad else None for p in held] + [None] * 2
 
 
+def _check_inference(steps: int, rate: float) -> None:
+    if steps < 1 or rate <= 0:
+        raise UserError(
+            f"inference needs a whole number of steps > 0 and a rate > 0, not {steps} and {rate}"
+        )
+
+
 def _problems(rule: str, block: Block) -> Iterator[str]:
     """Yield a sentence where the model is no plain chain."""
     reason = unfit(block.owner)
@@ -399,7 +424,7 @@ def _forward(
         y = stage.first(y)
     places, count = _places(call), len(call.parameters)
     inference = Inference(infer, call.model, places, count, stages, distribution, call.run.axes)
-    return ModelResult(y, [y], [x, y], inference)
+    return ModelResult(y, [y], [x, y], inference.gradients)
 
 
 def _places(call: ModelCall) -> dict[str, int]:

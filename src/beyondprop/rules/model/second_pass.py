@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from beyondprop.core import ModelGradients
 from beyondprop.layers.conv import kernel_gradients
 from beyondprop.rules.model.plain_chain import LayerState, PlainChain
 from beyondprop.shapes import Axes, rows_and_features
@@ -27,7 +26,7 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class SecondPass(ModelGradients):
+class SecondPass:
     """What a first pass leaves behind.
 
     Attributes:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.functional import call_with
 from beyondprop._torch.modules import parameters_of, submodules_of
+from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import settings
 from beyondprop.shapes import TOKENS, Axes
@@ -131,14 +132,17 @@ class AtWeight:
         return [self.weight()]
 
 
+NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})
+"""What a rule may need: the error at the model's output, targets, the block's own input or output,
+what the next block sends back, the weights of layers for another backward pass."""
+
+
 @dataclass(frozen=True)
 class Traits:
     """What checks, schedules and records know of a rule; nobody asks for its class."""
 
-    needs: frozenset[str] = frozenset()  # a rule gets only what it names here: "error" (at the
-    # model's output), "targets", "input", "output" (the block's own), "sent_back" (by the next
-    # block), "weights" (of layers, for another backward pass)
-    ends_graph: bool = False  # whether no gradient passes the end of the block
+    needs: frozenset[str] = frozenset()  # of `NEEDS`, what the rule can rely on
+    ends_graph: bool = False  # whether the block's signal is not the gradient of the next block
     learns: bool = True  # whether a block learns at all
     sends_gradient: bool = True  # whether an undetached block before it gets a gradient through it
     scales_with_loss: bool = True  # whether scaling the loss scales the signal alike
@@ -149,6 +153,11 @@ class Traits:
     averages: bool = False  # whether they would if gradients of the state were averaged too
     drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
     counts_passes: bool = False  # whether the signal depends on the number of the pass
+
+    def __post_init__(self) -> None:
+        if not self.needs <= NEEDS:
+            unknown = ", ".join(sorted(self.needs - NEEDS))
+            raise UserError(f"a rule may need {', '.join(sorted(NEEDS))}, but not {unknown}")
 
     @property
     def immediate(self) -> bool:

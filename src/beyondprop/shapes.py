@@ -107,21 +107,27 @@ def rows_and_features(
 ) -> tuple[int, int, int]:
     """Return how an error teaches a block's output: row by row, by one matrix for all rows.
 
-    A row is a token where both are (batch, tokens, features) with as many tokens; else it is a
-    sample, and all else is flattened into its features.
+    A row is a token where both are (batch, tokens, features); else it is a sample, and all else is
+    flattened into its features.
 
     Returns:
         Rows, features of the error, features of the block's output.
 
     Raises:
-        UserError: The two do not have the same samples.
+        UserError: The two do not have the same samples, or both have tokens, and not as many.
     """
     if len(error) == len(output) == 2 and error[0] == output[0]:
         return error[0], error[1], output[1]
     if len(error) == len(output) == 1:
         return 1, error[0], output[0]  # one sample without a batch
     tokens = error_axes.at(error) == output_axes.at(output) == TOKENS
-    rows = 2 if tokens and len(error) == len(output) == 3 and error[:2] == output[:2] else 1
+    rows = 2 if tokens and len(error) == len(output) == 3 else 1
+    if rows == 2 and error[0] == output[0] and error[1] != output[1]:
+        raise UserError(
+            f"the model's output has {error[1]} tokens and a block's has {output[1]}, so no token "
+            "can teach its like: attach(..., axes={'NAME OF THE BLOCK': 'batch features'}) has "
+            "each sample teach as a whole"
+        )
     if min(len(error), len(output)) <= 1 or error[:rows] != output[:rows]:
         raise UserError(
             f"an output of shape {tuple(error)} cannot teach a block whose output has shape "

@@ -6,7 +6,10 @@ from abc import ABC
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import pytest
+
 from beyondprop import core
+from beyondprop.errors import UserError
 from tests.contract.test_imports import LAYERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text("utf-8")
@@ -65,7 +68,10 @@ def test_the_order_of_the_layers_is_the_one_that_is_checked():
 
 
 def test_every_need_is_named():
-    needs = re.search(r"`traits.needs` name and nothing else: (.*?)\.", PAGE)[1]
-    known = inspect.getsource(core.Traits)
-    assert all(need in known for need in quoted(needs))
-    assert len(quoted(needs)) == 6
+    needs = re.search(r"`traits.needs` name: (.*?)\.", PAGE)[1]
+    assert set(quoted(needs)) == core.NEEDS
+
+
+def test_an_unknown_need_is_refused():
+    with pytest.raises(UserError, match="but not outputs"):
+        core.Traits(frozenset({"outputs"}))

@@ -61,8 +61,10 @@ class Passes:
     def before_model(self, _model: nn.Module, inputs: Any, keywords: Any) -> None:
         """Open a forward pass: the forward pre-hook of the model."""
         first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else (inputs, keywords)
-        self.current.enter(None)  # what fails in here must not meet the pass around it
-        self.current.open_pass = self.new_pass(first)
+        current = self.current  # not by enter() and leave(), whose calls small nets would feel
+        current.outer.append(current.open_pass)
+        current.open_pass = None  # what fails in here must not meet the pass around it
+        current.open_pass = self.new_pass(first)
 
     def after_model(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
         """Tie the ends of the pass to the outputs: the forward hook of the model."""
@@ -71,7 +73,8 @@ class Passes:
 
     def close_model(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         """Leave the forward pass, finished or failed."""
-        self.current.leave()
+        current = self.current
+        current.open_pass = current.outer.pop() if current.outer else None
 
     def begin(self, model: nn.Module, _inputs: Any) -> None:
         """Begin a pass of a model whose graph ends nowhere, but whose rules have a state."""

@@ -12,7 +12,7 @@ from torch import Size, nn
 
 import beyondprop as bp
 from beyondprop.projections import Dense
-from beyondprop.shapes import CHANNELS, TOKENS, rows_and_features
+from beyondprop.shapes import CHANNELS, FEATURES, TOKENS, rows_and_features
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,6 @@ from beyondprop.shapes import CHANNELS, TOKENS, rows_and_features
         ((6, 10), (6, 32), (6, 10, 32)),
         ((6, 10), (6, 4, 5, 5), (6, 10, 100)),
         ((6, 7, 10), (6, 7, 32), (42, 10, 32)),  # tokens
-        ((6, 7, 10), (6, 9, 32), (6, 70, 288)),  # other tokens: everything but the batch
         ((6, 10, 8, 8), (6, 10, 8, 4), (6, 640, 320)),  # pixels are no tokens
         ((10,), (32,), (1, 10, 32)),  # one sample without a batch
     ],
@@ -29,6 +28,13 @@ from beyondprop.shapes import CHANNELS, TOKENS, rows_and_features
 def test_layouts(error, tap, expected):
     axes = CHANNELS if len(error) > 3 or len(tap) > 3 else TOKENS
     assert rows_and_features(Size(error), axes, Size(tap), axes) == expected
+
+
+def test_other_tokens_teach_by_sample_where_that_is_said_alone():
+    error, tap = Size((6, 7, 10)), Size((6, 9, 32))
+    with pytest.raises(bp.UserError, match="has 7 tokens and a block's has 9"):
+        rows_and_features(error, TOKENS, tap, TOKENS)
+    assert rows_and_features(error, TOKENS, tap, FEATURES) == (6, 70, 288)
 
 
 def test_channels_are_no_tokens():
@@ -45,6 +51,10 @@ def test_channels_are_no_tokens():
 def test_sizes_multiply_up_or_are_refused(error, tap):
     if error[0] != tap[0]:
         with pytest.raises(bp.UserError, match="same batch dimension"):
+            rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)
+        return
+    if len(error) == len(tap) == 3 and error[1] != tap[1]:
+        with pytest.raises(bp.UserError, match="no token can teach"):
             rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)
         return
     rows, width, features = rows_and_features(Size(error), TOKENS, Size(tap), TOKENS)

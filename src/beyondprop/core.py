@@ -39,7 +39,7 @@ class Block:
     owner: nn.Module  # the model
     loose: tuple[str, ...] = ()  # names of parameters that belong to none of its modules
     axes: Axes = TOKENS  # what the axes of its output mean
-    depth: float = 0.0  # its place among the blocks that learn so: 0 for the first, 1 for the last
+    depth: float = 0.0  # among the blocks whose graphs end: 0 for the first, 1 for the last
 
     @cached_property
     def stream(self) -> int:
@@ -160,6 +160,11 @@ class Traits:
             raise UserError(f"a rule may need {', '.join(sorted(NEEDS))}, but not {unknown}")
 
     @property
+    def exact(self) -> bool:
+        """Whether a block learns by the gradient that the next one sends back, unchanged."""
+        return self.learns and not (self.needs or self.ends_graph or self.whole_model)
+
+    @property
     def immediate(self) -> bool:
         """Whether a block can learn as soon as it has run."""
         return not self.needs & {"error", "sent_back", "weights"}
@@ -249,6 +254,11 @@ class LayerRule(Rule):
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
     of_weight_alone: ClassVar[bool] = False  # whether the matrix can be made as late as needed
     exact: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        given: Any = self.exact
+        if isinstance(given, str):
+            raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
 
     @abstractmethod
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
@@ -343,10 +353,10 @@ class Schedule(ABC):
         """Take the ends of a block that has just run: remember them, or have it learn now."""
 
     def check(self, blocks: Sequence[Block]) -> None:  # noqa: B027
-        """Raise a `UserError` where a rule of these blocks cannot learn so."""
+        """Raise a `UserError` where a rule of these blocks cannot learn under it."""
 
     def begin(self) -> None:  # noqa: B027
-        """Raise a `UserError` where a pass that begins cannot run so."""
+        """Raise a `UserError` if the pass cannot run under this schedule."""
 
 
 class Host(ABC):

@@ -170,10 +170,11 @@ def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
     axes = axes.at(x)
     if axes == TOKENS:
         return x.flatten(1, -2).mean(1)  # (batch, features)
-    if axes == FEATURES or x[0].numel() <= most:
-        return x.flatten(1)
+    if axes == FEATURES or x[0].numel() <= most or x.dim() not in POOLS:
+        return x.reshape(len(x), -1)
     dims = x.dim() - 2
-    side = max(1, math.floor((most / x.shape[1]) ** (1 / dims)))
+    # The cube root of 512 is a little less than 8 in floating point.
+    side = max(1, math.floor((most / x.shape[1]) ** (1 / dims) + 1e-9))
     sides = [min(side, size) for size in x.shape[2:]]
     return POOLS[x.dim()](x, sides).flatten(1)  # (batch, channels × patches)
 

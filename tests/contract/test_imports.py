@@ -24,7 +24,6 @@ LAYERS = (
     ("engine",),
     ("slots", "schedules"),
     ("engine.fast",),
-    ("jobs",),
     ("tasks", "measure"),
     ("experiment",),
     ("report",),

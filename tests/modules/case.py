@@ -34,7 +34,7 @@ class Case:
         targets: Shape of the class numbers; every output has one more dimension, the classes.
         blocks: The blocks to name where there is no default.
         backprop: Patterns that get `Backprop()` whatever the others get.
-        exact: What an operation rule must be told to leave exact.
+        exact: What a `LayerRule` must be told to leave exact.
         logits: Picks the class outputs, shape ``(*targets, classes)``, from what is returned.
         several: Whether there are several outputs, which some rules refuse.
         refused: Rules that cannot teach this module, by kind or short name, and what they say.

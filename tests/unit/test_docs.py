@@ -87,7 +87,7 @@ def test_the_own_task_is_found_and_can_be_taught(folder: Path) -> None:
         assert cli.main(shlex.split(line)[1:]) == 0
 
 
-def test_ones_own_rule_projection_and_task_work_in_every_command(folder: Path) -> None:
+def test_ones_own_rule_projection_measure_and_task_work_in_every_command(folder: Path) -> None:
     page = ROOT / "docs/extending.md"
     for language in ("python", "yaml"):
         write_named(blocks(page, language), folder)
@@ -102,6 +102,7 @@ def test_ones_own_rule_projection_and_task_work_in_every_command(folder: Path) -
     for made in ("runs/compare-my_ideas-ring", output[1]):
         found = (folder / made / "report.html").read_text("utf-8")
         assert "my_ideas:SignFeedback" in found
+    assert "Weight norm" in found
     assert "my_ideas:SignFeedback(projection=my_ideas:Cosines(frequency=3.0))" in found
 
 

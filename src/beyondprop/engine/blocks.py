@@ -168,3 +168,19 @@ def _axes_of(block: Block, said: Mapping[str, str]) -> Axes:
         if fnmatchcase(block.name, pattern):
             return parse(words)
     return axes_of([module for _, module in block.modules])
+
+
+def blocks_ended(blocks: Sequence[Block]) -> dict[nn.Module, list[Block | None]]:
+    """Return for each call of a module that ends a block which one it ends; None where it runs
+    inside a block.
+
+    Blocks may share that module: its n-th call in a forward pass is then the n-th of them.
+    """
+    ended: dict[nn.Module, list[Block | None]] = {
+        block.modules[-1][1]: [] for block in blocks if block.modules
+    }
+    for block in blocks:
+        for place, (_, module) in enumerate(block.modules, 1):
+            if module in ended:
+                ended[module].append(block if place == len(block.modules) else None)
+    return ended

@@ -50,10 +50,7 @@ def block_problems(
 
 def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
     names = [name for name, _ in model.named_modules()]
-    given = [getattr(rule, "exact", ()) for rule in rules]
-    for single in (exact for exact in given if isinstance(exact, str)):
-        yield f"exact= takes a tuple of names: write exact=('{single}',)"
-    patterns = {p for exact in given if not isinstance(exact, str) for p in exact}
+    patterns = {p for rule in rules for p in getattr(rule, "exact", ())}
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
             yield f"exact='{pattern}' matches no module of the model"

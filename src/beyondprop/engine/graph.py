@@ -1,4 +1,4 @@
-"""Seeing in the graph of a forward pass that no gradient passes the end of a block."""
+"""Checks in the graph of a forward pass that no gradient crosses the end of a block."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch.utils.hooks import RemovableHandle
 
+from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.detach import EndOfBlock, InputOfBlock
 from beyondprop.engine.passes import Passes
 
@@ -29,12 +30,15 @@ def _on_blocks(passes: Passes) -> Iterator[RemovableHandle]:
         for block in passes.taught
         if block.modules
     }
+    called = blocks_ended(passes.blocks)
+    for module, end in ends.items():
+        end.taught = [
+            None if block is None else passes.taught.get(block) for block in called[module]
+        ]
     for block in passes.blocks:
         taught = passes.taught.get(block)
         for name, module in block.modules:
             if module in ends:
-                last = module is block.modules[-1][1]
-                ends[module].taught.append(taught if last else None)
                 parent, _, key = name.rpartition(".")
                 passes.expected.append((passes.model.get_submodule(parent), key, module))
         if taught is not None and taught.reads_input and block.modules:

@@ -14,7 +14,7 @@ SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 class FeedbackMultiheadAttention(nn.MultiheadAttention):
-    """Attention under an operation rule; made by swapping the class of a plain one.
+    """Attention under a `LayerRule`; made by swapping the class of a plain one.
 
     The packed projection (or the three separate ones) goes by the rule here, `out_proj` as the
     linear layer that it is. Between them no weight carries the error: that part stays exact.

@@ -73,7 +73,7 @@ class _FeedbackConv:
         return {"weight": layer.weight[0].numel()}
 
     def forward(self: Any, input: Tensor) -> Tensor:
-        """Compute the layer as ever; the backward pass goes by the rule."""
+        """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self):
             return super().forward(input)  # type: ignore[misc, no-any-return]
         batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
@@ -110,12 +110,12 @@ def kernel_gradients(conv: Any, x: Tensor, error: Tensor) -> tuple[Tensor, Tenso
 
 
 class FeedbackConv1d(_FeedbackConv, nn.Conv1d):
-    """A 1-d convolution under an operation rule; made by swapping the class of a plain one."""
+    """A 1-d convolution under a `LayerRule`; made by swapping the class of a plain one."""
 
 
 class FeedbackConv2d(_FeedbackConv, nn.Conv2d):
-    """A 2-d convolution under an operation rule; made by swapping the class of a plain one."""
+    """A 2-d convolution under a `LayerRule`; made by swapping the class of a plain one."""
 
 
 class FeedbackConv3d(_FeedbackConv, nn.Conv3d):
-    """A 3-d convolution under an operation rule; made by swapping the class of a plain one."""
+    """A 3-d convolution under a `LayerRule`; made by swapping the class of a plain one."""

@@ -21,7 +21,7 @@ class _FeedbackConvTranspose:
         return {"weight": layer.in_channels // layer.groups * layer.weight[0, 0].numel()}
 
     def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """Compute the layer as ever; the backward pass goes by the rule."""
+        """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
         x = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
@@ -52,12 +52,12 @@ class _FeedbackConvTranspose:
 
 
 class FeedbackConvTranspose1d(_FeedbackConvTranspose, nn.ConvTranspose1d):
-    """A transposed 1-d convolution under an operation rule; made by swapping a class."""
+    """A transposed 1-d convolution under a `LayerRule`; made by swapping a class."""
 
 
 class FeedbackConvTranspose2d(_FeedbackConvTranspose, nn.ConvTranspose2d):
-    """A transposed 2-d convolution under an operation rule; made by swapping a class."""
+    """A transposed 2-d convolution under a `LayerRule`; made by swapping a class."""
 
 
 class FeedbackConvTranspose3d(_FeedbackConvTranspose, nn.ConvTranspose3d):
-    """A transposed 3-d convolution under an operation rule; made by swapping a class."""
+    """A transposed 3-d convolution under a `LayerRule`; made by swapping a class."""

@@ -64,7 +64,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight) -> Tens
 
 
 class FeedbackLinear(nn.Linear):
-    """A linear layer under an operation rule; made by swapping the class of a plain one."""
+    """A linear layer under a `LayerRule`; made by swapping the class of a plain one."""
 
     _feedback: AtWeights
 
@@ -74,7 +74,7 @@ class FeedbackLinear(nn.Linear):
         return {"weight": layer.in_features}
 
     def forward(self, input: Tensor) -> Tensor:
-        """Compute the layer as ever; the backward pass goes by the rule."""
+        """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self):
             return super().forward(input)
         return linear(input, self.weight, self.bias, self._feedback["weight"])

@@ -32,7 +32,7 @@ class _FeedbackCell:
 
 
 class FeedbackRNNCell(_FeedbackCell, nn.RNNCell):
-    """An Elman cell under an operation rule; made by swapping the class of a plain one."""
+    """An Elman cell under a `LayerRule`; made by swapping the class of a plain one."""
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Compute ``f(W x + U h + b)``."""
@@ -43,7 +43,7 @@ class FeedbackRNNCell(_FeedbackCell, nn.RNNCell):
 
 
 class FeedbackGRUCell(_FeedbackCell, nn.GRUCell):
-    """A GRU cell under an operation rule; made by swapping the class of a plain one."""
+    """A GRU cell under a `LayerRule`; made by swapping the class of a plain one."""
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Compute the next hidden state; gates stand in the order reset, update, new."""
@@ -58,7 +58,7 @@ class FeedbackGRUCell(_FeedbackCell, nn.GRUCell):
 
 
 class FeedbackLSTMCell(_FeedbackCell, nn.LSTMCell):
-    """An LSTM cell under an operation rule; made by swapping the class of a plain one."""
+    """An LSTM cell under a `LayerRule`; made by swapping the class of a plain one."""
 
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None

@@ -139,7 +139,7 @@ class AlignmentMeasure(Measure):
         )
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
-        """Backprop's own direction is 1 from itself; frozen has none."""
+        """Backprop's own direction is 1 from itself; a block that does not learn has none."""
         handle = given(subject.handle, "a handle")
         for block in handle.blocks:
             cosine = figures.blocks["cosine"][block.name]
@@ -147,9 +147,9 @@ class AlignmentMeasure(Measure):
                 yield f"the cosine of block {block.name} is {cosine}"
             if (cosine is None) is not (block.name in figures.notes):
                 yield f"block {block.name} has a cosine and a reason to have none, or neither"
-            if block.rule.name == "frozen" and cosine is not None:
+            if not block.rule.traits.learns and cosine is not None:
                 yield f"block {block.name} is frozen and has an alignment of {cosine}"
-            exact = block.rule.name == "backprop" and _only_backprop_after(handle, block.name)
+            exact = block.rule.traits.exact and _only_exact_after(handle, block.name)
             if exact and cosine is not None and abs(cosine - 1) > 1e-6:
                 yield f"block {block.name} has its exact gradient and an alignment of {cosine}"
 
@@ -195,9 +195,9 @@ def _rounding(blocks: BlockGradients) -> float:
     return max((torch.finfo(gradient.dtype).eps for gradient in found), default=0.0)
 
 
-def _only_backprop_after(handle: Attachment, name: str) -> bool:
+def _only_exact_after(handle: Attachment, name: str) -> bool:
     names = [block.name for block in handle.blocks]
-    return all(b.rule.name == "backprop" for b in handle.blocks[names.index(name) :])
+    return all(b.rule.traits.exact for b in handle.blocks[names.index(name) :])
 
 
 def _told(found: Mapping[str, BlockAlignment]) -> str:

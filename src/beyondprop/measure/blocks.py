@@ -3,35 +3,27 @@
 All that a measure must know of the engine is in this file.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork
-from beyondprop.shapes import CHANNELS, TOKENS, Axes
+from beyondprop.shapes import Axes, pooled
 
 BlockGradients = list[list[Tensor | None]]
 """For each block the gradients of `Block.parameters`, in their order; None where not taught."""
 
 FEATURES = 2048
 """Features a sample up to which maps are kept as they are."""
-
-POOLS: dict[int, Callable[[Tensor, Any], Tensor]] = {
-    3: F.adaptive_avg_pool1d,
-    4: F.adaptive_avg_pool2d,
-    5: F.adaptive_avg_pool3d,
-}
-"""How to make smaller what has this many dimensions, samples and channels among them."""
 
 
 def gradients_of_blocks(
@@ -106,15 +98,7 @@ def features_of(values: Tensor, axes: Axes) -> Tensor:
     Returns:
         Shape ``(n, features)``, float32; may share memory with ``values``.
     """
-    values, axes = values.float(), axes.at(values)
-    size = values[0].numel()
-    if axes == TOKENS:
-        values = values.flatten(1, -2).mean(1)  # (n, features)
-    elif axes.words == CHANNELS.words and values.dim() in POOLS and size > FEATURES:
-        sides = values.shape[2:]
-        shrink = (FEATURES / size) ** (1 / len(sides))
-        values = POOLS[values.dim()](values, [max(1, math.floor(side * shrink)) for side in sides])
-    return values.reshape(len(values), -1)  # (n, features)
+    return pooled(values.float(), axes, FEATURES)
 
 
 @contextmanager
@@ -122,13 +106,14 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
     """Collect the features of every block that runs inside, in a forward pass of the model."""
     found: dict[str, Tensor] = {}
     called: Counter[nn.Module] = Counter()
-    ended = _blocks_ended(handle)
+    ended = blocks_ended(handle.blocks)
     axes = {block.name: block.axes for block in handle.blocks}
 
     def observe(module: nn.Module, _inputs: Any, outputs: Any) -> None:
-        name = ended[module][called[module] % len(ended[module])]
+        block = ended[module][called[module] % len(ended[module])]
         called[module] += 1
-        if name is not None:
+        if block is not None:
+            name = block.name
             # Cloned, as what comes next may work in place.
             found[name] = features_of(_rows(handle, name, outputs, samples), axes[name]).clone()
 
@@ -138,21 +123,6 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _blocks_ended(handle: Attachment) -> dict[nn.Module, list[str | None]]:
-    """Return for each call of a module that ends a block which one it ends.
-
-    One module may end several blocks: its n-th call ends the n-th of them.
-    """
-    ended: dict[nn.Module, list[str | None]] = {
-        block.modules[-1][1]: [] for block in handle.blocks if block.modules
-    }
-    for block in handle.blocks:
-        for place, (_, module) in enumerate(block.modules, 1):
-            if module in ended:
-                ended[module].append(block.name if place == len(block.modules) else None)
-    return ended
 
 
 def _rows(handle: Attachment, name: str, outputs: Any, samples: int) -> Tensor:

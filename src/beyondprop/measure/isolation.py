@@ -192,16 +192,15 @@ class IsolationMeasure(Measure):
         """Blocks whose graph ends are isolated, those of a rule that goes through are not."""
         rules = [block.rule for block in given(subject.handle, "a handle").blocks]
         isolated = figures.values["isolated"]
-        names = {rule.name for rule in rules[:-1]}
-        if not names or any(rule.traits.whole_model for rule in rules):
+        if not rules[:-1] or any(rule.traits.whole_model for rule in rules):
             return  # such a rule may do either
-        if all(rule.name == "frozen" for rule in rules[:-1]):
+        if not any(rule.traits.learns for rule in rules[:-1]):
             if isolated is not None:
                 yield f"hidden blocks are frozen, and isolated is {isolated}"
         elif all(r.traits.ends_graph and "sent_back" not in r.traits.needs for r in rules[:-1]):
             if isolated is not True:
                 yield f"every hidden block's graph ends, and isolated is {isolated}"
-        elif isolated is not False and not names & {"frozen"}:
+        elif isolated is not False and all(rule.traits.learns for rule in rules[:-1]):
             yield f"a gradient goes from block to block, and isolated is {isolated}"
 
 

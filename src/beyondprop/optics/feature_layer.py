@@ -204,7 +204,7 @@ class _Opaque(Function):
     def backward(ctx: Any, *_gradients: Tensor) -> Any:  # noqa: ARG004
         raise UserError(
             "no gradient comes back through the light of OpticalFeatures: teach what stands before "
-            "it by a rule that cuts there, such as DirectFeedbackAlignment, or take "
+            "it by a rule that ends the graph there, such as DirectFeedbackAlignment, or take "
             "CalibratedFeatures, whose way back is a model of the light"
         )
 

@@ -12,7 +12,9 @@ from beyondprop.errors import UserError
 from beyondprop.schedules.balance import units
 from beyondprop.slots import machine_of
 
-INSTEAD = "use LocalLoss(), DirectFeedbackAlignment() or another rule that cuts, or one process"
+INSTEAD = (
+    "use LocalLoss(), DirectFeedbackAlignment() or another rule that ends graphs, or one process"
+)
 
 
 def check_processes(model: nn.Module) -> None:
@@ -102,4 +104,4 @@ def _problems(handle: Attachment) -> Iterator[str]:
 def _exact(block: Block, handle: Attachment) -> bool:
     """Whether a block learns by the exact gradient of the next, and others are cut off."""
     ends = any(handle.taught(other) is not None for other in handle.blocks)
-    return not block.rule.traits.needs and not block.rule.traits.ends_graph and ends
+    return block.rule.traits.exact and ends

@@ -72,8 +72,9 @@ def defence(pixels: int, width: int, light: Features) -> nn.Sequential:
     """Images of so many pixels to 10 logits by two hidden layers, signs, light and a linear layer.
 
     The child ``features`` is taught as one; ``head`` holds the light. With `OpticalFeatures` no
-    gradient passes it, so a rule that cuts must teach the features. With `CalibratedFeatures`, as
-    in the tasks, backpropagation can teach them too, as upper control, and so can an attacker.
+    gradient passes it, so a rule that ends the graph must teach the features. With
+    `CalibratedFeatures`, as in the tasks, backpropagation can teach them too, as upper control,
+    and so can an attacker.
     """
     features = nn.Sequential(
         nn.Flatten(),

@@ -105,7 +105,7 @@ def test_targets_are_asked_for_by_name_of_the_rule():
         model(X)
     with handle.targets(Y):
         loss = F.cross_entropy(model(X), Y)
-    loss.backward()  # outside the context: the lesson keeps what it was given
+    loss.backward()  # outside the context: the pass keeps what it was given
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_a_block_run_by_itself_is_refused():
         model.stem(X)
 
 
-def test_a_forward_inside_a_forward_leaves_the_outer_lesson_open():
+def test_a_forward_inside_a_forward_leaves_the_outer_pass_open():
     class Consistent(Residual):
         inner = False
 

@@ -1,4 +1,4 @@
-"""What operation rules leave exact, because one asked for it, and what they refuse to cover."""
+"""What rules of layers leave exact, because one asked for it, and what they refuse to cover."""
 
 import pytest
 import torch

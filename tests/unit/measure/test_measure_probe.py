@@ -260,7 +260,7 @@ def test_tokens_are_averaged_and_parameters_alone_left_out() -> None:
 def test_maps_are_pooled_to_at_most_so_many_features() -> None:
     assert torch.equal(features_of(drawn(2, 2, 32, 32), CHANNELS), drawn(2, 2, 32, 32).flatten(1))
     assert features_of(drawn(2, 16, 32, 32), CHANNELS).shape == (2, 16 * 11 * 11)
-    assert features_of(drawn(2, 3, 20, 80), CHANNELS).shape == (2, 3 * 13 * 52)
+    assert features_of(drawn(2, 3, 20, 80), CHANNELS).shape == (2, 3 * 20 * 26)
     assert features_of(drawn(2, 3000, 4, 4), CHANNELS).shape == (2, 3000)
     assert features_of(drawn(2, 4, 16, 16, 16), CHANNELS).shape == (2, 4 * 8 * 8 * 8)
     assert features_of(drawn(2, 5000), TOKENS).shape == (2, 5000)

@@ -25,7 +25,8 @@ class ChainStep:
     between them. For anything else there is the ordinary loop.
 
     Args:
-        handle: What `attach` returned, of a rule that cuts between blocks and learns no feedback.
+        handle: What `attach` returned, of a rule that ends the graph of each block and
+            learns no feedback.
         learning_rate: Of the update; an attribute, to be changed as training goes on.
 
     Raises:

@@ -41,6 +41,7 @@ class WeightMirror(LayerRule):
     noise: Projection = field(default_factory=Redrawn)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.decay <= 1 or self.samples < 1:
             raise UserError("decay= must lie above 0, up to 1, and samples= be a whole number > 0")
 

@@ -18,7 +18,7 @@ class WriteError(StorageError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` so that a reader sees the old file or the whole new one.
+    """Put `content` at `path` so that a reader sees the old file or the whole new one.
 
     Args:
         path: The file; its folder is made if need be.
@@ -42,13 +42,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` as JSON, atomically; numbers that are not finite become null."""
+    """Write `value` as JSON, atomically; numbers that are not finite become null."""
     text = json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
 
 
 def append_text(path: Path, text: str) -> None:
-    """Adds `text` to the end of `path`; for logs that can be made again from a checkpoint."""
+    """Add `text` to the end of `path`; for logs that can be made again from a checkpoint."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
@@ -57,7 +57,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no such file.
+    """Return the object in a JSON file, or None where there is no such file.
 
     Raises:
         StorageError: The file cannot be read or holds something else.

@@ -34,7 +34,7 @@ PROBLEM, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
         argv: The words after `beyondprop`; by default those of this process.
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The parser of the whole command line; each command brings its own."""
+    """Return the parser of the whole command line; each command brings its own."""
     whole = Parser(
         prog="beyondprop",
         description="Train PyTorch models by something other than end-to-end backpropagation, "
@@ -79,7 +79,7 @@ def parser() -> Parser:
 
 
 def again(words: Sequence[str]) -> str:
-    """How to go on with a command that was stopped, where that can be done."""
+    """Return how to go on with a command that was stopped, where that can be done."""
     if words[0] not in ("train", "compare"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
@@ -87,6 +87,6 @@ def again(words: Sequence[str]) -> str:
 
 
 def say(message: str, code: int) -> int:
-    """Puts a message on standard error and returns the exit code."""
+    """Put a message on standard error and return the exit code."""
     print(f"beyondprop: {message}", file=sys.stderr)
     return code

@@ -19,7 +19,7 @@ RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME
 
 
 def parser() -> Parser:
-    """The command's model, rule and blocks."""
+    """Return the command's model, rule and blocks."""
     made = Parser(
         description=f"{HELP} It runs no step; where the rule cannot be attached it says why and "
         "exits with code 2.",
@@ -42,7 +42,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Attaches the rule and prints what that changed."""
+    """Attach the rule and print what that changed."""
     model, blocks = find(arguments.model)
     rule = rules.make(arguments.rule)
     print(attach(model, rule, blocks=arguments.blocks or blocks).report)
@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
 
 
 def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
-    """The model of this name, and the blocks its task gives it.
+    """Return the model of this name, and the blocks its task gives it.
 
     Raises:
         UserError: There is none.
@@ -68,7 +68,7 @@ def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
 
 
 def built(make: Callable[[], object], name: str) -> object:
-    """What a class or function makes.
+    """Return what a class or function makes.
 
     Raises:
         UserError: It fails.

@@ -20,7 +20,7 @@ HELP = "Compare rules on a task: every rule gets the same seeds, steps and trial
 
 
 def parser() -> Parser:
-    """The command's flags: those of `CompareSpec`, and the folder's."""
+    """Return the command's flags: those of `CompareSpec`, and the folder's."""
     made = Parser(
         description=f"{HELP} Ends with a table, a record and a report that opens in a browser.",
         epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
@@ -35,7 +35,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Compares, shows the table and writes the report."""
+    """Compare, show the table and write the report."""
     spec = spec_of(CompareSpec, arguments)
     output = arguments.output or Path("runs") / f"compare-{file_name(label(spec.task))}"
     comparison = compare(spec, output, arguments.resume)
@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
 
 
 def report(folder: Path) -> str:
-    """Writes the report beside the record and says where, or what is missing to write it."""
+    """Write the report beside the record and say where, or what is missing to write it."""
     try:
         return f"report: {write([folder], folder / 'report.html')}"
     except StorageError:

@@ -23,7 +23,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (RULES, TASKS, PROJECTIONS, OBJECTIVES, 
 
 
 def parser() -> Parser:
-    """The command's names."""
+    """Return the command's names."""
     made = Parser(
         description=f"{HELP} With names: what each of them is, and its arguments.",
         epilog="Example: beyondprop list dfa hadamard",
@@ -35,7 +35,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Prints the four lists, or what is known of the names."""
+    """Print the four lists, or what is known of the names."""
     if arguments.names:
         print("\n".join(details(name) for name in arguments.names))
         return 0
@@ -48,12 +48,12 @@ def run(arguments: Namespace) -> int:
 
 
 def section(title: str, lines: Mapping[str, str]) -> str:
-    """One list: a title, then a name and its line in columns."""
+    """Return one list: a title, then a name and its line in columns."""
     return "\n".join([title, *aligned(list(lines.items()), indent=2)])
 
 
 def details(name: str) -> str:
-    """What a thing is, in each registry that has it, and its arguments.
+    """Return what a thing is, in each registry that has it, and its arguments.
 
     Raises:
         UserError: No registry has it.
@@ -73,7 +73,7 @@ def details(name: str) -> str:
 
 
 def shown(title: str, line: str, arguments: Sequence[str]) -> str:
-    """A thing's line and its arguments."""
+    """Return a thing's line and its arguments."""
     return f"{title}: {line}\n  arguments: {', '.join(arguments) or 'none'}"
 
 

@@ -26,7 +26,7 @@ class Parser(ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def add_spec(self, kind: type, output: str, resume: str) -> None:
-        """Adds a spec's fields, and the flags of every command that leaves a folder.
+        """Add a spec's fields, and the flags of every command that leaves a folder.
 
         Args:
             kind: The spec's class.
@@ -41,14 +41,14 @@ class Parser(ArgumentParser):
         self.add_class_arguments(kind, as_group=True)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
-        """Says what is wrong and exits."""
+        """Say what is wrong and exit."""
         command = self.prog.replace(" [options]", "")
         sys.stderr.write(f"{command}: {plain(message)}; see {command} --help\n")
         sys.exit(2)
 
 
 def plain(message: str) -> str:
-    """A message of jsonargparse in one line: the flag, and what it expects."""
+    """Return a message of jsonargparse in one line: the flag, and what it expects."""
     key = re.match(r'Parser key "(\w+)":', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
     kinds = re.findall(r"Expected a <class '(\w+)'>", message)
@@ -60,7 +60,7 @@ def plain(message: str) -> str:
 
 
 def with_lists(argv: Sequence[str]) -> list[str]:
-    """Turns `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
+    """Turn `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
 
     Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`.
     """
@@ -83,7 +83,7 @@ def with_lists(argv: Sequence[str]) -> list[str]:
 
 
 def as_list(values: Sequence[str], quoted: bool) -> str:
-    """Words, or words with commas, as a YAML list; one that is written as such stays."""
+    """Return words, or words with commas, as a YAML list; one that is written as such stays."""
     if values[0].startswith("["):
         return " ".join(values)
     items = [item for value in values for item in split(value)]
@@ -104,7 +104,7 @@ def split(value: str) -> list[str]:
 
 
 def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:
-    """The spec that a command's flags and its YAML file make.
+    """Return the spec that a command's flags and its YAML file make.
 
     Raises:
         UserError: A value that no run can have.

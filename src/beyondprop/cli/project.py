@@ -22,7 +22,7 @@ LIGHT = "opu"
 
 
 def parser() -> Parser:
-    """The command's sizes, and by what and where to project."""
+    """Return the command's sizes, and by what and where to project."""
     made = Parser(
         description=f"{HELP} A projection is a fixed random matrix, stored or not: it carries the "
         "output error to hidden layers in direct feedback alignment. Without --kind the cheapest "
@@ -50,7 +50,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Projects, and prints one line a figure."""
+    """Project, and print one line a figure."""
     sizes = {name: whole(name, arguments[name]) for name in ("inputs", "outputs", "batch")}
     if arguments.watts is not None and not 0 < arguments.watts < float("inf"):
         raise UserError(f"--watts must be a number above 0, not {arguments.watts}")
@@ -67,14 +67,14 @@ def run(arguments: Namespace) -> int:
 
 
 def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
-    """What is to be said: a name and a text a line."""
+    """Return what is to be said: a name and a text a line."""
     if device == LIGHT:
         return project_by_light(**figures)
     return project(**figures, device=device)
 
 
 def whole(name: str, number: float) -> int:
-    """A size, typed as 1e6 or 1000000.
+    """Return a size, typed as 1e6 or 1000000.
 
     Raises:
         UserError: It is none.
@@ -86,7 +86,7 @@ def whole(name: str, number: float) -> int:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Computes with so many threads; afterwards their number is as before."""
+    """Compute with so many threads; afterwards their number is as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -96,5 +96,5 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def show(lines: Sequence[tuple[str, str]]) -> None:
-    """Prints what each line is about, and what it says."""
+    """Print what each line is about, and what it says."""
     print("\n".join(aligned(lines)))

@@ -13,7 +13,7 @@ HELP = "Turn the records in folders into one HTML file that opens anywhere."
 
 
 def parser() -> Parser:
-    """The command's folders and where the page goes."""
+    """Return the command's folders and where the page goes."""
     made = Parser(description=HELP, epilog="Example: beyondprop report runs/compare-digits-mlp")
     made.add_argument(
         "folders",
@@ -32,7 +32,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Writes the page and says where."""
+    """Write the page and say where."""
     output = arguments.output or arguments.folders[0] / "report.html"
     print(f"report: {write(arguments.folders, output)}")
     return 0

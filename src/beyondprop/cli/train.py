@@ -17,7 +17,7 @@ HELP = "Train one task by one rule from one seed."
 
 
 def parser() -> Parser:
-    """The command's flags: those of `RunSpec`, and the folder's."""
+    """Return the command's flags: those of `RunSpec`, and the folder's."""
     made = Parser(
         description=f"{HELP} The folder it leaves holds the resolved spec, the record (figures, "
         "versions, hardware, command), the metrics of every step, the weights and a checkpoint.",
@@ -32,7 +32,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Trains, and says what came out and where it lies."""
+    """Train, and say what came out and where it lies."""
     spec = spec_of(RunSpec, arguments)
     named = f"{file_name(label(spec.task))}-{file_name(label(spec.rule))}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named

@@ -27,7 +27,7 @@ UNTRAINED = "before the first step"
 
 
 def order(seed: int, epoch: int, length: int) -> Tensor:
-    """The order of the data: of the seed and the epoch alone, so the same for every rule.
+    """Return the order of the data: of the seed and the epoch alone, so the same for every rule.
 
     Returns:
         A permutation of `range(length)`, int64.
@@ -43,7 +43,7 @@ def point(
     state: TrainingState,
     seconds: float,
 ) -> dict[str, Any]:
-    """One point of the learning curve, of the model as it stands.
+    """Return one point of the learning curve, of the model as it stands.
 
     The validation split is scored, and the measures that are cheap enough are taken. The test split
     is not looked at.
@@ -69,7 +69,7 @@ def point(
 
 
 def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
-    """What is measured after an epoch: the model on one batch of training data.
+    """Return what is measured after an epoch: the model on one batch of training data.
 
     It is the same batch every time, as many examples as a step has.
     """
@@ -86,7 +86,7 @@ def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> 
 
 
 def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
-    """What is measured at the end of a run: the model on samples of two splits besides.
+    """Return what is measured at the end of a run: the model on samples of two splits besides.
 
     Of training samples, not augmented, and of validation samples at most 5,000 of the seed's, the
     same for every rule. The test split is not looked at.
@@ -105,7 +105,7 @@ def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Su
 
 
 def score(task: Task, model: nn.Module, split: Split) -> Evaluation:
-    """Evaluates the model on a split by the task's loss and metric.
+    """Evaluate the model on a split by the task's loss and metric.
 
     Raises:
         UserError: The model, the loss or the metric fails.

@@ -67,7 +67,7 @@ class TrainingState:
 
 
 def save(folder: Path, state: TrainingState) -> None:
-    """Writes the state and those of the generators, atomically."""
+    """Write the state and those of the generators, atomically."""
     content = {
         "schema": SCHEMA,
         "model": state.model.state_dict(),
@@ -85,7 +85,7 @@ def save(folder: Path, state: TrainingState) -> None:
 
 
 def restore(folder: Path, state: TrainingState) -> bool:
-    """Puts what `folder` holds into `state` and the generators; its sessions go before this one.
+    """Put what `folder` holds into `state` and the generators; its sessions go before this one.
 
     Returns:
         Whether there was a checkpoint.
@@ -115,14 +115,14 @@ def restore(folder: Path, state: TrainingState) -> bool:
 
 
 def seed_generators(seed: int) -> None:
-    """Seeds the global generators of PyTorch, Python and NumPy; models and losses may use any."""
+    """Seed the global generators of PyTorch, Python and NumPy; models and losses may use any."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed([seed % 2**32, seed // 2**32])  # noqa: NPY002  it takes words of 32 bits
 
 
 def generators() -> dict[str, Any]:
-    """The states of this process's generators, as a checkpoint holds them."""
+    """Return the states of this process's generators, as a checkpoint holds them."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     legacy: Any = np.random.get_state()  # noqa: NPY002  the user's code draws from it
     _, words, *rest = legacy
@@ -135,7 +135,7 @@ def generators() -> dict[str, Any]:
 
 
 def set_generators(states: dict[str, Any]) -> None:
-    """Puts the generators where they were when `generators` was called."""
+    """Put the generators where they were when `generators` was called."""
     random.setstate(states["python"])
     words, *rest = states["numpy"]
     np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002

@@ -51,7 +51,7 @@ def compare(
     task: Task | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Trains a task by several rules from several seeds and records how they compare.
+    """Train a task by several rules from several seeds and record how they compare.
 
     Every rule gets the same trials of learning rates, the same seeds (so the same initial weights
     and order of the data) and the same steps. A rule that fails or diverges is recorded so, and the
@@ -95,7 +95,7 @@ def compare(
 def work(
     plan: ComparePlan, task: Task, data: Data, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Tunes, runs and measures; what is already in the folder is not done again."""
+    """Tune, run and measure; what is already in the folder is not done again."""
     tuning = tune(plan, task, data, folder, progress)
     progress.console.print(learning_rates(tuning))
     pairs = [(name, seed) for seed in plan.seeds for name in plan.names]
@@ -127,7 +127,7 @@ def work(
 def attempt_run(
     plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """A run's record, also where it fails; a run that is over is not run again."""
+    """Return a run's record, also where it fails; a run that is over is not run again."""
     started = datetime.now(UTC)
     check_claim(folder, as_json(plan), resume=True)
     earlier = over(folder)
@@ -145,7 +145,7 @@ def attempt_run(
 
 
 def line(record: dict[str, Any]) -> str:
-    """A run's outcome in one line."""
+    """Return a run's outcome in one line."""
     name = f"{record['rule']['name']:>8} · seed {record['seed']}"
     if record["status"] != "finished":
         return f"{name} · {record['status']}: {record['reason']}"

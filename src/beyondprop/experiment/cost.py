@@ -27,7 +27,7 @@ def measure_costs(
     learning_rates: Mapping[str, float],
     progress: Progress,
 ) -> Costs:
-    """Measures a step on one batch of the task, by every rule.
+    """Measure a step on one batch of the task, by every rule.
 
     A measure that fails (memory, where the task cannot travel to another process) is left out, and
     the reason is said.
@@ -74,7 +74,9 @@ def measure_costs(
 def step_of(
     plan: ComparePlan, task: Task, batch: Split, rule: str | None, learning_rate: float
 ) -> partial[Step]:
-    """What builds a rule's step; it can be sent to another process where the task's parts can."""
+    """Return what builds a rule's step; it can be sent to another process where the task's parts
+    can.
+    """
     return partial(
         rule_step,
         task.model,

@@ -12,7 +12,7 @@ from beyondprop.tasks import Task
 
 @contextmanager
 def fault_of(part: str, task: Task) -> Iterator[None]:
-    """Says of any error inside that it is one of this part of the task.
+    """Say of any error inside that it is one of this part of the task.
 
     Also a decorator, for what is handed on: `fault_of("loss", task)(task.loss)`.
 

@@ -22,7 +22,9 @@ NOWHERE = (
 
 
 def at_point(subject: Subject, epoch: int, measures: Sequence[Spec]) -> dict[str, dict[str, Any]]:
-    """What is measured after an epoch, by the measures' names; epoch 0 is before training."""
+    """Return what is measured after an epoch, by the measures' names; epoch 0 is before
+    training.
+    """
     return {
         measure.name: attempted(measure, subject).json()
         for measure in find_all(measures)
@@ -37,7 +39,7 @@ def of_run(
     finished: bool,
     measures: Sequence[Spec],
 ) -> dict[str, dict[str, Any]]:
-    """What is known of a run at its end: each measure's description and its figures.
+    """Return what is known of a run at its end: each measure's description and its figures.
 
     What is measured after every epoch is taken from the last one, what is measured before training
     from the first. All else is measured now, with the last weights, unless the run did not finish.
@@ -58,7 +60,7 @@ def of_run(
 
 
 def attempted(measure: Measure, subject: Subject) -> Figures:
-    """What a measure finds, or why it fails: the run stands, whatever a measure does."""
+    """Return what a measure finds, or why it fails: the run stands, whatever a measure does."""
     try:
         return measure.run(subject)
     except UserError as error:
@@ -68,7 +70,7 @@ def attempted(measure: Measure, subject: Subject) -> Figures:
 
 
 def brief(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point of the curve as records keep it: figures without words and details."""
+    """Return a point of the curve as records keep it: figures without words and details."""
     figures = {
         name: {key: value for key, value in found.items() if key in BRIEF}
         for name, found in point["measures"].items()

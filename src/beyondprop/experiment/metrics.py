@@ -19,18 +19,18 @@ METRICS = "metrics.jsonl"
 
 
 def rewrite(folder: Path, state: TrainingState) -> None:
-    """Writes the whole file from the state: what a killed run logged too much is gone."""
+    """Write the whole file from the state: what a killed run logged too much is gone."""
     text = "".join(text_of_epoch(state, epoch) for epoch in range(len(state.curve)))
     write_bytes(folder / METRICS, text.encode())
 
 
 def append(folder: Path, state: TrainingState) -> None:
-    """Adds the lines of the last epoch."""
+    """Add the lines of the last epoch."""
     append_text(folder / METRICS, text_of_epoch(state, len(state.curve) - 1))
 
 
 def text_of_epoch(state: TrainingState, epoch: int) -> str:
-    """The lines of one epoch; epoch 0 is the model before training."""
+    """Return the lines of one epoch; epoch 0 is the model before training."""
     lines = [*_steps(state, epoch), brief(state.curve[epoch])]
     return "".join(json.dumps(finite(line), allow_nan=False) + "\n" for line in lines)
 

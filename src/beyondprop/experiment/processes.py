@@ -36,7 +36,7 @@ def leads() -> bool:
 
 @contextmanager
 def joined(plan: RunPlan) -> Iterator[None]:
-    """Joins the processes of a pipeline; one process joins nothing.
+    """Join the processes of a pipeline; one process joins nothing.
 
     Raises:
         UserError: A pipeline was not started by `torchrun`, or something else was.
@@ -101,7 +101,7 @@ def of_each(value: Any) -> list[Any]:
 
 @contextmanager
 def _told_to_stop() -> Iterator[None]:
-    """Says why when `torchrun` stops this process, as it does when another has ended."""
+    """Say why when `torchrun` stops this process, as it does when another has ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -20,7 +20,9 @@ from beyondprop.experiment.processes import leads
 
 
 def bars() -> Progress:
-    """Bars on standard error; where that is no terminal, only the lines printed to its console."""
+    """Return bars on standard error; where that is no terminal, only the lines printed to its
+    console.
+    """
     console = Console(stderr=True, highlight=False)
     return Progress(
         TextColumn("{task.description:<48}"),
@@ -37,7 +39,7 @@ def bars() -> Progress:
 
 @contextmanager
 def bar(progress: Progress, description: str, total: int, completed: int = 0) -> Iterator[TaskID]:
-    """One more bar, taken away at the end, also where the work fails."""
+    """Yield one more bar, taken away at the end, also where the work fails."""
     task = progress.add_task(description, total=total, completed=completed)
     try:
         yield task

@@ -41,7 +41,7 @@ def project(
     memory: int | None,
     watts: float | None,
 ) -> NamedLines:
-    """Projects a batch a few times, and returns what is to be said: a name and a text a line.
+    """Project a batch a few times, and return what is to be said: a name and a text a line.
 
     Raises:
         UserError: There is no such kind or device, or it does not fit in memory.

@@ -40,12 +40,12 @@ def provenance(started: datetime, earlier: Sequence[dict[str, Any]] = ()) -> dic
 
 
 def session(started: datetime) -> dict[str, Any]:
-    """What is known of a session when it begins: `command`, `started` and `commit`."""
+    """Return what is known of a session when it begins: `command`, `started` and `commit`."""
     return {"command": command(sys.argv), "started": _written(started), "commit": COMMIT}
 
 
 def command(argv: list[str]) -> str:
-    """The command line as one would type it, without the folders of this machine."""
+    """Return the command line as one would type it, without the folders of this machine."""
     program = Path(argv[0])
     if program.name == "__main__.py":
         words = ["python", "-m", program.parent.name, *argv[1:]]
@@ -57,7 +57,7 @@ def command(argv: list[str]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions that can change a figure."""
+    """Return the versions that can change a figure."""
     return {
         "beyondprop": _installed("beyondprop"),
         "torch": torch.__version__,
@@ -67,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine: `cpu`, `cores`, `threads`, `memory_gib`, `accelerator`, `platform`."""
+    """Return the machine: `cpu`, `cores`, `threads`, `memory_gib`, `accelerator`, `platform`."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -79,7 +79,9 @@ def hardware() -> dict[str, Any]:
 
 
 def commit(folder: Path) -> str | None:
-    """The git commit that `folder`'s sources are of, or None where git does not track them."""
+    """Return the git commit that `folder`'s sources are of, or None where git does not track
+    them.
+    """
     try:
         # An installed copy may lie inside another project's repository: that commit is not ours.
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
@@ -89,7 +91,9 @@ def commit(folder: Path) -> str | None:
 
 
 def _private(word: str, home: Path) -> str:
-    """A word with its absolute path, if it has one outside the home, cut down to the name."""
+    """Return a word with its absolute path, if it has one outside the home, cut down to the
+    name.
+    """
     flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     path = Path(value)
     if not path.is_absolute() or (home != ROOT and path.is_relative_to(home)):

@@ -34,7 +34,7 @@ def run_record(
     measured: Mapping[str, Mapping[str, Any]] | None = None,
     failure: str | None = None,
 ) -> dict[str, Any]:
-    """The record of one run, as JSON.
+    """Return the record of one run, as JSON.
 
     Args:
         plan: The run's.
@@ -82,7 +82,7 @@ def reason_of(error: Exception) -> str:
 
 
 def describe_task(task: Task, data: Data) -> dict[str, Any]:
-    """The task as records name it.
+    """Return the task as records name it.
 
     With the number of examples in each split, and whether those of training are augmented.
     """
@@ -99,18 +99,20 @@ def describe_task(task: Task, data: Data) -> dict[str, Any]:
 
 
 def describe_test(test: Evaluation) -> dict[str, Any]:
-    """The test figures: `score`, `loss` and, for a classification, the `confusion` matrix."""
+    """Return the test figures: `score`, `loss` and, for a classification, the `confusion`
+    matrix.
+    """
     confusion = None if test.confusion is None else test.confusion.tolist()
     return {"score": test.score, "loss": test.loss, "confusion": confusion}
 
 
 def count(handle: Attachment) -> int:
-    """Numbers in the model's parameters."""
+    """Return how many numbers the model's parameters hold."""
     return sum(parameter.numel() for parameter in handle.model.parameters())
 
 
 def count_trained(handle: Attachment) -> int:
-    """Those of them that the rule teaches."""
+    """Return those of them that the rule teaches."""
     return sum(
         parameter.numel()
         for block in handle.blocks

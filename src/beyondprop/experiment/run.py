@@ -41,7 +41,7 @@ def train(
     task: Task | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Trains one task by one rule from one seed, and records it in a folder.
+    """Train one task by one rule from one seed, and record it in a folder.
 
     The folder holds `spec.json`, `metrics.jsonl`, `checkpoint.pt`, `weights.safetensors` and, when
     the run is over, `record.json`. On the CPU a run that was killed and resumed ends with the same
@@ -73,7 +73,7 @@ def train(
 
 
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Trains, tests once, takes the measures and writes the record; see `train`."""
+    """Train, test once, take the measures and write the record; see `train`."""
     started = datetime.now(UTC)
     fitted = fit(plan, task, data, folder, progress)
     return on_first(partial(_recorded, plan, task, data, folder, started, fitted))
@@ -99,13 +99,15 @@ def _recorded(
 
 
 def over(folder: Path) -> dict[str, Any] | None:
-    """The record of a run that has finished or diverged, or None where there is more to do."""
+    """Return the record of a run that has finished or diverged, or None where there is more to
+    do.
+    """
     record = read_json(folder / RECORD)
     return record if record is not None and record.get("status") != "failed" else None
 
 
 def weights(model: nn.Module) -> bytes:
-    """The model's state dict as safetensors; tied tensors are written once for each name."""
+    """Return the model's state dict as safetensors; tied tensors are written once for each name."""
     return safetensors.torch.save(
         {
             key: value.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -29,7 +29,7 @@ THREADS_A_CORE = 4
 
 @contextmanager
 def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
-    """Computes with the plan's threads; afterwards these and the generators are as before.
+    """Compute with the plan's threads; afterwards these and the generators are as before.
 
     Raises:
         UserError: There is no such device here, or the threads are far too many for it.
@@ -47,7 +47,7 @@ def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
 
 
 def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
-    """The task's data, on the plan's device.
+    """Return the task's data, on the plan's device.
 
     Raises:
         UserError: It cannot be loaded.
@@ -69,7 +69,7 @@ def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
 
 
 def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
-    """A fresh model of the task, on the plan's device.
+    """Return a fresh model of the task, on the plan's device.
 
     Raises:
         UserError: It cannot be built.
@@ -85,7 +85,7 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
 
 
 def augmented(task: Task, inputs: Tensor) -> Tensor:
-    """A batch of training inputs as the task changes them.
+    """Return a batch of training inputs as the task changes them.
 
     Raises:
         UserError: The change fails.
@@ -97,7 +97,7 @@ def augmented(task: Task, inputs: Tensor) -> Tensor:
 
 
 def contrasted(task: Task, inputs: Tensor, targets: Tensor) -> Contrast:
-    """What the model is called with in training, and the targets that go with it.
+    """Return what the model is called with in training, and the targets that go with it.
 
     Raises:
         UserError: The task's change fails.
@@ -109,7 +109,7 @@ def contrasted(task: Task, inputs: Tensor, targets: Tensor) -> Contrast:
 
 
 def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
-    """Tries the model and the loss on a batch of every size that training will meet.
+    """Try the model and the loss on a batch of every size that training will meet.
 
     Raises:
         UserError: The model does not take the data, or the loss not its output.
@@ -123,7 +123,7 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
-    """Finds what would make every run of a comparison fail, before the first.
+    """Find what would make every run of a comparison fail, before the first.
 
     Raises:
         UserError: The model does not fit its data, or none of the rules can be attached to it.
@@ -158,7 +158,7 @@ def _try_batch(
 
 @contextmanager
 def _misfit(tried: str) -> Iterator[None]:
-    """Says of an error that PyTorch raises where shapes or types do not fit what was tried."""
+    """Say of an error that PyTorch raises where shapes or types do not fit what was tried."""
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:

@@ -18,7 +18,7 @@ ADDED = {"schedule": "joint"}
 
 
 def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
-    """Checks that `folder` may be used for `spec`: missing, empty, or the same and resumed.
+    """Check that `folder` may be used for `spec`: missing, empty, or the same and resumed.
 
     Nothing is written, so that a mistake found later leaves no folder behind; where the folder may
     be used, what a killed run left half-written in it is removed.

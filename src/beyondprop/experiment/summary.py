@@ -17,7 +17,8 @@ def summarise(
     costs: Mapping[str, Mapping[str, Any]],
     measures: Sequence[Spec] = MEASURES,
 ) -> list[dict[str, Any]]:
-    """One row a rule: scores over the finished runs, how many of each status, what was measured.
+    """Return one row a rule: scores over the finished runs, how many of each status, what was
+    measured.
 
     Args:
         rules: In the order of the rows.
@@ -46,17 +47,17 @@ def summarise(
 
 
 def keys(measures: Iterable[Description]) -> list[str]:
-    """The figures that tables show of these measures."""
+    """Return the figures that tables show of these measures."""
     return [each.key for measure in measures for column in measure.columns for each in both(column)]
 
 
 def both(column: Column) -> tuple[Column, ...]:
-    """A column and those that are written small beside it."""
+    """Return a column and those that are written small beside it."""
     return (column, *column.beside)
 
 
 def measured(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The figures of a rule's finished runs, one for all of them; see `together`."""
+    """Return the figures of a rule's finished runs, one for all of them; see `together`."""
     found: dict[str, list[Any]] = {}
     for run in finished(runs):
         for figures in run.get("measures", {}).values():
@@ -76,7 +77,7 @@ def together(values: Sequence[Any]) -> Any:
 
 
 def recovery(rule: float | None, backprop: float | None, frozen: float | None) -> float | None:
-    """How much of what backprop gains over frozen hidden layers the rule gains too.
+    """Return how much of what backprop gains over frozen hidden layers the rule gains too.
 
     Returns:
         (rule - frozen) / (backprop - frozen); None where a score is missing or backprop gains
@@ -88,21 +89,21 @@ def recovery(rule: float | None, backprop: float | None, frozen: float | None) -
 
 
 def finished(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The runs that went to their end with finite numbers."""
+    """Return the runs that went to their end with finite numbers."""
     return [run for run in runs if run["status"] == "finished"]
 
 
 def scores(runs: Iterable[Mapping[str, Any]]) -> list[float]:
-    """The test scores of the finished runs."""
+    """Return the test scores of the finished runs."""
     found = [run["test"]["score"] for run in finished(runs)]
     return [score for score in found if score is not None]
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, None of nothing."""
+    """Return the mean, None of nothing."""
     return statistics.fmean(values) if values else None
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The sample standard deviation, None of fewer than two values."""
+    """Return the sample standard deviation, None of fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None

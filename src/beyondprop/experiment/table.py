@@ -20,7 +20,7 @@ WIDTH = 80
 
 
 def table(comparison: Mapping[str, Any]) -> Table:
-    """One row a rule, a column for each figure; fits a terminal of 80 columns by default."""
+    """Return one row a rule, a column for each figure; fits a terminal of 80 columns by default."""
     task = comparison["task"]
     seeds = ", ".join(map(str, comparison["seeds"]))
     title = f"{task['name']} ({task['data']}), seeds {seeds}"
@@ -55,13 +55,17 @@ def table(comparison: Mapping[str, Any]) -> Table:
 
 
 def width(column: TableColumn) -> int:
-    """The characters that a column needs: its widest cell, or its heading if that cannot wrap."""
+    """Return the characters that a column needs: its widest cell, or its heading if that cannot
+    wrap.
+    """
     heading = max(map(len, str(column.header).splitlines())) if column.no_wrap else 0
     return max([heading, *(len(str(cell)) for cell in column.cells)])
 
 
 def columns(comparison: Mapping[str, Any]) -> list[Column]:
-    """The figures that the comparison's measures show; of one that says none the usual ones."""
+    """Return the figures that the comparison's measures show; of one that says none the usual
+    ones.
+    """
     described = comparison.get("measures")
     if described is None:
         return list(chain.from_iterable(measure.columns for measure in find_all(MEASURES)))
@@ -70,18 +74,20 @@ def columns(comparison: Mapping[str, Any]) -> list[Column]:
 
 
 def score(mean: float | None, deviation: float | None) -> str:
-    """A mean with its standard deviation, where there is one."""
+    """Return a mean with its standard deviation, where there is one."""
     spread = "" if deviation is None else f" ± {deviation:.4f}"
     return number(mean, ".4f", spread)
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """A number in its form, or a dash where there is none."""
+    """Return a number in its form, or a dash where there is none."""
     return ABSENT if value is None else f"{value:{form}}{unit}"
 
 
 def legend(comparison: Mapping[str, Any]) -> str:
-    """What became of the runs that are missing, and what the columns mean, in plain words."""
+    """Return what became of the runs that are missing, and what the columns mean, in plain
+    words.
+    """
     return "\n".join(
         [
             *(

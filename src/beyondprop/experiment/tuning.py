@@ -27,7 +27,7 @@ TRIAL, TUNING = "trial.json", "tuning.json"
 def tune(
     plan: ComparePlan, task: Task, data: Data, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Lets every rule try every learning rate once, from the tuning seed.
+    """Let every rule try every learning rate once, from the tuning seed.
 
     Args:
         plan: The comparison's; with one learning rate alone there is nothing to try.
@@ -67,7 +67,7 @@ def tune(
 def trial(
     plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Trains without testing; a trial that is over is not done again, a broken one continued."""
+    """Train without testing; a trial that is over is not done again, a broken one continued."""
     check_claim(folder, as_json(plan), resume=True)
     earlier = read_json(folder / TRIAL)
     if earlier is not None:
@@ -96,7 +96,7 @@ def trial(
 
 
 def choose(trials: list[dict[str, Any]], rates: tuple[float, ...]) -> float:
-    """The learning rate with the best validation score at the end of its trial.
+    """Return the learning rate with the best validation score at the end of its trial.
 
     A tie goes to the lower validation loss, then to the lower learning rate. Where no trial
     finished it is the lowest learning rate of all.
@@ -111,7 +111,7 @@ def choose(trials: list[dict[str, Any]], rates: tuple[float, ...]) -> float:
 
 
 def learning_rates(tuning: Mapping[str, Any]) -> str:
-    """Each rule's learning rate, in words."""
+    """Return each rule's learning rate, in words."""
     judged = judged_rules(tuning)
     how = ", chosen on validation" if judged else ""
     unjudged = " (no trial finished, the lowest is taken)" if tuning["trials"] else ""
@@ -123,7 +123,9 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
 
 
 def edge(tuning: Mapping[str, Any]) -> str:
-    """A warning about rules whose chosen learning rate is the least or greatest tried, if any."""
+    """Return a warning about rules whose chosen learning rate is the least or greatest tried, if
+    any.
+    """
     tried, judged = tuning["learning_rates"], judged_rules(tuning)
     rules = [
         rule
@@ -139,5 +141,5 @@ def edge(tuning: Mapping[str, Any]) -> str:
 
 
 def judged_rules(tuning: Mapping[str, Any]) -> set[str]:
-    """The rules whose learning rate was chosen by a trial: those of which one finished."""
+    """Return the rules whose learning rate was chosen by a trial: those of which one finished."""
     return {trial["rule"] for trial in tuning["trials"] if trial["status"] == "finished"}

@@ -137,7 +137,9 @@ def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _number(name: str, value: object) -> float:
-    """A plain float: what NumPy or PyTorch return cannot go into a record or a checkpoint."""
+    """Return a plain float: what NumPy or PyTorch return cannot go into a record or a
+    checkpoint.
+    """
     if isinstance(value, Tensor | np.ndarray | np.generic):
         if math.prod(value.shape) != 1:
             shape = tuple(value.shape)

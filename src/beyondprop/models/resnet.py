@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
         return out
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """The input in the output's shape, without parameters (the paper's option A).
+        """Return the input in the output's shape, without parameters (the paper's option A).
 
         Every `stride`-th pixel is taken, and channels of zeros are added behind.
         """
@@ -49,7 +49,8 @@ class ResidualBlock(nn.Module):
 
 
 def resnet20() -> nn.Module:
-    """Images (3, 32, 32) to 10 logits: a convolution, nine residual blocks, a linear layer.
+    """Return a network from images (3, 32, 32) to 10 logits: a convolution, nine residual blocks,
+    a linear layer.
 
     269,722 parameters. Convolutions start as He et al. 2015 draw them.
     """

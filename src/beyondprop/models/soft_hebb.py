@@ -46,7 +46,8 @@ class Triangle(nn.Module):
 def soft_hebb_network(
     channels: int, side: int, width: float = 1.0, length: float = 25.0, classes: int = CLASSES
 ) -> nn.Sequential:
-    """Images (channels, side, side) to logits by three convolutions, without biases.
+    """Return a network from images (channels, side, side) to logits by three convolutions, without
+    biases.
 
     Each of them is given standardised channels, and ``Triangle`` and pooling follow it. Weights are
     drawn from normal distributions so that a neuron's has the length ``length``, far above the 1 at
@@ -88,7 +89,9 @@ def soft_hebb_network(
 
 
 def soft_hebb_mlp(inputs: int, width: int, depth: int, length: float = 2.0) -> nn.Sequential:
-    """Vectors to 10 logits by so many hidden layers, each of standardised inputs and `Triangle`.
+    """Return a network from vectors to 10 logits by so many hidden layers, each of standardised
+    inputs and
+    `Triangle`.
 
     The fully connected form of `soft_hebb_network`, without dropout.
 

@@ -14,7 +14,8 @@ CLASSES = 10
 
 
 def vgg8b(narrower: int = 1) -> nn.Module:
-    """Images (3, 32, 32) to 10 logits by six convolutions and one hidden layer.
+    """Return a network from images (3, 32, 32) to 10 logits by six convolutions and one hidden
+    layer.
 
     Batch normalisation and ReLU follow each layer, as in the paper; its loss stands before the
     pooling, here behind it, as a block ends where the next one begins.

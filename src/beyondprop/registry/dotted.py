@@ -10,7 +10,7 @@ from beyondprop.errors import UserError
 
 
 def resolve(name: str) -> object:
-    """The object called "my.module:attribute".
+    """Return the object called "my.module:attribute".
 
     The current directory is put first on `sys.path` and stays there, as for `python -m`: the
     module may import its neighbours later.

@@ -24,7 +24,8 @@ class BlockTable:
 
 
 def block_table(comparison: Comparison, measure: Description) -> BlockTable | None:
-    """The figures of every block at the end of training, means over runs; None if there are none.
+    """Return the figures of every block at the end of training, means over runs; None if there are
+    none.
 
     A block that has no figure, and a reason for it, shows the reason's first words ("void").
     """
@@ -57,7 +58,7 @@ def words(comparison: Comparison, measure: Description) -> tuple[tuple[str, str]
 
 
 def _figures(comparison: Comparison, rule: str, measure: Description) -> list[Figures]:
-    """What was found in the finished runs; where none finished, in all."""
+    """Return what was found in the finished runs; where none finished, in all."""
     runs = comparison.finished(rule) or [run for run in comparison.runs if run.rule == rule]
     return [run.measures[measure.name] for run in runs if measure.name in run.measures]
 

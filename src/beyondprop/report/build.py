@@ -34,7 +34,7 @@ from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, rate
 
 
 def render(comparison: Mapping[str, Any]) -> str:
-    """The report on one comparison as the text of an HTML page.
+    """Return the report on one comparison as the text of an HTML page.
 
     The page holds all it needs: it opens without a network and is read without a script. The same
     record gives the same bytes.
@@ -95,7 +95,7 @@ PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block}
 def exhibit(
     comparison: Comparison, measure: Description, drawn: Mapping[str, Style], prefix: str
 ) -> Exhibit | None:
-    """What is shown of a measure beside its columns; None where that is nothing."""
+    """Return what is shown of a measure beside its columns; None where that is nothing."""
     shown = None
     if measure.name in PICTURES:
         shown = PICTURES[measure.name](comparison, drawn, prefix)
@@ -107,7 +107,7 @@ def exhibit(
 
 
 def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
-    """What the template is given for one comparison."""
+    """Return what the template is given for one comparison."""
     exhibits: list[Exhibit | None] = [
         draw(comparison, drawn, prefix) for draw in (learning_curves, score_against_cost)
     ]

@@ -52,7 +52,7 @@ class Classes:
 
 
 def classes(comparison: Comparison) -> Classes:
-    """The per-class picture, summed over the finished runs of each rule."""
+    """Return the per-class picture, summed over the finished runs of each rule."""
     tables = {row.rule: _tables(comparison, row.rule) for row in comparison.rows}
     matrices = {rule: _summed(found) for rule, found in tables.items() if found}
     if not matrices:
@@ -104,7 +104,7 @@ def _accuracies(matrix: Counts) -> list[float | None]:
 
 
 def _hardest(accuracies: Sequence[Sequence[float | None]]) -> list[int]:
-    """The classes to show, in their own order."""
+    """Return the classes to show, in their own order."""
     means = []
     for i, column in enumerate(zip(*accuracies, strict=True)):
         known = [value for value in column if value is not None]

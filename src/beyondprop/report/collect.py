@@ -24,7 +24,7 @@ COMPARISON, RUN = "comparison.json", "record.json"
 
 
 def collect(folders: Sequence[Path]) -> list[Comparison]:
-    """The comparisons in `folders`, in their order; then the single runs, by task.
+    """Return the comparisons in `folders`, in their order; then the single runs, by task.
 
     A folder is what `compare` or `train` wrote, or holds such folders. Raises `UserError` where it
     is neither or a record cannot be read.

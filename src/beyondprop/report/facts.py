@@ -28,7 +28,9 @@ class Fact:
 
 
 def facts(comparison: Comparison) -> list[Fact]:
-    """The task, the budget, the command, the versions and the machine; what is known of them."""
+    """Return the task, the budget, the command, the versions and the machine; what is known of
+    them.
+    """
     task, origin = comparison.task, comparison.provenance
     found = [
         Fact("Task", task.name),
@@ -55,7 +57,7 @@ def attached(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _setting(comparison: Comparison, name: str) -> Any:
-    """A setting of the comparison, or the one that all its runs share."""
+    """Return a setting of the comparison, or the one that all its runs share."""
     if comparison.spec.get(name) is not None:
         return comparison.spec[name]
     values = [run.spec.get(name) for run in comparison.runs]

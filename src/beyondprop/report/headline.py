@@ -29,7 +29,7 @@ NOISY = 0.1
 
 
 def headline(comparison: Comparison) -> str:
-    """The finding in one sentence: what the rules recover, or what they score."""
+    """Return the finding in one sentence: what the rules recover, or what they score."""
     rows = [row for row in comparison.rows if row.rule not in (BACKPROP, FROZEN)]
     known = [(label(row.rule), row.recovery) for row in rows if row.recovery is not None]
     if known:
@@ -69,7 +69,7 @@ def _recovered(known: Sequence[tuple[str, float]]) -> str:
 
 
 def summary(comparison: Comparison) -> list[str]:
-    """The sentences under the headline: the controls, the cost, and what to beware of."""
+    """Return the sentences under the headline: the controls, the cost, and what to beware of."""
     found = [_controls(comparison), _cost(comparison), _noise(comparison)]
     return [sentence for sentence in [*found, *_troubles(comparison)] if sentence]
 

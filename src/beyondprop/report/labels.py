@@ -15,7 +15,7 @@ def text_width(text: str) -> int:
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The nearest positions (least squares) that keep their order and lie `gap` apart.
+    """Return the nearest positions (least squares) that keep their order and lie `gap` apart.
 
     They are shifted into [low, high] where they fit; where they do not, they begin at `low`.
     """
@@ -36,7 +36,7 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
 
 
 def beside(x: float, y: float, width: float, height: float, taken: Sequence[Box]) -> Box:
-    """A box of `width` x `height` at the point (x, y) that covers no taken box if one can.
+    """Return a box of `width` x `height` at the point (x, y) that covers no taken box if one can.
 
     Boxes are (left, bottom, right, top). Right of the point is tried first, then left, above and
     below, then lines further up and down.

@@ -11,7 +11,7 @@ MEASURED = ("alignment", "isolation", "probe", "step-time", "memory")
 
 
 def of_schema_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A run or a comparison as schema 2 writes it; what was not measured then is left out.
+    """Return a run or a comparison as schema 2 writes it; what was not measured then is left out.
 
     Raises:
         AttributeError: The record is damaged.

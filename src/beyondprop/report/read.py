@@ -29,7 +29,7 @@ SCHEMAS = (1, 2)
 
 
 def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
-    """A comparison from its JSON record. Raises `UserError` where it is not one."""
+    """Return a comparison from its JSON record. Raises `UserError` where it is not one."""
     _expect(record, "comparison", source)
     record = finite(record)
     try:
@@ -49,7 +49,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
 
 
 def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[TaskFacts, Run]:
-    """A run and its task from its JSON record. Raises `UserError` where it is not one."""
+    """Return a run and its task from its JSON record. Raises `UserError` where it is not one."""
     _expect(record, "run", source)
     record = finite(record)
     try:
@@ -60,7 +60,7 @@ def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[Tas
 
 
 def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as the last schema writes it."""
+    """Return the record as the last schema writes it."""
     return of_schema_1(record) if record["schema"] == 1 else dict(record)
 
 

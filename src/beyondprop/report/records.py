@@ -91,7 +91,7 @@ class RuleRow:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def number(self, key: str) -> float | None:
-        """A figure, if it was measured and is a number."""
+        """Return a figure, if it was measured and is a number."""
         found = self.figures.get(key)
         return float(found) if isinstance(found, int | float) else None
 
@@ -139,11 +139,11 @@ class Comparison:
         return [column for measure in self.measures for column in measure.columns]
 
     def row(self, rule: str) -> RuleRow | None:
-        """The table's line of `rule`, or None where it was not compared."""
+        """Return the table's line of `rule`, or None where it was not compared."""
         return next((row for row in self.rows if row.rule == rule), None)
 
     def finished(self, rule: str) -> list[Run]:
-        """The finished runs of `rule`, by seed."""
+        """Return the finished runs of `rule`, by seed."""
         return sorted(
             (run for run in self.runs if run.rule == rule and run.finished), key=lambda r: r.seed
         )

@@ -53,7 +53,7 @@ class Style:
 
 
 def styles(rules: Iterable[str]) -> dict[str, Style]:
-    """A style for each rule, in the order they come."""
+    """Return a style for each rule, in the order they come."""
     unique = list(dict.fromkeys(rules))
     others = [rule for rule in unique if rule not in (BACKPROP, FROZEN)]
     controls = {BACKPROP: Style(INK, (), "o", 2.0), FROZEN: Style(MUTED, (3, 1.6), "s")}

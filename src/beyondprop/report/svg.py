@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 def inline(figure: Figure, name: str, label: str) -> str:
-    """The SVG text of `figure`, to stand in an HTML page.
+    """Return the SVG text of `figure`, to stand in an HTML page.
 
     Args:
         figure: Drawn under `page_style`, which must still hold.
@@ -70,7 +70,9 @@ def _rename(root: ElementTree.Element, name: str) -> None:
 
 
 def _page_value(key: str, value: str) -> str:
-    """An attribute with the page's colours and font, and coordinates to a hundredth of a pixel."""
+    """Return an attribute with the page's colours and font, and coordinates to a hundredth of a
+    pixel.
+    """
     if key == "style":
         value = re.sub(r"#[0-9a-f]{6}", lambda match: VARIABLES.get(match[0], match[0]), value)
         return re.sub(r"(font:[^;']*?px) [^;]*", r"\1 var(--sans)", value)

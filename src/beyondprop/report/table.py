@@ -66,13 +66,13 @@ class RunLine:
 
 
 def lines(comparison: Comparison) -> list[Line]:
-    """The main table: a line for each rule."""
+    """Return the main table: a line for each rule."""
     scores = ScoreFormat.of(comparison.task)
     return [_line(row, scores, comparison.columns) for row in comparison.rows]
 
 
 def headings(comparison: Comparison) -> list[str]:
-    """The headings of the measured figures."""
+    """Return the headings of the measured figures."""
     return [capital(column.label) for column in comparison.columns]
 
 
@@ -98,7 +98,7 @@ def _cell(column: Column, figures: Mapping[str, Any]) -> TableCell:
 
 
 def caption(comparison: Comparison) -> str:
-    """What the figures of the main table are: what they vary over and are relative to."""
+    """Return what the figures of the main table are: what they vary over and are relative to."""
     rows = comparison.rows
     told = ["± is one standard deviation over seeds."]
     plain = [

@@ -25,7 +25,7 @@ class ScoreFormat:
 
     @classmethod
     def of(cls, task: TaskFacts) -> ScoreFormat:
-        """The way to write the scores of `task`."""
+        """Return the way to write the scores of `task`."""
         percent = "accuracy" in task.metric.lower()
         return cls(task.metric, percent, 3 if not percent else 2 if (task.test or 0) >= FINE else 1)
 
@@ -35,13 +35,13 @@ class ScoreFormat:
         return "%" if self.percent else ""
 
     def bare(self, value: float | None) -> str:
-        """A score, or a difference of scores, without its unit."""
+        """Return a score, or a difference of scores, without its unit."""
         if value is None:
             return ABSENT
         return minus(f"{value * 100 if self.percent else value:.{self.decimals}f}")
 
     def full(self, value: float | None) -> str:
-        """A score with its unit."""
+        """Return a score with its unit."""
         return ABSENT if value is None else self.bare(value) + self.unit
 
 
@@ -68,12 +68,12 @@ def count(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A learning rate, short."""
+    """Return a learning rate, short."""
     return ABSENT if value is None else minus(f"{value:g}")
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the unit that suits it: `0.61 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`."""
+    """Return a time in the unit that suits it: `0.61 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`."""
     if seconds is None:
         return ABSENT
     if seconds < 0.1:
@@ -87,7 +87,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(bytes_: float | None) -> str:
-    """A number of bytes in MiB, with about three digits."""
+    """Return a number of bytes in MiB, with about three digits."""
     if bytes_ is None:
         return ABSENT
     mebibytes = bytes_ / 2**20
@@ -95,7 +95,7 @@ def size(bytes_: float | None) -> str:
 
 
 def figure(column: Column, value: Any) -> str:
-    """A measured figure as its column says; a pair of numbers as `0.82–0.87×`."""
+    """Return a measured figure as its column says; a pair of numbers as `0.82–0.87×`."""
     if isinstance(value, list | tuple) and len(value) == 2 and None not in value:
         low, high = value
         return minus(f"{column.text(low).removesuffix(column.unit)}–{column.text(high)}")
@@ -129,5 +129,5 @@ def shorten(text: str, length: int = 22) -> str:
 
 
 def label(rule: str) -> str:
-    """A rule's name as a reader expects it: short names are abbreviations (`DFA`)."""
+    """Return a rule's name as a reader expects it: short names are abbreviations (`DFA`)."""
     return rule.upper() if rule.isalpha() and len(rule) <= 4 else rule

@@ -22,7 +22,7 @@ class Cell:
 
 
 def rates(comparison: Comparison) -> list[float]:
-    """The learning rates that were tried, ascending."""
+    """Return the learning rates that were tried, ascending."""
     trials = comparison.tuning.trials
     return sorted({trial.learning_rate for trial in trials if trial.learning_rate is not None})
 
@@ -46,7 +46,9 @@ def _cell(tuning: Tuning, scores: ScoreFormat, rule: str, value: float) -> Cell:
 
 
 def edge(comparison: Comparison) -> str:
-    """A warning about rules whose chosen learning rate is the least or greatest tried, if any."""
+    """Return a warning about rules whose chosen learning rate is the least or greatest tried, if
+    any.
+    """
     tried = rates(comparison)
     chosen = comparison.tuning.chosen
     rules = [label(rule) for rule, value in chosen.items() if value in (tried[:1] + tried[-1:])]

@@ -40,7 +40,8 @@ def load_cifar10(folder: Path | None = None) -> Data:
 
 
 def load(source: Cifar, validation_per_class: int, folder: Path | None = None) -> Data:
-    """Images (n, 3, 32, 32), each channel standardised by the training part's mean and deviation.
+    """Return images (n, 3, 32, 32), each channel standardised by the training part's mean and
+    deviation.
 
     Args:
         source: The data set's files.
@@ -77,7 +78,8 @@ def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
 
 
 def lenet() -> nn.Module:
-    """Images (3, 32, 32) to 10 logits by two convolutions and two hidden layers.
+    """Return a network from images (3, 32, 32) to 10 logits by two convolutions and two hidden
+    layers.
 
     LeNet-5 (LeCun et al. 1998) as studies of feedback alignment use it: ReLU and max pooling.
     """

@@ -49,7 +49,7 @@ class Cifar:
     jpeg: data.FileSource
 
     def read(self, folder: Path | None = None) -> tuple[str, Images, Images]:
-        """The name of what was found (see `data.find_any`), its training and its test part.
+        """Return the name of what was found (see `data.find_any`), its training and its test part.
 
         Raises:
             UserError: Nothing is found, or it is damaged or not the published data.
@@ -130,7 +130,7 @@ CIFAR10 = Cifar(
 
 
 def batch(content: bytes, name: str) -> Images:
-    """Images and labels of a batch of the Python version, a pickled dictionary.
+    """Return images and labels of a batch of the Python version, a pickled dictionary.
 
     Its `data` is (n, 3072) uint8, each row an image's red, green and blue plane one after another;
     its `labels` is a list of n classes (https://www.cs.toronto.edu/~kriz/cifar.html).

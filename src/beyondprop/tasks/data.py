@@ -37,7 +37,7 @@ class FileSource:
 
 
 def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
-    """Where the files of a data set are; downloads them to the user's cache if need be.
+    """Return where the files of a data set are; downloads them to the user's cache if need be.
 
     Args:
         source: The data set.

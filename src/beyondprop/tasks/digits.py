@@ -20,7 +20,7 @@ TEST_PER_CLASS, VALIDATION_PER_CLASS = 36, 18  # of 174 to 183
 
 
 def load_images(folder: Path | None = None) -> Data:
-    """The digits as images (n, 1, 8, 8) in [0, 1]: 1,257 + 180 + 360, always the same split.
+    """Return the digits as images (n, 1, 8, 8) in [0, 1]: 1,257 + 180 + 360, always the same split.
 
     Args:
         folder: Not looked at: the images are part of the package.
@@ -43,7 +43,7 @@ def load_images(folder: Path | None = None) -> Data:
 
 
 def load_vectors(folder: Path | None = None) -> Data:
-    """The digits as vectors (n, 64) in [0, 1]; otherwise as `load_images`."""
+    """Return the digits as vectors (n, 64) in [0, 1]; otherwise as `load_images`."""
     data = load_images(folder)
     train, validation, test = (
         replace(part, inputs=part.inputs.flatten(1))
@@ -53,7 +53,7 @@ def load_vectors(folder: Path | None = None) -> Data:
 
 
 def mlp() -> nn.Module:
-    """Vectors of 64 to 10 logits by three hidden layers of 128."""
+    """Return a network from vectors of 64 to 10 logits by three hidden layers of 128."""
     return nn.Sequential(
         nn.Linear(64, 128),
         nn.Tanh(),
@@ -66,7 +66,9 @@ def mlp() -> nn.Module:
 
 
 def convnet() -> nn.Module:
-    """Images (1, 8, 8) to 10 logits by two convolutions and a hidden layer."""
+    """Return a network from images (1, 8, 8) to 10 logits by two convolutions and a hidden
+    layer.
+    """
     return nn.Sequential(
         nn.Conv2d(1, 16, kernel_size=3, padding=1),
         nn.BatchNorm2d(16),

@@ -18,7 +18,7 @@ CHANNELS = (16, 32, 64, 64)
 
 
 def right_and_wrong(classes: int, inputs: Tensor, targets: Tensor) -> Contrast:
-    """Each input with its own class and with another one, drawn evenly from the others.
+    """Return each input with its own class and with another one, drawn evenly from the others.
 
     Args:
         classes: How many there are.
@@ -34,7 +34,7 @@ def right_and_wrong(classes: int, inputs: Tensor, targets: Tensor) -> Contrast:
 
 
 def dense(inputs: int, width: int, blocks: int) -> list[nn.Module]:
-    """Blocks of a linear layer and ReLU; the first flattens its input."""
+    """Return blocks of a linear layer and ReLU; the first flattens its input."""
     widths = [inputs, *[width] * (blocks - 1)]
     made: list[nn.Module] = [nn.Sequential(nn.Linear(w, width), nn.ReLU()) for w in widths]
     made[0] = nn.Sequential(nn.Flatten(), *made[0].children())
@@ -42,17 +42,23 @@ def dense(inputs: int, width: int, blocks: int) -> list[nn.Module]:
 
 
 def digits() -> nn.Module:
-    """Images (1, 8, 8) to the goodness of 10 classes, by three blocks of 256."""
+    """Return a network from images (1, 8, 8) to the goodness of 10 classes, by three blocks of
+    256.
+    """
     return GoodnessNetwork(dense(64, 256, 3), FirstPixels(CLASSES, 0.0, 1.0))
 
 
 def mnist() -> nn.Module:
-    """Images (1, 28, 28) to the goodness of 10 classes, by three blocks of 500."""
+    """Return a network from images (1, 28, 28) to the goodness of 10 classes, by three blocks of
+    500.
+    """
     return GoodnessNetwork(dense(784, 500, 3), FirstPixels(CLASSES, BLACK, WHITE))
 
 
 def cifar() -> nn.Module:
-    """Images (3, 32, 32) to the goodness of 10 classes, by four convolutions."""
+    """Return a network from images (3, 32, 32) to the goodness of 10 classes, by four
+    convolutions.
+    """
     blocks = []
     before = 3
     for channels in CHANNELS:

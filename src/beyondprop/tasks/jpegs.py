@@ -18,7 +18,7 @@ FIELDS = ("bytes", "offsets", "labels")
 
 
 def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
-    """Images (n, 3, height, width), decoded, and their labels (n,).
+    """Return images (n, 3, height, width), decoded, and their labels (n,).
 
     Args:
         path: The file.

@@ -91,7 +91,8 @@ def load(
     validation_per_class: int,
     folder: Path | None = None,
 ) -> Data:
-    """Images (n, 1, 28, 28), standardised by the training part's mean and standard deviation.
+    """Return images (n, 1, 28, 28), standardised by the training part's mean and standard
+    deviation.
 
     Args:
         source: The data set and its four IDX files.
@@ -132,7 +133,7 @@ def mean_and_std(pixels: Tensor) -> tuple[float, float]:
 
 
 def mlp() -> nn.Module:
-    """Images (1, 28, 28) to 10 logits by two hidden layers of 512."""
+    """Return a network from images (1, 28, 28) to 10 logits by two hidden layers of 512."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 512),

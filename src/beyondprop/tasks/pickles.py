@@ -38,7 +38,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def parse(content: bytes, name: str) -> dict[bytes, Any]:
-    """The dictionary in a pickle of Python 2; strings are bytes, arrays are to be had by `array`.
+    """Return the dictionary in a pickle of Python 2; strings are bytes, arrays are to be had by
+    `array`.
 
     Args:
         content: The pickle.
@@ -58,7 +59,7 @@ def parse(content: bytes, name: str) -> dict[bytes, Any]:
 
 
 def array(told: object, name: str) -> NDArray[np.uint8]:
-    """The array of bytes that a pickle told of, read-only.
+    """Return the array of bytes that a pickle told of, read-only.
 
     Args:
         told: What stands for it in the dictionary.

@@ -27,7 +27,7 @@ GREY = 0.25, 0.75, 1.25
 
 
 def load_halves(folder: Path | None = None) -> Data:
-    """The digits' upper halves (n, 32) in [0, 1], and their lower halves (n, 32) as targets.
+    """Return the digits' upper halves (n, 32) in [0, 1], and their lower halves (n, 32) as targets.
 
     Targets count from the training part's mean image, in units of the root of its mean variance.
 
@@ -63,13 +63,18 @@ def explained(outputs: Tensor, targets: Tensor) -> float:
 
 
 def linear_on_light(outputs: int, features: int, thresholds: Sequence[float]) -> nn.Module:
-    """Images or vectors to outputs by fixed features and a linear layer, which alone learns."""
+    """Return a network from images or vectors to outputs by fixed features and a linear layer,
+    which alone
+    learns.
+    """
     light = OpticalFeatures(features, thresholds, seed=drawn())
     return nn.Sequential(nn.Flatten(), light, nn.Linear(features, outputs))
 
 
 def defence(pixels: int, width: int, light: Features) -> nn.Sequential:
-    """Images of so many pixels to 10 logits by two hidden layers, signs, light and a linear layer.
+    """Return a network from images of so many pixels to 10 logits by two hidden layers, signs,
+    light and a linear
+    layer.
 
     The child ``features`` is taught as one; ``head`` holds the light. With `OpticalFeatures` no
     gradient passes it, so a rule that ends the graph must teach the features. With
@@ -88,27 +93,31 @@ def defence(pixels: int, width: int, light: Features) -> nn.Sequential:
 
 
 def digits() -> nn.Module:
-    """Vectors of 64 to 10 logits by 2,000 features."""
+    """Return a network from vectors of 64 to 10 logits by 2,000 features."""
     return linear_on_light(10, 2000, GREY)
 
 
 def completion() -> nn.Module:
-    """Vectors of 32 to 32 numbers by 2,000 features."""
+    """Return a network from vectors of 32 to 32 numbers by 2,000 features."""
     return linear_on_light(32, 2000, GREY)
 
 
 def mnist() -> nn.Module:
-    """Images (1, 28, 28) to 10 logits by 4,000 features."""
+    """Return a network from images (1, 28, 28) to 10 logits by 4,000 features."""
     return linear_on_light(10, 4000, (0.0,))
 
 
 def digits_defence() -> nn.Module:
-    """Vectors of 64 to 10 logits by `defence` with a calibrated device of 512 features."""
+    """Return a network from vectors of 64 to 10 logits by `defence` with a calibrated device of
+    512 features.
+    """
     return defence(64, 128, CalibratedFeatures(512, seed=drawn()))
 
 
 def mnist_defence() -> nn.Module:
-    """Images (1, 28, 28) to 10 logits by `defence` with a calibrated device of 1,024 features."""
+    """Return a network from images (1, 28, 28) to 10 logits by `defence` with a calibrated device
+    of 1,024 features.
+    """
     return defence(784, 256, CalibratedFeatures(1024, seed=drawn()))
 
 

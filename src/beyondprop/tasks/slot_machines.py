@@ -22,12 +22,12 @@ def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
 
 
 def digits() -> nn.Module:
-    """The network of digits-mlp with eight values for each weight."""
+    """Return the network of digits-mlp with eight values for each weight."""
     return slots.convert(mlp()).model
 
 
 def lenet_300_100() -> nn.Sequential:
-    """Images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
+    """Return a network from images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 300),

@@ -46,17 +46,23 @@ def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optim
 
 
 def digits() -> nn.Module:
-    """Vectors of 64 to 10 logits by three hidden layers of 128."""
+    """Return a network from vectors of 64 to 10 logits by three hidden layers of 128."""
     return soft_hebb_mlp(64, 128, 3)
 
 
 def mnist() -> nn.Module:
-    """Images (1, 28, 28) to 10 logits by three convolutions, a quarter as wide as published."""
+    """Return a network from images (1, 28, 28) to 10 logits by three convolutions, a quarter as
+    wide as
+    published.
+    """
     return soft_hebb_network(1, 28, WIDTH)
 
 
 def cifar() -> nn.Module:
-    """Images (3, 32, 32) to 10 logits by three convolutions, a quarter as wide as published."""
+    """Return a network from images (3, 32, 32) to 10 logits by three convolutions, a quarter as
+    wide as
+    published.
+    """
     return soft_hebb_network(3, 32, WIDTH)
 
 

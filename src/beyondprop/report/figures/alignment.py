@@ -32,7 +32,9 @@ LENGTH = 14
 def alignment_over_time(
     comparison: Comparison, styles: Mapping[str, Style], prefix: str
 ) -> Exhibit:
-    """The cosine between update and true gradient by epoch: a panel per rule, a line per block."""
+    """Return the cosine between update and true gradient by epoch: a panel per rule, a line per
+    block.
+    """
     blocks = {row.rule: _blocks(comparison, row.rule) for row in comparison.rows}
     void = {row.rule: _void(comparison, row.rule) for row in comparison.rows}
     # A rule whose hidden blocks learn nothing (frozen) has at most its last block: no panel.
@@ -67,7 +69,7 @@ def _cosines(point: Point) -> Mapping[str, float | None]:
 
 
 def _void(comparison: Comparison, rule: str) -> list[int]:
-    """The epochs at which the alignment of a block is void in some run."""
+    """Return the epochs at which the alignment of a block is void in some run."""
     found = {
         point.epoch
         for run in comparison.finished(rule)
@@ -79,7 +81,7 @@ def _void(comparison: Comparison, rule: str) -> list[int]:
 
 
 def _broken(curve: Curve) -> tuple[list[int], list[float]]:
-    """The points of a line that is broken at the epochs without a value."""
+    """Return the points of a line that is broken at the epochs without a value."""
     epochs = list(range(curve.epochs[0], curve.epochs[-1] + 1))
     known = dict(zip(curve.epochs, curve.mean, strict=True))
     return epochs, [known.get(epoch, math.nan) for epoch in epochs]
@@ -125,7 +127,7 @@ def _panel(
 
 
 def _named(blocks: list[str]) -> list[str]:
-    """The blocks whose lines are named: all, or some that include the first and the last."""
+    """Return the blocks whose lines are named: all, or some that include the first and the last."""
     if len(blocks) <= NAMED:
         return blocks
     return [blocks[round(i * (len(blocks) - 1) / (NAMED - 1))] for i in range(NAMED)]

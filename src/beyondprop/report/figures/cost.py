@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 400, 260
 
 
 def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """The test score against every cost that was measured, all relative to backprop."""
+    """Return the test score against every cost that was measured, all relative to backprop."""
     scores = ScoreFormat.of(comparison.task)
     title = f"{scores.metric.capitalize()} against cost"
     panels, missing = [], []

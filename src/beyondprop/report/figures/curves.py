@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 400, 280
 
 
 def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """The validation score by epoch, with the two controls as a band."""
+    """Return the validation score by epoch, with the two controls as a band."""
     scores = ScoreFormat.of(comparison.task)
     curves = {
         row.rule: curve_of([_scores(run) for run in comparison.finished(row.rule)])
@@ -97,7 +97,9 @@ def _panel(
 
 
 def _stops(stopped: Sequence[Run]) -> dict[str, float]:
-    """The last score of each rule that has runs that did not finish; of several the longest."""
+    """Return the last score of each rule that has runs that did not finish; of several the
+    longest.
+    """
     return {run.rule: _known(run)[-1][1] for run in sorted(stopped, key=lambda r: len(r.curve))}
 
 

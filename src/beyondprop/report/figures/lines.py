@@ -25,7 +25,7 @@ class Curve:
 
 
 def curve_of(series: Sequence[Mapping[int, float | None]]) -> Curve:
-    """The mean and range over runs at the epochs at which every run has a value."""
+    """Return the mean and range over runs at the epochs at which every run has a value."""
     known = [{epoch for epoch, value in run.items() if value is not None} for run in series]
     epochs = sorted(set.intersection(*known)) if known else []
     values = [[v for run in series if (v := run[epoch]) is not None] for epoch in epochs]

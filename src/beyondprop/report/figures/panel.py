@@ -49,7 +49,9 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """The settings under which figures are drawn and written; matplotlib's own are put back."""
+    """Yield the settings under which figures are drawn and written; matplotlib's own are put
+    back.
+    """
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -63,7 +65,7 @@ def page_style() -> Iterator[None]:
 
 
 def panel(width: int, height: int, right: int = 12, title: str = "") -> tuple[Figure, Axes]:
-    """A figure of `width` x `height` CSS pixels with one pair of axes.
+    """Return a figure of `width` x `height` CSS pixels with one pair of axes.
 
     Args:
         width: The figure's width.

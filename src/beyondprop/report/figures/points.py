@@ -46,7 +46,7 @@ def name_points(
 
 
 def _outside(axes: Axes) -> list[Box]:
-    """What lies around the axes, in pixels."""
+    """Return what lies around the axes, in pixels."""
     frame, far = axes.get_window_extent(), 1e4
     return [
         (-far, -far, frame.x0, far),
@@ -57,13 +57,13 @@ def _outside(axes: Axes) -> list[Box]:
 
 
 def _line_at(axes: Axes, cost: float) -> Box:
-    """Where the vertical line at `cost` lies, in pixels."""
+    """Return where the vertical line at `cost` lies, in pixels."""
     frame, x = axes.get_window_extent(), float(axes.transData.transform((cost, 0))[0])
     return (x - 1, frame.y0, x + 1, frame.y1)
 
 
 def _bar(axes: Axes, cost: float, row: RuleRow) -> Box:
-    """Where the bar of one standard deviation lies, in pixels."""
+    """Return where the bar of one standard deviation lies, in pixels."""
     mean, deviation = row.score_mean or 0.0, row.score_std or 0.0
     x, low = axes.transData.transform((cost, mean - deviation))
     _, high = axes.transData.transform((cost, mean + deviation))

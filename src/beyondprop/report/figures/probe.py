@@ -37,7 +37,9 @@ ACCURACY = ScoreFormat("accuracy", percent=True, decimals=1)
 def learned_by_block(
     comparison: Comparison, styles: Mapping[str, Style], prefix: str
 ) -> Exhibit | None:
-    """The accuracy of a linear probe by block, a line for each rule; None if none was tried."""
+    """Return the accuracy of a linear probe by block, a line for each rule; None if none was
+    tried.
+    """
     runs = {row.rule: comparison.finished(row.rule) for row in comparison.rows}
     probed = {rule: found for rule, each in runs.items() if (found := list(filter(_probed, each)))}
     failures = [f.failure for each in runs.values() for run in each if (f := _figures(run)).failure]
@@ -62,7 +64,7 @@ def _probed(run: Run) -> Mapping[str, float | None]:
 
 
 def _curve(names: Sequence[str], runs: Sequence[Run]) -> Curve:
-    """The accuracy by block: what the curve calls epochs are places in `names`."""
+    """Return the accuracy by block: what the curve calls epochs are places in `names`."""
     return curve_of([{i: _probed(run).get(name) for i, name in enumerate(names)} for run in runs])
 
 

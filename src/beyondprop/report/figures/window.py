@@ -24,12 +24,12 @@ class Window:
     high: float | None = None
 
     def below(self, curves: Mapping[str, Curve]) -> list[str]:
-        """The rules that end below this window."""
+        """Return the rules that end below this window."""
         return [r for r, c in curves.items() if self.low is not None and c.mean[-1] < self.low]
 
 
 def windows(curves: Mapping[str, Curve], last: int) -> list[Window]:
-    """The whole, and the last half of the epochs enlarged where that shows more.
+    """Return the whole, and the last half of the epochs enlarged where that shows more.
 
     The enlarged window begins at the lower control, frozen, where that is known: a rule far below
     it would leave the others no room.

@@ -11,7 +11,7 @@ from beyondprop.core import Block
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection
 
-SETTINGS, MOMENTS = "projections", "moments"
+SETTINGS, COUNTERS = "projections", "counters"
 
 
 class Fixed:
@@ -39,9 +39,9 @@ class Fixed:
         if not self.projections:
             return {}
         written = json.dumps(self._settings(), sort_keys=True).encode()
-        moments = [projection.counter for projection in self.projections.values()]
+        counters = [projection.counter for projection in self.projections.values()]
         state = {SETTINGS: torch.tensor(list(written), dtype=torch.uint8)}
-        return state | ({MOMENTS: torch.tensor(moments)} if any(moments) else {})
+        return state | ({COUNTERS: torch.tensor(counters)} if any(counters) else {})
 
     def check(self, state: Mapping[str, Tensor]) -> None:
         """See that a state was saved with the projections that are here.
@@ -65,11 +65,11 @@ class Fixed:
 
     def resume(self, state: Mapping[str, Tensor]) -> None:
         """Bring the projections to the counter when the state was saved."""
-        moments = state[MOMENTS].tolist() if MOMENTS in state else [0] * len(self.projections)
-        for projection, counter in zip(self.projections.values(), moments, strict=True):
+        counters = state[COUNTERS].tolist() if COUNTERS in state else [0] * len(self.projections)
+        for projection, counter in zip(self.projections.values(), counters, strict=True):
             projection.resume(counter)
 
-    def moments(self) -> list[tuple[Projection, int]]:
+    def counters(self) -> list[tuple[Projection, int]]:
         """Return the counter of every projection."""
         return [(projection, projection.counter) for projection in self.projections.values()]
 

@@ -12,7 +12,7 @@ from beyondprop._torch.eager import eager
 from beyondprop._torch.processes import processes
 from beyondprop._torch.versions import version
 from beyondprop.core import Block, Mode
-from beyondprop.engine.fixed import MOMENTS, Fixed
+from beyondprop.engine.fixed import COUNTERS, Fixed
 from beyondprop.errors import UserError
 
 PASSES = "passes"
@@ -115,8 +115,8 @@ class LearnedState:
         self.fixed.check(state)
         here = {f"{n}.{key}": t for n, h in self.stateful.items() for key, t in h.state.items()}
         names = {*self.fixed.state_dict(), *((PASSES, *here) if self.needed else ())}
-        unmade = {name for name, tensor in here.items() if is_lazy(tensor)} | {MOMENTS}
-        if not names - unmade <= set(state) <= names | {MOMENTS}:
+        unmade = {name for name, tensor in here.items() if is_lazy(tensor)} | {COUNTERS}
+        if not names - unmade <= set(state) <= names | {COUNTERS}:
             raise UserError(
                 "this state was saved by another attachment: it holds "
                 f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
@@ -136,7 +136,7 @@ class LearnedState:
     def preserved(self) -> Iterator[None]:
         """Put everything back afterwards; inside, tensors are replaced, never written to."""
         before = self.mode.number, [(h, dict(h.state)) for h in self.stateful.values()]
-        moments = self.fixed.moments()
+        counters = self.fixed.counters()
         # Inside, weights may be changed for a while: that tells nothing about an optimizer.
         unsettled, self.unsettled = self.unsettled, {}
         try:
@@ -144,8 +144,8 @@ class LearnedState:
         finally:
             self.unsettled = unsettled
             self.mode.number = before[0]
-            for projection, moment in moments:
-                projection.resume(moment)
+            for projection, counter in counters:
+                projection.resume(counter)
             for each, state in before[1]:
                 each.state.clear()
                 each.state.update(state)

@@ -169,7 +169,7 @@ def test_a_state_without_shots_sets_light_back():
     optics = PhotonicProjection()
     model, handle = attached(bp.DirectFeedbackAlignment(optics))
     saved = handle.state_dict()
-    assert "moments" not in saved
+    assert "counters" not in saved
     train(model, 1)
     assert optics.clock.shots == len(X) * optics.device.shots
     handle.load_state_dict(saved)

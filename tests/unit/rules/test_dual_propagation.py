@@ -333,7 +333,7 @@ def test_all_but_plain_chains_are_refused_in_one_sentence(build, reason):
 def test_the_input_must_be_one_tensor_of_floats():
     model = nn.Sequential(nn.Linear(3, 2))
     bp.attach(model, bp.DualPropagation())
-    with pytest.raises(bp.UserError, match="takes one tensor of floats as the model's input"):
+    with pytest.raises(bp.UserError, match="whose input is one tensor of floats"):
         model(torch.ones(2, 3, dtype=torch.int64))
 
 

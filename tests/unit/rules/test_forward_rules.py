@@ -334,7 +334,7 @@ def test_pepita_refuses_all_but_plain_chains_in_one_sentence(build, reason):
 def test_pepita_needs_one_tensor_of_floats():
     model = nn.Sequential(nn.Linear(3, 2))
     bp.attach(model, bp.PEPITA())
-    with pytest.raises(bp.UserError, match="must be one tensor of floats"):
+    with pytest.raises(bp.UserError, match="whose input is one tensor of floats"):
         model(torch.ones(2, 3, dtype=torch.int64))
 
 

@@ -8,11 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
-from beyondprop.rules.model.plain_chain import DROPOUTS, Layer, LayerState, PlainChain, unfit
-from beyondprop.rules.model.second_pass import Masks, add_gradient, layer_gradients
+from beyondprop.rules.model.chain_pass import (
+    Masks,
+    Places,
+    add_gradient,
+    autocast_of,
+    chain_problems,
+    layer_gradients,
+    only_input,
+    places_of,
+    run_masked,
+)
+from beyondprop.rules.model.plain_chain import DROPOUTS, Layer, LayerState, PlainChain
 from beyondprop.shapes import Axes, features_last
 
 
@@ -48,20 +57,11 @@ class DualPropagation(ModelRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
-        reason = unfit(block.owner)
-        if reason is not None:
-            yield (
-                "DualPropagation teaches chains (nn.Sequential) of linear layers and convolutions "
-                "with elementwise activations, pooling, dropout and flattening between them, and "
-                f"{reason}"
-            )
+        yield from chain_problems("DualPropagation", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass, and keep what each layer returned."""
-        tensors = list(leaves((call.inputs, call.keywords)))
-        if len(tensors) != 1 or not tensors[0].is_floating_point():
-            raise UserError("DualPropagation takes one tensor of floats as the model's input")
-        (x,) = tensors
+        x = only_input("DualPropagation", call)
         chain, masks = PlainChain.of(call.model), Masks()
         in_place = any(getattr(module, "inplace", False) for module in call.model.modules())
         returned: list[Tensor] = []
@@ -71,20 +71,14 @@ class DualPropagation(ModelRule):
             return returned[-1].clone() if in_place else returned[-1]
 
         states = list(chain.walk(x, compute, masks.draw))
-        places = {id(p): i for i, p in enumerate(call.parameters.values())}
-        slots = {
-            layer.module: {n: places[id(p)] for n, p in layer.module.named_parameters()}
-            for layer in chain.layers
-        }
-        cast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
         output, last = states[-1].activity, states[-1].shape
         dyads = Dyads(
             self,
             list(_steps(chain, masks)),
-            slots,
+            places_of(chain, call),
             len(call.parameters),
             last,
-            cast,
+            autocast_of(x),
             call.run.axes,
         )
         return ModelResult(output, [output], [states[0].input, *returned[:-1]], dyads.gradients)
@@ -106,11 +100,11 @@ class LayerStep:
 
     def activity(self, x: Tensor) -> Tensor:
         """Return what becomes of the layer's output, one number for each."""
-        return _run(self.layer.keeps, self.keeps, x)
+        return run_masked(self.layer.keeps, self.keeps, x)
 
     def onward(self, x: Tensor) -> Tensor:
         """Return what the next layer gets."""
-        return _run(self.layer.then, self.then, x)
+        return run_masked(self.layer.then, self.then, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +114,7 @@ class Dyads:
     Attributes:
         rule: The rule.
         steps: The layers.
-        slots: For each layer where its parameters are among the model's.
+        places: For each layer where its parameters are among the model's.
         count: How many parameters the model has.
         last: Shape of the last layer's output.
         cast: Whether autocast was on, and its dtype.
@@ -129,7 +123,7 @@ class Dyads:
 
     rule: DualPropagation
     steps: Sequence[LayerStep]
-    slots: dict[nn.Module, dict[str, int]]
+    places: Places
     count: int
     last: Sequence[int]
     cast: tuple[bool, torch.dtype]
@@ -154,12 +148,12 @@ class Dyads:
             top = error.reshape(self.last).to(precise) * -scale  # Δ_L
             means, differences = self._infer([x, *returned], top, parameters)
             for place, (step, difference) in enumerate(zip(self.steps, differences, strict=True)):
-                slots = self.slots[step.layer.module]
-                if any(needed[slot] for slot in slots.values()):
+                places = self.places[step.layer.module]
+                if any(needed[place] for place in places.values()):
                     state = LayerState(step.layer, self._input(place, means), difference.shape, x)
                     delta = error if place == len(returned) else difference / -scale
                     for name, gradient in layer_gradients(state, delta).items():
-                        add_gradient(found, slots.get(name), gradient)
+                        add_gradient(found, places.get(name), gradient)
         return found
 
     def _infer(
@@ -187,9 +181,9 @@ class Dyads:
                 step = self.steps[k]
                 # In the first pass all below still is as in the forward pass.
                 a = self._layer(k, self._input(k, means), parameters) if number else kept[k + 1]
-                a = a.to(top.dtype)
+                a = a.to(top.dtype)  # a_k, as the layer returns it: (batch, features) or maps
                 push = self._back(k + 1, means[k + 1], differences[k + 1], parameters)
-                push = push.to(top.dtype).reshape(a.shape)
+                push = push.to(top.dtype).reshape(a.shape)  # W_{k+1}ᵀ Δ_{k+1}, like a_k
                 plus = step.activity(torch.add(a, push, alpha=1 - alpha))
                 minus = step.activity(torch.add(a, push, alpha=-alpha))
                 differences[k] = (plus - minus).reshape(a.shape)
@@ -203,7 +197,7 @@ class Dyads:
     def _layer(self, place: int, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return what a layer makes of its input."""
         layer = self.steps[place].layer.module
-        own = {name: parameters[slot] for name, slot in self.slots[layer].items()}
+        own = {name: parameters[place] for name, place in self.places[layer].items()}
         return functional_call(layer, own, (x.to(own["weight"].dtype),))  # type: ignore[no-any-return]
 
     def _back(
@@ -212,21 +206,13 @@ class Dyads:
         """Return a layer's Δ carried back to the mean of the layer before it."""
         step, before = self.steps[place], self.steps[place - 1]
         if type(step.layer.module) is nn.Linear and not before.layer.then:
-            weight = parameters[self.slots[step.layer.module]["weight"]]
-            return difference.to(weight.dtype) @ weight
+            weight = parameters[self.places[step.layer.module]["weight"]]
+            return difference.to(weight.dtype) @ weight  # (batch, outputs) to (batch, inputs)
         with torch.enable_grad():
             mean = mean.detach().requires_grad_()
             output = self._layer(place, before.onward(mean), parameters)
         (back,) = torch.autograd.grad(output, mean, difference.to(output.dtype))
         return back
-
-
-def _run(modules: Sequence[nn.Module], masks: Sequence[Tensor | None], x: Tensor) -> Tensor:
-    drawn = iter(masks)
-    for module in modules:
-        mask = next(drawn) if type(module) in DROPOUTS else None
-        x = (x if mask is None else x * mask) if type(module) in DROPOUTS else module(x)
-    return x
 
 
 def _steps(chain: PlainChain, masks: Masks) -> Iterator[LayerStep]:

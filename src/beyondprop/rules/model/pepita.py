@@ -4,16 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
-from beyondprop.errors import UserError
 from beyondprop.projections import Dense, Projection
 from beyondprop.random.streams import stream_of
-from beyondprop.rules.model.plain_chain import PlainChain, unfit
-from beyondprop.rules.model.second_pass import Masks, SecondPass
+from beyondprop.rules.model.chain_pass import (
+    Masks,
+    autocast_of,
+    chain_problems,
+    only_input,
+    places_of,
+)
+from beyondprop.rules.model.plain_chain import PlainChain
+from beyondprop.rules.model.second_pass import SecondPass
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,17 @@ class PEPITA(ModelRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
-        reason = unfit(block.owner)
-        if reason is not None:
-            yield (
-                "PEPITA teaches chains (nn.Sequential) of linear layers and convolutions with "
-                "elementwise activations, pooling, dropout and flattening between them, and "
-                f"{reason}"
-            )
+        yield from chain_problems("PEPITA", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the first pass."""
-        x = _only(call)
+        x = only_input("PEPITA", call)
         chain, masks = PlainChain.of(call.model), Masks()
         states = list(chain.walk(x, lambda layer, x: layer(x), masks.draw))
         activities = [state.activity for state in states]
-        places = {id(p): i for i, p in enumerate(call.parameters.values())}
-        slots = {
-            layer.module: {n: places[id(p)] for n, p in layer.module.named_parameters()}
-            for layer in chain.layers
-        }
-        cast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
-        second = SecondPass(
-            self.modulation, chain, slots, masks, len(call.parameters), cast, call.run.axes
-        )
+        places, count = places_of(chain, call), len(call.parameters)
+        cast, axes = autocast_of(x), call.run.axes
+        second = SecondPass(self.modulation, chain, places, masks, count, cast, axes)
         return ModelResult(
             activities[-1], [activities[-1]], [x, *activities[:-1]], second.gradients
         )
@@ -71,16 +63,6 @@ class PEPITA(ModelRule):
         """Return ``F e``, ``(rows, features)``, of errors ``(rows, outputs)``."""
         stream = self.projection.stream(stream_of(""))
         return self.projection.project(error, features, stream) * (self.scale * 2**0.5)
-
-
-def _only(call: ModelCall) -> Tensor:
-    """Return the model's input."""
-    tensors = list(leaves((call.inputs, call.keywords)))
-    if len(tensors) != 1 or not tensors[0].is_floating_point():
-        raise UserError(
-            "PEPITA adds the error to the model's input, which must be one tensor of floats"
-        )
-    return tensors[0]
 
 
 REGISTERED = (PEPITA,)

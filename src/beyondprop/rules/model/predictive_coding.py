@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.registry import settings
+from beyondprop.rules.model.chain_pass import Masks, chain_problems, only_input, run_masked
 from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
-from beyondprop.rules.model.second_pass import Masks
 from beyondprop.shapes import Axes, channels_first, features_last
 
 TOLERANCE = 1e-2
@@ -144,7 +143,7 @@ class PredictiveCoding(ModelRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
-        yield from _problems("PredictiveCoding", block)
+        yield from chain_problems("PredictiveCoding", block)
         if unfit(block.owner) is None:
             hidden = len(PlainChain.of(block.owner).layers) - 1
             if self.steps < hidden:
@@ -206,7 +205,7 @@ class ErrorPredictiveCoding(ModelRule):
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
-        yield from _problems("ErrorPredictiveCoding", block)
+        yield from chain_problems("ErrorPredictiveCoding", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
         """Run the forward pass."""
@@ -219,7 +218,7 @@ class ErrorPredictiveCoding(ModelRule):
         for _ in range(self.steps if errors else 0):
             free = [error.requires_grad_() for error in errors]
             with torch.enable_grad():
-                output = net.stages[-1](net.follow(free)[-1])
+                output = net.layers[-1](net.follow(free)[-1])
             slopes = torch.autograd.grad(output, free, net.output_error(output))  # ∂loss/∂h
             with torch.no_grad():
                 errors = [e - self.rate * (e + s) for e, s in zip(errors, slopes, strict=True)]
@@ -245,13 +244,7 @@ class MaskedLayer:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run it with the same masks."""
-        masks = iter(self.masks.drawn)
-        for module in self.modules:
-            if type(module) not in DROPOUTS:
-                x = module(x)
-            elif (mask := next(masks)) is not None:
-                x = x * mask
-        return x
+        return run_masked(self.modules, self.masks.drawn, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,14 +252,14 @@ class Energy:
     """The energy of a batch, in the states of its hidden layers.
 
     Attributes:
-        stages: The layers.
+        layers: The layers.
         input: Of the model.
         target: Of each row, ``(rows, features)``.
         distribution: What the loss is.
         axes: What the axes of the model's output mean.
     """
 
-    stages: Sequence[MaskedLayer]
+    layers: Sequence[MaskedLayer]
     input: Tensor
     target: Tensor
     distribution: OutputDistribution
@@ -276,13 +269,17 @@ class Energy:
     def first(self) -> Tensor:
         """The first layer's prediction, which inference does not change."""
         with torch.no_grad():
-            return self.stages[0](self.input)
+            return self.layers[0](self.input)
 
     def follow(self, errors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the states ``h_0 … h_{L-1}`` that follow from errors, or from none."""
+        """Return the states ``h_0 … h_{L-1}`` that follow from errors, or from none.
+
+        A state is shaped like what its layer returns, ``(batch, features)`` or
+        ``(batch, channels, positions…)``, and so is its error.
+        """
         states = [self.input]
-        for i, stage in enumerate(self.stages[:-1]):
-            predicted = stage(states[-1]) if i else self.first
+        for i, layer in enumerate(self.layers[:-1]):
+            predicted = layer(states[-1]) if i else self.first
             states.append(predicted + errors[i] if errors else predicted)
         return states
 
@@ -294,13 +291,13 @@ class Energy:
     def predictions(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Return ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each but the first with its own graph."""
         with torch.enable_grad():
-            pairs = zip(self.stages[1:], states[1:], strict=True)
-            return [self.first, *[stage(h) for stage, h in pairs]]
+            pairs = zip(self.layers[1:], states[1:], strict=True)
+            return [self.first, *[layer(h) for layer, h in pairs]]
 
     def learning(self, states: Sequence[Tensor]) -> list[Tensor]:
         """Return the same predictions, the first one too with its own graph."""
         with torch.enable_grad():
-            return [stage(h) for stage, h in zip(self.stages, states, strict=True)]
+            return [layer(h) for layer, h in zip(self.layers, states, strict=True)]
 
     def output_error(self, output: Tensor) -> Tensor:
         """Return the gradient of each row's loss at an output."""
@@ -342,7 +339,7 @@ class Inference:
         model: The model.
         places: Where the parameter of each name is among the saved tensors.
         count: How many parameters the model has.
-        stages: Its layers.
+        layers: Its layers.
         distribution: What the loss is.
         axes: What the axes of the model's output mean.
     """
@@ -351,7 +348,7 @@ class Inference:
     model: nn.Module
     places: Mapping[str, int]
     count: int
-    stages: Sequence[MaskedLayer]
+    layers: Sequence[MaskedLayer]
     distribution: OutputDistribution
     axes: Axes
 
@@ -370,15 +367,15 @@ class Inference:
             for p, learns in zip(saved[: self.count], needed[: self.count], strict=True)
         ]
         dtype = held[0].dtype
-        rows = _rows(output, self.axes).to(dtype)
-        error = _rows(error, self.axes).to(dtype) * len(rows)  # of one row's loss
+        rows = _rows(output, self.axes).to(dtype)  # (rows, features)
+        error = _rows(error, self.axes).to(dtype) * len(rows)  # (rows, features), of a row's loss
         target = self.distribution.target(rows, error)
-        net = Energy(self.stages, x.to(dtype), target, self.distribution, self.axes)
+        net = Energy(self.layers, x.to(dtype), target, self.distribution, self.axes)
         swapped = {name: held[place] for name, place in self.places.items()}
 
         def learn() -> Sequence[Tensor | None]:
-            states, sources = self.infer(net)
-            predicted = net.learning(sources)
+            states, sources = self.infer(net)  # h_0 … h_{L-1}, each (batch, …)
+            predicted = net.learning(sources)  # p_1 … p_L, likewise
             deltas = [delta / len(rows) for delta in net.deltas(states, predicted)]
             pairs = [(p, d) for p, d in zip(predicted, deltas, strict=True) if p.requires_grad]
             learned = [p for p in held if p.requires_grad]
@@ -397,33 +394,20 @@ def _check_inference(steps: int, rate: float) -> None:
         )
 
 
-def _problems(rule: str, block: Block) -> Iterator[str]:
-    """Yield a sentence where the model is no plain chain."""
-    reason = unfit(block.owner)
-    if reason is not None:
-        yield (
-            f"{rule} teaches chains (nn.Sequential) of linear layers and convolutions with "
-            f"elementwise activations, pooling, dropout and flattening between them, and {reason}"
-        )
-
-
 def _forward(
     rule: str, call: ModelCall, distribution: OutputDistribution, infer: Infer
 ) -> ModelResult:
     """Run the forward pass; nothing of it is kept but the model's input and output."""
-    tensors = list(leaves((call.inputs, call.keywords)))
-    if len(tensors) != 1 or not tensors[0].is_floating_point():
-        raise UserError(f"{rule} takes models whose input is one tensor of floats")
-    (x,) = tensors
+    x = only_input(rule, call)
     chain = PlainChain.of(call.model)
     parts = [[layer.module, *layer.keeps, *layer.then] for layer in chain.layers]
     parts[0] = [*chain.before, *parts[0]]
-    stages = [MaskedLayer(modules, Masks()) for modules in parts]
+    layers = [MaskedLayer(modules, Masks()) for modules in parts]
     y = x
-    for stage in stages:
-        y = stage.first(y)
+    for layer in layers:
+        y = layer.first(y)
     places, count = _places(call), len(call.parameters)
-    inference = Inference(infer, call.model, places, count, stages, distribution, call.run.axes)
+    inference = Inference(infer, call.model, places, count, layers, distribution, call.run.axes)
     return ModelResult(y, [y], [x, y], inference.gradients)
 
 

@@ -43,6 +43,7 @@ TASKS = (
     "mnist-goodness",
     "digits-slots",
     "digits-mlp-states",
+    "mnist-mlp-states",
     "digits-softhebb",
 )
 """The comparisons on a rule's page, in order."""

@@ -72,7 +72,8 @@ class Registry(Mapping[str, T], Generic[T]):
         Args:
             spec: See `beyondprop.registry.spec`; a thing itself is returned as it is.
             defaults: Fields of a type that are set in everything of that type, the thing and all
-                that it is made of, unless the spec or whoever wrote the thing set them.
+                that it is made of, unless the spec set them, or whoever wrote the thing gave them
+                another value than their default.
 
         Raises:
             UserError: There is no such thing, or an argument is unknown, missing or wrong.

@@ -6,11 +6,13 @@ layers for one epoch and then the read-out by Adam for fifty; here both learn at
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import SGD, Optimizer
 
+from beyondprop.errors import UserError
 from beyondprop.models.soft_hebb import CHANNELS, soft_hebb_mlp, soft_hebb_network
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.cifar import load_cifar10
@@ -37,11 +39,19 @@ def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optim
     Args:
         parameters: Of a network of `WIDTH`, or of some of its layers: the channels tell them apart.
         learning_rate: Of the read-out.
+
+    Raises:
+        UserError: A convolution has another number of channels.
     """
-    groups = [
-        {"params": [p], "lr": learning_rate * (RATES[len(p)] / READ_OUT if p.dim() == 4 else 1)}
-        for p in parameters
-    ]
+    groups: list[dict[str, Any]] = []
+    for p in parameters:
+        if p.dim() == 4 and len(p) not in RATES:
+            raise UserError(
+                f"no rate is published for a convolution of {len(p)} channels: give the task "
+                "optimizer= with rates of its own"
+            )
+        rate = RATES[len(p)] / READ_OUT if p.dim() == 4 else 1
+        groups.append({"params": [p], "lr": learning_rate * rate})
     return SGD(groups, lr=learning_rate)
 
 

@@ -138,7 +138,7 @@ def _caption(comparison: Comparison, drawn: Mapping[str, object], void: bool) ->
         "One line a block, named at its end: the fainter the line, the nearer the block is to the"
         " input. 1 means that the rule changes the block exactly along the true gradient,"
         " 0 that the two have nothing in common, −1 that it goes the opposite way."
-        " The last block sees the true error under every rule.",
+        " Most rules leave the last block its true gradient.",
     ]
     if void:
         parts.append(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from beyondprop.core import At, ForwardPass
-from beyondprop.engine.detach import BySignal
+from beyondprop.engine.detach import BySignal, SignalEnd
 
 aten = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
@@ -113,5 +113,5 @@ def deltas(
         if signal is None:
             block, rule = layer.taught.block, layer.taught.rule
             at = At(block, run, layer.taught.state, state.shape, state.dtype, state.device)
-            signal = rule.signal(at).to(state.device, state.dtype)
+            signal = SignalEnd(at, state, rule).gradient()
         yield ACTIVATIONS[layer.activation][1](signal, state)

@@ -1,9 +1,12 @@
 """What rules of layers leave exact, because one asked for it, and what they refuse to cover."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests import internals
 from torch import nn
+from torch.nn.utils import parametrizations
 from transport import Only, Transport, outcome, rand
 
 import beyondprop as bp
@@ -125,3 +128,14 @@ def test_a_single_string_is_no_list_of_patterns():
     """Each of its letters would be a pattern, and what was meant would not be exact."""
     with pytest.raises(bp.UserError, match=r"exact=\('head',\)"):
         bp.FeedbackAlignment(exact="head")
+
+
+@pytest.mark.parametrize("rule", ["fa", "kp", "wm", "usf"])
+def test_attaching_computes_no_made_weight(rule):
+    """To ask spectral norm for a weight is a step of its power iteration."""
+    model = nn.Sequential(
+        nn.Linear(4, 5), parametrizations.spectral_norm(nn.Linear(5, 5)), nn.Linear(5, 3)
+    )
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    bp.attach(model, replace(bp.rules.make(rule), exact=("1",)))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

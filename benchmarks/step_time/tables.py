@@ -12,8 +12,11 @@ def rules(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Cells:
 
     Args:
         rows: Of the record.
-        only: The rules that are shown, all if there are none; `ChainStep` is shown always.
+        only: The rules that are shown, all if there are none; with `dfa` its `ChainStep` is shown,
+            and the least that its products allow.
     """
-    shown = {*only, CHAIN_STEP} if only else {row["rule"] for row in rows}
+    shown = set(only) or {row["rule"] for row in rows}
+    shown |= {CHAIN_STEP} if "dfa" in shown else set()
     found = [row for row in rows if row["rule"] in shown]
-    return pivot(found, "ratio", (*RULES, CHAIN_STEP), limit="flop_limit")
+    limit = "flop_limit" if "dfa" in shown else None
+    return pivot(found, "ratio", (*RULES, CHAIN_STEP), limit=limit)

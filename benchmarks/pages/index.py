@@ -54,7 +54,8 @@ def repeated(name: str, record: dict[str, Any]) -> str:
     """
     typed: str = record["provenance"]["command"]
     if record["kind"] == "benchmark":
-        return command(name.partition("-")[0], shlex.join(arguments(shlex.split(typed)[1:])))
+        words = shlex.split(typed.removeprefix("python -m ").removeprefix("python "))
+        return command(name.partition("-")[0], shlex.join(arguments(words)))
     words = arguments(shlex.split(typed.removeprefix("python -m ")))
     return shlex.join(word.replace(FORMER_TASKS, "benchmarks.comparisons.tasks:") for word in words)
 

@@ -65,6 +65,10 @@ def test_what_says_where_it_wrote_is_dropped() -> None:
     record = {"kind": "benchmark", "provenance": {"command": typed}}
     made = index.repeated("slots/accuracy-mnist", record)
     assert made == "python -m benchmarks.slots.accuracy --cases learned 'K=8, sampled'"
+    typed = "python -m benchmarks.step_time.rules --rounds 40 --output here"
+    record = {"kind": "benchmark", "provenance": {"command": typed}}
+    made = index.repeated("step_time/rules", record)
+    assert made == "python -m benchmarks.step_time.rules --rounds 40"
 
 
 BENCHMARKS = [name for name in NAMES if not name.startswith("comparisons/")]

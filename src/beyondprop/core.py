@@ -335,7 +335,7 @@ class End(ABC):
     """The end of a block's graph in one forward pass, and what teaches it."""
 
     at: At
-    root: Tensor  # the block's output, or the loss of its own
+    root: Tensor  # the block's output, or the loss of its own; until the end is tied
     deferred: bool  # whether it is tied once the model's output is known
 
     @abstractmethod

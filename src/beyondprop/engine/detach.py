@@ -253,6 +253,7 @@ class BySignal(Taught):
         self.rule.prepare(at, torch.Size())
         end = SignalEnd(at, output, self.rule, deferred=True, before=before)
         going_on: Tensor = Exchange.apply(output, end, *end.learned())
+        del end.root  # the node outlives the block's graph, and must not hold the output
         return going_on
 
 
@@ -272,11 +273,12 @@ class ByLoss(Taught):
         at = self.at(output, open_pass)
         at.output = output
         loss = self.rule.loss(at)
+        at.input = at.output = None  # the end outlives the block's graph
         if loss.dim():
             raise UserError(
                 f"the loss of {type(self.rule).__name__} must be one number, not {loss.shape}"
             )
-        return (LossEnd(at, loss),) if loss.requires_grad else ()
+        return (LossEnd(at, loss, loss.dtype, loss.device),) if loss.requires_grad else ()
 
 
 @dataclass(eq=False, slots=True)
@@ -326,11 +328,13 @@ class LossEnd(End):
 
     at: At
     root: Tensor
+    dtype: torch.dtype
+    device: torch.device
     deferred: bool = False
 
     def gradient(self) -> Tensor:
         """Return 1."""
-        return torch.ones_like(self.root)
+        return torch.ones((), dtype=self.dtype, device=self.device)
 
     def key(self) -> Hashable:
         """Return what no other end has."""

@@ -49,6 +49,7 @@ class Joint(Schedule):
             else:
                 self.ties.append(Signal.apply(end.root, end))
                 self.ends.append(None)
+            del end.root  # the nodes outlive the block's graph, and must not hold its output
 
     def prepare(self, outputs: Sequence[Tensor]) -> None:
         """Tie the ends whose rules read the block's output, now that the error's shape is known.
@@ -64,6 +65,7 @@ class Joint(Schedule):
                 )
             end.rule.prepare(end.at, outputs[0].shape)
             self.ties.append(Signal.apply(end.root, end, *end.learned()))
+            del end.root
             self.blocks.append(end.at.block)
             self.ends.append(None)
         self.reading = []

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from beyondprop.cli import (
     check,
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 where something must be mended, which one sentence on standard error
         says; 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a console may not know all characters
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(with_lists(words or ["--help"]))
     try:

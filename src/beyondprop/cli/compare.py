@@ -39,6 +39,7 @@ def run(arguments: Namespace) -> int:
     spec = spec_of(CompareSpec, arguments)
     output = arguments.output or Path("runs") / f"compare-{file_name(label(spec.task))}"
     comparison = compare(spec, output, arguments.resume)
+    made = report(output)  # before anything is printed, which may fail
     console = Console(highlight=False, soft_wrap=True)
     console.print(table(comparison))
     console.print(legend(comparison))
@@ -46,7 +47,7 @@ def run(arguments: Namespace) -> int:
     if warning:
         console.print(warning)
     print(f"folder: {output}")
-    print(report(output))
+    print(made)
     return 0 if any(row["finished"] for row in comparison["rows"]) else 2
 
 

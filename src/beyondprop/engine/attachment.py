@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from beyondprop.core import Block, Host, LayerRule, LossRule, ModelRule, Schedule, SignalRule
@@ -13,6 +15,7 @@ from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
 from beyondprop.engine.report import AttachReport, report
 from beyondprop.engine.swap import SwappedLayers
+from beyondprop.errors import UserError
 
 
 class Attachment(Host):
@@ -60,12 +63,24 @@ class Attachment(Host):
         """When blocks learn; None for the ordinary loop, in the backward pass of the loss."""
         return self.passes.schedule
 
-    def targets(self, targets: Tensor) -> AbstractContextManager[None]:
+    def targets(self, targets: Any) -> AbstractContextManager[None]:
         """Give the rules the targets of the forward passes inside the context.
 
         Args:
-            targets: Class numbers, shape ``(batch,)``, or values shaped like the model's output.
+            targets: Class numbers, shape ``(batch,)``, or values shaped like the model's output: a
+                tensor, or what `torch.as_tensor` makes one of (an array, a list of numbers).
+
+        Raises:
+            UserError: No tensor can be made of them.
         """
+        if not isinstance(targets, Tensor):
+            try:
+                targets = torch.as_tensor(targets)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise UserError(
+                    f"targets must be a tensor, an array or a list of numbers, not "
+                    f"{type(targets).__name__}: {error}"
+                ) from error
         return Targets(self.passes, targets)
 
     def parameters(self) -> list[nn.Parameter]:

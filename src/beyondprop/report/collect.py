@@ -71,7 +71,7 @@ def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
         "runs": records,
         "seeds": sorted({record["seed"] for record in records}),
         "spec": {},
-        "provenance": records[0]["provenance"] if len(records) == 1 else {},
+        "provenance": dict(records[0].get("provenance") or {}) if len(records) == 1 else {},
         "measures": {k: v for record in records for k, v in record["measures"].items()},
     }
     return replace(read_comparison(record), controlled=False)

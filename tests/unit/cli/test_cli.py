@@ -56,7 +56,7 @@ def child(*words: str, **environment: str) -> subprocess.Popen[str]:
         env=os.environ | {"PYTHONPATH": search_path(), "OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
     )
 
 
@@ -501,6 +501,30 @@ def test_interrupting_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> N
         "beyondprop: interrupted; to continue: beyondprop train --task "
         "experiment_tasks:INTERRUPTED --output 'my run' --resume\n"
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_lacks_characters_gets_others(encoding: str) -> None:
+    """`list` names β, the table has ± and lines: no such console may lose a comparison."""
+    words = "compare --task experiment_tasks:BLOBS --rules backprop frozen --seeds 0 1 --epochs 1"
+    rates = ["--learning_rates", "0.01", "--measures", "[]", "--output", "kept"]
+    for typed, said in ((["list"], "predsim"), ([*words.split(), *rates], "report: kept")):
+        process = child(*typed, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+        shown, failed = process.communicate(timeout=120)
+        assert process.returncode == 0, failed
+        assert said in shown
+
+
+def test_the_report_is_written_before_anything_is_printed(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "the console is gone")
+
+    monkeypatch.setattr("beyondprop.cli.compare.table", broken)
+    words = "compare --task experiment_tasks:BLOBS --rules backprop frozen --seeds 0 --epochs 1"
+    assert main([*words.split(), "--learning_rates", "0.01", "--output", "kept"]) == 2
+    assert (here / "kept" / "report.html").exists()
 
 
 @pytest.mark.usefixtures("ctrl_c")

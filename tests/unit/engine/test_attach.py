@@ -730,3 +730,27 @@ def test_autocast_runs_for_every_rule():
 def test_unknown_rule():
     with pytest.raises(bp.UserError, match=r"unknown rule 'dfaa'; there are backprop.*mean 'dfa'"):
         bp.rules.make("dfaa")
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.numpy, torch.Tensor.tolist, lambda y: y])
+def test_targets_may_be_an_array_or_a_list(form):
+    x, y = torch.randn(6, 4), torch.randint(3, (6,))
+    found = []
+    for given in (y, form(y)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+        handle = bp.attach(model, bp.DirectRandomTargetProjection())
+        with handle.targets(given):
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        found.append(model[0].weight.grad)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], [[1], [1, 2]], object()])
+def test_targets_that_are_no_numbers_are_refused(wrong):
+    handle = bp.attach(
+        nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), bp.DirectRandomTargetProjection()
+    )
+    with pytest.raises(bp.UserError, match="targets must be a tensor, an array or a list"):
+        handle.targets(wrong)

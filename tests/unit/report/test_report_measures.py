@@ -171,6 +171,13 @@ def test_single_runs_show_their_measures_too(tmp_path: Path) -> None:
     assert [line[5] for line in table[1:]] == ["no", "yes", "–"]
 
 
+def test_a_run_without_its_origin_is_shown(tmp_path: Path) -> None:
+    record = with_own_measure()["runs"][0]
+    del record["provenance"]
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    assert report.write([tmp_path], tmp_path / "r.html").exists()
+
+
 def test_what_an_old_record_lacks_is_not_measured() -> None:
     record = comparison(("backprop", "dfa"), seeds=(0,), epochs=1, blocks=("1", "3"))
     assert section(record, ISOLATION).all("p", class_="missing")[0].text == "Not measured."

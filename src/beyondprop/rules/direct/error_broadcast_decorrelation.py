@@ -111,7 +111,9 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return found.movedim(-1, 1) if channels_first(output, at.block.axes) else found
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
-        return self.forgetting * before + (1 - self.forgetting) * now.detach()
+        after = self.forgetting * before + (1 - self.forgetting) * now.detach()
+        # One batch that overflowed, whose step the user skips, would stay in it for ever.
+        return torch.where(torch.isfinite(after).all(), after, before)
 
 
 def _precise(like: Tensor) -> Tensor:

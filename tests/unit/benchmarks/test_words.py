@@ -1,4 +1,4 @@
-"""What the pages say of the records of rules that teach by targets or by states."""
+"""What pages say of records in words."""
 
 import json
 from pathlib import Path
@@ -44,3 +44,13 @@ def test_what_the_page_of_epc_says() -> None:
     rows = json.loads((RESULTS / "mnist-mlp-states.json").read_text())["rows"]
     seconds = {row["rule"]: row["step_seconds"] for row in rows}
     assert seconds["epc"] < 0.55 * seconds["pc"]
+
+
+def test_softhebb_is_above_frozen_features_on_cifar() -> None:
+    runs = json.loads((RESULTS / "cifar-softhebb.json").read_text())["runs"]
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        found.setdefault(run["rule"]["settings"]["rule"], []).append(run["test"]["score"])
+    low, high = interval(found["softhebb"], found["frozen"])
+    assert (round(100 * low, 1), round(100 * high, 1)) == (5.4, 5.7)
+    assert round(100 * (mean(found["softhebb"]) - mean(found["frozen"])), 1) == 5.5

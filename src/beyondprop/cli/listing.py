@@ -61,6 +61,9 @@ def details(name: str) -> str:
     found = [registry for registry in REGISTRIES if holds(registry, name)]
     if not found and ":" in name:  # a function: only calling it would tell what it returns
         function = dotted.resolve(name)
+        if not callable(function):
+            kinds = ", ".join(registry.kind for registry in REGISTRIES)
+            raise UserError(f"{name} is a {type(function).__name__}, and none of these: {kinds}")
         return shown(name, first_line(function), list(parameters(function) or ()))
     if not found:
         raise UserError(

@@ -61,12 +61,12 @@ def measure_costs(
             progress.update(shown, description=measure.title.lower())
             try:
                 found = measure.run_together(subjects)
+                for rule, figures in zip(costs, found, strict=True):
+                    costs[rule] |= figures.values
             except Exception as error:  # whatever a model or a measure does wrong
                 reason = str(error) if isinstance(error, UserError) else one_line(error)
                 progress.console.print(f"{measure.title.lower()} is not measured: {reason}")
                 continue
-            for rule, figures in zip(costs, found, strict=True):
-                costs[rule] |= figures.values
             progress.advance(shown)
     return costs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,11 @@ def of_run(
 def attempted(measure: Measure, subject: Subject) -> Figures:
     """Return what a measure finds, or why it fails: the run stands, whatever a measure does."""
     try:
-        return measure.run(subject)
+        figures = measure.run(subject)
+        if not isinstance(figures, Figures):
+            raise UserError(f"it returned a {type(figures).__name__}, not Figures")
+        json.dumps(figures.json())  # what a record cannot hold fails here, and not at the end
+        return figures
     except UserError as error:
         return Figures(failure=str(error))
     except Exception as error:  # whatever a model or a measure does wrong

@@ -24,6 +24,7 @@ from beyondprop.measure.base import (
     MeasureTraits,
     Step,
     Subject,
+    check,
 )
 from beyondprop.measure.isolation import Isolation, IsolationMeasure, isolation
 from beyondprop.measure.memory import MemoryMeasure, PeakMemory, peak_memory
@@ -53,9 +54,12 @@ def find_all(specs: Sequence[Spec | Measure]) -> list[Measure]:
     """Return the measures that are named, or anybody's own by "my.module:attribute".
 
     Raises:
-        UserError: There is no such measure, or two would write the same figure into a record.
+        UserError: There is no such measure, it does not say what measures must, or two would write
+            the same figure into a record.
     """
     found = [MEASURES.make(spec) for spec in specs]
+    for measure in found:
+        check(measure)
     keys = [column.key for measure in found for column in measure.columns]
     twice = {key for key in keys if keys.count(key) > 1}
     twice |= {m.name for m in found if [each.name for each in found].count(m.name) > 1}

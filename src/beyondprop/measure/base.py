@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -245,6 +245,39 @@ class Measure(ABC):
     def description(self) -> Description:
         """Return what records say of the measure."""
         return Description(self.name, self.title, self.about, self.columns, self.block_columns)
+
+
+def check(measure: Measure) -> None:
+    """See that a measure says what it must, before anything is trained.
+
+    Raises:
+        UserError: It does not.
+    """
+    called = type(measure).__name__
+    for attribute in ("name", "title", "about"):
+        if not isinstance(getattr(measure, attribute, None), str):
+            raise UserError(f"the measure {called} needs a text as its `{attribute}`")
+    if not isinstance(getattr(measure, "traits", None), MeasureTraits):
+        raise UserError(f"the measure {called} needs `traits = MeasureTraits(needs=...)`")
+    known = {each.name for each in fields(Subject)}
+    if not measure.traits.needs <= known:
+        unknown = ", ".join(sorted(measure.traits.needs - known))
+        raise UserError(
+            f"the measure {called} needs {unknown}, which no subject has; there are "
+            f"{', '.join(sorted(known))}"
+        )
+    for attribute in ("columns", "block_columns"):
+        columns = getattr(measure, attribute)
+        if isinstance(columns, str) or not all(isinstance(each, Column) for each in columns):
+            raise UserError(f"the measure {called} needs a tuple of Column as its `{attribute}`")
+        for column in columns:
+            try:
+                column.text(0.5)
+            except ValueError as error:
+                raise UserError(
+                    f"the measure {called} gives its column '{column.key}' the form "
+                    f"'{column.form}', which is none of a number's"
+                ) from error
 
 
 def given(value: T | None, what: str) -> T:

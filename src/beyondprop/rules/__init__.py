@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from beyondprop.core import LayerRule, LossRule, ModelRule, Rule, SignalRule
+from beyondprop.errors import UserError
 from beyondprop.projections import PROJECTIONS, Projection
 from beyondprop.registry import Registry, Spec
 from beyondprop.rules.backprop import Backprop
@@ -94,7 +95,10 @@ def make(spec: Spec | Rule, seed: int = 0) -> Rule:
     Raises:
         UserError: There is no such rule, or an argument is unknown, missing or wrong.
     """
-    return RULES.make(spec, {Projection: {"seed": seed}})
+    rule = RULES.make(spec, {Projection: {"seed": seed}})
+    if not isinstance(getattr(rule, "name", None), str):
+        raise UserError(f'{type(rule).__name__} has no name: give the class `name = "a-word"`')
+    return rule
 
 
 __all__ = [

@@ -389,3 +389,15 @@ def test_a_batch_that_overflows_leaves_the_correlations_as_they_were(entropy):
     assert len(states[0]) > 0
     for name, kept in states[0].items():
         assert torch.equal(kept, states[1][name]), name
+
+
+def test_further_backward_passes_leave_the_correlations_alone():
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
+    model = network([4, 5, 5, 3])
+    bp.attach(model, bp.ErrorBroadcastDecorrelation(entropy=0.1))
+    loss = F.cross_entropy(model(x), y)
+    weight = linears_of(model)[0].weight
+    found = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for _ in range(3)]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])

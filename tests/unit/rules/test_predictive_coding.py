@@ -383,3 +383,12 @@ def test_settings_are_json(form):
     found = json.loads(json.dumps(form(output=bp.GaussianOutput(2.0)).settings()))
     assert found["output"] == {"name": "gaussian", "variance": 2.0}
     assert found["rule"] == form.name
+
+
+@forms
+def test_an_empty_batch_teaches_nothing(form):
+    model = mlp([4, 5, 3], 0)
+    bp.attach(model, form())
+    empty = torch.zeros(0, 4, dtype=torch.float64)
+    F.cross_entropy(model(empty), torch.zeros(0, dtype=torch.long), reduction="sum").backward()
+    assert all(not p.grad.any() for p in model.parameters())

@@ -93,3 +93,12 @@ def test_two_rules_of_a_name_share_nothing_they_keep() -> None:
     one: Any = rules.make("dfa")
     other: Any = rules.make("dfa")
     assert one.projection is not other.projection
+
+
+def test_a_rule_without_a_name_is_refused():
+    class Nameless(bp.rules.DirectRule):
+        def messages(self, run):
+            return run.errors
+
+    with pytest.raises(bp.UserError, match="Nameless has no name: give the class"):
+        bp.rules.make(Nameless())

@@ -81,12 +81,13 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         signal = super().signal(at)
         if output is not None and (self.power or self.entropy):
             signal = signal + self._regularised(at, output).to(signal.dtype)
+        at.run.shared[type(self), id(at)] = True  # followed in this pass
         return signal
 
     def carried(self, at: At, error: Tensor, output: Tensor) -> Tensor:
         """Follow the correlation; return the error carried by it."""
         correlation = at.state["feedback"]
-        if at.run.training:
+        if self._follows(at):
             # The error of a mean loss is divided by the samples already.
             correlation = self._followed(correlation, error.t() @ output)  # (features, width)
             at.state["feedback"] = correlation
@@ -101,7 +102,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
             found += (4 * self.power / len(h)) * excess * h
         if self.entropy:
             correlation = at.state["autocorrelation"]
-            if at.run.training:
+            if self._follows(at):
                 correlation = self._followed(correlation, h.t() @ h / len(h))
                 at.state["autocorrelation"] = correlation
             regular = correlation + self.epsilon * torch.eye(len(correlation)).to(correlation)
@@ -109,6 +110,10 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
             found -= gain * torch.linalg.solve(regular, h.t()).t()
         found = found.view(samples.shape)
         return found.movedim(-1, 1) if channels_first(output, at.block.axes) else found
+
+    def _follows(self, at: At) -> bool:
+        """Whether the correlations move: in training, in the first backward pass of a forward."""
+        return at.run.training and (type(self), id(at)) not in at.run.shared
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
         after = self.forgetting * before + (1 - self.forgetting) * now.detach()

@@ -362,6 +362,9 @@ class Inference:
         (error,) = errors
         assert error is not None
         x, output = saved[self.count :]
+        if not output.numel():  # there is nothing to infer from an empty batch
+            wanted = zip(saved, needed, strict=True)
+            return [torch.zeros_like(each) if learns else None for each, learns in wanted]
         held = [
             p.detach().requires_grad_(learns)
             for p, learns in zip(saved[: self.count], needed[: self.count], strict=True)

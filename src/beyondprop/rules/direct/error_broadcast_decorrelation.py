@@ -116,9 +116,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return at.run.training and (type(self), id(at)) not in at.run.shared
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
-        after = self.forgetting * before + (1 - self.forgetting) * now.detach()
-        # One batch that overflowed, whose step the user skips, would stay in it for ever.
-        return torch.where(torch.isfinite(after).all(), after, before)
+        return self.forgetting * before + (1 - self.forgetting) * now.detach()
 
 
 def _precise(like: Tensor) -> Tensor:

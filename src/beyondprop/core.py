@@ -103,11 +103,11 @@ class At:
 class Mode:
     """What holds for the forward passes to come, shared by all that is attached to a model."""
 
-    exact: bool = False  # whether true gradients flow, whatever is attached
+    exact: int = 0  # open contexts in which true gradients flow, whatever is attached
     number: int = 0  # how many taught passes in training mode there were
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"exact": False, "number": self.number}  # a copy starts outside `exact_gradients`
+        return {"exact": 0, "number": self.number}  # a copy starts outside `exact_gradients`
 
 
 @dataclass(eq=False)

@@ -70,15 +70,15 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
     counts for forward passes begun inside the context, and finds attachments anywhere in the model.
     """
-    modes = {id(mode): mode for module in model.modules() for mode in _modes(module)}.values()
-    before = [(mode, mode.exact) for mode in modes]
+    found = {id(mode): mode for module in model.modules() for mode in _modes(module)}
+    modes = list(found.values())
     for mode in modes:
-        mode.exact = True
+        mode.exact += 1  # counted, as contexts of several threads or generators may overlap
     try:
         yield
     finally:
-        for mode, exact in before:
-            mode.exact = exact
+        for mode in modes:
+            mode.exact -= 1
 
 
 def _modes(module: nn.Module) -> Iterator[Mode]:

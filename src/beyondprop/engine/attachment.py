@@ -52,11 +52,7 @@ class Attachment(Host):
     @property
     def exact(self) -> bool:
         """Whether true gradients flow for now (see `exact_gradients`)."""
-        return self.passes.mode.exact
-
-    @exact.setter
-    def exact(self, exact: bool) -> None:
-        self.passes.mode.exact = exact
+        return self.passes.mode.exact > 0
 
     @property
     def schedule(self) -> Schedule | None:

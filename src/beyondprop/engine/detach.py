@@ -268,6 +268,12 @@ class ByLoss(Taught):
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return the end at the block's loss."""
         output = outputs if isinstance(outputs, Tensor) else _side_by_side(outputs)
+        called = type(self.rule).__name__
+        if output is not None and output.is_complex():
+            raise UserError(
+                f"{called} cannot teach block '{self.block.name}', which returns complex numbers: "
+                "give it another rule, or return their parts"
+            )
         if output is None or not output.is_floating_point():
             return ()
         at = self.at(output, open_pass)
@@ -275,8 +281,11 @@ class ByLoss(Taught):
         loss = self.rule.loss(at)
         at.input = at.output = None  # the end outlives the block's graph
         if loss.dim():
+            raise UserError(f"the loss of {called} must be one number, not {loss.shape}")
+        if output.requires_grad and not loss.requires_grad:
             raise UserError(
-                f"the loss of {type(self.rule).__name__} must be one number, not {loss.shape}"
+                f"the loss of {called} does not depend on block '{self.block.name}', which would "
+                "never learn: make it of at.output, not detached"
             )
         return (LossEnd(at, loss, loss.dtype, loss.device),) if loss.requires_grad else ()
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.core import At, Block, SignalRule, Traits
+from beyondprop.core import At, Block, LossRule, SignalRule, Traits
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,51 @@ def test_a_block_that_would_hear_nothing_is_refused(silent):
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
     with pytest.raises(bp.UserError, match="would never learn"):
         bp.attach(model, {"0": Echo(), "1": silent, "2": bp.Backprop()})
+
+
+def test_contexts_of_exact_gradients_may_overlap():
+    """Those of two threads do, and those of generators."""
+    model, (x, y) = network(), batch()
+    handle = bp.attach(model, bp.Frozen())
+    first, second = bp.exact_gradients(model), bp.exact_gradients(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert handle.exact
+    second.__exit__(None, None, None)
+    F.cross_entropy(model(x), y).backward()
+    assert model[0].weight.grad is None
+
+
+@dataclass(frozen=True)
+class DetachedLoss(LossRule):
+    """Its loss leads nowhere."""
+
+    name: ClassVar[str] = "detached-loss"
+    traits: ClassVar[Traits] = Traits(frozenset({"output"}), ends_graph=True, exact_at_output=True)
+
+    def loss(self, at: At) -> torch.Tensor:
+        return at.output.detach().var()
+
+
+def test_a_loss_that_leads_nowhere_is_refused():
+    model, (x, _) = network(), batch()
+    bp.attach(model, DetachedLoss())
+    with pytest.raises(bp.UserError, match="does not depend on block '0'"):
+        model(x)
+
+
+class Magnitude(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.h = nn.Linear(4, 4, dtype=torch.cfloat), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.h(self.a(x.to(torch.cfloat)).abs())
+
+
+def test_complex_outputs_are_refused_by_losses_of_their_own():
+    model, (x, y) = Magnitude(), batch()
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()), ["a", "h"])
+    with handle.targets(y), pytest.raises(bp.UserError, match="returns complex numbers"):
+        model(x)

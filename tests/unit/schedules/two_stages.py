@@ -122,8 +122,12 @@ def train(name: str, rule: str) -> dict[str, Any]:
     }
 
 
-def scattered() -> dict[str, Any]:
-    """Return what is said of a model whose blocks are elsewhere, and of bad settings."""
+def scattered() -> tuple[dict[str, Any], Pipeline]:
+    """Return what is said of a model whose blocks are elsewhere, and of bad settings.
+
+    The pipeline is returned too: what the first stage has sent is lost with it, and it is done
+    before the second has read it all.
+    """
     rule, sgd = bp.LocalLoss(), partial(SGD, lr=0.1)
     said = {}
 
@@ -156,7 +160,7 @@ def scattered() -> dict[str, Any]:
             pipeline.step(None, y[:4])
     except bp.UserError as error:
         said["batches"] = str(error)
-    return said
+    return said, pipeline
 
 
 def losing(rule: str, lose: Any) -> dict[str, Any]:
@@ -196,8 +200,9 @@ def work(rank: int, folder: str) -> None:
     dist.barrier()
     found["averaged"] = two_halves.averaged()
     dist.barrier()
-    found["scattered"] = scattered()  # it leaves the two at odds, so it comes last
+    found["scattered"], pipeline = scattered()  # it leaves the two at odds, so it comes last
     joined(rank, folder, "hanging", seconds=2)
+    del pipeline
     found["hanging"] = losing("dgl", partial(time.sleep, 4))
     torch.save(found, Path(folder) / f"{rank}.pt")
     joined(rank, folder, "dying")

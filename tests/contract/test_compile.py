@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 
 import beyondprop as bp
@@ -120,3 +121,38 @@ def test_awkward_modules(case, rule):
         gave.append(found(model))
     assert counters["stats"]["unique_graphs"] > 0
     assert_same(*gave, **CLOSE)
+
+
+def gradients_of(model, run):
+    """Return the gradients of one pass by way of ``run``."""
+    model.zero_grad()
+    run(torch.linspace(-1, 1, 24).view(6, 4)).square().sum().backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+class Forked(nn.Module):
+    """No chain, so that hooks teach it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        """(batch, 4) -> (batch, 3)."""
+        return self.last(torch.tanh(self.first(x)))
+
+
+def test_what_was_compiled_before_is_compiled_anew():
+    plain, model = Forked(), Forked()
+    gradients_of(plain, torch.compile(plain, backend="eager"))
+    exact = gradients_of(model, model)
+    compiled = torch.compile(model, backend="eager")
+    assert_same(gradients_of(model, compiled), exact, **CLOSE)
+    rule = bp.DirectFeedbackAlignment()
+    for _ in range(2):
+        handle = bp.attach(model, rule, blocks=["first", "last"])
+        taught = gradients_of(model, model)
+        assert not torch.allclose(taught["first.weight"], exact["first.weight"])
+        assert_same(gradients_of(model, compiled), taught, **CLOSE)
+        handle.remove()
+        assert_same(gradients_of(model, compiled), exact, **CLOSE)

@@ -27,3 +27,12 @@ def eager(function: Callable[P, R]) -> Callable[P, R]:
         return disabled[0](*args, **kwargs)
 
     return call
+
+
+def forget_compiled() -> None:
+    """Have models that are compiled be compiled anew where they run next.
+
+    The compiler does not look again at the hooks of a model whose class it has compiled before.
+    """
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()

@@ -10,12 +10,12 @@ def hook_tables(module: nn.Module) -> list[dict[int, Any]]:
 
     PyTorch offers no public way to ask. A fused chain calls no child, so it gives way to hooks.
     """
-    return [
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    ]
+    return [module._forward_hooks, module._forward_pre_hooks, *backward_hook_tables(module)]
+
+
+def backward_hook_tables(module: nn.Module) -> list[dict[int, Any]]:
+    """Return the tables that hold a module's own backward hooks."""
+    return [module._backward_hooks, module._backward_pre_hooks]
 
 
 def own_parameters(module: nn.Module) -> dict[str, Tensor | None]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from torch import nn
 
 from beyondprop._torch.modules import has_parameters
-from beyondprop.core import Block, Mode, Rule
-from beyondprop.engine.attachment import Attachment, attachment_of
+from beyondprop.core import Block, Rule
+from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import choose, default_patterns, placed
 from beyondprop.engine.checks import block_problems, model_problems
+from beyondprop.engine.detach import mode_of
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 
@@ -68,10 +69,11 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     """Let true gradients flow through ``model`` inside the context, whatever is attached to it.
 
     Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
-    counts for forward passes begun inside the context, and finds attachments anywhere in the model.
+    counts for forward passes begun inside the context, and for the whole of a model of which only a
+    part is given here. With activation checkpointing the backward pass must lie inside too.
     """
-    found = {id(mode): mode for module in model.modules() for mode in _modes(module)}
-    modes = list(found.values())
+    found = (mode_of(module) for module in model.modules())
+    modes = list({id(mode): mode for mode in found if mode is not None}.values())
     for mode in modes:
         mode.exact += 1  # counted, as contexts of several threads or generators may overlap
     try:
@@ -79,14 +81,6 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     finally:
         for mode in modes:
             mode.exact -= 1
-
-
-def _modes(module: nn.Module) -> Iterator[Mode]:
-    """Yield the modes of what is attached to a module, or covers it as a layer."""
-    attached = attachment_of(module)
-    if attached is not None:
-        yield attached.passes.mode
-    yield from (at.mode for at in vars(module).get("_feedback", {}).values())
 
 
 def _patterns(

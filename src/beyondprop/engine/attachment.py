@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.eager import forget_compiled
 from beyondprop.core import Block, Host, LayerRule, LossRule, ModelRule, Schedule, SignalRule
 from beyondprop.engine import forms
-from beyondprop.engine.detach import ByLoss, BySignal, Taught, Untaught
+from beyondprop.engine.detach import MODE, ByLoss, ByMessage, BySignal, Taught, Untaught
 from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
@@ -36,6 +37,7 @@ class Attachment(Host):
         try:
             changes = [block.rule.install(block, self) for block in self.blocks]
             self._changes += forms.install(self.passes)
+            forget_compiled()
         except BaseException:
             self.remove()
             raise
@@ -43,6 +45,8 @@ class Attachment(Host):
             model, self.blocks, changes, len(self.parameters()), self._heads()
         )
         vars(model)["_beyondprop"] = self
+        for module in model.modules():
+            vars(module)[MODE] = self.passes.mode
 
     @property
     def needs_targets(self) -> bool:
@@ -64,19 +68,21 @@ class Attachment(Host):
 
         Args:
             targets: Class numbers, shape ``(batch,)``, or values shaped like the model's output: a
-                tensor, or what `torch.as_tensor` makes one of (an array, a list of numbers).
+                tensor, or what `torch.tensor` makes one of (an array, a list of numbers).
 
         Raises:
             UserError: No tensor can be made of them.
         """
         if not isinstance(targets, Tensor):
             try:
-                targets = torch.as_tensor(targets)
+                targets = torch.tensor(targets)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise UserError(
                     f"targets must be a tensor, an array or a list of numbers, not "
                     f"{type(targets).__name__}: {error}"
                 ) from error
+        elif self.needs_targets:
+            targets = targets.clone()  # the caller may fill one buffer again for each batch
         return Targets(self.passes, targets)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -118,7 +124,10 @@ class Attachment(Host):
         for change in self._changes:
             change.remove()
         self._changes = []
+        forget_compiled()
         vars(self.model).pop("_beyondprop", None)
+        for module in self.model.modules():
+            vars(module).pop(MODE, None)
 
     def taught(self, block: Block) -> Taught | None:
         """Return what is done at the end of a block, None where its graph goes on."""
@@ -126,9 +135,12 @@ class Attachment(Host):
 
     def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a signal."""
+        if "sent_back" not in rule.traits.needs:
+            self._end(block, BySignal(block, rule, state))
+            return
         place = self.blocks.index(block)
         previous = self.blocks[place - 1] if place else None
-        self._end(block, BySignal(block, rule, state, previous))
+        self._end(block, ByMessage(block, rule, state, previous))
 
     def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a loss of its own."""

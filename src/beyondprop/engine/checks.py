@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from beyondprop._torch.modules import inside, is_chain
 from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
-from beyondprop.engine.detach import OpenPass
+from beyondprop.engine.detach import OpenPass, mode_of
 from beyondprop.engine.swap import has_weights
 from beyondprop.errors import UserError
 from beyondprop.layers import EXACT, OPERATIONS
@@ -25,7 +25,7 @@ def model_problems(model: nn.Module) -> Iterator[str]:
     if is_compiled(model):
         yield "the model is already compiled: attach first, then call torch.compile"
     for name, module in model.named_modules():
-        if "_beyondprop" in vars(module) or "_feedback" in vars(module):
+        if mode_of(module) is not None:
             yield f"{_called(name)} has rules attached already: call remove() on their handle first"
             break
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]

@@ -7,7 +7,7 @@ schedule, and returns the same tensors detached, so that no gradient passes from
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,30 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     return replaced(outputs, lambda tensor: taught.go_on(tensor, open_pass))
 
 
+MODE = "_beyondprop_mode"
+
+
+def mode_of(module: nn.Module) -> Mode | None:
+    """Return what holds for the passes of the model that this module is a part of, None if rules
+    are attached to none.
+    """
+    found: Mode | None = vars(module).get(MODE)
+    return found
+
+
+def check_not_taught(mode: Mode) -> None:
+    """See that a block that runs outside the model's forward pass is not to be taught.
+
+    Raises:
+        UserError: It is.
+    """
+    if torch.is_grad_enabled() and not mode.exact:
+        raise UserError(
+            "a block of an attached model is run by itself, where its rule cannot teach it: run "
+            "the whole model, or use torch.no_grad() or exact_gradients(model)"
+        )
+
+
 class EndOfBlock:
     """The forward hook on the module whose output is a block's.
 
@@ -99,21 +123,19 @@ class EndOfBlock:
 
     Attributes:
         taught: What is done at each of the module's calls; None where a block ends elsewhere.
+        backward_hooks: The tables of the module's backward hooks, which are empty.
     """
 
     def __init__(self, current: Current, mode: Mode) -> None:
         self.current, self.mode = current, mode
+        self.backward_hooks: Sequence[Mapping[int, Any]] = ()
         self.taught: list[Taught | None] = []
 
     def __call__(self, module: nn.Module, _inputs: Any, outputs: Any) -> Any:
         """End the graph at the block's output."""
         open_pass = self.current.open_pass
         if open_pass is None:
-            if torch.is_grad_enabled() and not self.mode.exact:
-                raise UserError(
-                    "a block of an attached model is run by itself, where its rule cannot teach "
-                    "it: run the whole model, or use torch.no_grad() or exact_gradients(model)"
-                )
+            check_not_taught(self.mode)
             return outputs
         if open_pass.run.apart:
             return outputs
@@ -122,7 +144,15 @@ class EndOfBlock:
             call = open_pass.calls.get(module, 0)
             open_pass.calls[module] = call + 1
             taught = self.taught[call % len(self.taught)]
-        return outputs if taught is None else detach(outputs, taught, open_pass)
+        if taught is None:
+            return outputs
+        if any(self.backward_hooks):
+            raise UserError(
+                f"block '{taught.block.name}' ends in a module with a backward hook of yours, "
+                "which would never be called, as no gradient arrives there: hook a module "
+                "before it, or use exact_gradients(model)"
+            )
+        return detach(outputs, taught, open_pass)
 
 
 class InputOfBlock:
@@ -205,31 +235,19 @@ class BySignal(Taught):
 
     Attributes:
         rule: The rule.
-        sends_back: Whether the signal depends on what the next block sends back.
-        previous: The block before this one, which gets what the rule sends back.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        rule: SignalRule,
-        state: dict[str, Tensor],
-        previous: Block | None = None,
-    ) -> None:
+    def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
-        self.rule, self.previous = rule, previous
-        self.reads_input = "input" in rule.traits.needs
-        more = rule.traits.needs & {"input", "output", "sent_back"}
+        self.rule = rule
+        more = rule.traits.needs & {"input", "output"}
         # A signal that depends on the pass alone can be made at the output, for all blocks.
         self.deferred = bool(more) or bool(state)
-        self.sends_back = "sent_back" in rule.traits.needs
         self.kept = "output" in more
         self.fusable = not self.deferred and not rule.traits.counts_passes
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return one end for each tensor that the block returned."""
-        if self.sends_back:
-            return ()
         tensors = (outputs,) if isinstance(outputs, Tensor) else leaves(outputs)
         found: list[End] = []
         for output in tensors:
@@ -240,10 +258,31 @@ class BySignal(Taught):
                 found.append(SignalEnd(at, output, self.rule, self.deferred))
         return found
 
+
+class ByMessage(Taught):
+    """A block whose signal depends on what the next block sends back.
+
+    Attributes:
+        rule: The rule.
+        previous: The block before this one, which gets what the rule sends back.
+    """
+
+    def __init__(
+        self, block: Block, rule: SignalRule, state: dict[str, Tensor], previous: Block | None
+    ) -> None:
+        super().__init__(block, state)
+        self.rule, self.previous = rule, previous
+        self.deferred = True
+        self.kept = "output" in rule.traits.needs
+
+    def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:  # noqa: ARG002
+        """Return none: the graph goes on, and the signal replaces the gradient in it."""
+        return ()
+
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
-        """Return the detached output, or one that hands on what the next block sends back."""
-        if not self.sends_back or not output.requires_grad:
-            return super().go_on(output, open_pass)
+        """Return the output, at which the gradient is replaced by the signal."""
+        if not output.requires_grad:
+            return output
         at, before = self.at(output, open_pass), open_pass.exchange
         open_pass.exchange = at
         if before is not None and before.block is not self.previous:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch.utils.hooks import RemovableHandle
 
+from beyondprop._torch.private import backward_hook_tables
 from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.detach import EndOfBlock, InputOfBlock
 from beyondprop.engine.passes import Passes
@@ -32,6 +33,7 @@ def _on_blocks(passes: Passes) -> Iterator[RemovableHandle]:
     }
     called = blocks_ended(passes.blocks)
     for module, end in ends.items():
+        end.backward_hooks = backward_hook_tables(module)
         end.taught = [
             None if block is None else passes.taught.get(block) for block in called[module]
         ]

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import Block, ForwardPass, Schedule
 from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import UserError
@@ -122,9 +122,10 @@ class Exchange(torch.autograd.Function):
         return output.view_as(output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         """Return the signal, and the gradients of what the rule learns."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         end, at = ctx.end, ctx.end.at
         message, at.sent_back = at.sent_back, None
         sent = gradients[0] if message is None else message
@@ -156,6 +157,8 @@ class Output(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
         """Keep the errors where rules find them, and return the gradients of the small ends."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         ctx.run.errors = errors
         found: dict[Any, Tensor] = {}  # small blocks with one signal share it
         gradients: list[Tensor | None] = [None] * len(ctx.ends)

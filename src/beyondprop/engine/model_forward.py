@@ -1,15 +1,18 @@
 """A model whose forward pass is run by its rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.utils.hooks import RemovableHandle
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.core import ForwardPass, ModelCall, ModelRule
+from beyondprop._torch.tracing import check_run, no_second_derivative
+from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
+from beyondprop.engine.detach import check_not_taught
 from beyondprop.engine.passes import Passes
 from beyondprop.errors import UserError
 
@@ -26,6 +29,7 @@ class ModelForward:
     def __init__(self, rule: ModelRule, passes: Passes, state: dict[str, Tensor]) -> None:
         self.rule, self.passes, self.state = rule, passes, state
         self.own: Any = vars(passes.model).get("forward")
+        self._hooks: list[RemovableHandle] = []
 
     def owners(self) -> Sequence[Tensor]:
         """Return the model's parameters, which learn beside the state."""
@@ -34,13 +38,23 @@ class ModelForward:
     def replace(self) -> None:
         """Put this in the place of the model's `forward`."""
         vars(self.passes.model)["forward"] = self
+        for block in self.passes.blocks:
+            for _, module in block.modules[:1]:
+                self._hooks.append(module.register_forward_pre_hook(self.check_inside))
 
     def remove(self) -> None:
         """Give the model its own `forward` back."""
+        for hook in self._hooks:
+            hook.remove()
         inside = vars(self.passes.model)
         if inside.get("forward") is self:
             del inside["forward"]
             inside.update({} if self.own is None else {"forward": self.own})
+
+    def check_inside(self, *_: Any) -> None:
+        """See that a block runs within the model: a traced copy of the model calls its blocks."""
+        if not self.passes.current.outer:
+            check_not_taught(self.passes.mode)
 
     # Compiled, dual numbers and second passes would have to be traced; the model runs as it is.
     @eager
@@ -54,25 +68,52 @@ class ModelForward:
         parameters = dict(model.named_parameters())
         learns = any(p.requires_grad for p in parameters.values())
         open_pass = self.passes.new_pass((inputs, keywords)) if learns else None
-        if open_pass is None:
-            return self.plain(*inputs, **keywords)
+        self.passes.current.enter(open_pass)
+        try:
+            if open_pass is None:
+                return self.plain(*inputs, **keywords)
+            return self._taught(parameters, open_pass.run, inputs, keywords)
+        finally:
+            self.passes.current.leave()
+
+    def _taught(
+        self,
+        parameters: Mapping[str, Tensor],
+        run: ForwardPass,
+        inputs: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+    ) -> Any:
+        check_run(inputs)
+        model = self.passes.model
         if any(tensor.requires_grad for tensor in leaves((inputs, keywords))):
             raise UserError(
                 f"{type(self.rule).__name__} has no gradient for the model's input, and an input "
                 "asks for one: detach it, or use exact_gradients(model) where the true one is meant"
             )
-        run = open_pass.run
         with torch.no_grad():
             plain = PlainForward(model, self.plain)
             call = ModelCall(model, parameters, inputs, keywords, run, self.state, plain)
             result = self.rule.forward(call)
         taught = list({id(tensor): tensor for tensor in result.taught}.values())
         if not taught:
-            return result.outputs
+            raise UserError(
+                f"{type(self.rule).__name__} finds no output to teach by in what the model "
+                f"returns ({type(result.outputs).__name__}): return tensors of floats, alone or in "
+                "tuples, lists, mappings or dataclasses"
+            )
         saved = (*parameters.values(), *self.state.values(), *result.kept)
-        tied = ModelOutput.apply(run, result.gradients, len(taught), *taught, *saved)
+        gradients = partial(self._gradients, result)
+        tied = ModelOutput.apply(run, gradients, len(taught), *taught, *saved)
         swaps = {id(old): new for old, new in zip(taught, tied, strict=True)}
         return replaced(result.outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+    def _gradients(self, result: ModelResult, *arguments: Any) -> Sequence[Tensor | None]:
+        """Return what the rule makes of the errors; it may run blocks once more for that."""
+        self.passes.current.enter(None)
+        try:
+            return result.gradients(*arguments)
+        finally:
+            self.passes.current.leave()
 
     def plain(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model's own forward pass."""
@@ -105,12 +146,14 @@ class ModelOutput(torch.autograd.Function):
         ctx.run, ctx.gradients, ctx.count = run, gradients, count
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[count:])
-        return tuple(output.detach() for output in tensors[:count])
+        # Copies, as the caller may work in place on what the rule keeps.
+        return tuple(output.clone() for output in tensors[:count])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
         """Return the gradients of the tensors that were kept."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         ctx.run.errors = errors
         needed = ctx.needs_input_grad[3 + ctx.count :]
         found = ctx.gradients(errors, ctx.saved_tensors, needed)

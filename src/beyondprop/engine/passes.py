@@ -1,6 +1,7 @@
 """The forward passes of an attached model: opened, checked, tied to their outputs, closed."""
 
 from collections.abc import Sequence
+from operator import call
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
@@ -128,6 +130,8 @@ class Passes:
     def tie(self, outputs: Any, open_pass: OpenPass) -> Any:
         """Return the model's outputs, tied to the ends of the forward pass."""
         joint = open_pass.joint
+        if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
+            raise traced()
         if type(outputs) is Tensor and outputs.is_floating_point():
             found = [outputs]
         else:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import AtWeight
-from beyondprop.layers.feedback import AtWeights, autocast, feedback, needed_for, taught
+from beyondprop.layers.feedback import AtWeights, autocast, feedback, mark, needed_for, taught
 
 
 class ConvFeedback(torch.autograd.Function):
@@ -24,15 +25,17 @@ class ConvFeedback(torch.autograd.Function):
         layout: tuple[Any, ...],
     ) -> Tensor:
         """Compute the layer; layout is what `torch.convolution` takes from stride to groups."""
-        ctx.save_for_backward(x, feedback)
+        ctx.save_for_backward(x, feedback, mark(bias, x))
         ctx.layout = layout
         return torch.convolution(x, weight, bias, *layout)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the error behind the layer by the feedback kernel, and exact weight gradients."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         (error,) = errors
-        x, feedback = ctx.saved_tensors
+        x, feedback, _ = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
         mask = [needs_x, needs_weight or learns, needs_bias]
         # The weight gradient does not depend on the kernel, so the feedback serves for its shape.
@@ -74,7 +77,7 @@ class _FeedbackConv:
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input)  # type: ignore[misc, no-any-return]
         batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
         padded, padding = self._padded(batched)

@@ -22,7 +22,7 @@ class _FeedbackConvTranspose:
 
     def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
         x = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
         extra = self.output_padding if output_size is None else self._extra(input, output_size)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.tracing import check_run
 from beyondprop.core import AtWeight
 
 AtWeights = dict[str, AtWeight]
@@ -23,13 +24,25 @@ def autocast(*tensors: Tensor | None) -> list[Any]:
     return [t if t is None or t.dtype is torch.float64 else t.to(dtype) for t in tensors]
 
 
-def taught(layer: Any) -> bool:
-    """Whether this forward pass may be followed by a backward pass under the layer's rule."""
+def taught(layer: Any, x: Any) -> bool:
+    """Whether a forward pass with this input may be followed by a backward pass under the rule."""
     if not torch.is_grad_enabled():
         return False
     for at in layer._feedback.values():
-        return not at.mode.exact
+        if at.mode.exact:
+            return False
+        check_run(x)
+        return True
     return False
+
+
+def mark(bias: Tensor | None, like: Tensor) -> Tensor:
+    """Return what a layer saves beside what the plain one saves.
+
+    So checkpointing, which counts what is saved, tells where the forward pass is exact and the
+    recomputation is not.
+    """
+    return like.new_empty(0) if bias is None else bias
 
 
 def needed_for(x: Tensor, at: AtWeight) -> bool:

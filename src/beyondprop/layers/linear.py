@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import AtWeight
-from beyondprop.layers.feedback import AtWeights, autocast, feedback, needed_for, taught
+from beyondprop.layers.feedback import AtWeights, autocast, feedback, mark, needed_for, taught
 
 
 class LinearFeedback(torch.autograd.Function):
@@ -28,15 +29,17 @@ class LinearFeedback(torch.autograd.Function):
         in the backward pass (``at``); where it is learned it gets the gradient that the weight gets
         (Akrout et al. 2019, equations 16 and 17).
         """
-        ctx.save_for_backward(x, matrix if at is None else weight)
+        ctx.save_for_backward(x, matrix if at is None else weight, mark(bias, x))
         ctx.at = at
         return F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the error behind the layer by the feedback matrix, and exact weight gradients."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         (error,) = errors
-        x, matrix = ctx.saved_tensors
+        x, matrix, _ = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
         if needs_x and ctx.at is not None:
             matrix = feedback(matrix, ctx.at)
@@ -75,6 +78,6 @@ class FeedbackLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input)
         return linear(input, self.weight, self.bias, self._feedback["weight"])

@@ -36,7 +36,7 @@ class FeedbackRNNCell(_FeedbackCell, nn.RNNCell):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Compute ``f(W x + U h + b)``."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input, hx)
         from_x, from_h = self._products(input, self._zeros(input) if hx is None else hx)
         return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(from_x + from_h)
@@ -47,7 +47,7 @@ class FeedbackGRUCell(_FeedbackCell, nn.GRUCell):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Compute the next hidden state; gates stand in the order reset, update, new."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input, hx)
         h = self._zeros(input) if hx is None else hx
         from_x, from_h = self._products(input, h)
@@ -64,7 +64,7 @@ class FeedbackLSTMCell(_FeedbackCell, nn.LSTMCell):
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute the next state; gates stand in the order input, forget, cell, output."""
-        if not taught(self):
+        if not taught(self, input):
             return super().forward(input, hx)
         h, c = (self._zeros(input), self._zeros(input)) if hx is None else hx
         from_x, from_h = self._products(input, h)

@@ -754,3 +754,47 @@ def test_targets_that_are_no_numbers_are_refused(wrong):
     )
     with pytest.raises(bp.UserError, match="targets must be a tensor, an array or a list"):
         handle.targets(wrong)
+
+
+class Behind(nn.Module):
+    """A model that is no chain."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        """(batch, 4) -> (batch, 3)."""
+        return self.last(self.first(x))
+
+
+def test_exact_gradients_of_a_part_count_for_the_whole():
+    model = Behind()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "last"])
+    with bp.exact_gradients(model.first):
+        model.first(torch.randn(2, 4)).sum().backward()
+    torch.testing.assert_close(model.first.bias.grad, torch.full((8,), 2.0))
+
+
+@pytest.mark.parametrize("rule", [bp.DirectFeedbackAlignment(), bp.ForwardGradient()])
+def test_a_layer_is_taught_by_one_attachment_alone(rule):
+    model, other = Behind(), Behind()
+    other.first = model.first
+    handle = bp.attach(model, bp.FeedbackAlignment())
+    with pytest.raises(bp.AttachError, match="'first' has rules attached already"):
+        bp.attach(other, rule, None if rule.traits.whole_model else ["first", "last"])
+    handle.remove()
+    bp.attach(other, rule, None if rule.traits.whole_model else ["first", "last"])
+
+
+@pytest.mark.parametrize(
+    "register", ["register_full_backward_hook", "register_full_backward_pre_hook"]
+)
+def test_a_backward_hook_that_would_never_be_called_is_told(register):
+    model = Behind()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "last"])
+    getattr(model.first, register)(lambda *_: None)
+    with pytest.raises(bp.UserError, match="backward hook of yours"):
+        model(torch.randn(2, 4))
+    with bp.exact_gradients(model):
+        model(torch.randn(2, 4, requires_grad=True)).sum().backward()

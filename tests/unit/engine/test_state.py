@@ -501,14 +501,6 @@ def test_in_place_work_behind_a_block_changes_nothing(rule):
     torch.testing.assert_close(*found)
 
 
-def test_decorrelation_keeps_no_graph():
-    model, handle, _ = attached("ebd")
-    x, y = batches(1)[0]
-    torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()), create_graph=True)
-    assert not any(t.requires_grad for t in handle.state_dict().values())
-    copy.deepcopy(model)
-
-
 def test_a_mirror_is_no_random_matrix_in_evaluation_mode():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4)).eval()

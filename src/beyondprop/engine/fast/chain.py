@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import children, is_chain
 from beyondprop._torch.private import hook_tables, own_parameters
 from beyondprop._torch.pytrees import leaves
+from beyondprop._torch.tracing import check_run
 from beyondprop.core import Block, ForwardPass
 from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
@@ -45,6 +46,9 @@ class TaughtSequential(nn.Sequential):
             run = passes.new_run(input)  # nothing in there asks for the pass: it stays unopened
             if run is not None:
                 return fused.run(input, run, parameters)
+        taught = torch.is_grad_enabled() and not passes.mode.exact
+        if taught and not isinstance(input, Tensor):
+            check_run(input)
         try:
             passes.before_model(self, (input,), {})
             return passes.after_model(self, input, self._blockwise(input))
@@ -141,6 +145,7 @@ class Fused:
 
     def run(self, x: Tensor, run: ForwardPass, parameters: Sequence[Any]) -> Tensor:
         """Return the output, with a graph that teaches."""
+        check_run(x)
         if self.taught:
             output: Tensor = FusedChain.apply(x, run, self.hidden, *parameters)
             return output

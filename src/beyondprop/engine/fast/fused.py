@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import At, ForwardPass
 from beyondprop.engine.detach import BySignal, SignalEnd
 
@@ -75,6 +76,8 @@ class FusedChain(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
         """Return the gradients of the parameters, and of x where it is asked for."""
+        if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
+            raise no_second_derivative()
         ctx.run.errors = errors
         first, *states = ctx.saved_tensors
         needs = ctx.needs_input_grad[3:]

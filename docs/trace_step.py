@@ -122,6 +122,7 @@ def traced_step(rule: Rule) -> tuple[Trace, Trace]:
             forward()
             losses[-1].backward()
             optimizer.step()
+        optimizer.zero_grad()
         name = type(rule).__name__
         return (
             Trace(name, "forward", calls_of(forward)),

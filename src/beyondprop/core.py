@@ -66,6 +66,7 @@ class ForwardPass:
     classes: int | None = None  # how many the model has, where its last layer shows that
     axes: Axes = TOKENS  # what the axes of the model's outputs mean
     errors: Sequence[Tensor | None] = ()  # the loss's gradient at each output, in backward passes
+    scale: Tensor | None = None  # by which the caller multiplied the loss, if told
     shared: dict[Hashable, Any] = field(default_factory=dict)  # what a rule keeps for this pass
     apart: bool = False  # whether a rule runs a block by itself just now
 

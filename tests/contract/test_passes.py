@@ -26,26 +26,26 @@ from tests.modules import CASE
 
 @every
 def test_gradients_accumulate(case, rule):
-    model, _ = attached(case, rule)
+    model, handle = attached(case, rule)
     model.eval()  # batch statistics would couple the two batches, and learned feedback moves
     a, b = case.batch(1), case.batch(2)
     both = plus(gradients(case, model, a), gradients(case, model, b))
     clear(model)
-    taught(case, model, a).backward()
-    taught(case, model, b).backward()
+    handle.loss(taught(case, model, a)).backward()
+    handle.loss(taught(case, model, b)).backward()
     assert_same(found(model), both, **CLOSE)
     clear(model)
     first, second = taught(case, model, a), taught(case, model, b)  # two passes, one backward
-    (first + second).backward()
+    (handle.loss(first) + handle.loss(second)).backward()
     assert_same(found(model), both, **CLOSE)
 
 
 @every
 def test_backward_twice_through_one_graph(case, rule):
-    model, _ = attached(case, rule)
+    model, handle = attached(case, rule)
     if rule == "ebd":
         model.eval()  # what follows correlations follows them in every backward pass
-    loss = taught(case, model, case.batch())
+    loss = handle.loss(taught(case, model, case.batch()))
     loss.backward(retain_graph=True)
     once = found(model)
     loss.backward()

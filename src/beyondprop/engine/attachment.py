@@ -15,6 +15,7 @@ from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
 from beyondprop.engine.report import AttachReport, report
+from beyondprop.engine.scale import told_scale
 from beyondprop.engine.swap import SwappedLayers
 from beyondprop.errors import UserError
 
@@ -84,6 +85,26 @@ class Attachment(Host):
         elif self.needs_targets:
             targets = targets.clone()  # the caller may fill one buffer again for each batch
         return Targets(self.passes, targets)
+
+    def loss(self, loss: Tensor) -> Tensor:
+        """Return the loss as it is, so that signals follow what you make of it afterwards.
+
+        Some rules teach blocks by signals that the loss's gradient does not carry: targets, losses
+        of their own. Where the loss is divided (gradient accumulation) or multiplied (a gradient
+        scaler, a weight) behind this call, these signals are too::
+
+            loss = handle.loss(F.cross_entropy(model(x), y))
+            scaler.scale(loss / 4).backward()
+
+        Under rules whose signals are made of the loss's gradient it does nothing.
+
+        Args:
+            loss: One number, made of what the model returned.
+
+        Raises:
+            UserError: It is not one number.
+        """
+        return loss if self.passes.watch is None else told_scale(loss)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return what rules learn beside the model: feedback and heads.

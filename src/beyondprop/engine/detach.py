@@ -9,12 +9,14 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import call
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import (
     At,
     Block,
@@ -26,6 +28,7 @@ from beyondprop.core import (
     SignalRule,
 )
 from beyondprop.engine.joint import Exchange, Joint
+from beyondprop.engine.scale import unscaled
 from beyondprop.errors import UserError
 
 
@@ -83,6 +86,9 @@ class Current(threading.local):
 
 def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     """End a block's graph: hand its end to the schedule, and return its outputs detached."""
+    # Not by check_run: small nets would feel the call.
+    if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
+        raise traced()
     ends = taught.ends(outputs, open_pass)
     if ends:
         open_pass.schedule.take(ends)
@@ -240,6 +246,7 @@ class BySignal(Taught):
     def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
         self.rule = rule
+        self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
         more = rule.traits.needs & {"input", "output"}
         # A signal that depends on the pass alone can be made at the output, for all blocks.
         self.deferred = bool(more) or bool(state)
@@ -272,6 +279,7 @@ class ByMessage(Taught):
     ) -> None:
         super().__init__(block, state)
         self.rule, self.previous = rule, previous
+        self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
         self.deferred = True
         self.kept = "output" in rule.traits.needs
 
@@ -351,7 +359,12 @@ class SignalEnd(End):
     def gradient(self) -> Tensor:
         """Return the rule's signal."""
         at = self.at
-        signal = self.rule.signal(at)
+        scale = at.run.scale
+        if scale is None or at.block.rule.traits.scales_with_loss:
+            signal = self.rule.signal(at)
+        else:
+            with unscaled(at.run):
+                signal = self.rule.signal(at) * scale
         same = signal.dtype == at.dtype and signal.device == at.device
         return signal if same else signal.to(at.device, at.dtype)
 
@@ -366,13 +379,16 @@ class SignalEnd(End):
 
     def learned_gradients(self) -> list[Tensor | None]:
         """Return the gradients that the rule has made of what is learned."""
-        at = self.at
-        return [at.gradients.get(name) for name, t in at.state.items() if t.requires_grad]
+        at, scale = self.at, self.at.run.scale
+        found = [at.gradients.get(name) for name, t in at.state.items() if t.requires_grad]
+        if scale is None or at.block.rule.traits.scales_with_loss:
+            return found
+        return [None if gradient is None else gradient * scale.to(gradient) for gradient in found]
 
 
 @dataclass(eq=False, slots=True)
 class LossEnd(End):
-    """The end of a block with a loss of its own: whatever the model's loss, its gradient is 1."""
+    """The end of a block with a loss of its own, which is scaled as the model's loss is."""
 
     at: At
     root: Tensor
@@ -381,8 +397,10 @@ class LossEnd(End):
     deferred: bool = False
 
     def gradient(self) -> Tensor:
-        """Return 1."""
-        return torch.ones((), dtype=self.dtype, device=self.device)
+        """Return 1, or by how much the caller has scaled the model's loss."""
+        one = torch.ones((), dtype=self.dtype, device=self.device)
+        scale = self.at.run.scale
+        return one if scale is None else one * scale.to(one)
 
     def key(self) -> Hashable:
         """Return what no other end has."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from beyondprop._torch.tracing import no_second_derivative
-from beyondprop.core import Block, ForwardPass, Schedule
+from beyondprop.core import At, Block, ForwardPass, Schedule
+from beyondprop.engine.scale import ScaleWatch
 from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import UserError
 
@@ -70,10 +71,18 @@ class Joint(Schedule):
             self.ends.append(None)
         self.reading = []
 
-    def tie(self, run: ForwardPass, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the outputs, tied to all ends."""
+    def tie(
+        self, run: ForwardPass, outputs: Sequence[Tensor], watch: ScaleWatch | None
+    ) -> Sequence[Tensor]:
+        """Return the outputs, tied to all ends.
+
+        Args:
+            run: The pass.
+            outputs: The model's.
+            watch: Sees how the loss is scaled, where a rule's signals do not follow that.
+        """
         ties, self.ties = self.ties, []
-        tied: Sequence[Tensor] = Output.apply(run, self.ends, len(outputs), *outputs, *ties)
+        tied: Sequence[Tensor] = Output.apply(run, self.ends, watch, len(outputs), *outputs, *ties)
         return tied
 
     def tie_nothing(self) -> None:
@@ -128,7 +137,7 @@ class Exchange(torch.autograd.Function):
             raise no_second_derivative()
         end, at = ctx.end, ctx.end.at
         message, at.sent_back = at.sent_back, None
-        sent = gradients[0] if message is None else message
+        sent = _unscaled_gradient(gradients[0], at) if message is None else message
         # Set anew in every backward pass, so that what one left that ended here is forgotten.
         if end.before is not None:
             end.before.sent_back = None
@@ -147,10 +156,15 @@ class Output(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, run: ForwardPass, ends: Sequence[Any], count: int, *tensors: Tensor
+        ctx: Any,
+        run: ForwardPass,
+        ends: Sequence[Any],
+        watch: ScaleWatch | None,
+        count: int,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others tie the ends to them."""
-        ctx.run, ctx.ends = run, ends
+        ctx.run, ctx.ends, ctx.watch, ctx.takes_scale = run, ends, watch, True
         ctx.set_materialize_grads(False)
         return tuple(map(Tensor.detach, tensors[:count]))
 
@@ -160,6 +174,8 @@ class Output(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors
+        if ctx.watch is not None:
+            ctx.watch.hear(ctx)
         found: dict[Any, Tensor] = {}  # small blocks with one signal share it
         gradients: list[Tensor | None] = [None] * len(ctx.ends)
         for i in range(len(ctx.ends) - 1, -1, -1):
@@ -170,7 +186,15 @@ class Output(torch.autograd.Function):
                 if gradient is None:
                     gradient = found[key] = end.gradient()
                 gradients[i] = gradient
-        return None, None, None, *errors, *gradients
+        return None, None, None, None, *errors, *gradients
+
+
+def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:
+    """Return a gradient that the next block sends as it was before the loss was scaled."""
+    scale = at.run.scale
+    if gradient is None or scale is None or at.block.rule.traits.scales_with_loss:
+        return gradient
+    return gradient / torch.where(scale == 0, 1, scale).to(gradient)
 
 
 def _keep(ctx: Any, end: Any, learned: Sequence[Tensor]) -> None:

@@ -14,6 +14,7 @@ from beyondprop._torch.tracing import check_run, no_second_derivative
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
 from beyondprop.engine.passes import Passes
+from beyondprop.engine.scale import ScaleWatch, unscaled
 from beyondprop.errors import UserError
 
 
@@ -102,16 +103,28 @@ class ModelForward:
                 "tuples, lists, mappings or dataclasses"
             )
         saved = (*parameters.values(), *self.state.values(), *result.kept)
-        gradients = partial(self._gradients, result)
-        tied = ModelOutput.apply(run, gradients, len(taught), *taught, *saved)
+        gradients = partial(self._gradients, run, result)
+        watch = self.passes.watch
+        tied = ModelOutput.apply(run, gradients, watch, len(taught), *taught, *saved)
         swaps = {id(old): new for old, new in zip(taught, tied, strict=True)}
         return replaced(result.outputs, lambda tensor: swaps.get(id(tensor), tensor))
 
-    def _gradients(self, result: ModelResult, *arguments: Any) -> Sequence[Tensor | None]:
+    def _gradients(
+        self,
+        run: ForwardPass,
+        result: ModelResult,
+        saved: Sequence[Tensor],
+        needed: Sequence[bool],
+    ) -> Sequence[Tensor | None]:
         """Return what the rule makes of the errors; it may run blocks once more for that."""
+        scale = None if self.rule.traits.scales_with_loss else run.scale
         self.passes.current.enter(None)
         try:
-            return result.gradients(*arguments)
+            if scale is None:
+                return result.gradients(run.errors, saved, needed)
+            with unscaled(run):
+                found = result.gradients(run.errors, saved, needed)
+            return [None if each is None else each * scale.to(each) for each in found]
         finally:
             self.passes.current.leave()
 
@@ -140,10 +153,16 @@ class ModelOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, run: ForwardPass, gradients: Any, count: int, *tensors: Tensor
+        ctx: Any,
+        run: ForwardPass,
+        gradients: Any,
+        watch: ScaleWatch | None,
+        count: int,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others are kept for the rule."""
         ctx.run, ctx.gradients, ctx.count = run, gradients, count
+        ctx.watch, ctx.takes_scale = watch, True
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[count:])
         # Copies, as the caller may work in place on what the rule keeps.
@@ -155,6 +174,8 @@ class ModelOutput(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors
-        needed = ctx.needs_input_grad[3 + ctx.count :]
-        found = ctx.gradients(errors, ctx.saved_tensors, needed)
-        return None, None, None, *[None] * ctx.count, *found
+        if ctx.watch is not None:
+            ctx.watch.hear(ctx)
+        needed = ctx.needs_input_grad[4 + ctx.count :]
+        found = ctx.gradients(ctx.saved_tensors, needed)
+        return None, None, None, None, *[None] * ctx.count, *found

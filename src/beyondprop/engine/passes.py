@@ -1,7 +1,6 @@
 """The forward passes of an attached model: opened, checked, tied to their outputs, closed."""
 
 from collections.abc import Sequence
-from operator import call
 from typing import Any
 
 import torch
@@ -9,12 +8,12 @@ import torch.distributed
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends
 from beyondprop.engine.joint import Joint
+from beyondprop.engine.scale import scale_watch
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
@@ -32,6 +31,7 @@ class Passes:
         taught: What is done at the end of each block whose graph ends.
         schedule: When blocks learn; None for the joint schedule.
         targets: What the caller gave for the passes to come.
+        watch: Sees how losses are scaled, where a rule's signals do not follow that.
         expected: Modules that must stay where they are: parent, name in it, module.
     """
 
@@ -50,6 +50,7 @@ class Passes:
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
         self._checked = False
+        self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,8 +131,6 @@ class Passes:
     def tie(self, outputs: Any, open_pass: OpenPass) -> Any:
         """Return the model's outputs, tied to the ends of the forward pass."""
         joint = open_pass.joint
-        if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
-            raise traced()
         if type(outputs) is Tensor and outputs.is_floating_point():
             found = [outputs]
         else:
@@ -151,9 +150,9 @@ class Passes:
             one = len(found) == 1 and found[0].requires_grad and found[0].dim() > 0
             if not one:
                 check_outputs(open_pass, self.blocks[-1], found)
-        if not joint.ties:
+        if not joint.ties and open_pass.exchange is None:
             return outputs
-        tied = joint.tie(open_pass.run, found)
+        tied = joint.tie(open_pass.run, found, self.watch)
         if outputs is found[0]:
             return tied[0]
         swaps = {id(old): new for old, new in zip(found, tied, strict=True)}

@@ -111,16 +111,10 @@ class Stage:
             passed.output.backward(passed.error)
         if error is not None:
             passed.run.errors = (error,)
+        # What grows with the loss has come by an error that is weighted already.
+        passed.run.scale = torch.tensor(passed.share)
         for end in reversed(passed.ends):
-            end.root.backward(_gradient(end, passed))
-
-
-def _gradient(end: End, passed: Pass) -> Tensor:
-    """Return the gradient at the end of a block, weighted as in the mean over the batch."""
-    traits = end.at.block.rule.traits
-    gradient = end.gradient()
-    # What grows with the loss has come by an error that is weighted already.
-    return gradient if traits.scales_with_loss else gradient * passed.share
+            end.root.backward(end.gradient())
 
 
 def _tensor(x: Any, name: str) -> Tensor:

@@ -17,6 +17,7 @@ from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
 from beyondprop.engine.forms import Form
 from beyondprop.engine.passes import Passes
+from beyondprop.engine.scale import ScaleWatch
 from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import changed
 
@@ -45,7 +46,7 @@ class TaughtSequential(nn.Sequential):
         if fused is not None and parameters is not None and passes.schedule is None:
             run = passes.new_run(input)  # nothing in there asks for the pass: it stays unopened
             if run is not None:
-                return fused.run(input, run, parameters)
+                return fused.run(input, run, parameters, passes.watch)
         taught = torch.is_grad_enabled() and not passes.mode.exact
         if taught and not isinstance(input, Tensor):
             check_run(input)
@@ -143,11 +144,13 @@ class Fused:
         weight = found[0]
         return found if x.shape[1] == weight.shape[1] and x.dtype == weight.dtype else None
 
-    def run(self, x: Tensor, run: ForwardPass, parameters: Sequence[Any]) -> Tensor:
+    def run(
+        self, x: Tensor, run: ForwardPass, parameters: Sequence[Any], watch: ScaleWatch | None
+    ) -> Tensor:
         """Return the output, with a graph that teaches."""
         check_run(x)
         if self.taught:
-            output: Tensor = FusedChain.apply(x, run, self.hidden, *parameters)
+            output: Tensor = FusedChain.apply(x, run, self.hidden, watch, *parameters)
             return output
         with torch.no_grad():
             states = hidden_states(x, self.hidden, parameters)

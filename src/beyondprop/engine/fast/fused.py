@@ -21,6 +21,7 @@ from torch.nn.functional import linear
 from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import At, ForwardPass
 from beyondprop.engine.detach import BySignal, SignalEnd
+from beyondprop.engine.scale import ScaleWatch
 
 aten = torch.ops.aten
 ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
@@ -63,14 +64,19 @@ class FusedChain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, run: ForwardPass, hidden: Sequence[Hidden], *parameters: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        run: ForwardPass,
+        hidden: Sequence[Hidden],
+        watch: ScaleWatch | None,
+        *parameters: Tensor | None,
     ) -> Tensor:
         """Compute ``(batch, in) → (batch, out)``; parameters are weight, bias, weight, bias, …"""
         states = hidden_states(x, hidden, parameters)
         weight, bias = parameters[-2:]
         first = parameters[0] if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(first, *states)
-        ctx.run, ctx.hidden = run, hidden
+        ctx.run, ctx.hidden, ctx.watch, ctx.takes_scale = run, hidden, watch, True
         return linear(states[-1], weight, bias)  # type: ignore[arg-type]
 
     @staticmethod
@@ -79,8 +85,10 @@ class FusedChain(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors
+        if ctx.watch is not None:
+            ctx.watch.hear(ctx)
         first, *states = ctx.saved_tensors
-        needs = ctx.needs_input_grad[3:]
+        needs = ctx.needs_input_grad[4:]
         wanted = [w or b for w, b in zip(needs[::2], needs[1::2], strict=True)]
         wanted[0] = wanted[0] or first is not None
         found = list(deltas(ctx.run, ctx.hidden, states, wanted))
@@ -93,7 +101,7 @@ class FusedChain(torch.autograd.Function):
                 delta.t().mm(before) if weight and delta is not None else None,
                 delta.sum(0) if bias and delta is not None else None,
             )
-        return x_gradient, None, None, *gradients
+        return x_gradient, None, None, None, *gradients
 
 
 def deltas(

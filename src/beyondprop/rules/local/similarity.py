@@ -102,7 +102,7 @@ def centred_cosines(x: Tensor) -> Tensor:
 def one_hot(targets: Tensor, classes: int) -> Tensor:
     """Return ``(rows, classes)``; a negative number, which losses leave out, has a row of zeros."""
     known = (targets >= 0).unsqueeze(1)
-    return torch.zeros(len(targets), classes, device=targets.device).scatter(
+    return torch.zeros(len(targets), classes, dtype=torch.float32, device=targets.device).scatter(
         1, targets.clamp(min=0).unsqueeze(1), known.float()
     )
 

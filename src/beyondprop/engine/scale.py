@@ -1,0 +1,156 @@
+"""How the caller has scaled a loss, for signals that its gradient does not carry.
+
+A backward pass cannot see by itself what a gradient at the model's output was multiplied by. So
+the loss goes through a node whose backward tells the model's passes before any signal is made.
+"""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from beyondprop.core import Block, ForwardPass
+from beyondprop.errors import UserError
+
+LARGE = 2.0
+"""Largest error times rows beyond which a loss may be scaled; cross-entropy stays below 1."""
+
+ADVICE = (
+    "pass the loss through handle.loss(loss) before it is scaled, divided or goes backward, or "
+    "clear the gradients before each backward pass"
+)
+
+
+def told_scale(loss: Tensor) -> Tensor:
+    """Return the loss, through a node that tells the passes behind it how it was scaled.
+
+    Args:
+        loss: One number, made of outputs of taught passes.
+
+    Raises:
+        UserError: It is not one number.
+    """
+    if loss.numel() != 1:
+        raise UserError(f"handle.loss takes one number, the loss, not {tuple(loss.shape)} of them")
+    listeners = list(_listeners(loss))
+    return TellScale.apply(loss, listeners) if listeners else loss
+
+
+class TellScale(torch.autograd.Function):
+    """The loss as it is; what arrives in its backward pass is what the caller has made of it."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, listeners: Sequence[Any]) -> Tensor:
+        """Return the loss.
+
+        Args:
+            ctx: The node.
+            loss: One number.
+            listeners: The nodes at the outputs of the model's passes.
+        """
+        ctx.listeners = listeners
+        return loss.view_as(loss)
+
+    @staticmethod
+    def backward(ctx: Any, *scales: Tensor) -> Any:
+        """Tell the scale."""
+        for node in ctx.listeners:
+            if getattr(node, "scale", None) is not None:
+                raise UserError(
+                    "two losses of one forward pass go backward together, each through "
+                    "handle.loss: pass their weighted sum through it once"
+                )
+            node.scale = scales[0].detach().reshape(())
+        return scales[0], None
+
+
+class ScaleWatch:
+    """Sees how losses are scaled, for rules whose signals do not follow that.
+
+    Args:
+        parameter: One that such a rule teaches.
+    """
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+        self._searched = False
+
+    def hear(self, node: Any) -> None:
+        """Have the pass of a node at the model's output know the scale, for one backward pass.
+
+        Raises:
+            UserError: Nobody has told it, and it matters.
+        """
+        run = node.run
+        run.scale, node.scale = getattr(node, "scale", None), None
+        if run.scale is not None:
+            return
+        gradient = self.parameter.grad
+        if gradient is not None and bool(gradient.any()):
+            raise UserError(
+                "a backward pass adds to gradients that are there already, under a rule whose "
+                f"signals do not follow the scale of the loss: {ADVICE}"
+            )
+        if not self._searched:
+            self._searched = True
+            if _is_large(run.errors) and _scaler_in_use():
+                raise UserError(
+                    "a GradScaler scales the loss, under a rule whose signals do not follow that: "
+                    f"{ADVICE}"
+                )
+
+
+def scale_watch(blocks: Sequence[Block]) -> ScaleWatch | None:
+    """Return what sees how losses are scaled, None where all signals follow that."""
+    deaf = (block for block in blocks if not block.rule.traits.scales_with_loss)
+    learned = (p for block in deaf for _, p in block.parameters() if p.requires_grad)
+    parameter = next(learned, None)
+    return None if parameter is None else ScaleWatch(parameter)
+
+
+@contextmanager
+def unscaled(run: ForwardPass) -> Iterator[None]:
+    """Show rules the errors as they were before the caller scaled the loss."""
+    scaled, scale = run.errors, run.scale
+    assert scale is not None
+    # Where it is 0 all errors are: they stay so.
+    divisor = torch.where(scale == 0, 1, scale)
+    run.errors = [None if error is None else error / divisor.to(error) for error in scaled]
+    try:
+        yield
+    finally:
+        run.errors = scaled
+
+
+def _is_large(errors: Sequence[Tensor | None]) -> bool:
+    """Whether errors are larger than those of a mean over rows usually are."""
+    return any(e is not None and e.numel() and bool(e.abs().max() * len(e) > LARGE) for e in errors)
+
+
+def _scaler_in_use() -> bool:
+    """Whether a gradient scaler has scaled a loss in this process.
+
+    PyTorch keeps no list of them. The search takes some 20 ms, so it is for losses that look so.
+    """
+    kinds = [torch.amp.GradScaler]
+    kinds += torch.amp.GradScaler.__subclasses__()
+    found = (o for kind in kinds for o in gc.get_referrers(kind) if isinstance(o, kind))
+    return any(scaler.is_enabled() and scaler._scale is not None for scaler in found)
+
+
+def _listeners(loss: Tensor) -> Iterator[Any]:
+    """Yield the nodes behind a loss that take its scale."""
+    nodes: list[Any] = [loss.grad_fn]
+    seen = set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if getattr(node, "takes_scale", False):
+            yield node
+        else:
+            nodes += [following for following, _ in node.next_functions]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.functional import call_with
-from beyondprop._torch.modules import parameters_of, submodules_of
+from beyondprop._torch.modules import is_made, parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import settings
@@ -128,8 +128,9 @@ class AtWeight:
         return found
 
     def owners(self) -> Sequence[Tensor]:
-        """Return what learns beside the state."""
-        return [self.weight()]
+        """Return what learns beside the state: the weight, or what it is made from."""
+        made = is_made(self.layer, self.name)
+        return list(self.layer.parameters()) if made else [self.weight()]
 
 
 NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})

@@ -75,6 +75,7 @@ CASES = [
             f"{how}",
             lambda how=how: parametrized(how),
             exact=("2",),
+            exact_for=("kp",),
             pickles=False,
             refused={} if how == "orthogonal" else FORWARD_MODE,
         )

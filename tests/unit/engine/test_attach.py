@@ -170,9 +170,9 @@ PROBLEMS = [
     ),
     (
         lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8))),
-        bp.FeedbackAlignment(),
+        bp.KolenPollack(),
         None,
-        "cannot cover '0'",
+        "the weight of '0' is made from other parameters",
     ),
     (lambda: nn.Sequential(nn.LazyLinear(8)), bp.Backprop(), None, "run the model once"),
     (

@@ -1,0 +1,104 @@
+"""Which class a layer has while a rule of layers is attached to it."""
+
+import copyreg
+import types
+from typing import Any
+
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.layers.attention import FeedbackMultiheadAttention
+from beyondprop.layers.conv import FeedbackConv1d, FeedbackConv2d, FeedbackConv3d
+from beyondprop.layers.conv_transpose import (
+    FeedbackConvTranspose1d,
+    FeedbackConvTranspose2d,
+    FeedbackConvTranspose3d,
+)
+from beyondprop.layers.linear import FeedbackLinear
+from beyondprop.layers.recurrent import FeedbackGRUCell, FeedbackLSTMCell, FeedbackRNNCell
+
+OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: FeedbackLinear,
+    nn.Conv1d: FeedbackConv1d,
+    nn.Conv2d: FeedbackConv2d,
+    nn.Conv3d: FeedbackConv3d,
+    nn.ConvTranspose1d: FeedbackConvTranspose1d,
+    nn.ConvTranspose2d: FeedbackConvTranspose2d,
+    nn.ConvTranspose3d: FeedbackConvTranspose3d,
+    nn.MultiheadAttention: FeedbackMultiheadAttention,
+    nn.RNNCell: FeedbackRNNCell,
+    nn.GRUCell: FeedbackGRUCell,
+    nn.LSTMCell: FeedbackLSTMCell,
+}
+"""The operation with a backward of its own for each kind of layer."""
+
+FORWARD = ("forward", "_conv_forward", "_output_padding")
+"""The methods that make a layer's output: a class that inherits all of them computes as its base.
+"""
+
+
+class Swapped:
+    """What a class has that is made of an operation and the layer's own class.
+
+    It has the name of the layer's own class, and is an instance of it too.
+    """
+
+    _own: type[nn.Module]
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        """Hide the made class from a registry that the layer's own class may keep."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how to copy the layer: the class is made again where the copy is."""
+        how = super().__reduce_ex__(protocol)
+        if isinstance(how, tuple) and how[0] is getattr(copyreg, "__newobj__"):  # noqa: B009
+            return (_blank, (self._own,), *how[2:])
+        return how
+
+
+def feedback_class(kind: type[nn.Module]) -> type[nn.Module] | None:
+    """Return the class with a backward of its own for layers of a class, None where there is none.
+
+    A class that derives from a known one is covered where it computes its output as that one does.
+    """
+    for base in kind.__mro__:
+        operation = OPERATIONS.get(base)
+        if operation is not None:
+            same = all(getattr(kind, name, 0) is getattr(base, name, 0) for name in FORWARD)
+            return _made(operation, kind, base) if same else None
+    return None
+
+
+def is_made_of(kind: type[nn.Module], own: type[nn.Module]) -> bool:
+    """Return whether a class is one that covers layers of another class."""
+    return OPERATIONS.get(own) is kind or vars(kind).get("_own") is own
+
+
+def _made(
+    operation: type[nn.Module], kind: type[nn.Module], base: type[nn.Module]
+) -> type[nn.Module]:
+    """Return a class of the layer's own name that computes by the operation."""
+    if kind is base:
+        return operation
+    bases = (Swapped, operation, kind)
+    for known in kind.__subclasses__():  # kept by no table: a parametrization has a class a layer
+        if known.__bases__ == bases:
+            return known
+    own = {
+        "_own": kind,
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
+    return types.new_class(kind.__name__, bases, {}, lambda inside: inside.update(own))
+
+
+def _blank(kind: type[nn.Module]) -> nn.Module:
+    """Return a layer with the class that covers its kind, as `pickle` makes one."""
+    made = feedback_class(kind)
+    if made is None:
+        raise UserError(
+            f"this copy holds a layer of {kind.__name__} under a rule of layers, and no operation "
+            "covers it here: register it by layers.register_operation before loading"
+        )
+    return made.__new__(made)

@@ -248,8 +248,9 @@ class LayerRule(Rule):
     """A rule that replaces each layer's weight in the backward pass by another matrix.
 
     Args:
-        exact: Names or `fnmatch` patterns of modules that keep their exact backward pass, although
-            they carry errors through weights; the report names them.
+        exact: Names or `fnmatch` patterns of modules, and of parameters that no layer holds, that
+            keep their exact backward pass, although they carry errors through weights; the report
+            names them.
     """
 
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
@@ -270,7 +271,7 @@ class LayerRule(Rule):
         return {}
 
     def keeps_exact(self, name: str) -> bool:
-        """Whether the module of this name, or one around it, keeps its exact backward pass."""
+        """Whether what has this name, or a module around it, keeps its exact backward pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)

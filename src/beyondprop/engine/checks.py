@@ -48,11 +48,11 @@ def block_problems(
 
 
 def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
-    names = [name for name, _ in model.named_modules()]
+    names = [name for name, _ in (*model.named_modules(), *model.named_parameters())]
     patterns = {p for rule in rules for p in getattr(rule, "exact", ())}
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
-            yield f"exact='{pattern}' matches no module of the model"
+            yield f"exact='{pattern}' matches no module or parameter of the model"
 
 
 def _uncovered_layers(block: Block) -> Iterator[str]:

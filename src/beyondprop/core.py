@@ -121,16 +121,17 @@ class AtWeight:
     stream: int  # the weight's own random stream
     inputs: int  # how many inputs one output of the layer sums over
     state: State = field(default_factory=dict)
+    transposed: bool = False  # whether the layer keeps it as (in, out)
 
     def weight(self) -> Tensor:
-        """Return the weight."""
+        """Return the weight, ``(out, in, ...)``."""
         found: Tensor = getattr(self.layer, self.name)
-        return found
+        return found.t() if self.transposed else found
 
     def owners(self) -> Sequence[Tensor]:
         """Return what learns beside the state: the weight, or what it is made from."""
         made = is_made(self.layer, self.name)
-        return list(self.layer.parameters()) if made else [self.weight()]
+        return list(self.layer.parameters()) if made else [getattr(self.layer, self.name)]
 
 
 NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})

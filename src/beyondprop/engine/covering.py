@@ -65,10 +65,11 @@ class Covering:
         alone = next(module.children(), None) is None
         exact = all(is_no_matrix(p) or self.rule.keeps_exact(full) for full, p in own.items())
         if is_parametrized(module) or (alone and not exact):
-            covered, called = ", ".join(c.__name__ for c in OPERATIONS), type(self.rule).__name__
+            covered = ", ".join(layer.__name__ for layer in OPERATIONS)
+            called, kind = type(self.rule).__name__, type(module).__name__
             self.problems.append(
-                f"{called} cannot cover '{name}' ({type(module).__name__}): it covers {covered}; "
-                f"{_ways_out(name, called)}"
+                f"{called} cannot cover '{name}' ({kind}): it covers {covered}, and what "
+                f"layers.register_operation was told; {_ways_out(name, called)}"
             )
         elif alone and not any(map(self.rule.keeps_exact, own)):
             self.exact.append(name)

@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from beyondprop._torch.modules import resting
 from beyondprop.core import AtWeight, Block, LayerRule, Mode
 from beyondprop.engine.covering import covering
 from beyondprop.errors import UserError
-from beyondprop.layers import AtWeights, is_made_of
+from beyondprop.layers import AtWeights, is_made_of, is_transposed
 from beyondprop.random.streams import stream_of
 
 
@@ -78,11 +78,26 @@ class SwappedLayers:
             full = f"{name}.{own}"
             # The weight of a layer with one weight has the layer's stream.
             stream = stream_of(name if own == "weight" else full)
-            at = AtWeight(self.mode, self.rule, layer, own, stream, inputs)
+            at = AtWeight(
+                self.mode, self.rule, layer, own, stream, inputs, transposed=is_transposed(made)
+            )
             with resting(layer):
+                _check_weight(at, full)
                 at.state = self.rule.start(at.weight().detach(), at)
             weights[own] = self._weights[full] = at
         vars(layer)["_feedback"] = weights
+
+
+def _check_weight(at: AtWeight, name: str) -> None:
+    """See that the operation of a layer names a weight that the layer has."""
+    weight = getattr(at.layer, at.name, None)
+    if not isinstance(weight, Tensor):
+        raise UserError(f"'{name}' is no weight: mend inputs_of of the operation that names it")
+    if at.inputs < 1 or weight.numel() % at.inputs:
+        raise UserError(
+            f"'{name}', of shape {tuple(weight.shape)}, cannot sum over {at.inputs} inputs: mend "
+            "inputs_of of its layer's operation"
+        )
 
 
 def _without(swap: Swap) -> type[nn.Module]:

@@ -1,8 +1,18 @@
 """Operations with a backward of their own."""
 
+from beyondprop.layers.conv import convolution
 from beyondprop.layers.exact import EXACT, is_no_matrix
 from beyondprop.layers.feedback import AtWeights
-from beyondprop.layers.operations import FORWARD, OPERATIONS, feedback_class, is_made_of
+from beyondprop.layers.linear import linear
+from beyondprop.layers.operations import (
+    FORWARD,
+    OPERATIONS,
+    feedback_class,
+    is_made_of,
+    is_transposed,
+    register_operation,
+)
+from beyondprop.layers.own import Operation
 from beyondprop.shapes import NORMS
 
 __all__ = [
@@ -11,7 +21,12 @@ __all__ = [
     "NORMS",
     "OPERATIONS",
     "AtWeights",
+    "Operation",
+    "convolution",
     "feedback_class",
     "is_made_of",
     "is_no_matrix",
+    "is_transposed",
+    "linear",
+    "register_operation",
 ]

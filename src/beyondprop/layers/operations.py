@@ -1,6 +1,7 @@
 """Which class a layer has while a rule of layers is attached to it."""
 
 import copyreg
+import re
 import types
 from typing import Any
 
@@ -15,6 +16,7 @@ from beyondprop.layers.conv_transpose import (
     FeedbackConvTranspose3d,
 )
 from beyondprop.layers.linear import FeedbackLinear
+from beyondprop.layers.own import ByOperation, LinearOperation, Operation, TransposedLinear
 from beyondprop.layers.recurrent import FeedbackGRUCell, FeedbackLSTMCell, FeedbackRNNCell
 
 OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
@@ -31,6 +33,12 @@ OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.LSTMCell: FeedbackLSTMCell,
 }
 """The operation with a backward of its own for each kind of layer."""
+
+REGISTERED: dict[str, Operation] = {
+    "transformers.pytorch_utils:Conv1D": TransposedLinear(),
+    "torch_geometric.nn.dense.linear:Linear": LinearOperation(),
+}
+"""The operations of other classes, by the names of these, so that none must be imported."""
 
 FORWARD = ("forward", "_conv_forward", "_output_padding")
 """The methods that make a layer's output: a class that inherits all of them computes as its base.
@@ -56,17 +64,53 @@ class Swapped:
         return how
 
 
+def register_operation(kind: type[nn.Module] | str, operation: Operation) -> None:
+    """Have rules of layers cover layers of a class, and of classes that inherit its `forward`.
+
+    Args:
+        kind: The class, or its name as "module:Class", where it shall not be imported.
+        operation: What its layers compute. Of one class the last registration counts.
+
+    Raises:
+        UserError: One of them is not what it should be.
+    """
+    name: Any = name_of(kind) if isinstance(kind, type) else kind
+    if isinstance(kind, type) and not issubclass(kind, nn.Module):
+        raise UserError(f"{kind.__name__} is no nn.Module, so no rule of layers meets it")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.]+:[\w.<>]+", name):
+        raise UserError(f"register a class, or its name as 'module:Class', not {kind!r}")
+    if not isinstance(operation, Operation):
+        called = f"{operation.__name__}: call the class" if isinstance(operation, type) else ""
+        raise UserError(f"register_operation takes an Operation(), not {called or repr(operation)}")
+    REGISTERED[name] = operation
+
+
+def name_of(kind: type) -> str:
+    """Return the name of a class as it is registered."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
 def feedback_class(kind: type[nn.Module]) -> type[nn.Module] | None:
     """Return the class with a backward of its own for layers of a class, None where there is none.
 
     A class that derives from a known one is covered where it computes its output as that one does.
     """
     for base in kind.__mro__:
-        operation = OPERATIONS.get(base)
-        if operation is not None:
-            same = all(getattr(kind, name, 0) is getattr(base, name, 0) for name in FORWARD)
-            return _made(operation, kind, base) if same else None
+        registered, operation = REGISTERED.get(name_of(base)), OPERATIONS.get(base)
+        if registered is None and operation is None:
+            continue
+        if any(getattr(kind, name, 0) is not getattr(base, name, 0) for name in FORWARD):
+            return None
+        if registered is not None:
+            return _made(ByOperation, kind, {"_operation": registered})
+        return operation if kind is base else _made(operation, kind, {})
     return None
+
+
+def is_transposed(kind: type[nn.Module]) -> bool:
+    """Return whether layers of a class from `feedback_class` keep their weights as (in, out)."""
+    operation = getattr(kind, "_operation", None)
+    return isinstance(operation, Operation) and operation.transposed
 
 
 def is_made_of(kind: type[nn.Module], own: type[nn.Module]) -> bool:
@@ -74,23 +118,19 @@ def is_made_of(kind: type[nn.Module], own: type[nn.Module]) -> bool:
     return OPERATIONS.get(own) is kind or vars(kind).get("_own") is own
 
 
-def _made(
-    operation: type[nn.Module], kind: type[nn.Module], base: type[nn.Module]
-) -> type[nn.Module]:
+def _made(operation: Any, kind: type[nn.Module], inside: dict[str, Any]) -> type[nn.Module]:
     """Return a class of the layer's own name that computes by the operation."""
-    if kind is base:
-        return operation
     bases = (Swapped, operation, kind)
     for known in kind.__subclasses__():  # kept by no table: a parametrization has a class a layer
-        if known.__bases__ == bases:
+        if known.__bases__ == bases and inside.items() <= vars(known).items():
             return known
-    own = {
+    inside |= {
         "_own": kind,
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
     }
-    return types.new_class(kind.__name__, bases, {}, lambda inside: inside.update(own))
+    return types.new_class(kind.__name__, bases, {}, lambda own: own.update(inside))
 
 
 def _blank(kind: type[nn.Module]) -> nn.Module:

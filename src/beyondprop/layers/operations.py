@@ -18,6 +18,7 @@ from beyondprop.layers.conv_transpose import (
 from beyondprop.layers.linear import FeedbackLinear
 from beyondprop.layers.own import ByOperation, LinearOperation, Operation, TransposedLinear
 from beyondprop.layers.recurrent import FeedbackGRUCell, FeedbackLSTMCell, FeedbackRNNCell
+from beyondprop.layers.recurrent_layers import FeedbackGRU, FeedbackLSTM, FeedbackRNN
 
 OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: FeedbackLinear,
@@ -31,6 +32,9 @@ OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.RNNCell: FeedbackRNNCell,
     nn.GRUCell: FeedbackGRUCell,
     nn.LSTMCell: FeedbackLSTMCell,
+    nn.RNN: FeedbackRNN,
+    nn.GRU: FeedbackGRU,
+    nn.LSTM: FeedbackLSTM,
 }
 """The operation with a backward of its own for each kind of layer."""
 
@@ -74,14 +78,16 @@ def register_operation(kind: type[nn.Module] | str, operation: Operation) -> Non
     Raises:
         UserError: One of them is not what it should be.
     """
-    name: Any = name_of(kind) if isinstance(kind, type) else kind
-    if isinstance(kind, type) and not issubclass(kind, nn.Module):
-        raise UserError(f"{kind.__name__} is no nn.Module, so no rule of layers meets it")
+    layer: Any = kind
+    name = name_of(layer) if isinstance(layer, type) else layer
+    if isinstance(layer, type) and not issubclass(layer, nn.Module):
+        raise UserError(f"{layer.__name__} is no nn.Module, so no rule of layers meets it")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]+:[\w.<>]+", name):
-        raise UserError(f"register a class, or its name as 'module:Class', not {kind!r}")
-    if not isinstance(operation, Operation):
-        called = f"{operation.__name__}: call the class" if isinstance(operation, type) else ""
-        raise UserError(f"register_operation takes an Operation(), not {called or repr(operation)}")
+        raise UserError(f"register a class, or its name as 'module:Class', not {layer!r}")
+    given: Any = operation
+    if not isinstance(given, Operation):
+        called = f"{given.__name__}: call the class" if isinstance(given, type) else repr(given)
+        raise UserError(f"register_operation takes an Operation(), not {called}")
     REGISTERED[name] = operation
 
 

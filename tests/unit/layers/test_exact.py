@@ -48,15 +48,6 @@ class Tokens(nn.Module):
         return self.layer(x + self.positions)
 
 
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.LSTM(4, 4)
-
-    def forward(self, x):
-        return self.inner(x)[0]
-
-
 class Paired(nn.Module):
     def __init__(self):
         super().__init__()
@@ -66,8 +57,8 @@ class Paired(nn.Module):
         return self.inner(x, x)
 
 
-MADE = {"LSTM": Recurrent, "Bilinear": Paired, "Mixing": lambda: Only(Mixing())}
-NAMES = {"LSTM": "1.inner", "Bilinear": "1.inner", "Mixing": "1.layer"}
+MADE = {"Bilinear": Paired, "Mixing": lambda: Only(Mixing())}
+NAMES = {"Bilinear": "1.inner", "Mixing": "1.layer"}
 
 
 def model_with(kind):

@@ -1,6 +1,5 @@
 """Which class a layer has while a rule of layers is attached to it."""
 
-import copyreg
 import re
 import types
 from typing import Any
@@ -61,11 +60,13 @@ class Swapped:
         """Hide the made class from a registry that the layer's own class may keep."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Return how to copy the layer: the class is made again where the copy is."""
+        """Return how to copy the layer: as one of its own class, which is covered again there."""
         how = super().__reduce_ex__(protocol)
-        if isinstance(how, tuple) and how[0] is getattr(copyreg, "__newobj__"):  # noqa: B009
-            return (_blank, (self._own,), *how[2:])
-        return how
+        if not isinstance(how, tuple):
+            return how
+        make, arguments, *rest = how
+        own = tuple(self._own if argument is type(self) else argument for argument in arguments)
+        return (_covered, (make, own), *rest)
 
 
 def register_operation(kind: type[nn.Module] | str, operation: Operation) -> None:
@@ -139,12 +140,14 @@ def _made(operation: Any, kind: type[nn.Module], inside: dict[str, Any]) -> type
     return types.new_class(kind.__name__, bases, {}, lambda own: own.update(inside))
 
 
-def _blank(kind: type[nn.Module]) -> nn.Module:
-    """Return a layer with the class that covers its kind, as `pickle` makes one."""
-    made = feedback_class(kind)
+def _covered(make: Any, arguments: tuple[Any, ...]) -> nn.Module:
+    """Return a copied layer with the class that covers its own."""
+    layer: nn.Module = make(*arguments)
+    made = feedback_class(type(layer))
     if made is None:
         raise UserError(
-            f"this copy holds a layer of {kind.__name__} under a rule of layers, and no operation "
-            "covers it here: register it by layers.register_operation before loading"
+            f"this copy holds a layer of {type(layer).__name__} under a rule of layers, and no "
+            "operation covers it here: register it by layers.register_operation before loading"
         )
-    return made.__new__(made)
+    object.__setattr__(layer, "__class__", made)
+    return layer

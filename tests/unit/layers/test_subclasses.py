@@ -31,6 +31,13 @@ class Image(nn.Conv2d):
     pass
 
 
+class Reduced(nn.Linear):
+    """A class that says how it is copied."""
+
+    def __reduce__(self):
+        return Reduced, (self.in_features, self.out_features), vars(self)
+
+
 class Wide(nn.Linear):
     def forward(self, input):
         return 2 * super().forward(input)
@@ -79,14 +86,14 @@ def test_its_class_attributes_and_name_survive():
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_are_covered_too(copied):
-    model, x = nn.Sequential(Named(4, 4), nn.Tanh(), Again(4, 2)).double(), rand(2, 4)
+    model, x = nn.Sequential(Named(4, 4), Reduced(4, 4), Again(4, 2)).double(), rand(2, 4)
     bp.attach(model, bp.FeedbackAlignment())
     twin = copied(model)
     ours, its = (outcome(m, lambda m: m(x), [x]) for m in (model, twin))
     torch.testing.assert_close(ours, its, rtol=0, atol=0)
     bp.attachment_of(twin).remove()
-    assert [type(m) for m in twin] == [Named, nn.Tanh, Again]
-    assert internals.is_swapped(model[2])
+    assert [type(m) for m in twin] == [Named, Reduced, Again]
+    assert all(internals.is_swapped(layer) for layer in model)
 
 
 @pytest.mark.parametrize("layer", [Wide(4, 4), Standardised(4, 4, 1)])

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from beyondprop import (
+    layers,
     optics,
     projections,
     rules,
@@ -96,6 +97,7 @@ __all__ = [
     "attach",
     "attachment_of",
     "exact_gradients",
+    "layers",
     "optics",
     "projections",
     "rules",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.functional import call_with
-from beyondprop._torch.modules import parameters_of, submodules_of
+from beyondprop._torch.modules import is_made, parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import settings
@@ -122,15 +122,17 @@ class AtWeight:
     stream: int  # the weight's own random stream
     inputs: int  # how many inputs one output of the layer sums over
     state: State = field(default_factory=dict)
+    transposed: bool = False  # whether the layer keeps it as (in, out)
 
     def weight(self) -> Tensor:
-        """Return the weight."""
+        """Return the weight, ``(out, in, ...)``."""
         found: Tensor = getattr(self.layer, self.name)
-        return found
+        return found.t() if self.transposed else found
 
     def owners(self) -> Sequence[Tensor]:
-        """Return what learns beside the state."""
-        return [self.weight()]
+        """Return what learns beside the state: the weight, or what it is made from."""
+        made = is_made(self.layer, self.name)
+        return list(self.layer.parameters()) if made else [getattr(self.layer, self.name)]
 
 
 NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})
@@ -248,8 +250,9 @@ class LayerRule(Rule):
     """A rule that replaces each layer's weight in the backward pass by another matrix.
 
     Args:
-        exact: Names or `fnmatch` patterns of modules that keep their exact backward pass, although
-            they carry errors through weights; the report names them.
+        exact: Names or `fnmatch` patterns of modules, and of parameters that no layer holds, that
+            keep their exact backward pass, although they carry errors through weights; the report
+            names them.
     """
 
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
@@ -270,7 +273,7 @@ class LayerRule(Rule):
         return {}
 
     def keeps_exact(self, name: str) -> bool:
-        """Whether the module of this name, or one around it, keeps its exact backward pass."""
+        """Whether what has this name, or a module around it, keeps its exact backward pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)

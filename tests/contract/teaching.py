@@ -43,7 +43,7 @@ def refusal(case: Case, name: str) -> str | None:
 
 def attach(case: Case, model: nn.Module, rule: str) -> bp.Attachment:
     """Attach a rule as the case says."""
-    given = rule_of(rule, case.exact)
+    given = rule_of(rule, case.exact_under(rule))
     if given.traits.whole_model:
         return bp.attach(model, given)
     if not case.backprop:

@@ -13,7 +13,6 @@ from tests.modules import CASE, CASES
 
 REFUSED = {
     "places-of-their-own": "'1.table' is a parameter of Positions",
-    "class-token": "'token' is a parameter of ClassToken",
     **dict.fromkeys(("weight_norm", "spectral_norm", "orthogonal"), "is computed from other"),
 }
 CONVERTED = [case for case in CASES if case.name not in REFUSED]

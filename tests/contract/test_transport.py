@@ -14,7 +14,7 @@ from tests.unit.layers.transport import Transport
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_gradients_are_plain_ones(case):
-    model, rule = case.fresh(), Transport(exact=case.exact)
+    model, rule = case.fresh(), Transport(exact=case.exact_under(Transport.name))
     rules = dict.fromkeys(case.backprop, bp.Backprop())
     if rules:
         bp.attach(model, rules | dict.fromkeys(case.blocks or ["*"], rule))

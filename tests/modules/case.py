@@ -35,6 +35,7 @@ class Case:
         blocks: The blocks to name where there is no default.
         backprop: Patterns that get `Backprop()` whatever the others get.
         exact: What a `LayerRule` must be told to leave exact.
+        exact_for: The rules that must be told so; empty for all of them.
         logits: Picks the class outputs, shape ``(*targets, classes)``, from what is returned.
         several: Whether there are several outputs, which some rules refuse.
         refused: Rules that cannot teach this module, by kind or short name, and what they say.
@@ -51,6 +52,7 @@ class Case:
     blocks: Sequence[str] | None = None
     backprop: Sequence[str] = ()
     exact: tuple[str, ...] = ()
+    exact_for: tuple[str, ...] = ()
     logits: Callable[[Any], Sequence[Tensor]] = lambda out: [out]
     several: bool = False
     refused: Mapping[type[Rule] | str, str] = field(default_factory=dict)
@@ -59,6 +61,10 @@ class Case:
 
     def __str__(self) -> str:
         return self.name
+
+    def exact_under(self, rule: str) -> tuple[str, ...]:
+        """Return what a rule, by its short name, must be told to leave exact."""
+        return self.exact if rule in self.exact_for or not self.exact_for else ()
 
     def fresh(self) -> nn.Module:
         """Build the module, always with the same weights, in the mode it is tested in."""

@@ -1,6 +1,7 @@
 """Modules by their names, and chains of modules."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -26,10 +27,26 @@ def has_parameters(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
 
 
-def weight_is_made(module: nn.Module) -> bool:
-    """Whether the layer's weight is made from other parameters (weight_norm, pruning)."""
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and not isinstance(weight, nn.Parameter)
+def is_made(module: nn.Module, name: str = "weight") -> bool:
+    """Return whether a layer's weight is made from other parameters (weight_norm, pruning).
+
+    The weight is not asked for: spectral norm makes a step of its iteration whenever it is.
+    """
+    by_class = isinstance(getattr(type(module), name, None), property)
+    return by_class or isinstance(vars(module).get(name), Tensor)
+
+
+@contextmanager
+def resting(module: nn.Module) -> Iterator[None]:
+    """Put a module in eval mode inside: what makes its weights takes no step of its own there."""
+    modes = [(inner, inner.training) for inner in module.modules()]
+    for inner, _ in modes:
+        inner.training = False
+    try:
+        yield
+    finally:
+        for inner, training in modes:
+            inner.training = training
 
 
 def inside(name: str, outer: str) -> bool:

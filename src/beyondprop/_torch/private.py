@@ -26,6 +26,14 @@ def own_parameters(module: nn.Module) -> dict[str, Tensor | None]:
     return module._parameters  # type: ignore[return-value]
 
 
+def child_table(module: nn.Module) -> dict[str, nn.Module | None]:
+    """Return the table of a module's children, in which they are replaced, added and removed.
+
+    `Module.children` makes a generator and a set, which take longer than it takes to compare them.
+    """
+    return module._modules
+
+
 def is_compiled(module: nn.Module) -> bool:
     """Whether `torch.compile` or `Module.compile` has made this module.
 

@@ -141,7 +141,14 @@ class Attachment(Host):
         self.passes.schedule = schedule
 
     def remove(self) -> None:
-        """Make the model the plain one again. Calling it twice does nothing."""
+        """Make the model the plain one again. Calling it twice does nothing.
+
+        Raises:
+            UserError: A layer got another class since, which is to be undone first.
+        """
+        for change in self._changes:
+            if isinstance(change, SwappedLayers):
+                change.check()
         for change in self._changes:
             change.remove()
         self._changes = []

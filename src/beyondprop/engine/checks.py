@@ -12,10 +12,9 @@ from torch.nn.parameter import is_lazy
 from beyondprop._torch.modules import inside, is_chain
 from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
+from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import OpenPass, mode_of
-from beyondprop.engine.swap import has_weights
 from beyondprop.errors import UserError
-from beyondprop.layers import EXACT, OPERATIONS
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
@@ -49,36 +48,18 @@ def block_problems(
 
 
 def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
-    names = [name for name, _ in model.named_modules()]
+    names = [name for name, _ in (*model.named_modules(), *model.named_parameters())]
     patterns = {p for rule in rules for p in getattr(rule, "exact", ())}
     for pattern in sorted(patterns):
         if not any(fnmatchcase(name, pattern) for name in names):
-            yield f"exact='{pattern}' matches no module of the model"
+            yield f"exact='{pattern}' matches no module or parameter of the model"
 
 
 def _uncovered_layers(block: Block) -> Iterator[str]:
     """Yield a sentence for each layer with weights that has no backward of its own."""
     rule: Any = block.rule
-    if "weights" not in rule.traits.needs:
-        return
-    called = type(rule).__name__
-    for name in block.loose:
-        yield (
-            f"{called} covers layers, and '{name}' is a parameter on its own, "
-            "whose product would keep its exact backward: give it Backprop() to say so"
-        )
-    for name, module in block.named_modules():
-        if not has_weights(module) or rule.keeps_exact(name):
-            continue
-        if "forward" in vars(module):
-            yield f"'{name}' has a forward of its own, so {called} cannot cover it"
-        elif type(module) not in OPERATIONS and not isinstance(module, EXACT):
-            covered = ", ".join(dict.fromkeys(c.__name__ for c in OPERATIONS))
-            yield (
-                f"{called} cannot cover '{name}' ({type(module).__name__}): it covers "
-                f"{covered}; to keep its exact backward, name it in "
-                f"{called}(exact=('{name}',)) or put it in a block of its own with Backprop()"
-            )
+    if "weights" in rule.traits.needs:
+        yield from covering(block, rule).problems
 
 
 def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:

@@ -14,9 +14,12 @@ def install(passes: Passes) -> list[RemovableHandle]:
     """Put hooks on the model and on the modules that make the outputs of its blocks."""
     model = passes.model
     if not passes.taught:
-        if not passes.state.needed or passes.blocks[0].rule.traits.whole_model:
+        if passes.blocks[0].rule.traits.whole_model:
             return []
-        return [model.register_forward_pre_hook(passes.begin)]
+        if passes.state.needed:
+            return [model.register_forward_pre_hook(passes.begin)]
+        members = passes.members
+        return [] if members is None else [model.register_forward_pre_hook(members.check)]
     return [
         *_on_blocks(passes),
         model.register_forward_pre_hook(passes.before_model, with_kwargs=True),

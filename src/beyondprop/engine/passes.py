@@ -13,6 +13,7 @@ from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends
 from beyondprop.engine.joint import Joint
+from beyondprop.engine.members import Members
 from beyondprop.engine.scale import scale_watch
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
@@ -33,6 +34,7 @@ class Passes:
         targets: What the caller gave for the passes to come.
         watch: Sees how losses are scaled, where a rule's signals do not follow that.
         expected: Modules that must stay where they are: parent, name in it, module.
+        members: All modules, where a rule must know every one; None elsewhere.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block]) -> None:
@@ -45,6 +47,9 @@ class Passes:
         self.schedule: Schedule | None = None
         self.targets: Tensor | None = None
         self.expected: list[tuple[nn.Module, str, nn.Module]] = []
+        self.members = (
+            Members(model, self.blocks, self.mode) if Members.matter(self.blocks) else None
+        )
         self.classes = classes_of(model)
         self._needs_targets = next(
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
@@ -81,6 +86,8 @@ class Passes:
 
     def begin(self, model: nn.Module, _inputs: Any) -> None:
         """Begin a pass of a model whose graph ends nowhere, but whose rules have a state."""
+        if self.members is not None:
+            self.members.check()
         if torch.is_grad_enabled() and not self.mode.exact:
             self._begin(model.training)
 
@@ -113,6 +120,8 @@ class Passes:
         """Return what rules see of a forward pass that begins, None if it is not to be taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
+        if self.members is not None:
+            self.members.check()
         training = self.model.training
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
         if self.state.stateful or self.state.alone:

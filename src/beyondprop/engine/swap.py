@@ -1,10 +1,23 @@
 """Layers that get a backward of their own by another class, and get their class back."""
 
-from torch import nn
+from typing import Any, NamedTuple
 
+from torch import Tensor, nn
+
+from beyondprop._torch.modules import resting
 from beyondprop.core import AtWeight, Block, LayerRule, Mode
-from beyondprop.layers import EXACT, OPERATIONS, AtWeights
+from beyondprop.engine.covering import covering
+from beyondprop.errors import UserError
+from beyondprop.layers import AtWeights, is_made_of, is_transposed
 from beyondprop.random.streams import stream_of
+
+
+class Swap(NamedTuple):
+    """A layer, and its own class."""
+
+    name: str
+    layer: nn.Module
+    own: type[nn.Module]
 
 
 class SwappedLayers:
@@ -19,25 +32,32 @@ class SwappedLayers:
     def __init__(self, block: Block, rule: LayerRule, mode: Mode) -> None:
         self.block, self.rule, self.mode = block, rule, mode
         self._weights: dict[str, AtWeight] = {}
-        self._swapped: list[tuple[str, nn.Module, type[nn.Module]]] = []
-        self._exact: list[str] = []
-        self._asked: list[str] = []
+        self._swapped: list[Swap] = []
+        self._left = ""
 
     def swap(self) -> None:
         """Give each layer that carries an error through a weight the class that asks the rule."""
-        for name, module in self.block.named_modules():
-            if self.rule.keeps_exact(name):
-                self._asked += [name] if name in self.rule.exact or has_weights(module) else []
-            elif type(module) in OPERATIONS:
-                self._swap(name, module, OPERATIONS[type(module)])
-            elif isinstance(module, EXACT):
-                self._exact.append(name)
+        found = covering(self.block, self.rule)
+        for name, layer, made in found.layers:
+            self._swap(name, layer, made)
+        exact, asked = ", ".join(found.exact), ", ".join(found.asked)
+        self._left = f"; exact, as no weight carries the error: {exact}" if exact else ""
+        self._left += f"; exact, as asked: {asked}" if asked else ""
+
+    def check(self) -> None:
+        """See that `remove` can give every layer its own class back.
+
+        Raises:
+            UserError: A layer got another class since, and would lose it.
+        """
+        for swap in self._swapped:
+            _without(swap)
 
     def remove(self) -> None:
         """Give the layers their own classes back."""
-        for _, module, own in self._swapped:
-            module.__class__ = own
-            vars(module).pop("_feedback", None)
+        for swap in self._swapped:
+            swap.layer.__class__ = _without(swap)
+            vars(swap.layer).pop("_feedback", None)
         self._swapped = []
 
     def with_state(self) -> dict[str, AtWeight]:
@@ -47,27 +67,54 @@ class SwappedLayers:
 
     def describe(self) -> str:
         """Return in words what was changed."""
-        names = ", ".join(name for name, _, _ in self._swapped) or "no layer"
-        exact, asked = ", ".join(self._exact), ", ".join(self._asked)
-        left = f"; exact, as no weight carries the error: {exact}" if exact else ""
-        left += f"; exact, as asked: {asked}" if asked else ""
-        return f"own backward for {names}{left}"
+        names = ", ".join(swap.name for swap in self._swapped) or "no layer"
+        return f"own backward for {names}{self._left}"
 
-    def _swap(self, name: str, module: nn.Module, operation: type[nn.Module]) -> None:
-        inputs_of = operation.inputs_of  # type: ignore[attr-defined]
-        self._swapped.append((name, module, type(module)))
-        module.__class__ = operation
+    def _swap(self, name: str, layer: nn.Module, made: Any) -> None:
+        self._swapped.append(Swap(name, layer, type(layer)))
+        layer.__class__ = made
         weights: AtWeights = {}
-        for own, inputs in inputs_of(module).items():
+        for own, inputs in made.inputs_of(layer).items():
             full = f"{name}.{own}"
             # The weight of a layer with one weight has the layer's stream.
             stream = stream_of(name if own == "weight" else full)
-            at = AtWeight(self.mode, self.rule, module, own, stream, inputs)
-            at.state = self.rule.start(getattr(module, own).detach(), at)
+            at = AtWeight(
+                self.mode, self.rule, layer, own, stream, inputs, transposed=is_transposed(made)
+            )
+            with resting(layer):
+                _check_weight(at, full)
+                at.state = self.rule.start(at.weight().detach(), at)
             weights[own] = self._weights[full] = at
-        vars(module)["_feedback"] = weights
+        vars(layer)["_feedback"] = weights
 
 
-def has_weights(module: nn.Module) -> bool:
-    """Whether a module holds parameters itself."""
-    return any(True for _ in module.parameters(recurse=False))
+def _check_weight(at: AtWeight, name: str) -> None:
+    """See that the operation of a layer names a weight that the layer has."""
+    weight = getattr(at.layer, at.name, None)
+    if not isinstance(weight, Tensor):
+        raise UserError(f"'{name}' is no weight: mend inputs_of of the operation that names it")
+    if at.inputs < 1 or weight.numel() % at.inputs:
+        raise UserError(
+            f"'{name}', of shape {tuple(weight.shape)}, cannot sum over {at.inputs} inputs: mend "
+            "inputs_of of its layer's operation"
+        )
+
+
+def _without(swap: Swap) -> type[nn.Module]:
+    """Return the class of a layer without the operation: its own, or what was made of it since.
+
+    A parametrization gives a layer a class of its own, which derives from the one it finds.
+    """
+    now: Any = type(swap.layer)
+    if is_made_of(now, swap.own):
+        return swap.own
+    (base, *others) = now.__bases__
+    if others or not is_made_of(base, swap.own):
+        raise UserError(
+            f"'{swap.name}' got another class since the rules were attached ({now.__name__}): undo "
+            "that before remove()"
+        )
+    inside = {k: v for k, v in vars(now).items() if k not in ("__dict__", "__weakref__")}
+    name = now.__name__.replace(base.__name__, swap.own.__name__)
+    again: type[nn.Module] = type(now)(name, (swap.own,), inside)
+    return again

@@ -25,7 +25,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
         """Return for each weight how many inputs an output sums over."""
-        if layer.in_proj_weight is not None:
+        if layer.kdim == layer.vdim == layer.embed_dim:
             return {"in_proj_weight": layer.embed_dim}
         return dict(zip(SEPARATE, (layer.embed_dim, layer.kdim, layer.vdim), strict=True))
 

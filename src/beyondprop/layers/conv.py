@@ -1,5 +1,6 @@
 """Convolutions with a backward of their own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,17 +74,18 @@ class _FeedbackConv:
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
         """Return for each weight how many inputs an output sums over."""
-        return {"weight": layer.weight[0].numel()}
+        return {"weight": layer.in_channels // layer.groups * math.prod(layer.kernel_size)}
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self, input):
             return super().forward(input)  # type: ignore[misc, no-any-return]
-        batched = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
+        weight = self.weight  # once: spectral norm takes a step each time
+        batched = input if input.dim() == weight.dim() else input.unsqueeze(0)
         padded, padding = self._padded(batched)
         layout = (self.stride, padding, self.dilation, False, [0] * len(padding), self.groups)
         feedback = self._feedback["weight"]
-        output = convolution(padded, self.weight, self.bias, feedback, layout)
+        output = convolution(padded, weight, self.bias, feedback, layout)
         return output if batched is input else output.squeeze(0)
 
     def _padded(self: Any, x: Tensor) -> tuple[Tensor, Sequence[int]]:

@@ -1,5 +1,6 @@
 """Transposed convolutions with a backward of their own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,16 +19,17 @@ class _FeedbackConvTranspose:
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
         """Return for each weight how many inputs an output sums over (at stride 1)."""
-        return {"weight": layer.in_channels // layer.groups * layer.weight[0, 0].numel()}
+        return {"weight": layer.in_channels // layer.groups * math.prod(layer.kernel_size)}
 
     def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self, input):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
-        x = input if input.dim() == self.weight.dim() else input.unsqueeze(0)
+        weight = self.weight  # once: spectral norm takes a step each time
+        x = input if input.dim() == weight.dim() else input.unsqueeze(0)
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         layout = (self.stride, self.padding, self.dilation, True, extra, self.groups)
-        output = convolution(x, self.weight, self.bias, self._feedback["weight"], layout)
+        output = convolution(x, weight, self.bias, self._feedback["weight"], layout)
         return output if x is input else output.squeeze(0)
 
     def _extra(self: Any, x: Tensor, output_size: Sequence[int]) -> list[int]:

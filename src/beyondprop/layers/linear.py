@@ -66,6 +66,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight) -> Tens
     return LinearFeedback.apply(x, weight, bias, matrix, None)  # type: ignore[no-any-return]
 
 
+class Product:
+    """A product that a layer makes several times in a pass: its rule is asked once."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, at: AtWeight) -> None:
+        self.weight, self.bias = autocast(weight, bias)
+        self.matrix = feedback(self.weight, at)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``x Wᵀ + b``."""
+        (x,) = autocast(x)
+        return LinearFeedback.apply(x, self.weight, self.bias, self.matrix, None)  # type: ignore[no-any-return]
+
+
 class FeedbackLinear(nn.Linear):
     """A linear layer under a `LayerRule`; made by swapping the class of a plain one."""
 

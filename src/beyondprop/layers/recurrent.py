@@ -39,22 +39,19 @@ class FeedbackRNNCell(_FeedbackCell, nn.RNNCell):
         if not taught(self, input):
             return super().forward(input, hx)
         from_x, from_h = self._products(input, self._zeros(input) if hx is None else hx)
-        return (torch.tanh if self.nonlinearity == "tanh" else torch.relu)(from_x + from_h)
+        return elman(from_x, from_h, self.nonlinearity)
 
 
 class FeedbackGRUCell(_FeedbackCell, nn.GRUCell):
     """A GRU cell under a `LayerRule`; made by swapping the class of a plain one."""
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Compute the next hidden state; gates stand in the order reset, update, new."""
+        """Compute the next hidden state."""
         if not taught(self, input):
             return super().forward(input, hx)
         h = self._zeros(input) if hx is None else hx
         from_x, from_h = self._products(input, h)
-        (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
-        update = torch.sigmoid(xz + hz)
-        new = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
-        return (1 - update) * new + update * h
+        return gru(from_x, from_h, h)
 
 
 class FeedbackLSTMCell(_FeedbackCell, nn.LSTMCell):
@@ -63,11 +60,29 @@ class FeedbackLSTMCell(_FeedbackCell, nn.LSTMCell):
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute the next state; gates stand in the order input, forget, cell, output."""
+        """Compute the next state."""
         if not taught(self, input):
             return super().forward(input, hx)
         h, c = (self._zeros(input), self._zeros(input)) if hx is None else hx
         from_x, from_h = self._products(input, h)
-        i, f, g, o = (from_x + from_h).chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        return lstm(from_x, from_h, c)
+
+
+def elman(from_x: Tensor, from_h: Tensor, nonlinearity: str) -> Tensor:
+    """Return the next state from the two products."""
+    return (torch.tanh if nonlinearity == "tanh" else torch.relu)(from_x + from_h)
+
+
+def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+    """Return the next state from the two products, whose gates are reset, update, new."""
+    (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
+    update = torch.sigmoid(xz + hz)
+    new = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
+    return (1 - update) * new + update * h
+
+
+def lstm(from_x: Tensor, from_h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the next state from the two products, whose gates are input, forget, cell, output."""
+    i, f, g, o = (from_x + from_h).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from beyondprop.layers import feedback_class, is_no_matrix
 from beyondprop.random import slot_words
 from beyondprop.slots.values import Fan
 
@@ -91,12 +92,22 @@ KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], Iterator[Weight]
 )
 
 
+def registered(layer: nn.Module) -> list[Weight] | None:
+    """Return the weights that `layers.register_operation` was told of; None where of none."""
+    operation: Any = feedback_class(type(layer))
+    if operation is None:
+        return None
+    inputs: dict[str, int] = operation.inputs_of(layer)
+    sizes = {name: getattr(layer, name).numel() for name in inputs}
+    return [Weight(name, Fan(into, sizes[name] // into)) for name, into in inputs.items()]
+
+
 def weights_of(layer: nn.Module) -> list[Weight] | None:
     """Return the weights of a layer that can be chosen; None where its kind is not known."""
     for types, read in KNOWN:
         if isinstance(layer, types):
             return list(read(layer))
-    return None
+    return registered(layer)
 
 
 def offsets_of(layer: nn.Module) -> list[str]:
@@ -112,8 +123,10 @@ def offsets_of(layer: nn.Module) -> list[str]:
 @torch.no_grad()
 def take_out(layer: nn.Module, name: str) -> None:
     """Remove a bias or an affine parameter from a layer."""
-    if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
-        # Their kernels take a bias or none for all gates, so it stays, as zeros that never learn.
+    known = any(isinstance(layer, types) for types, _ in KNOWN) or isinstance(layer, NORMS)
+    if not known or isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
+        # Recurrent kernels take a bias or none for all gates, and what a forward of one's own takes
+        # is not known: so it stays, as zeros that never learn.
         layer.get_parameter(name).zero_().requires_grad_(False)
         return
     setattr(layer, name, None)
@@ -163,9 +176,9 @@ def weight_problem(
 
 
 def unknown_problems(module: str, layer: nn.Module, own: dict[str, nn.Parameter]) -> Iterator[str]:
-    """Yield the parameters of an unknown kind of layer that are no vectors: perhaps weights."""
+    """Yield the parameters of an unknown kind of layer that may be weights, by their shapes."""
     for name, parameter in own.items():
-        if not _lazy(parameter) and parameter.requires_grad and parameter.dim() > 1:
+        if not _lazy(parameter) and parameter.requires_grad and not is_no_matrix(parameter):
             yield (
                 f"'{full(module, name)}' is a parameter of {type(layer).__name__}, a layer kind "
                 f"that is not known here: leave it by exclude=['{full(module, name)}']"

@@ -12,24 +12,40 @@ from transport import Only, Transport, outcome, rand
 import beyondprop as bp
 
 
-class Scale(nn.Module):
-    """A module with a parameter of its own."""
+class Mixing(nn.Module):
+    """A module with a weight of its own."""
 
     def __init__(self):
         super().__init__()
-        self.scale = nn.Parameter(torch.full((4,), 2.0))
+        self.weight = nn.Parameter(torch.eye(4) + 1)
 
     def forward(self, x):
-        return self.scale * x
+        return x @ self.weight
 
 
-class Recurrent(nn.Module):
-    def __init__(self):
+class Gain(nn.Module):
+    """A norm of one's own, as LayerScale and RMSNorm are."""
+
+    def __init__(self, *shape):
         super().__init__()
-        self.inner = nn.LSTM(4, 4)
+        self.gain = nn.Parameter(torch.full(shape, 2.0))
 
     def forward(self, x):
-        return self.inner(x)[0]
+        return self.gain * x
+
+
+class Tokens(nn.Module):
+    """A class token, position embeddings and a layer, as in a vision transformer."""
+
+    def __init__(self, positions=(1, 3, 4)):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 4))
+        self.positions = nn.Parameter(torch.randn(positions))
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = torch.cat([self.token.expand(len(x), 1, -1), x], 1)
+        return self.layer(x + self.positions)
 
 
 class Paired(nn.Module):
@@ -41,8 +57,8 @@ class Paired(nn.Module):
         return self.inner(x, x)
 
 
-MADE = {"LSTM": Recurrent, "Bilinear": Paired, "Scale": lambda: Only(Scale())}
-NAMES = {"LSTM": "1.inner", "Bilinear": "1.inner", "Scale": "1.layer"}
+MADE = {"Bilinear": Paired, "Mixing": lambda: Only(Mixing())}
+NAMES = {"Bilinear": "1.inner", "Mixing": "1.layer"}
 
 
 def model_with(kind):
@@ -139,3 +155,80 @@ def test_attaching_computes_no_made_weight(rule):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     bp.attach(model, replace(bp.rules.make(rule), exact=("1",)))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+LEFT = "exact, as no weight carries the error: "
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (1, 1, 4), (1, 3, 4), (4, 1, 1), (1, 4, 2, 2)])
+def test_vectors_and_what_is_added_to_all_samples_alike_stay_exact_and_are_named(shape):
+    model = nn.Sequential(nn.Linear(4, 4), Gain(*shape), nn.Linear(4, 4))
+    handle = bp.attach(model, bp.FeedbackAlignment())
+    assert handle.report.rows[1].change == f"own backward for no layer; {LEFT}1"
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4), (4, 1), (2, 4, 4), (4, 1, 3, 3)])
+def test_what_may_be_the_weight_of_a_product_is_refused(shape):
+    model = nn.Sequential(nn.Linear(4, 4), Gain(*shape), nn.Linear(4, 4))
+    with pytest.raises(bp.AttachError, match=r"cannot cover '1' .Gain.*exact=\('1',\)"):
+        bp.attach(model, bp.FeedbackAlignment())
+
+
+def test_gradients_pass_gains_and_tokens_exactly():
+    model = nn.Sequential(Tokens(), Gain(4), nn.Linear(4, 2)).double()
+    x = rand(2, 2, 4)
+    plain = outcome(model, lambda m: m(x), [x])
+    handle = bp.attach(model, Transport(factor=2.0))
+    assert handle.report.rows[0].change == f"own backward for 0.layer; {LEFT}0.token, 0.positions"
+    ours = outcome(model, lambda m: m(x), [x])
+    factors = [4.0, 4.0, 4.0, 2.0, 2.0, 2.0, 1.0, 1.0]
+    for own, found, factor in zip(plain[1], ours[1], factors, strict=True):
+        torch.testing.assert_close(found, factor * own)
+
+
+def test_loose_parameters_of_the_model_stay_exact_or_are_asked_for():
+    handle = bp.attach(Tokens(), bp.FeedbackAlignment())
+    assert [row.change for row in handle.report.rows] == [
+        f"own backward for no layer; {LEFT}token",
+        f"own backward for no layer; {LEFT}positions",
+        "own backward for layer",
+    ]
+    with pytest.raises(bp.AttachError, match=r"'positions' .* of shape \(3, 4\), .*exact=\('pos"):
+        bp.attach(Tokens((3, 4)), bp.FeedbackAlignment())
+    with pytest.raises(bp.AttachError, match=r"'1.positions' .* of shape \(3, 4\), .*exact=\('1"):
+        bp.attach(nn.Sequential(nn.Linear(4, 4), Tokens((3, 4))), bp.FeedbackAlignment())
+
+
+@pytest.mark.parametrize("pattern", ["1.positions", "*.pos*"])
+def test_a_parameter_can_be_named_as_exact(pattern):
+    model = nn.Sequential(nn.Linear(4, 4), Tokens((3, 4)), nn.Linear(4, 2))
+    handle = bp.attach(model, bp.FeedbackAlignment(exact=(pattern,)))
+    assert handle.report.rows[1].change == (
+        f"own backward for 1.layer; {LEFT}1.token; exact, as asked: 1.positions"
+    )
+    alone = bp.attach(Tokens((3, 4)), bp.FeedbackAlignment(exact=("positions",)))
+    assert "exact, as asked: positions" in str(alone.report)
+    one = nn.Sequential(nn.Linear(4, 4), Mixing())
+    report = str(bp.attach(one, bp.FeedbackAlignment(exact=("1.weight",))).report)
+    assert "exact, as asked: 1.weight" in report
+
+
+def test_a_part_of_a_layer_cannot_be_named():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    with pytest.raises(bp.AttachError, match=r"'1.weight', a part of the layer '1': name the la"):
+        bp.attach(model, bp.FeedbackAlignment(exact=("1.weight",)))
+    with pytest.raises(bp.AttachError, match=r"exact='2.weight' matches no module or parameter"):
+        bp.attach(model, bp.FeedbackAlignment(exact=("2.weight",)))
+
+
+@pytest.mark.parametrize("padding", [None, 0])
+def test_embeddings_stay_exact(padding):
+    model = nn.Sequential(nn.Embedding(5, 4, padding_idx=padding), nn.Linear(4, 4), nn.Linear(4, 2))
+    model.double()
+    words = torch.tensor([[0, 1, 2], [3, 0, 4]])
+    plain = outcome(model, lambda m: m(words), [])
+    handle = bp.attach(model, Transport(factor=2.0))
+    assert LEFT + "0" in handle.report.rows[0].change
+    ours = outcome(model, lambda m: m(words), [])
+    torch.testing.assert_close(ours[1][0], 4 * plain[1][0])
+    assert ours[1][0][0].any() == (padding is None)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import beyondprop as bp
 from beyondprop import slots
 
 
@@ -55,3 +56,55 @@ def test_a_recurrent_layer_without_biases_runs():
     assert not layer.bias_ih_l0.any()
     assert not layer.bias_ih_l0.requires_grad
     assert layer(torch.randn(3, 2, 4))[0].shape == (3, 2, 5)
+
+
+class Conv1D(nn.Module):
+    """As that of transformers.pytorch_utils: the weight is kept as (in, out)."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight = nn.Parameter(torch.randn(nx, nf))
+        self.bias = nn.Parameter(torch.ones(nf))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x, self.weight)
+
+
+Conv1D.__module__ = "transformers.pytorch_utils"
+
+
+class Named(nn.Linear):
+    pass
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_layers_that_rules_of_layers_know_by_name_are_converted(biases):
+    layer = Conv1D(3, 4)
+    machine = slots.convert(layer, biases=biases)
+    (reel,) = machine.reels
+    assert reel.name == "weight"
+    assert reel.source.deviation == pytest.approx((2 / 7) ** 0.5)
+    assert layer(torch.randn(2, 4)).shape == (2, 3)
+    assert layer.bias.requires_grad == bool(layer.bias.any()) == biases
+
+
+def test_subclasses_are_converted():
+    assert [reel.name for reel in slots.convert(Named(4, 3)).reels] == ["weight"]
+
+
+class Tokens(nn.Module):
+    def __init__(self, positions):
+        super().__init__()
+        self.token, self.positions = (
+            nn.Parameter(torch.randn(shape)) for shape in ((1, 1, 4), positions)
+        )
+        self.layer = nn.Linear(4, 4)
+
+
+def test_tokens_and_position_embeddings_learn_as_ever():
+    machine = slots.convert(Tokens((1, 5, 4)))
+    assert [reel.name for reel in machine.reels] == ["layer.weight"]
+    assert "learn as ever: token, positions" in str(machine.report)
+    with pytest.raises(bp.UserError, match=r"exclude=\['positions'\]"):
+        slots.convert(Tokens((5, 4)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import weight_is_made
+from beyondprop._torch.modules import is_made
 from beyondprop.core import AtWeight, Block, LayerRule, Traits
-from beyondprop.layers import OPERATIONS
+from beyondprop.layers import feedback_class
 from beyondprop.projections import Dense, Projection
 from beyondprop.rules.layerwise.random import random_like
 
@@ -51,7 +51,10 @@ class KolenPollack(LayerRule):
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence for each layer that it cannot teach."""
         for name, module in block.named_modules():
-            if type(module) in OPERATIONS and weight_is_made(module) and not self.keeps_exact(name):
+            covered: Any = feedback_class(type(module))
+            if covered is None or self.keeps_exact(name):
+                continue
+            if any(is_made(module, own) for own in covered.inputs_of(module)):
                 yield (
                     f"the weight of '{name}' is made from other parameters (spectral_norm, "
                     "weight_norm, pruning), so its feedback cannot get the same updates: keep it "

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import children, has_parameters, is_chain, weight_is_made
+from beyondprop._torch.modules import children, has_parameters, is_chain, is_made
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.layers.conv import kernel_gradients, padding_per_side
@@ -157,7 +157,7 @@ class SoftHebb(LossRule):
                 f"'{name}' is a {type(layer).__name__}: give it a rule of its own"
             )
             return
-        if weight_is_made(layer):
+        if is_made(layer):
             yield (
                 f"the weight of '{name}' is made from others (weight_norm, pruning), which would "
                 "get other gradients than SoftHebb's: give it a rule of its own"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import children, is_chain, weight_is_made
+from beyondprop._torch.modules import children, is_chain, is_made
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten)
@@ -124,7 +124,7 @@ def unfit(model: nn.Module) -> str | None:
     for name, module in modules:
         if type(module) not in (*LAYERS, *POOLS, *KEEPS) or "forward" in vars(module):
             return f"'{name}' ({type(module).__name__}) is none of these"
-        if weight_is_made(module):
+        if is_made(module):
             return f"the weight of '{name}' is made from others (weight_norm, pruning)"
     places = [i for i, (_, module) in enumerate(modules) if type(module) in LAYERS]
     if not places:

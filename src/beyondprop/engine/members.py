@@ -1,0 +1,89 @@
+"""Whether a model still has the modules that it had when rules were attached to it."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import nn
+
+from beyondprop._torch.modules import inside
+from beyondprop._torch.private import child_table
+from beyondprop.core import Block, Mode
+from beyondprop.engine.covering import has_weights
+from beyondprop.errors import changed
+from beyondprop.layers import EXACT, is_no_matrix
+
+
+class Members:
+    """The modules of a model whose rules must know every one of them.
+
+    A layer that came later would learn by exact gradients under a rule of layers, without a word,
+    and by none under a rule that runs the model.
+
+    Args:
+        model: The model.
+        blocks: Its blocks.
+        mode: What holds for the passes to come.
+    """
+
+    def __init__(self, model: nn.Module, blocks: Sequence[Block], mode: Mode) -> None:
+        self.model, self.mode = model, mode
+        self._whole = any(block.rule.traits.whole_model for block in blocks)
+        self._free = [  # in here another rule says what a layer that came later learns
+            name
+            for block in blocks
+            if not ({"weights"} & block.rule.traits.needs or block.rule.traits.whole_model)
+            for name, _ in block.modules
+        ]
+        self._record()
+
+    @staticmethod
+    def matter(blocks: Sequence[Block]) -> bool:
+        """Return whether a rule of these blocks must know every module."""
+        traits = [block.rule.traits for block in blocks]
+        return any("weights" in each.needs or each.whole_model for each in traits)
+
+    def check(self, *_: object) -> None:
+        """See that no module that carries errors was replaced or added, as a forward pass begins.
+
+        In small networks a walk through the modules by name would take as long as a layer: this is
+        one comparison, and a pass that is not to be taught is told apart behind it.
+
+        Raises:
+            UserError: One was.
+        """
+        if not torch.compiler.is_compiling() and (
+            tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children
+            or any(self._empty)
+        ):
+            self._look_closely()
+
+    def _record(self) -> None:
+        modules = dict(self.model.named_modules())
+        self._known = modules
+        tables = [child_table(module) for module in modules.values()]
+        self._tables = [table for table in tables if table]
+        self._empty = [table for table in tables if not table]
+        self._children = tuple(chain.from_iterable(map(dict.values, self._tables)))
+
+    def _look_closely(self) -> None:
+        if self.mode.exact or not torch.is_grad_enabled():
+            return
+        known = {id(module) for module in self._known.values()}
+        present = dict(self.model.named_modules())
+        for name, module in present.items():
+            free = any(inside(name, outer) for outer in self._free)
+            if id(module) not in known and not free and (self._whole or carries_errors(module)):
+                raise changed(name)
+        here = {id(module) for module in present.values()}
+        gone = [name for name, module in self._known.items() if id(module) not in here]
+        if gone and self._whole:
+            raise changed(gone[0])
+        self._record()
+
+
+def carries_errors(module: nn.Module) -> bool:
+    """Return whether a module holds what may be the weight of a product."""
+    if isinstance(module, EXACT) or not has_weights(module):
+        return False
+    return not all(is_no_matrix(parameter) for parameter in module.parameters(recurse=False))

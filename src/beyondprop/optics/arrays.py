@@ -4,12 +4,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from beyondprop.errors import UserError
 
-Rows = TypeVar("Rows", Tensor, NDArray[Any])
+Rows = TypeVar("Rows", Tensor, "np.ndarray[Any, Any]")
 
 
 def as_tensor(x: Any) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
-from beyondprop.experiment import schedules
+from beyondprop.experiment import forms, schedules
 from beyondprop.experiment.assess import run_subject, score
 from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
@@ -23,7 +23,6 @@ from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import check_claim
 from beyondprop.experiment.weights import WEIGHTS, weights
 from beyondprop.files import (
-    read_json,
     write_bytes,
     write_json,
 )
@@ -98,5 +97,5 @@ def over(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run that has finished or diverged, or None where there is more to
     do.
     """
-    record = read_json(folder / RECORD)
-    return record if record is not None and record.get("status") != "failed" else None
+    record = forms.read_run(folder / RECORD)
+    return record if record is not None and record["status"] != "failed" else None

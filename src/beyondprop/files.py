@@ -44,7 +44,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON, atomically; numbers that are not finite become null."""
     text = json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, (text + "\n").encode())
+    # A lone surrogate, as of a file name in another encoding, is written as JSON's escape for it.
+    write_bytes(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def append_text(path: Path, text: str) -> None:
@@ -76,8 +77,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def finite(value: Any) -> Any:
-    """`value` as plain JSON containers; NaN and infinities become None, as JSON has neither."""
+    """`value` as plain JSON containers; NaN and infinities become None, as JSON has neither.
+
+    So do whole numbers of more than 64 bits, which few readers of JSON can compute with.
+    """
     if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and abs(value) >= 2**64:
         return None
     if isinstance(value, dict):
         return {str(key): finite(entry) for key, entry in value.items()}

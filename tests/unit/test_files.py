@@ -80,3 +80,10 @@ def test_only_what_a_repeat_can_mend_is_a_write_error(
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(WriteError):
         files.write_bytes(tmp_path / "new", b"")
+
+
+def test_lone_surrogates_are_written_as_escapes(tmp_path: Path) -> None:
+    """As in the name of a file that is not of the system's encoding, on the command line."""
+    files.write_json(tmp_path / "a.json", {"command": "caf\udce9 ä"})
+    assert (tmp_path / "a.json").read_text() == '{\n "command": "caf\\udce9 ä"\n}\n'
+    assert files.read_json(tmp_path / "a.json") == {"command": "caf\udce9 ä"}

@@ -1,10 +1,20 @@
-"""Tensors inside the nested containers that modules return."""
+"""Tensors inside the nested containers that modules return.
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+Looked into are tuples (named ones and PyTorch's own, as `torch.max` returns), lists, mappings and
+dataclasses, and classes derived from them. All else, as sets, classes of attrs and what hides in
+other attributes of a container, is left as it is.
+"""
+
+from collections import UserDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
+
+from beyondprop._torch.eager import eager
+from beyondprop.errors import UserError
 
 
 def leaves(value: Any) -> Iterator[Tensor]:
@@ -12,36 +22,96 @@ def leaves(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     else:
-        for item in _items(value):
+        for item in _entries(value).values():
             yield from leaves(item)
 
 
 def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Return ``value`` with ``function`` applied to each of its tensors, containers kept."""
+    """Return ``value`` with ``function`` applied to each of its tensors.
+
+    A container in which no tensor changes is returned itself. Another one is copied with its type
+    and its other attributes; neither its constructor nor ``__post_init__`` runs, but for a mapping
+    that is neither a `dict` nor a `UserDict`: its constructor gets a `dict`.
+
+    Raises:
+        UserError: A container cannot be copied.
+    """
     if isinstance(value, Tensor):
         return function(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in fields(value) if f.init]
-        return replace(value, **{n: replaced(getattr(value, n), function) for n in names})
-    if isinstance(value, Mapping):
-        pairs = [(key, replaced(item, function)) for key, item in value.items()]
-        return _like(value, pairs)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(replaced(item, function) for item in value))
+    entries = _entries(value)
+    items = {key: replaced(item, function) for key, item in entries.items()}
+    changed = {key: item for key, item in items.items() if item is not entries[key]}
+    if not changed:
+        return value
+    kind: Any = type(value)
+    if kind is dict:
+        return items
+    if kind in (tuple, list):
+        return kind(items.values())
+    if kind.__bases__ == (tuple,) and hasattr(kind, "_fields"):
+        return kind(*items.values())
+    return _copied(value, items, changed)
+
+
+def _entries(value: Any) -> dict[Any, Any]:
+    """Return what a container holds by index, key or field; nothing of anything else."""
     if isinstance(value, (tuple, list)):
-        return type(value)(replaced(item, function) for item in value)
-    return value
+        return dict(enumerate(value))
+    if not _is_dataclass(value):
+        return dict(value.items()) if isinstance(value, Mapping) else {}
+    found = {name: getattr(value, name) for name in _names(value) if hasattr(value, name)}
+    both = isinstance(value, dict)  # the same tensors, by field and by key
+    return found | dict(value.items()) if both else found
 
 
-def _items(value: Any) -> Iterator[Any]:
-    if is_dataclass(value) and not isinstance(value, type):
-        yield from (getattr(value, f.name) for f in fields(value) if f.init)
-    elif isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, (tuple, list)):
-        yield from value
+def _is_dataclass(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, (type, tuple, list))
 
 
-def _like(mapping: Mapping[Any, Any], pairs: list[tuple[Any, Any]]) -> Any:
-    build: Any = type(mapping)
-    return build(pairs) if not hasattr(mapping, "default_factory") else dict(pairs)
+def _names(value: Any) -> list[str]:
+    return [field.name for field in fields(value)] if _is_dataclass(value) else []
+
+
+@eager
+def _copied(value: Any, items: dict[Any, Any], changed: dict[Any, Any]) -> Any:
+    """Return a container of the same class; `changed` are those of its items that are new.
+
+    Raises:
+        UserError: Its class does not allow it.
+    """
+    try:
+        if isinstance(value, tuple):
+            return _tuple(value, items.values())
+        if _is_dataclass(value) or isinstance(value, (list, dict, UserDict)):
+            return _with(value, changed)
+        return type(value)(items)
+    except Exception as error:  # whatever a class does when it is copied or made
+        name = type(value).__name__
+        raise UserError(
+            f"a module returns a {name}, which cannot be copied with other tensors in it "
+            f"({type(error).__name__}: {error}): return a dict, a tuple or a dataclass"
+        ) from error
+
+
+def _tuple(value: tuple[Any, ...], items: Iterable[Any]) -> Any:
+    """Return a tuple of the same class, whose constructor may take anything."""
+    kind: Any = type(value)
+    if hasattr(kind, "n_sequence_fields"):  # PyTorch's own take items, and have no attributes
+        return kind(items)
+    made: Any = tuple.__new__(kind, items)
+    if hasattr(value, "__dict__"):
+        made.__dict__.update(value.__dict__)
+    return made
+
+
+def _with(value: Any, changed: Mapping[Any, Any]) -> Any:
+    """Return a copy of a list, a dictionary or a dataclass with some of its items changed."""
+    made, names = copy(value), _names(value)
+    if getattr(value, "__dict__", None) is value:  # a dictionary whose attributes are its items
+        made.__dict__ = made
+    for key, item in changed.items():
+        if key in names:
+            object.__setattr__(made, key, item)  # which a frozen one allows too
+        if key not in names or (isinstance(value, dict) and key in value):
+            made[key] = item
+    return made

@@ -3,5 +3,6 @@
 from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import CompareSpec, RunSpec
+from beyondprop.experiment.weights import read_weights
 
-__all__ = ["CompareSpec", "RunSpec", "compare", "train"]
+__all__ = ["CompareSpec", "RunSpec", "compare", "read_weights", "train"]

@@ -9,6 +9,7 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
+from beyondprop.experiment import forms
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.plan import (
     ComparePlan,
@@ -29,11 +30,11 @@ from beyondprop.experiment.setup import check_rules, load, torch_settings
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.summary import finished, summarise
+from beyondprop.experiment.table import number
 from beyondprop.experiment.tuning import learning_rates, tune
 from beyondprop.files import (
     StorageError,
     finite,
-    read_json,
     write_json,
 )
 from beyondprop.measure import find_all
@@ -77,14 +78,14 @@ def compare(
         rules.make(rule)
     plan = plan_compare(spec, task, name)
     check_claim(output, as_json(plan), resume)
-    earlier = read_json(output / COMPARISON)
+    earlier = forms.read_comparison(output / COMPARISON)
     if earlier is not None and all(run["status"] != "failed" for run in earlier["runs"]):
         return earlier
     with torch_settings(plan), progress or bars() as shown:
         data = load(task, plan)
         check_rules(plan, task, data.train)
         write_json(output / SPEC, as_json(plan))
-        before = (read_json(output / SESSIONS) or {"sessions": []})["sessions"]
+        before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
         write_json(output / SESSIONS, {"sessions": [*before, session(started)]})
         comparison: dict[str, Any] = finite(work(plan, task, data, output, shown))
         comparison["provenance"] = provenance(started, before)
@@ -149,4 +150,4 @@ def line(record: dict[str, Any]) -> str:
     name = f"{record['rule']['name']:>8} · seed {record['seed']}"
     if record["status"] != "finished":
         return f"{name} · {record['status']}: {record['reason']}"
-    return f"{name} · test {record['task']['metric']} {record['test']['score']:.4f}"
+    return f"{name} · test {record['task']['metric']} {number(record['test']['score'], '.4f')}"

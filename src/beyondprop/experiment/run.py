@@ -7,13 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 from rich.progress import Progress
-from torch import nn
 
 from beyondprop import rules, tasks
-from beyondprop.experiment import schedules
+from beyondprop.experiment import forms, schedules
 from beyondprop.experiment.assess import run_subject, score
 from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
@@ -24,14 +21,12 @@ from beyondprop.experiment.record import RECORD, run_record
 from beyondprop.experiment.setup import load, torch_settings
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import check_claim
+from beyondprop.experiment.weights import WEIGHTS, weights
 from beyondprop.files import (
-    read_json,
     write_bytes,
     write_json,
 )
 from beyondprop.tasks import Data, Task
-
-WEIGHTS = "weights.safetensors"
 
 
 def train(
@@ -102,15 +97,5 @@ def over(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run that has finished or diverged, or None where there is more to
     do.
     """
-    record = read_json(folder / RECORD)
-    return record if record is not None and record.get("status") != "failed" else None
-
-
-def weights(model: nn.Module) -> bytes:
-    """Return the model's state dict as safetensors; tied tensors are written once for each name."""
-    return safetensors.torch.save(
-        {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for key, value in model.state_dict().items()
-        }
-    )
+    record = forms.read_run(folder / RECORD)
+    return record if record is not None and record["status"] != "failed" else None

@@ -17,6 +17,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import ComparePlan, RunPlan
+from beyondprop.experiment.weights import check_weights
 from beyondprop.tasks import (
     Contrast,
     Data,
@@ -112,7 +113,8 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
     """Try the model and the loss on a batch of every size that training will meet.
 
     Raises:
-        UserError: The model does not take the data, or the loss not its output.
+        UserError: The model does not take the data, the loss not its output, or its state cannot be
+            kept.
     """
     sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
@@ -120,6 +122,7 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
         for size in sorted(sizes, reverse=True):
             inputs = augmented(task, train.inputs[:size])
             _try_batch(task, model, *contrasted(task, inputs, train.targets[:size]))
+    check_weights(model)
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:

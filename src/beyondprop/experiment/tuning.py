@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.progress import Progress
 
+from beyondprop.experiment import forms
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.progress import bar
@@ -15,7 +16,6 @@ from beyondprop.experiment.record import reason_of
 from beyondprop.experiment.storage import check_claim
 from beyondprop.files import (
     StorageError,
-    read_json,
     write_json,
 )
 from beyondprop.registry import file_name
@@ -39,7 +39,7 @@ def tune(
     Returns:
         `epochs`, `learning_rates`, `trials` and `chosen`, the learning rate of each rule.
     """
-    earlier = read_json(folder / TUNING)
+    earlier = forms.read_tuning(folder / TUNING)
     if earlier is not None:  # the runs were made with what was chosen then
         return earlier
     rates = plan.learning_rates
@@ -69,7 +69,7 @@ def trial(
 ) -> dict[str, Any]:
     """Train without testing; a trial that is over is not done again, a broken one continued."""
     check_claim(folder, as_json(plan), resume=True)
-    earlier = read_json(folder / TRIAL)
+    earlier = forms.read_trial(folder / TRIAL)
     if earlier is not None:
         return earlier
     status, reason, last = "failed", None, {}

@@ -94,6 +94,9 @@ class Column:
             ValueError: The form is none of a number's.
         """
         inner = tuple(cls.read(each) for each in values.get("beside", ()))
+        texts = ("key", "label", "meaning", "form", "unit")
+        if wrong := [name for name in texts if not isinstance(values.get(name, ""), str)]:
+            raise TypeError(f"a column's {wrong[0]} is no text")
         column = cls(**{**values, "beside": inner})
         column.text(0.5)
         return column

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.forms import check_run
 from beyondprop.experiment.summary import summarise
 from beyondprop.files import (
+    finite,
     read_json,
 )
 from beyondprop.report.read import read_comparison, read_run, up_to_date
@@ -30,14 +32,16 @@ def collect(folders: Sequence[Path]) -> list[Comparison]:
     is neither or a record cannot be read.
     """
     comparisons: list[Comparison] = []
-    singles: dict[TaskFacts, list[dict[str, Any]]] = {}
+    singles: dict[TaskFacts, dict[Path, dict[str, Any]]] = {}
     for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
         record = read_json(path) or {}
         if path.name == COMPARISON:
             comparisons.append(read_comparison(record, str(path)))
         else:
             task, _ = read_run(record, str(path))
-            singles.setdefault(task, []).append(up_to_date(record))
+            found = finite(up_to_date(record))
+            check_run(found, path)
+            singles.setdefault(task, {})[path] = found
     return comparisons + [_of_single_runs(records) for records in singles.values()]
 
 
@@ -53,16 +57,11 @@ def _records(folder: Path) -> list[Path]:
     return found
 
 
-def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
+def _of_single_runs(found: Mapping[Path, dict[str, Any]]) -> Comparison:
+    records, paths = list(found.values()), ", ".join(map(str, found))
     rules = dict.fromkeys(record["rule"]["name"] for record in records)
     ordered = sorted(rules, key=lambda rule: (rule != BACKPROP, rule == FROZEN))
-    try:
-        rows = summarise(ordered, records, costs={}, measures=())
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(
-            f"a run on {records[0]['task']['name']} has a damaged {RUN}"
-            f" ({type(error).__name__}: {error}); delete it and run again with --resume"
-        ) from error
+    rows = summarise(ordered, records, costs={}, measures=())
     record = {
         **records[0],
         "kind": "comparison",
@@ -72,6 +71,6 @@ def _of_single_runs(records: Sequence[dict[str, Any]]) -> Comparison:
         "seeds": sorted({record["seed"] for record in records}),
         "spec": {},
         "provenance": dict(records[0].get("provenance") or {}) if len(records) == 1 else {},
-        "measures": {k: v for record in records for k, v in record["measures"].items()},
+        "measures": {k: v for record in records for k, v in record.get("measures", {}).items()},
     }
-    return replace(read_comparison(record), controlled=False)
+    return replace(read_comparison(record, f"what {paths} make together"), controlled=False)

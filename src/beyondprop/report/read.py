@@ -27,6 +27,8 @@ from beyondprop.report.records import (
 SCHEMAS = (1, 2)
 """Those that can be read; see `old_records` for the first."""
 
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
 
 def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
     """Return a comparison from its JSON record. Raises `UserError` where it is not one."""
@@ -44,7 +46,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
             provenance=dict(record.get("provenance") or {}),
             measures=tuple(map(Description.read, (record.get("measures") or {}).values())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise _unreadable(source, "comparison", error) from error
 
 
@@ -54,8 +56,10 @@ def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[Tas
     record = finite(record)
     try:
         record = up_to_date(record)
+        for measure in (record.get("measures") or {}).values():
+            Description.read(measure)
         return _task(record["task"]), _run(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise _unreadable(source, "run", error) from error
 
 
@@ -146,8 +150,9 @@ def _measures(found: Mapping[str, Any] | None) -> dict[str, Figures]:
     figures = {str(name): Figures.read(each) for name, each in (found or {}).items()}
     for each in figures.values():
         for by_block in each.blocks.values():
-            for value in by_block.values():
-                _number(value)
+            for name, value in by_block.items():
+                if not isinstance(value, (int, float, type(None))):
+                    raise TypeError(f"the figure of block {name} is no number")
     return figures
 
 

@@ -110,7 +110,7 @@ def caption(comparison: Comparison) -> str:
     if any(row.figures.get("step_quartiles") for row in rows):
         told.append("The range under a step time holds the middle half of its measurements.")
     # Rules put together from several records may differ.
-    kinds = {kind for row in rows if (kind := row.figures.get("memory_kind")) in KINDS}
+    kinds = {kind for row in rows if (kind := str(row.figures.get("memory_kind"))) in KINDS}
     told += [KINDS[kind] for kind in KINDS if kinds == {kind}]
     return " ".join([*told, f"{ABSENT} is not measured or not defined."])
 

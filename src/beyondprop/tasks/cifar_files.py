@@ -1,5 +1,6 @@
-"""CIFAR-10's files: the published batches, loose or in their archive, and a repack as JPEG."""
+"""CIFAR-10's files: the published batches, loose or in an archive, and a repack as JPEG."""
 
+import math
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ IMAGE = (3, 32, 32)
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = "test_batch"
 FOLDER = "cifar-10-batches-py"
+BINARY = ".bin"
 
 
 class Images(NamedTuple):
@@ -41,11 +43,13 @@ class Cifar:
     Attributes:
         batches: The six batches, with their hashes.
         archive: The one file that they are published in.
+        binary: The six batches in the published binary version, which has no published hashes.
         jpeg: `train.npz` and `test.npz`, see `jpegs`; lossy, so its name differs.
     """
 
     batches: data.FileSource
     archive: data.FileSource
+    binary: data.FileSource
     jpeg: data.FileSource
 
     def read(self, folder: Path | None = None) -> tuple[str, Images, Images]:
@@ -54,13 +58,19 @@ class Cifar:
         Raises:
             UserError: Nothing is found, or it is damaged or not the published data.
         """
-        found, paths = data.find_any((self.batches, self.archive, self.jpeg), folder)
+        forms = self.batches, self.archive, self.binary, self.jpeg
+        found, paths = data.find_any(forms, folder)
         if found is self.jpeg:
             train, test = (_from_jpegs(paths[name]) for name in found.files)
             return found.name, train, test
         if found is self.batches:
             parts = {
                 name: batch(files.read(path, found.files[name]), str(path))
+                for name, path in paths.items()
+            }
+        elif found is self.binary:
+            parts = {
+                name.removesuffix(BINARY): binary_batch(files.read(path), str(path))
                 for name, path in paths.items()
             }
         else:
@@ -120,6 +130,12 @@ CIFAR10 = Cifar(
         ),
         gzipped=False,
     ),
+    binary=data.FileSource(
+        name="CIFAR-10 (binary version)",
+        folders=("cifar-10-batches-bin",),
+        files=dict.fromkeys(f"{name}{BINARY}" for name in (*TRAIN, TEST)),
+        gzipped=False,
+    ),
     jpeg=data.FileSource(
         name="CIFAR-10 (JPEG)",
         folders=("cifar10-jpeg",),
@@ -151,6 +167,26 @@ def batch(content: bytes, name: str) -> Images:
         raise UserError(f"the labels of {name} are no list of whole numbers")
     images = torch.from_numpy(values.reshape(-1, *IMAGE).copy())  # a pickle's bytes are read-only
     return _checked(images, np.array(labels, dtype=object), name)
+
+
+def binary_batch(content: bytes, name: str) -> Images:
+    """Return images and labels of a batch of the binary version.
+
+    A record is 3,073 bytes: the label, then the red, green and blue plane one after another.
+
+    Args:
+        content: The records, one after another.
+        name: What errors call it.
+
+    Raises:
+        UserError: They are not such records.
+    """
+    size = 1 + math.prod(IMAGE)
+    if not content or len(content) % size:
+        raise UserError(f"{name} has {len(content):,} bytes, which are no records of {size:,}")
+    records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, size)
+    images = records[:, 1:].reshape(-1, *IMAGE)
+    return _checked(images, records[:, 0].numpy(), name)
 
 
 def _from_jpegs(path: Path) -> Images:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from beyondprop.errors import UserError
@@ -22,6 +22,7 @@ class FileSource:
         urls: Mirrors, with a slash at the end, that have each file; empty if there are none.
         gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
             it; the hash is then that of the decompressed content all the same.
+        others: Name of a file to another one that it goes by.
     """
 
     name: str
@@ -29,6 +30,7 @@ class FileSource:
     files: Mapping[str, str | None]
     urls: tuple[str, ...] = ()
     gzipped: bool = True
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def published(self) -> dict[str, str]:
@@ -42,8 +44,10 @@ def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
     Args:
         source: The data set.
         folder: If given, the only place to look: it must hold the files, itself or in one of
-            `source.folders`. Otherwise the data folder that `BEYONDPROP_DATA` names, the user's
-            cache and a download are tried in this order.
+            `source.folders`, perhaps one folder deeper. Otherwise the data folder that
+            `BEYONDPROP_DATA` names, the user's cache and a download are tried in this order.
+
+    A file may lie in a folder of its own name, as some programs unpack it.
 
     Returns:
         Path of each of `source.files`; their content is not checked here.
@@ -73,11 +77,16 @@ def find_any(
         folder = folder.expanduser()
         found = _look_in(folder, sources, itself=True)
         if found is None:
-            raise UserError(f"{wanted.name} is not in {folder}; {_advice(wanted)} there")
+            near = _partial(folder, sources, itself=True) or _content(folder)
+            raise UserError(f"{wanted.name} is not in {folder}{near}; {_advice(wanted)} there")
         return found
-    for place in _places():
+    *named, cache = _places()
+    for place in (*named, cache):
         if found := _look_in(place, sources):
             return found
+    for place in named:  # what was put there half should not end in a download
+        if near := _partial(place, sources):
+            raise UserError(f"{wanted.name} is not in {place}{near}; add them or move the rest")
     return wanted, _download_to(cache_folder() / wanted.folders[0], wanted)
 
 
@@ -108,18 +117,63 @@ def _places() -> list[Path]:
 def _look_in(
     place: Path, sources: Sequence[FileSource], itself: bool = False
 ) -> tuple[FileSource, dict[str, Path]] | None:
-    for source in sources:
-        for folder in (*source.folders, *(["."] if itself else [])):
-            found = {
-                name: path for name in source.files if (path := _file(place / folder, name, source))
-            }
-            if len(found) == len(source.files):
-                return source, found
+    for folders in (_folders, _deeper_folders):
+        for source in sources:
+            for folder in folders(place, source, itself):
+                found = _files(folder, source)
+                if len(found) == len(source.files):
+                    return source, found
     return None
 
 
+def _folders(place: Path, source: FileSource, itself: bool) -> list[Path]:
+    return [place / folder for folder in (*source.folders, *(["."] if itself else []))]
+
+
+def _deeper_folders(place: Path, source: FileSource, itself: bool) -> list[Path]:
+    """Return the folders of a folder in `place`, and what `place` holds if it is itself one."""
+    ends = {Path(*Path(folder).parts[1:]) for folder in source.folders} - {Path()}
+    own = [place / end for end in sorted(ends)] if itself else []
+    try:
+        inner = sorted(path for path in place.iterdir() if path.is_dir())
+    except OSError:  # not a folder, or one that may not be read
+        inner = []
+    return own + [path / folder for path in inner for folder in source.folders]
+
+
+def _partial(place: Path, sources: Sequence[FileSource], itself: bool = False) -> str:
+    """Return what is missing where some of a form's files lie, to follow on "is not in"."""
+    for source in sources:
+        folders = _folders(place, source, itself) + _deeper_folders(place, source, itself)
+        for folder in folders:
+            found = _files(folder, source)
+            if missing := [name for name in source.files if found and name not in found]:
+                return f": {folder} lacks {', '.join(missing)}"
+    return ""
+
+
+SHOWN = 5
+
+
+def _content(folder: Path) -> str:
+    """Return what a folder holds instead, to follow on "is not in"."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return ", which is not a folder that can be read"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f", which holds {', '.join(names[:SHOWN]) or 'nothing'}{more}"
+
+
+def _files(folder: Path, source: FileSource) -> dict[str, Path]:
+    return {name: path for name in source.files if (path := _file(folder, name, source))}
+
+
 def _file(folder: Path, name: str, source: FileSource) -> Path | None:
-    candidates = (folder / name, folder / source.published[name])
+    spelled = [name, *filter(None, [source.others.get(name)])]
+    names = [each + end for each in spelled for end in (("", ".gz") if source.gzipped else ("",))]
+    candidates = [folder / each for each in names]
+    candidates += [folder / outer / inner for outer in names for inner in names]
     return next((path for path in candidates if path.is_file()), None)
 
 

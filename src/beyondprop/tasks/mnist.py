@@ -34,6 +34,8 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+OTHERS = {name: name.replace("-idx", ".idx") for name in FILES}
+"""As they were first published, and some copies still are."""
 
 MNIST = data.FileSource(
     name="MNIST",
@@ -54,6 +56,7 @@ MNIST = data.FileSource(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
+    others=OTHERS,
 )
 
 FASHION = data.FileSource(
@@ -72,6 +75,7 @@ FASHION = data.FileSource(
         )
     ),
     urls=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    others=OTHERS,
 )
 
 

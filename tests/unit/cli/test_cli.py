@@ -508,7 +508,12 @@ def test_a_console_that_lacks_characters_gets_others(encoding: str) -> None:
     """`list` names β, the table has ± and lines: no such console may lose a comparison."""
     words = "compare --task experiment_tasks:BLOBS --rules backprop frozen --seeds 0 1 --epochs 1"
     rates = ["--learning_rates", "0.01", "--measures", "[]", "--output", "kept"]
-    for typed, said in ((["list"], "predsim"), ([*words.split(), *rates], "report: kept")):
+    for typed, said in (
+        (["list"], "predsim"),
+        (["compare", "--help"], "every rule gets the same seeds"),
+        (["check", "digits-mlp", "--rule", "dfa"], "DirectFeedbackAlignment"),
+        ([*words.split(), *rates], "report: kept"),
+    ):
         process = child(*typed, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
         shown, failed = process.communicate(timeout=120)
         assert process.returncode == 0, failed

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -115,6 +116,82 @@ def test_a_compiled_model_has_it_too():
     torch.testing.assert_close(torch.compile(model, backend="eager")(x), expected)
 
 
+BINARY = np.random.default_rng(0).integers(0, 2, (5, 12))
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype"),
+    [
+        (BINARY, np.float32),
+        (BINARY.astype(bool), np.float32),
+        (BINARY.astype(np.uint16), np.float64),
+        (BINARY.astype(np.float16), np.float32),
+        (BINARY.astype(np.longdouble), np.float64),
+        (BINARY.astype(">f8"), np.float64),
+        (BINARY[::-1, ::-1][::-1, ::-1], np.float32),
+        (BINARY.tolist(), np.float32),
+    ],
+    ids=["int", "bool", "uint16", "float16", "longdouble", "big-endian", "strides", "list"],
+)
+def test_arrays_give_arrays(rows, dtype):
+    expected = OPUMap(30).transform(torch.from_numpy(BINARY.astype(dtype)))
+    found = OPUMap(30).fit_transform(rows)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == dtype
+    assert (found == expected.numpy()).all()
+    assert isinstance(OPUMap(30).linear_transform(rows), np.ndarray)
+    with pytest.raises(bp.UserError, match="fitted to 12 features, not 2"):
+        OPUMap(30).fit(rows).transform(np.zeros((3, 2)))
+
+
+def test_arrays_that_are_read_only_are_left_alone():
+    rows = BINARY.copy()
+    rows.flags.writeable = False
+    OPUMap(4).transform(rows)
+    assert (rows == BINARY).all()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[["a", "b"]], [[1, 2], [3]], np.ones((2, 3), complex), [[None, 1.0]], {"a": 1}, None],
+    ids=["text", "uneven", "complex", "missing", "dict", "none"],
+)
+def test_what_is_no_array_of_real_numbers_is_named(rows):
+    with pytest.raises(bp.UserError, match="rows must be an array of real numbers") as raised:
+        OPUMap(4).transform(rows)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pipeline_can_call_copy_and_change_it():
+    """What scikit-learn's `clone`, `Pipeline` and `GridSearchCV` ask of a step."""
+    first = OPUMap(8, device=ideal(), seed=3)
+    params = first.get_params()
+    second = OPUMap(**copy.deepcopy(params))
+    again = second.get_params()
+    assert OPUMap(**again).get_params()["device"] is again["device"]
+    x, y = np.random.default_rng(0).normal(size=(4, 6)), np.zeros(4)
+    assert (first.fit(x, y).transform(x) == second.fit_transform(x, y)).all()
+    assert second.set_params(n_components=5, seed=1) is second
+    assert (second.transform(x) == OPUMap(5, device=ideal(), seed=1).transform(x)).all()
+    with pytest.raises(bp.UserError, match="OPUMap has no 'gamma': it has n_components, device"):
+        second.set_params(gamma=1)
+    with pytest.raises(bp.UserError, match="a seed must be a whole number"):
+        second.set_params(n_components=7, seed=-1)
+    assert second.n_components == 5
+
+
+@pytest.mark.foreign
+def test_scikit_learns_pipelines():
+    base = pytest.importorskip("sklearn.base")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    linear = pytest.importorskip("sklearn.linear_model")
+    x = np.random.default_rng(0).integers(0, 2, (200, 12)).astype(float)
+    y = x[:, :2].sum(1) % 2
+    made = pipeline.make_pipeline(OPUMap(100), linear.RidgeClassifier())
+    score = base.clone(made).set_params(opumap__n_components=120).fit(x, y).score(x, y)
+    assert score > 0.9
+
+
 def test_bad_input():
     for x in (torch.tensor(1.0), torch.zeros(2, 6, dtype=torch.complex64)):
         with pytest.raises(bp.UserError, match="rows of real numbers"):
@@ -129,5 +206,9 @@ def test_bad_input():
         OPUMap(4, replace(ideal(), encoder=BitPlanes())).transform(torch.zeros(2, 6))
     with pytest.raises(bp.UserError, match="NaN or infinite"):
         OPUMap(4, ideal()).transform(torch.full((2, 6), float("nan")))
+    for wrong in (4.5, "4", True, 0):
+        with pytest.raises(bp.UserError, match="n_components must be a whole number from 1"):
+            OPUMap(wrong)
+    assert OPUMap(np.int64(4)).transform(torch.zeros(2, 6)).shape == (2, 4)
     with pytest.raises(bp.UserError, match="1 to 2,073,600 outputs"):
         OPUMap(3_000_000).transform(torch.zeros(2, 6))

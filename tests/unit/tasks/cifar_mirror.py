@@ -86,6 +86,17 @@ def put_batches(folder: Path, batches: Batches) -> Path:
     return folder
 
 
+def put_binary(folder: Path) -> Path:
+    """The binary version's loose files in a data folder."""
+    (folder / "cifar-10-batches-bin").mkdir(parents=True)
+    images, labels = tiny_images()
+    records = np.concatenate([labels[:, None].astype(np.uint8), images], axis=1)
+    parts = np.split(records, [12, 24, 36, 48, 60])
+    for name, part in zip((*TRAIN, TEST), parts, strict=True):
+        (folder / "cifar-10-batches-bin" / f"{name}.bin").write_bytes(part.tobytes())
+    return folder
+
+
 def put_archive(folder: Path, batches: Batches) -> Path:
     """The archive in a data folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,5 +147,6 @@ def source_of(batches: Batches, archive: Path, url: str = "http://127.0.0.1:1/")
     return Cifar(
         batches=replace(CIFAR10.batches, files=digests),
         archive=replace(CIFAR10.archive, files=whole, urls=(url,)),
+        binary=CIFAR10.binary,
         jpeg=CIFAR10.jpeg,
     )

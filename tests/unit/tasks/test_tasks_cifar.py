@@ -14,6 +14,7 @@ from cifar_mirror import (
     pickled_labels,
     put_archive,
     put_batches,
+    put_binary,
     put_jpegs,
     smooth_images,
     source_of,
@@ -30,6 +31,7 @@ from beyondprop.tasks.cifar_files import (
     TRAIN,
     Cifar,
     batch,
+    binary_batch,
 )
 
 REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
@@ -161,8 +163,45 @@ def test_a_given_folder_may_be_that_of_the_files(
 
 
 def test_a_given_folder_without_files_is_an_error(tmp_path: Path, source: Cifar) -> None:
-    with pytest.raises(UserError, match=rf"^CIFAR-10 is not in {tmp_path}; put its files \(cif"):
-        cifar.load(source, 1, tmp_path)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "cifar-10-binary.tar.gz").touch()
+    said = rf"^CIFAR-10 is not in {folder}, which holds cifar-10-binary.tar.gz; put its files \(cif"
+    with pytest.raises(UserError, match=said):
+        cifar.load(source, 1, folder)
+
+
+def test_batches_that_are_missing_are_named(
+    tmp_path: Path, source: Cifar, batches: Batches
+) -> None:
+    del batches["data_batch_3"], batches["test_batch"]
+    folder = put_batches(tmp_path / "given", batches) / "cifar-10-batches-py"
+    for given in (folder, folder.parent):
+        with pytest.raises(UserError, match=f": {folder} lacks data_batch_3, test_batch; put its"):
+            cifar.load(source, 1, given)
+
+
+def test_the_binary_version_holds_the_same(tmp_path: Path, source: Cifar, tiny: Data) -> None:
+    folder = put_binary(tmp_path / "binary")
+    for given in (folder, folder / "cifar-10-batches-bin"):
+        found = cifar.load(source, 1, given)
+        assert found.name == "CIFAR-10 (binary version)"
+        for part in ("train", "validation", "test"):
+            assert torch.equal(getattr(found, part).inputs, getattr(tiny, part).inputs)
+            assert torch.equal(getattr(found, part).targets, getattr(tiny, part).targets)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "has 0 bytes, which are no records of 3,073"),
+        (bytes(3074), "has 3,074 bytes"),
+        (b"\n" + bytes(3072), "run from 10 to 10"),
+    ],
+)
+def test_other_binary_files_are_refused(content: bytes, said: str) -> None:
+    with pytest.raises(UserError, match=f"some.bin.* {said}"):
+        binary_batch(content, "some.bin")
 
 
 def test_jpeg_images_and_their_labels(tmp_path: Path, source: Cifar) -> None:

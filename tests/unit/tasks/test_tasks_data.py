@@ -53,6 +53,52 @@ def test_layouts_of_a_given_folder(
     assert folder_of(found, source) == tmp_path / "given" / layout
 
 
+@pytest.mark.parametrize(
+    ("given", "layout"), [("Tiny", "Tiny/raw"), (".", "deeper/tiny"), (".", "deeper/Tiny/raw")]
+)
+def test_files_may_lie_one_folder_deeper(
+    tmp_path: Path, source: FileSource, contents: Contents, given: str, layout: str
+) -> None:
+    put(tmp_path / "given" / layout, contents)
+    found = data.find(source, tmp_path / "given" / given)
+    assert folder_of(found, source) == tmp_path / "given" / layout
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("spelling", ["-idx", ".idx"])
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_spellings_and_folders_of_the_files_own_names(
+    tmp_path: Path, source: FileSource, end: str, spelling: str, unpacked: bool
+) -> None:
+    spelled = replace(source, others={name: name.replace("-idx", ".idx") for name in source.files})
+    expected = {}
+    for name in source.files:
+        file = name.replace("-idx", spelling) + end
+        expected[name] = tmp_path / "given" / (name if unpacked else ".") / file
+        expected[name].parent.mkdir(parents=True, exist_ok=True)
+        expected[name].touch()
+    assert data.find(spelled, tmp_path / "given") == expected
+
+
+def test_a_named_folder_with_some_of_the_files_is_an_error_not_a_download(
+    tmp_path: Path,
+    cache: Path,
+    source: FileSource,
+    contents: Contents,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    incomplete = put(tmp_path / "named/tiny", contents)
+    (incomplete / "t10k-images-idx3-ubyte.gz").unlink()
+    monkeypatch.setenv("BEYONDPROP_DATA", str(tmp_path / "named"))
+    said = f"is not in {tmp_path / 'named'}: {incomplete} lacks t10k-images-idx3-ubyte; add them"
+    with pytest.raises(UserError, match=said):
+        data.find(source)
+    assert not mirror.requests
+    put(cache / "tiny", contents)
+    assert folder_of(data.find(source), source) == cache / "tiny"
+
+
 def test_files_need_not_be_compressed(
     tmp_path: Path, source: FileSource, contents: Contents, mirror: Mirror
 ) -> None:
@@ -67,12 +113,19 @@ def test_a_given_folder_without_the_files_is_an_error_not_a_download(
 ) -> None:
     put(cache / "tiny", contents)
     incomplete = put(tmp_path / "given/tiny", contents)
-    next(incomplete.iterdir()).unlink()
-    for folder in (tmp_path / "given", tmp_path / "nowhere"):
-        with pytest.raises(
-            UserError, match=rf"^Tiny-MNIST is not in {folder}; put its files \(tra"
-        ):
-            data.find(source, folder)
+    (incomplete / "t10k-images-idx3-ubyte.gz").unlink()
+    (tmp_path / "other").mkdir()
+    for name in "fedcba":
+        (tmp_path / "other" / name).touch()
+    for folder, near in (
+        ("given", f": {incomplete} lacks t10k-images-idx3-ubyte"),
+        ("given/tiny", f": {incomplete} lacks t10k-images-idx3-ubyte"),
+        ("nowhere", ", which is not a folder that can be read"),
+        ("other", ", which holds a, b, c, d, e and 1 more"),
+    ):
+        said = rf"^Tiny-MNIST is not in {tmp_path / folder}{near}; put its files \(tra"
+        with pytest.raises(UserError, match=said):
+            data.find(source, tmp_path / folder)
     assert not mirror.requests
 
 

@@ -1,0 +1,169 @@
+"""What the JSON files of experiments hold, checked where they are read, so that no use need be.
+
+A form is a type, `float` for any number; a list of a form for a list of such; a dictionary for an
+object with at least these keys, the key `str` for all of them; a tuple for one of several, in which
+None is null and `...` says that a key may be missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from beyondprop.files import StorageError, finite, read_json
+from beyondprop.measure import Description
+
+Form = Any
+
+FIGURE = (None, float)
+COUNTS = dict.fromkeys(("runs", "finished", "diverged", "failed"), int)
+TRIAL = {
+    "rule": str,
+    "learning_rate": float,
+    "status": str,
+    "validation_score": FIGURE,
+    "validation_loss": FIGURE,
+}
+FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
+TUNING = {"learning_rates": [float], "trials": [TRIAL], "chosen": {str: float}}
+SESSIONS: Form = {"sessions": [{}]}
+FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
+RUN = {
+    "status": str,
+    "reason": (None, str),
+    "task": {"name": str, "metric": str},
+    "rule": {"name": str},
+    "seed": int,
+    "learning_rate": float,
+    "curve": [{"seconds": float}],
+    "measures": (..., {str: FIGURES}),
+}
+FINISHED = RUN | {"test": {"score": FIGURE}}
+STOPPED = RUN | {"reason": str}
+ROW = COUNTS | {"rule": str, "score_mean": FIGURE, "score_std": FIGURE, "recovery": FIGURE}
+COMPARISON = {
+    "task": {"name": str, "data": str, "metric": str},
+    "seeds": [int],
+    "tuning": TUNING,
+    "rows": [ROW],
+    "runs": [RUN],
+    "measures": (..., {str: {}}),
+}
+
+
+def read(path: Path, form: Form) -> dict[str, Any] | None:
+    """Return the object in a JSON file of this form, or None where there is no such file.
+
+    Raises:
+        StorageError: The file cannot be read or holds something else.
+    """
+    content = read_json(path)
+    if content is None:
+        return None
+    found: dict[str, Any] = finite(content)
+    check(found, form, path)
+    return found
+
+
+def read_run(path: Path) -> dict[str, Any] | None:
+    """Return the record of a run; see `read`."""
+    found = read(path, {"status": str})
+    if found is not None:
+        check_run(found, path)
+    return found
+
+
+def check_run(record: dict[str, Any], path: Path) -> None:
+    """Refuse what is not the record of a run; see `check`."""
+    check(record, FINISHED if record["status"] == "finished" else STOPPED, path)
+
+
+def read_trial(path: Path) -> dict[str, Any] | None:
+    """Return the record of a trial; see `read`."""
+    found = read(path, TRIAL)
+    if found is not None and found["status"] == "finished":
+        check(found, FINISHED_TRIAL, path)
+    return found
+
+
+def read_tuning(path: Path) -> dict[str, Any] | None:
+    """Return what was tuned; see `read`."""
+    found = read(path, TUNING)
+    if found is not None and found["trials"] and not found["learning_rates"]:
+        raise damaged(path, "learning_rates is empty")
+    return found
+
+
+def read_comparison(path: Path) -> dict[str, Any] | None:
+    """Return the record of a comparison; see `read`."""
+    found = read(path, COMPARISON)
+    try:
+        for each in (found or {}).get("measures", {}).values():
+            Description.read(each)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"measures: {type(error).__name__}: {error}") from None
+    return found
+
+
+def check(value: Any, form: Form, path: Path) -> None:
+    """Refuse what is of another form.
+
+    Raises:
+        StorageError: It is; the message names the file and the place in it.
+    """
+    fault = mismatch(value, form)
+    if fault:
+        raise damaged(path, fault)
+
+
+def damaged(path: Path, fault: str) -> StorageError:
+    """Return the error for a file that holds something else than it should."""
+    return StorageError(f"{path} is damaged ({fault}); delete it and run again with --resume")
+
+
+def mismatch(value: Any, form: Form, place: str = "") -> str:
+    """Return where and how a value is of another form; empty where it is not."""
+    if isinstance(form, tuple):
+        found = [mismatch(value, each, place) for each in form if each is not ...]
+        return "" if "" in found else found[-1]
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            return _not(value, "an object", place)
+        return _of_object(value, form, place)
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return _not(value, "a list", place)
+        found = [mismatch(each, form[0], f"{place}[{i}]") for i, each in enumerate(value)]
+        return next(filter(None, found), "")
+    return "" if _fits(value, form) else _not(value, NAMES[form], place)
+
+
+NAMES = {str: "text", int: "a whole number", float: "a number", None: "null"}
+
+
+def _of_object(value: dict[str, Any], form: dict[Any, Form], place: str) -> str:
+    entries = dict.fromkeys(value, form[str]) if str in form else form
+    for key, inner in entries.items():
+        inside = f"{place}.{key}".lstrip(".")
+        if key in value:
+            fault = mismatch(value[key], inner, inside)
+        else:
+            optional = isinstance(inner, tuple) and ... in inner
+            fault = "" if optional else f"{inside} is missing"
+        if fault:
+            return fault
+    return ""
+
+
+def _fits(value: Any, form: Form) -> bool:
+    if form is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if form is int:  # no count or seed is larger
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return value is None if form is None else isinstance(value, form)
+
+
+def _not(value: Any, expected: str, place: str) -> str:
+    kinds = {str: "text", list: "a list", dict: "an object", type(None): "null", bool: "a truth"}
+    found = kinds.get(type(value), "a number that does not fit")
+    return f"{place or 'it'} is {found}, not {expected}"

@@ -1,0 +1,97 @@
+"""A model's state dict in one file of safetensors: its tensors, and what else is plain JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError, cannot
+
+WEIGHTS = "weights.safetensors"
+EXTRA = "extra_state"
+"""In the file's metadata: the entries that are no tensors, as one JSON object. One alone: several
+would be written in any order, and so as other bytes each time."""
+
+
+def weights(model: nn.Module) -> bytes:
+    """Return the model's state dict as safetensors; tied tensors are written once for each name.
+
+    Raises:
+        UserError: As `check_weights`.
+    """
+    check_weights(model)
+    state: dict[str, Any] = model.state_dict()
+    tensors = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    extra = {key: value for key, value in state.items() if key not in tensors}
+    content: bytes = safetensors.torch.save(tensors, {EXTRA: json.dumps(extra)} if extra else None)
+    return content
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Return the state dict in a run's `weights.safetensors`, for a model's `load_state_dict`.
+
+    Raises:
+        StorageError: The file cannot be read, or is no such file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise cannot("read", path, error) from None
+    try:
+        size = int.from_bytes(content[:8], "little")
+        tensors: dict[str, Any] = safetensors.torch.load(content)
+        metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+        extra: dict[str, Any] = json.loads(metadata.get(EXTRA, "{}"))
+        return tensors | extra
+    except (safetensors.SafetensorError, TypeError, ValueError):
+        raise StorageError(f"{path} is damaged, or not the weights of a run") from None
+
+
+def check_weights(model: nn.Module) -> None:
+    """Refuse a model whose state cannot be kept, rather before its training than after.
+
+    Raises:
+        UserError: Something in its state dict is neither a tensor of ordinary numbers nor JSON.
+    """
+    for key, value in model.state_dict().items():
+        if isinstance(value, Tensor):
+            _check_tensor(key, value)
+        elif not _is_json(value):
+            raise UserError(
+                f"{key!r} in the model's state_dict is a {type(value).__name__} that no weights "
+                "file can keep: let it be a tensor, or what JSON gives back alike (numbers, text, "
+                "lists, dictionaries of text to these)"
+            )
+
+
+def _check_tensor(key: str, value: Tensor) -> None:
+    kept = value.layout is torch.strided and not value.is_nested and not value.is_meta
+    try:
+        safetensors.torch.save({"": torch.empty(0, dtype=value.dtype)})
+    except (KeyError, RuntimeError):  # it does not know all of PyTorch's types
+        kept = False
+    if not kept:
+        raise UserError(
+            f"{key!r} in the model's state_dict is a tensor that no weights file can keep "
+            f"({value.dtype}, {value.layout}, on {value.device}): make it a dense one of ordinary "
+            "numbers, or leave it out of the state (register_buffer(..., persistent=False))"
+        )
+
+
+def _is_json(value: object) -> bool:
+    try:
+        back = json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return repr(back) == repr(value)  # tuples, and keys that are numbers, come back as others

@@ -1,0 +1,62 @@
+"""Damaged records: whatever one value is, they are shown, or one sentence names the file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_records import comparison, measured, probe, run
+from tests.damage import damaged
+
+from beyondprop.errors import UserError
+from beyondprop.report.build import _part
+from beyondprop.report.collect import collect
+from beyondprop.report.style import styles
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn is checked by then, and drawing takes most of the time."""
+    for name in ("learning_curves", "score_against_cost"):
+        monkeypatch.setattr(f"beyondprop.report.build.{name}", lambda *_: None)
+    monkeypatch.setattr("beyondprop.report.build.PICTURES", {})
+
+
+def check(file: Path, record: dict[str, Any]) -> str:
+    """Return what is said of a record; where that is nothing its page is made."""
+    file.write_text(json.dumps(record))
+    try:
+        found = collect([file.parent])
+    except UserError as problem:
+        return str(problem)
+    for each in found:
+        rules = [row.rule for row in each.rows] + [run.rule for run in each.runs]
+        _part(each, styles(rules), "c0")
+    return ""
+
+
+def check_each(file: Path, record: dict[str, Any], key: str) -> None:
+    assert not check(file, record)
+    for part in damaged({key: record.pop(key)}):
+        said = check(file, record | part)
+        assert not said or (str(file) in said and "\n" not in said)
+
+
+def of_comparison() -> dict[str, Any]:
+    made = comparison(("dfa",), seeds=(0,), epochs=1, blocks=("a", "b"), classes=("a", "b"))
+    return measured(probe(made))
+
+
+def of_run() -> dict[str, Any]:
+    made = measured({"runs": [run("dfa", 0, 1, ("a", "b"), ("a", "b"))], "rows": []})
+    return dict(made["runs"][0])
+
+
+@pytest.mark.parametrize("key", sorted(of_comparison()))
+def test_a_damaged_comparison(tmp_path: Path, key: str) -> None:
+    check_each(tmp_path / "comparison.json", of_comparison(), key)
+
+
+@pytest.mark.parametrize("key", sorted(of_run()))
+def test_a_damaged_run(tmp_path: Path, key: str) -> None:
+    check_each(tmp_path / "record.json", of_run(), key)

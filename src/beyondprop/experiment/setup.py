@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from beyondprop import rules
 from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import attachment_of
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.tasks import (
     Contrast,
@@ -72,7 +73,7 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
     """Return a fresh model of the task, on the plan's device.
 
     Raises:
-        UserError: It cannot be built.
+        UserError: It cannot be built, or is one that a run has had before.
     """
     with fault_of("model", task):
         model: object = task.model()
@@ -81,6 +82,8 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
             f"the model of task {task.name} must return a torch.nn.Module, "
             f"not a {type(model).__name__}"
         )
+    if any(attachment_of(module) for module in model.modules()):
+        raise _not_fresh(task)
     return model.to(plan.device)
 
 
@@ -126,19 +129,32 @@ def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
     """Find what would make every run of a comparison fail, before the first.
 
     Raises:
-        UserError: The model does not fit its data, or none of the rules can be attached to it.
+        UserError: The model does not fit its data, two models share weights, or none of the rules
+            can be attached.
     """
     with generators_kept([train.inputs.device]):
-        model = build(task, plan)
+        model, other = build(task, plan), build(task, plan)
+    if {*model.parameters()} & {*other.parameters()}:
+        raise _not_fresh(task)
+    del other
     check_fits(task, model, train, plan.batch_size)
     problems = []
     for rule in plan.rules:
+        made = rules.make(rule)
         try:
-            attach(model, rules.make(rule), blocks=plan.blocks).remove()
+            with fault_of_rule(made):
+                attach(model, made, blocks=plan.blocks).remove()
         except UserError as problem:
             problems.append(problem)
     if len(problems) == len(plan.rules):
         raise problems[0]
+
+
+def _not_fresh(task: Task) -> UserError:
+    return UserError(
+        f"the model of task {task.name} returns the same weights each time, which one run would "
+        "hand on to the next: build all its layers anew inside the function"
+    )
 
 
 def _try_batch(

@@ -444,6 +444,15 @@ def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     assert not run_folder.exists()  # a mistake leaves no folder to be in the way
 
 
+def test_a_model_that_a_run_has_had_before_is_told(run_folder: Path, tmp_path: Path) -> None:
+    same = BLOBS.model()
+    task = replace(BLOBS, model=lambda: same)
+    train(RunSpec(epochs=1), run_folder, task=task)
+    with pytest.raises(UserError, match="model of task blobs returns the same weights each time"):
+        train(RunSpec(epochs=1), tmp_path / "second", task=task)
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Path) -> None:
     def normed() -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
@@ -460,6 +469,12 @@ def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Pa
         (RunSpec(device="abacus"), "device 'abacus' cannot be used here"),
         (RunSpec(device="meta"), "device 'meta' has shapes but no numbers"),
         (RunSpec(threads=10**6), "threads must be at most .* not 1000000"),
+        (RunSpec(measures=("probe", "probe")), "two measures give a figure of one name: probe"),
+        (RunSpec(measures=("prob",)), "unknown measure 'prob'"),
+        (
+            RunSpec(rule={"rule": "experiment_rules:Breaks", "where": "install"}),
+            "attaching the rule breaks-in-install failed: KeyError",
+        ),
     ],
 )
 def test_what_cannot_be_run_leaves_no_folder(spec: RunSpec, said: str, run_folder: Path) -> None:

@@ -152,6 +152,7 @@ class Traits:
     alone: str = ""  # why several processes would not learn as one does, if so
     averages: bool = False  # whether they would if gradients of the state were averaged too
     drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
+    samples: int = 1  # how many a batch must have at least
     counts_passes: bool = False  # whether the signal depends on the number of the pass
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import RunPlan
-from beyondprop.experiment.setup import augmented, build, check_fits, contrasted
+from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
 from beyondprop.tasks import Split, Task
@@ -78,6 +78,7 @@ class LocalSteps(Steps):
         rule = rules.make(plan.rule, plan.feedback_seed)
         with fault_of_rule(rule):
             self.handle = attach(model, rule, blocks=plan.blocks)
+        check_samples(self.handle, train, plan.batch_size)
         learned = [*model.parameters(), *self.handle.parameters()]
         with fault_of("optimizer", task):
             self.optimizer = task.optimizer(learned, plan.learning_rate)

@@ -22,7 +22,7 @@ from beyondprop._torch.functional import call_with
 from beyondprop._torch.modules import parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
-from beyondprop.registry import settings
+from beyondprop.registry import check_fields, settings
 from beyondprop.shapes import TOKENS, Axes
 
 State = dict[str, Tensor]
@@ -181,6 +181,9 @@ class Rule(ABC):
     name: ClassVar[str]  # short, for the command line and records
     traits: ClassVar[Traits] = Traits()
 
+    def __post_init__(self) -> None:
+        check_fields(self)  # of a rule that is a dataclass
+
     @abstractmethod
     def install(self, block: Block, host: "Host") -> str:
         """Have the host change how the block is taught; return in a few words what was changed."""
@@ -260,6 +263,7 @@ class LayerRule(Rule):
         given: Any = self.exact
         if isinstance(given, str):
             raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
+        super().__post_init__()
 
     @abstractmethod
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:

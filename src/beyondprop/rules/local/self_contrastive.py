@@ -12,6 +12,7 @@ from beyondprop._torch.modules import has_parameters, is_chain
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import goodness
+from beyondprop.registry.limits import NotNegative
 from beyondprop.rules.local.base import LOCAL
 from beyondprop.shapes import axes_of
 
@@ -45,8 +46,8 @@ class SelfContrastiveForwardForward(LossRule):
             "process with the whole batch"
         ),
     )
-    threshold: float = 1.0
-    calming: float = 0.0
+    threshold: NotNegative = 1.0
+    calming: NotNegative = 0.0
 
     def loss(self, at: At) -> Tensor:
         """Return the loss of both halves of the pairs."""

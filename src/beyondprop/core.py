@@ -22,7 +22,7 @@ from beyondprop._torch.functional import call_with
 from beyondprop._torch.modules import is_made, parameters_of, submodules_of
 from beyondprop.errors import UserError
 from beyondprop.random.streams import stream_of
-from beyondprop.registry import settings
+from beyondprop.registry import check_fields, settings
 from beyondprop.shapes import TOKENS, Axes
 
 State = dict[str, Tensor]
@@ -155,6 +155,7 @@ class Traits:
     alone: str = ""  # why several processes would not learn as one does, if so
     averages: bool = False  # whether they would if gradients of the state were averaged too
     drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
+    samples: int = 1  # how many a batch must have at least
     counts_passes: bool = False  # whether the signal depends on the number of the pass
 
     def __post_init__(self) -> None:
@@ -182,6 +183,9 @@ class Rule(ABC):
 
     name: ClassVar[str]  # short, for the command line and records
     traits: ClassVar[Traits] = Traits()
+
+    def __post_init__(self) -> None:
+        check_fields(self)  # of a rule that is a dataclass
 
     @abstractmethod
     def install(self, block: Block, host: "Host") -> str:
@@ -263,6 +267,7 @@ class LayerRule(Rule):
         given: Any = self.exact
         if isinstance(given, str):
             raise UserError(f"exact= takes a tuple of names: write exact=('{given}',)")
+        super().__post_init__()
 
     @abstractmethod
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:

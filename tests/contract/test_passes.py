@@ -16,6 +16,7 @@ from tests.contract.teaching import (
     found,
     gradients,
     learned,
+    pairs,
     plus,
     taken,
     taught,
@@ -96,3 +97,14 @@ def test_input_gradient_goes_through_the_first_blocks_signal(rule, small, fused,
     if isinstance(handle.blocks[0].rule, bp.rules.LayerRule):
         matrix = internals.feedback(first, matrix).detach()
     torch.testing.assert_close(x.grad.sum(0), first.bias.grad @ matrix)
+
+
+@pairs([CASE["mlp"], CASE["convnet"]])
+def test_an_empty_batch_teaches_nothing(case, rule):
+    model, handle = attached(case, rule)
+    before = [parameter.clone() for parameter in model.parameters()]
+    with handle.targets(case.classes()[:0]):
+        outputs = model(*(x[:0] for x in case.batch().inputs))
+    outputs.sum().backward()
+    torch.optim.SGD([*model.parameters(), *handle.parameters()], lr=1.0).step()
+    assert all(map(torch.equal, before, model.parameters()))

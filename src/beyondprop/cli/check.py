@@ -11,6 +11,7 @@ from beyondprop import rules, tasks
 from beyondprop.cli.parser import Parser
 from beyondprop.engine.attach import attach
 from beyondprop.errors import UserError
+from beyondprop.experiment.faults import fault_of_rule
 from beyondprop.registry import Spec, dotted
 from beyondprop.tasks import Task
 
@@ -45,7 +46,9 @@ def run(arguments: Namespace) -> int:
     """Attach the rule and print what that changed."""
     model, blocks = find(arguments.model)
     rule = rules.make(arguments.rule)
-    print(attach(model, rule, blocks=arguments.blocks or blocks).report)
+    with fault_of_rule(rule):
+        handle = attach(model, rule, blocks=arguments.blocks or blocks)
+    print(handle.report)
     return 0
 
 

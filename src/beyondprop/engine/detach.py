@@ -325,7 +325,8 @@ class ByLoss(Taught):
             return ()
         at = self.at(output, open_pass)
         at.output = output
-        loss = self.rule.loss(at)
+        # An empty batch teaches nothing, as under other rules, and no rule need think of it.
+        loss = self.rule.loss(at) if output.numel() else output.sum()
         at.input = at.output = None  # the end outlives the block's graph
         if loss.dim():
             raise UserError(f"the loss of {called} must be one number, not {loss.shape}")

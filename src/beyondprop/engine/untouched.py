@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from beyondprop.engine.attachment import Attachment, attachment_of
 
@@ -21,7 +22,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Inside, the model works on copies of its buffers, so that not even their version counters move:
     a measure may stand between a forward pass and its backward pass. Every entry from one state
     draws the same random numbers, so two passes in two contexts see the same dropout masks.
-    Parameters and their ``.grad`` are the caller's to leave alone.
+    Parameters and their ``.grad`` are the caller's to leave alone, or see `weights_kept`.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -46,6 +47,53 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 setattr(module, name, buffer)
             for module, training in modes:
                 module.training = training  # train() may be overridden, to keep norms frozen say
+
+
+@contextmanager
+def weights_kept(model: nn.Module) -> Iterator[None]:
+    """Put the model's parameters and learned feedback back, with their ``.grad``, as they were.
+
+    It takes copies, as an assignment to ``.data`` moves no version counter; so it is for what
+    somebody else wrote, and not for each step.
+    """
+    attachments = [a for a in map(attachment_of, model.modules()) if a is not None]
+    learned = chain(model.parameters(), *(a.parameters() for a in attachments))
+    kept = [(_Lazy if is_lazy(each) else _Kept)(each) for each in learned]
+    try:
+        yield
+    finally:
+        for each in kept:
+            each.restore()
+
+
+class _Lazy:
+    """A parameter without a shape, which a forward pass may give it."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.parameter, self.kind, self.data = parameter, type(parameter), parameter.data
+        self.learns = parameter.requires_grad
+
+    def restore(self) -> None:
+        """Take the shape away again; that is how PyTorch gives it."""
+        self.parameter.requires_grad_(self.learns).grad = None
+        self.parameter.data, self.parameter.__class__ = self.data, self.kind
+
+
+class _Kept:
+    """A parameter as it was; meanwhile it has a copy of its gradient."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.parameter, self.data, self.grad = parameter, parameter.data, parameter.grad
+        self.learns, self.values = parameter.requires_grad, parameter.detach().clone()
+        parameter.grad = None if self.grad is None else self.grad.clone()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put it back; where nothing was changed, the version counter stays too."""
+        self.parameter.data = self.data
+        self.parameter.requires_grad_(self.learns).grad = self.grad
+        if not torch.equal(self.data, self.values):
+            self.parameter.copy_(self.values)
 
 
 @contextmanager

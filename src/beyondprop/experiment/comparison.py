@@ -70,12 +70,13 @@ def compare(
         The comparison's record.
 
     Raises:
-        UserError: The task, data or folder cannot be used, or none of the rules.
+        UserError: The task, measures, data or folder cannot be used, or none of the rules.
     """
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     for rule in spec.rules:
         rules.make(rule)
+    find_all(spec.measures)
     plan = plan_compare(spec, task, name)
     check_claim(output, as_json(plan), resume)
     earlier = forms.read_comparison(output / COMPARISON)

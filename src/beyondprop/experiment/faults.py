@@ -1,10 +1,11 @@
-"""Errors in a task's own code, told in one sentence."""
+"""Errors in the code of a task or a rule, told in one sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from beyondprop.core import Rule
 from beyondprop.errors import UserError
 from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Task
@@ -25,3 +26,18 @@ def fault_of(part: str, task: Task) -> Iterator[None]:
         raise
     except Exception as error:  # whatever the user's code does
         raise UserError(f"the {part} of task {task.name} failed: {one_line(error)}") from error
+
+
+@contextmanager
+def fault_of_rule(rule: Rule) -> Iterator[None]:
+    """Say of any error inside that the rule raised it when it was attached.
+
+    Raises:
+        UserError: The error in one sentence; one that is a `UserError` already stays as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's code does
+        raise UserError(f"attaching the rule {rule.name} failed: {one_line(error)}") from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.untouched import untouched, weights_kept
 from beyondprop.errors import UserError
 from beyondprop.measure import Figures, Measure, Subject, find_all
 from beyondprop.registry import Spec
@@ -61,9 +64,25 @@ def of_run(
 
 
 def attempted(measure: Measure, subject: Subject) -> Figures:
-    """Return what a measure finds, or why it fails: the run stands, whatever a measure does."""
+    """Return what a measure finds, or why it fails: the run goes on as if nothing was measured.
+
+    Raises:
+        UserError: The measure took the rules off the model, and it cannot go on without them.
+    """
+    found = _attempted(measure, subject)
+    handle = subject.handle
+    if handle is not None and attachment_of(handle.model) is not handle:
+        raise UserError(
+            f"the measure {measure.name} took the rules off the model (handle.remove, or another "
+            "attach), and the run cannot go on without them: have it change copy.deepcopy(model)"
+        )
+    return found
+
+
+def _attempted(measure: Measure, subject: Subject) -> Figures:
     try:
-        figures = measure.run(subject)
+        with _unchanged(subject):
+            figures = measure.run(subject)
         if not isinstance(figures, Figures):
             raise UserError(f"it returned a {type(figures).__name__}, not Figures")
         json.dumps(figures.json())  # what a record cannot hold fails here, and not at the end
@@ -72,6 +91,17 @@ def attempted(measure: Measure, subject: Subject) -> Figures:
         return Figures(failure=str(error))
     except Exception as error:  # whatever a model or a measure does wrong
         return Figures(failure=one_line(error))
+
+
+@contextmanager
+def _unchanged(subject: Subject) -> Iterator[None]:
+    """Leave the subject's model and the generators as they were, whatever is done inside."""
+    models = [subject.model, None if subject.handle is None else subject.handle.model]
+    with ExitStack() as restored:
+        for model in dict.fromkeys(model for model in models if model is not None):
+            restored.enter_context(untouched(model))
+            restored.enter_context(weights_kept(model))
+        yield
 
 
 def brief(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from beyondprop import rules
 from beyondprop.errors import UserError
 from beyondprop.experiment import checkpoint
 from beyondprop.experiment.checkpoint import TrainingState
-from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.processes import of_each
 from beyondprop.experiment.setup import augmented, build, check_fits
@@ -46,11 +46,14 @@ class PipelineSteps(Steps):
             )
         model = build(task, plan)
         check_fits(task, model, train, plan.batch_size)
-        with fault_of("optimizer", task):
+        rule = rules.make(plan.rule, plan.feedback_seed)
+        with fault_of_rule(rule):
             self._pipeline = Pipeline(
                 model,
-                rules.make(plan.rule, plan.feedback_seed),
-                optimizer=lambda parameters: task.optimizer(parameters, plan.learning_rate),
+                rule,
+                optimizer=fault_of("optimizer", task)(
+                    lambda parameters: task.optimizer(parameters, plan.learning_rate)
+                ),
                 loss=fault_of("loss", task)(task.loss),
                 chunks=CHUNKS,
                 blocks=plan.blocks,

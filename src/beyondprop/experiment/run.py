@@ -26,6 +26,7 @@ from beyondprop.files import (
     write_bytes,
     write_json,
 )
+from beyondprop.measure import find_all
 from beyondprop.tasks import Data, Task
 
 
@@ -53,10 +54,12 @@ def train(
         The record: `status` is "finished", or "diverged" with the `reason`.
 
     Raises:
-        UserError: The task, rule, blocks, data or folder cannot be used; the message says why.
+        UserError: The task, rule, measures, blocks, data or folder cannot be used; the message says
+            why.
     """
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     rules.make(spec.rule)
+    find_all(spec.measures)
     plan = plan_run(spec, task, name)
     schedules.find(plan.schedule)
     with joined(plan):

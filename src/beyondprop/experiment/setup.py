@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from beyondprop import rules
+from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.weights import check_weights
 from beyondprop.tasks import (
@@ -26,6 +30,8 @@ from beyondprop.tasks import (
 )
 
 THREADS_A_CORE = 4
+
+Loss = Callable[[Any, Tensor], Tensor]
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
     """Return a fresh model of the task, on the plan's device.
 
     Raises:
-        UserError: It cannot be built.
+        UserError: It cannot be built, or is one that a run has had before.
     """
     with fault_of("model", task):
         model: object = task.model()
@@ -82,6 +88,8 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
             f"the model of task {task.name} must return a torch.nn.Module, "
             f"not a {type(model).__name__}"
         )
+    if any(attachment_of(module) for module in model.modules()):
+        raise _not_fresh(task)
     return model.to(plan.device)
 
 
@@ -116,57 +124,150 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
         UserError: The model does not take the data, the loss not its output, or its state cannot be
             kept.
     """
-    sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
     with generators_kept([train.inputs.device]), torch.no_grad():
-        for size in sorted(sizes, reverse=True):
+        for size in _sizes(train, batch_size):
             inputs = augmented(task, train.inputs[:size])
-            _try_batch(task, model, *contrasted(task, inputs, train.targets[:size]))
+            arguments, targets = contrasted(task, inputs, train.targets[:size])
+            _try_batch(task, model, arguments, targets, _last(train, batch_size, size))
     check_weights(model)
+
+
+def check_samples(handle: Attachment, train: Split, batch_size: int) -> None:
+    """See that every batch has as many samples as the rules need.
+
+    Raises:
+        UserError: One does not.
+    """
+    rule = max((block.rule for block in handle.blocks), key=lambda each: each.traits.samples)
+    least = _sizes(train, batch_size)[-1]
+    if least < rule.traits.samples:
+        raise UserError(
+            f"the rule {rule.name} needs {rule.traits.samples} samples in a batch at least"
+            f"{_last(train, batch_size, least)}"
+        )
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
     """Find what would make every run of a comparison fail, before the first.
 
     Raises:
-        UserError: The model does not fit its data, or none of the rules can be attached to it.
+        UserError: The model does not fit its data, two models share weights, or none of the rules
+            can be attached.
     """
     with generators_kept([train.inputs.device]):
-        model = build(task, plan)
+        model, other = build(task, plan), build(task, plan)
+    if {*model.parameters()} & {*other.parameters()}:
+        raise _not_fresh(task)
+    del other
     check_fits(task, model, train, plan.batch_size)
     problems = []
     for rule in plan.rules:
+        made = rules.make(rule)
         try:
-            attach(model, rules.make(rule), blocks=plan.blocks).remove()
+            with fault_of_rule(made):
+                handle = attach(model, made, blocks=plan.blocks)
+            handle.remove()
+            check_samples(handle, train, plan.batch_size)
         except UserError as problem:
             problems.append(problem)
     if len(problems) == len(plan.rules):
         raise problems[0]
 
 
+def _sizes(train: Split, batch_size: int) -> list[int]:
+    """Return the sizes of the batches that training meets, the largest first."""
+    sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
+    return sorted(sizes, reverse=True)
+
+
+def _last(train: Split, batch_size: int, size: int) -> str:
+    """Return what to say of a batch of this size where it is the small one that is left over."""
+    if size == _sizes(train, batch_size)[0]:
+        return ""
+    return (
+        f"; {len(train)} training samples leave a last batch of {size}: choose another batch_size "
+        f"than {batch_size}"
+    )
+
+
+def _not_fresh(task: Task) -> UserError:
+    return UserError(
+        f"the model of task {task.name} returns the same weights each time, which one run would "
+        "hand on to the next: build all its layers anew inside the function"
+    )
+
+
 def _try_batch(
-    task: Task, model: nn.Module, arguments: tuple[Tensor, ...], targets: Tensor
+    task: Task, model: nn.Module, arguments: tuple[Tensor, ...], targets: Tensor, last: str
 ) -> None:
     called = ", ".join(map(_describe, arguments))
     tried = f"the model of task {task.name} does not fit its data: inputs {called}"
-    with fault_of("model", task), _misfit(tried):
+    with fault_of("model", task), _misfit(tried, last):
         outputs = model(*arguments)
     tried = (
         f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
         f"targets {_describe(targets)}"
     )
-    with fault_of("loss", task), _misfit(tried):
-        task.loss(outputs, targets).item()  # a loss is one number
+    with fault_of("loss", task), _misfit(tried, last), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using a (target|input) size")  # it is refused below
+        _try_loss(task.loss, outputs, targets)
+        if _broadcasts(task.loss, outputs, targets):
+            raise ValueError(
+                "every output is compared with every target, as their shapes are broadcast: give "
+                "both one shape, by outputs.squeeze(1) say"
+            )
+
+
+def _try_loss(loss: Loss, outputs: Any, targets: Tensor) -> None:
+    """Compute a loss, which is one number, and its gradient at the outputs."""
+
+    def begun(output: Tensor) -> Tensor:
+        return output.detach().requires_grad_(output.is_floating_point())
+
+    with torch.enable_grad():
+        outputs = replaced(outputs, begun)
+        value = loss(outputs, targets)
+        value.item()
+        if value.requires_grad:
+            taught = [each for each in leaves(outputs) if each.requires_grad]
+            torch.autograd.grad(value, taught, allow_unused=True)
+
+
+def _broadcasts(loss: Loss, outputs: Any, targets: Tensor) -> bool:
+    """Whether a loss has the same value whichever target belongs to which output.
+
+    So it is where ``(n, 1)`` and ``(n,)`` become ``(n, n)``; a loss that reshapes them itself does
+    not do that.
+    """
+    if not isinstance(outputs, Tensor) or outputs.shape == targets.shape or len(targets) < 2:
+        return False
+    try:
+        common = torch.broadcast_shapes(outputs.shape, targets.shape).numel()
+    except RuntimeError:
+        return False
+    if common <= max(outputs.numel(), targets.numel()):
+        return False
+    apart = _apart(outputs), _apart(targets)  # alike, they would not tell
+    return bool(torch.isclose(loss(*apart), loss(apart[0], apart[1].flip(0))))
+
+
+def _apart(x: Tensor) -> Tensor:
+    """Return rows that differ from one another; class numbers stay."""
+    if not x.is_floating_point():
+        return x
+    ramp = torch.linspace(0, 1, len(x), dtype=x.dtype, device=x.device)
+    return x + ramp.view(-1, *[1] * (x.dim() - 1))
 
 
 @contextmanager
-def _misfit(tried: str) -> Iterator[None]:
+def _misfit(tried: str, last: str) -> Iterator[None]:
     """Say of an error that PyTorch raises where shapes or types do not fit what was tried."""
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{tried}: {reason}") from error
+        raise UserError(f"{tried}: {reason}{last}") from error
 
 
 def _describe(value: object) -> str:

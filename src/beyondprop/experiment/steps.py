@@ -13,9 +13,9 @@ from beyondprop import rules
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.checkpoint import TrainingState
-from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import RunPlan
-from beyondprop.experiment.setup import augmented, build, check_fits, contrasted
+from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
 from beyondprop.tasks import Split, Task
@@ -76,7 +76,9 @@ class LocalSteps(Steps):
         model = build(task, plan)
         check_fits(task, model, train, plan.batch_size)
         rule = rules.make(plan.rule, plan.feedback_seed)
-        self.handle = attach(model, rule, blocks=plan.blocks)
+        with fault_of_rule(rule):
+            self.handle = attach(model, rule, blocks=plan.blocks)
+        check_samples(self.handle, train, plan.batch_size)
         learned = [*model.parameters(), *self.handle.parameters()]
         with fault_of("optimizer", task):
             self.optimizer = task.optimizer(learned, plan.learning_rate)

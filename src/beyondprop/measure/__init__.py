@@ -60,7 +60,8 @@ def find_all(specs: Sequence[Spec | Measure]) -> list[Measure]:
     found = [MEASURES.make(spec) for spec in specs]
     for measure in found:
         check(measure)
-    keys = [column.key for measure in found for column in measure.columns]
+    columns = [column for measure in found for column in measure.columns]
+    keys = [each.key for column in columns for each in (column, *column.beside)]
     twice = {key for key in keys if keys.count(key) > 1}
     twice |= {m.name for m in found if [each.name for each in found].count(m.name) > 1}
     if twice:

@@ -3,7 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from beyondprop.optics.checks import whole
 from beyondprop.optics.projection import PhotonicProjection
 from beyondprop.projections.cached import Cached
 from beyondprop.projections.hadamard import transform
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Limits
 
 ROWS = 256
 """Patterns that are shown as one batch, during which the medium stands still."""
@@ -129,10 +131,10 @@ class Calibrated(Cached):
     name: ClassVar[str] = "calibrated"
     seed: int = field(default=0, init=False, repr=False)  # all randomness is the device's
     optics: PhotonicProjection = field(default_factory=PhotonicProjection)
-    repeats: int = 4
+    repeats: Annotated[int, Limits(2, 2**20)] = 4
 
     def __post_init__(self) -> None:
-        whole("the repeats of a calibration", self.repeats, 2, 2**20)
+        check_fields(self)
 
     def stream(self, block: int) -> int:
         """Return the device's stream of a block."""

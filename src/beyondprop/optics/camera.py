@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.optics.checks import positive, whole, within
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Limits, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,15 @@ class Camera:
             probability, by its number and the device's seed. 0: none.
     """
 
-    photons: float = 10_000.0
+    photons: Annotated[float, Limits(0, 1e9, above=True)] = 10_000.0
     shot_noise: bool = False
-    read_noise: float = 0.0
-    full_well: float | None = None
-    bits: int | None = None
-    hot: float = 0.0
+    read_noise: NotNegative = 0.0
+    full_well: Positive | None = None
+    bits: Annotated[int, Limits(1, 16)] | None = None
+    hot: Share = 0.0
 
     def __post_init__(self) -> None:
-        positive("the photons of a camera", self.photons)
-        within("the photons of a camera", self.photons, 0, 1e9)
-        within("the read noise of a camera, in electrons,", self.read_noise, 0)
-        positive("the full well of a camera, in electrons,", self.full_well)
-        whole("the bits of a camera", 1 if self.bits is None else self.bits, 1, 16)
-        within("the share of hot pixels", self.hot, 0, 1)
+        check_fields(self)
         if self.full_well is None and (self.bits is not None or self.hot):
             raise UserError(
                 "bits and hot pixels of a camera need a full well, which sets their scale: "

@@ -7,17 +7,6 @@ from typing import Any
 from beyondprop.errors import UserError
 
 
-def within(what: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Refuse a figure that is out of its range, or no number.
-
-    Raises:
-        UserError: It lies below ``low`` or above ``high``, or is infinite.
-    """
-    if not (low <= value <= high and math.isfinite(value)):
-        upper = f" and at most {high:g}" if high < float("inf") else " and finite"
-        raise UserError(f"{what} must be at least {low:g}{upper}, not {value}")
-
-
 def whole(what: str, value: int, low: int, high: int) -> None:
     """Refuse a count that is out of its range, or no whole number.
 

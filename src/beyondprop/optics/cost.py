@@ -5,11 +5,13 @@ which is the worst for both; a well-made pipeline hides the shorter ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 from beyondprop.optics.checks import positive
 from beyondprop.optics.device import PhotonicProcessor
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Positive
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,11 @@ class Link:
         outputs: Bytes a second from the camera, of whose pixels each takes one or two.
     """
 
-    inputs: float = 1e9
-    outputs: float = 1e9
+    inputs: Positive = 1e9
+    outputs: Positive = 1e9
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            positive(f"a link's {f.name}, in bytes a second,", getattr(self, f.name))
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,12 @@ class Electronics:
             recovering, which memory limits; None: those of a matrix product.
     """
 
-    rate: float
-    power: float
-    simple_rate: float | None = None
+    rate: Positive
+    power: Positive
+    simple_rate: Positive | None = None
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            positive(f"the electronics' {f.name}", getattr(self, f.name))
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from beyondprop.optics.encoder import Encoder, Exact
 from beyondprop.optics.medium import Medium
 from beyondprop.optics.retrieval import PhaseShifting, Retrieval
 from beyondprop.optics.scattering import Scattering
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Count, Positive
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,13 @@ class Specification:
         power: Watts, of the optics as a whole.
     """
 
-    max_inputs: int = 1140 * 912
-    max_outputs: int = 1920 * 1080
-    frame_rate: float = 2000.0
-    power: float = 30.0
+    max_inputs: Count = 1140 * 912
+    max_outputs: Count = 1920 * 1080
+    frame_rate: Positive = 2000.0
+    power: Positive = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_inputs", "max_outputs", "frame_rate", "power"):
-            checks.positive(f"a device's {name}", getattr(self, name))
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ class PhotonicProcessor:
     camera: Camera = field(default_factory=Camera)
     retrieval: Retrieval = field(default_factory=PhaseShifting)
     specification: Specification = field(default_factory=Specification)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def shots(self) -> int:

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.optics.checks import whole, within
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Encoder(ABC):
     the encoded row. Weights and thresholds follow each row's own scale: a loss scaled by a power of
     two gives the same frames to the bit.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def frames(self) -> int:
@@ -83,10 +87,7 @@ class Ternary(Encoder):
             entry is never below its root mean square, so something is always kept).
     """
 
-    threshold: float = 0.75
-
-    def __post_init__(self) -> None:
-        within("the threshold, in units of a row's root mean square,", self.threshold, 0, 0.99)
+    threshold: Annotated[float, Limits(0, 0.99)] = 0.75
 
     @property
     def frames(self) -> int:
@@ -117,10 +118,7 @@ class UnevenTernary(Encoder):
         threshold: As of `Ternary`.
     """
 
-    threshold: float = 0.25
-
-    def __post_init__(self) -> None:
-        within("the threshold, in units of a row's root mean square,", self.threshold, 0, 0.99)
+    threshold: Annotated[float, Limits(0, 0.99)] = 0.25
 
     @property
     def frames(self) -> int:
@@ -147,10 +145,7 @@ class BitPlanes(Encoder):
         bits: ``b``, bits for a magnitude, from 1 to 16.
     """
 
-    bits: int = 4
-
-    def __post_init__(self) -> None:
-        whole("the bits of an encoder", self.bits, 1, 16)
+    bits: Annotated[int, Limits(1, 16)] = 4
 
     @property
     def frames(self) -> int:

@@ -14,6 +14,7 @@ from beyondprop.optics.medium import Medium
 from beyondprop.optics.presets import lighton_opu
 from beyondprop.projections.cached import Shareable
 from beyondprop.random.streams import stream_of
+from beyondprop.registry import check_fields
 
 
 @dataclass
@@ -55,6 +56,7 @@ class PhotonicProjection(Shareable):
 
     def __post_init__(self) -> None:
         whole("a seed", self.seed, 0, 2**63 - 1)
+        check_fields(self)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return what an ideal device applies (see `Projection.matrix`): T's real part."""

@@ -3,18 +3,22 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from beyondprop.optics.bench import Bench
-from beyondprop.optics.checks import positive, whole, within
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Limits, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
 class Retrieval(ABC):
     """Finds the complex field from intensities, in which a known field interferes with it."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def shots(self) -> int:
@@ -50,14 +54,9 @@ class PhaseShifting(Retrieval):
         phase_noise: Root mean square of the error of each shot's phase, radian. 0: none.
     """
 
-    steps: int = 4
-    strength: float = 1.0
-    phase_noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        whole("the steps of phase-shifting holography", self.steps, 3, 64)
-        positive("the strength of a reference beam", self.strength)
-        within("the phase noise, in radian,", self.phase_noise, 0)
+    steps: Annotated[int, Limits(3, 64)] = 4
+    strength: Positive = 1.0
+    phase_noise: NotNegative = 0.0
 
     @property
     def shots(self) -> int:
@@ -93,10 +92,7 @@ class OffAxis(Retrieval):
             its mirrors on.
     """
 
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive("the strength of a reference beam", self.strength)
+    strength: Positive = 1.0
 
     @property
     def pixels(self) -> int:
@@ -140,14 +136,9 @@ class Anchors(Retrieval):
             in every shot. 0: none. Nobody has published one: whatever you give is assumed.
     """
 
-    count: int = 4
-    strength: float = 1.0
-    calibration_error: float = 0.0
-
-    def __post_init__(self) -> None:
-        whole("the number of anchors", self.count, 2, 64)
-        positive("the strength of anchors", self.strength)
-        within("the calibration error of anchors", self.calibration_error, 0, 1)
+    count: Annotated[int, Limits(2, 64)] = 4
+    strength: Positive = 1.0
+    calibration_error: Share = 0.0
 
     @property
     def shots(self) -> int:

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from beyondprop.optics.checks import positive, within
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import NotNegative, Positive, Share
 
 MEMORY = 12
 """Lifetimes after which what the medium was is forgotten: e⁻¹² of it is left."""
@@ -28,14 +29,12 @@ class Scattering:
             (vibration, air); what is left interferes as it should. 0: none.
     """
 
-    lifetime: float | None = None
-    age: float = 0.0
-    instability: float = 0.0
+    lifetime: Positive | None = None
+    age: NotNegative = 0.0
+    instability: Share = 0.0
 
     def __post_init__(self) -> None:
-        positive("the medium's lifetime, in shots,", self.lifetime)
-        within("the medium's age, in shots,", self.age, 0)
-        within("the medium's instability, a share of the power,", self.instability, 0, 1)
+        check_fields(self)
 
     def correlation(self, shots: float) -> float:
         """Return ρ, the correlation with the calibrated matrix after so many shots."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from beyondprop.projections.checks import seed_of
-from beyondprop.registry import settings
+from beyondprop.registry import check_fields, settings
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Projection(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", seed_of(self.seed))
+        check_fields(self)
 
     @abstractmethod
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def seed_of(seed: Any) -> int:
         UserError: It is no whole number from 0 to 2^64 - 1.
     """
     try:
-        found = int(operator.index(seed))
+        found = -1 if isinstance(seed, bool) else int(operator.index(seed))
     except TypeError:
         found = -1
     if not 0 <= found < 2**64:

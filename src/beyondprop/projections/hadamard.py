@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beyondprop._torch.eager import eager
-from beyondprop.errors import UserError
 from beyondprop.kernels.signs import signs
 from beyondprop.projections.cached import Shareable
 from beyondprop.projections.checks import check
 from beyondprop.projections.chunks import in_chunks, unlowered
 from beyondprop.random import keys
+from beyondprop.registry.limits import Count
 
 MARK = 1
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -49,12 +49,7 @@ class Hadamard(Shareable):
     """
 
     name: ClassVar[str] = "hadamard"
-    rounds: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rounds < 1:
-            raise UserError(f"Hadamard takes rounds=2 or 3, and at least 1, not {self.rounds}")
+    rounds: Count = 2
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the map as a matrix (see `Projection.matrix`), made of all one-hot inputs."""

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.errors import UserError
 from beyondprop.projections.cached import Shareable
 from beyondprop.projections.chunks import unlowered
 from beyondprop.projections.signs import Signs
 from beyondprop.random import keys
+from beyondprop.registry.limits import Count
 
 MARKS = 4, 5
 """What is mixed into the seed for the two factors."""
@@ -32,13 +32,11 @@ class LowRank(Shareable):
     """
 
     name: ClassVar[str] = "low-rank"
-    rank: int = 32
+    rank: Count = 32
     _factors: tuple[Signs, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rank < 1:
-            raise UserError(f"LowRank takes a rank of at least 1, not {self.rank}")
         factors = tuple(Signs(keys.key(self.seed, mark)) for mark in MARKS)
         object.__setattr__(self, "_factors", factors)
 

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from beyondprop._torch.eager import eager
-from beyondprop.errors import UserError
 from beyondprop.projections.base import Projection
 from beyondprop.projections.cached import Cached
 from beyondprop.projections.checks import check
 from beyondprop.projections.signs import Signs
 from beyondprop.random import keys
+from beyondprop.registry.limits import Limits
 
 MARK = 2
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -39,12 +39,7 @@ class Sketched(Cached):
 
     name: ClassVar[str] = "sketched"
     inner: Projection = field(default_factory=partial(Signs, shared=True))
-    buckets: int = 1024
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.buckets <= 2**31:
-            raise UserError(f"Sketched takes from 1 to 2^31 buckets, not {self.buckets}")
+    buckets: Annotated[int, Limits(1, 2**31)] = 1024
 
     def stream(self, block: int) -> int:
         """Return the stream of a block, the inner projection's."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from beyondprop.errors import UserError
 from beyondprop.kernels.registry import DTYPES
 from beyondprop.projections.cached import Stored
 from beyondprop.projections.checks import check
 from beyondprop.projections.chunks import in_chunks
 from beyondprop.random import keys
+from beyondprop.registry.limits import PositiveShare
 
 MARK = 3
 """What is mixed into the seed, so that no other projection draws the same signs."""
@@ -44,12 +44,7 @@ class Sparse(Stored):
     """
 
     name: ClassVar[str] = "sparse"
-    density: float = 1 / 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.density <= 1:
-            raise UserError(f"Sparse takes a density above 0 and at most 1, not {self.density}")
+    density: PositiveShare = 1 / 3
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         """Return the whole matrix (see `Projection.matrix`), made anew of what is kept."""

@@ -5,11 +5,13 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from numbers import Integral, Real
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from beyondprop.errors import UserError
 from beyondprop.registry.dotted import one_line
+from beyondprop.registry.limits import Limits
 
 Part = Callable[[Any], Any]
 """Makes a thing of a spec."""
@@ -35,7 +37,7 @@ class Parameter:
 
 
 class WrongTypeError(Exception):
-    """A value is not of the type that is asked for."""
+    """A value is not of the type that is asked for, or out of its limits."""
 
 
 def parameters(maker: Any) -> dict[str, Parameter] | None:
@@ -91,14 +93,44 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
         raise UserError(f"building {called} failed: {one_line(error)}") from error
 
 
+def check_fields(thing: Any) -> None:
+    """See that a dataclass holds what the annotations of its fields ask for.
+
+    It belongs into `__post_init__`. Numbers of NumPy's become plain ones, and lists tuples.
+
+    Raises:
+        UserError: A field holds something else, or a number out of its limits; it is named.
+    """
+    kind: Any = type(thing)
+    for name, wanted in _fields(kind).items():
+        value = getattr(thing, name)
+        right = checked(f"{name} of {kind.__name__}", value, wanted)
+        if right is not value:
+            object.__setattr__(thing, name, right)
+
+
+def checked(called: str, value: Any, wanted: Any) -> Any:
+    """Return a value as the type that an annotation asks for.
+
+    Raises:
+        UserError: It is of another type, or out of its limits.
+    """
+    try:
+        return convert(value, wanted, _no_part)
+    except WrongTypeError:
+        raise UserError(f"{called} must be {words(wanted)}, not {value!r}") from None
+
+
 def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
     """Return a value as the type that an annotation asks for.
 
     Raises:
-        WrongTypeError: It is of another type.
+        WrongTypeError: It is of another type, or out of its limits.
         UserError: It should be a thing of another registry, and cannot be made.
     """
     origin, options = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return _within(convert(value, options[0], part_of), options[1:])
     if origin in (Union, types.UnionType):
         return _one_of(value, options, part_of)
     if origin is Literal:
@@ -130,6 +162,9 @@ def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
 def words(wanted: Any) -> str:
     """Return in words what an annotation asks for."""
     origin, options = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        limits = [str(each) for each in options[1:] if isinstance(each, Limits)]
+        return " ".join([words(options[0]), *limits])
     if wanted in PLAIN:
         return PLAIN[wanted][1]
     if origin in (Union, types.UnionType):
@@ -189,7 +224,26 @@ def _number_or_text(value: Any, wanted: Any) -> Any:
         return int(value)  # 1e6
     if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, PLAIN[wanted][0]):
         raise WrongTypeError
+    if value != value:  # NaN, which is within no limits either
+        raise WrongTypeError
     return wanted(value)
+
+
+def _within(value: Any, limits: Iterable[Any]) -> Any:
+    if not all(each.hold(value) for each in limits if isinstance(each, Limits)):
+        raise WrongTypeError
+    return value
+
+
+def _no_part(kind: type) -> None:  # noqa: ARG001
+    return None
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    """Return what the annotations of the fields ask for that one gives."""
+    hints = _hints(kind)
+    return {f.name: hints.get(f.name, Any) for f in fields(kind) if f.init}
 
 
 def _hints(maker: Any) -> dict[str, Any]:
@@ -197,6 +251,6 @@ def _hints(maker: Any) -> dict[str, Any]:
     if isinstance(maker, type) and not is_dataclass(maker):
         asked = maker.__init__  # type: ignore[misc]  # of this very class
     try:
-        return get_type_hints(asked)
+        return get_type_hints(asked, include_extras=True)
     except Exception:  # names known to type checkers alone: such arguments are not checked
         return {}

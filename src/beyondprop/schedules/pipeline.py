@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
 from beyondprop.errors import UserError
+from beyondprop.registry import checked
+from beyondprop.registry.limits import Count
 from beyondprop.schedules import balance
 from beyondprop.schedules.messages import Outbox, receive, share
 from beyondprop.schedules.scattered import Scattered
@@ -71,8 +73,7 @@ class Pipeline:
         sizes: Sequence[int] | None = None,
     ) -> None:
         check_processes(model)
-        if chunks < 1:
-            raise UserError(f"chunks must be at least 1, not {chunks}")
+        chunks = checked("chunks", chunks, Count)
         self.handle = attach(model, rule, blocks)
         try:
             check_handle(self.handle, dist.get_world_size())

@@ -269,6 +269,17 @@ def test_a_mistake_is_one_sentence(
     assert not list(here.iterdir())
 
 
+def test_a_rule_that_breaks_when_it_is_attached_is_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = "{rule: experiment_rules:Breaks, where: start}"
+    said = refused(["check", "experiment_tasks:network", "--rule", rule], capsys)
+    assert "attaching the rule breaks-in-start failed: KeyError" in said
+    said = refused(["train", "--task", "experiment_tasks:BLOBS", "--rule", rule], capsys)
+    assert "attaching the rule breaks-in-start failed: KeyError" in said
+    assert not list(here.iterdir())
+
+
 def test_every_problem_with_the_blocks_is_said(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

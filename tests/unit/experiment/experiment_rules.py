@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from beyondprop.core import Block, Host, State
 from beyondprop.projections import Projection
-from beyondprop.rules import DirectFeedbackAlignment, DirectRule
+from beyondprop.rules import DirectFeedbackAlignment, DirectRule, SignalRule
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,38 @@ class Ones(Projection):
         """Return ones, scaled to keep norms about."""
         del stream
         return like.new_full((in_features, out_features), out_features**-0.5)
+
+
+class Breaks(SignalRule):
+    """A rule that fails wherever it is told to when it is attached."""
+
+    def __init__(self, where: str) -> None:
+        self.name = f"breaks-in-{where}"
+        self.where = where
+
+    def signal(self, at):
+        """Never asked."""
+        raise AssertionError(at)
+
+    def problems(self, block: Block):
+        """Break, or find none."""
+        self._break("problems")
+        yield from super().problems(block)
+
+    def start(self, block: Block) -> State:
+        """Break, or begin with nothing."""
+        self._break("start")
+        return super().start(block)
+
+    def install(self, block: Block, host: Host) -> str:
+        """Break once the graph is ended, or end it."""
+        said = super().install(block, host)
+        self._break("install")
+        return said
+
+    def _break(self, here: str) -> None:
+        if here == self.where:
+            raise KeyError(f"{here}\nof a user's own")
 
 
 def by_ones() -> DirectFeedbackAlignment:

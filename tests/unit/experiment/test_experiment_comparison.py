@@ -231,7 +231,7 @@ def failing(times: int) -> Callable[[], torch.nn.Module]:
     def build() -> torch.nn.Module:
         nonlocal count
         count += 1
-        if 1 < count <= 1 + times:
+        if 2 < count <= 2 + times:
             raise MemoryError("no room")
         return BLOBS.model()
 
@@ -268,6 +268,38 @@ def test_a_full_disk_is_no_fault_of_a_rule(
         compare(SPEC, tmp_path / "c", task=BLOBS)
     monkeypatch.undo()
     assert without_times(compare(SPEC, tmp_path / "c", True, BLOBS)) == without_times(found)
+
+
+@pytest.mark.parametrize("where", ["problems", "start", "install"])
+def test_a_rule_that_breaks_when_it_is_attached_is_recorded_and_the_others_go_on(
+    where: str, tmp_path: Path
+) -> None:
+    own = {"rule": "experiment_rules:Breaks", "where": where}
+    spec = replace(SPEC, rules=(own, "backprop"), seeds=(0,), learning_rates=(0.01,))
+    found = compare(spec, tmp_path / "c", task=BLOBS)
+    backprop, failed = found["runs"]
+    assert (backprop["status"], failed["status"]) == ("finished", "failed")
+    why = f"attaching the rule breaks-in-{where} failed: KeyError: '{where}\\nof a user's own'"
+    assert failed["reason"].replace('"', "'") == why
+    with pytest.raises(UserError, match=f"attaching the rule breaks-in-{where} failed"):
+        compare(replace(spec, rules=(own,)), tmp_path / "alone", task=BLOBS)
+
+
+def test_measures_of_one_figure_are_told_before_anything_is_trained(tmp_path: Path) -> None:
+    spec = replace(SPEC, measures=("alignment", "alignment"))
+    with pytest.raises(UserError, match="two measures give a figure of one name: alignment"):
+        compare(spec, tmp_path / "c", task=BLOBS)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_task_whose_models_share_weights_is_told_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    same = BLOBS.model()
+    for build in (lambda: same, lambda: torch.nn.Sequential(*same, torch.nn.Linear(3, 3))):
+        with pytest.raises(UserError, match="model of task blobs returns the same weights"):
+            compare(SPEC, tmp_path / "c", task=replace(BLOBS, model=build))
+    assert not (tmp_path / "c").exists()
 
 
 def test_diverged_runs_are_recorded(tmp_path: Path) -> None:

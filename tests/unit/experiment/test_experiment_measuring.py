@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from experiment_tasks import BLOBS, EXPLODING, blobs, network
@@ -200,6 +202,72 @@ def test_anybodys_measure_is_taken_and_one_that_fails_is_recorded() -> None:
     assert row["widest"] == found["widest"]["values"]["widest"]
     failed = measuring.of_run(Subject(handle=handle), [], True, [f"{__name__}:Fails"])
     assert failed["widest"]["failure"] == "ZeroDivisionError: nothing to see"
+
+
+class Careless(Measure):
+    """Changes whatever it can lay hands on, every epoch."""
+
+    name = "careless"
+    title = "Careless"
+    about = "What a measure must not do: a run goes on as if it had not been done."
+    traits = MeasureTraits(frozenset({"handle", "inputs"}), each_epoch=True)
+
+    def run(self, subject: Subject) -> Figures:
+        model = subject.handle.model
+        torch.randn(3)
+        random.random()
+        np.random.rand()  # noqa: NPY002
+        model.eval() if model.training else model.train()
+        first, *others = subject.handle.parameters() + list(model.parameters())
+        model(subject.inputs).sum().backward()
+        with torch.no_grad():
+            first.add_(1)
+        for each in others:
+            each.data.mul_(2)
+            each.data = each.data.double()
+            each.grad = None
+        for buffer in model.buffers():
+            buffer.add_(1)
+        first.requires_grad_(False)
+        return Figures()
+
+
+class Removes(Careless):
+    """Takes the rule away."""
+
+    def run(self, subject: Subject) -> Figures:
+        subject.handle.remove()
+        return Figures()
+
+
+def test_a_careless_measure_changes_nothing_of_the_run(tmp_path: Path) -> None:
+    def normed() -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(4, 12),
+            torch.nn.BatchNorm1d(12),
+            torch.nn.Dropout(0.2),
+            torch.nn.ReLU(),
+            torch.nn.Linear(12, 3),
+        )
+
+    task, own = replace(BLOBS, model=normed), f"{__name__}:Careless"
+    for rule in ("backprop", "dkp"):
+        spec = RunSpec(rule=rule, seed=3, measures=("alignment",))
+        train(spec, tmp_path / rule, task=task)
+        measured = replace(spec, measures=(own, "alignment"))
+        record = train(measured, tmp_path / f"{rule}-measured", task=task)
+        assert "failure" not in record["measures"]["careless"]
+        alike = [
+            (tmp_path / folder / "weights.safetensors").read_bytes()
+            for folder in (rule, f"{rule}-measured")
+        ]
+        assert alike[0] == alike[1]
+
+
+def test_a_measure_that_takes_the_rule_away_is_told(tmp_path: Path) -> None:
+    spec = RunSpec(seed=3, measures=(f"{__name__}:Removes",))
+    with pytest.raises(bp.UserError, match="the measure careless took the rules off the model"):
+        train(spec, tmp_path / "run", task=BLOBS)
 
 
 RUN = {"rule": {"name": "x"}, "status": "finished", "test": {"score": 1.0}, "curve": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,16 @@ from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import (
+    CompareSpec,
     RunSpec,
     assess,
+    compare,
     fit,
     train,
 )
 from beyondprop.experiment.plan import plan_run
 from beyondprop.measure import evaluate
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Data, Split, Task
 
 FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
 
@@ -444,12 +447,117 @@ def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     assert not run_folder.exists()  # a mistake leaves no folder to be in the way
 
 
+def test_a_model_that_a_run_has_had_before_is_told(run_folder: Path, tmp_path: Path) -> None:
+    same = BLOBS.model()
+    task = replace(BLOBS, model=lambda: same)
+    train(RunSpec(epochs=1), run_folder, task=task)
+    with pytest.raises(UserError, match="model of task blobs returns the same weights each time"):
+        train(RunSpec(epochs=1), tmp_path / "second", task=task)
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Path) -> None:
     def normed() -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
 
-    with pytest.raises(UserError, match=r"inputs \(1, 4\) float32: Expected more than 1 value"):
+    with pytest.raises(
+        UserError, match=r"inputs \(1, 4\) float32: Expected more than 1 value"
+    ) as one:
         train(RunSpec(batch_size=59), run_folder, task=replace(BLOBS, model=normed))
+    last = "60 training samples leave a last batch of 1: choose another batch_size than 59"
+    assert str(one.value).endswith(last)
+    spec = RunSpec(rule="scff", batch_size=59)
+    with pytest.raises(
+        UserError, match=f"the rule scff needs 2 samples in a batch at least; {last}"
+    ):
+        train(spec, run_folder, task=BLOBS)
+    both = CompareSpec(rules=("scff",), batch_size=59, measure_cost=False)
+    with pytest.raises(
+        UserError, match=f"the rule scff needs 2 samples in a batch at least; {last}"
+    ):
+        compare(both, run_folder, task=BLOBS)
+    assert not run_folder.exists()
+
+
+def regression(targets: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any], Data]:
+    def load(folder: Path | None) -> Data:
+        found = blobs(folder)
+        train, validation, test = (
+            Split(part.inputs, targets(part.inputs.sum(1, keepdim=True)))
+            for part in (found.train, found.validation, found.test)
+        )
+        return Data("sums", train, validation, test)
+
+    return load
+
+
+def one_output(features: int = 1) -> torch.nn.Module:
+    last = torch.nn.Linear(8, features)
+    torch.nn.init.zeros_(last.weight)  # all outputs are alike at first, which is no fault
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), last)
+
+
+SUMS = replace(
+    BLOBS,
+    name="sums",
+    model=one_output,
+    metric=lambda outputs, targets: -F.mse_loss(outputs, targets.view_as(outputs)).item(),
+    metric_name="-mse",
+)
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss"),
+    [
+        (lambda y: y.squeeze(1), F.mse_loss),
+        (lambda y: y.squeeze(1), F.l1_loss),
+        (lambda y: y.squeeze(1), lambda outputs, targets: (outputs - targets).abs().mean()),
+        (lambda y: torch.zeros(len(y)), F.mse_loss),
+        (lambda y: y.unsqueeze(2), F.smooth_l1_loss),
+    ],
+    ids=["mse", "l1", "own", "constant", "one-more"],
+)
+def test_a_loss_that_broadcasts_is_refused(targets: Any, loss: Any, run_folder: Path) -> None:
+    task = replace(SUMS, load=regression(targets), loss=loss)
+    with pytest.raises(UserError, match=r"loss of task sums .* is compared with every"):
+        train(RunSpec(epochs=1), run_folder, task=task)
+    assert not run_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss"),
+    [
+        (lambda y: y, F.mse_loss),
+        (lambda y: y.squeeze(1), lambda o, y: F.mse_loss(o.squeeze(1), y)),
+        (lambda y: y[:, 0] * 0, lambda o, y: F.mse_loss(o, y.view_as(o))),
+        (
+            lambda y: (y > 0).long().squeeze(1),
+            lambda o, y: F.binary_cross_entropy_with_logits(o.squeeze(1), y.float()),
+        ),
+    ],
+    ids=["alike", "squeezed", "constant", "classes"],
+)
+def test_a_loss_that_reshapes_is_taken(targets: Any, loss: Any, run_folder: Path) -> None:
+    task = replace(SUMS, load=regression(targets), loss=loss)
+    assert train(RunSpec(epochs=1), run_folder, task=task)["status"] == "finished"
+
+
+@pytest.mark.parametrize("rule", ["dfa", "fa", "pepita", "dkp", "dtp"])
+def test_targets_in_double_precision_teach_alike(rule: str, tmp_path: Path) -> None:
+    def trained(targets: Callable[[Tensor], Tensor], folder: str) -> float:
+        task = replace(SUMS, load=regression(targets), loss=F.mse_loss)
+        record = train(RunSpec(rule=rule, epochs=1), tmp_path / folder, task=task)
+        return float(record["test"]["loss"])
+
+    single, double = trained(lambda y: y, "single"), trained(Tensor.double, "double")
+    assert single == pytest.approx(double, rel=1e-5)
+
+
+def test_class_numbers_in_double_precision_are_told_before_training(run_folder: Path) -> None:
+    numbers = replace(SUMS, load=regression(lambda y: (y > 0)[:, 0].double()), model=BLOBS.model)
+    with pytest.raises(UserError, match=r"outputs \(16, 3\) float32, targets \(16,\) float64: "):
+        train(RunSpec(), run_folder, task=numbers)
+    assert not run_folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -460,6 +568,12 @@ def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Pa
         (RunSpec(device="abacus"), "device 'abacus' cannot be used here"),
         (RunSpec(device="meta"), "device 'meta' has shapes but no numbers"),
         (RunSpec(threads=10**6), "threads must be at most .* not 1000000"),
+        (RunSpec(measures=("probe", "probe")), "two measures give a figure of one name: probe"),
+        (RunSpec(measures=("prob",)), "unknown measure 'prob'"),
+        (
+            RunSpec(rule={"rule": "experiment_rules:Breaks", "where": "install"}),
+            "attaching the rule breaks-in-install failed: KeyError",
+        ),
     ],
 )
 def test_what_cannot_be_run_leaves_no_folder(spec: RunSpec, said: str, run_folder: Path) -> None:

@@ -112,7 +112,7 @@ def test_dtypes_and_limits():
         calibrate(projection, 3, 4, 0, LIKE, repeats=1)
     with pytest.raises(
         bp.UserError,
-        match="calibration must be a whole number from 2 to 1048576, not 0",
+        match="repeats of Calibrated must be a whole number from 2 to 1048576, not 0",
     ):
         Calibrated(projection, repeats=0)
     binary = PhotonicProjection(device=replace(small, encoder=Binary()))
@@ -170,7 +170,7 @@ def test_anchors_are_known_as_badly_as_said():
 
 
 def test_phase_shifting_has_no_anchors_to_know():
-    with pytest.raises(bp.UserError, match="calibration error of anchors must be at least 0"):
+    with pytest.raises(bp.UserError, match="calibration_error of Anchors must be"):
         Anchors(calibration_error=-0.1)
     assert not hasattr(PhaseShifting(), "calibration_error")
 

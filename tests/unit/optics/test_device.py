@@ -132,13 +132,13 @@ def test_settings_of_no_device():
         build({"part": "Lens"})
     with pytest.raises(bp.UserError, match="Ternary takes threshold, not bits"):
         build({"part": "Ternary", "bits": 3})
-    with pytest.raises(bp.UserError, match="the threshold"):
+    with pytest.raises(bp.UserError, match="threshold of Ternary must be a number from 0"):
         build({"part": "Ternary", "threshold": 3.0})
     with pytest.raises(bp.UserError, match="None is no part"):
         build({})
     with pytest.raises(bp.UserError, match="Exact takes no figures, not bits"):
         build({"part": "Exact", "bits": 3})
-    with pytest.raises(bp.UserError, match=r"Camera cannot be built of .'photons': 'many'."):
+    with pytest.raises(bp.UserError, match="photons of Camera must be a number"):
         build({"part": "Camera", "photons": "many"})
     with pytest.raises(
         bp.UserError, match="PhotonicProjection takes seed, shared, device, not clo"
@@ -186,12 +186,6 @@ def test_numbers_that_no_mirror_shows(value):
     x[1, 2] = value
     with pytest.raises(bp.UserError, match="NaN or infinite"):
         shown(ideal(), x)
-
-
-@pytest.mark.parametrize("name", ["max_inputs", "max_outputs", "frame_rate", "power"])
-def test_specifications_out_of_range(name):
-    with pytest.raises(bp.UserError, match=f"a device's {name} must be above 0"):
-        Specification(**{name: 0})
 
 
 def test_an_abstract_part_has_one_abstract_method():

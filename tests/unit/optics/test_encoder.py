@@ -100,16 +100,3 @@ def test_binary_shows_zeros_and_ones_only():
     assert torch.equal(decoded(Binary(), x), x)
     with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
         Binary().encode(x / 2)
-
-
-@pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
-@pytest.mark.parametrize("kind", [Ternary, UnevenTernary])
-def test_thresholds_out_of_range(kind, threshold):
-    with pytest.raises(bp.UserError, match=r"the threshold.*at least 0 and at most 0\.99"):
-        kind(threshold)
-
-
-@pytest.mark.parametrize("bits", [0, 17, 2.5])
-def test_bits_out_of_range(bits):
-    with pytest.raises(bp.UserError, match="whole number from 1 to 16"):
-        BitPlanes(bits)

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import beyondprop as bp
 from beyondprop.optics import Medium, Scattering, medium
 from tests.reference import optics as reference
 
@@ -110,11 +109,3 @@ def test_anchors_have_mean_power_1_and_the_first_is_the_phase_reference():
     )
     assert abs(correlation(known[1], now[1]) - math.exp(-0.5)) < 0.03
     assert abs(correlation(known[1], known[2])) < 0.03
-
-
-@pytest.mark.parametrize(
-    "figures", [{"lifetime": 0}, {"age": -1}, {"instability": 1.5}, {"lifetime": float("nan")}]
-)
-def test_figures_out_of_range(figures):
-    with pytest.raises(bp.UserError, match="the medium's"):
-        Scattering(**figures)

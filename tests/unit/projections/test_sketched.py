@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import beyondprop as bp
 from beyondprop.projections import (
     Dense,
     Hadamard,
@@ -46,9 +45,3 @@ def test_inner_products_of_one_hot_inputs():
     inner = (rows @ rows.t()).triu(1).abs()
     clashes = (inner > 0.9).sum().item() / (2000 * 1999 / 2)
     assert abs(clashes * 256 - 1) < 0.15
-
-
-@pytest.mark.parametrize("buckets", [0, 2**31 + 1])
-def test_numbers_of_buckets_that_are_refused(buckets):
-    with pytest.raises(bp.UserError, match="from 1 to 2\\^31 buckets"):
-        Sketched(buckets=buckets)

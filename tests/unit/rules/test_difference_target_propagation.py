@@ -415,9 +415,3 @@ def test_sizes_that_change_from_pass_to_pass_are_refused():
     model(torch.randn(5, 1, 9))
     with pytest.raises(bp.UserError, match=r"from 4 outputs to 14 inputs, and '2'"):
         model(torch.randn(5, 1, 8))
-
-
-@pytest.mark.parametrize("options", [{"rate": 0.0}, {"sigma": -0.1}])
-def test_settings_that_mean_nothing_are_refused(options):
-    with pytest.raises(bp.UserError, match="rate= must lie above 0, and sigma= must not lie below"):
-        bp.DifferenceTargetPropagation(**options)

@@ -286,3 +286,13 @@ def test_self_contrastive_pairs_run_through_all_blocks_as_in_the_reference(net, 
         layers,
         lambda: blocks.mean_cross_entropy([blocks.run(layers, h) for h in batch], y.tolist()),
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "shape"), [(nn.Linear(4, 6), (4,)), (nn.Conv2d(3, 6, 3), (3, 5, 5))]
+)
+def test_pairs_need_a_batch_dimension(first, shape):
+    model = nn.Sequential(first, nn.ReLU(), nn.Linear(6 if len(shape) == 1 else 3, 2))
+    bp.attach(model, bp.rules.make("scff"))
+    with pytest.raises(bp.UserError, match="has no batch dimension: stack several"):
+        model(torch.randn(shape))

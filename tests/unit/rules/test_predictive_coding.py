@@ -160,18 +160,6 @@ def test_inference_lowers_the_energy_at_every_step(form):
     assert all(after < before for before, after in itertools.pairwise(found))
 
 
-@forms
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": -1}, {"rate": 0.0}, {"rate": -0.1}])
-def test_inference_needs_steps_and_a_rate(form, wrong):
-    with pytest.raises(bp.UserError, match="a whole number of steps > 0 and a rate > 0"):
-        form(**wrong)
-
-
-def test_a_variance_is_positive():
-    with pytest.raises(bp.UserError, match="variance must be > 0"):
-        bp.GaussianOutput(variance=0.0)
-
-
 def test_steps_that_do_not_reach_the_first_layer_are_refused():
     with pytest.raises(bp.UserError, match="steps=1 do not reach the first of 2 hidden layers"):
         bp.attach(chain(), bp.PredictiveCoding(steps=1))

@@ -336,7 +336,7 @@ def test_each_block_may_have_a_temperature_of_its_own():
 
 @pytest.mark.parametrize("temperature", [0.0, (1.0, -1.0), -1.0, float("nan")])
 def test_a_temperature_must_be_positive(temperature):
-    with pytest.raises(bp.UserError, match="temperature must be > 0"):
+    with pytest.raises(bp.UserError, match="temperature of SoftHebb must be a number above 0 or"):
         bp.SoftHebb(temperature)
 
 

@@ -184,7 +184,7 @@ def test_blocks_must_return_tensors():
 
 @pytest.mark.usefixtures("alone")
 def test_no_micro_batches_are_refused():
-    with pytest.raises(bp.UserError, match="chunks must be at least 1, not 0"):
+    with pytest.raises(bp.UserError, match="chunks must be a whole number of 1 or more, not 0"):
         pipeline_of(fresh("mlp"), bp.LocalLoss(), chunks=0)
 
 

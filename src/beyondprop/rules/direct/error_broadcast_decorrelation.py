@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.core import At, Block, Traits
-from beyondprop.errors import UserError
+from beyondprop.registry.limits import NotNegative, Positive, Share
 from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like_of
 from beyondprop.shapes import channels_first, features_last
 
@@ -46,16 +46,12 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
             "or DirectFeedbackAlignment"
         ),
     )
-    forgetting: float = 0.99999
-    initial: float = 1e-2
-    power: float = 0.0
-    level: float = 0.25
-    entropy: float = 0.0
-    epsilon: float = 1e-2
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.forgetting <= 1 or self.initial <= 0:
-            raise UserError("forgetting= must lie between 0 and 1, and initial= above 0")
+    forgetting: Share = 0.99999
+    initial: Positive = 1e-2
+    power: NotNegative = 0.0
+    level: NotNegative = 0.25
+    entropy: NotNegative = 0.0
+    epsilon: Positive = 1e-2
 
     def start(self, block: Block) -> dict[str, Tensor]:
         """Return empty correlations."""

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from beyondprop._torch.eager import eager
 from beyondprop.core import AtWeight, LayerRule, Traits
-from beyondprop.errors import UserError
 from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
+from beyondprop.registry.limits import Count, PositiveShare
 from beyondprop.rules.layerwise.random import random_like
 
 
@@ -36,14 +36,9 @@ class WeightMirror(LayerRule):
         drawn_once=frozenset({"projection"}), counts_passes=True
     )
     projection: Projection = field(default_factory=Dense)
-    decay: float = 0.25
-    samples: int = 64
+    decay: PositiveShare = 0.25
+    samples: Count = 64
     noise: Projection = field(default_factory=Redrawn)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.decay <= 1 or self.samples < 1:
-            raise UserError("decay= must lie above 0, up to 1, and samples= be a whole number > 0")
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, and the pass it was last mirrored in."""

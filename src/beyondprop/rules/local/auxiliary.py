@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Limits
 from beyondprop.rules.local.heads import Head
 from beyondprop.shapes import channels_first
 
@@ -18,6 +20,9 @@ class Auxiliary(ABC):
     """Layers between a block and its classifier."""
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def apply(self, at: At, head: Head) -> Tensor:
@@ -42,11 +47,12 @@ class AugLocal(Auxiliary):
     """
 
     name: ClassVar[str] = "auglocal"
-    first: int = 3
-    last: int = 1
+    first: Annotated[int, Limits(0)] = 3
+    last: Annotated[int, Limits(0)] = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.last <= self.first:
+        super().__post_init__()
+        if self.last > self.first:
             raise UserError(
                 f"AugLocal's depth falls towards the output: {self.first} layers first and "
                 f"{self.last} last do not"

@@ -11,6 +11,7 @@ from torch import Tensor
 from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork, goodness
+from beyondprop.registry.limits import NotNegative, Positive
 from beyondprop.rules.local.base import LOCAL
 
 
@@ -35,8 +36,8 @@ class ForwardForward(LossRule):
     traits: ClassVar[Traits] = LOCAL.but(
         needs=LOCAL.needs | {"targets"}, exact_at_output=False, drawn_once=frozenset()
     )
-    threshold: float = 1.0
-    temperature: float = 20.0
+    threshold: NotNegative = 1.0
+    temperature: Positive = 20.0
 
     def loss(self, at: At) -> Tensor:
         """Return the loss of all candidates, true ones and wrong ones weighing the same."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
+from beyondprop.registry.limits import Count, NotNegative
 from beyondprop.rules.local.auxiliary import AugLocal
 from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
@@ -37,11 +38,11 @@ class InfoPro(Objective):
     """
 
     name: ClassVar[str] = "infopro"
-    reconstruction: tuple[float, float] = (1.0, 0.2)
-    prediction: tuple[float, float] = (1.0, 1.0)
+    reconstruction: tuple[NotNegative, NotNegative] = (1.0, 0.2)
+    prediction: tuple[NotNegative, NotNegative] = (1.0, 1.0)
     classifier: CrossEntropy = field(default_factory=lambda: CrossEntropy(AugLocal(1, 1)))
-    channels: int = 12
-    side: int = 16
+    channels: Count = 12
+    side: Count = 16
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the weighted sum."""

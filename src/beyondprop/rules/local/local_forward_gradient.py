@@ -14,6 +14,7 @@ from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.random.streams import stream_of
+from beyondprop.registry.limits import Count
 from beyondprop.rules.local.base import LOCAL, uncounted_classes
 from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import IGNORED, CrossEntropy
@@ -48,7 +49,7 @@ class LocalForwardGradient(LossRule):
         ),
     )
     objective: CrossEntropy = field(default_factory=CrossEntropy)
-    classes: int | None = None
+    classes: Count | None = None
     projection: Projection = field(default_factory=Redrawn, kw_only=True)
     noise: Projection = field(default_factory=Redrawn, kw_only=True)
 
@@ -59,6 +60,7 @@ class LocalForwardGradient(LossRule):
                 "LocalForwardGradient perturbs every sample by itself and has one linear layer on "
                 "each block: its objective is CrossEntropy() without auxiliary layers"
             )
+        super().__post_init__()
 
     def start(self, block: Block) -> dict[str, Tensor]:
         """Return the parameters of the block's classifier."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from beyondprop.core import At, Block, LossRule, Traits
 from beyondprop.projections import Projection, Redrawn
 from beyondprop.registry import first_line
+from beyondprop.registry.limits import Count
 from beyondprop.rules.local.base import LOCAL, uncounted_classes
 from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import Objective
@@ -39,7 +40,7 @@ class LocalLoss(LossRule):
     """
 
     objective: Objective = field(default_factory=PredSim)
-    classes: int | None = None
+    classes: Count | None = None
     projection: Projection = field(default_factory=Redrawn, kw_only=True)
 
     @property

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
-from beyondprop.registry import settings
+from beyondprop.registry import check_fields, settings
+from beyondprop.registry.limits import Count
 from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
 from beyondprop.shapes import channels_first, has_positions, pooled
@@ -25,6 +26,9 @@ class Objective(ABC):
 
     name: ClassVar[str]
     needs_targets: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
@@ -60,7 +64,7 @@ class CrossEntropy(Objective):
 
     name: ClassVar[str] = "dgl"
     auxiliary: Auxiliary | None = None
-    features: int = 2048
+    features: Count = 2048
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean cross-entropy."""

@@ -8,11 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import is_chain
+from beyondprop._torch.modules import has_parameters, is_chain
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import goodness
+from beyondprop.registry.limits import NotNegative
 from beyondprop.rules.local.base import LOCAL
+from beyondprop.shapes import axes_of
+
+SAMPLES = 2
+"""In a batch at least, to make a pair of unlike ones."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,14 @@ class SelfContrastiveForwardForward(LossRule):
     traits: ClassVar[Traits] = LOCAL.but(
         sends_gradient=False,
         drawn_once=frozenset(),
+        samples=SAMPLES,
         alone=(
             "it pairs the samples of a batch, and each process would pair its own alone; use one "
             "process with the whole batch"
         ),
     )
-    threshold: float = 1.0
-    calming: float = 0.0
+    threshold: NotNegative = 1.0
+    calming: NotNegative = 0.0
 
     def loss(self, at: At) -> Tensor:
         """Return the loss of both halves of the pairs."""
@@ -83,6 +89,12 @@ def _around(block: Block) -> Iterator[nn.Module]:
         yield block.owner.get_submodule(".".join(parts[:end]))
 
 
+def _dims(block: Block) -> int:
+    """Return how many axes a batch of the block's inputs has at least."""
+    leaves = (m for _, m in block.named_modules() if has_parameters(m) and not any(m.children()))
+    return axes_of([next(leaves, block.modules[0][1])]).dims or 2
+
+
 def _pairs(at: At) -> Tensor:
     """Return what the first block gets beside the batch: ``(2 * batch, ...)``."""
     x = None if at.run.inputs is None else at.run.inputs.detach()
@@ -91,8 +103,16 @@ def _pairs(at: At) -> Tensor:
             "SelfContrastiveForwardForward adds inputs to one another, so it must teach the chain "
             "from its first block on, and the input must be a tensor of floats"
         )
-    if len(x) < 2:
-        raise UserError("SelfContrastiveForwardForward pairs inputs: it needs two at least")
+    if x.dim() < _dims(at.block):
+        raise UserError(
+            "SelfContrastiveForwardForward pairs the inputs of a batch, and an input of shape "
+            f"{tuple(x.shape)} has no batch dimension: stack several"
+        )
+    if len(x) < SAMPLES:
+        raise UserError(
+            "SelfContrastiveForwardForward pairs inputs, so it needs two at least, and here is a "
+            "batch of one: choose a batch size that leaves no single one at the end"
+        )
     return torch.cat([x + x, x + x.roll(-1, 0)])
 
 

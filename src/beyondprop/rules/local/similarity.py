@@ -10,6 +10,7 @@ from torch import Tensor
 
 from beyondprop.core import At
 from beyondprop.errors import UserError
+from beyondprop.registry.limits import Share
 from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective, class_targets
 from beyondprop.shapes import Axes, channels_first, has_positions, pooled
@@ -56,6 +57,9 @@ class SimilarityMatching(Objective):
         return ("similarity.weight", "similarity.bias")
 
 
+SIMILARITY = SimilarityMatching()
+
+
 @dataclass(frozen=True)
 class PredSim(Objective):
     """The published mix of the two: (1 - β) cross-entropy + β similarity matching.
@@ -68,22 +72,18 @@ class PredSim(Objective):
     """
 
     name: ClassVar[str] = "predsim"
-    beta: float = 0.99
+    beta: Share = 0.99
     prediction: CrossEntropy = field(default_factory=CrossEntropy)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta <= 1:
-            raise UserError(f"PredSim(beta=…) is a share from 0 to 1, not {self.beta}")
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the weighted sum."""
-        similarity = SimilarityMatching().loss(at, head, classes)
+        similarity = SIMILARITY.loss(at, head, classes)
         prediction = self.prediction.loss(at, head, classes)
         return (1 - self.beta) * prediction + self.beta * similarity
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of both parts' parameters."""
-        return (*self.prediction.parameters(depth), *SimilarityMatching().parameters(depth))
+        return (*self.prediction.parameters(depth), *SIMILARITY.parameters(depth))
 
 
 def similar_features(x: Tensor, axes: Axes) -> Tensor:

@@ -12,6 +12,7 @@ from beyondprop._torch.modules import children, has_parameters, is_chain, is_mad
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.layers.conv import kernel_gradients, padding_per_side
+from beyondprop.registry.limits import NotNegative, Positive
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """The layers that it teaches."""
@@ -59,16 +60,9 @@ class SoftHebb(LossRule):
             "another one; use one process with the whole batch"
         ),
     )
-    temperature: float | tuple[float, ...] = 1.0
-    power: float = 0.5
+    temperature: Positive | tuple[Positive, ...] = 1.0
+    power: NotNegative = 0.5
     anti: bool = True
-
-    def __post_init__(self) -> None:
-        given: Any = self.temperature
-        if not all(each > 0 for each in (given if isinstance(given, tuple) else (given,))):
-            raise UserError(f"SoftHebb's temperature must be > 0, not {self.temperature}")
-        if self.power < 0:
-            raise UserError(f"SoftHebb's power must be 0 or more, not {self.power}")
 
     def loss(self, at: At) -> Tensor:
         """Return ``Σ W ⊙ G`` with the gradient G held constant; the value itself means nothing."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
-from beyondprop.errors import UserError
+from beyondprop.registry.limits import Count, Positive, Share
 from beyondprop.rules.model.chain_pass import (
     Masks,
     Places,
@@ -45,15 +45,9 @@ class DualPropagation(ModelRule):
 
     name: ClassVar[str] = "dualprop"
     traits: ClassVar[Traits] = ModelRule.traits.but(scales_with_loss=False)
-    alpha: float = 0.5
-    nudge: float = 1.0
-    passes: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1 or self.nudge <= 0 or self.passes < 1:
-            raise UserError(
-                "alpha= must lie between 0 and 1, nudge= above 0, and passes= be a whole number > 0"
-            )
+    alpha: Share = 0.5
+    nudge: Positive = 1.0
+    passes: Count = 1
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.projections import Dense, Projection
 from beyondprop.random.streams import stream_of
+from beyondprop.registry.limits import NotNegative
 from beyondprop.rules.model.chain_pass import (
     Masks,
     autocast_of,
@@ -40,7 +41,7 @@ class PEPITA(ModelRule):
     name: ClassVar[str] = "pepita"
     traits: ClassVar[Traits] = ModelRule.traits.but(scales_with_loss=False)
     projection: Projection = field(default_factory=Dense)
-    scale: float = 0.05
+    scale: NotNegative = 0.05
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""

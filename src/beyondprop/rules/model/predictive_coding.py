@@ -17,7 +17,8 @@ from torch.func import functional_call
 
 from beyondprop.core import Block, ModelCall, ModelResult, ModelRule, Traits
 from beyondprop.errors import UserError
-from beyondprop.registry import settings
+from beyondprop.registry import check_fields, settings
+from beyondprop.registry.limits import Count, Positive
 from beyondprop.rules.model.chain_pass import Masks, chain_problems, only_input, run_masked
 from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
 from beyondprop.shapes import Axes, channels_first, features_last
@@ -36,6 +37,9 @@ class OutputDistribution(ABC):
     """
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def target(self, output: Tensor, error: Tensor) -> Tensor:
@@ -94,11 +98,7 @@ class GaussianOutput(OutputDistribution):
     """
 
     name: ClassVar[str] = "gaussian"
-    variance: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.variance <= 0:
-            raise UserError(f"GaussianOutput's variance must be > 0, not {self.variance}")
+    variance: Positive = 1.0
 
     def target(self, output: Tensor, error: Tensor) -> Tensor:
         """Return the target."""
@@ -133,13 +133,10 @@ class PredictiveCoding(ModelRule):
 
     name: ClassVar[str] = "pc"
     traits: ClassVar[Traits] = TRAITS
-    steps: int = 20
-    rate: float = 0.1
+    steps: Count = 20
+    rate: Positive = 0.1
     output: OutputDistribution = field(default_factory=CategoricalOutput)
     fixed_predictions: bool = False
-
-    def __post_init__(self) -> None:
-        _check_inference(self.steps, self.rate)
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
@@ -196,12 +193,9 @@ class ErrorPredictiveCoding(ModelRule):
 
     name: ClassVar[str] = "epc"
     traits: ClassVar[Traits] = TRAITS
-    steps: int = 5
-    rate: float = 0.1
+    steps: Count = 5
+    rate: Positive = 0.1
     output: OutputDistribution = field(default_factory=CategoricalOutput)
-
-    def __post_init__(self) -> None:
-        _check_inference(self.steps, self.rate)
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no plain chain."""
@@ -388,13 +382,6 @@ class Inference:
         with torch.autocast(x.device.type, enabled=False):  # small differences are summed
             found = iter(Swapped(self.model).run(swapped, learn))
         return [next(found) if p.requires_grad else None for p in held] + [None] * 2
-
-
-def _check_inference(steps: int, rate: float) -> None:
-    if steps < 1 or rate <= 0:
-        raise UserError(
-            f"inference needs a whole number of steps > 0 and a rate > 0, not {steps} and {rate}"
-        )
 
 
 def _forward(

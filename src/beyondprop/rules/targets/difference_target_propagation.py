@@ -15,6 +15,7 @@ from beyondprop.core import At, Block, Host, SignalRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
+from beyondprop.registry.limits import NotNegative, Positive
 from beyondprop.rules.direct.learned import like_of
 from beyondprop.rules.model.plain_chain import SHAPES, flat
 from beyondprop.shapes import rows_and_features
@@ -56,13 +57,9 @@ class DifferenceTargetPropagation(SignalRule):
         counts_passes=True,
     )
     projection: Projection = field(default_factory=Dense)
-    rate: float = 1.0
-    sigma: float = 0.3
+    rate: Positive = 1.0
+    sigma: NotNegative = 0.3
     noise: Projection = field(default_factory=Redrawn)
-
-    def __post_init__(self) -> None:
-        if self.rate <= 0 or self.sigma < 0:
-            raise UserError("rate= must lie above 0, and sigma= must not lie below")
 
     def problems(self, block: Block) -> Iterator[str]:
         """Yield a sentence where the model is no chain."""

@@ -70,12 +70,12 @@ def train(name: str, rule: str, rank: int = 0, of: int = 1) -> dict[str, Any]:
 def accumulate(name: str, rule: str, rank: int = 0, of: int = 1) -> dict[str, Any]:
     """Return the gradients of two batches, which are averaged over processes once."""
     case = CASE[name]
-    plain, _ = attached(case, rule)
+    plain, handle = attached(case, rule)
     model = wrapped(plain, rule, of)
     for seed in (1, 2):
         quiet = seed == 1 and of > 1
         with model.no_sync() if quiet else nullcontext():
-            loss_on_share(case, model, seed, rank, of).backward()
+            handle.loss(loss_on_share(case, model, seed, rank, of)).backward()
     return {"gradients": found(plain)}
 
 

@@ -1,8 +1,10 @@
-"""What a module keeps under private names alone: its hooks, parameters and compiled form."""
+"""What PyTorch keeps under private names alone: hooks, parameters, compiled forms, scalers."""
 
+import gc
 from typing import Any
 
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 
 def hook_tables(module: nn.Module) -> list[dict[int, Any]]:
@@ -41,3 +43,13 @@ def is_compiled(module: nn.Module) -> bool:
     """
     compiled = getattr(module, "_compiled_call_impl", None)
     return hasattr(module, "_orig_mod") or compiled is not None
+
+
+def scaler_in_use() -> bool:
+    """Whether a gradient scaler has scaled a loss in this process.
+
+    PyTorch keeps no list of them. The search takes some 20 ms, so it is for losses that look so.
+    """
+    kinds: list[Any] = [GradScaler, *GradScaler.__subclasses__()]
+    found = (o for kind in kinds for o in gc.get_referrers(kind) if isinstance(o, kind))
+    return any(scaler.is_enabled() and scaler._scale is not None for scaler in found)

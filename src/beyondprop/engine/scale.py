@@ -4,7 +4,6 @@ A backward pass cannot see by itself what a gradient at the model's output was m
 the loss goes through a node whose backward tells the model's passes before any signal is made.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from beyondprop._torch.private import scaler_in_use
 from beyondprop.core import Block, ForwardPass
 from beyondprop.errors import UserError
 
@@ -96,7 +96,7 @@ class ScaleWatch:
             )
         if not self._searched:
             self._searched = True
-            if _is_large(run.errors) and _scaler_in_use():
+            if _is_large(run.errors) and scaler_in_use():
                 raise UserError(
                     "a GradScaler scales the loss, under a rule whose signals do not follow that: "
                     f"{ADVICE}"
@@ -128,17 +128,6 @@ def unscaled(run: ForwardPass) -> Iterator[None]:
 def _is_large(errors: Sequence[Tensor | None]) -> bool:
     """Whether errors are larger than those of a mean over rows usually are."""
     return any(e is not None and e.numel() and bool(e.abs().max() * len(e) > LARGE) for e in errors)
-
-
-def _scaler_in_use() -> bool:
-    """Whether a gradient scaler has scaled a loss in this process.
-
-    PyTorch keeps no list of them. The search takes some 20 ms, so it is for losses that look so.
-    """
-    kinds = [torch.amp.GradScaler]
-    kinds += torch.amp.GradScaler.__subclasses__()
-    found = (o for kind in kinds for o in gc.get_referrers(kind) if isinstance(o, kind))
-    return any(scaler.is_enabled() and scaler._scale is not None for scaler in found)
 
 
 def _listeners(loss: Tensor) -> Iterator[Any]:

@@ -17,7 +17,8 @@ from beyondprop.engine.attachment import Attachment, attachment_of
 def untouched(model: nn.Module) -> Iterator[None]:
     """Leave the model's buffers, modes and learned feedback and the generators as they were found.
 
-    A schedule is set aside: under `Immediate` a forward pass would take steps.
+    A schedule is set aside: under `Immediate` a forward pass would take steps. Nobody asks how the
+    loss is scaled either, as what is found goes into no gradient of the caller's.
 
     Inside, the model works on copies of its buffers, so that not even their version counters move:
     a measure may stand between a forward pass and its backward pass. Every entry from one state
@@ -99,11 +100,11 @@ class _Kept:
 @contextmanager
 def _without_schedule(attachment: Attachment) -> Iterator[None]:
     passes = attachment.passes
-    before, passes.schedule = passes.schedule, None
+    before, passes.schedule, passes.watch = (passes.schedule, passes.watch), None, None
     try:
         yield
     finally:
-        passes.schedule = before
+        passes.schedule, passes.watch = before
 
 
 @contextmanager

@@ -659,6 +659,7 @@ def test_drtp_ignores_negative_targets_and_names_wrong_classes():
             (F.cross_entropy(model(x), y) * 1.0).backward()
         gradients.append(model[0].weight.grad * scale)
     torch.testing.assert_close(*gradients)
+    model.zero_grad()
     with handle.targets(Y + 3):
         loss = model(X).sum()
     with pytest.raises(bp.UserError, match="class 6, but the output has 4"):

@@ -387,6 +387,7 @@ def test_correlations_are_followed_precisely_in_half_precision_too():
     F.cross_entropy(model(x), y).backward()
     before = state_of(handle)
     for _ in range(20):
+        model.zero_grad()
         F.cross_entropy(model(x), y).backward()
     assert before["0.feedback"].dtype is torch.float32
     assert not torch.equal(before["0.feedback"], handle.state_dict()["0.feedback"])

@@ -320,6 +320,7 @@ def test_error_broadcast_decorrelation_does_not_follow_in_evaluation_mode():
     handle = bp.attach(model, bp.ErrorBroadcastDecorrelation(forgetting=0.5))
     for training, same in ((True, False), (False, True), (True, False)):
         model.train(training)
+        model.zero_grad()
         x, y = batch([4, 3], 5)
         output = model(x)
         before = direct_state(handle)

@@ -162,6 +162,7 @@ def test_every_head_of_the_references_is_learned():
     names = {}
     for key, (objective, _) in OBJECTIVES.items():
         handle = bp.attach(model, bp.LocalLoss(objective))
+        model.zero_grad()
         taught(model, handle, x, y)
         names[key] = {n: tuple(t.shape) for n, t in handle.state_dict().items() if "weight" in n}
         handle.remove()

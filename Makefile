@@ -32,7 +32,7 @@ compare-again: ## Delete that comparison and compute it anew
 test: $(VENV)/.dev lint ## Check style and types, run the tests (at most 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow and not foreign" $(PYTEST_ARGS)
 
-test-all: $(VENV)/.dev lint ## The same with slow and foreign cases (at most 90 minutes)
+test-all: $(VENV)/.models lint ## The same with slow and foreign cases (at most 90 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style and types alone
@@ -56,6 +56,10 @@ $(VENV)/.report: pyproject.toml constraints.txt | $(BIN)/pip
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.report
+
+$(VENV)/.models: $(VENV)/.dev
+	$(INSTALL) -e ".[dev,models]"
+	@touch $@
 
 # pip is the last thing that venv writes, so a set-up killed half-way is made again.
 $(BIN)/pip:

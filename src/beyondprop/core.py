@@ -64,6 +64,7 @@ class ForwardPass:
     training: bool = True  # whether the model is in training mode
     number: int = 0  # how many taught passes in training mode there were, this one included
     classes: int | None = None  # how many the model has, where its last layer shows that
+    hidden: bool = False  # whether the error is taken before the model's last layer
     axes: Axes = TOKENS  # what the axes of the model's outputs mean
     errors: Sequence[Tensor | None] = ()  # the loss's gradient at each output, in backward passes
     scale: Tensor | None = None  # by which the caller multiplied the loss, if told

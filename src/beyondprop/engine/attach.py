@@ -12,6 +12,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import choose, default_patterns, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
+from beyondprop.engine.ports import Ports, behind_problems, labels_of, output_of, up_to
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 
@@ -25,6 +26,9 @@ def attach(
     rule: Rule | Mapping[str, Rule],
     blocks: Sequence[str] | None = None,
     axes: str | Mapping[str, str] | None = None,
+    output: str | None = None,
+    targets: str | None = None,
+    shift: int | None = None,
 ) -> Attachment:
     """Train ``model`` by another rule than end-to-end backpropagation, from the next forward on.
 
@@ -40,6 +44,16 @@ def attach(
         axes: What the axes of the blocks' outputs mean, for all or by pattern of names:
             "batch features", "batch tokens features" or "batch channels positions". By default
             the kind of the layer that made an output says it (see `beyondprop.shapes`).
+        output: Name of the module whose output carries the error, such as "lm_head" or
+            "transformer.ln_f", where the loss is computed within the model or its output cannot be
+            looked into. What the model defines behind this module keeps its exact gradient; what
+            stands before it and in no block is taught with the block that follows. By default the
+            model's own output.
+        targets: Name of the argument of the model's call that holds targets, such as "labels"; then
+            no ``handle.targets`` is needed. A loss that the model returns goes through
+            `handle.loss` by itself.
+        shift: How many tokens ahead of its inputs the model's loss looks at these targets. By
+            default 1 for models of Hugging Face that predict the next token, else 0.
 
     Returns:
         The handle: `report`, `targets`, `remove`.
@@ -50,18 +64,22 @@ def attach(
     problems = list(model_problems(model))
     if problems:
         raise _error(problems)
+    ports = Ports(output_of(model, output), labels_of(model, targets, shift))
     rules = _patterns(model, rule, blocks)
     chosen = choose(model, rules, problems)
     if not chosen and not problems:
         problems.append("the model has no parameters to learn")
     if isinstance(rule, Mapping):
         chosen = _in_order(model, chosen)
-    if chosen:
+    if chosen and ports.output is not None:
+        problems += behind_problems(model, rule, chosen, ports.output)
+        chosen = up_to(model, chosen, ports.output)
+    elif chosen:
         chosen[-1] = _at_output(chosen[-1])
-    problems += block_problems(model, chosen, rules.values())
+    problems += block_problems(model, chosen, rules.values(), ports)
     if problems:
         raise _error(problems)
-    return Attachment(model, placed(chosen, axes))
+    return Attachment(model, placed(chosen, axes), ports)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.eager import forget_compiled
@@ -14,10 +13,11 @@ from beyondprop.engine.detach import MODE, ByLoss, ByMessage, BySignal, Taught, 
 from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
+from beyondprop.engine.ports import Ports
 from beyondprop.engine.report import AttachReport, report
 from beyondprop.engine.scale import told_scale
 from beyondprop.engine.swap import SwappedLayers
-from beyondprop.errors import UserError
+from beyondprop.engine.targets import Targets, as_targets
 
 
 class Attachment(Host):
@@ -30,10 +30,10 @@ class Attachment(Host):
         passes: What happens in the model's forward passes.
     """
 
-    def __init__(self, model: nn.Module, blocks: Sequence[Block]) -> None:
+    def __init__(self, model: nn.Module, blocks: Sequence[Block], ports: Ports) -> None:
         self.model = model
         self.blocks = tuple(blocks)
-        self.passes = Passes(model, self.blocks)
+        self.passes = Passes(model, self.blocks, ports)
         self._changes: list[Change] = []
         try:
             changes = [block.rule.install(block, self) for block in self.blocks]
@@ -43,7 +43,7 @@ class Attachment(Host):
             self.remove()
             raise
         self.report: AttachReport = report(
-            model, self.blocks, changes, len(self.parameters()), self._heads()
+            model, self.blocks, changes, len(self.parameters()), self._heads(), ports
         )
         vars(model)["_beyondprop"] = self
         for module in model.modules():
@@ -74,17 +74,7 @@ class Attachment(Host):
         Raises:
             UserError: No tensor can be made of them.
         """
-        if not isinstance(targets, Tensor):
-            try:
-                targets = torch.tensor(targets)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise UserError(
-                    f"targets must be a tensor, an array or a list of numbers, not "
-                    f"{type(targets).__name__}: {error}"
-                ) from error
-        elif self.needs_targets:
-            targets = targets.clone()  # the caller may fill one buffer again for each batch
-        return Targets(self.passes, targets)
+        return Targets(self.passes, as_targets(targets, self.needs_targets))
 
     def loss(self, loss: Tensor) -> Tensor:
         """Return the loss as it is, so that signals follow what you make of it afterwards.
@@ -206,21 +196,6 @@ class Attachment(Host):
         forward.replace()
         if forward.state or rule.traits.counts_passes:
             self.passes.state.hold("model", forward)
-
-
-class Targets(AbstractContextManager[None]):
-    """The context of `Attachment.targets`; a generator would take longer than a small product."""
-
-    __slots__ = ("_before", "_passes", "_targets")
-
-    def __init__(self, passes: Passes, targets: Tensor) -> None:
-        self._passes, self._targets = passes, targets
-
-    def __enter__(self) -> None:
-        self._before, self._passes.targets = self._passes.targets, self._targets
-
-    def __exit__(self, *_: object) -> None:
-        self._passes.targets = self._before
 
 
 def attachment_of(model: nn.Module) -> Attachment | None:

@@ -14,6 +14,7 @@ from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import OpenPass, mode_of
+from beyondprop.engine.ports import Ports, candidates
 from beyondprop.errors import UserError
 
 
@@ -33,7 +34,7 @@ def model_problems(model: nn.Module) -> Iterator[str]:
 
 
 def block_problems(
-    model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule]
+    model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule], ports: Ports
 ) -> Iterator[str]:
     """Yield what is wrong between the blocks and the rules that were asked for."""
     yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
@@ -41,7 +42,8 @@ def block_problems(
     yield from _unmatched(model, rules)
     yield from _beside_whole(model, blocks)
     if any(rule.traits.ends_graph for rule in rules):
-        yield from _uncovered(model, blocks)
+        if ports.output is None:  # else the first pass shows what learns, see `check_ends`
+            yield from _uncovered(model, blocks)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
         yield from _starved(model, blocks)
@@ -113,7 +115,8 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         if parameter.requires_grad and block is not owners[other] and cut:
             yield (
                 f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach "
-                "it different things: untie them or put both in one block"
+                "it different things: untie them, put both in one block, or give both Backprop() "
+                "by patterns of their own"
             )
 
 
@@ -158,16 +161,21 @@ def _called(name: str) -> str:
     return f"'{name}'" if name else "the model"
 
 
-def check_outputs(open_pass: OpenPass, last: Block, outputs: Sequence[Tensor]) -> None:
+def check_outputs(
+    model: nn.Module, blocks: Sequence[Block], open_pass: OpenPass, outputs: Sequence[Tensor]
+) -> None:
     """See that the outputs can teach, and that the last block makes one.
 
     Raises:
         UserError: They cannot, or it does not.
     """
-    if any(not t.dim() for t in outputs):
+    last = blocks[-1]
+    hears = any("error" in block.rule.traits.needs for block in blocks)
+    if hears and any(not t.dim() for t in outputs):
+        names = ", ".join(f"output='{name}'" for name in candidates(model))
         raise UserError(
             "the model returns a scalar (its loss?), which cannot teach blocks sample by "
-            "sample: attach to the module that returns the predictions"
+            f"sample: say where the error is taken, attach(..., output=...); candidates: {names}"
         )
     exact = [t for t in outputs if t.requires_grad]
     if len(exact) == len(outputs) > 0:

@@ -44,6 +44,8 @@ class OpenPass:
         calls: How often a module that several blocks share was called.
         inputs: What each block was given, where its rule needs that.
         exchange: The latest block that receives what the next one sends back.
+        tied: Whether a module within the model has been tied to the ends.
+        share: How much of a mean over targets the model's own loss is.
     """
 
     run: ForwardPass
@@ -53,6 +55,8 @@ class OpenPass:
     calls: dict[nn.Module, int] = field(default_factory=dict)
     inputs: dict[Block, Tensor] = field(default_factory=dict)
     exchange: At | None = None
+    tied: bool = False
+    share: Tensor | float = 1.0
 
     def is_detached(self, tensor: Tensor) -> bool:
         """Whether this is the detached output of a block."""

@@ -1,11 +1,12 @@
 """Checks in the graph of a forward pass that no gradient crosses the end of a block."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
+from beyondprop.engine.ports import Output, behind
 from beyondprop.errors import UserError
 
 
@@ -14,7 +15,7 @@ def check_ends(
     ties: Sequence[Tensor],
     blocks: Sequence[Block | None],
     outputs: Iterable[Tensor],
-) -> None:
+) -> set[int]:
     """See that the parameters of each block whose graph ends are reached through its end alone.
 
     Args:
@@ -23,14 +24,19 @@ def check_ends(
         blocks: The block of each tie.
         outputs: The model's outputs.
 
+    Returns:
+        The identities of all parameters that learn.
+
     Raises:
         UserError: Some other way leads to them; they would learn by backprop in silence.
     """
     owners = {id(p): block for block in taught for _, p in block.parameters()}
     starts: list[tuple[Block | None, Tensor]] = [(None, tensor) for tensor in outputs]
     starts += zip(blocks, ties, strict=True)
+    reached = set()
     for home, start in starts:
         for leaf in parameters_behind(start):
+            reached.add(id(leaf))
             owner = owners.get(id(leaf))
             if owner is not None and owner is not home:
                 raise UserError(
@@ -38,6 +44,32 @@ def check_ends(
                     "may hand its tensors on only by what it returns, in tuples, lists, mappings "
                     "or dataclasses, and blocks must be named in the order they run"
                 )
+    return reached
+
+
+def check_reached(
+    model: nn.Module, blocks: Sequence[Block], output: Output, reached: Collection[int]
+) -> None:
+    """See that what stands before the output and in no block learns with a block.
+
+    Args:
+        model: The model.
+        blocks: Its blocks.
+        output: The module whose output carries the error.
+        reached: The identities of all parameters that learn.
+
+    Raises:
+        UserError: A parameter does not.
+    """
+    held = {id(p) for block in blocks for _, p in block.parameters()}
+    later = set(behind(model, output))
+    for name, parameter in model.named_parameters():
+        alone = parameter.requires_grad and id(parameter) not in held
+        if alone and id(parameter) not in reached and name.rpartition(".")[0] not in later:
+            raise UserError(
+                f"'{name}' is in no block, and no block behind it teaches it, so it would silently "
+                "stop learning: name it in blocks=, or in a pattern with Backprop() or Frozen()"
+            )
 
 
 def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:

@@ -20,10 +20,13 @@ def install(passes: Passes) -> list[RemovableHandle]:
             return [model.register_forward_pre_hook(passes.begin)]
         members = passes.members
         return [] if members is None else [model.register_forward_pre_hook(members.check)]
+    within = passes.output
+    at_end = passes.after_model if within is None else passes.after_loss
     return [
         *_on_blocks(passes),
         model.register_forward_pre_hook(passes.before_model, with_kwargs=True),
-        model.register_forward_hook(passes.after_model),
+        *([] if within is None else [within.module.register_forward_hook(passes.after_output)]),
+        model.register_forward_hook(at_end),
         model.register_forward_hook(passes.close_model, always_call=True),
     ]
 

@@ -11,10 +11,11 @@ from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
-from beyondprop.engine.graph import check_ends
+from beyondprop.engine.graph import check_ends, check_reached
 from beyondprop.engine.joint import Joint
 from beyondprop.engine.members import Members
-from beyondprop.engine.scale import scale_watch
+from beyondprop.engine.ports import Given, Ports, is_hidden
+from beyondprop.engine.scale import scale_watch, told_scale
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
@@ -26,6 +27,8 @@ class Passes:
     Attributes:
         model: The model.
         blocks: Its blocks, in the order they run.
+        output: The module whose output carries the error; None for the model.
+        labels: The targets among the model's arguments; None where the caller gives them.
         mode: What holds for the passes to come.
         current: The pass under way in each thread.
         state: What is kept from pass to pass.
@@ -37,8 +40,9 @@ class Passes:
         members: All modules, where a rule must know every one; None elsewhere.
     """
 
-    def __init__(self, model: nn.Module, blocks: Sequence[Block]) -> None:
+    def __init__(self, model: nn.Module, blocks: Sequence[Block], ports: Ports) -> None:
         self.model = model
+        self.output, self.labels = ports.output, ports.labels
         self.blocks = tuple(blocks)
         self.mode = Mode()
         self.current = Current()
@@ -51,6 +55,7 @@ class Passes:
             Members(model, self.blocks, self.mode) if Members.matter(self.blocks) else None
         )
         self.classes = classes_of(model)
+        self._hidden = ports.output is not None and is_hidden(model, ports.output)
         self._needs_targets = next(
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
@@ -72,12 +77,48 @@ class Passes:
         current = self.current  # not by enter() and leave(), whose calls small nets would feel
         current.outer.append(current.open_pass)
         current.open_pass = None  # what fails in here must not meet the pass around it
-        current.open_pass = self.new_pass(first)
+        given = None if self.labels is None else self.labels.of(inputs, keywords)
+        current.open_pass = self.new_pass(first, given)
 
     def after_model(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
         """Tie the ends of the pass to the outputs: the forward hook of the model."""
         open_pass = self.current.open_pass
         return outputs if open_pass is None else self.tie(outputs, open_pass)
+
+    def after_output(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        """Tie the ends of the pass to the output that carries the error: a module's hook."""
+        open_pass = self.current.open_pass
+        if open_pass is None or open_pass.run.apart:
+            return outputs
+        if open_pass.tied:
+            assert self.output is not None
+            raise UserError(
+                f"output='{self.output.name}' runs twice in one forward pass, so it does not say "
+                "where the error is taken: name a module that runs once"
+            )
+        open_pass.tied = True
+        return self.after_model(module, inputs, outputs)
+
+    def after_loss(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        """Have the losses that the model returns tell their scale: the forward hook of the model.
+
+        It stands in the place of `after_model` where another module's output carries the error.
+        """
+        open_pass = self.current.open_pass
+        if open_pass is None:
+            return outputs
+        if not open_pass.tied:
+            assert self.output is not None
+            raise UserError(
+                f"output='{self.output.name}' did not run in this forward pass, so nothing would "
+                "be taught: name a module that runs, or use exact_gradients(model)"
+            )
+        if self.watch is None:
+            return outputs
+        share = open_pass.share
+        return replaced(
+            outputs, lambda t: t if t.dim() or not t.requires_grad else told_scale(t, share)
+        )
 
     def close_model(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         """Leave the forward pass, finished or failed."""
@@ -102,11 +143,15 @@ class Passes:
         if device != self._device or state.unsettled or (state.alone and _distributed()):
             state.check()
             self._device = device
+        for owner, learned in state.learners:
+            if owner.grad is None:  # loops may clear by model.zero_grad(), which knows no feedback
+                for parameter in learned:
+                    parameter.grad = None
         self.mode.number += training
 
-    def new_pass(self, inputs: Any = None) -> OpenPass | None:
+    def new_pass(self, inputs: Any = None, given: Given | None = None) -> OpenPass | None:
         """Return a forward pass that begins, None if it is not to be taught."""
-        run = self.new_run(inputs)
+        run = self.new_run(inputs, given)
         if run is None:
             return None
         joint = Joint()
@@ -114,9 +159,9 @@ class Passes:
         if self.schedule is not None and run.training:
             schedule = self.schedule
             schedule.begin()
-        return OpenPass(run, joint, schedule)
+        return OpenPass(run, joint, schedule, share=1.0 if given is None else given.share)
 
-    def new_run(self, inputs: Any = None) -> ForwardPass | None:
+    def new_run(self, inputs: Any = None, given: Given | None = None) -> ForwardPass | None:
         """Return what rules see of a forward pass that begins, None if it is not to be taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
@@ -126,16 +171,20 @@ class Passes:
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
         if self.state.stateful or self.state.alone:
             self._begin(training)
-        if self._needs_targets is not None and self.targets is None:
+        targets = self.targets if given is None else given.targets
+        if self._needs_targets is not None and targets is None:
+            named = "" if self.labels is None else f"call the model with {self.labels.name}=, or "
             raise UserError(
-                f"{self._needs_targets} needs targets: run the forward pass inside "
+                f"{self._needs_targets} needs targets: {named}run the forward pass inside "
                 "`with handle.targets(y):`, or under torch.no_grad() or exact_gradients(model)"
             )
         for parent, key, module in self.expected:
             if getattr(parent, key, None) is not module:
                 raise changed(key)
         axes = self.blocks[-1].axes
-        return ForwardPass(first, self.targets, training, self.mode.number, self.classes, axes)
+        return ForwardPass(
+            first, targets, training, self.mode.number, self.classes, self._hidden, axes
+        )
 
     def tie(self, outputs: Any, open_pass: OpenPass) -> Any:
         """Return the model's outputs, tied to the ends of the forward pass."""
@@ -147,7 +196,10 @@ class Passes:
         if joint.reading:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
-            check_ends(self.taught, joint.ties, joint.blocks, found)
+            reached = check_ends(self.taught, joint.ties, joint.blocks, found)
+            if self.output is not None:
+                check_reached(self.model, self.blocks, self.output, reached)
+            self.state.note()
             self._checked = True
         if not open_pass.detached and open_pass.exchange is None:
             return outputs
@@ -158,7 +210,7 @@ class Passes:
         if not self.blocks[-1].rule.traits.ends_graph:
             one = len(found) == 1 and found[0].requires_grad and found[0].dim() > 0
             if not one:
-                check_outputs(open_pass, self.blocks[-1], found)
+                check_outputs(self.model, self.blocks, open_pass, found)
         if not joint.ties and open_pass.exchange is None:
             return outputs
         tied = joint.tie(open_pass.run, found, self.watch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from beyondprop.core import Block
+from beyondprop.engine.ports import Ports, behind
 from beyondprop.shapes import CHANNELS, TOKENS
 from beyondprop.text import aligned
 
@@ -56,7 +57,8 @@ def report(
     blocks: Sequence[Block],
     changes: Sequence[str],
     learned: int,
-    heads: Collection[Block] = (),
+    heads: Collection[Block],
+    ports: Ports,
 ) -> AttachReport:
     """Return what there is to say of an attachment.
 
@@ -66,6 +68,7 @@ def report(
         changes: For each block what was changed, in words.
         learned: How many parameters the feedback has that learns by gradients.
         heads: The blocks that lower a loss of their own by a head.
+        ports: Where the error is taken and targets are found.
     """
     rows = [
         ReportRow(
@@ -78,13 +81,33 @@ def report(
     ]
     covered = {id(p) for block in blocks for _, p in block.parameters()}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
-    notes = [f"in no block, so left with their plain gradient: {', '.join(alone)}"] if alone else []
+    notes = list(_port_notes(model, alone, ports))
     if learned:
         notes.append(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
     return AttachReport(type(model).__name__, rows, [*notes, *_axes_notes(model, blocks, heads)])
+
+
+def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterator[str]:
+    """Yield where the error is taken, and what becomes of parameters that are in no block."""
+    if ports.output is None:
+        if alone:
+            yield f"in no block, so left with their plain gradient: {', '.join(alone)}"
+    else:
+        yield f"the error is taken at the output of {ports.output.name}"
+        later = set(behind(model, ports.output))
+        after = [name for name in alone if name.rpartition(".")[0] in later]
+        before = [name for name in alone if name not in after]
+        if before:
+            yield f"in no block, so taught with the block that follows: {', '.join(before)}"
+        if after:
+            yield f"behind that output, with their exact gradient: {', '.join(after)}"
+    if ports.labels is not None:
+        shift = ports.labels.shift
+        ahead = f", {shift} token{'s' if shift > 1 else ''} ahead" if shift else ""
+        yield f"targets are the model's argument {ports.labels.name}{ahead}"
 
 
 def _axes_notes(

@@ -24,11 +24,12 @@ ADVICE = (
 )
 
 
-def told_scale(loss: Tensor) -> Tensor:
+def told_scale(loss: Tensor, share: Tensor | float = 1.0) -> Tensor:
     """Return the loss, through a node that tells the passes behind it how it was scaled.
 
     Args:
         loss: One number, made of outputs of taught passes.
+        share: How much of a mean over samples or tokens the loss is.
 
     Raises:
         UserError: It is not one number.
@@ -36,23 +37,24 @@ def told_scale(loss: Tensor) -> Tensor:
     if loss.numel() != 1:
         raise UserError(f"handle.loss takes one number, the loss, not {tuple(loss.shape)} of them")
     listeners = list(_listeners(loss))
-    return TellScale.apply(loss, listeners) if listeners else loss
+    return TellScale.apply(loss, listeners, share) if listeners else loss
 
 
 class TellScale(torch.autograd.Function):
     """The loss as it is; what arrives in its backward pass is what the caller has made of it."""
 
     @staticmethod
-    def forward(ctx: Any, loss: Tensor, listeners: Sequence[Any]) -> Tensor:
+    def forward(ctx: Any, loss: Tensor, listeners: Sequence[Any], share: Tensor | float) -> Tensor:
         """Return the loss.
 
         Args:
             ctx: The node.
             loss: One number.
             listeners: The nodes at the outputs of the model's passes.
+            share: How much of a mean the loss is.
         """
-        ctx.listeners = listeners
-        return loss.view_as(loss)
+        ctx.listeners, ctx.share = listeners, share
+        return loss.clone()  # callers work in place on it: ``loss *= 2``
 
     @staticmethod
     def backward(ctx: Any, *scales: Tensor) -> Any:
@@ -63,8 +65,8 @@ class TellScale(torch.autograd.Function):
                     "two losses of one forward pass go backward together, each through "
                     "handle.loss: pass their weighted sum through it once"
                 )
-            node.scale = scales[0].detach().reshape(())
-        return scales[0], None
+            node.scale = scales[0].detach().reshape(()) * ctx.share
+        return scales[0], None, None
 
 
 class ScaleWatch:

@@ -38,6 +38,7 @@ class LearnedState:
         averaged: Whether something keeps the processes from drifting apart all the same: they
             average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
         unsettled: The checks of learned feedback that was not yet seen to move.
+        learners: Learned feedback, each with a parameter that learns beside it.
     """
 
     def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
@@ -51,6 +52,7 @@ class LearnedState:
         }
         self.averaged = False
         self.unsettled: dict[str, OptimizerCheck] = {}
+        self.learners: list[tuple[Tensor, list[nn.Parameter]]] = []
 
     @property
     def needed(self) -> bool:
@@ -62,6 +64,14 @@ class LearnedState:
         self.stateful[name] = each
         if any(isinstance(tensor, nn.Parameter) for tensor in each.state.values()):
             self.unsettled[name] = OptimizerCheck()
+            owner = next(iter(each.owners()), None)
+            learned = [t for t in each.state.values() if isinstance(t, nn.Parameter)]
+            self.learners += [] if owner is None else [(owner, learned)]
+
+    def note(self) -> None:
+        """Look at feedback that the first pass has made, so that the next one sees it moved."""
+        for name, check in self.unsettled.items():
+            check.settled(name, self.stateful[name])
 
     def check(self) -> None:
         """See that what is learned is learned as it should be.
@@ -201,7 +211,8 @@ class OptimizerCheck:
         if before is not None and now != before[0] and added <= before[1]:
             return True
         owners = each.owners()
-        if waits and owners and all(owner.grad is None for owner in owners):
+        still = before is not None and now == before[0]
+        if waits and still and owners and all(owner.grad is None for owner in owners):
             raise _orphaned(name)
         moves = [version(owner) for owner in owners]
         self._before = now, added, moves

@@ -105,6 +105,17 @@ def test_nothing_is_told_where_nothing_was_taught():
     torch.testing.assert_close(taught, [2 * p.grad for p in model.parameters()])
 
 
+def test_a_told_loss_may_be_changed_in_place():
+    model, handle = attached("dgl")
+    handle.loss(loss_of(model, handle)).backward()
+    once = gradients(model, handle)
+    model, handle = attached("dgl")
+    loss = handle.loss(loss_of(model, handle))
+    loss *= 4
+    loss.backward()
+    torch.testing.assert_close(gradients(model, handle), [4 * g for g in once])
+
+
 def test_one_number_is_told():
     model, handle = attached("dgl")
     with handle.targets(Y), pytest.raises(bp.UserError, match="one number"):

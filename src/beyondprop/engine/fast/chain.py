@@ -76,7 +76,8 @@ class Chain(Form):
         """Whether the model is such a chain."""
         parts = [module for block in passes.blocks for _, module in block.modules]
         model = passes.model
-        return is_chain(model) and type(model) is nn.Sequential and parts == list(model)
+        plain = passes.output is None and passes.labels is None
+        return plain and is_chain(model) and type(model) is nn.Sequential and parts == list(model)
 
     def install(self, passes: Passes) -> "SwappedChain":
         """Give the model the class that ends the graphs."""

@@ -39,10 +39,11 @@ class DirectRandomTargetProjection(DirectRule):
         if len(errors) != 1 or run.targets is None:
             raise UserError("DirectRandomTargetProjection teaches by one output only")
         (error,) = errors
-        target = self._target(run.targets.to(error.device), error)
+        classes = run.classes if run.hidden else None
+        target = self._target(run.targets.to(error.device), error, classes or error.shape[-1])
         return [None if e is None else target for e in run.errors]
 
-    def _target(self, targets: Tensor, error: Tensor) -> Tensor:
+    def _target(self, targets: Tensor, error: Tensor, width: int) -> Tensor:
         rows = max(1, error.shape[:-1].numel())
         if targets.shape == error.shape:
             return targets.to(error.dtype) / rows
@@ -52,13 +53,14 @@ class DirectRandomTargetProjection(DirectRule):
                 f"{tuple(error.shape)}: give class numbers or one value for each output"
             )
         classes = targets.long().unsqueeze(-1)
-        if classes.numel() and classes.max() >= error.shape[-1]:
+        if classes.numel() and classes.max() >= width:
             raise UserError(
-                f"a target is class {int(classes.max())}, but the output has {error.shape[-1]} "
+                f"a target is class {int(classes.max())}, but the output has {width} "
                 "classes, counted from 0"
             )
         known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
-        return torch.zeros_like(error).scatter_(-1, classes.clamp(min=0), known / rows)
+        none = error.new_zeros((*error.shape[:-1], width))
+        return none.scatter_(-1, classes.clamp(min=0), known / rows)
 
 
 def _expected_error(at: At) -> Tensor:

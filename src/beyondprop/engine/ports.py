@@ -1,8 +1,8 @@
-"""A module within the model whose output carries the error, and targets among its arguments."""
+"""Where a model's error is taken and its targets are found, if the user says so by name."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import inside
 from beyondprop.core import Block
 from beyondprop.errors import UserError
+from beyondprop.rules.backprop import Backprop
 
 IGNORED = -100
 """The class that losses leave out."""
 
-CAUSAL = "ForCausalLM"
-"""What Hugging Face calls the loss of a model that predicts the next token."""
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+"""What Hugging Face calls models that predict the next token."""
+
+ITEMS = "num_items_in_batch"
+"""The argument by which Hugging Face's trainer tells a model what to divide its loss by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,19 @@ class Output:
 
 
 @dataclass(frozen=True, eq=False)
+class Given:
+    """What a call of the model gives.
+
+    Attributes:
+        targets: The targets.
+        share: How much of a mean over its targets the model's loss is.
+    """
+
+    targets: Tensor
+    share: Tensor | float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class Labels:
     """Targets among the arguments that the model is called with.
 
@@ -46,8 +63,8 @@ class Labels:
     name: str
     shift: int
 
-    def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Tensor | None:
-        """Return the targets of a call, None where it has none."""
+    def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Given | None:
+        """Return what a call of the model gives, None where it has no targets."""
         found = keywords.get(self.name)
         if found is None and inputs:
             bound = inspect.signature(self.model.forward).bind_partial(*inputs, **keywords)
@@ -56,10 +73,23 @@ class Labels:
             return None
         if not isinstance(found, Tensor):
             raise UserError(f"'{self.name}' must be a tensor, not {type(found).__name__}")
-        if not self.shift:
-            return found
-        # (batch, tokens): what follows the last token is not known
-        return F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
+        if self.shift:  # (batch, tokens): what follows the last token is not known
+            found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
+        items = keywords.get(ITEMS)
+        return Given(found) if items is None else Given(found, (found != IGNORED).sum() / items)
+
+
+@dataclass(frozen=True, eq=False)
+class Ports:
+    """Where a model's error is taken and its targets are found.
+
+    Attributes:
+        output: The module whose output carries the error; None for the model.
+        labels: The targets among the arguments; None where the caller gives them.
+    """
+
+    output: Output | None = None
+    labels: Labels | None = None
 
 
 def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels | None:
@@ -85,7 +115,8 @@ def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels |
             f"targets='{name}' is no argument of {type(model).__name__}.forward; there are: "
             f"{', '.join(parameters)}"
         )
-    asked = 1 if getattr(model, "loss_type", None) == CAUSAL else 0
+    kind = type(model).__name__
+    asked = 1 if any(word in kind for word in CAUSAL) else 0
     return Labels(model, name, asked if shift is None else shift)
 
 
@@ -120,10 +151,39 @@ def behind(model: nn.Module, output: Output) -> Iterator[str]:
             yield name
 
 
-def ends_at(blocks: Sequence[Block], output: Output) -> int | None:
-    """Return the place of the block that makes the output, None if it lies in none."""
-    for place, block in enumerate(blocks):
-        for name, _ in block.modules:
-            if inside(output.name, name) or inside(name, output.name):
-                return place
-    return None
+def is_hidden(model: nn.Module, output: Output) -> bool:
+    """Whether layers with parameters lie behind the output."""
+    later = map(model.get_submodule, behind(model, output))
+    return any(True for module in later for _ in module.parameters())
+
+
+def up_to(model: nn.Module, blocks: Sequence[Block], output: Output) -> list[Block]:
+    """Return the blocks up to the output; the last one makes it, with its exact gradient."""
+    later = set(behind(model, output))
+    before = [b for b in blocks if b.modules and b.modules[0][0] not in later]
+    covers = [b for b in before if any(inside(output.name, name) for name, _ in b.modules)]
+    if covers:
+        return [b for b in before if b is not covers[-1]] + [replace(covers[-1], rule=Backprop())]
+    own = Block(output.name, Backprop(), ((output.name, output.module),), model)
+    return [*before, own]
+
+
+def behind_problems(
+    model: nn.Module, asked: object, blocks: Sequence[Block], output: Output
+) -> Iterator[str]:
+    """Yield a sentence for each rule that the user gave to what lies behind the output."""
+    if isinstance(asked, Mapping):
+        later = set(behind(model, output))
+        for block in blocks:
+            if block.modules and block.modules[0][0] in later and not block.rule.traits.exact:
+                yield (
+                    f"'{block.name}' lies behind '{output.name}', where the error is taken, and "
+                    "keeps its exact gradient: leave its rule out"
+                )
+    for block in blocks:
+        if block.rule.traits.whole_model:
+            yield (
+                f"{type(block.rule).__name__} runs the model itself, up to its own output: leave "
+                "output= out"
+            )
+            return

@@ -1,0 +1,297 @@
+"""Models whose error is taken at a module within, and whose call holds the targets."""
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import beyondprop as bp
+
+VOCABULARY, WIDTH, TOKENS = 11, 8, 6
+X = torch.arange(4 * TOKENS).view(4, TOKENS).mul(7) % VOCABULARY
+
+
+@dataclass
+class Result:
+    """What language models return."""
+
+    loss: Tensor | None
+    logits: Tensor
+
+
+class Layer(nn.Module):
+    """A residual layer that mixes tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.mix = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tokens, features) -> the same."""
+        return x + torch.tanh(self.mix(self.norm(x).cumsum(1)))
+
+
+class TinyForCausalLM(nn.Module):
+    """A decoder that computes its own loss, as those of Hugging Face do."""
+
+    def __init__(self, tied: bool = True) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.layers = nn.ModuleList(Layer() for _ in range(3))
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(
+        self, ids: Tensor, labels: Tensor | None = None, num_items_in_batch: Tensor | None = None
+    ) -> Result:
+        """(batch, tokens) -> (batch, tokens, vocabulary), and the loss."""
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x)
+        logits = self.head(self.norm(x))
+        if labels is None:
+            return Result(None, logits)
+        target = F.pad(labels[:, 1:], (0, 1), value=-100)
+        reduction = "mean" if num_items_in_batch is None else "sum"
+        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction=reduction)
+        return Result(loss if num_items_in_batch is None else loss / num_items_in_batch, logits)
+
+
+def built(tied: bool = True) -> TinyForCausalLM:
+    torch.manual_seed(0)
+    return TinyForCausalLM(tied).double()
+
+
+def attached(rule, output="norm", tied=True, **more):
+    model = built(tied)
+    rule = bp.rules.make(rule) if isinstance(rule, str) else rule
+    return model, bp.attach(
+        model, rule, blocks=["layers.*"], output=output, targets="labels", **more
+    )
+
+
+def gradients(model):
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def by_hand(model, rule, output):
+    """Return what direct feedback alignment teaches, without the library's engine."""
+    inputs, outputs = [model.embedding(X)], []
+    for layer in model.layers:
+        outputs.append(layer(inputs[-1]))
+        inputs.append(outputs[-1].detach())
+    hidden = model.norm(inputs[-1])
+    carries = hidden if output == "norm" else model.head(hidden)
+    error_at = carries.detach().requires_grad_()
+    logits = model.head(error_at) if output == "norm" else error_at
+    target = F.pad(X[:, 1:], (0, 1), value=-100)
+    F.cross_entropy(logits.flatten(0, 1), target.flatten()).backward()
+    carries.backward(error_at.grad)
+    eye = torch.eye(error_at.shape[-1], dtype=torch.float64)
+    for layer, made in zip(range(3), outputs, strict=True):
+        block = bp.core.Block(f"layers.{layer}", rule, (), model)
+        feedback = rule.projection.project(eye, WIDTH, rule.projection.stream(block.stream))
+        made.backward(error_at.grad @ feedback)
+    return gradients(model)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("output", ["norm", "head"])
+def test_direct_feedback_is_what_is_computed_by_hand(output, tied):
+    rule = bp.DirectFeedbackAlignment()
+    model, _ = attached(rule, output, tied)
+    model(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(model), by_hand(built(tied), rule, output))
+
+
+@pytest.mark.parametrize("output", ["norm", "head"])
+def test_backprop_is_exact_to_the_bit(output):
+    model, _ = attached("backprop", output)
+    plain = built()
+    for each in (model, plain):
+        each(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(model), gradients(plain), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp", "dgl", "predsim", "ebd", "dkp", "fa", "usf"])
+@pytest.mark.parametrize("output", ["norm", "head"])
+def test_all_parameters_learn_and_what_lies_behind_learns_exactly(rule, output):
+    model, handle = attached(rule, output)
+    plain = built()
+    for each in (model, plain):
+        each(X, labels=X).loss.backward()
+    found, exact = gradients(model), gradients(plain)
+    assert all(g is not None and g.any() for g in found.values())
+    torch.testing.assert_close(found["norm.weight"], exact["norm.weight"])
+    assert not torch.allclose(found["layers.0.mix.weight"], exact["layers.0.mix.weight"])
+    handle.remove()
+    model.zero_grad()
+    model(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(model), exact, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp", "dgl", "ebd", "fa"])
+@pytest.mark.parametrize("told", ["by the trainer", "by the caller"])
+def test_accumulation_is_one_batch(rule, told):
+    """Trainers divide the loss, or tell the model how many tokens all batches have together."""
+    found = []
+    for parts in (1, 4):
+        model, _ = attached(rule)
+        model.eval()
+        for x in X.chunk(parts):
+            if told == "by the trainer":
+                items = torch.tensor(len(X) * (TOKENS - 1))
+                model(x, labels=x, num_items_in_batch=items).loss.backward()
+            else:
+                (model(x, labels=x).loss / parts).backward()
+        found.append(gradients(model))
+    torch.testing.assert_close(*found)
+
+
+def test_labels_are_shifted_as_the_loss_shifts_them():
+    seen = {}
+
+    class Head(bp.rules.Objective):
+        name = "looks"
+
+        def loss(self, at, _head, _classes):
+            seen["targets"] = at.run.targets
+            return at.output.square().sum()
+
+    for shift, expected in ((None, 1), (1, 1), (0, 0), (2, 2)):
+        model, _ = attached(bp.LocalLoss(Head()), shift=shift)
+        model(X, labels=X)
+        wanted = F.pad(X[:, expected:], (0, expected), value=-100)
+        torch.testing.assert_close(seen["targets"], wanted)
+
+
+def test_the_report_says_where_what_is_taken():
+    said = str(attached("dfa")[1].report)
+    assert "the error is taken at the output of norm" in said
+    assert "in no block, so taught with the block that follows: embedding.weight" in said
+    assert "targets are the model's argument labels, 1 token ahead" in said
+    untied = str(attached("dfa", tied=False)[1].report)
+    assert "behind that output, with their exact gradient: head.weight" in untied
+
+
+def test_targets_may_be_given_by_position():
+    model, _ = attached("drtp")
+    once, other = copy.deepcopy(model), copy.deepcopy(model)
+    once(X, X).loss.backward()
+    other(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(once), gradients(other))
+
+
+def test_other_targets_may_be_given_around_the_call():
+    model, handle = attached("drtp")
+    with handle.targets(X):
+        model(X).logits.sum().backward()
+    with pytest.raises(bp.UserError, match="call the model with labels=, or run"):
+        model(X)
+
+
+def test_losses_that_the_model_returns_tell_their_scale():
+    found = []
+    for scale in (1.0, 8.0):
+        model, _ = attached("dgl")
+        (model(X, labels=X).loss * scale).backward()
+        found.append({name: g / scale for name, g in gradients(model).items()})
+    torch.testing.assert_close(*found)
+
+
+def test_a_scalar_output_names_candidates():
+    model = built()
+    exact = dict.fromkeys(("embedding", "norm", "head"), bp.Backprop())
+    bp.attach(model, {**exact, "layers.*": bp.DirectFeedbackAlignment()})
+    with pytest.raises(bp.UserError, match="output='norm', output='head'"):
+        model(X, labels=X)
+
+
+def test_what_would_stop_learning_is_told():
+    model, _ = attached("frozen")
+    with pytest.raises(bp.UserError, match=r"'embedding\.weight' is in no block"):
+        model(X, labels=X)
+
+
+def test_frozen_takes_scalars():
+    model = built()
+    rules = {"embedding": bp.Backprop(), "layers.*": bp.Frozen()}
+    bp.attach(model, rules, output="norm", targets="labels")
+    model(X, labels=X).loss.backward()
+    assert [n for n, g in gradients(model).items() if g is not None] == [
+        *("embedding.weight", "norm.weight", "norm.bias")
+    ]  # the embedding is the decoder too, which learns
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"output": "nrom"}, "output='nrom' names no module; there are: .*norm, head"),
+        ({"output": ""}, "output='' names no module"),
+        ({"targets": "label"}, "targets='label' is no argument of TinyForCausalLM"),
+        ({"shift": 1}, "name targets="),
+    ],
+)
+def test_what_is_not_there_is_named(wrong, said):
+    with pytest.raises(bp.UserError, match=said):
+        bp.attach(built(), bp.DirectFeedbackAlignment(), blocks=["layers.*"], **wrong)
+
+
+def test_tied_parameters_in_blocks_of_two_rules_are_told_what_works():
+    model = built()
+    with pytest.raises(bp.AttachError, match=r"give both Backprop\(\)"):
+        bp.attach(model, bp.DirectFeedbackAlignment(), ["embedding", "layers.*"], output="norm")
+    exact = {"embedding": bp.Backprop(), "head": bp.Backprop(), "norm": bp.Backprop()}
+    bp.attach(model, {**exact, "layers.*": bp.DirectFeedbackAlignment()})
+
+
+def test_a_rule_behind_the_output_is_refused():
+    rules = {"layers.*": bp.DirectFeedbackAlignment(), "head": bp.DirectFeedbackAlignment()}
+    with pytest.raises(bp.AttachError, match="'head' lies behind 'norm'"):
+        bp.attach(built(tied=False), rules, output="norm")
+
+
+def test_rules_that_run_the_model_take_no_output():
+    with pytest.raises(bp.AttachError, match="leave output= out"):
+        bp.attach(built(tied=False), bp.ForwardGradient(), output="norm")
+
+
+def test_an_output_that_does_not_run_once_is_told():
+    class Twice(nn.Module):
+        def __init__(self, times):
+            super().__init__()
+            self.first, self.last, self.times = nn.Linear(3, 3), nn.Linear(3, 3), times
+
+        def forward(self, x):
+            """(batch, 3) -> the same."""
+            x = self.first(x)
+            for _ in range(self.times):
+                x = self.last(x)
+            return x
+
+    for times, said in ((0, "did not run"), (2, "runs twice")):
+        model = Twice(times)
+        bp.attach(model, bp.DirectFeedbackAlignment(), blocks=["first"], output="last")
+        with pytest.raises(bp.UserError, match=said):
+            model(torch.randn(2, 3))
+
+
+def test_copies_and_exact_gradients():
+    model, _ = attached("dfa")
+    other = copy.deepcopy(model)
+    for each in (model, other):
+        each(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(model), gradients(other))
+    plain = built()
+    plain(X, labels=X).loss.backward()
+    model.zero_grad()
+    with bp.exact_gradients(model):
+        model(X, labels=X).loss.backward()
+    torch.testing.assert_close(gradients(model), gradients(plain), rtol=0, atol=0)
+    with torch.no_grad():
+        assert not model(X, labels=X).loss.requires_grad

@@ -189,6 +189,23 @@ class Output(torch.autograd.Function):
         return None, None, None, None, *errors, *gradients
 
 
+class HandedOn(torch.autograd.Function):
+    """A block's output that the model returns too: to be looked at, and not to learn from."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, token: Tensor) -> Tensor:  # noqa: ARG004
+        """Return the output; the token has autograd make a node."""
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ARG004
+        """Refuse the gradient."""
+        raise UserError(
+            "a loss uses the output of a block whose graph its rule ends, and no gradient reaches "
+            "the block from there: detach it, or give the block Backprop() by a pattern of its own"
+        )
+
+
 def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:
     """Return a gradient that the next block sends as it was before the loss was scaled."""
     scale = at.run.scale

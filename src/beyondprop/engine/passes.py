@@ -12,7 +12,7 @@ from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends, check_reached
-from beyondprop.engine.joint import Joint
+from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
 from beyondprop.engine.ports import Given, Ports, is_hidden
 from beyondprop.engine.scale import scale_watch, told_scale
@@ -193,6 +193,10 @@ class Passes:
             found = [outputs]
         else:
             found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
+        leaked = [t for t in found if open_pass.is_detached(t)] if len(found) > 1 else []
+        if leaked and len(leaked) < len(found):
+            found = [t for t in found if not open_pass.is_detached(t)]
+            outputs = _handed_on(outputs, leaked)
         if joint.reading:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
@@ -218,6 +222,13 @@ class Passes:
             return tied[0]
         swaps = {id(old): new for old, new in zip(found, tied, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+
+def _handed_on(outputs: Any, leaked: Sequence[Tensor]) -> Any:
+    """Return the outputs with nodes that refuse a gradient where blocks' outputs are among them."""
+    token = torch.zeros((), requires_grad=True)
+    swaps = {id(t): HandedOn.apply(t, token) for t in leaked}
+    return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
 
 
 def _distributed() -> bool:

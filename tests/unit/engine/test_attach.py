@@ -284,8 +284,9 @@ def test_the_last_block_must_make_an_output():
 def test_a_head_that_is_named_as_a_hidden_block_is_refused(rule):
     model = TwoHeads(as_tuple)
     bp.attach(model, rule, ["trunk.*", "heads.*"])
-    with pytest.raises(bp.UserError, match="give a block that makes an output Backprop"):
-        model(X)
+    loss = sum(F.cross_entropy(out, Y) for out in model(X))
+    with pytest.raises(bp.UserError, match=r"give the block Backprop\(\)"):
+        loss.backward()
     bp.attachment_of(model).remove()
     bp.attach(model, {"trunk.*": rule, "heads.*": bp.Backprop()})
     sum(F.cross_entropy(out, Y) for out in model(X)).backward()
@@ -369,15 +370,19 @@ class Auxiliary(nn.Module):
         return self.head(hidden), self.second(hidden)
 
 
-def test_a_hidden_state_as_output_is_refused_unless_detached():
+def test_a_hidden_state_as_output_is_handed_on_and_takes_no_gradient():
     model = Auxiliary(lambda hidden: hidden)
-    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
-    with pytest.raises(bp.UserError, match=r"only as hidden.detach\(\)"):
-        model(X)
-    handle.remove()
-    model.second = torch.Tensor.detach
     bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "head"])
-    model(X)[0].sum().backward()
+    output, hidden = model(X)
+    output.sum().backward()
+    found = model.first.weight.grad.clone()
+    output, hidden = model(X)
+    with pytest.raises(bp.UserError, match="a loss uses the output of a block whose graph"):
+        (output.sum() + hidden.sum()).backward()
+    model.zero_grad()
+    output, hidden = model(X)
+    (output.sum() + hidden.detach().sum()).backward()
+    torch.testing.assert_close(model.first.weight.grad, found)
 
 
 def test_a_loss_on_what_is_computed_from_a_hidden_state_is_not_lost():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from beyondprop._torch.eager import forget_compiled
 from beyondprop.core import Block, Host, LayerRule, LossRule, ModelRule, Schedule, SignalRule
 from beyondprop.engine import forms
-from beyondprop.engine.detach import MODE, ByLoss, ByMessage, BySignal, Taught, Untaught
+from beyondprop.engine.detach import ByLoss, ByMessage, BySignal, Taught, Untaught, mark
 from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
@@ -46,8 +46,7 @@ class Attachment(Host):
             model, self.blocks, changes, len(self.parameters()), self._heads(), ports
         )
         vars(model)["_beyondprop"] = self
-        for module in model.modules():
-            vars(module)[MODE] = self.passes.mode
+        mark(model, self.passes.mode)
 
     @property
     def needs_targets(self) -> bool:
@@ -79,14 +78,9 @@ class Attachment(Host):
     def loss(self, loss: Tensor) -> Tensor:
         """Return the loss as it is, so that signals follow what you make of it afterwards.
 
-        Some rules teach blocks by signals that the loss's gradient does not carry: targets, losses
-        of their own. Where the loss is divided (gradient accumulation) or multiplied (a gradient
-        scaler, a weight) behind this call, these signals are too::
-
-            loss = handle.loss(F.cross_entropy(model(x), y))
-            scaler.scale(loss / 4).backward()
-
-        Under rules whose signals are made of the loss's gradient it does nothing.
+        Some rules teach by signals that the loss's gradient does not carry. Where the loss is
+        divided (gradient accumulation) or multiplied (a gradient scaler) behind this call, these
+        signals are too: ``scaler.scale(handle.loss(loss) / 4).backward()``.
 
         Args:
             loss: One number, made of what the model returned.
@@ -144,8 +138,7 @@ class Attachment(Host):
         self._changes = []
         forget_compiled()
         vars(self.model).pop("_beyondprop", None)
-        for module in self.model.modules():
-            vars(module).pop(MODE, None)
+        mark(self.model, None)
 
     def taught(self, block: Block) -> Taught | None:
         """Return what is done at the end of a block, None where its graph goes on."""
@@ -153,12 +146,12 @@ class Attachment(Host):
 
     def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a signal."""
-        if "sent_back" not in rule.traits.needs:
+        if "sent_back" in rule.traits.needs:
+            place = self.blocks.index(block)
+            previous = self.blocks[place - 1] if place else None
+            self._end(block, ByMessage(block, rule, state, previous))
+        else:
             self._end(block, BySignal(block, rule, state))
-            return
-        place = self.blocks.index(block)
-        previous = self.blocks[place - 1] if place else None
-        self._end(block, ByMessage(block, rule, state, previous))
 
     def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
         """End the graph at the block's output, where the rule gives it a loss of its own."""

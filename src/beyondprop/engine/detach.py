@@ -112,6 +112,14 @@ def mode_of(module: nn.Module) -> Mode | None:
     return found
 
 
+def mark(model: nn.Module, mode: Mode | None) -> None:
+    """Have every part of a model know what holds for its passes; None takes the marks away."""
+    for module in model.modules():
+        vars(module).pop(MODE, None)
+        if mode is not None:
+            vars(module)[MODE] = mode
+
+
 def check_not_taught(mode: Mode) -> None:
     """See that a block that runs outside the model's forward pass is not to be taught.
 

@@ -73,7 +73,9 @@ class Attachment(Host):
         Raises:
             UserError: No tensor can be made of them.
         """
-        return Targets(self.passes, as_targets(targets, self.needs_targets))
+        if self.needs_targets or not isinstance(targets, Tensor):
+            targets = as_targets(targets)
+        return Targets(self.passes, targets)
 
     def loss(self, loss: Tensor) -> Tensor:
         """Return the loss as it is, so that signals follow what you make of it afterwards.

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import call
 
 import torch
 from torch import nn
 
 from beyondprop._torch.modules import inside
 from beyondprop._torch.private import child_table
+from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import Block, Mode
 from beyondprop.engine.covering import has_weights
 from beyondprop.errors import changed
@@ -52,9 +54,12 @@ class Members:
         Raises:
             UserError: One was.
         """
-        if not torch.compiler.is_compiling() and (
-            tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children
-            or any(self._empty)
+        if torch.compiler.is_dynamo_compiling():
+            return
+        if any(map(call, TRACERS)) and torch.is_grad_enabled() and not self.mode.exact:
+            raise traced()
+        if tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children or any(
+            self._empty
         ):
             self._look_closely()
 

@@ -10,18 +10,17 @@ from beyondprop.engine.passes import Passes
 from beyondprop.errors import UserError
 
 
-def as_targets(targets: Any, kept: bool) -> Tensor:
-    """Return targets as a tensor.
+def as_targets(targets: Any) -> Tensor:
+    """Return targets as a tensor of its own: callers may fill one buffer again for each batch.
 
     Args:
         targets: A tensor, an array or a list of numbers.
-        kept: Whether a rule looks at them: the caller may fill one buffer again for each batch.
 
     Raises:
         UserError: No tensor can be made of them.
     """
     if isinstance(targets, Tensor):
-        return targets.clone() if kept else targets
+        return targets.clone()
     try:
         return torch.tensor(targets)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -42,6 +42,7 @@ class OpenPass:
         schedule: What takes the ends of blocks: the joint schedule, or one that the user chose.
         detached: The detached tensors that the model went on with, while they live.
         calls: How often a module that several blocks share was called.
+        ended: The blocks whose ends were reached.
         inputs: What each block was given, where its rule needs that.
         exchange: The latest block that receives what the next one sends back.
     """
@@ -51,6 +52,7 @@ class OpenPass:
     schedule: Schedule
     detached: list[weakref.ref[Tensor]] = field(default_factory=list)
     calls: dict[nn.Module, int] = field(default_factory=dict)
+    ended: list[Block] = field(default_factory=list)
     inputs: dict[Block, Tensor] = field(default_factory=dict)
     exchange: At | None = None
 
@@ -89,6 +91,7 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     # Not by check_run: small nets would feel the call.
     if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
         raise traced()
+    open_pass.ended.append(taught.block)
     ends = taught.ends(outputs, open_pass)
     if ends:
         open_pass.schedule.take(ends)

@@ -1,9 +1,10 @@
 """Checks in the graph of a forward pass that no gradient crosses the end of a block."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
 from beyondprop.errors import UserError
@@ -11,6 +12,7 @@ from beyondprop.errors import UserError
 
 def check_ends(
     taught: Mapping[Block, Taught],
+    ended: Collection[Block],
     ties: Sequence[Tensor],
     blocks: Sequence[Block | None],
     outputs: Iterable[Tensor],
@@ -19,12 +21,14 @@ def check_ends(
 
     Args:
         taught: The blocks whose graphs end.
+        ended: Those of them whose ends were reached.
         ties: What ties each end to the outputs.
         blocks: The block of each tie.
         outputs: The model's outputs.
 
     Raises:
-        UserError: Some other way leads to them; they would learn by backprop in silence.
+        UserError: Some other way leads to them; they would learn by backprop in silence. Or a
+            block is named that never runs as a whole, as an `nn.ModuleList`.
     """
     owners = {id(p): block for block in taught for _, p in block.parameters()}
     starts: list[tuple[Block | None, Tensor]] = [(None, tensor) for tensor in outputs]
@@ -33,11 +37,22 @@ def check_ends(
         for leaf in parameters_behind(start):
             owner = owners.get(id(leaf))
             if owner is not None and owner is not home:
+                if owner not in ended:
+                    raise UserError(never_called(owner))
                 raise UserError(
                     f"a gradient reaches block '{owner.name}' past the end of its graph: a block "
                     "may hand its tensors on only by what it returns, in tuples, lists, mappings "
                     "or dataclasses, and blocks must be named in the order they run"
                 )
+
+
+def never_called(block: Block) -> str:
+    """Return in a sentence that the module at the end of a block never ran, and what to do."""
+    end, module = block.modules[-1]
+    what = f"block '{block.name}'" + (f" ends in '{end}', which" if end != block.name else "")
+    if any(has_parameters(child) for child in module.children()):
+        return f"{what} was never called: name its children instead: '{end}.*'"
+    return f"{what} was never called: name modules that the model's forward pass calls"
 
 
 def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:

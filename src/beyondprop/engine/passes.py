@@ -147,7 +147,7 @@ class Passes:
         if joint.reading:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
-            check_ends(self.taught, joint.ties, joint.blocks, found)
+            check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, found)
             self._checked = True
         if not open_pass.detached and open_pass.exchange is None:
             return outputs

@@ -486,7 +486,7 @@ def test_a_block_that_is_never_called_is_told_so(rule, whole, layers, said):
 def test_a_frozen_block_that_is_never_called_is_told_so():
     model = Listed(whole=False)
     bp.attach(model, bp.Frozen(), ["stem", "layers.*", "pair.0", "head"])
-    with pytest.raises(bp.UserError, match="ends in 'pair.1', which was never called"):
+    with pytest.raises(bp.UserError, match=r"ends in 'pair\.1', which was never called"):
         model(X)
 
 

@@ -20,7 +20,8 @@ class Matrix:
     """What a rule keeps to teach a block.
 
     Attributes:
-        name: What it is called: "feedback", or the name of a weight or of a tensor of a head.
+        name: What it is called: "feedback", or as the weight that it replaces in the backward pass,
+            or as a tensor of a head.
         shape: Its sizes. Fixed feedback of a direct rule: errors × outputs of the block; of a rule
             that goes layer by layer: outputs × inputs of the layer.
         bytes: What is stored of it; 0 where it is drawn anew each time, None where not known.
@@ -69,7 +70,10 @@ def _kept(handle: Attachment, block: Block) -> Iterator[Matrix]:
         if of_layer or each is handle.taught(block):
             for key, tensor in each.state.items():
                 if not is_lazy(tensor) and tensor.dim() and tensor.numel():
-                    shown = f"{key} of {name}" if of_layer else key
+                    shown = key
+                    if of_layer:
+                        inner = _inside(block, name)
+                        shown = inner if key == "feedback" else f"{key} of {inner}"
                     size = tensor.numel() * tensor.element_size()
                     yield Matrix(shown, tuple(tensor.shape), size, learned=True, key=id(tensor))
 
@@ -113,7 +117,11 @@ def _of_layers(
             weight = at.weight().detach()
             shape = weight.numel() // at.inputs, at.inputs
             stream = projection.stream(at.stream)
-            yield _drawn(f"feedback of {name}.{own}", projection, stream, shape, weight)
+            yield _drawn(_inside(block, f"{name}.{own}"), projection, stream, shape, weight)
+
+
+def _inside(block: Block, name: str) -> str:
+    return name.removeprefix(f"{block.name}.")
 
 
 def _drawn(

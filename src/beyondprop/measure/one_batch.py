@@ -85,15 +85,16 @@ def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tu
             outputs = batch.outputs(handle)
         error = [t for t in leaves(outputs) if t.is_floating_point()]
         found = gradients_of_blocks(handle, [_lost(handle, batch, outputs, loss)], [None])
+        made = [tensor.detach() for tensor in error]
         kept = [
             matrices(handle, block, taught.outputs.get(block, ()), error, taught.deaf)
             for block in handle.blocks
         ]
-    exact = _exact_gradients(handle, batch, loss)
-    for block, own, true in zip(handle.blocks, found, exact, strict=True):
-        for (name, parameter), mine, theirs in zip(block.parameters(), own, true, strict=True):
+    own, exact = _pair(handle, batch, loss, made, found)
+    for k, block in enumerate(handle.blocks):
+        for i, (name, parameter) in enumerate(block.parameters()):
             if parameter.requires_grad:
-                taught.kinds[name] = _kind(mine, theirs)
+                taught.kinds[name] = _kind(found[k][i], own[k][i], exact[k][i])
     alone = isolation_on(handle, batch) if len(handle.blocks) > 1 else None
     rows = []
     for k, (block, held) in enumerate(zip(handle.blocks, kept, strict=True)):
@@ -115,22 +116,66 @@ def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tu
     return taught, tuple(rows)
 
 
-def _exact_gradients(handle: Attachment, batch: Batch, loss: Loss | None) -> BlockGradients:
-    with untouched(handle.model), torch.enable_grad(), exact_gradients(handle.model):
+def _pair(
+    handle: Attachment,
+    batch: Batch,
+    loss: Loss | None,
+    outputs: Sequence[Tensor],
+    found: BlockGradients,
+) -> tuple[BlockGradients, BlockGradients]:
+    """Return the taught and the exact gradients of passes that drew the same dropout masks.
+
+    A layer with a backward of its own may draw its mask otherwise than PyTorch's kernels; then it
+    is both passes in eval mode that are compared.
+    """
+    with exact_gradients(handle.model):
+        others, exact = _gradients(handle, batch, loss)
+    if all(map(_close, outputs, others)):
+        return found, exact
+    with _evaluated(handle.model):
+        own = _gradients(handle, batch, loss)[1]
+        with exact_gradients(handle.model):
+            return own, _gradients(handle, batch, loss)[1]
+
+
+def _gradients(
+    handle: Attachment, batch: Batch, loss: Loss | None
+) -> tuple[list[Tensor], BlockGradients]:
+    """Return the outputs of a pass, and the gradients of the blocks."""
+    with untouched(handle.model), torch.enable_grad():
         outputs = batch.outputs(handle)
-        return gradients_of_blocks(handle, [_lost(handle, batch, outputs, loss)], [None])
+        found = gradients_of_blocks(handle, [_lost(handle, batch, outputs, loss)], [None])
+    return [t.detach() for t in leaves(outputs) if t.is_floating_point()], found
 
 
-def _kind(mine: Tensor | None, true: Tensor | None) -> str:
-    """Return what a gradient is; one that differs by rounding alone is exact."""
-    if mine is None:
+@contextmanager
+def _evaluated(model: nn.Module) -> Iterator[None]:
+    """Put the model in eval mode inside."""
+    with untouched(model):
+        model.eval()
+        yield
+
+
+def _kind(found: Tensor | None, own: Tensor | None, exact: Tensor | None) -> str:
+    """Return what a gradient is.
+
+    Args:
+        found: The gradient itself.
+        own: It again, or that of another pass where only such a pass can be compared.
+        exact: What it is compared with.
+    """
+    if found is None:
         return NONE
-    if not mine.any():
+    if not found.any():
         return ZEROS
-    if true is None:
-        return OWN
-    same = (mine - true).norm() <= torch.finfo(mine.dtype).eps ** 0.5 * true.norm()
-    return EXACT if same else OWN
+    return EXACT if own is not None and exact is not None and _close(own, exact) else OWN
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors differ by rounding alone."""
+    return a.shape == b.shape and bool(
+        (a - b).norm() <= torch.finfo(a.dtype).eps ** 0.5 * max(a.norm(), b.norm())
+    )
 
 
 def _lost(handle: Attachment, batch: Batch, outputs: Any, loss: Loss | None) -> Tensor:

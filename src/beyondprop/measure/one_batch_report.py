@@ -94,7 +94,6 @@ class BatchReport:
     def __str__(self) -> str:
         lines = aligned([HEAD, *(row.cells() for row in self.rows)], right={1, 5, 6})
         total = [f"feedback in all: {size(self.stored)}, what blocks share counted once"]
+        count = f"{len(self.rows)} block{'s' if len(self.rows) != 1 else ''}"
         held = total if any(row.feedback for row in self.rows) else []
-        return "\n".join(
-            [f"{self.model}: one batch through {len(self.rows)} blocks", *lines, *held, *self.notes]
-        )
+        return "\n".join([f"{self.model}: one batch through {count}", *lines, *held, *self.notes])

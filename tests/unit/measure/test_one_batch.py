@@ -273,3 +273,26 @@ def test_tokens_have_targets_of_their_own():
 def test_what_fails_is_one_sentence():
     with pytest.raises(bp.UserError, match="one batch could not be run: RuntimeError: mat1"):
         check_batch(bp.attach(chain(), bp.Backprop()), torch.randn(3, 5))
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.5, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.layer(x).mean(1))
+
+
+def test_masks_that_differ_do_not_hide_an_exact_gradient():
+    torch.manual_seed(0)
+    handle = bp.attach(Attending(), bp.FeedbackAlignment(), ["layer", "head"])
+    report = check_batch(handle, X.view(5, 4, 6), targets=Y[:5])
+    assert report.rows[1].gradients == {"exact": 2}
+    assert set(report.rows[0].gradients) == {"the rule's"}
+    assert [str(matrix) for matrix in report.rows[0].feedback] == [
+        "self_attn.out_proj.weight 6×6",
+        "linear1.weight 8×6",
+        "linear2.weight 6×8",
+    ]

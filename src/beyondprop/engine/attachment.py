@@ -35,6 +35,7 @@ class Attachment(Host):
         self.blocks = tuple(blocks)
         self.passes = Passes(model, self.blocks)
         self._changes: list[Change] = []
+        called = type(model).__name__  # before a faster form gives it another class
         try:
             changes = [block.rule.install(block, self) for block in self.blocks]
             self._changes += forms.install(self.passes)
@@ -43,7 +44,7 @@ class Attachment(Host):
             self.remove()
             raise
         self.report: AttachReport = report(
-            model, self.blocks, changes, len(self.parameters()), self._heads()
+            called, model, self.blocks, changes, len(self.parameters()), self._heads()
         )
         vars(model)["_beyondprop"] = self
         for module in model.modules():

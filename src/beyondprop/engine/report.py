@@ -52,6 +52,7 @@ class AttachReport:
 
 
 def report(
+    called: str,
     model: nn.Module,
     blocks: Sequence[Block],
     changes: Sequence[str],
@@ -61,6 +62,7 @@ def report(
     """Return what there is to say of an attachment.
 
     Args:
+        called: The name of the model's own class.
         model: The model.
         blocks: Its blocks.
         changes: For each block what was changed, in words.
@@ -84,7 +86,7 @@ def report(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
-    return AttachReport(type(model).__name__, rows, [*notes, *_axes_notes(model, blocks, heads)])
+    return AttachReport(called, rows, [*notes, *_axes_notes(model, blocks, heads)])
 
 
 def _axes_notes(

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import torch
 from jsonargparse import Namespace
 from torch import nn
 
 from beyondprop import rules, tasks
 from beyondprop.cli.parser import Parser
 from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.experiment.faults import fault_of_rule
+from beyondprop.experiment.faults import fault_of, fault_of_rule
+from beyondprop.experiment.setup import augmented, contrasted
+from beyondprop.measure.one_batch import check_batch
+from beyondprop.measure.one_batch_report import BatchReport
 from beyondprop.registry import Spec, dotted
 from beyondprop.tasks import Task
 
 HELP = "Check without training whether a rule can teach a model, and what it would change."
 RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."
+SAMPLES = 32
+"""Of the batch, unless it is said otherwise: what a block gets does not need more."""
 
 
 def parser() -> Parser:
-    """Return the command's model, rule and blocks."""
+    """Return the command's model, rule, blocks and batch."""
     made = Parser(
-        description=f"{HELP} It runs no step; where the rule cannot be attached it says why and "
-        "exits with code 2.",
-        epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head",
+        description=f"{HELP} It attaches the rule and runs one batch forward and backward: a "
+        "task's own data, or random numbers of the shape --input. Nothing is learned. Where the "
+        "rule cannot be attached or the batch cannot be run it says why and exits with code 2.",
+        epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head "
+        "--input 8 3 32 32 --classes 10",
     )
     made.add_argument(
         "model",
@@ -39,21 +49,97 @@ def parser() -> Parser:
         default=None,
         help="Module names or patterns that make the blocks. Default: one block a layer.",
     )
+    made.add_argument(
+        "--batch_size",
+        type=int | None,
+        default=None,
+        help=f"Samples of a task's data. Default: {SAMPLES}.",
+    )
+    made.add_argument("--data", type=Path | None, default=None, help="The task's data folder.")
+    made.add_argument(
+        "--input",
+        type=tuple[int, ...] | None,
+        default=None,
+        help="For a model: the shape of a batch of random numbers, samples first: 8 3 32 32.",
+    )
+    made.add_argument(
+        "--classes",
+        type=int | None,
+        default=None,
+        help="With --input: draw targets from so many classes, for cross-entropy. Default: no "
+        "targets; the loss is the mean square of the outputs.",
+    )
     return made
 
 
 def run(arguments: Namespace) -> int:
-    """Attach the rule and print what that changed."""
-    model, blocks = find(arguments.model)
+    """Attach the rule, print what that changed, and what one batch shows."""
+    found, model, blocks = find(arguments.model)
+    _check_flags(found, arguments)
     rule = rules.make(arguments.rule)
     with fault_of_rule(rule):
         handle = attach(model, rule, blocks=arguments.blocks or blocks)
-    print(handle.report)
+    print(handle.report, end="\n\n")
+    if isinstance(found, Task):
+        print(of_task(handle, found, arguments.batch_size or SAMPLES, arguments.data))
+    elif arguments.input is not None:
+        print(of_shape(handle, arguments.input, arguments.classes))
+    else:
+        print("No batch was run: give the shape of one, such as --input 8 3 32 32 --classes 10.")
     return 0
 
 
-def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
-    """Return the model of this name, and the blocks its task gives it.
+def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> BatchReport:
+    """Return what the first samples of a task's training part show.
+
+    Raises:
+        UserError: The data cannot be loaded, or the batch cannot be run.
+    """
+    with fault_of("load", task):
+        train = task.load(folder).train
+    inputs = augmented(task, train.inputs[:size])
+    called, targets = contrasted(task, inputs, train.targets[:size])
+    loss = fault_of("loss", task)(task.loss)
+    return check_batch(handle, *called, targets=targets, loss=loss)
+
+
+def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) -> BatchReport:
+    """Return what random numbers of this shape show.
+
+    Raises:
+        UserError: The batch cannot be run.
+    """
+    if handle.needs_targets and classes is None:
+        raise UserError("the rule needs targets: say by --classes from how many to draw them")
+    inputs = torch.randn(shape)
+    targets = None if classes is None else torch.randint(classes, shape[:1])
+    return check_batch(handle, inputs, targets=targets)
+
+
+def _check_flags(found: object, arguments: Namespace) -> None:
+    """See that the flags fit what is checked, and one another.
+
+    Raises:
+        UserError: They do not.
+    """
+    shape = arguments.input
+    if isinstance(found, Task) and (shape is not None or arguments.classes is not None):
+        raise UserError("a task has data of its own: leave out --input and --classes")
+    if not isinstance(found, Task):
+        given = [flag for flag in ("batch_size", "data") if arguments[flag] is not None]
+        if given:
+            raise UserError(f"--{given[0]} is for tasks: give a model's batch by --input")
+    if shape is not None and (not shape or min(shape) < 1):
+        raise UserError("--input takes whole numbers of at least 1, samples first: 8 3 32 32")
+    if arguments.classes is not None and shape is None:
+        raise UserError("--classes is for the targets of a batch: give its shape by --input")
+    for flag in ("batch_size", "classes"):
+        if arguments[flag] is not None and arguments[flag] < 1:
+            raise UserError(f"--{flag} must be at least 1, not {arguments[flag]}")
+
+
+def find(name: str) -> tuple[object, nn.Module, tuple[str, ...] | None]:
+    """Return what has this name (a task, or a model), its model, and the blocks a task gives it.
 
     Raises:
         UserError: There is none.
@@ -61,13 +147,13 @@ def find(name: str) -> tuple[nn.Module, tuple[str, ...] | None]:
     found: object = dotted.resolve(name) if ":" in name else tasks.find(name)
     if callable(found) and not isinstance(found, nn.Module):
         found = built(found, name)
-    blocks = None
+    blocks, model = None, found
     if isinstance(found, Task):
         blocks = tuple(found.blocks) if found.blocks else None
-        found = built(found.model, name)
-    if not isinstance(found, nn.Module):
-        raise UserError(f"{name} is of type {type(found).__name__}, not a torch.nn.Module")
-    return found, blocks
+        model = built(found.model, name)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{name} is of type {type(model).__name__}, not a torch.nn.Module")
+    return found, model, blocks
 
 
 def built(make: Callable[[], object], name: str) -> object:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 TEXTS = ("--rules", "--blocks", "--measures")
-NUMBERS = ("--seeds", "--learning_rates")
+NUMBERS = ("--seeds", "--learning_rates", "--input")
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 SpecT = TypeVar("SpecT")

@@ -12,7 +12,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import choose, default_patterns, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
-from beyondprop.engine.ports import Ports, behind_problems, labels_of, output_of, up_to
+from beyondprop.engine.ports import Ports, labels_of, output_of, up_to, whole_problems
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 
@@ -72,8 +72,9 @@ def attach(
     if isinstance(rule, Mapping):
         chosen = _in_order(model, chosen)
     if chosen and ports.output is not None:
-        problems += behind_problems(model, rule, chosen, ports.output)
-        chosen = up_to(model, chosen, ports.output)
+        problems += whole_problems(chosen)
+        named = blocks is not None or isinstance(rule, Mapping)
+        chosen = up_to(model, chosen, ports.output, named)
     elif chosen:
         chosen[-1] = _at_output(chosen[-1])
     problems += block_problems(model, chosen, rules.values(), ports)

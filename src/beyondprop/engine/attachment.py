@@ -16,6 +16,7 @@ from beyondprop.engine.passes import Passes
 from beyondprop.engine.ports import Ports
 from beyondprop.engine.report import AttachReport, report
 from beyondprop.engine.scale import told_scale
+from beyondprop.engine.state import clears_feedback
 from beyondprop.engine.swap import SwappedLayers
 from beyondprop.engine.targets import Targets, as_targets
 
@@ -35,15 +36,17 @@ class Attachment(Host):
         self.blocks = tuple(blocks)
         self.passes = Passes(model, self.blocks, ports)
         self._changes: list[Change] = []
+        called = type(model).__name__  # before a faster form gives it another class
         try:
             changes = [block.rule.install(block, self) for block in self.blocks]
             self._changes += forms.install(self.passes)
+            self._changes += clears_feedback(model, self.passes.state)
             forget_compiled()
         except BaseException:
             self.remove()
             raise
         self.report: AttachReport = report(
-            model, self.blocks, changes, len(self.parameters()), self._heads(), ports
+            called, model, self.blocks, changes, len(self.parameters()), self._heads(), ports
         )
         vars(model)["_beyondprop"] = self
         mark(model, self.passes.mode)
@@ -83,9 +86,6 @@ class Attachment(Host):
         Some rules teach by signals that the loss's gradient does not carry. Where the loss is
         divided (gradient accumulation) or multiplied (a gradient scaler) behind this call, these
         signals are too: ``scaler.scale(handle.loss(loss) / 4).backward()``.
-
-        Args:
-            loss: One number, made of what the model returned.
 
         Raises:
             UserError: It is not one number.

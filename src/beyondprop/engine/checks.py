@@ -170,7 +170,8 @@ def check_outputs(
         UserError: They cannot, or it does not.
     """
     last = blocks[-1]
-    hears = any("error" in block.rule.traits.needs for block in blocks)
+    traits = [block.rule.traits for block in blocks]
+    hears = any("error" in each.needs or each.one_output for each in traits)
     if hears and any(not t.dim() for t in outputs):
         names = ", ".join(f"output='{name}'" for name in candidates(model))
         raise UserError(

@@ -42,6 +42,7 @@ class OpenPass:
         schedule: What takes the ends of blocks: the joint schedule, or one that the user chose.
         detached: The detached tensors that the model went on with, while they live.
         calls: How often a module that several blocks share was called.
+        ended: The blocks whose ends were reached.
         inputs: What each block was given, where its rule needs that.
         exchange: The latest block that receives what the next one sends back.
         tied: Whether a module within the model has been tied to the ends.
@@ -53,6 +54,7 @@ class OpenPass:
     schedule: Schedule
     detached: list[weakref.ref[Tensor]] = field(default_factory=list)
     calls: dict[nn.Module, int] = field(default_factory=dict)
+    ended: list[Block] = field(default_factory=list)
     inputs: dict[Block, Tensor] = field(default_factory=dict)
     exchange: At | None = None
     tied: bool = False
@@ -93,6 +95,7 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     # Not by check_run: small nets would feel the call.
     if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
         raise traced()
+    open_pass.ended.append(taught.block)
     ends = taught.ends(outputs, open_pass)
     if ends:
         open_pass.schedule.take(ends)
@@ -164,6 +167,11 @@ class EndOfBlock:
             taught = self.taught[call % len(self.taught)]
         if taught is None:
             return outputs
+        if open_pass.tied:
+            raise UserError(
+                f"block '{taught.block.name}' runs behind the module that output= names, where the "
+                "error is taken: leave the block out, and it keeps its exact gradient"
+            )
         if any(self.backward_hooks):
             raise UserError(
                 f"block '{taught.block.name}' ends in a module with a backward hook of yours, "

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
 from beyondprop.engine.ports import Output, behind
@@ -12,6 +13,7 @@ from beyondprop.errors import UserError
 
 def check_ends(
     taught: Mapping[Block, Taught],
+    ended: Collection[Block],
     ties: Sequence[Tensor],
     blocks: Sequence[Block | None],
     outputs: Iterable[Tensor],
@@ -20,6 +22,7 @@ def check_ends(
 
     Args:
         taught: The blocks whose graphs end.
+        ended: Those of them whose ends were reached.
         ties: What ties each end to the outputs.
         blocks: The block of each tie.
         outputs: The model's outputs.
@@ -28,7 +31,8 @@ def check_ends(
         The identities of all parameters that learn.
 
     Raises:
-        UserError: Some other way leads to them; they would learn by backprop in silence.
+        UserError: Some other way leads to them; they would learn by backprop in silence. Or a
+            block is named that never runs as a whole, as an `nn.ModuleList`.
     """
     owners = {id(p): block for block in taught for _, p in block.parameters()}
     starts: list[tuple[Block | None, Tensor]] = [(None, tensor) for tensor in outputs]
@@ -39,6 +43,8 @@ def check_ends(
             reached.add(id(leaf))
             owner = owners.get(id(leaf))
             if owner is not None and owner is not home:
+                if owner not in ended:
+                    raise UserError(never_called(owner))
                 raise UserError(
                     f"a gradient reaches block '{owner.name}' past the end of its graph: a block "
                     "may hand its tensors on only by what it returns, in tuples, lists, mappings "
@@ -72,8 +78,32 @@ def check_reached(
             )
 
 
-def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:
+def never_called(block: Block) -> str:
+    """Return in a sentence that the module at the end of a block never ran, and what to do."""
+    end, module = block.modules[-1]
+    what = f"block '{block.name}'" + (f" ends in '{end}', which" if end != block.name else "")
+    if any(has_parameters(child) for child in module.children()):
+        return f"{what} was never called: name its children instead: '{end}.*'"
+    return f"{what} was never called: name modules that the model's forward pass calls"
+
+
+def passes_the_ends(taught: Mapping[Block, Taught], tensor: Tensor) -> bool:
+    """Whether a way leads from a tensor to taught blocks, past the output that carries the error.
+
+    Args:
+        taught: The blocks whose graphs end.
+        tensor: What the model returns.
+    """
+    owned = {id(p) for block in taught for _, p in block.parameters()}
+    return any(id(leaf) in owned for leaf in parameters_behind(tensor, up_to_output=True))
+
+
+def parameters_behind(tensor: Tensor, up_to_output: bool = False) -> Iterator[Tensor]:
     """Yield the leaves that a backward pass from here would reach.
+
+    Args:
+        tensor: Where it begins.
+        up_to_output: Leave out what lies behind an output that carries an error.
 
     Raises:
         UserError: A part of the graph is not built yet.
@@ -83,6 +113,8 @@ def parameters_behind(tensor: Tensor) -> Iterator[Tensor]:
         node = nodes.pop()
         if node is None or node in seen or getattr(node, "replaces_gradient", False):
             continue  # what arrives there is replaced by a rule's signal
+        if up_to_output and getattr(node, "takes_scale", False):
+            continue
         seen.add(node)
         if type(node).__name__ == "CheckpointFunctionBackward":
             raise UserError(

@@ -165,6 +165,7 @@ class Output(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others tie the ends to them."""
         ctx.run, ctx.ends, ctx.watch, ctx.takes_scale = run, ends, watch, True
+        ctx.leads_on = run.inputs is not None and run.inputs.requires_grad
         ctx.set_materialize_grads(False)
         return tuple(map(Tensor.detach, tensors[:count]))
 

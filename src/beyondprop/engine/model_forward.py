@@ -162,7 +162,7 @@ class ModelOutput(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others are kept for the rule."""
         ctx.run, ctx.gradients, ctx.count = run, gradients, count
-        ctx.watch, ctx.takes_scale = watch, True
+        ctx.watch, ctx.takes_scale, ctx.leads_on = watch, True, False
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[count:])
         # Copies, as the caller may work in place on what the rule keeps.

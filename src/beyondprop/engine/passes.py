@@ -11,7 +11,7 @@ from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
-from beyondprop.engine.graph import check_ends, check_reached
+from beyondprop.engine.graph import check_ends, check_reached, passes_the_ends
 from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
 from beyondprop.engine.ports import Given, Ports, is_hidden
@@ -113,12 +113,23 @@ class Passes:
                 f"output='{self.output.name}' did not run in this forward pass, so nothing would "
                 "be taught: name a module that runs, or use exact_gradients(model)"
             )
-        if self.watch is None:
-            return outputs
-        share = open_pass.share
-        return replaced(
-            outputs, lambda t: t if t.dim() or not t.requires_grad else told_scale(t, share)
-        )
+
+        def told(tensor: Tensor) -> Tensor:
+            if not tensor.requires_grad:
+                return tensor
+            if passes_the_ends(self.taught, tensor):
+                if tensor.dim():
+                    handed: Tensor = _handed_on(tensor, [tensor])
+                    return handed
+                raise UserError(
+                    "a loss that the model returns reaches taught blocks past the module that "
+                    "output= names, so they would learn by two things: leave that part of the loss "
+                    "out, or detach it"
+                )
+            is_loss = not tensor.dim() and self.watch is not None
+            return told_scale(tensor, open_pass.share) if is_loss else tensor
+
+        return replaced(outputs, told)
 
     def close_model(self, _model: nn.Module, _inputs: Any, _outputs: Any) -> None:
         """Leave the forward pass, finished or failed."""
@@ -143,10 +154,6 @@ class Passes:
         if device != self._device or state.unsettled or (state.alone and _distributed()):
             state.check()
             self._device = device
-        for owner, learned in state.learners:
-            if owner.grad is None:  # loops may clear by model.zero_grad(), which knows no feedback
-                for parameter in learned:
-                    parameter.grad = None
         self.mode.number += training
 
     def new_pass(self, inputs: Any = None, given: Given | None = None) -> OpenPass | None:
@@ -200,10 +207,9 @@ class Passes:
         if joint.reading:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
-            reached = check_ends(self.taught, joint.ties, joint.blocks, found)
+            reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, found)
             if self.output is not None:
                 check_reached(self.model, self.blocks, self.output, reached)
-            self.state.note()
             self._checked = True
         if not open_pass.detached and open_pass.exchange is None:
             return outputs

@@ -19,6 +19,9 @@ IGNORED = -100
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 """What Hugging Face calls models that predict the next token."""
 
+UNSHIFTED = ("Bart", "MBart", "Pegasus", "TrOCR", "XLM", "XLNet", "Marian", "Blenderbot", "PLBart")
+"""Their models of this kind take labels that are shifted already."""
+
 ITEMS = "num_items_in_batch"
 """The argument by which Hugging Face's trainer tells a model what to divide its loss by."""
 
@@ -73,6 +76,11 @@ class Labels:
             return None
         if not isinstance(found, Tensor):
             raise UserError(f"'{self.name}' must be a tensor, not {type(found).__name__}")
+        if self.shift and found.dim() < 2:
+            raise UserError(
+                f"'{self.name}' has no axis of tokens by which shift={self.shift} could look "
+                "ahead: attach with shift=0"
+            )
         if self.shift:  # (batch, tokens): what follows the last token is not known
             found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
         items = keywords.get(ITEMS)
@@ -115,9 +123,13 @@ def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels |
             f"targets='{name}' is no argument of {type(model).__name__}.forward; there are: "
             f"{', '.join(parameters)}"
         )
-    kind = type(model).__name__
-    asked = 1 if any(word in kind for word in CAUSAL) else 0
-    return Labels(model, name, asked if shift is None else shift)
+    if shift is None:
+        kinds = [kind.__name__ for kind in type(model).__mro__]
+        ahead = any(word in kind for kind in kinds for word in CAUSAL)
+        shift = int(ahead and not any(kind.startswith(UNSHIFTED) for kind in kinds))
+    if isinstance(shift, bool) or not isinstance(shift, int) or shift < 0:
+        raise UserError(f"shift= takes a whole number of tokens, 0 or more, not {shift!r}")
+    return Labels(model, name, shift)
 
 
 def output_of(model: nn.Module, name: str | None) -> Output | None:
@@ -128,6 +140,8 @@ def output_of(model: nn.Module, name: str | None) -> Output | None:
     """
     if name is None:
         return None
+    if not isinstance(name, str):
+        raise UserError(f"output= takes the name of one module, not {name!r}")
     modules = dict(model.named_modules(remove_duplicate=False))
     if not name or name not in modules:
         raise UserError(
@@ -157,10 +171,18 @@ def is_hidden(model: nn.Module, output: Output) -> bool:
     return any(True for module in later for _ in module.parameters())
 
 
-def up_to(model: nn.Module, blocks: Sequence[Block], output: Output) -> list[Block]:
-    """Return the blocks up to the output; the last one makes it, with its exact gradient."""
-    later = set(behind(model, output))
-    before = [b for b in blocks if b.modules and b.modules[0][0] not in later]
+def up_to(model: nn.Module, blocks: Sequence[Block], output: Output, named: bool) -> list[Block]:
+    """Return the blocks up to the output; the last one makes it, with its exact gradient.
+
+    Args:
+        model: The model.
+        blocks: Its blocks.
+        output: The module whose output carries the error.
+        named: Whether the user has named the blocks. Then all of them count, in whatever order the
+            model defines them: a pass shows whether one runs behind the output.
+    """
+    later = set() if named else set(behind(model, output))
+    before = [b for b in blocks if not b.modules or b.modules[0][0] not in later]
     covers = [b for b in before if any(inside(output.name, name) for name, _ in b.modules)]
     if covers:
         return [b for b in before if b is not covers[-1]] + [replace(covers[-1], rule=Backprop())]
@@ -168,22 +190,11 @@ def up_to(model: nn.Module, blocks: Sequence[Block], output: Output) -> list[Blo
     return [*before, own]
 
 
-def behind_problems(
-    model: nn.Module, asked: object, blocks: Sequence[Block], output: Output
-) -> Iterator[str]:
-    """Yield a sentence for each rule that the user gave to what lies behind the output."""
-    if isinstance(asked, Mapping):
-        later = set(behind(model, output))
-        for block in blocks:
-            if block.modules and block.modules[0][0] in later and not block.rule.traits.exact:
-                yield (
-                    f"'{block.name}' lies behind '{output.name}', where the error is taken, and "
-                    "keeps its exact gradient: leave its rule out"
-                )
-    for block in blocks:
+def whole_problems(blocks: Sequence[Block]) -> Iterator[str]:
+    """Yield a sentence where a rule runs the model itself."""
+    for block in blocks[:1]:
         if block.rule.traits.whole_model:
             yield (
                 f"{type(block.rule).__name__} runs the model itself, up to its own output: leave "
                 "output= out"
             )
-            return

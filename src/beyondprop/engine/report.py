@@ -53,6 +53,7 @@ class AttachReport:
 
 
 def report(
+    called: str,
     model: nn.Module,
     blocks: Sequence[Block],
     changes: Sequence[str],
@@ -63,6 +64,7 @@ def report(
     """Return what there is to say of an attachment.
 
     Args:
+        called: The name of the model's own class.
         model: The model.
         blocks: Its blocks.
         changes: For each block what was changed, in words.
@@ -87,7 +89,7 @@ def report(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
-    return AttachReport(type(model).__name__, rows, [*notes, *_axes_notes(model, blocks, heads)])
+    return AttachReport(called, rows, [*notes, *_axes_notes(model, blocks, heads)])
 
 
 def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterator[str]:

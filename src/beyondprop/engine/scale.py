@@ -36,6 +36,8 @@ def told_scale(loss: Tensor, share: Tensor | float = 1.0) -> Tensor:
     """
     if loss.numel() != 1:
         raise UserError(f"handle.loss takes one number, the loss, not {tuple(loss.shape)} of them")
+    if isinstance(loss.grad_fn, TellScale._backward_cls):  # it is told already
+        return loss
     listeners = list(_listeners(loss))
     return TellScale.apply(loss, listeners, share) if listeners else loss
 
@@ -59,13 +61,15 @@ class TellScale(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *scales: Tensor) -> Any:
         """Tell the scale."""
+        scale = scales[0].detach().reshape(()) * ctx.share
         for node in ctx.listeners:
-            if getattr(node, "scale", None) is not None:
+            earlier = getattr(node, "scale", None)
+            if earlier is not None and bool(earlier != scale):
                 raise UserError(
-                    "two losses of one forward pass go backward together, each through "
-                    "handle.loss: pass their weighted sum through it once"
+                    "two losses of one forward pass go backward together, scaled differently, each "
+                    "through handle.loss: pass their weighted sum through it once"
                 )
-            node.scale = scales[0].detach().reshape(()) * ctx.share
+            node.scale = scale
         return scales[0], None, None
 
 
@@ -141,7 +145,8 @@ def _listeners(loss: Tensor) -> Iterator[Any]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if getattr(node, "takes_scale", False):
+        takes = getattr(node, "takes_scale", False)
+        if takes:
             yield node
-        else:
+        if not takes or node.leads_on:  # to a model before this one
             nodes += [following for following, _ in node.next_functions]

@@ -38,7 +38,6 @@ class LearnedState:
         averaged: Whether something keeps the processes from drifting apart all the same: they
             average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
         unsettled: The checks of learned feedback that was not yet seen to move.
-        learners: Learned feedback, each with a parameter that learns beside it.
     """
 
     def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
@@ -52,7 +51,6 @@ class LearnedState:
         }
         self.averaged = False
         self.unsettled: dict[str, OptimizerCheck] = {}
-        self.learners: list[tuple[Tensor, list[nn.Parameter]]] = []
 
     @property
     def needed(self) -> bool:
@@ -64,14 +62,6 @@ class LearnedState:
         self.stateful[name] = each
         if any(isinstance(tensor, nn.Parameter) for tensor in each.state.values()):
             self.unsettled[name] = OptimizerCheck()
-            owner = next(iter(each.owners()), None)
-            learned = [t for t in each.state.values() if isinstance(t, nn.Parameter)]
-            self.learners += [] if owner is None else [(owner, learned)]
-
-    def note(self) -> None:
-        """Look at feedback that the first pass has made, so that the next one sees it moved."""
-        for name, check in self.unsettled.items():
-            check.settled(name, self.stateful[name])
 
     def check(self) -> None:
         """See that what is learned is learned as it should be.
@@ -211,8 +201,7 @@ class OptimizerCheck:
         if before is not None and now != before[0] and added <= before[1]:
             return True
         owners = each.owners()
-        still = before is not None and now == before[0]
-        if waits and still and owners and all(owner.grad is None for owner in owners):
+        if waits and owners and all(owner.grad is None for owner in owners):
             raise _orphaned(name)
         moves = [version(owner) for owner in owners]
         self._before = now, added, moves
@@ -227,3 +216,36 @@ def _orphaned(name: str) -> UserError:
         "build the optimizer over [*model.parameters(), *handle.parameters()] and call its "
         "zero_grad()"
     )
+
+
+def clears_feedback(model: nn.Module, state: LearnedState) -> "list[ClearsFeedback]":
+    """Have the model's `zero_grad` clear what its rules learn, if they learn anything."""
+    own = "zero_grad" in vars(model)
+    return [ClearsFeedback(model, state)] if state.parameters() and not own else []
+
+
+class ClearsFeedback:
+    """Replaces the model's `zero_grad`, so that it clears what rules learn too.
+
+    Args:
+        model: The model.
+        state: What its rules learn.
+    """
+
+    def __init__(self, model: nn.Module, state: LearnedState) -> None:
+        self.model, self.state = model, state
+        vars(model)["zero_grad"] = self
+
+    def __call__(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of the model and of what its rules learn."""
+        type(self.model).zero_grad(self.model, set_to_none)
+        for parameter in self.state.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def remove(self) -> None:
+        """Give the model its own method back."""
+        if vars(self.model).get("zero_grad") is self:
+            del vars(self.model)["zero_grad"]

@@ -28,6 +28,8 @@ from beyondprop.measure.base import (
 )
 from beyondprop.measure.isolation import Isolation, IsolationMeasure, isolation
 from beyondprop.measure.memory import MemoryMeasure, PeakMemory, peak_memory
+from beyondprop.measure.one_batch import check_batch
+from beyondprop.measure.one_batch_report import BatchReport, BatchRow
 from beyondprop.measure.probe import ProbeMeasure, linear_probe
 from beyondprop.measure.step_time import Case, StepTime, StepTimeMeasure, rule_step, step_time
 from beyondprop.registry import Registry, Spec
@@ -73,6 +75,8 @@ __all__ = [
     "MEASURES",
     "AccuracyMeasure",
     "AlignmentMeasure",
+    "BatchReport",
+    "BatchRow",
     "BlockAlignment",
     "Case",
     "Column",
@@ -93,6 +97,7 @@ __all__ = [
     "alignment",
     "angle_degrees",
     "block_alignments",
+    "check_batch",
     "confusion",
     "evaluate",
     "find_all",

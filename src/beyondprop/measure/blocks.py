@@ -4,8 +4,9 @@ All that a measure must know of the engine is in this file.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,20 @@ BlockGradients = list[list[Tensor | None]]
 
 FEATURES = 2048
 """Features a sample up to which maps are kept as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a model is called with, and the targets that go with it."""
+
+    inputs: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    targets: Tensor | None
+
+    def outputs(self, handle: Attachment) -> Any:
+        """Return what the model makes of it; its rules see the targets."""
+        with nullcontext() if self.targets is None else handle.targets(self.targets):
+            return handle.model(*self.inputs, **self.keywords)
 
 
 def gradients_of_blocks(

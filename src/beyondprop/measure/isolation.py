@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
 from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
-from beyondprop.measure.blocks import (
-    BlockGradients,
-    gradients_of_blocks,
-)
+from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks
 
 Row = Sequence[float | None]
 Matrix = tuple[tuple[float | None, ...], ...]
@@ -125,15 +122,24 @@ def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) ->
     Raises:
         UserError: There is only one block, or the rule needs targets and there are none.
     """
+    return isolation_on(handle, Batch((inputs,), {}, targets))
+
+
+def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
+    """Return what `isolation` finds on a batch of any inputs.
+
+    Raises:
+        UserError: There is only one block, or the rule needs targets and there are none.
+    """
     if len(handle.blocks) < 2:
         raise UserError("isolation compares blocks with one another, and the model has only one")
-    if handle.needs_targets and targets is None:
+    if handle.needs_targets and batch.targets is None:
         raise UserError("a rule attached to the model needs targets: give isolation the targets")
-    changes = _changes(handle, inputs, targets)
+    changes = _changes(handle, batch)
     with exact_gradients(handle.model):
-        backprop = _changes(handle, inputs, targets)
+        backprop = _changes(handle, batch)
     names = tuple(block.name for block in handle.blocks)
-    return Isolation(names, changes, backprop, _crossings(handle, inputs, targets))
+    return Isolation(names, changes, backprop, _crossings(handle, batch))
 
 
 class IsolationMeasure(Measure):
@@ -204,22 +210,21 @@ class IsolationMeasure(Measure):
             yield f"a gradient goes from block to block, and isolated is {isolated}"
 
 
-def _changes(handle: Attachment, inputs: Any, targets: Tensor | None) -> Matrix:
+def _changes(handle: Attachment, batch: Batch) -> Matrix:
     """Return the relative change of each block's gradient for each later block changed."""
-    before = _gradients(handle, inputs, targets)
+    before = _gradients(handle, batch)
     rows: list[list[float | None]] = [[None] * len(before) for _ in before]
     for j, block in enumerate(handle.blocks):
         with _changed_weights([parameter for _, parameter in block.parameters()]):
-            after = _gradients(handle, inputs, targets)
+            after = _gradients(handle, batch)
         for k in range(j):
             rows[k][j] = _relative_change(before[k], after[k])
     return tuple(tuple(row) for row in rows)
 
 
-def _gradients(handle: Attachment, inputs: Any, targets: Tensor | None) -> BlockGradients:
+def _gradients(handle: Attachment, batch: Batch) -> BlockGradients:
     with untouched(handle.model), torch.enable_grad():
-        with nullcontext() if targets is None else handle.targets(targets):
-            outputs = [t for t in leaves(handle.model(inputs)) if t.is_floating_point()]
+        outputs = [t for t in leaves(batch.outputs(handle)) if t.is_floating_point()]
         generator = torch.Generator().manual_seed(0)
         errors = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
         return gradients_of_blocks(handle, outputs, errors)
@@ -251,7 +256,7 @@ def _relative_change(
     return change / size if size else math.inf if change else 0.0
 
 
-def _crossings(handle: Attachment, inputs: Any, targets: Tensor | None) -> tuple[str, ...]:
+def _crossings(handle: Attachment, batch: Batch) -> tuple[str, ...]:
     """Return the blocks through whose input a gradient leaves."""
     crossed: set[str] = set()
 
@@ -269,7 +274,7 @@ def _crossings(handle: Attachment, inputs: Any, targets: Tensor | None) -> tuple
         if block.modules
     ]
     try:
-        _gradients(handle, inputs, targets)
+        _gradients(handle, batch)
     finally:
         for hook in hooks:
             hook.remove()

@@ -237,6 +237,7 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("report missing", "missing"),
         ("check digits-mlp --rule dfb", "unknown rule 'dfb'"),
         ("check nowhere:Model", "nowhere"),
+        ("check nowhere:Model --input x", "--input"),
         ("project --inputs 9", "the following arguments are required: outputs"),
         ("project --inputs x --outputs 9", "--inputs expects a number, not 'x'"),
         ("project --inputs 1.5 --outputs 9", "--inputs must be a whole number of at least 1"),
@@ -387,6 +388,52 @@ def test_check_prints_what_would_change(model: str, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "3 blocks" in said
     assert "DirectFeedbackAlignment" in said
+
+
+def test_check_runs_a_batch_of_a_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "digits-mlp", "--rule", "fa", "--batch-size", "5"]) == 0
+    attached, _, ran = capsys.readouterr().out.partition("\n\n")
+    assert "own backward for" in attached
+    assert ran.startswith("Sequential: one batch through")
+    assert " 5×10 " in ran
+    assert "the rule's" in ran
+
+
+def test_check_calls_a_model_as_its_task_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "digits-goodness", "--rule", "ff", "--batch-size", "4"]) == 0
+    assert " 8×256 " in capsys.readouterr().out  # right answers, and wrong ones
+
+
+def test_check_runs_a_batch_of_a_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "experiment_tasks:network", "--rule", "drtp"]
+    assert main([*words, "--input", "7", "4", "--classes", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "one batch through" in said
+    assert "isolated" in said
+    assert main(words) == 0
+    assert "give the shape of one, such as --input 8 3 32 32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("experiment_tasks:network --input 7 5", "one batch could not be run: RuntimeError"),
+        ("experiment_tasks:network --rule drtp --input 7 4", "say by --classes"),
+        ("experiment_tasks:network --input 0 6", "--input takes whole numbers of at least 1"),
+        ("experiment_tasks:network --classes 3", "give its shape by --input"),
+        ("experiment_tasks:network --input 7 4 --classes 0", "--classes must be at least 1"),
+        ("experiment_tasks:network --batch_size 3", "--batch_size is for tasks"),
+        ("digits-mlp --input 7 6", "a task has data of its own"),
+        ("digits-mlp --batch_size 0", "--batch_size must be at least 1"),
+    ],
+)
+def test_a_batch_that_cannot_be_run_is_one_sentence(
+    typed: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *typed.split()]) == 2
+    failed = capsys.readouterr().err
+    assert said in failed
+    assert failed.count("\n") == 1
 
 
 @pytest.mark.parametrize(

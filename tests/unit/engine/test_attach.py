@@ -441,6 +441,60 @@ def test_a_gradient_past_a_cut_is_found(first, take):
         model(X)
 
 
+class Listed(nn.Module):
+    """A model that calls the layers of its list one by one, and those of its pair if told so."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.whole = whole
+        self.stem = nn.Linear(8, 8)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+        self.pair = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = torch.tanh(self.stem(x))
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return self.head(self.pair(x) if self.whole else torch.sin(self.pair[0](x)))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [bp.DirectFeedbackAlignment(), bp.LocalLoss()],
+    ids=lambda rule: rule.name,
+)
+@pytest.mark.parametrize(
+    ("whole", "layers", "said"),
+    [
+        (
+            True,
+            "layers",
+            "block 'layers' was never called: name its children instead: 'layers.*'",
+        ),
+        (
+            False,
+            "layers.*",
+            "block 'pair.0' ends in 'pair.1', which was never called: name modules that the "
+            "model's forward pass calls",
+        ),
+    ],
+)
+def test_a_block_that_is_never_called_is_told_so(rule, whole, layers, said):
+    model = Listed(whole)
+    handle = bp.attach(model, rule, ["stem", layers, "pair.0", "head"])
+    with pytest.raises(bp.UserError) as problem, handle.targets(torch.zeros(len(X)).long()):
+        model(X)
+    assert str(problem.value) == said
+
+
+def test_a_frozen_block_that_is_never_called_is_told_so():
+    model = Listed(whole=False)
+    bp.attach(model, bp.Frozen(), ["stem", "layers.*", "pair.0", "head"])
+    with pytest.raises(bp.UserError, match=r"ends in 'pair\.1', which was never called"):
+        model(X)
+
+
 def test_reentrant_checkpointing_is_refused():
     class Checkpointed(Residual):
         reentrant = True
@@ -658,11 +712,11 @@ def test_drtp_ignores_negative_targets_and_names_wrong_classes():
     kept = Y.clone()
     kept[3:] = -100
     gradients = []
-    for x, y, scale in ((X, kept, 1.0), (X[:3], Y[:3], 0.5)):
+    for x, y in ((X, kept), (X[:3], Y[:3])):  # as the mean of the loss leaves them out
         model.zero_grad()
         with handle.targets(y.to(torch.int32)):
             (F.cross_entropy(model(x), y) * 1.0).backward()
-        gradients.append(model[0].weight.grad * scale)
+        gradients.append(model[0].weight.grad)
     torch.testing.assert_close(*gradients)
     model.zero_grad()
     with handle.targets(Y + 3):

@@ -235,6 +235,9 @@ def test_frozen_takes_scalars():
         ({"output": ""}, "output='' names no module"),
         ({"targets": "label"}, "targets='label' is no argument of TinyForCausalLM"),
         ({"shift": 1}, "name targets="),
+        ({"targets": "labels", "shift": -1}, "0 or more, not -1"),
+        ({"targets": "labels", "shift": "1"}, "0 or more, not '1'"),
+        ({"output": ["norm"]}, "takes the name of one module"),
     ],
 )
 def test_what_is_not_there_is_named(wrong, said):
@@ -252,8 +255,63 @@ def test_tied_parameters_in_blocks_of_two_rules_are_told_what_works():
 
 def test_a_rule_behind_the_output_is_refused():
     rules = {"layers.*": bp.DirectFeedbackAlignment(), "head": bp.DirectFeedbackAlignment()}
-    with pytest.raises(bp.AttachError, match="'head' lies behind 'norm'"):
-        bp.attach(built(tied=False), rules, output="norm")
+    model = built(tied=False)
+    bp.attach(model, rules, output="norm")
+    with pytest.raises(bp.UserError, match="block 'head' runs behind the module"):
+        model(X)
+
+
+def test_the_order_of_definition_does_not_decide():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(8, 3)
+            self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+        def forward(self, x):
+            """(batch, 8) -> (batch, 3)."""
+            for layer in self.layers:
+                x = torch.tanh(layer(x))
+            return self.head(x)
+
+    model = Backwards()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["layers.*"], output="head")
+    assert [b.name for b in handle.blocks] == ["layers.0", "layers.1", "layers.2", "head"]
+    model(torch.randn(4, 8)).square().sum().backward()
+    taught = model.layers[0].weight.grad.clone()
+    model.zero_grad()
+    model(torch.randn(4, 8)).square().sum().backward()
+    assert not torch.allclose(taught, model.layers[0].weight.grad)
+
+
+class Leaky(TinyForCausalLM):
+    """It returns its hidden states, and adds a penalty on one of them where it is asked to."""
+
+    penalty = 0.0
+
+    def forward(self, ids, labels=None):
+        """(batch, tokens) -> the loss, and a hidden state that nobody has detached."""
+        states = []
+        for layer in self.layers:
+            layer.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0]))
+            layer.norm.register_forward_hook(lambda _, __, out: states.append(out))
+        found = super().forward(ids, labels)
+        if self.penalty:
+            found.loss = found.loss + self.penalty * states[-1].square().mean()
+        return {"loss": found.loss, "hidden": states[-1]}
+
+
+def test_no_gradient_enters_blocks_past_the_output():
+    torch.manual_seed(0)
+    model = Leaky().double()
+    bp.attach(model, bp.DirectFeedbackAlignment(), ["layers.*"], output="norm", targets="labels")
+    found = model(X, labels=X)
+    with pytest.raises(bp.UserError, match="a loss uses the output of a block"):
+        found["hidden"].sum().backward()
+    found["loss"].backward()
+    model.penalty = 0.1
+    with pytest.raises(bp.UserError, match="reaches taught blocks past the module"):
+        model(X, labels=X)
 
 
 def test_rules_that_run_the_model_take_no_output():

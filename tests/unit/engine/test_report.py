@@ -98,3 +98,8 @@ def test_what_the_user_says_is_reported():
 def test_many_blocks_are_not_all_named():
     (axes,) = axes_notes(bp.attach(Encoder(NAMED + 3), bp.DirectFeedbackAlignment(), BLOCKS))
     assert "layers.4 and 4 more batch" in axes
+
+
+def test_the_model_has_the_name_of_its_own_class():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert bp.attach(model, bp.DirectFeedbackAlignment()).report.model == "Sequential"

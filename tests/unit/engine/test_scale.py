@@ -116,6 +116,33 @@ def test_a_told_loss_may_be_changed_in_place():
     torch.testing.assert_close(gradients(model, handle), [4 * g for g in once])
 
 
+@pytest.mark.parametrize("rule", ["drtp", "dgl", "sim"])
+def test_a_model_before_another_hears_the_scale(rule):
+    found = []
+    for scale in (1.0, 3.0):
+        first, handle = attached(rule)
+        torch.manual_seed(2)
+        second = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+        bp.attach(second, bp.DirectFeedbackAlignment())
+        with handle.targets(Y):
+            loss = handle.loss(F.cross_entropy(second(first(X)), Y))
+        (loss * scale).backward()
+        found.append([g / scale for g in gradients(first, handle)])
+    torch.testing.assert_close(*found)
+
+
+def test_a_loss_may_be_told_twice():
+    found = []
+    for times in (1, 2):
+        model, handle = attached("dgl")
+        loss = loss_of(model, handle)
+        for _ in range(times):
+            loss = handle.loss(loss)
+        (2 * loss).backward()
+        found.append(gradients(model, handle))
+    torch.testing.assert_close(*found)
+
+
 def test_one_number_is_told():
     model, handle = attached("dgl")
     with handle.targets(Y), pytest.raises(bp.UserError, match="one number"):

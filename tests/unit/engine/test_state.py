@@ -233,10 +233,19 @@ def test_gradients_of_the_feedback_are_cleared_with_those_of_the_weights(name):
     given = batches(2)
     F.cross_entropy(model(given[0][0]), given[0][1]).backward()
     optimizer.step()
-    model.zero_grad()  # clears the weights' alone
     assert any(p.grad is not None for p in handle.parameters())
-    model(given[1][0])
+    model.zero_grad()
     assert all(p.grad is None for p in handle.parameters())
+    loss = F.cross_entropy(model(given[1][0]), given[1][1])
+    model.zero_grad(set_to_none=False)
+    loss.backward()
+    once = [p.grad.clone() for p in handle.parameters()]
+    loss = F.cross_entropy(model(given[1][0]), given[1][1])
+    model.zero_grad(set_to_none=False)  # between the passes
+    loss.backward()
+    torch.testing.assert_close([p.grad for p in handle.parameters()], once)
+    handle.remove()
+    assert "zero_grad" not in vars(model)
 
 
 @pytest.mark.parametrize("name", ["kp", "dkp"])

@@ -77,6 +77,7 @@ class FusedChain(torch.autograd.Function):
         first = parameters[0] if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(first, *states)
         ctx.run, ctx.hidden, ctx.watch, ctx.takes_scale = run, hidden, watch, True
+        ctx.leads_on = ctx.needs_input_grad[0]
         return linear(states[-1], weight, bias)  # type: ignore[arg-type]
 
     @staticmethod

@@ -60,7 +60,7 @@ class DirectRandomTargetProjection(DirectRule):
             )
         known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
         none = error.new_zeros((*error.shape[:-1], width))
-        return none.scatter_(-1, classes.clamp(min=0), known / rows)
+        return none.scatter_(-1, classes.clamp(min=0), known / known.sum().clamp(min=1))
 
 
 def _expected_error(at: At) -> Tensor:

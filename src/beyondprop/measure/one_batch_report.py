@@ -1,0 +1,99 @@
+"""The report of one batch through an attached model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from beyondprop.measure.feedback import Matrix, stored
+from beyondprop.projections.cost.memory import size
+from beyondprop.text import aligned
+
+HEAD = (
+    "block",
+    "calls",
+    "output",
+    "axes",
+    "feedback",
+    "stored",
+    "reached",
+    "gradient",
+    "isolation",
+)
+
+NAMED = 4
+"""How many matrices of one block the report names."""
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One block of the report.
+
+    Attributes:
+        block: Its name.
+        calls: How often it was called in the forward pass; None for parameters without a module.
+        shapes: Of the tensors of floats that it returned, the last time.
+        axes: What the axes of the first of them mean.
+        feedback: The matrices that its rule keeps for it.
+        reached: Share of its trainable numbers that a gradient reached; None if it has none.
+        gradients: How many of its trainable parameters got which gradient: "exact", "the rule's",
+            "zeros" or "none".
+        isolation: A word on what its update depends on, a colon, and more words; None for one
+            block alone.
+    """
+
+    block: str
+    calls: int | None
+    shapes: tuple[tuple[int, ...], ...]
+    axes: str | None
+    feedback: tuple[Matrix, ...]
+    reached: float | None
+    gradients: Mapping[str, int]
+    isolation: str | None
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the texts of the row."""
+        known = [matrix.bytes for matrix in self.feedback if matrix.bytes is not None]
+        whole = len(known) == len(self.feedback)
+        kinds = self.gradients
+        return (
+            self.block,
+            "-" if self.calls is None else str(self.calls),
+            ", ".join("×".join(map(str, shape)) or "one number" for shape in self.shapes) or "-",
+            self.axes or "-",
+            _named(self.feedback) or "-",
+            size(stored(self.feedback)) if self.feedback and whole else "-",
+            "-" if self.reached is None else f"{self.reached:.0%}",
+            ", ".join(k if len(kinds) == 1 else f"{k} ({n})" for k, n in kinds.items()) or "-",
+            "-" if self.isolation is None else self.isolation.partition(":")[0],
+        )
+
+
+def _named(feedback: Sequence[Matrix]) -> str:
+    more = f" and {len(feedback) - NAMED} more" if len(feedback) > NAMED else ""
+    return ", ".join(map(str, feedback[:NAMED])) + more
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What one batch showed of each block; ``print`` it.
+
+    Attributes:
+        model: The model's class.
+        rows: One for each block, in the order they run.
+        notes: Sentences on what should be mended.
+    """
+
+    model: str
+    rows: Sequence[BatchRow]
+    notes: Sequence[str]
+
+    @property
+    def stored(self) -> int:
+        """Bytes of all matrices together; one that blocks share counts once."""
+        return stored([matrix for row in self.rows for matrix in row.feedback])
+
+    def __str__(self) -> str:
+        lines = aligned([HEAD, *(row.cells() for row in self.rows)], right={1, 5, 6})
+        total = [f"feedback in all: {size(self.stored)}, what blocks share counted once"]
+        count = f"{len(self.rows)} block{'s' if len(self.rows) != 1 else ''}"
+        held = total if any(row.feedback for row in self.rows) else []
+        return "\n".join([f"{self.model}: one batch through {count}", *lines, *held, *self.notes])

@@ -372,7 +372,8 @@ class SignalEnd(End):
     def key(self) -> Hashable:
         """Return what ends with the same signal have in common."""
         at = self.at
-        return self.rule.same_signal(at.block), at.shape, at.dtype, at.device
+        axes = at.block.axes.at(at.shape)
+        return self.rule.same_signal(at.block), at.shape, axes, at.dtype, at.device
 
     def learned(self) -> list[Tensor]:
         """Return what is learned beside the block, by gradients that the rule makes."""
@@ -404,8 +405,8 @@ class LossEnd(End):
         return one if scale is None else one * scale.to(one)
 
     def key(self) -> Hashable:
-        """Return what no other end has."""
-        return id(self)
+        """Return what ends with the same gradient have in common."""
+        return LossEnd, self.dtype, self.device
 
 
 def _side_by_side(outputs: Any) -> Tensor | None:

@@ -241,11 +241,13 @@ class BySignal(Taught):
 
     Attributes:
         rule: The rule.
+        same: What blocks with the same signal have in common.
     """
 
     def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
         self.rule = rule
+        self.same = rule.same_signal(block)  # not asked in every pass: small nets would feel it
         self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
         more = rule.traits.needs & {"input", "output"}
         # A signal that depends on the pass alone can be made at the output, for all blocks.
@@ -262,7 +264,7 @@ class BySignal(Taught):
                 at = self.at(output, open_pass)
                 if self.kept:
                     at.output = output.detach()
-                found.append(SignalEnd(at, output, self.rule, self.deferred))
+                found.append(SignalEnd(at, output, self.rule, self.deferred, same=self.same))
         return found
 
 
@@ -349,6 +351,7 @@ class SignalEnd(End):
         deferred: Whether it is tied once the model's output is known, and a graph node keeps in
             its place what `at` holds.
         before: The block before, which gets what the rule sends back.
+        same: What blocks with the same signal have in common, if several may have it.
     """
 
     at: At
@@ -356,6 +359,7 @@ class SignalEnd(End):
     rule: SignalRule
     deferred: bool = False
     before: At | None = None
+    same: Hashable = None
 
     def gradient(self) -> Tensor:
         """Return the rule's signal."""
@@ -372,8 +376,7 @@ class SignalEnd(End):
     def key(self) -> Hashable:
         """Return what ends with the same signal have in common."""
         at = self.at
-        axes = at.block.axes.at(at.shape)
-        return self.rule.same_signal(at.block), at.shape, axes, at.dtype, at.device
+        return self.same, at.block.axes, at.shape, at.dtype, at.device
 
     def learned(self) -> list[Tensor]:
         """Return what is learned beside the block, by gradients that the rule makes."""

@@ -24,7 +24,7 @@ class Joint(Schedule):
         ends: For each tie its end, None where a node of its own makes the signal.
         blocks: For each tie its block.
         reading: The ends that are tied once the model's outputs are known.
-        keys: For each tie the key of the signal that is made at the outputs, if it is.
+        keys: For each tie the key of its signal, None where it shares none.
     """
 
     def __init__(self) -> None:
@@ -44,27 +44,20 @@ class Joint(Schedule):
                 self.reading.append(end)
                 continue
             self.blocks.append(end.at.block)
-            key = end.key()
-            if self._is_small(end.root.numel(), key):
+            key, numbers = end.key(), end.root.numel()
+            # Blocks with one signal share it, and its memory.
+            more = 0 if key in self._of_small else numbers
+            small = numbers <= SETTINGS.node_above and self._small + more <= SETTINGS.nodes_after
+            if small:
+                self._small += more
+                self._of_small.add(key)
                 self.ties.append(end.root)
-                self.ends.append(end)
-                self.keys.append(key)
             else:
-                repeated = key in self._of_large
+                self.ties.append(Signal.apply(end.root, end, key, key in self._of_large))
                 self._of_large.add(key)
-                self._tie_by_node(Signal.apply(end.root, end, key, repeated))
+            self.ends.append(end if small else None)
+            self.keys.append(key)
             del end.root  # the nodes outlive the block's graph, and must not hold its output
-
-    def _is_small(self, numbers: int, key: Hashable) -> bool:
-        """Whether a signal is made at the model's outputs, where all such are in memory at once."""
-        if numbers > SETTINGS.node_above:
-            return False
-        if key not in self._of_small:  # blocks with one signal share it, and its memory
-            if self._small + numbers > SETTINGS.nodes_after:
-                return False
-            self._small += numbers
-            self._of_small.add(key)
-        return True
 
     def _tie_by_node(self, token: Tensor) -> None:
         """Remember a tie whose own node makes the signal."""

@@ -222,7 +222,11 @@ class SignalRule(Rule):
         """
 
     def same_signal(self, block: Block) -> Hashable:
-        """Return a key; blocks with one key and outputs of one shape get the same signal."""
+        """Return a key; blocks with one key get the same signal, if their outputs are alike.
+
+        Outputs are alike that have one shape, dtype and device, and whose axes mean the same. The
+        signal is then made once in a backward pass.
+        """
         return block.name
 
     def install(self, block: Block, host: "Host") -> str:

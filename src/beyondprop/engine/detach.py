@@ -261,11 +261,13 @@ class BySignal(Taught):
 
     Attributes:
         rule: The rule.
+        same: What blocks with the same signal have in common.
     """
 
     def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
         self.rule = rule
+        self.same = rule.same_signal(block)  # not asked in every pass: small nets would feel it
         self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
         more = rule.traits.needs & {"input", "output"}
         # A signal that depends on the pass alone can be made at the output, for all blocks.
@@ -282,7 +284,7 @@ class BySignal(Taught):
                 at = self.at(output, open_pass)
                 if self.kept:
                     at.output = output.detach()
-                found.append(SignalEnd(at, output, self.rule, self.deferred))
+                found.append(SignalEnd(at, output, self.rule, self.deferred, same=self.same))
         return found
 
 
@@ -369,6 +371,7 @@ class SignalEnd(End):
         deferred: Whether it is tied once the model's output is known, and a graph node keeps in
             its place what `at` holds.
         before: The block before, which gets what the rule sends back.
+        same: What blocks with the same signal have in common, if several may have it.
     """
 
     at: At
@@ -376,6 +379,7 @@ class SignalEnd(End):
     rule: SignalRule
     deferred: bool = False
     before: At | None = None
+    same: Hashable = None
 
     def gradient(self) -> Tensor:
         """Return the rule's signal."""
@@ -392,7 +396,7 @@ class SignalEnd(End):
     def key(self) -> Hashable:
         """Return what ends with the same signal have in common."""
         at = self.at
-        return self.rule.same_signal(at.block), at.shape, at.dtype, at.device
+        return self.same, at.block.axes, at.shape, at.dtype, at.device
 
     def learned(self) -> list[Tensor]:
         """Return what is learned beside the block, by gradients that the rule makes."""
@@ -424,8 +428,8 @@ class LossEnd(End):
         return one if scale is None else one * scale.to(one)
 
     def key(self) -> Hashable:
-        """Return what no other end has."""
-        return id(self)
+        """Return what ends with the same gradient have in common."""
+        return LossEnd, self.dtype, self.device
 
 
 def _side_by_side(outputs: Any) -> Tensor | None:

@@ -3,7 +3,7 @@
 Its autograd functions are the ways by which signals enter the graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class Joint(Schedule):
         ends: For each tie its end, None where a node of its own makes the signal.
         blocks: For each tie its block.
         reading: The ends that are tied once the model's outputs are known.
+        keys: For each tie the key of its signal, None where it shares none.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,10 @@ class Joint(Schedule):
         self.ends: list[Any] = []
         self.blocks: list[Block | None] = []
         self.reading: list[Any] = []
+        self.keys: list[Hashable] = []
         self._small = 0
+        self._of_small: set[Hashable] = set()
+        self._of_large: set[Hashable] = set()
 
     def take(self, ends: Sequence[Any]) -> None:
         """Remember the ends of a block."""
@@ -40,17 +44,26 @@ class Joint(Schedule):
                 self.reading.append(end)
                 continue
             self.blocks.append(end.at.block)
-            numbers = end.root.numel()
-            small = numbers <= SETTINGS.node_above
-            small = small and self._small + numbers <= SETTINGS.nodes_after
+            key, numbers = end.key(), end.root.numel()
+            # Blocks with one signal share it, and its memory.
+            more = 0 if key in self._of_small else numbers
+            small = numbers <= SETTINGS.node_above and self._small + more <= SETTINGS.nodes_after
             if small:
-                self._small += numbers
+                self._small += more
+                self._of_small.add(key)
                 self.ties.append(end.root)
-                self.ends.append(end)
             else:
-                self.ties.append(Signal.apply(end.root, end))
-                self.ends.append(None)
+                self.ties.append(Signal.apply(end.root, end, key, key in self._of_large))
+                self._of_large.add(key)
+            self.ends.append(end if small else None)
+            self.keys.append(key)
             del end.root  # the nodes outlive the block's graph, and must not hold its output
+
+    def _tie_by_node(self, token: Tensor) -> None:
+        """Remember a tie whose own node makes the signal."""
+        self.ties.append(token)
+        self.ends.append(None)
+        self.keys.append(None)
 
     def prepare(self, outputs: Sequence[Tensor]) -> None:
         """Tie the ends whose rules read the block's output, now that the error's shape is known.
@@ -65,10 +78,9 @@ class Joint(Schedule):
                     f"{len(outputs)}"
                 )
             end.rule.prepare(end.at, outputs[0].shape)
-            self.ties.append(Signal.apply(end.root, end, *end.learned()))
+            self._tie_by_node(Signal.apply(end.root, end, None, False, *end.learned()))
             del end.root
             self.blocks.append(end.at.block)
-            self.ends.append(None)
         self.reading = []
 
     def tie(
@@ -82,13 +94,13 @@ class Joint(Schedule):
             watch: Sees how the loss is scaled, where a rule's signals do not follow that.
         """
         ties, self.ties = self.ties, []
-        tied: Sequence[Tensor] = Output.apply(run, self.ends, watch, len(outputs), *outputs, *ties)
+        small = self.ends, self.keys
+        tied: Sequence[Tensor] = Output.apply(run, small, watch, len(outputs), *outputs, *ties)
         return tied
 
     def tie_nothing(self) -> None:
         """Let the caller's ``backward()`` find an end where all blocks have learned already."""
-        self.ties.append(torch.zeros((), requires_grad=True))
-        self.ends.append(None)
+        self._tie_by_node(torch.zeros((), requires_grad=True))
 
 
 class Signal(torch.autograd.Function):
@@ -96,12 +108,24 @@ class Signal(torch.autograd.Function):
 
     The engine of autograd runs nodes latest first: it makes block k's signal, goes back through
     block k, frees both, and only then turns to block k - 1, so no two signals are alive at once.
+    Where an earlier block gets the same signal, it is held until then, or until another is made.
     """
 
     @staticmethod
-    def forward(ctx: Any, root: Tensor, end: Any, *learned: Tensor) -> Tensor:
-        """Return a token, a scalar that is never read."""
-        ctx.end = end
+    def forward(
+        ctx: Any, root: Tensor, end: Any, key: Hashable, repeated: bool, *learned: Tensor
+    ) -> Tensor:
+        """Return a token, a scalar that is never read.
+
+        Args:
+            ctx: The node.
+            root: The block's output.
+            end: Its end.
+            key: What ends with the same signal have in common; not read if the end is deferred.
+            repeated: Whether an earlier block, whose turn comes later, gets the same signal.
+            learned: What the rule learns.
+        """
+        ctx.end, ctx.key, ctx.repeated = end, key, repeated
         ctx.set_materialize_grads(False)
         if end.deferred:
             _keep(ctx, end, learned)
@@ -110,8 +134,10 @@ class Signal(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: None) -> Any:
         """Return the signal, and the gradients of what the rule learns."""
-        end = ctx.end
-        return _signal_of_output(ctx) if end.deferred else (end.gradient(), None)
+        if ctx.end.deferred:
+            signal, none, *learned = _signal_of_output(ctx)
+            return signal, none, None, None, *learned
+        return _shared_signal(ctx.end, ctx.key, ctx.repeated), None, None, None
 
 
 class Exchange(torch.autograd.Function):
@@ -158,13 +184,14 @@ class Output(torch.autograd.Function):
     def forward(
         ctx: Any,
         run: ForwardPass,
-        ends: Sequence[Any],
+        small: tuple[Sequence[Any], Sequence[Hashable]],
         watch: ScaleWatch | None,
         count: int,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the first ``count`` tensors, the outputs; the others tie the ends to them."""
-        ctx.run, ctx.ends, ctx.watch, ctx.takes_scale = run, ends, watch, True
+        ctx.run, ctx.watch, ctx.takes_scale = run, watch, True
+        ctx.ends, ctx.keys = small
         ctx.leads_on = run.inputs is not None and run.inputs.requires_grad
         ctx.set_materialize_grads(False)
         return tuple(map(Tensor.detach, tensors[:count]))
@@ -175,6 +202,7 @@ class Output(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors
+        ctx.run.shared.pop(Signal, None)  # of another backward pass, with other errors
         if ctx.watch is not None:
             ctx.watch.hear(ctx)
         found: dict[Any, Tensor] = {}  # small blocks with one signal share it
@@ -182,7 +210,7 @@ class Output(torch.autograd.Function):
         for i in range(len(ctx.ends) - 1, -1, -1):
             end = ctx.ends[i]
             if end is not None:
-                key = end.key()
+                key = ctx.keys[i]
                 gradient = found.get(key)
                 if gradient is None:
                     gradient = found[key] = end.gradient()
@@ -205,6 +233,25 @@ class HandedOn(torch.autograd.Function):
             "a loss uses the output of a block whose graph its rule ends, and no gradient reaches "
             "the block from there: detach it, or give the block Backprop() by a pattern of its own"
         )
+
+
+def _shared_signal(end: Any, key: Hashable, repeated: bool) -> Tensor:
+    """Return a block's signal: the one held if it is that, else made anew, with none held.
+
+    Args:
+        end: The end of the block.
+        key: What ends with the same signal have in common.
+        repeated: Whether to hold it for an earlier block.
+    """
+    shared = end.at.run.shared  # of this backward pass: `Output.backward` begins anew
+    held: dict[Hashable, Tensor] = shared.pop(Signal, {})
+    signal = held.get(key)
+    if signal is None:
+        held.clear()  # so that no two are in memory at once
+        signal = end.gradient()
+    if repeated:
+        shared[Signal] = {key: signal}
+    return signal
 
 
 def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:

@@ -25,7 +25,7 @@ from beyondprop.optics import (
 from beyondprop.optics.trial import errors
 from beyondprop.projections import FULL, Dense, costs
 from beyondprop.projections.cost import memory as free_memory
-from beyondprop.projections.cost.choice import SHARE, cost_of, first_that_fits
+from beyondprop.projections.cost.choice import cost_of, first_that_fits
 from beyondprop.projections.cost.rates import rates
 
 OUTPUTS, VECTORS, SIDE = 8192, 8, 16384
@@ -59,7 +59,7 @@ def project_by_light(
     said.append(("memory", held(device, inputs, outputs, batch)))
 
     table = costs(inputs, outputs, batch, HERE, kinds(kind), seed)
-    limit = free_memory.free_bytes(HERE) * SHARE if memory is None else memory
+    limit = free_memory.free_bytes(HERE) * free_memory.ROOM.share if memory is None else memory
     best = first_that_fits(table, inputs, outputs, batch, limit)
     seconds, part = timed(best, inputs, outputs, batch, HERE)
     found = "measured here" if part == outputs else f"extrapolated from {part:,} outputs"

@@ -19,7 +19,6 @@ from beyondprop.projections import (
 from beyondprop.projections.cost import memory as free_memory
 from beyondprop.projections.cost import trial
 from beyondprop.projections.cost.choice import (
-    SHARE,
     ProjectionMaker,
     cost_of,
     first_that_fits,
@@ -48,7 +47,7 @@ def project(
     """
     place = usable(device)
     table = costs(inputs, outputs, batch, place, kinds(kind), seed)
-    limit = free_memory.free_bytes(place) * SHARE if memory is None else memory
+    limit = free_memory.free_bytes(place) * free_memory.ROOM.share if memory is None else memory
     cost = first_that_fits(table, inputs, outputs, batch, limit)
     count = torch.get_num_threads()
     where = f", {count} thread{'s' * (count > 1)}" if place.type == "cpu" else ""

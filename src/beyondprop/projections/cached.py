@@ -1,5 +1,6 @@
 """Abstract projections that draw their numbers once and cache them."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -11,6 +12,7 @@ from torch import Tensor
 from beyondprop._torch.eager import eager
 from beyondprop.projections.base import Projection
 from beyondprop.projections.checks import check
+from beyondprop.projections.cost.memory import check_room
 
 T = TypeVar("T")
 
@@ -89,7 +91,18 @@ class Stored(Shareable):
     def _draw_of(
         self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
     ) -> Any:
+        entry, place = self.drawing(device)
+        needed = math.ceil(entry * inputs * outputs)
+        check_room(type(self).__name__, (inputs, outputs), needed, place)
         return self._draw(inputs, outputs, stream, torch.empty(0, dtype=dtype, device=device))
+
+    @abstractmethod
+    def drawing(self, device: torch.device) -> tuple[float, torch.device]:
+        """Return the bytes that drawing takes for an entry, of float32, and where it takes them.
+
+        Args:
+            device: Where the matrix is used.
+        """
 
     @abstractmethod
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:

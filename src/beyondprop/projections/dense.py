@@ -25,6 +25,10 @@ class Dense(Stored):
 
     name: ClassVar[str] = "dense"
 
+    def drawing(self, device: torch.device) -> tuple[float, torch.device]:  # noqa: ARG002
+        """Return the bytes of the uniform and Gaussian numbers, of float64, on the CPU."""
+        return 40, torch.device("cpu")
+
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
         columns = gaussian(self.seed, stream, in_features * out_features)

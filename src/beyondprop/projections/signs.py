@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from beyondprop.kernels.signs import signs
@@ -24,6 +25,10 @@ class Signs(Stored):
     """
 
     name: ClassVar[str] = "signs"
+
+    def drawing(self, device: torch.device) -> tuple[float, torch.device]:
+        """Return the bytes of words and signs, before they are turned about."""
+        return 10, device
 
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
         return sign_matrix(self.seed, in_features, out_features, stream, like)

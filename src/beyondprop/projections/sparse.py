@@ -24,6 +24,9 @@ LEAST = 16
 CHUNK = 2**20
 """How many entries are drawn at a time."""
 
+ENTRY = 80
+"""How many bytes one that is not zero takes while it is drawn."""
+
 
 @dataclass(frozen=True)
 class Sparse(Stored):
@@ -73,6 +76,10 @@ class Sparse(Stored):
 
         found = in_chunks(carried, exact.reshape(-1, x.shape[-1]), x.shape[-1], LEAST)
         return found.contiguous().view(*x.shape[:-1], out_features).to(x.dtype)
+
+    def drawing(self, device: torch.device) -> tuple[float, torch.device]:
+        """Return the bytes of places and signs, of the entries that are not zero."""
+        return ENTRY * self.density, device
 
     def _draw(
         self, in_features: int, out_features: int, stream: int, like: Tensor

@@ -732,13 +732,14 @@ def test_the_report_counts_trainable_parameters():
     assert [row.parameters for row in rows] == [72, 64, 36]
 
 
-def test_small_blocks_have_room_for_so_much_only(monkeypatch):
+@pytest.mark.parametrize("shared", [True, False])
+def test_small_blocks_have_room_for_so_much_only(shared, monkeypatch):
     monkeypatch.setattr(internals.SETTINGS, "fused_up_to", 0)
     monkeypatch.setattr(internals.SETTINGS, "nodes_after", 60)
     model = mlp()
-    handle = bp.attach(model, bp.DirectFeedbackAlignment())
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(bp.Dense(shared=shared)))
     ends = internals.ends_of(handle, lambda: model(X))
-    assert [end is not None for end in ends] == [True, False]  # 48 numbers each
+    assert [end is not None for end in ends] == [True, shared]  # 48 numbers each, or all the same
 
 
 def test_each_output_sends_its_error_by_a_matrix_of_its_own():

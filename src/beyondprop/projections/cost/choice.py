@@ -10,7 +10,7 @@ import torch
 from beyondprop.errors import UserError
 from beyondprop.projections.base import Projection
 from beyondprop.projections.checks import check_widths
-from beyondprop.projections.cost.memory import free_bytes, size
+from beyondprop.projections.cost.memory import ROOM, free_bytes, size
 from beyondprop.projections.cost.rates import rates
 from beyondprop.projections.cost.work import FORMULAS, work
 from beyondprop.projections.dense import Dense
@@ -26,9 +26,6 @@ ProjectionMaker = Callable[..., Projection]
 UNSTRUCTURED: tuple[ProjectionMaker, ...] = (Dense, Signs, Streamed)
 FULL: tuple[ProjectionMaker, ...] = (*UNSTRUCTURED, Hadamard)
 ALL: tuple[ProjectionMaker, ...] = (*FULL, Sketched, Sparse, LowRank)
-
-SHARE = 0.5
-"""Of the free memory, what a projection may take unless it is said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def choose(
             cannot be used.
     """
     table = costs(in_features, out_features, batch, device, kinds, seed)
-    limit = free_bytes(torch.device(device)) * SHARE if memory is None else _bytes(memory)
+    limit = free_bytes(torch.device(device)) * ROOM.share if memory is None else _bytes(memory)
     return first_that_fits(table, in_features, out_features, batch, limit).projection
 
 

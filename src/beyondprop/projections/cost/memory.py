@@ -1,6 +1,7 @@
-"""How much memory is free."""
+"""How much memory is free, and whether what is drawn fits."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,6 +9,49 @@ import torch
 from beyondprop.errors import UserError
 
 GROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass
+class Room:
+    """What a projection may take of the free memory unless it is said otherwise.
+
+    Attributes:
+        share: One that is chosen for the user.
+        most: One that the user has named, while its matrix is drawn; more is refused.
+        unasked: Bytes up to which the free memory is not looked at, which takes time.
+    """
+
+    share: float = 0.5
+    most: float = 0.8
+    unasked: int = 2**28
+
+
+ROOM = Room()
+
+
+def check_room(kind: str, widths: tuple[int, int], needed: int, device: torch.device) -> None:
+    """See that a matrix fits before it is drawn, as a machine without memory may stop.
+
+    Args:
+        kind: Name of the projection's class.
+        widths: Of its input and output.
+        needed: Bytes at the most while it is drawn.
+        device: Where.
+
+    Raises:
+        UserError: It takes more than its share of what is free.
+    """
+    if needed <= ROOM.unasked:
+        return
+    free = _free(device)
+    if free is not None and needed > free * ROOM.most:
+        m, n = widths
+        raise UserError(
+            f"a {kind} matrix from {m:,} to {n:,} numbers takes {size(needed)} while it is drawn, "
+            f"and {size(free)} are free, of which a projection may take {ROOM.most:.0%}: give the "
+            "rule one that keeps no matrix, projection=bp.projections.Hadamard(shared=True), or, "
+            "where a rule needs the matrix itself, teach blocks with smaller outputs"
+        )
 
 
 def free_bytes(device: torch.device) -> int:
@@ -18,11 +62,19 @@ def free_bytes(device: torch.device) -> int:
     Raises:
         UserError: It cannot be seen on this system.
     """
+    free = _free(device)
+    if free is None:
+        raise UserError("how much memory is free cannot be seen here: pass memory=, in bytes")
+    return free
+
+
+def _free(device: torch.device) -> int | None:
+    """Return how many bytes can still be taken on a device, None if that cannot be seen."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     table = Path("/proc/meminfo")
     if device.type != "cpu" or not table.exists():
-        raise UserError("how much memory is free cannot be seen here: pass memory=, in bytes")
+        return None
     lines = dict(line.split(":") for line in table.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
     limit = GROUP / "memory.max"

@@ -17,7 +17,7 @@ from beyondprop.projections.hadamard import Hadamard
 from beyondprop.projections.low_rank import LowRank
 from beyondprop.projections.signs import Signs
 from beyondprop.projections.sketched import Sketched
-from beyondprop.projections.sparse import LEAST, Sparse
+from beyondprop.projections.sparse import ENTRY, LEAST, Sparse
 from beyondprop.projections.streamed import Streamed
 
 Amounts = dict[str, float]
@@ -52,13 +52,9 @@ def work(kind: Projection, m: int, n: int, rows: int, device: torch.device) -> W
     return None if formula is None else formula(kind, m, n, rows, device)
 
 
-def _stored(bytes_drawing: int) -> Callable[..., Work]:
-    """Return the formula of a stored matrix that needs so many bytes an entry to be drawn."""
-
-    def formula(kind: Any, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
-        return Work(product(m, n, rows), 4 * m * n, bytes_drawing * m * n)
-
-    return formula
+def _stored(kind: Dense | Signs, m: int, n: int, rows: int, device: torch.device) -> Work:
+    entry, _ = kind.drawing(device)
+    return Work(product(m, n, rows), 4 * m * n, math.ceil(entry * m * n))
 
 
 def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -> Work:  # noqa: ARG001
@@ -112,7 +108,7 @@ def _sparse(kind: Sparse, m: int, n: int, rows: int, device: torch.device) -> Wo
     parts = math.ceil(rows / rows_at_a_time(m, device, LEAST))
     amounts = {"places": parts * entries, "gathered": float(rows * entries)}
     amounts |= {"bytes": 8 * rows * (m + n), "calls": 8 * parts}
-    return Work(amounts, 12 * entries + 8 * (n + 1), 80 * entries + 4 * rows * (m + n))
+    return Work(amounts, 12 * entries + 8 * (n + 1), ENTRY * entries + 4 * rows * (m + n))
 
 
 def _low_rank(kind: LowRank, m: int, n: int, rows: int, device: Any) -> Work:  # noqa: ARG001
@@ -133,8 +129,8 @@ def total(*works: Mapping[str, float]) -> Amounts:
 
 
 FORMULAS: dict[type[Projection], Callable[..., Work | None]] = {
-    Dense: _stored(40),  # uniform and Gaussian numbers of float64, before they are rounded
-    Signs: _stored(10),  # words and signs, before they are turned about
+    Dense: _stored,
+    Signs: _stored,
     Streamed: _streamed,
     Hadamard: _hadamard,
     Sketched: _sketched,

@@ -36,7 +36,7 @@ def told_scale(loss: Tensor, share: Tensor | float = 1.0) -> Tensor:
     """
     if loss.numel() != 1:
         raise UserError(f"handle.loss takes one number, the loss, not {tuple(loss.shape)} of them")
-    if isinstance(loss.grad_fn, TellScale._backward_cls):  # it is told already
+    if getattr(loss.grad_fn, "tells_scale", False):  # it is told already
         return loss
     listeners = list(_listeners(loss))
     return TellScale.apply(loss, listeners, share) if listeners else loss
@@ -55,7 +55,7 @@ class TellScale(torch.autograd.Function):
             listeners: The nodes at the outputs of the model's passes.
             share: How much of a mean the loss is.
         """
-        ctx.listeners, ctx.share = listeners, share
+        ctx.listeners, ctx.share, ctx.tells_scale = listeners, share, True
         return loss.clone()  # callers work in place on it: ``loss *= 2``
 
     @staticmethod

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block
@@ -30,6 +29,9 @@ Loss = Callable[[Any, Any], Tensor]
 
 NONE, ZEROS, EXACT, OWN = "none", "zeros", "exact", "the rule's"
 """What a parameter's gradient may be."""
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def check_batch(
@@ -271,7 +273,7 @@ def _norms_of_one(model: nn.Module, batch: Batch) -> list[str]:
     first = next(leaves((batch.inputs, batch.keywords)), None)
     if first is None or first.shape[:1] != (1,):
         return []
-    norms = [n for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.training]
+    norms = [n for n, m in model.named_modules() if isinstance(m, BATCH_NORMS) and m.training]
     if not norms:
         return []
     return [f"BatchNorm needs more than a batch of one ({_named(norms)}): give several samples"]

@@ -3,6 +3,7 @@
 import gc
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
@@ -43,6 +44,11 @@ def is_compiled(module: nn.Module) -> bool:
     """
     compiled = getattr(module, "_compiled_call_impl", None)
     return hasattr(module, "_orig_mod") or compiled is not None
+
+
+def in_backward() -> bool:
+    """Whether autograd goes backward just now, as when checkpointing computes something again."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def scaler_in_use() -> bool:

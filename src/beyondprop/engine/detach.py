@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.private import in_backward
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import (
@@ -130,6 +131,12 @@ def check_not_taught(mode: Mode) -> None:
         UserError: It is.
     """
     if torch.is_grad_enabled() and not mode.exact:
+        if in_backward():
+            raise UserError(
+                "checkpointing computes a block again whose rule needs its output, and the pass "
+                "it belongs to is over: checkpoint parts within the block instead, or let "
+                "Immediate free its activations"
+            )
         raise UserError(
             "a block of an attached model is run by itself, where its rule cannot teach it: run "
             "the whole model, or use torch.no_grad() or exact_gradients(model)"

@@ -194,3 +194,23 @@ def test_targets_may_be_overwritten_before_the_backward_pass():
         loss.backward()
         found.append([p.grad for p in model.parameters()])
     torch.testing.assert_close(*found)
+
+
+def test_a_block_that_checkpointing_computes_again_is_told():
+    class Around(nn.Module):
+        """Checkpoints around its blocks, hooks and all."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            """(batch, 4) -> (batch, 3)."""
+            return self.last(checkpoint(self.first, x, use_reentrant=False))
+
+    model = Around()
+    handle = bp.attach(model, bp.LocalLoss(), ["first", "last"])
+    with handle.targets(Y):
+        loss = F.cross_entropy(model(X), Y)
+    with pytest.raises(bp.UserError, match="checkpoint parts within the block"):
+        loss.backward()

@@ -208,7 +208,9 @@ def check_guess(run: ForwardPass, outputs: Sequence[Tensor]) -> None:
             "a rule that learns by targets while the forward pass goes on teaches by one output "
             f"only; the model has {len(outputs)}: leave the schedule out"
         )
-    if outputs[0].shape != guessed.shape:
+    # At a hidden layer targets teach by the classes that the model has, not by the layer's width.
+    features = -1 if run.hidden else None
+    if outputs[0].shape[:features] != guessed.shape[:features]:
         raise UserError(
             f"targets for an output of shape {tuple(guessed.shape)} do not fit an output of shape "
             f"{tuple(outputs[0].shape)}, and blocks have learned by them already: define the last "

@@ -208,7 +208,7 @@ class Passes:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
             reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, found)
-            if self.output is not None:
+            if self.output is not None and open_pass.schedule is joint:
                 check_reached(self.model, self.blocks, self.output, reached)
             self._checked = True
         if not open_pass.detached and open_pass.exchange is None:

@@ -339,6 +339,22 @@ def test_an_output_that_does_not_run_once_is_told():
             model(torch.randn(2, 3))
 
 
+@pytest.mark.parametrize("output", ["norm", "head"])
+def test_targets_teach_at_once_as_later(output):
+    weights = []
+    for at_once in (False, True):
+        model, handle = attached("drtp", output, tied=False)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        if at_once:
+            handle.follow(bp.Immediate(optimizer))
+        optimizer.zero_grad()
+        loss = model(X, labels=X).loss
+        loss.backward()
+        optimizer.step()
+        weights.append(model.layers[0].mix.weight.detach())
+    torch.testing.assert_close(*weights)
+
+
 def test_copies_and_exact_gradients():
     model, _ = attached("dfa")
     other = copy.deepcopy(model)

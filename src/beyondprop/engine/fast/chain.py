@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import call
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import children, is_chain
 from beyondprop._torch.private import hook_tables, own_parameters
 from beyondprop._torch.pytrees import leaves
-from beyondprop._torch.tracing import check_run
+from beyondprop._torch.tracing import TRACERS, check_run, traced
 from beyondprop.core import Block, ForwardPass
 from beyondprop.engine.detach import BySignal, Taught, detach
 from beyondprop.engine.fast.fused import ACTIVATIONS, FusedChain, Hidden, hidden_states
@@ -149,7 +150,8 @@ class Fused:
         self, x: Tensor, run: ForwardPass, parameters: Sequence[Any], watch: ScaleWatch | None
     ) -> Tensor:
         """Return the output, with a graph that teaches."""
-        check_run(x)
+        if any(map(call, TRACERS)):  # by check_run it would take longer
+            raise traced()
         if self.taught:
             output: Tensor = FusedChain.apply(x, run, self.hidden, watch, *parameters)
             return output

@@ -53,13 +53,17 @@ class DirectRandomTargetProjection(DirectRule):
                 f"{tuple(error.shape)}: give class numbers or one value for each output"
             )
         classes = targets.long().unsqueeze(-1)
-        if classes.numel() and classes.max() >= width:
-            raise UserError(
-                f"a target is class {int(classes.max())}, but the output has {width} "
-                "classes, counted from 0"
-            )
-        known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
         none = error.new_zeros((*error.shape[:-1], width))
+        if not classes.numel():
+            return none
+        low, high = map(int, classes.aminmax())
+        if high >= width:
+            raise UserError(
+                f"a target is class {high}, but the output has {width} classes, counted from 0"
+            )
+        if low >= 0:
+            return none.scatter_(-1, classes, 1 / rows)
+        known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
         return none.scatter_(-1, classes.clamp(min=0), known / known.sum().clamp(min=1))
 
 

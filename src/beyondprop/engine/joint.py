@@ -11,7 +11,7 @@ from torch import Tensor
 
 from beyondprop._torch.tracing import no_second_derivative
 from beyondprop.core import At, Block, ForwardPass, Schedule
-from beyondprop.engine.scale import ScaleWatch
+from beyondprop.engine.scale import ScaleWatch, before_scale
 from beyondprop.engine.settings import SETTINGS
 from beyondprop.errors import UserError
 
@@ -259,7 +259,7 @@ def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:
     scale = at.run.scale
     if gradient is None or scale is None or at.block.rule.traits.scales_with_loss:
         return gradient
-    return gradient / torch.where(scale == 0, 1, scale).to(gradient)
+    return before_scale(gradient, scale)
 
 
 def _keep(ctx: Any, end: Any, learned: Sequence[Tensor]) -> None:

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from operator import call
 
 import torch
 from torch import nn
 
 from beyondprop._torch.modules import inside
 from beyondprop._torch.private import child_table
-from beyondprop._torch.tracing import TRACERS, traced
 from beyondprop.core import Block, Mode
 from beyondprop.engine.covering import has_weights
 from beyondprop.errors import changed
@@ -56,8 +54,6 @@ class Members:
         """
         if torch.compiler.is_dynamo_compiling():
             return
-        if any(map(call, TRACERS)) and torch.is_grad_enabled() and not self.mode.exact:
-            raise traced()
         if tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children or any(
             self._empty
         ):

@@ -117,14 +117,17 @@ def scale_watch(blocks: Sequence[Block]) -> ScaleWatch | None:
     return None if parameter is None else ScaleWatch(parameter)
 
 
+def before_scale(gradient: Tensor, scale: Tensor) -> Tensor:
+    """Return a gradient as it was before the loss was scaled; where the scale is 0, zeros."""
+    return gradient / torch.where(scale == 0, 1, scale).to(gradient)
+
+
 @contextmanager
 def unscaled(run: ForwardPass) -> Iterator[None]:
     """Show rules the errors as they were before the caller scaled the loss."""
     scaled, scale = run.errors, run.scale
     assert scale is not None
-    # Where it is 0 all errors are: they stay so.
-    divisor = torch.where(scale == 0, 1, scale)
-    run.errors = [None if error is None else error / divisor.to(error) for error in scaled]
+    run.errors = [None if error is None else before_scale(error, scale) for error in scaled]
     try:
         yield
     finally:

@@ -20,12 +20,8 @@ def fault_of(part: str, task: Task) -> Iterator[None]:
     Raises:
         UserError: The error in one sentence; one that is a `UserError` already stays as it is.
     """
-    try:
+    with _fault(f"the {part} of task {task.name}"):
         yield
-    except UserError:
-        raise
-    except Exception as error:  # whatever the user's code does
-        raise UserError(f"the {part} of task {task.name} failed: {one_line(error)}") from error
 
 
 @contextmanager
@@ -35,9 +31,15 @@ def fault_of_rule(rule: Rule) -> Iterator[None]:
     Raises:
         UserError: The error in one sentence; one that is a `UserError` already stays as it is.
     """
+    with _fault(f"attaching the rule {rule.name}"):
+        yield
+
+
+@contextmanager
+def _fault(what: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # whatever the user's code does
-        raise UserError(f"attaching the rule {rule.name} failed: {one_line(error)}") from error
+        raise UserError(f"{what} failed: {one_line(error)}") from error

@@ -1,11 +1,12 @@
 """What layers with a backward of their own have in common."""
 
+from operator import call
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.tracing import check_run
+from beyondprop._torch.tracing import TRACERS, check_run
 from beyondprop.core import AtWeight
 
 AtWeights = dict[str, AtWeight]
@@ -31,7 +32,10 @@ def taught(layer: Any, x: Any) -> bool:
     for at in layer._feedback.values():
         if at.mode.exact:
             return False
-        if not isinstance(x, Tensor):  # the model's own pass has been looked at as it began
+        # A call of check_run in every pass would take longer; the compiler cannot follow TRACERS.
+        if not torch.compiler.is_dynamo_compiling() and (
+            any(map(call, TRACERS)) or not isinstance(x, Tensor)
+        ):
             check_run(x)
         return True
     return False

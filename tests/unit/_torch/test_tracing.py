@@ -81,6 +81,23 @@ def test_what_would_not_learn_by_the_rule_is_refused(rule, make, how):
         how(model)
 
 
+@pytest.mark.parametrize("how", [traced, exported, scripted, transformed, mapped])
+def test_a_part_with_layers_of_its_own_is_refused_too(how):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+
+        def forward(self, x):
+            """(batch, 4) -> (batch, 3)."""
+            return self.inner(x)
+
+    model = Outer()
+    bp.attach(model, bp.FeedbackAlignment())
+    with pytest.raises(bp.UserError, match="traced, exported or transformed"):
+        how(model.inner)
+
+
 @pytest.mark.parametrize("how", [traced, exported, transformed])
 @pytest.mark.parametrize("rule", ["dfa", "fa"])
 def test_true_gradients_may_be_transformed(rule, how):

@@ -66,6 +66,7 @@ class ForwardPass:
     classes: int | None = None  # how many the model has, where its last layer shows that
     hidden: bool = False  # whether the error is taken before the model's last layer
     axes: Axes = TOKENS  # what the axes of the model's outputs mean
+    samples: Tensor | None = None  # the sample of each row of graphs, if the caller said so
     errors: Sequence[Tensor | None] = ()  # the loss's gradient at each output, in backward passes
     scale: Tensor | None = None  # by which the caller multiplied the loss, if told
     shared: dict[Hashable, Any] = field(default_factory=dict)  # what a rule keeps for this pass
@@ -94,7 +95,9 @@ class At:
     dtype: torch.dtype
     device: torch.device
     input: Tensor | None = None  # what the block was given, detached; if needed
-    output: Tensor | None = None  # detached for a signal; for a loss with the block's own graph
+    output: Tensor | None = None  # detached for a signal; for a loss with the block's own graph,
+    # and its samples first
+    axes: Axes = TOKENS  # what the axes of `output` mean
     sent_back: Tensor | None = None  # by the next block, nearer the output: its message, or the
     # gradient at its input where it keeps its exact gradient; if needed
     message: Tensor | None = None  # set by a rule for the block before

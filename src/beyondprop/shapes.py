@@ -5,8 +5,9 @@ sizes of a tensor never decide: a batch of six sequences and six channels look t
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +15,41 @@ from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 
+BATCH, NODES, ONE = "batch", "nodes", "1"
+MAPS = "positions"
+"""Positions of feature maps, as many axes as there are; each has weights of its own where the other
+tensor has no such positions. All other positions are alike."""
+
+ITEMS = frozenset({"features", "channels"})
+PLAIN = frozenset({"batch features", "batch tokens features", "batch channels positions"})
+
 
 @dataclass(frozen=True)
 class Axes:
     """What the axes of a tensor mean.
 
     Attributes:
-        words: One name an axis; the last one stands for all that follow.
+        words: One name an axis; names in parentheses were flattened into one axis.
         dims: How many axes the layer returns, where its kind says so.
+        plain: Whether the first axis is the batch and the words are those that layers say.
+        groups: The names in each axis: several where they were flattened into one.
+        item: Which axis holds the features; None where there is one feature a row.
     """
 
     words: str
     dims: int | None = None
+    plain: bool = field(init=False, compare=False)
+    groups: tuple[tuple[str, ...], ...] = field(init=False, compare=False, repr=False)
+    item: int | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Looked up, not computed, in each step: small nets would feel it.
+        parts = re.findall(r"\(([^()]*)\)|(\S+)", self.words)
+        groups = tuple(tuple(inside.split()) if inside else (one,) for inside, one in parts)
+        item = next((i for i, names in enumerate(groups) if names[:1] and names[0] in ITEMS), None)
+        object.__setattr__(self, "plain", self.words in PLAIN)
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "item", item)
 
     def at(self, x: Tensor | torch.Size) -> "Axes":
         """Return the axes of a tensor that a block with these axes returned.
@@ -33,17 +57,39 @@ class Axes:
         A block that ends in a convolution of images returns (batch, channels, height, width). If
         its output has another number of axes, the block has reshaped it: two axes are
         (batch, features), and three are (batch, tokens, features), as patch embeddings return.
+
+        Raises:
+            UserError: The user has said of another number of axes what they mean, or no layer says
+                where the batch is.
         """
         dims = x.dim() if isinstance(x, Tensor) else len(x)
-        if dims <= 2 or self == FEATURES:
-            return FEATURES
-        return self if self.dims in (None, dims) else TOKENS
+        if self.plain or self.dims is not None:
+            if dims <= 2 or self == FEATURES:
+                return FEATURES
+            return self if self.dims in (None, dims) else TOKENS
+        if self == UNSURE:
+            if dims <= 2:
+                return FEATURES
+            raise UserError(
+                "the model has layers with batch_first=False, so it does not show whether the "
+                "batch or the tokens come first in what a block without such a layer returns: "
+                "attach(..., axes={'NAME OF THE BLOCK': 'tokens batch features'}), or "
+                "'batch tokens features'"
+            )
+        if dims != len(self.groups):
+            raise UserError(
+                f"axes= says '{self.words}' of a tensor that has {dims} axes, not "
+                f"{len(self.groups)}: name each of its axes"
+            )
+        return self
 
 
 FEATURES = Axes("batch features")
 TOKENS = Axes("batch tokens features")
 CHANNELS = Axes("batch channels positions")
-ALL = {axes.words: axes for axes in (FEATURES, TOKENS, CHANNELS)}
+SEQUENCE_FIRST = Axes("tokens batch features", 3)
+SOURCE = Axes("batch source features", 3)
+UNSURE = Axes("?")
 
 FEATURES_LAST = (
     *(nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm),
@@ -94,47 +140,35 @@ def parse(words: str) -> Axes:
     """Return the axes that a user names.
 
     Raises:
-        UserError: They are none of those that the library knows.
+        UserError: They cannot be read, or features are in more than one place.
     """
-    if words not in ALL:
-        known = "', '".join(ALL)
-        raise UserError(f"axes '{words}' are not known: write one of '{known}'")
-    return ALL[words]
-
-
-def rows_and_features(
-    error: torch.Size, error_axes: Axes, output: torch.Size, output_axes: Axes
-) -> tuple[int, int, int]:
-    """Return how an error teaches a block's output: row by row, by one matrix for all rows.
-
-    A row is a token where both are (batch, tokens, features); else it is a sample, and all else is
-    flattened into its features.
-
-    Returns:
-        Rows, features of the error, features of the block's output.
-
-    Raises:
-        UserError: The two do not have the same samples, or both have tokens, and not as many.
-    """
-    if len(error) == len(output) == 2 and error[0] == output[0]:
-        return error[0], error[1], output[1]
-    if len(error) == len(output) == 1:
-        return 1, error[0], output[0]  # one sample without a batch
-    tokens = error_axes.at(error) == output_axes.at(output) == TOKENS
-    rows = 2 if tokens and len(error) == len(output) == 3 else 1
-    if rows == 2 and error[0] == output[0] and error[1] != output[1]:
+    axes = Axes(words)
+    if axes.plain:
+        return axes
+    names = [name for group in axes.groups for name in group]
+    spelled = " ".join("(" + " ".join(g) + ")" if len(g) > 1 else g[0] for g in axes.groups if g)
+    if not all(map(str.isalnum, names)) or not names or spelled != " ".join(words.split()):
         raise UserError(
-            f"the model's output has {error[1]} tokens and a block's has {output[1]}, so no token "
-            "can teach its like: attach(..., axes={'NAME OF THE BLOCK': 'batch features'}) has "
-            "each sample teach as a whole"
+            f"axes '{words}' cannot be read: write one name an axis, as 'tokens batch features', "
+            "with names in parentheses that were flattened into one, as '(batch tokens) features'"
         )
-    if min(len(error), len(output)) <= 1 or error[:rows] != output[:rows]:
-        raise UserError(
-            f"an output of shape {tuple(error)} cannot teach a block whose output has shape "
-            f"{tuple(output)}: both must begin with the same batch dimension (attach to the module "
-            "that returns per-sample outputs, not the loss)"
-        )
-    return error[:rows].numel(), error[rows:].numel(), output[rows:].numel()
+    items = [group for group in axes.groups if ITEMS & set(group)]
+    if len(items) > 1 or any(len(group) > 1 for group in items):
+        raise UserError(f"axes '{words}' must have 'features' or 'channels' once, as an axis")
+    repeated = sorted({name for name in names if name != ONE and names.count(name) > 1})
+    if repeated:
+        raise UserError(f"axes '{words}' have '{repeated[0]}' twice: give each axis another name")
+    if BATCH in names and NODES in names:
+        raise UserError(f"axes '{words}' have both 'batch' and 'nodes', which hold samples alike")
+    if any(MAPS in group for group in axes.groups[:-1]) or MAPS in axes.groups[-1][1:]:
+        raise UserError(f"axes '{words}' have 'positions', which hold all axes that follow: end so")
+    return axes
+
+
+def sequence_first(modules: Iterable[nn.Module]) -> bool:
+    """Whether layers among these take tokens before the batch (``batch_first=False``)."""
+    kinds = nn.MultiheadAttention, nn.RNNBase
+    return any(not module.batch_first for module in modules if isinstance(module, kinds))
 
 
 def has_positions(x: Tensor, axes: Axes, targets: Tensor) -> bool:
@@ -151,9 +185,80 @@ def channels_first(x: Tensor, axes: Axes) -> bool:
     return axes.at(x).words == CHANNELS.words
 
 
+def features_axis(x: Tensor, axes: Axes) -> int:
+    """Return which axis of a block's output holds its features.
+
+    Raises:
+        UserError: None does.
+    """
+    found = axes.at(x)
+    if found.plain or found.dims is not None:
+        return 1 if found.words == CHANNELS.words else -1
+    if found.item is None:
+        raise UserError(f"axes '{found.words}' name no features, which this needs")
+    return found.item
+
+
 def features_last(x: Tensor, axes: Axes) -> Tensor:
     """Return a block's output as (batch, positions…, features)."""
-    return x.movedim(1, -1) if channels_first(x, axes) else x
+    return x.movedim(features_axis(x, axes), -1)
+
+
+def samples_first(
+    x: Tensor, axes: Axes, batch: int | None, samples: Tensor | None = None
+) -> tuple[Tensor, Axes]:
+    """Return a block's output as (batch, tokens…, features), and these axes; plain ones stay.
+
+    Args:
+        x: The output.
+        axes: What its axes mean.
+        batch: How many samples there are (or rows, if there is something to learn for each).
+        samples: The sample of each node; nodes are averaged, unless there are as many as `batch`.
+
+    Raises:
+        UserError: There is no batch in it, or another one.
+    """
+    axes = axes.at(x)
+    if axes.plain:
+        return x, axes
+    x = x.unsqueeze(-1) if axes.item is None else x.movedim(axes.item, -1)
+    groups = [group for group in axes.groups if group[0] not in ITEMS]
+    first = next((i for i, names in enumerate(groups) if {BATCH, NODES} & set(names)), None)
+    if first is None:
+        raise UserError(f"axes '{axes.words}' name no batch, so this rule finds no samples in it")
+    if len(groups[first]) == 1 or batch is None or batch == x.shape[first]:
+        x = x.movedim(first, 0)  # (batch, tokens…, features)
+    else:
+        x = _apart(x, first, groups[first], batch)
+    if groups[first] == (NODES,) and batch is not None and batch != len(x):
+        x = _averaged(x, samples, batch)
+    return x, TOKENS if x.dim() > 2 else FEATURES
+
+
+def _apart(x: Tensor, place: int, names: tuple[str, ...], batch: int) -> Tensor:
+    """Return a tensor with the batch first that was flattened into an axis with tokens."""
+    size = x.shape[place]
+    if len(names) > 2 or not batch or size % batch:
+        raise UserError(f"an axis of {size} cannot be taken apart into {batch} samples")
+    sizes = (batch, size // batch) if names[0] == BATCH else (size // batch, batch)
+    taken: Tensor = x.unflatten(place, sizes)
+    return taken.movedim(place + names.index(BATCH), 0)
+
+
+def _averaged(x: Tensor, samples: Tensor | None, batch: int) -> Tensor:
+    """Return the mean over the nodes of each sample."""
+    if samples is None and batch == 1:
+        return x.mean(0, keepdim=True)
+    if samples is None or samples.shape != x.shape[:1]:
+        raise UserError(
+            f"a block returns {len(x)} nodes of {batch} samples: name the argument of the model's "
+            "call that holds the sample of each node, attach(..., samples='batch')"
+        )
+    samples = samples.to(x.device)
+    total = x.new_zeros(batch, *x.shape[1:]).index_add(0, samples, x)
+    count = x.new_zeros(batch).index_add(0, samples, x.new_ones(len(x))).clamp(min=1)
+    mean: Tensor = total / count.view(-1, *[1] * (x.dim() - 1))
+    return mean
 
 
 def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:

@@ -16,7 +16,7 @@ LAYERS = (
     ("random",),
     ("kernels",),
     ("text", "registry"),
-    ("shapes", "core"),
+    ("shapes", "matching", "core"),
     ("projections", "optics"),
     ("models",),
     ("layers",),
@@ -33,7 +33,7 @@ LAYERS = (
 """Ground first; within a line from left to right."""
 
 PLACE = {name: i for i, name in enumerate(name for line in LAYERS for name in line)}
-ROOT = {"__init__", "__main__", "errors", "files", "shapes", "core"}
+ROOT = {"__init__", "__main__", "errors", "files", "shapes", "matching", "core"}
 
 EXCEPTIONS: set[tuple[str, str]] = set()
 """Imports against the order that are still to be mended: importing layer, imported layer."""

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from .case import Case
-from .wiring import OF_ROWS
 
 
 def layer(kind: type[nn.Module] = nn.TransformerEncoderLayer, **settings: object) -> nn.Module:
@@ -110,7 +109,6 @@ CASES = [
         lambda: Classifier(batch_first=False),
         inputs=TOKENS,
         blocks=["encoder.layers.*", "head"],
-        refused=OF_ROWS,
     ),
     Case("decoder-in-block", Seq2Seq, inputs=TOKENS, targets=EACH, blocks=["coder", "head"]),
     Case(

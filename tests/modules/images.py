@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from beyondprop.rules import DirectRandomTargetProjection
-
 from .case import Case
 
 
@@ -119,7 +117,6 @@ def channels_last() -> nn.Module:
 
 
 PIXELS = {
-    DirectRandomTargetProjection: "do not fit an output of shape",
     "sim": "compares samples, and here every position",
     "predsim": "compares samples, and here every position",
 }

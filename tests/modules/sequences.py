@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .case import Case
-from .wiring import FORWARD_MODE, SENT
+from .wiring import FORWARD_MODE
 
 
 class Unrolled(nn.Module):
@@ -51,7 +51,7 @@ class LastState(nn.Module):
 
 
 class BareLSTM(nn.Module):
-    """The LSTM itself is a block; its states, ``(layers, batch, features)``, are outputs too."""
+    """The LSTM itself is a block; its states, ``(layers, batch, features)``, are handed on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,6 +90,6 @@ CASES = [
         BareLSTM,
         inputs=STEPS,
         blocks=["lstm", "head"],
-        refused=SENT | FORWARD_MODE,
+        refused=FORWARD_MODE,
     ),
 ]

@@ -8,11 +8,12 @@ from torch import nn
 
 from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block, Rule
+from beyondprop.engine.arguments import arguments_of
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import choose, default_patterns, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
-from beyondprop.engine.ports import Ports, labels_of, output_of, up_to, whole_problems
+from beyondprop.engine.ports import Ports, output_of, up_to, whole_problems
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 
@@ -29,6 +30,7 @@ def attach(
     output: str | None = None,
     targets: str | None = None,
     shift: int | None = None,
+    samples: str | None = None,
 ) -> Attachment:
     """Train ``model`` by another rule than end-to-end backpropagation, from the next forward on.
 
@@ -41,9 +43,11 @@ def attach(
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run.
             By default one block for each child with parameters of a chain (`nn.Sequential`), where
             activations, norms and poolings join the block before them.
-        axes: What the axes of the blocks' outputs mean, for all or by pattern of names:
-            "batch features", "batch tokens features" or "batch channels positions". By default
-            the kind of the layer that made an output says it (see `beyondprop.shapes`).
+        axes: What the axes of the blocks' outputs mean, for all or by pattern of names: one name an
+            axis, such as "batch tokens features", "tokens batch features", "nodes features" or
+            "batch channels positions", with names in parentheses that were flattened into one, as
+            "(batch tokens) features". What it says of the last block holds for the model's output.
+            By default the kind of the layer that made an output says it (see `beyondprop.shapes`).
         output: Name of the module whose output carries the error, such as "lm_head" or
             "transformer.ln_f", where the loss is computed within the model or its output cannot be
             looked into. What the model defines behind this module keeps its exact gradient; what
@@ -54,6 +58,9 @@ def attach(
             `handle.loss` by itself.
         shift: How many tokens ahead of its inputs the model's loss looks at these targets. By
             default 1 for models of Hugging Face that predict the next token, else 0.
+        samples: Name of the argument of the model's call that says for each node of graphs which
+            sample it belongs to, such as "batch" or "data.batch", for blocks whose axes are
+            "nodes features".
 
     Returns:
         The handle: `report`, `targets`, `remove`.
@@ -64,7 +71,7 @@ def attach(
     problems = list(model_problems(model))
     if problems:
         raise _error(problems)
-    ports = Ports(output_of(model, output), labels_of(model, targets, shift))
+    ports = Ports(output_of(model, output), arguments_of(model, targets, shift, samples))
     rules = _patterns(model, rule, blocks)
     chosen = choose(model, rules, problems)
     if not chosen and not problems:

@@ -1,8 +1,9 @@
 """Choosing the blocks of a model."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
@@ -10,7 +11,16 @@ from beyondprop._torch.modules import children, has_parameters, inside, is_chain
 from beyondprop.core import Block, Rule
 from beyondprop.errors import UserError
 from beyondprop.layers import NORMS
-from beyondprop.shapes import Axes, axes_of, parse
+from beyondprop.shapes import (
+    SEQUENCE_FIRST,
+    SOURCE,
+    TOKENS,
+    UNSURE,
+    Axes,
+    axes_of,
+    parse,
+    sequence_first,
+)
 
 JOINS = (*NORMS, nn.PReLU)
 """Layers with parameters that join the block before them all the same."""
@@ -147,6 +157,9 @@ def placed(blocks: Sequence[Block], axes: str | Mapping[str, str] | None) -> lis
         UserError: The words are not known, or a pattern names no block.
     """
     said = {"*": axes} if isinstance(axes, str) else axes or {}
+    model = blocks[0].owner
+    unsure = sequence_first(model.modules())
+    source = _encoder(model)
     for pattern in said:
         if not any(fnmatchcase(block.name, pattern) for block in blocks):
             names = ", ".join(block.name for block in blocks)
@@ -156,18 +169,45 @@ def placed(blocks: Sequence[Block], axes: str | Mapping[str, str] | None) -> lis
     return [
         replace(
             block,
-            axes=_axes_of(block, said),
+            axes=_axes_of(block, said, source, unsure),
             depth=taught.index(block) / last if block in taught else 0.0,
         )
         for block in blocks
     ]
 
 
-def _axes_of(block: Block, said: Mapping[str, str]) -> Axes:
+def _axes_of(
+    block: Block, said: Mapping[str, str], encoder: Container[nn.Module], unsure: bool
+) -> Axes:
+    """Return the axes of a block's output.
+
+    Args:
+        block: The block.
+        said: What the user says of blocks, by pattern of names.
+        encoder: The modules of an encoder whose tokens are others than those of the output.
+        unsure: Whether layers of the model take tokens before the batch.
+    """
     for pattern, words in said.items():
         if fnmatchcase(block.name, pattern):
             return parse(words)
-    return axes_of([module for _, module in block.modules])
+    axes = axes_of([module for _, module in block.modules])
+    if axes != TOKENS:
+        return axes
+    if any(module in encoder for _, module in block.modules):
+        return SOURCE
+    if not unsure:
+        return axes
+    first = sequence_first(module for _, module in block.named_modules())
+    return SEQUENCE_FIRST if first else UNSURE
+
+
+def _encoder(model: nn.Module) -> set[nn.Module]:
+    """Return the modules of the encoder, where a model also has a decoder and says so."""
+    config = getattr(model, "config", None)
+    encoder: Any = getattr(model, "get_encoder", None)
+    if encoder is None or not getattr(config, "is_encoder_decoder", False):
+        return set()
+    return set(encoder().modules())
 
 
 def blocks_ended(blocks: Sequence[Block]) -> dict[nn.Module, list[Block | None]]:

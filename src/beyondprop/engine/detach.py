@@ -30,7 +30,9 @@ from beyondprop.core import (
 )
 from beyondprop.engine.joint import Exchange, Joint
 from beyondprop.engine.scale import unscaled
+from beyondprop.engine.walk import that_teach
 from beyondprop.errors import UserError
+from beyondprop.shapes import TOKENS, Axes, features_last, samples_first
 
 
 @dataclass(eq=False)
@@ -219,10 +221,20 @@ class Taught(ABC):
         self.block, self.state = block, state
         self.reads_input = "input" in block.rule.traits.needs
         self.kept = self.fusable = self.deferred = False
+        self._places: dict[int, list[int]] = {}
 
     @abstractmethod
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return the ends of the block's graph that teach it; none where it learns nothing."""
+
+    def main(self, outputs: Any) -> Sequence[Tensor]:
+        """Return those tensors of several that a block returned by which it is taught."""
+        found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
+        if len(found) > 1:  # what a block returns may depend on how it is called
+            if len(found) not in self._places:
+                self._places[len(found)] = that_teach(found)
+            found = [found[i] for i in self._places[len(found)]]
+        return found
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
         """Return the tensor that the model goes on with."""
@@ -248,6 +260,7 @@ class Taught(ABC):
             output.dtype,
             output.device,
             open_pass.inputs.get(self.block) if self.reads_input else None,
+            axes=self.block.axes,
         )
 
 
@@ -283,8 +296,8 @@ class BySignal(Taught):
         self.fusable = not self.deferred and not rule.traits.counts_passes
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
-        """Return one end for each tensor that the block returned."""
-        tensors = (outputs,) if isinstance(outputs, Tensor) else leaves(outputs)
+        """Return one end for each tensor by which the block is taught."""
+        tensors = (outputs,) if isinstance(outputs, Tensor) else self.main(outputs)
         found: list[End] = []
         for output in tensors:
             if output.requires_grad:
@@ -343,7 +356,7 @@ class ByLoss(Taught):
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
         """Return the end at the block's loss."""
-        output = outputs if isinstance(outputs, Tensor) else _side_by_side(outputs)
+        output = outputs if isinstance(outputs, Tensor) else _side_by_side(self.main(outputs))
         called = type(self.rule).__name__
         if output is not None and output.is_complex():
             raise UserError(
@@ -352,8 +365,11 @@ class ByLoss(Taught):
             )
         if output is None or not output.is_floating_point():
             return ()
+        axes = self.block.axes
+        if not axes.plain:
+            output, axes = self._samples_first(output, open_pass.run)
         at = self.at(output, open_pass)
-        at.output = output
+        at.output, at.axes = output, axes
         # An empty batch teaches nothing, as under other rules, and no rule need think of it.
         loss = self.rule.loss(at) if output.numel() else output.sum()
         at.input = at.output = None  # the end outlives the block's graph
@@ -365,6 +381,14 @@ class ByLoss(Taught):
                 "never learn: make it of at.output, not detached"
             )
         return (LossEnd(at, loss, loss.dtype, loss.device),) if loss.requires_grad else ()
+
+    def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
+        """Return the output with its samples first, and what its axes mean then."""
+        axes, targets = self.block.axes, run.targets
+        if axes == run.axes and targets is not None and 1 < targets.dim() == output.dim() - 1:
+            return features_last(output, axes), TOKENS  # the targets' rows are the output's
+        batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
+        return samples_first(output, axes, batch, run.samples)
 
 
 @dataclass(eq=False, slots=True)
@@ -439,12 +463,14 @@ class LossEnd(End):
         return LossEnd, self.dtype, self.device
 
 
-def _side_by_side(outputs: Any) -> Tensor | None:
+def _side_by_side(found: Sequence[Tensor]) -> Tensor | None:
     """Return what a block's own loss is made of: its output, or several next to one another."""
-    found = [t for t in leaves(outputs) if t.is_floating_point()]
     first = found[0] if found else None
-    if first is None or any(t.dim() < 2 or len(t) != len(first) for t in found[1:]):
+    if first is None or len(found) == 1:
         return first
-    if len(found) == 1:
-        return first
+    if any(t.dim() < 2 or len(t) != len(first) for t in found):
+        raise UserError(
+            "a block returns several tensors by which parameters learn, and they do not have the "
+            "same samples, so no loss can be made of them: name blocks that return one"
+        )
     return torch.cat([t.flatten(1) for t in found], dim=1)

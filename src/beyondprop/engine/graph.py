@@ -1,6 +1,6 @@
 """Checks in the graph of a forward pass that no gradient crosses the end of a block."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -8,6 +8,7 @@ from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
 from beyondprop.engine.ports import Output, behind
+from beyondprop.engine.walk import parameters_behind
 from beyondprop.errors import UserError
 
 
@@ -96,32 +97,3 @@ def passes_the_ends(taught: Mapping[Block, Taught], tensor: Tensor) -> bool:
     """
     owned = {id(p) for block in taught for _, p in block.parameters()}
     return any(id(leaf) in owned for leaf in parameters_behind(tensor, up_to_output=True))
-
-
-def parameters_behind(tensor: Tensor, up_to_output: bool = False) -> Iterator[Tensor]:
-    """Yield the leaves that a backward pass from here would reach.
-
-    Args:
-        tensor: Where it begins.
-        up_to_output: Leave out what lies behind an output that carries an error.
-
-    Raises:
-        UserError: A part of the graph is not built yet.
-    """
-    nodes, seen = [tensor.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen or getattr(node, "replaces_gradient", False):
-            continue  # what arrives there is replaced by a rule's signal
-        if up_to_output and getattr(node, "takes_scale", False):
-            continue
-        seen.add(node)
-        if type(node).__name__ == "CheckpointFunctionBackward":
-            raise UserError(
-                "reentrant checkpointing runs blocks where their rules do not see them: "
-                "use checkpoint(..., use_reentrant=False)"
-            )
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            yield leaf
-        nodes += [following for following, _ in node.next_functions]

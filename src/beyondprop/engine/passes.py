@@ -9,16 +9,19 @@ from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
+from beyondprop.engine.arguments import Given
 from beyondprop.engine.checks import check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends, check_reached, passes_the_ends
 from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
-from beyondprop.engine.ports import Given, Ports, is_hidden
+from beyondprop.engine.ports import Ports, is_hidden
 from beyondprop.engine.scale import scale_watch, told_scale
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
+
+NOTHING = Given()
 
 
 class Passes:
@@ -28,7 +31,7 @@ class Passes:
         model: The model.
         blocks: Its blocks, in the order they run.
         output: The module whose output carries the error; None for the model.
-        labels: The targets among the model's arguments; None where the caller gives them.
+        arguments: What rules read among the model's arguments; None where that is nothing.
         mode: What holds for the passes to come.
         current: The pass under way in each thread.
         state: What is kept from pass to pass.
@@ -42,7 +45,7 @@ class Passes:
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block], ports: Ports) -> None:
         self.model = model
-        self.output, self.labels = ports.output, ports.labels
+        self.output, self.arguments = ports.output, ports.arguments
         self.blocks = tuple(blocks)
         self.mode = Mode()
         self.current = Current()
@@ -77,7 +80,7 @@ class Passes:
         current = self.current  # not by enter() and leave(), whose calls small nets would feel
         current.outer.append(current.open_pass)
         current.open_pass = None  # what fails in here must not meet the pass around it
-        given = None if self.labels is None else self.labels.of(inputs, keywords)
+        given = None if self.arguments is None else self.arguments.of(inputs, keywords)
         current.open_pass = self.new_pass(first, given)
 
     def after_model(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
@@ -178,9 +181,11 @@ class Passes:
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
         if self.state.stateful or self.state.alone:
             self._begin(training)
-        targets = self.targets if given is None else given.targets
+        given = given or NOTHING
+        targets = self.targets if given.targets is None else given.targets
         if self._needs_targets is not None and targets is None:
-            named = "" if self.labels is None else f"call the model with {self.labels.name}=, or "
+            labels = None if self.arguments is None else self.arguments.labels
+            named = "" if labels is None else f"call the model with {labels.name}=, or "
             raise UserError(
                 f"{self._needs_targets} needs targets: {named}run the forward pass inside "
                 "`with handle.targets(y):`, or under torch.no_grad() or exact_gradients(model)"
@@ -190,7 +195,14 @@ class Passes:
                 raise changed(key)
         axes = self.blocks[-1].axes
         return ForwardPass(
-            first, targets, training, self.mode.number, self.classes, self._hidden, axes
+            first,
+            targets,
+            training,
+            self.mode.number,
+            self.classes,
+            self._hidden,
+            axes,
+            given.samples,
         )
 
     def tie(self, outputs: Any, open_pass: OpenPass) -> Any:

@@ -106,10 +106,11 @@ def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterato
             yield f"in no block, so taught with the block that follows: {', '.join(before)}"
         if after:
             yield f"behind that output, with their exact gradient: {', '.join(after)}"
-    if ports.labels is not None:
-        shift = ports.labels.shift
+    labels = None if ports.arguments is None else ports.arguments.labels
+    if labels is not None:
+        shift = labels.shift
         ahead = f", {shift} token{'s' if shift > 1 else ''} ahead" if shift else ""
-        yield f"targets are the model's argument {ports.labels.name}{ahead}"
+        yield f"targets are the model's argument {labels.name}{ahead}"
 
 
 def _axes_notes(
@@ -121,7 +122,8 @@ def _axes_notes(
     for block in blocks:
         tokens = sequences and block.axes == TOKENS
         ended = block.rule.traits.ends_graph and block.rule.traits.learns
-        if ended and (tokens or block.axes.words == CHANNELS.words):
+        said = block.axes.words == CHANNELS.words or not block.axes.plain
+        if ended and (tokens or said):
             read.setdefault(block.axes.words, []).append(block)
     if read:
         words = "; ".join(f"{_names(found)} {axes}" for axes, found in read.items())

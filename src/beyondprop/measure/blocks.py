@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork
-from beyondprop.shapes import Axes, pooled
+from beyondprop.shapes import Axes, pooled, samples_first
 
 BlockGradients = list[list[Tensor | None]]
 """For each block the gradients of `Block.parameters`, in their order; None where not taught."""
@@ -122,15 +123,14 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
     found: dict[str, Tensor] = {}
     called: Counter[nn.Module] = Counter()
     ended = blocks_ended(handle.blocks)
-    axes = {block.name: block.axes for block in handle.blocks}
 
     def observe(module: nn.Module, _inputs: Any, outputs: Any) -> None:
         block = ended[module][called[module] % len(ended[module])]
         called[module] += 1
         if block is not None:
-            name = block.name
+            rows, axes = _rows(handle, block, outputs, samples)
             # Cloned, as what comes next may work in place.
-            found[name] = features_of(_rows(handle, name, outputs, samples), axes[name]).clone()
+            found[block.name] = features_of(rows, axes).clone()
 
     hooks = [module.register_forward_hook(observe) for module in ended]
     try:
@@ -140,11 +140,13 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
             hook.remove()
 
 
-def _rows(handle: Attachment, name: str, outputs: Any, samples: int) -> Tensor:
-    """Return the first floating tensor of a block's output."""
+def _rows(handle: Attachment, block: Block, outputs: Any, samples: int) -> tuple[Tensor, Axes]:
+    """Return the first floating tensor of a block's output, samples first, and its axes."""
+    name = block.name
     tensor = next((t for t in leaves(outputs) if t.is_floating_point()), None)
     if tensor is None:
         raise UserError(f"block '{name}' puts out no floating tensor")
+    tensor, axes = samples_first(tensor, block.axes, samples)
     if isinstance(handle.model, GoodnessNetwork):  # a row for each class: side by side
         tensor = tensor.reshape(samples, -1)
     if tensor.shape[:1] != (samples,):
@@ -152,4 +154,4 @@ def _rows(handle: Attachment, name: str, outputs: Any, samples: int) -> Tensor:
             f"block '{name}' puts out {tuple(tensor.shape)} for {samples} samples: "
             "the first dimension must be that of the samples"
         )
-    return tensor
+    return tensor, axes

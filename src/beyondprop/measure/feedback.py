@@ -10,9 +10,9 @@ from torch.nn.parameter import is_lazy
 
 from beyondprop.core import AtWeight, Block
 from beyondprop.engine.attachment import Attachment
+from beyondprop.matching import match
 from beyondprop.projections import Projection
 from beyondprop.projections.cost.work import work
-from beyondprop.shapes import rows_and_features
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,9 @@ def _fixed(
     elif traits.ends_graph and traits.needs & {"error", "targets"}:
         axes, stream = handle.blocks[-1].axes, projection.stream(block.stream)
         for output, (i, error) in product(outputs, enumerate(errors)):
-            _, *widths = rows_and_features(error.shape, axes, output.shape, block.axes)
-            yield _drawn("feedback", projection, stream + i, (widths[0], widths[1]), output)
+            found = match(error.shape, axes, output.shape, block.axes)
+            widths = found.width, found.features
+            yield _drawn("feedback", projection, stream + i, widths, output)
 
 
 def _of_layers(

@@ -209,7 +209,7 @@ def _lost(handle: Attachment, batch: Batch, outputs: Any, loss: Loss | None) -> 
                 f"{tuple(output.shape)}"
             )
         return F.mse_loss(output, targets)
-    logits = features_last(output, handle.blocks[-1].axes.at(output))
+    logits = features_last(output, handle.blocks[-1].axes)
     return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from beyondprop._torch.eager import eager
 from beyondprop._torch.processes import processes
 from beyondprop.core import Block, End, Schedule
-from beyondprop.engine.graph import parameters_behind
+from beyondprop.engine.walk import parameters_behind
 from beyondprop.errors import UserError
 
 

@@ -38,7 +38,7 @@ class Passed:
         block = Block("block", bp.Backprop(), (), nn.Module(), axes=self.axes, depth=self.depth)
         run = ForwardPass(self.inputs, self.targets)
         x = self.output
-        return At(block, run, self.state, x.shape, x.dtype, x.device, output=x)
+        return At(block, run, self.state, x.shape, x.dtype, x.device, output=x, axes=self.axes)
 
 
 def passed(objective, output, targets, depth=0.0, inputs=None, axes=None):

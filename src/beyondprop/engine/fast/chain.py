@@ -77,7 +77,8 @@ class Chain(Form):
         """Whether the model is such a chain."""
         parts = [module for block in passes.blocks for _, module in block.modules]
         model = passes.model
-        plain = bool(passes.taught) and passes.output is None and passes.labels is None
+        plain = bool(passes.taught) and passes.output is None and passes.arguments is None
+        plain = plain and all(block.axes.plain for block in passes.blocks)
         return plain and is_chain(model) and type(model) is nn.Sequential and parts == list(model)
 
     def install(self, passes: Passes) -> "SwappedChain":

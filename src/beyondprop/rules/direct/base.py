@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from beyondprop.core import At, Block, ForwardPass, SignalRule, Traits
+from beyondprop.matching import match
 from beyondprop.projections import Dense, Projection
-from beyondprop.shapes import rows_and_features
 
 DIRECT = Traits(frozenset({"error"}), ends_graph=True, exact_at_output=True)
 
@@ -62,9 +62,11 @@ def project(projection: Projection, message: Tensor, at: At, stream: int) -> Ten
         at: The end of the block.
         stream: The projection's stream.
     """
-    shape = at.shape
-    if message.dim() == len(shape) == 2 and message.shape[0] == shape[0]:
+    shape, axes = at.shape, at.block.axes
+    plain = axes.plain and at.run.axes.plain
+    if plain and message.dim() == len(shape) == 2 and message.shape[0] == shape[0]:
         return projection.project(message, shape[1], stream)  # (batch, features)
-    rows, width, features = rows_and_features(message.shape, at.run.axes, shape, at.block.axes)
-    message = message.reshape(rows, width)
-    return projection.project(message, features, stream).view(shape)
+    found = match(message.shape, at.run.axes, shape, axes)
+    rows = found.by_row(message, at.run.samples)  # (rows…, width)
+    signal = projection.project(rows.reshape(-1, found.width), found.features, stream)
+    return found.shaped(signal.view(*rows.shape[:-1], found.features))

@@ -10,6 +10,7 @@ from torch import Tensor
 from beyondprop.core import At, ForwardPass, Traits
 from beyondprop.errors import UserError
 from beyondprop.rules.direct.base import DIRECT, DirectRule
+from beyondprop.shapes import features_axis
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,16 @@ class DirectRandomTargetProjection(DirectRule):
             raise UserError("DirectRandomTargetProjection teaches by one output only")
         (error,) = errors
         classes = run.classes if run.hidden else None
-        target = self._target(run.targets.to(error.device), error, classes or error.shape[-1])
+        alone = error.dim() == 1 and (run.inputs is None or run.inputs.dim() > 1)
+        if alone:  # one feature a row
+            error = error.unsqueeze(-1)
+        axis = features_axis(error, run.axes) if error.dim() > 2 else -1
+        error = error.movedim(axis, -1)  # (batch, positions…, features)
+        targets = run.targets.to(error.device)
+        if alone or targets.dim() == error.dim():
+            targets = targets.unsqueeze(-1) if alone else targets.movedim(axis, -1)
+        target = self._target(targets, error, classes or error.shape[-1]).movedim(-1, axis)
+        target = target.squeeze(-1) if alone else target
         return [None if e is None else target for e in run.errors]
 
     def _target(self, targets: Tensor, error: Tensor, width: int) -> Tensor:
@@ -83,7 +93,8 @@ def _expected_error(at: At) -> Tensor:
             "layer is not linear: leave the schedule out, or give the targets one-hot, as "
             "floats"
         )
-    return torch.zeros((*targets.shape, classes), dtype=at.dtype, device=at.device)
+    found = torch.zeros((*targets.shape, classes), dtype=at.dtype, device=at.device)
+    return found.movedim(-1, features_axis(found, at.run.axes))
 
 
 REGISTERED = (DirectRandomTargetProjection,)

@@ -9,7 +9,7 @@ from torch import Tensor
 from beyondprop.core import At, Block, Traits
 from beyondprop.registry.limits import NotNegative, Positive, Share
 from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like_of
-from beyondprop.shapes import channels_first, features_last
+from beyondprop.shapes import features_axis, features_last
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
             gain = self.entropy * (1 - self.forgetting) / len(h)
             found -= gain * torch.linalg.solve(regular, h.t()).t()
         found = found.view(samples.shape)
-        return found.movedim(-1, 1) if channels_first(output, at.block.axes) else found
+        return found.movedim(-1, features_axis(output, at.block.axes))
 
     def _follows(self, at: At) -> bool:
         """Whether the correlations move: in training, in the first backward pass of a forward."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from beyondprop.core import At, Block, SignalRule, Traits
 from beyondprop.errors import UserError
+from beyondprop.matching import match
 from beyondprop.projections import Dense, Projection
 from beyondprop.rules.direct.base import DIRECT
-from beyondprop.shapes import rows_and_features
 
 LEARNED = DIRECT.but(
     needs=frozenset({"error", "output"}),
@@ -59,7 +59,8 @@ class LearnedDirectFeedback(SignalRule):
 
     def prepare(self, at: At, errors: torch.Size) -> None:
         """Make the block's matrix if this is the first pass."""
-        _, features, width = rows_and_features(errors, at.run.axes, at.shape, at.block.axes)
+        found = match(errors, at.run.axes, at.shape, at.block.axes)
+        features, width = found.width, found.features
         matrix = self.make(at, features, width)
         if matrix.shape != (features, width):
             raise UserError(
@@ -75,17 +76,17 @@ class LearnedDirectFeedback(SignalRule):
         assert output is not None
         if error is None:
             return torch.zeros_like(output)
-        rows, features, width = rows_and_features(error.shape, at.run.axes, at.shape, at.block.axes)
-        dtype = at.state["feedback"].dtype
-        error = as_matrix(error, rows, features, dtype)
-        carried = self.carried(at, error, as_matrix(output, rows, width, dtype))
-        return carried if carried.shape == at.shape else carried.view(at.shape)
+        dtype, axes = at.state["feedback"].dtype, at.block.axes
+        if error.dim() == output.dim() == 2 and axes.plain and at.run.axes.plain:
+            return self.carried(at, in_dtype(error, dtype), in_dtype(output, dtype))
+        found = match(error.shape, at.run.axes, at.shape, axes)
+        errors = found.for_rows(error, at.run.samples)
+        carried = self.carried(at, in_dtype(errors, dtype), in_dtype(found.rows_of(output), dtype))
+        return found.shaped(carried)
 
 
-def as_matrix(tensor: Tensor, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """Return a tensor as a matrix, without a call (which small nets feel) where it is one."""
-    if tensor.shape != (rows, columns):
-        tensor = tensor.reshape(rows, columns)
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor of a dtype, without a call (which small nets feel) where it is."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 

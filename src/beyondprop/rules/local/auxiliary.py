@@ -66,7 +66,7 @@ class AugLocal(Auxiliary):
         """Return the last layer's output."""
         x = at.output
         assert x is not None
-        channels = channels_first(x, at.block.axes)
+        channels = channels_first(x, at.axes)
         for i in range(self.layers(at.block.depth)):
             if channels:
                 x = head.convolution(f"auxiliary{i}", x, x.shape[1])

@@ -72,7 +72,7 @@ class InfoPro(Objective):
                 "LocalLoss(PredSim()) for this model"
             )
         x = x.detach()
-        if h.dim() == x.dim() == 4 and channels_first(h, at.block.axes):
+        if h.dim() == x.dim() == 4 and channels_first(h, at.axes):
             sides = min(self.side, x.shape[2]), min(self.side, x.shape[3])
             x = F.adaptive_avg_pool2d(x, sides)
             h = F.interpolate(h, sides, mode="bilinear", align_corners=True)

@@ -15,7 +15,7 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.registry.limits import Count
 from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
-from beyondprop.shapes import channels_first, has_positions, pooled
+from beyondprop.shapes import BATCH, channels_first, has_positions, pooled
 
 IGNORED = -100
 """The class that `F.cross_entropy` leaves out; here every negative number is."""
@@ -75,7 +75,7 @@ class CrossEntropy(Objective):
         targets = class_targets(at, classes)
         x = at.output if self.auxiliary is None else self.auxiliary.apply(at, head)
         assert x is not None
-        axes = at.block.axes
+        axes = at.axes
         if not has_positions(x, axes, targets):
             return head.linear("classifier", pooled(x, axes, self.features), classes), targets
         if channels_first(x, axes):
@@ -102,7 +102,7 @@ def class_targets(at: At, classes: int) -> Tensor:
             "this local loss classifies, so its targets must be class numbers: "
             "handle.targets(y) with whole numbers"
         )
-    targets = targets.to(at.device, torch.int64)
+    targets = _with_samples(targets.to(at.device, torch.int64), at)
     targets = targets.masked_fill(targets < 0, IGNORED)
     if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= classes:
         raise UserError(
@@ -123,13 +123,25 @@ def class_targets(at: At, classes: int) -> Tensor:
     return targets
 
 
+def _with_samples(targets: Tensor, at: At) -> Tensor:
+    """Return targets as ``(batch, tokens…)``, where the model's output has both in one axis."""
+    names = at.run.axes.groups[0]
+    if len(names) != 2 or targets.dim() != 1 or len(at.shape) != 3:
+        return targets
+    batch, tokens, _ = at.shape
+    if len(targets) != batch * tokens:
+        return targets
+    first = names[0] == BATCH
+    return targets.view(batch, tokens) if first else targets.view(tokens, batch).t()
+
+
 def _fit(targets: Tensor, at: At) -> bool:
     """Whether there is one target for each position; maps may have another resolution."""
     x = at.output
     assert x is not None
-    if not has_positions(x, at.block.axes, targets):
+    if not has_positions(x, at.axes, targets):
         return False
-    return channels_first(x, at.block.axes) or targets.shape == x.shape[:-1]
+    return channels_first(x, at.axes) or targets.shape == x.shape[:-1]
 
 
 REGISTERED = (CrossEntropy,)

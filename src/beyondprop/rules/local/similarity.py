@@ -30,7 +30,7 @@ class SimilarityMatching(Objective):
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean squared difference of similarities."""
-        targets, axes = class_targets(at, classes), at.block.axes
+        targets, axes = class_targets(at, classes), at.axes
         x = at.output
         assert x is not None
         if channels_first(x, axes):

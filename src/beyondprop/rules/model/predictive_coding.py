@@ -21,7 +21,7 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.registry.limits import Count, Positive
 from beyondprop.rules.model.chain_pass import Masks, chain_problems, only_input, run_masked
 from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
-from beyondprop.shapes import Axes, channels_first, features_last
+from beyondprop.shapes import Axes, features_axis, features_last
 
 TOLERANCE = 1e-2
 """How far rounding may take a probability below 0; bfloat16 has 8 bits."""
@@ -424,7 +424,7 @@ def _rows(output: Tensor, axes: Axes) -> Tensor:
 def _shaped(rows: Tensor, output: Tensor, axes: Axes) -> Tensor:
     """Return ``(rows, features)`` shaped like an output."""
     shaped = rows.reshape(features_last(output, axes).shape)
-    return shaped.movedim(-1, 1) if channels_first(output, axes) else shaped
+    return shaped.movedim(-1, features_axis(output, axes))
 
 
 REGISTERED = (PredictiveCoding, ErrorPredictiveCoding, CategoricalOutput, GaussianOutput)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from beyondprop.matching import whole_rows
 from beyondprop.rules.model.chain_pass import Masks, Places, add_gradient, layer_gradients
 from beyondprop.rules.model.plain_chain import LayerState, PlainChain
-from beyondprop.shapes import Axes, rows_and_features
+from beyondprop.shapes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class SecondPass:
         self, error: Tensor, x: Tensor, parameters: Sequence[Tensor]
     ) -> Iterator[LayerState]:
         """Run the second pass."""
-        rows, outputs, features = rows_and_features(error.shape, self.axes, x.shape, self.axes)
+        rows, outputs, features = whole_rows(error.shape, self.axes, x.shape, self.axes)
         message = error.reshape(rows, outputs).to(x.dtype) * rows
         changed = x + self.modulation(message, features).view(x.shape)
         masks = iter(self.masks.drawn)

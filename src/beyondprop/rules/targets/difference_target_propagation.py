@@ -13,12 +13,12 @@ from beyondprop._torch.eager import eager
 from beyondprop._torch.modules import is_chain
 from beyondprop.core import At, Block, Host, SignalRule, Traits
 from beyondprop.errors import UserError
+from beyondprop.matching import whole_rows
 from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
 from beyondprop.registry.limits import NotNegative, Positive
 from beyondprop.rules.direct.learned import like_of
 from beyondprop.rules.model.plain_chain import SHAPES, flat
-from beyondprop.shapes import rows_and_features
 
 WEIGHT, BIAS = "inverse.weight", "inverse.bias"
 
@@ -147,7 +147,7 @@ class Inverse(SignalRule):
         self.rule.prepare(at, errors)
         x, weight, bias = at.input, at.state[WEIGHT], at.state[BIAS]
         assert x is not None
-        _, inputs, outputs = rows_and_features(x.shape, self.before.axes, at.shape, at.block.axes)
+        _, inputs, outputs = whole_rows(x.shape, self.before.axes, at.shape, at.block.axes)
         if isinstance(weight, UninitializedParameter) and isinstance(bias, UninitializedParameter):
             like = like_of(at.block, x)
             weight.materialize((inputs, outputs), like.device, like.dtype)

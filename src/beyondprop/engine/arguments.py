@@ -1,0 +1,171 @@
+"""What rules read among the arguments that a model is called with."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+
+IGNORED = -100
+"""The class that losses leave out."""
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+"""What Hugging Face calls models that predict the next token."""
+
+UNSHIFTED = ("Bart", "MBart", "Pegasus", "TrOCR", "XLM", "XLNet", "Marian", "Blenderbot", "PLBart")
+"""Their models of this kind take labels that are shifted already."""
+
+ITEMS = "num_items_in_batch"
+"""The argument by which Hugging Face's trainer tells a model what to divide its loss by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a call of the model gives.
+
+    Attributes:
+        targets: The targets; None where the caller gives them.
+        share: How much of a mean over its targets the model's loss is.
+        samples: The sample of each node of graphs.
+    """
+
+    targets: Tensor | None = None
+    share: Tensor | float = 1.0
+    samples: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Targets among the arguments that the model is called with.
+
+    Attributes:
+        model: The model.
+        name: The argument's name.
+        shift: How many tokens ahead the model's loss looks.
+    """
+
+    model: nn.Module
+    name: str
+    shift: int
+
+    def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Given:
+        """Return what a call of the model gives."""
+        found = argument(self.model, self.name, inputs, keywords)
+        if found is None:
+            return Given()
+        if self.shift and found.dim() < 2:
+            raise UserError(
+                f"'{self.name}' has no axis of tokens by which shift={self.shift} could look "
+                "ahead: attach with shift=0"
+            )
+        if self.shift:  # (batch, tokens): what follows the last token is not known
+            found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
+        items = keywords.get(ITEMS)
+        return Given(found) if items is None else Given(found, (found != IGNORED).sum() / items)
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """What rules read among the arguments that the model is called with.
+
+    Attributes:
+        model: The model.
+        labels: The targets; None where the caller gives them.
+        samples: Name of the argument that holds the sample of each node of graphs, if any does.
+    """
+
+    model: nn.Module
+    labels: Labels | None
+    samples: str | None
+
+    def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Given:
+        """Return what a call of the model gives."""
+        given = Given() if self.labels is None else self.labels.of(inputs, keywords)
+        if self.samples is None:
+            return given
+        return replace(given, samples=argument(self.model, self.samples, inputs, keywords))
+
+
+def argument(
+    model: nn.Module, name: str, inputs: Sequence[Any], keywords: Mapping[str, Any]
+) -> Tensor | None:
+    """Return an argument of a model's call, or with a dot in its name an attribute of one.
+
+    Raises:
+        UserError: It is no tensor.
+    """
+    first, *attributes = name.split(".")
+    found = keywords.get(first)
+    if found is None and inputs:
+        bound = inspect.signature(model.forward).bind_partial(*inputs, **keywords)
+        found = bound.arguments.get(first)
+    for attribute in attributes:
+        found = getattr(found, attribute, None)
+    if found is not None and not isinstance(found, Tensor):
+        raise UserError(f"'{name}' must be a tensor, not {type(found).__name__}")
+    return found
+
+
+def arguments_of(
+    model: nn.Module, targets: str | None, shift: int | None, samples: str | None
+) -> Arguments | None:
+    """Return what rules read among a model's arguments, None if that is nothing.
+
+    Args:
+        model: The model.
+        targets: Name of the argument with the targets.
+        shift: How many tokens ahead the model's loss looks at them; None asks the model.
+        samples: Name of the argument with the sample of each node.
+
+    Raises:
+        UserError: The model has no such argument.
+    """
+    labels = labels_of(model, targets, shift)
+    if samples is not None:
+        _check_argument(model, "samples", samples)
+    return None if labels is None and samples is None else Arguments(model, labels, samples)
+
+
+def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels | None:
+    """Return where targets are among a model's arguments, None if they are given elsewhere.
+
+    Args:
+        model: The model.
+        name: The argument's name.
+        shift: How many tokens ahead the model's loss looks; None asks the model, as those of
+            Hugging Face say it.
+
+    Raises:
+        UserError: The model has no such argument.
+    """
+    if name is None:
+        if shift is not None:
+            raise UserError("shift= is for targets that the model is called with: name targets=")
+        return None
+    _check_argument(model, "targets", name)
+    if shift is None:
+        kinds = [kind.__name__ for kind in type(model).__mro__]
+        ahead = any(word in kind for kind in kinds for word in CAUSAL)
+        shift = int(ahead and not any(kind.startswith(UNSHIFTED) for kind in kinds))
+    if isinstance(shift, bool) or not isinstance(shift, int) or shift < 0:
+        raise UserError(f"shift= takes a whole number of tokens, 0 or more, not {shift!r}")
+    return Labels(model, name, shift)
+
+
+def _check_argument(model: nn.Module, option: str, name: object) -> None:
+    """See that the model's call has an argument.
+
+    Raises:
+        UserError: It has not.
+    """
+    parameters = inspect.signature(model.forward).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if not isinstance(name, str) or (name.split(".")[0] not in parameters and not open_ended):
+        raise UserError(
+            f"{option}={name!r} is no argument of {type(model).__name__}.forward; there are: "
+            f"{', '.join(parameters)}"
+        )

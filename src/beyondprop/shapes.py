@@ -177,7 +177,13 @@ def has_positions(x: Tensor, axes: Axes, targets: Tensor) -> bool:
     It has where the output has positions, and the targets have as many axes as the output without
     its features.
     """
-    return axes.at(x) != FEATURES and targets.dim() == x.dim() - 1
+    return axes.at(x) not in (FEATURES, SOURCE) and targets.dim() == x.dim() - 1
+
+
+def positions(axes: Axes) -> tuple[str, ...]:
+    """Return the names of the positions of a sample."""
+    names = (name for group in axes.groups for name in group)
+    return tuple(name for name in names if name not in {BATCH, NODES, ONE, *ITEMS})
 
 
 def channels_first(x: Tensor, axes: Axes) -> bool:
@@ -273,7 +279,7 @@ def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
         ``(batch, features)``.
     """
     axes = axes.at(x)
-    if axes == TOKENS:
+    if axes in (TOKENS, SOURCE):
         return x.flatten(1, -2).mean(1)  # (batch, features)
     if axes == FEATURES or x[0].numel() <= most or x.dim() not in POOLS:
         return x.reshape(len(x), -1)

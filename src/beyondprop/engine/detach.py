@@ -32,7 +32,14 @@ from beyondprop.engine.joint import Exchange, Joint
 from beyondprop.engine.scale import unscaled
 from beyondprop.engine.walk import that_teach
 from beyondprop.errors import UserError
-from beyondprop.shapes import TOKENS, Axes, features_last, samples_first
+from beyondprop.shapes import (
+    SOURCE,
+    TOKENS,
+    Axes,
+    features_last,
+    positions,
+    samples_first,
+)
 
 
 @dataclass(eq=False)
@@ -388,7 +395,13 @@ class ByLoss(Taught):
         if axes == run.axes and targets is not None and 1 < targets.dim() == output.dim() - 1:
             return features_last(output, axes), TOKENS  # the targets' rows are the output's
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
-        return samples_first(output, axes, batch, run.samples)
+        x, found = samples_first(output, axes, batch, run.samples)
+        own = [name for name in positions(axes) if name not in positions(run.axes)]
+        if not own or targets is None or targets.dim() < 2 or x.dim() < 3:
+            return x, found
+        if len(own) == len(positions(axes)):
+            return x.flatten(1, -2), SOURCE
+        return x.mean([positions(axes).index(name) + 1 for name in own]), TOKENS
 
 
 @dataclass(eq=False, slots=True)

@@ -201,6 +201,46 @@ def test_an_encoder_of_other_lengths_gets_the_error_of_all_tokens():
     torch.testing.assert_close(found, model.encoder.weight.grad)
 
 
+@pytest.mark.parametrize("length", [TOKENS, 6])  # as many tokens by chance, and others
+def test_a_head_on_an_encoder_predicts_the_bag_of_targets(length):
+    torch.manual_seed(0)
+    model = EncoderDecoder().double()
+    source = torch.randn(BATCH, length, WIDTH).double()
+    blocks = ["encoder", "decoder", "head"]
+    handle = bp.attach(
+        model, bp.LocalLoss(bp.CrossEntropy()), blocks, {"encoder": "batch source features"}
+    )
+    with handle.targets(EACH):
+        model(source, X).sum().backward()
+    found = model.encoder.weight.grad
+    head, bias = handle.parameters()[:2]
+    handle.remove()
+    model.zero_grad()
+    logits = F.linear(model.encoder(source).mean(1), head.detach(), bias.detach())
+    each = logits[:, None].expand(-1, TOKENS, -1).flatten(0, 1)
+    F.cross_entropy(each, EACH.flatten()).backward()
+    torch.testing.assert_close(found, model.encoder.weight.grad)
+
+
+def test_positions_that_only_a_block_has_are_averaged_where_others_have_targets():
+    """Points along rays, as of radiance fields: one value a ray."""
+    x = torch.randn(2, 3, 4, WIDTH).double()
+    each = torch.arange(6).view(2, 3) % CLASSES
+    model = Tokens(pool=lambda h: h.mean(2)).double()
+    words = dict.fromkeys(("first", "second"), "batch rays points features")
+    words["head"] = "batch rays features"
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()), ["first", "second", "head"], words)
+    with handle.targets(each):
+        model(x).sum().backward()
+    found = model.first[0].weight.grad
+    head, bias = handle.parameters()[:2]
+    handle.remove()
+    model.zero_grad()
+    logits = F.linear(model.first(x).mean(2), head.detach(), bias.detach())
+    F.cross_entropy(logits.flatten(0, 1), each.flatten()).backward()
+    torch.testing.assert_close(found, model.first[0].weight.grad)
+
+
 def test_lengths_that_differ_by_chance_are_refused():
     model = EncoderDecoder().double()
     bp.attach(model, bp.DirectFeedbackAlignment(), ["encoder", "decoder", "head"])

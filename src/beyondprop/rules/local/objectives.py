@@ -15,7 +15,7 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.registry.limits import Count
 from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
-from beyondprop.shapes import BATCH, channels_first, has_positions, pooled
+from beyondprop.shapes import BATCH, SOURCE, channels_first, has_positions, pooled
 
 IGNORED = -100
 """The class that `F.cross_entropy` leaves out; here every negative number is."""
@@ -77,7 +77,10 @@ class CrossEntropy(Objective):
         assert x is not None
         axes = at.axes
         if not has_positions(x, axes, targets):
-            return head.linear("classifier", pooled(x, axes, self.features), classes), targets
+            logits = head.linear("classifier", pooled(x, axes, self.features), classes)
+            if targets.dim() > 1:  # the tokens of another sequence, all from one row
+                logits = logits.unsqueeze(1).expand(*targets.shape, classes).flatten(0, 1)
+            return logits, targets.flatten()
         if channels_first(x, axes):
             logits = head.convolution("classifier", x, classes, size=1)
             return F.interpolate(logits, targets.shape[1:]), targets  # (batch, classes, positions)
@@ -139,6 +142,8 @@ def _fit(targets: Tensor, at: At) -> bool:
     """Whether there is one target for each position; maps may have another resolution."""
     x = at.output
     assert x is not None
+    if at.axes == SOURCE:
+        return True  # the targets are of another sequence
     if not has_positions(x, at.axes, targets):
         return False
     return channels_first(x, at.axes) or targets.shape == x.shape[:-1]

@@ -13,7 +13,7 @@ from beyondprop.errors import UserError
 from beyondprop.registry.limits import Share
 from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective, class_targets
-from beyondprop.shapes import Axes, channels_first, has_positions, pooled
+from beyondprop.shapes import SOURCE, Axes, channels_first, has_positions, pooled
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class SimilarityMatching(Objective):
         targets, axes = class_targets(at, classes), at.axes
         x = at.output
         assert x is not None
+        if targets.dim() > 1 and (axes == SOURCE or channels_first(x, axes)):
+            raise UserError(
+                "similarity matching compares samples, and here every position has a class of "
+                "its own: use LocalLoss(CrossEntropy())"
+            )
         if channels_first(x, axes):
-            if has_positions(x, axes, targets):
-                raise UserError(
-                    "similarity matching compares samples, and here every position has a class of "
-                    "its own: use LocalLoss(CrossEntropy())"
-                )
             x = similar_features(head.convolution("similarity", x, x.shape[1]), axes)
         else:
             if has_positions(x, axes, targets):

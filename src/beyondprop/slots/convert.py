@@ -32,7 +32,8 @@ def convert(
 
     The weights of linear, bilinear and convolutional layers, embeddings, attention projections and
     recurrent layers hold the chosen values from now on, as ordinary parameters under their own
-    names; nothing is wrapped. They are learned by an optimizer under `drive`.
+    names; nothing is wrapped. They are learned by an optimizer under `drive`. Embeddings with
+    `padding_idx` learn as before: the padding stays as it is.
 
     Args:
         model: Any model; it is changed.
@@ -115,6 +116,8 @@ def _weights(model: nn.Module, excluded: Excluded) -> tuple[dict[str, layers.Wei
     found: dict[str, layers.Weight] = {}
     every = model.named_parameters(remove_duplicate=False)
     seen = {id(p) for n, p in every if n in excluded}  # also where it is tied to another
+    padded = filter(layers.is_padded, model.modules())
+    seen |= {id(p) for layer in padded for p in layer.parameters(recurse=False)}
     problems: list[str] = []
     for name, layer in excluded.included(model):
         if isinstance(layer, ParametrizationList):

@@ -139,6 +139,11 @@ def full(module: str, name: str) -> str:
     return f"{module}.{name}" if module else name
 
 
+def is_padded(layer: nn.Module) -> bool:
+    """Whether a row of an embedding stays as it is, which a row of chosen values could not."""
+    return getattr(layer, "padding_idx", None) is not None
+
+
 def weight_problem(
     module: str, layer: nn.Module, weight: Weight, parameter: nn.Parameter | None
 ) -> str | None:
@@ -166,10 +171,9 @@ def weight_problem(
         return f"'{name}' has no memory: call model.to_empty(device='cpu') first"
     if getattr(layer, "sparse", False):
         return f"'{module}' has sparse gradients: build it with sparse=False"
-    own = [n for n in ("max_norm", "padding_idx") if getattr(layer, n, None) is not None]
-    if own:
+    if getattr(layer, "max_norm", None) is not None:
         return (
-            f"'{name}' has a {own[0]}, which fixed values cannot keep to: leave it by "
+            f"'{name}' has a max_norm, which fixed values cannot keep to: leave it by "
             f"exclude=['{name}'], or build it without"
         )
     return None

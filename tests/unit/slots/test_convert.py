@@ -67,6 +67,17 @@ def test_a_weight_tied_to_an_excluded_one_is_left():
     assert [r.name for r in slots.convert(model, exclude=["1"]).reels] == ["2.weight"]
 
 
+def test_padding_stays_as_it_is_and_so_does_what_is_tied_to_it():
+    model = nn.Sequential(nn.Embedding(6, 4, padding_idx=2), nn.Linear(4, 4), nn.Linear(4, 6))
+    model[2].weight = model[0].weight
+    before = model[0].weight.detach().clone()
+    machine = slots.convert(model, 4)
+    assert [reel.name for reel in machine.reels] == ["1.weight"]
+    assert torch.equal(model[0].weight, before)
+    assert not model[0](torch.tensor(2)).any()
+    assert "learn as ever: 0.weight" in str(machine.report)
+
+
 def test_converting_needs_little_memory():
     from beyondprop.measure import peak_memory
 
@@ -184,7 +195,6 @@ REFUSED = {
     "lazy": (lambda: nn.LazyLinear(4), {}, "has no shape yet: run the model once"),
     "sparse": (lambda: nn.Embedding(4, 4, sparse=True), {}, "sparse=False"),
     "largest norm": (lambda: nn.Embedding(4, 4, max_norm=1.0), {}, "has a max_norm"),
-    "padding": (lambda: nn.Embedding(4, 4, padding_idx=0), {}, "has a padding_idx"),
     "complex": (lambda: nn.Linear(4, 4, dtype=torch.complex64), {}, "values are real"),
     "meta": (lambda: nn.Linear(4, 4, device="meta"), {}, "has no memory"),
     "no weights": (nn.ReLU, {}, "has no weights that learn"),

@@ -57,8 +57,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.report
 
+# Of vit-pytorch the tests load one file, which doesn't need the torchvision that the package asks for.
 $(VENV)/.models: $(VENV)/.dev
 	$(INSTALL) -e ".[dev,models]"
+	$(INSTALL) --no-deps vit-pytorch
 	@touch $@
 
 # pip is the last thing that venv writes, so a set-up killed half-way is made again.

@@ -15,6 +15,7 @@ from benchmarks.common.records import ROOT, load
 from benchmarks.common.tables import Cells, markdown
 from benchmarks.comparisons import tables as comparisons
 from benchmarks.memory import tables as memory
+from benchmarks.models import tables as models
 from benchmarks.optics import tables as optics
 from benchmarks.pages import index
 from benchmarks.peers import tables as peers
@@ -51,6 +52,10 @@ TASKS = (
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "memory": ("memory/rules", memory.rules),
     "depth": ("memory/depth", memory.depth),
+    "models": ("models/coverage", models.coverage),
+    "models calls": ("models/coverage", models.calls),
+    "models counted": ("models/coverage", models.counted),
+    "models refused": ("models/coverage", models.refused),
     "peers": ("peers/step_time", peers.step_time),
     "pipeline": ("schedules/pipeline", schedules.pipeline),
     "slots cost": ("slots/cost", slots.cost),
@@ -71,6 +76,9 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 }
 """A table's record, and what makes the table from its rows."""
 
+WORDS = ("models calls", "models refused")
+"""Tables of words, without figures."""
+
 
 def main() -> None:
     """Write the tables of every page anew."""
@@ -87,7 +95,7 @@ def table(name: str) -> str:
     """Return the table of that name as Markdown."""
     if name in MADE:
         record, make = MADE[name]
-        return markdown(*make(load(record)["rows"]))
+        return markdown(*make(load(record)["rows"]), names=3 if name in WORDS else 1)
     kind, *rest = name.split()
     makers = {"compare": compare, "rule": rule, "step-time": step_time, "records": records}
     return makers[kind](*rest)

@@ -1,0 +1,50 @@
+"""The tables of what rules teach models that others wrote: headings and rows, made of records."""
+
+from typing import Any
+
+from benchmarks.common.tables import Cells
+
+
+def coverage(rows: list[dict[str, Any]]) -> Cells:
+    """Return the share of hidden weights that each rule teaches: one row a model."""
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
+    found = {(row["model"], row["rule"]): row for row in rows}
+    lines = []
+    for row in {row["model"]: row for row in rows}.values():
+        cells = [share(found[row["model"], rule]) for rule in rules]
+        lines.append([row["model"], row["package"] or "plain PyTorch", *cells])
+    return ("model", "from", *rules), lines
+
+
+def share(row: dict[str, Any]) -> str:
+    """Return a cell: the share, or that the pair is refused."""
+    if row["refused"]:
+        return "refused"
+    return f"{row['share']:.0%}" if row["taught"] else f"({row['share']:.0%})"
+
+
+def refused(rows: list[dict[str, Any]]) -> Cells:
+    """Return the pairs that are refused, each with its reason."""
+    lines = [
+        [row["model"], f"`{row['rule']}`", " ".join(row["refused"].split())]
+        for row in rows
+        if row["refused"]
+    ]
+    return ("model", "rule", "reason"), lines
+
+
+def calls(rows: list[dict[str, Any]]) -> Cells:
+    """Return how a rule is attached that needs blocks: one row a model."""
+    lines = [[row["model"], f"`{row['call']}`"] for row in {r["model"]: r for r in rows}.values()]
+    return ("model", "call"), lines
+
+
+def counted(rows: list[dict[str, Any]]) -> Cells:
+    """Return how many models each rule teaches: one row a rule."""
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
+    lines = []
+    for rule in rules:
+        own = [row for row in rows if row["rule"] == rule]
+        taught = sum(row["taught"] for row in own)
+        lines.append([f"`{rule}`", str(taught), str(len(own) - taught)])
+    return ("rule", "models taught", "refused"), lines

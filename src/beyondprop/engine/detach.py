@@ -392,7 +392,8 @@ class ByLoss(Taught):
     def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
         """Return the output with its samples first, and what its axes mean then."""
         axes, targets = self.block.axes, run.targets
-        if axes == run.axes and targets is not None and 1 < targets.dim() == output.dim() - 1:
+        same = axes.words == run.axes.words  # said, or read off the layer that made it
+        if same and targets is not None and 1 < targets.dim() == output.dim() - 1:
             return features_last(output, axes), TOKENS  # the targets' rows are the output's
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
         x, found = samples_first(output, axes, batch, run.samples)

@@ -171,10 +171,10 @@ def test_an_argument_that_the_call_has_not_is_refused():
 
 
 class EncoderDecoder(nn.Module):
-    def __init__(self):
+    def __init__(self, first=True):
         super().__init__()
         self.encoder = nn.Linear(WIDTH, WIDTH)
-        self.decoder = nn.TransformerDecoderLayer(WIDTH, 2, 16, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoderLayer(WIDTH, 2, 16, dropout=0.0, batch_first=first)
         self.head = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, source, x):
@@ -201,17 +201,21 @@ def test_an_encoder_of_other_lengths_gets_the_error_of_all_tokens():
     torch.testing.assert_close(found, model.encoder.weight.grad)
 
 
+@pytest.mark.parametrize("tokens_first", [False, True])
 @pytest.mark.parametrize("length", [TOKENS, 6])  # as many tokens by chance, and others
-def test_a_head_on_an_encoder_predicts_the_bag_of_targets(length):
+def test_a_head_on_an_encoder_predicts_the_bag_of_targets(length, tokens_first):
     torch.manual_seed(0)
-    model = EncoderDecoder().double()
+    model = EncoderDecoder(not tokens_first).double()
     source = torch.randn(BATCH, length, WIDTH).double()
     blocks = ["encoder", "decoder", "head"]
-    handle = bp.attach(
-        model, bp.LocalLoss(bp.CrossEntropy()), blocks, {"encoder": "batch source features"}
-    )
-    with handle.targets(EACH):
-        model(source, X).sum().backward()
+    words, given = {"encoder": "batch source features"}, (source, X, EACH)
+    if tokens_first:
+        words = {"encoder": "source batch features", "head": "tokens batch features"}
+        given = (tensor.transpose(0, 1) for tensor in given)
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()), blocks, words)
+    inputs, x, targets = given
+    with handle.targets(targets):
+        model(inputs, x).sum().backward()
     found = model.encoder.weight.grad
     head, bias = handle.parameters()[:2]
     handle.remove()

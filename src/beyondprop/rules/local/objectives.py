@@ -127,8 +127,12 @@ def class_targets(at: At, classes: int) -> Tensor:
 
 
 def _with_samples(targets: Tensor, at: At) -> Tensor:
-    """Return targets as ``(batch, tokens…)``, where the model's output has both in one axis."""
-    names = at.run.axes.groups[0]
+    """Return targets as ``(batch, tokens…)``: their axes are those of the model's output."""
+    groups = at.run.axes.groups
+    place = next((i for i, names in enumerate(groups) if names == (BATCH,)), 0)
+    if at.axes == SOURCE and place < targets.dim():
+        return targets.movedim(place, 0)
+    names = groups[0]
     if len(names) != 2 or targets.dim() != 1 or len(at.shape) != 3:
         return targets
     batch, tokens, _ = at.shape

@@ -168,14 +168,14 @@ CASES = [
     of_hugging_face(
         *("T5", "T5ForConditionalGeneration", "T5Config", T5),
         batch=translations,
-        blocks=("encoder.block.*", "decoder.block.*"),
+        blocks=("encoder.block.*", "encoder.final_layer_norm", "decoder.block.*"),
         output="decoder.final_layer_norm",
         heads=("decoder.final_layer_norm", "lm_head"),
     ),
     of_hugging_face(
         *("Whisper", "WhisperForConditionalGeneration", "WhisperConfig", WHISPER),
         batch=speech,
-        blocks=("model.encoder.layers.*", "model.decoder.layers.*"),
+        blocks=("model.encoder.layers.*", "model.encoder.layer_norm", "model.decoder.layers.*"),
         output="model.decoder.layer_norm",
         heads=("model.decoder.layer_norm", "proj_out"),
     ),

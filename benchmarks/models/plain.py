@@ -90,7 +90,10 @@ CASES = [
     Case(
         *("nn.Transformer, tokens first", "encoder-decoder"),
         *(lambda: Translator(VOCABULARY, WIDTH, 2, 2), translations),
-        blocks=("transformer.encoder.layers.*", "transformer.decoder.layers.*"),
+        blocks=(
+            *("transformer.encoder.layers.*", "transformer.encoder.norm"),
+            "transformer.decoder.layers.*",
+        ),
         heads=("generator",),
         loss=each_token,
         output="generator",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common.tables import Cells
+from benchmarks.common.tables import Cells, number
 
 
 def coverage(rows: list[dict[str, Any]]) -> Cells:
@@ -40,11 +40,12 @@ def calls(rows: list[dict[str, Any]]) -> Cells:
 
 
 def counted(rows: list[dict[str, Any]]) -> Cells:
-    """Return how many models each rule teaches: one row a rule."""
+    """Return how many models each rule teaches, and of these how much: one row a rule."""
     rules = list(dict.fromkeys(row["rule"] for row in rows))
     lines = []
     for rule in rules:
         own = [row for row in rows if row["rule"] == rule]
-        taught = sum(row["taught"] for row in own)
-        lines.append([f"`{rule}`", str(taught), str(len(own) - taught)])
-    return ("rule", "models taught", "refused"), lines
+        shares = [row["share"] for row in own if row["taught"]]
+        least = number(min(shares, default=None), ".0%")
+        lines.append([f"`{rule}`", str(len(shares)), least, str(len(own) - len(shares))])
+    return ("rule", "models taught", "the least share", "refused"), lines

@@ -76,8 +76,8 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 }
 """A table's record, and what makes the table from its rows."""
 
-WORDS = ("models calls", "models refused")
-"""Tables of words, without figures."""
+NAMES = {"models": 2, "models calls": 2, "models refused": 3}
+"""How many columns of a table, from the first on, are words; elsewhere one is."""
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def table(name: str) -> str:
     """Return the table of that name as Markdown."""
     if name in MADE:
         record, make = MADE[name]
-        return markdown(*make(load(record)["rows"]), names=3 if name in WORDS else 1)
+        return markdown(*make(load(record)["rows"]), names=NAMES.get(name, 1))
     kind, *rest = name.split()
     makers = {"compare": compare, "rule": rule, "step-time": step_time, "records": records}
     return makers[kind](*rest)

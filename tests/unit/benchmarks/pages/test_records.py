@@ -3,6 +3,8 @@
 from typing import Any
 
 from benchmarks.common.records import load
+from benchmarks.models.trial import ENOUGH, TEACH
+from benchmarks.models.zoo import MODELS
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -35,3 +37,12 @@ def test_errors_fall_with_the_root_of_the_photons() -> None:
     slopes = [r["measured"] for r in rows("optics/theory") if r["part"] == "slope"]
     assert len(slopes) == 4
     assert all(abs(slope + 0.5) < 0.005 for slope in slopes)
+
+
+def test_at_most_one_pair_of_model_and_rule_in_ten_is_refused_and_each_says_why() -> None:
+    found = rows("models/coverage")
+    assert {(r["model"], r["rule"]) for r in found} == {(m, r) for m in MODELS for r in TEACH}
+    assert sum(not row["taught"] for row in found) <= len(found) / 10
+    for row in found:
+        assert row["taught"] == (row["share"] >= ENOUGH)
+        assert row["taught"] != bool(row["refused"])

@@ -21,8 +21,6 @@ from benchmarks.models.tables import coverage
 from benchmarks.models.trial import TEACH, hidden_weights, trial
 from benchmarks.models.zoo import MODELS
 
-PACKAGES = ("transformers", "x-transformers", "vit-pytorch", "torch-geometric")
-
 
 def main(
     cases: tuple[str, ...] = ("*",),
@@ -35,8 +33,10 @@ def main(
         output: Where the record goes; the table goes beside it.
     """
     started = datetime.now(UTC)
-    rows = [row for case in select(list(MODELS.values()), cases) for row in measure(case)]
-    spec = {"packages": {name: version(name) for name in PACKAGES}}
+    chosen = select(list(MODELS.values()), cases)
+    rows = [row for case in chosen for row in measure(case)]
+    packages = dict.fromkeys(case.package for case in chosen if case.package)
+    spec = {"packages": {name: version(name) for name in packages}}
     save("models/coverage", spec, rows, table(rows), started, output)
 
 

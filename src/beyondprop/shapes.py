@@ -241,6 +241,17 @@ def samples_first(
     return x, TOKENS if x.dim() > 2 else FEATURES
 
 
+def targets_first(targets: Tensor, output: Axes) -> Tensor:
+    """Return targets, whose axes are those of the model's output, with their samples first.
+
+    Args:
+        targets: One for each sample, or each of its positions.
+        output: What the axes of the model's output mean.
+    """
+    place = next((i for i, names in enumerate(output.groups) if names == (BATCH,)), 0)
+    return targets.movedim(place, 0) if 0 < place < targets.dim() else targets
+
+
 def _apart(x: Tensor, place: int, names: tuple[str, ...], batch: int) -> Tensor:
     """Return a tensor with the batch first that was flattened into an axis with tokens."""
     size = x.shape[place]

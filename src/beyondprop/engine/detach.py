@@ -36,9 +36,9 @@ from beyondprop.shapes import (
     SOURCE,
     TOKENS,
     Axes,
-    features_last,
     positions,
     samples_first,
+    targets_first,
 )
 
 
@@ -392,9 +392,8 @@ class ByLoss(Taught):
     def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
         """Return the output with its samples first, and what its axes mean then."""
         axes, targets = self.block.axes, run.targets
-        same = axes.words == run.axes.words  # said, or read off the layer that made it
-        if same and targets is not None and 1 < targets.dim() == output.dim() - 1:
-            return features_last(output, axes), TOKENS  # the targets' rows are the output's
+        if targets is not None:
+            targets = targets_first(targets, run.axes)
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
         x, found = samples_first(output, axes, batch, run.samples)
         own = [name for name in positions(axes) if name not in positions(run.axes)]

@@ -237,8 +237,17 @@ def test_positions_that_only_a_block_has_are_averaged_where_others_have_targets(
     with handle.targets(each):
         model(x).sum().backward()
     found = model.first[0].weight.grad
-    head, bias = handle.parameters()[:2]
     handle.remove()
+    model.zero_grad()
+    words["head"] = "rays batch features"
+    turned = Tokens(pool=lambda h: h.mean(2), last=lambda x: x.transpose(0, 1))
+    turned.first, turned.second, turned.head = model.first, model.second, model.head
+    torn = bp.attach(turned, bp.LocalLoss(bp.CrossEntropy()), ["first", "second", "head"], words)
+    with torn.targets(each.t()):
+        turned(x).sum().backward()
+    assert torch.equal(found, model.first[0].weight.grad)
+    torn.remove()
+    head, bias = handle.parameters()[:2]
     model.zero_grad()
     logits = F.linear(model.first(x).mean(2), head.detach(), bias.detach())
     F.cross_entropy(logits.flatten(0, 1), each.flatten()).backward()

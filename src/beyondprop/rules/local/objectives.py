@@ -15,7 +15,14 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.registry.limits import Count
 from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
-from beyondprop.shapes import BATCH, SOURCE, channels_first, has_positions, pooled
+from beyondprop.shapes import (
+    BATCH,
+    SOURCE,
+    channels_first,
+    has_positions,
+    pooled,
+    targets_first,
+)
 
 IGNORED = -100
 """The class that `F.cross_entropy` leaves out; here every negative number is."""
@@ -128,11 +135,7 @@ def class_targets(at: At, classes: int) -> Tensor:
 
 def _with_samples(targets: Tensor, at: At) -> Tensor:
     """Return targets as ``(batch, tokens…)``: their axes are those of the model's output."""
-    groups = at.run.axes.groups
-    place = next((i for i, names in enumerate(groups) if names == (BATCH,)), 0)
-    if at.axes == SOURCE and place < targets.dim():
-        return targets.movedim(place, 0)
-    names = groups[0]
+    targets, names = targets_first(targets, at.run.axes), at.run.axes.groups[0]
     if len(names) != 2 or targets.dim() != 1 or len(at.shape) != 3:
         return targets
     batch, tokens, _ = at.shape

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from beyondprop._torch.eager import eager
+from beyondprop._torch.finite import finite_or
 from beyondprop.core import AtWeight, LayerRule, Traits
 from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
@@ -66,7 +67,7 @@ class WeightMirror(LayerRule):
             answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
             # A new tensor each time: a graph that still waits for its backward keeps its own.
             mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
-        at.state["feedback"] = mirrored.view(weight.shape)
+        at.state["feedback"] = finite_or(mirrored, before).view(weight.shape)
 
 
 REGISTERED = (WeightMirror,)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.modules import is_made
 from beyondprop.core import AtWeight, Block, LayerRule, Traits
+from beyondprop.errors import UserError
 from beyondprop.layers import feedback_class
 from beyondprop.projections import Dense, Projection
 from beyondprop.rules.layerwise.random import random_like
@@ -44,7 +45,17 @@ class KolenPollack(LayerRule):
         return {"feedback": nn.Parameter(random * size)}
 
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the learned matrix; it learns where the weight does."""
+        """Return the learned matrix; it learns where the weight does.
+
+        Raises:
+            UserError: The weight is made from other parameters by now.
+        """
+        if is_made(at.layer, at.name):
+            raise UserError(
+                f"the weight of a {type(at.layer).__name__} is made from other parameters since "
+                "the rule was attached, so its feedback cannot get the same updates: undo that, or "
+                "remove() the rules"
+            )
         matrix = at.state["feedback"]
         return (matrix if at.weight().requires_grad else matrix.detach()).to(weight.dtype)
 

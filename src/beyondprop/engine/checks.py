@@ -121,22 +121,25 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
-    in_blocks = {id(module) for block in blocks for _, module in block.named_modules()}
-    leading = {
-        id(leaf)
-        for before, block in pairwise(blocks)
-        if before.rule.traits.ends_graph
-        for leaf in _first_leaf(block)
-    }
-    begun = False
+    owners = {id(module): block for block in blocks for _, module in block.named_modules()}
+    leading = {id(leaf): b for b, block in pairwise(blocks) for leaf in _first_leaf(block)}
+    before: Block | None = None
     for name, module in model.named_modules():
-        begun = begun or id(module) in in_blocks
-        loose = begun and (id(module) not in in_blocks or id(module) in leading)
-        if loose and getattr(module, "inplace", False):
+        own = owners.get(id(module))
+        worked_on = before if own is None else leading.get(id(module))
+        before = own or before
+        if worked_on and _shares_output(worked_on) and getattr(module, "inplace", False):
             yield (
                 f"'{name}' works in place on the output of the block before it: set inplace=False "
                 "or make it part of that block"
             )
+
+
+def _shares_output(block: Block) -> bool:
+    """Whether a block's graph, which may need its output, ends in what the model goes on with."""
+    traits = block.rule.traits
+    copied = "output" in traits.needs and "sent_back" not in traits.needs
+    return traits.ends_graph and traits.learns and not copied
 
 
 def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:

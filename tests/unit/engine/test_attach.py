@@ -857,3 +857,42 @@ def test_a_backward_hook_that_would_never_be_called_is_told(register):
         model(torch.randn(2, 4))
     with bp.exact_gradients(model):
         model(torch.randn(2, 4, requires_grad=True)).sum().backward()
+
+
+class Stem(nn.Module):
+    """A stem whose activation works in place, as in ResNets, before two layers."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.act1 = nn.ReLU(inplace=inplace)
+        self.layer1 = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Tanh())
+        self.layer2 = nn.Sequential(nn.ReLU(inplace=inplace), nn.Conv2d(4, 4, 3))
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        stem = self.act1(self.bn1(self.conv1(x)))
+        return self.fc(self.layer2(self.layer1(stem)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("stem", "layer1"),
+    [
+        (bp.Backprop(), bp.LocalLoss()),
+        (bp.LocalLoss(), bp.LocalLoss()),
+        (bp.Frozen(), bp.ErrorBroadcastDecorrelation()),
+        (bp.Backprop(), bp.Frozen()),
+    ],
+)
+def test_what_works_in_place_where_nothing_is_lost_is_left_alone(stem, layer1):
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        model, y = Stem(inplace), torch.arange(2)
+        dfa, exact = bp.DirectFeedbackAlignment(), bp.Backprop()
+        rules = {"conv1": stem, "bn1": stem, "layer1": layer1, "layer2": dfa, "fc": exact}
+        handle = bp.attach(model, rules)
+        with handle.targets(y):
+            handle.loss(F.cross_entropy(model(torch.randn(2, 3, 8, 8)), y)).backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)

@@ -74,6 +74,10 @@ class Current(threading.local):
         outer: Those around it, outermost first.
     """
 
+    # Without them PyTorch's compiler would find a `__dict__` that is not the thread's, and what
+    # compiled hooks set would be lost.
+    __slots__ = ()
+
     def __init__(self) -> None:
         self.open_pass: OpenPass | None = None
         self.outer: list[OpenPass | None] = []

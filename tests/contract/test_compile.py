@@ -188,3 +188,20 @@ def test_a_model_that_computes_its_loss(rule, output):
         run(input_ids=ids, labels=ids)["loss"].backward()
         gave.append(found(model))
     assert_same(gave[1], gave[0], **CLOSE)
+
+
+@pytest.mark.parametrize("rule", ["fa", "wm", "dfa", "drtp"])
+def test_layers_that_came_later_are_noticed(rule):
+    model = Forked()
+    handle = bp.attach(model, rule_of(rule), ["first", "last"])
+    x, compiled = torch.randn(5, 4), torch.compile(model, backend="eager")
+    for number in range(3):
+        model.first = nn.Linear(4, 8) if number == 2 else model.first
+        with handle.targets(torch.arange(5) % 3):
+            if number < 2:
+                compiled(x)
+                continue
+            with pytest.raises(bp.UserError, match=r"'first' was replaced"):
+                compiled(x)
+    with torch.no_grad():
+        compiled(x)

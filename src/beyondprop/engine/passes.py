@@ -16,6 +16,7 @@ from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
 from beyondprop.engine.ports import Given, Ports, is_hidden
 from beyondprop.engine.scale import scale_watch, told_scale
+from beyondprop.engine.spreading import check_frozen, check_spreading
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
@@ -62,6 +63,7 @@ class Passes:
         self._checked = False
         self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
+        self._frozen = [b for b in self.blocks if not b.rule.traits.learns]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "targets": None}  # a copy starts outside the context of targets
@@ -178,6 +180,8 @@ class Passes:
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
         if self.state.stateful or self.state.alone:
             self._begin(training)
+        if self._frozen:
+            check_frozen(self._frozen)
         targets = self.targets if given is None else given.targets
         if self._needs_targets is not None and targets is None:
             named = "" if self.labels is None else f"call the model with {self.labels.name}=, or "
@@ -210,6 +214,7 @@ class Passes:
             reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, found)
             if self.output is not None and open_pass.schedule is joint:
                 check_reached(self.model, self.blocks, self.output, reached)
+            check_spreading(self.model, self.taught, joint)
             self._checked = True
         if not open_pass.detached and open_pass.exchange is None:
             return outputs

@@ -11,7 +11,7 @@ from beyondprop.core import AtWeight, Block, LayerRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.layers import feedback_class
 from beyondprop.projections import Dense, Projection
-from beyondprop.rules.layerwise.random import random_like
+from beyondprop.rules.layerwise.random import drawn
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class KolenPollack(LayerRule):
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, a parameter as large as the weight."""
-        random = random_like(self.projection, weight, at, at.stream)
+        random = drawn(self.projection, weight, at, at.stream)
         size = weight.norm() / random.norm() if weight.any() else 1.0
         return {"feedback": nn.Parameter(random * size)}
 

@@ -81,8 +81,8 @@ class PlainChain:
         reason = next(_odd(named), None)
         if reason is not None:
             raise UserError(
-                f"{reason} since the rule was attached, which teaches plain layers alone: undo "
-                "that, or remove() the rules"
+                f"the rule teaches plain layers alone, and by now {reason}: undo that, or remove() "
+                "the rules"
             )
         modules = [module for _, module in named]
         starts = [i for i, module in enumerate(modules) if type(module) in LAYERS]

@@ -14,7 +14,7 @@ from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import OpenPass, mode_of
-from beyondprop.engine.ports import Ports, candidates
+from beyondprop.engine.ports import Output, Ports, candidates
 from beyondprop.errors import UserError
 
 
@@ -164,8 +164,22 @@ def _called(name: str) -> str:
     return f"'{name}'" if name else "the model"
 
 
+def check_covered(model: nn.Module, blocks: Sequence[Block]) -> None:
+    """See that blocks hold all that learns, which may be more than when rules were attached.
+
+    Raises:
+        UserError: They don't.
+    """
+    for problem in _uncovered(model, blocks):
+        raise UserError(f"what learns has changed since the rules were attached: {problem}")
+
+
 def check_outputs(
-    model: nn.Module, blocks: Sequence[Block], open_pass: OpenPass, outputs: Sequence[Tensor]
+    model: nn.Module,
+    blocks: Sequence[Block],
+    output: Output | None,
+    open_pass: OpenPass,
+    outputs: Sequence[Tensor],
 ) -> None:
     """See that the outputs can teach, and that the last block makes one.
 
@@ -185,6 +199,12 @@ def check_outputs(
     if len(exact) == len(outputs) > 0:
         return
     if any(open_pass.is_detached(t) for t in outputs):
+        if output is not None:
+            end = open_pass.ended[-1].name
+            raise UserError(
+                f"output='{output.name}' returns what block '{end}' made, whose graph its rule "
+                f"ends: name a module behind that block that makes one tensor, or output='{end}'"
+            )
         raise UserError(
             "the model returns the output of a block whose graph its rule ends: give a block that "
             "makes an output Backprop(), by a pattern of its own, name blocks in the order "

@@ -156,3 +156,52 @@ def test_what_was_compiled_before_is_compiled_anew():
         assert_same(gradients_of(model, compiled), taught, **CLOSE)
         handle.remove()
         assert_same(gradients_of(model, compiled), exact, **CLOSE)
+
+
+class Causal(nn.Module):
+    """A language model that computes its loss itself, called by keywords as Hugging Face's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(2)])
+        self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 7)
+
+    def forward(self, input_ids=None, labels=None):
+        x = self.embed(input_ids)
+        for layer in self.layers:
+            x = x + layer(x)
+        logits = self.head(self.norm(x))
+        pairs = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        return {"loss": nn.functional.cross_entropy(*pairs), "logits": logits}
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp"])
+@pytest.mark.parametrize("output", ["norm", "head"])
+def test_a_model_that_computes_its_loss(rule, output):
+    ids, gave = torch.randint(7, (3, 5)), []
+    for compiles in (False, True):
+        torch.manual_seed(0)
+        model = Causal()
+        bp.attach(model, rule_of(rule), ["layers.*"], output=output, targets="labels", shift=1)
+        run = torch.compile(model, backend="eager") if compiles else model
+        run(input_ids=ids, labels=ids)["loss"].backward()
+        gave.append(found(model))
+    assert_same(gave[1], gave[0], **CLOSE)
+
+
+@pytest.mark.parametrize("rule", ["fa", "wm", "dfa", "drtp"])
+def test_layers_that_came_later_are_noticed(rule):
+    model = Forked()
+    handle = bp.attach(model, rule_of(rule), ["first", "last"])
+    x, compiled = torch.randn(5, 4), torch.compile(model, backend="eager")
+    for number in range(3):
+        model.first = nn.Linear(4, 8) if number == 2 else model.first
+        with handle.targets(torch.arange(5) % 3):
+            if number < 2:
+                compiled(x)
+                continue
+            with pytest.raises(bp.UserError, match=r"'first' was replaced"):
+                compiled(x)
+    with torch.no_grad():
+        compiled(x)

@@ -8,7 +8,7 @@ import torch
 
 import beyondprop as bp
 from tests.contract import two_processes
-from tests.contract.two_processes import ACCUMULATED, ALONE, PAIRS
+from tests.contract.two_processes import ACCUMULATED, ALONE, PAIRS, SAID, WHOLE
 
 SECONDS = 120
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
@@ -79,3 +79,15 @@ def test_what_needs_all_samples_is_refused_with_the_reason(results, rule):
     for result in results:
         said = result["refused"][rule]
         assert said == f"{called} does not teach on several processes: {reason}"
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=str)
+def test_spread_parameters_learn_what_whole_ones_learn(results, case):
+    expected = two_processes.spread("leave", case[1], late=False)
+    for result in results:
+        torch.testing.assert_close(result["spread"][case], expected, **CLOSE)
+
+
+@pytest.mark.parametrize("case", SAID, ids=str)
+def test_what_cannot_learn_spread_is_refused(results, case):
+    assert all(SAID[case] in result["spread"][case] for result in results)

@@ -108,3 +108,35 @@ def test_an_empty_batch_teaches_nothing(case, rule):
     outputs.sum().backward()
     torch.optim.SGD([*model.parameters(), *handle.parameters()], lr=1.0).step()
     assert all(map(torch.equal, before, model.parameters()))
+
+
+def broken_inputs(case, number):
+    bad = case.batch()
+    first, *others = bad.inputs
+    return bad._replace(inputs=(torch.full_like(first, number), *others))
+
+
+@pairs([CASE["mlp"]])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_batch_that_is_skipped_leaves_nothing_behind(case, rule, number):
+    model, handle = attached(case, rule)
+    found_bad = gradients(case, model, broken_inputs(case, number))
+    assert not all(g is None or g.isfinite().all() for g in found_bad.values())  # a scaler sees it
+    clear(model)
+    assert all(
+        is_lazy(t) or t.isfinite().all()
+        for t in handle.state_dict().values()
+        if t.is_floating_point()
+    )
+    after = gradients(case, model, case.batch())
+    assert all(g is None or g.isfinite().all() for g in after.values())
+
+
+@pairs([CASE["mlp"]])
+def test_a_loss_that_overflows_when_scaled_leaves_nothing_behind(case, rule):
+    model, handle = attached(case, rule)
+    (handle.loss(taught(case, model, case.batch())) * float("inf")).backward()
+    assert not all(g is None or g.isfinite().all() for g in found(model).values())
+    clear(model)
+    after = gradients(case, model, case.batch())
+    assert all(g is None or g.isfinite().all() for g in after.values())

@@ -9,10 +9,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 import beyondprop as bp
 from beyondprop import slots
+from beyondprop._torch.spread import is_spread
 from tests.contract.teaching import RULES, attached, found, taken
 from tests.contract.teaching import refusal as refusal_of
 from tests.modules import CASE, Case
@@ -108,6 +116,101 @@ def choose(rank: int = 0, of: int = 1, seed: int = 1, steps: int = 3) -> dict[st
     return plain.state_dict()
 
 
+class Deep(nn.Module):
+    """Blocks of two layers, no chain, so that hooks teach them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.default_generator.manual_seed(0)
+        self.layers = nn.ModuleList(
+            [nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 8)) for _ in range(2)]
+        )
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 8) -> (batch, 4)."""
+        for layer in self.layers:
+            x = x + layer(x)
+        found: Tensor = self.head(x)
+        return found
+
+
+def shard(model: Deep) -> None:
+    """Spread parameters over the processes, which gather them to run."""
+    for part in (*model.layers, model):
+        fully_shard(part)
+
+
+def divide(model: Deep) -> None:
+    """Have each process run a part of each block's features."""
+    plan = {"layers.*.0": ColwiseParallel(), "layers.*.2": RowwiseParallel()}
+    parallelize_module(model, init_device_mesh("cpu", (2,)), plan)
+
+
+def wrap(model: Deep) -> None:
+    """Have gradients averaged."""
+    vars(model)["wrapper"] = DistributedDataParallel(model)
+
+
+SPREAD = {
+    "shard": shard,
+    "divide": divide,
+    "misuse": divide,  # with blocks that return a part of their features in each process
+    "wrap": wrap,
+    "leave": lambda _: None,
+}
+
+
+def spread(how: str, rule: str, late: bool) -> dict[str, Tensor] | str:
+    """Take two steps with a model that is spread; return its weights, or what is said.
+
+    Args:
+        how: Of `SPREAD`.
+        rule: Its name.
+        late: Whether it is spread after the rule is attached.
+    """
+    model, layers = Deep(), "layers.*.[02]" if how == "misuse" else "layers.*"
+    if not late:
+        SPREAD[how](model)
+    x, y = torch.linspace(-1, 1, 48).view(6, 8), torch.arange(6) % 4
+    try:
+        given = bp.rules.make(rule)
+        whole = given.traits.whole_model
+        handle = bp.attach(model, given, None if whole else [layers, "head"])
+        if late:
+            SPREAD[how](model)
+        run = vars(model).get("wrapper", model)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            with handle.targets(y):
+                nn.functional.cross_entropy(run(x), y).backward()
+            optimizer.step()
+    except bp.UserError as error:
+        return str(error)
+    whole = {n: p.full_tensor() if is_spread(p) else p for n, p in model.named_parameters()}
+    return {name: tensor.detach().clone() for name, tensor in whole.items()}
+
+
+WHOLE = [
+    *(("shard", rule, False) for rule in ("dfa", "drtp", "fa", "wm", "frozen")),
+    *(("shard", rule, True) for rule in ("fa", "brsf", "wm", "frozen")),
+    *(("divide", rule, False) for rule in ("dfa", "fa", "usf", "brsf", "frsf", "frozen")),
+    *(("divide", rule, True) for rule in ("drtp", "fa", "frsf", "frozen")),
+]
+"""How a model is spread, a rule, and whether that is done last: all of them as in one process."""
+
+SAID = {
+    ("shard", "dfa", True): "call fully_shard or parallelize_module first, then attach",
+    ("misuse", "drtp", True): "call fully_shard or parallelize_module first, then attach",
+    ("misuse", "dfa", False): "returns a part of its features in each process",
+    ("divide", "wm", False): "sends noise through whole weights",
+    ("shard", "fg", False): "runs the model itself, on whole parameters",
+    ("wrap", "frozen", True): "find_unused_parameters=True, or call requires_grad_",
+}
+"""What is said of what cannot be right."""
+
+
 def work(rank: int, folder: str) -> None:
     """Do it all and save what came out."""
     warnings.simplefilter("error")
@@ -121,6 +224,7 @@ def work(rank: int, folder: str) -> None:
             "accumulated": {pair: accumulate(*pair, rank, 2) for pair in ACCUMULATED},
             "chosen": choose(rank, 2),
             "refused": {rule: refusal(rule) for rule in ALONE},
+            "spread": {each: spread(*each) for each in (*WHOLE, *SAID)},
         }
         # One step, as behind it one process would wait for the other, which refused it.
         results["strangers"] = choose(rank, 2, seed=rank, steps=1)

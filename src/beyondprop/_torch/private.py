@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 
 
 def hook_tables(module: nn.Module) -> list[dict[int, Any]]:
@@ -49,6 +50,15 @@ def is_compiled(module: nn.Module) -> bool:
 def in_backward() -> bool:
     """Whether autograd goes backward just now, as when checkpointing computes something again."""
     return torch._C._current_graph_task_id() != -1
+
+
+def waits_for_all() -> bool:
+    """Whether a `DistributedDataParallel` runs just now that waits for each parameter's gradient.
+
+    What it wraps has no public way to ask; without this it fails in the second step.
+    """
+    found = DistributedDataParallel._get_active_ddp_module()
+    return found is not None and not (found.find_unused_parameters or found.static_graph)
 
 
 def scaler_in_use() -> bool:

@@ -18,16 +18,24 @@ from beyondprop.errors import UserError
 
 
 def leaves(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in tensors, tuples, lists, mappings and dataclasses, in order."""
+    """Yield each tensor once in tensors, tuples, lists, mappings and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        yield from {id(tensor): tensor for tensor in _all(value)}.values()
+
+
+def _all(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in order, one as often as it is there."""
     if isinstance(value, Tensor):
         yield value
     else:
         for item in _entries(value).values():
-            yield from leaves(item)
+            yield from _all(item)
 
 
 def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Return ``value`` with ``function`` applied to each of its tensors.
+    """Return ``value`` with ``function`` applied to each of its tensors, once to each.
 
     A container in which no tensor changes is returned itself. Another one is copied with its type
     and its other attributes; neither its constructor nor ``__post_init__`` runs, but for a mapping
@@ -38,8 +46,21 @@ def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         return function(value)
+    made: dict[int, Tensor] = {}
+
+    def once(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            made[id(tensor)] = function(tensor)
+        return made[id(tensor)]
+
+    return _replaced(value, once)
+
+
+def _replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return function(value)
     entries = _entries(value)
-    items = {key: replaced(item, function) for key, item in entries.items()}
+    items = {key: _replaced(item, function) for key, item in entries.items()}
     changed = {key: item for key, item in items.items() if item is not entries[key]}
     if not changed:
         return value

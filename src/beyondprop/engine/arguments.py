@@ -13,7 +13,7 @@ from beyondprop.errors import UserError
 IGNORED = -100
 """The class that losses leave out."""
 
-CAUSAL = ("ForCausalLM", "LMHeadModel")
+CAUSAL = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 """What Hugging Face calls models that predict the next token."""
 
 UNSHIFTED = ("Bart", "MBart", "Pegasus", "TrOCR", "XLM", "XLNet", "Marian", "Blenderbot", "PLBart")

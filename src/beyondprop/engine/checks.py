@@ -14,7 +14,7 @@ from beyondprop._torch.private import is_compiled
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import OpenPass, mode_of
-from beyondprop.engine.ports import Ports, candidates
+from beyondprop.engine.ports import Output, Ports, candidates
 from beyondprop.errors import UserError
 
 
@@ -121,22 +121,25 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
-    in_blocks = {id(module) for block in blocks for _, module in block.named_modules()}
-    leading = {
-        id(leaf)
-        for before, block in pairwise(blocks)
-        if before.rule.traits.ends_graph
-        for leaf in _first_leaf(block)
-    }
-    begun = False
+    owners = {id(module): block for block in blocks for _, module in block.named_modules()}
+    leading = {id(leaf): b for b, block in pairwise(blocks) for leaf in _first_leaf(block)}
+    before: Block | None = None
     for name, module in model.named_modules():
-        begun = begun or id(module) in in_blocks
-        loose = begun and (id(module) not in in_blocks or id(module) in leading)
-        if loose and getattr(module, "inplace", False):
+        own = owners.get(id(module))
+        worked_on = before if own is None else leading.get(id(module))
+        before = own or before
+        if worked_on and _shares_output(worked_on) and getattr(module, "inplace", False):
             yield (
                 f"'{name}' works in place on the output of the block before it: set inplace=False "
                 "or make it part of that block"
             )
+
+
+def _shares_output(block: Block) -> bool:
+    """Whether a block's graph, which may need its output, ends in what the model goes on with."""
+    traits = block.rule.traits
+    copied = "output" in traits.needs and "sent_back" not in traits.needs
+    return traits.ends_graph and traits.learns and not copied
 
 
 def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
@@ -161,8 +164,22 @@ def _called(name: str) -> str:
     return f"'{name}'" if name else "the model"
 
 
+def check_covered(model: nn.Module, blocks: Sequence[Block]) -> None:
+    """See that blocks hold all that learns, which may be more than when rules were attached.
+
+    Raises:
+        UserError: They don't.
+    """
+    for problem in _uncovered(model, blocks):
+        raise UserError(f"what learns has changed since the rules were attached: {problem}")
+
+
 def check_outputs(
-    model: nn.Module, blocks: Sequence[Block], open_pass: OpenPass, outputs: Sequence[Tensor]
+    model: nn.Module,
+    blocks: Sequence[Block],
+    output: Output | None,
+    open_pass: OpenPass,
+    outputs: Sequence[Tensor],
 ) -> None:
     """See that the outputs can teach, and that the last block makes one.
 
@@ -182,6 +199,12 @@ def check_outputs(
     if len(exact) == len(outputs) > 0:
         return
     if any(open_pass.is_detached(t) for t in outputs):
+        if output is not None:
+            end = open_pass.ended[-1].name
+            raise UserError(
+                f"output='{output.name}' returns what block '{end}' made, whose graph its rule "
+                f"ends: name a module behind that block that makes one tensor, or output='{end}'"
+            )
         raise UserError(
             "the model returns the output of a block whose graph its rule ends: give a block that "
             "makes an output Backprop(), by a pattern of its own, name blocks in the order "

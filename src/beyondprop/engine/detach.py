@@ -57,6 +57,7 @@ class OpenPass:
         exchange: The latest block that receives what the next one sends back.
         tied: Whether a module within the model has been tied to the ends.
         share: How much of a mean over targets the model's own loss is.
+        cut: In a first pass what blocks returned, with their graphs; None in others.
     """
 
     run: ForwardPass
@@ -69,6 +70,7 @@ class OpenPass:
     exchange: At | None = None
     tied: bool = False
     share: Tensor | float = 1.0
+    cut: list[Any] | None = None
 
     def is_detached(self, tensor: Tensor) -> bool:
         """Whether this is the detached output of a block."""
@@ -82,6 +84,10 @@ class Current(threading.local):
         open_pass: The innermost one, if it is being taught.
         outer: Those around it, outermost first.
     """
+
+    # Without them PyTorch's compiler would find a `__dict__` that is not the thread's, and what
+    # compiled hooks set would be lost.
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.open_pass: OpenPass | None = None
@@ -106,6 +112,8 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
         raise traced()
     open_pass.ended.append(taught.block)
+    if open_pass.cut is not None:
+        open_pass.cut.append(outputs)
     ends = taught.ends(outputs, open_pass)
     if ends:
         open_pass.schedule.take(ends)

@@ -1,10 +1,12 @@
 """Checks in the graph of a forward pass that no gradient crosses the end of a block."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from beyondprop._torch.modules import has_parameters
+from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
 from beyondprop.engine.ports import Output, behind
@@ -55,24 +57,33 @@ def check_ends(
 
 
 def check_reached(
-    model: nn.Module, blocks: Sequence[Block], output: Output, reached: Collection[int]
+    model: nn.Module,
+    blocks: Sequence[Block],
+    output: Output,
+    reached: Collection[int],
+    cut: Iterable[Any],
 ) -> None:
     """See that what stands before the output and in no block learns with a block.
+
+    What the pass did not use is left alone, and so is what leads to the loss around the output.
 
     Args:
         model: The model.
         blocks: Its blocks.
         output: The module whose output carries the error.
         reached: The identities of all parameters that learn.
+        cut: What the blocks whose graphs end returned, with these graphs.
 
     Raises:
         UserError: A parameter does not.
     """
     held = {id(p) for block in blocks for _, p in block.parameters()}
     later = set(behind(model, output))
+    used = {id(leaf) for each in leaves(cut) for leaf in parameters_behind(each)}
+    lost = used - set(reached)
     for name, parameter in model.named_parameters():
         alone = parameter.requires_grad and id(parameter) not in held
-        if alone and id(parameter) not in reached and name.rpartition(".")[0] not in later:
+        if alone and id(parameter) in lost and name.rpartition(".")[0] not in later:
             raise UserError(
                 f"'{name}' is in no block, and no block behind it teaches it, so it would silently "
                 "stop learning: name it in blocks=, or in a pattern with Backprop() or Frozen()"

@@ -52,8 +52,6 @@ class Members:
         Raises:
             UserError: One was.
         """
-        if torch.compiler.is_dynamo_compiling():
-            return
         if tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children or any(
             self._empty
         ):

@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.spread import is_spread
 from beyondprop._torch.tracing import check_run, no_second_derivative
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
@@ -90,6 +91,12 @@ class ModelForward:
             raise UserError(
                 f"{type(self.rule).__name__} has no gradient for the model's input, and an input "
                 "asks for one: detach it, or use exact_gradients(model) where the true one is meant"
+            )
+        if any(map(is_spread, parameters.values())):
+            raise UserError(
+                f"{type(self.rule).__name__} runs the model itself, on whole parameters, and these "
+                "are spread over processes: leave fully_shard and parallelize_module out, and use "
+                "DistributedDataParallel"
             )
         with torch.no_grad():
             plain = PlainForward(model, self.plain)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.arguments import Given
-from beyondprop.engine.checks import check_guess, check_outputs
+from beyondprop.engine.checks import check_covered, check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends, check_reached, passes_the_ends
 from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
 from beyondprop.engine.ports import Ports, is_hidden
 from beyondprop.engine.scale import scale_watch, told_scale
+from beyondprop.engine.spreading import check_frozen, check_spreading
 from beyondprop.engine.state import LearnedState
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
@@ -63,8 +64,10 @@ class Passes:
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
         self._checked = False
+        self._resting: list[nn.Parameter] = []  # they rested when the graph was checked
         self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
+        self._frozen = [b for b in self.blocks if not b.rule.traits.learns]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "targets": None}  # a copy starts outside the context of targets
@@ -169,7 +172,11 @@ class Passes:
         if self.schedule is not None and run.training:
             schedule = self.schedule
             schedule.begin()
-        return OpenPass(run, joint, schedule, share=1.0 if given is None else given.share)
+        if self._resting and any(p.requires_grad for p in self._resting):
+            self._checked = False
+        first = self.output is not None and not self._checked and not torch.compiler.is_compiling()
+        share = 1.0 if given is None else given.share
+        return OpenPass(run, joint, schedule, share=share, cut=[] if first else None)
 
     def new_run(self, inputs: Any = None, given: Given | None = None) -> ForwardPass | None:
         """Return what rules see of a forward pass that begins, None if it is not to be taught."""
@@ -181,6 +188,8 @@ class Passes:
         first = inputs if isinstance(inputs, Tensor) else next(leaves(inputs), None)
         if self.state.stateful or self.state.alone:
             self._begin(training)
+        if self._frozen:
+            check_frozen(self._frozen)
         given = given or NOTHING
         targets = self.targets if given.targets is None else given.targets
         if self._needs_targets is not None and targets is None:
@@ -219,10 +228,7 @@ class Passes:
         if joint.reading:
             joint.prepare(found)
         if not self._checked and not torch.compiler.is_compiling():
-            reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, found)
-            if self.output is not None and open_pass.schedule is joint:
-                check_reached(self.model, self.blocks, self.output, reached)
-            self._checked = True
+            self._check_learning(open_pass, found)
         if not open_pass.detached and open_pass.exchange is None:
             return outputs
         if open_pass.schedule is not joint:
@@ -232,7 +238,7 @@ class Passes:
         if not self.blocks[-1].rule.traits.ends_graph:
             one = len(found) == 1 and found[0].requires_grad and found[0].dim() > 0
             if not one:
-                check_outputs(self.model, self.blocks, open_pass, found)
+                check_outputs(self.model, self.blocks, self.output, open_pass, found)
         if not joint.ties and open_pass.exchange is None:
             return outputs
         tied = joint.tie(open_pass.run, found, self.watch)
@@ -240,6 +246,18 @@ class Passes:
             return tied[0]
         swaps = {id(old): new for old, new in zip(found, tied, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
+
+    def _check_learning(self, open_pass: OpenPass, outputs: Sequence[Tensor]) -> None:
+        """See that all that learns is taught, and by one thing; once, and when more learns."""
+        joint, output, cut = open_pass.joint, self.output, open_pass.cut
+        reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, outputs)
+        if output is None:
+            check_covered(self.model, self.blocks)
+        elif cut is not None and open_pass.schedule is joint:
+            check_reached(self.model, self.blocks, output, reached, cut)
+        check_spreading(self.model, self.taught, joint)
+        self._resting = [p for p in self.model.parameters() if not p.requires_grad]
+        self._checked = True
 
 
 def _handed_on(outputs: Any, leaked: Sequence[Tensor]) -> Any:

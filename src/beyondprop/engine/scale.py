@@ -111,9 +111,9 @@ class ScaleWatch:
 
 def scale_watch(blocks: Sequence[Block]) -> ScaleWatch | None:
     """Return what sees how losses are scaled, None where all signals follow that."""
-    deaf = (block for block in blocks if not block.rule.traits.scales_with_loss)
-    learned = (p for block in deaf for _, p in block.parameters() if p.requires_grad)
-    parameter = next(learned, None)
+    deaf = [p for b in blocks if not b.rule.traits.scales_with_loss for _, p in b.parameters()]
+    # One that rests may learn later.
+    parameter = next((p for p in deaf if p.requires_grad), deaf[0] if deaf else None)
     return None if parameter is None else ScaleWatch(parameter)
 
 

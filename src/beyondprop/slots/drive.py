@@ -64,6 +64,14 @@ def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
 def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Reel]]:
     """Return a model's machine and those of its weights that the optimizer holds."""
     machine = required(model)
+    present = {id(p) for p in machine.model.parameters()}
+    gone = [reel.name for reel in machine.reels if id(reel.parameter) not in present]
+    if gone:
+        raise UserError(
+            f"'{gone[0]}' is no parameter of the model any more (replaced, or made from others by "
+            "weight normalisation), so its slots could choose nothing: undo that, or leave it by "
+            f"exclude=['{gone[0].rpartition('.')[0]}'] in slots.convert"
+        )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     reels = [reel for reel in machine.reels if id(reel.parameter) in held]
     if not reels:

@@ -158,8 +158,8 @@ def weight_problem(
     name = full(module, weight.name)
     if parameter is None:
         return (
-            f"'{name}' is computed from other parameters: convert before you put weight "
-            f"normalisation or another parametrization on, or leave it by exclude=['{module}']"
+            f"'{name}' is computed from other parameters: convert before you prune or put "
+            f"spectral normalisation on, or leave it by exclude=['{module}']"
         )
     if _lazy(parameter):
         return f"'{name}' has no shape yet: run the model once on a batch first"

@@ -857,3 +857,90 @@ def test_a_backward_hook_that_would_never_be_called_is_told(register):
         model(torch.randn(2, 4))
     with bp.exact_gradients(model):
         model(torch.randn(2, 4, requires_grad=True)).sum().backward()
+
+
+class Stem(nn.Module):
+    """A stem whose activation works in place, as in ResNets, before two layers."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.act1 = nn.ReLU(inplace=inplace)
+        self.layer1 = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Tanh())
+        self.layer2 = nn.Sequential(nn.ReLU(inplace=inplace), nn.Conv2d(4, 4, 3))
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        stem = self.act1(self.bn1(self.conv1(x)))
+        return self.fc(self.layer2(self.layer1(stem)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("stem", "layer1"),
+    [
+        (bp.Backprop(), bp.LocalLoss()),
+        (bp.LocalLoss(), bp.LocalLoss()),
+        (bp.Frozen(), bp.ErrorBroadcastDecorrelation()),
+        (bp.Backprop(), bp.Frozen()),
+    ],
+)
+def test_what_works_in_place_where_nothing_is_lost_is_left_alone(stem, layer1):
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        model, y = Stem(inplace), torch.arange(2)
+        dfa, exact = bp.DirectFeedbackAlignment(), bp.Backprop()
+        rules = {"conv1": stem, "bn1": stem, "layer1": layer1, "layer2": dfa, "fc": exact}
+        handle = bp.attach(model, rules)
+        with handle.targets(y):
+            handle.loss(F.cross_entropy(model(torch.randn(2, 3, 8, 8)), y)).backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+class Repeat(nn.Module):
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def forward(self, x):
+        return (x,) * self.times
+
+
+class Repeating(nn.Module):
+    def __init__(self, times):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), Repeat(times))
+        self.last, self.repeat = nn.Linear(5, 3), Repeat(times)
+
+    def forward(self, x):
+        """(batch, 4) -> (batch, 3), several times."""
+        return self.repeat(self.last(self.first(x)[0]))
+
+
+@pytest.mark.parametrize("rule", ["dfa", "drtp", "ebd", "dgl"])
+def test_a_tensor_returned_twice_is_one(rule):
+    found = []
+    for times in (1, 2):
+        torch.manual_seed(0)
+        model = Repeating(times)
+        handle = bp.attach(model, bp.rules.make(rule), ["first", "last"])
+        with handle.targets(torch.arange(6) % 3):
+            outputs = model(torch.linspace(-1, 1, 24).view(6, 4))
+        handle.loss(F.cross_entropy(outputs[-1], torch.arange(6) % 3)).backward()
+        found.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+def test_drtp_takes_one_value_a_row():
+    found = []
+    y = torch.randn(6)
+    for targets in (y, y.unsqueeze(1)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
+        handle = bp.attach(model, bp.DirectRandomTargetProjection())
+        with handle.targets(targets):
+            F.mse_loss(model(torch.ones(6, 4)).squeeze(1), y).backward()
+        found.append(model[0].weight.grad)
+    assert found[0].equal(found[1])
+    assert found[0].any()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
+from beyondprop.engine.ports import labels_of
 
 VOCABULARY, WIDTH, TOKENS = 11, 8, 6
 X = torch.arange(4 * TOKENS).view(4, TOKENS).mul(7) % VOCABULARY
@@ -369,3 +370,92 @@ def test_copies_and_exact_gradients():
     torch.testing.assert_close(gradients(model), gradients(plain), rtol=0, atol=0)
     with torch.no_grad():
         assert not model(X, labels=X).loss.requires_grad
+
+
+class Aside(TinyForCausalLM):
+    """What one part makes goes around the output, and another part is for other calls."""
+
+    def __init__(self) -> None:
+        super().__init__(tied=False)
+        self.aside, self.unused = nn.Embedding(VOCABULARY, WIDTH), nn.Parameter(torch.ones(2))
+        # Both are defined before the output.
+        self.norm, self.head = self._modules.pop("norm"), self._modules.pop("head")
+
+    def forward(self, ids: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(batch, tokens) -> the loss."""
+        x = self.embedding(ids)
+        for layer in self.layers:
+            x = layer(x)
+        logits = self.head(self.norm(x) + self.aside(ids))
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
+def test_what_goes_around_the_output_or_is_not_used_is_left_alone():
+    model = Aside()
+    dfa = bp.DirectFeedbackAlignment()
+    bp.attach(model, dfa, ["layers.*"], output="norm", targets="labels")
+    model(X, labels=X).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == ["unused"]
+    exact = copy.deepcopy(model)
+    exact.zero_grad()
+    with bp.exact_gradients(exact):
+        exact(X, labels=X).backward()
+    assert model.aside.weight.grad.equal(exact.aside.weight.grad)
+
+
+@pytest.mark.parametrize("output", ["norm", None])
+def test_what_learns_later_is_looked_at_again(output):
+    model = built(tied=False)
+    rest = model.embedding.requires_grad_(requires_grad=False)
+    rules = {"layers.0": bp.Frozen(), "layers.*": bp.DirectFeedbackAlignment()}
+    behind = {} if output else {"norm": bp.Backprop(), "head": bp.Backprop()}
+    bp.attach(model, rules | behind, output=output)
+
+    def step():
+        return F.cross_entropy(model(X).logits.flatten(0, 1), X.flatten()).backward()
+
+    step()
+    step()
+    rest.requires_grad_()
+    with pytest.raises(bp.UserError, match=r"embedding.*is in no block|no block holds embedding"):
+        step()
+
+
+def test_an_output_that_a_block_made_is_told_what_to_name():
+    class Body(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Layer() for _ in range(2))
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            """(batch, tokens, features) -> the same."""
+            for layer in self.layers:
+                x = layer(x)
+            return (x,)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.body = nn.Embedding(VOCABULARY, WIDTH), Body()
+            self.head = nn.Linear(WIDTH, VOCABULARY)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            """(batch, tokens) -> (batch, tokens, vocabulary)."""
+            return self.head(self.body(self.embedding(ids))[0])
+
+    model, dfa = Model(), bp.DirectFeedbackAlignment()
+    handle = bp.attach(model, dfa, ["body.layers.*"], output="body")
+    with pytest.raises(bp.UserError, match=r"output='body' returns.* output='body.layers.1'"):
+        model(X)
+    handle.remove()
+    bp.attach(model, dfa, ["body.layers.*"], output="body.layers.1")
+    model(X).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_models_with_two_heads_shift_their_labels():
+    class TinyDoubleHeadsModel(nn.Module):
+        def forward(self, ids: Tensor, labels: Tensor | None = None) -> None:
+            """Do nothing."""
+
+    assert labels_of(TinyDoubleHeadsModel(), "labels", None).shift == 1

@@ -180,3 +180,20 @@ def test_hooks_and_large_blocks_hear_the_scale_too():
             (handle.loss(loss) * scale).backward()
             found.append([p.grad / scale for p in model.parameters()])
         torch.testing.assert_close(*found)
+
+
+def test_blocks_that_learn_later_follow_the_scale_too():
+    found = []
+    for scale in (1.0, 4.0):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).requires_grad_(
+            requires_grad=False
+        )
+        handle = bp.attach(model, bp.DirectRandomTargetProjection())
+        model.requires_grad_()
+        y = torch.arange(6) % 3
+        with handle.targets(y):
+            loss = F.cross_entropy(model(torch.ones(6, 4)), y)
+        (handle.loss(loss) * scale).backward()
+        found.append(model[0].weight.grad)
+    torch.testing.assert_close(found[1], 4 * found[0])

@@ -382,3 +382,34 @@ def test_further_backward_passes_leave_the_correlations_alone():
     found = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for _ in range(3)]
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+def test_regularised_correlations_skip_a_bad_batch():
+    rule = bp.ErrorBroadcastDecorrelation(forgetting=0.9, power=0.1, entropy=0.1)
+    model = network((4, 5, 3))
+    handle = bp.attach(model, rule)
+    x, y = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
+    F.cross_entropy(model(x), y).backward()
+    before = handle.state_dict()
+    model.zero_grad()
+    x[0, 0] = torch.nan
+    F.cross_entropy(model(x), y).backward()
+    after = handle.state_dict()
+    assert before["passes"] + 1 == after["passes"]
+    assert all(after[name].equal(before[name]) for name in before if name != "passes")
+
+
+def test_a_mirror_forgets_weights_that_were_not_finite():
+    model = network((4, 5, 3))
+    handle = bp.attach(model, bp.WeightMirror())
+    x = torch.randn(6, 4, dtype=torch.float64)
+    model(x)
+    weight = model[2].weight
+    own = weight.detach().clone()
+    for values in (
+        torch.full_like(own, torch.nan),
+        own,
+    ):  # a bad step, and back
+        weight.data.copy_(values)
+        model(x)
+    assert handle.state_dict()["2.weight.feedback"].isfinite().all()

@@ -380,3 +380,8 @@ def test_an_empty_batch_teaches_nothing(form):
     empty = torch.zeros(0, 4, dtype=torch.float64)
     F.cross_entropy(model(empty), torch.zeros(0, dtype=torch.long), reduction="sum").backward()
     assert all(not p.grad.any() for p in model.parameters())
+
+
+def test_an_error_that_overflows_is_left_to_the_scaler():
+    error = torch.tensor([[torch.inf, 0.0]])
+    assert not bp.CategoricalOutput().target(torch.zeros(1, 2), error).isfinite().all()

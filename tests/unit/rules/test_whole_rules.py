@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from tests.modules import CASE
 from torch import nn
+from torch.nn.utils import prune
 
 import beyondprop as bp
 
@@ -174,3 +175,33 @@ def test_a_layer_that_is_used_twice_stays_the_models_own(rule):
     F.cross_entropy(model(torch.randn(4, 3)), torch.tensor([0, 1, 0, 1])).backward()
     assert all(now is before for now, before in zip(model.parameters(), own, strict=True))
     assert all(p.grad is not None for p in own)
+
+
+MAKERS = [
+    lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    nn.utils.parametrizations.weight_norm,
+    nn.utils.parametrizations.spectral_norm,
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(bp.PEPITA(), bp.DualPropagation(), bp.PredictiveCoding(), bp.ErrorPredictiveCoding()),
+        *(bp.SoftHebb(), bp.KolenPollack()),
+    ],
+)
+def test_weights_that_are_made_from_others_after_attach_are_refused(rule, make):
+    model = mlp()
+    x, y = torch.randn(5, 3), torch.arange(5) % 2
+    handle = bp.attach(model, rule)
+    F.cross_entropy(model(x), y).backward()
+    make(model[0])
+    model.zero_grad()
+    with pytest.raises(bp.UserError, match=r"is made from|was replaced, added"):
+        F.cross_entropy(model(x), y).backward()
+    with bp.exact_gradients(model):
+        F.cross_entropy(model(x), y).backward()
+    handle.remove()
+    F.cross_entropy(model(x), y).backward()

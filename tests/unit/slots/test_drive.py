@@ -257,3 +257,11 @@ def test_the_experiments_drive_by_themselves(tmp_path):
 
     record = train(RunSpec(task="digits-slots", rule="dfa", epochs=1), tmp_path / "run")
     assert record["status"] == "finished"
+
+
+def test_weights_that_are_no_parameters_any_more_are_told():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    slots.convert(model, 4)
+    nn.utils.parametrizations.weight_norm(model[0])
+    with pytest.raises(bp.UserError, match=r"'0\.weight' is no parameter of the model any more"):
+        slots.drive(torch.optim.SGD(model.parameters(), 0.5), model)

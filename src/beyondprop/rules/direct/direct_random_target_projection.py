@@ -55,6 +55,8 @@ class DirectRandomTargetProjection(DirectRule):
 
     def _target(self, targets: Tensor, error: Tensor, width: int) -> Tensor:
         rows = max(1, error.shape[:-1].numel())
+        if targets.is_floating_point() and (*targets.shape, 1) == error.shape:
+            targets = targets.unsqueeze(-1)  # one value a row, and an output of one feature
         if targets.shape == error.shape:
             return targets.to(error.dtype) / rows
         if targets.is_floating_point() or targets.shape != error.shape[:-1]:

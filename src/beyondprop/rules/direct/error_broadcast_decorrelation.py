@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from beyondprop._torch.finite import finite_or
 from beyondprop.core import At, Block, Traits
 from beyondprop.registry.limits import NotNegative, Positive, Share
 from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like_of
@@ -112,7 +113,8 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return at.run.training and (type(self), id(at)) not in at.run.shared
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
-        return self.forgetting * before + (1 - self.forgetting) * now.detach()
+        followed = self.forgetting * before + (1 - self.forgetting) * now.detach()
+        return finite_or(followed, before)
 
 
 def _precise(like: Tensor) -> Tensor:

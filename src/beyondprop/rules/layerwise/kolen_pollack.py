@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from beyondprop._torch.modules import is_made
 from beyondprop.core import AtWeight, Block, LayerRule, Traits
+from beyondprop.errors import UserError
 from beyondprop.layers import feedback_class
 from beyondprop.projections import Dense, Projection
-from beyondprop.rules.layerwise.random import random_like
+from beyondprop.rules.layerwise.random import drawn
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,22 @@ class KolenPollack(LayerRule):
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, a parameter as large as the weight."""
-        random = random_like(self.projection, weight, at, at.stream)
+        random = drawn(self.projection, weight, at, at.stream)
         size = weight.norm() / random.norm() if weight.any() else 1.0
         return {"feedback": nn.Parameter(random * size)}
 
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the learned matrix; it learns where the weight does."""
+        """Return the learned matrix; it learns where the weight does.
+
+        Raises:
+            UserError: The weight is made from other parameters by now.
+        """
+        if is_made(at.layer, at.name):
+            raise UserError(
+                f"the weight of a {type(at.layer).__name__} is made from other parameters since "
+                "the rule was attached, so its feedback cannot get the same updates: undo that, or "
+                "remove() the rules"
+            )
         matrix = at.state["feedback"]
         return (matrix if at.weight().requires_grad else matrix.detach()).to(weight.dtype)
 

@@ -2,11 +2,17 @@
 
 from torch import Tensor
 
+from beyondprop._torch.spread import spread_like
 from beyondprop.core import AtWeight
 from beyondprop.projections import Projection
 
 
 def random_like(projection: Projection, weight: Tensor, at: AtWeight, stream: int) -> Tensor:
+    """Return a random matrix like ``weight``, spread over processes as it is; see `drawn`."""
+    return spread_like(drawn(projection, weight, at, stream), weight)
+
+
+def drawn(projection: Projection, weight: Tensor, at: AtWeight, stream: int) -> Tensor:
     """Return a random matrix of the shape of ``weight`` that keeps an error's norm.
 
     Args:

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from beyondprop._torch.eager import eager
+from beyondprop._torch.finite import finite_or
+from beyondprop._torch.spread import is_spread
 from beyondprop.core import AtWeight, LayerRule, Traits
+from beyondprop.errors import UserError
 from beyondprop.projections import Dense, Projection, Redrawn
 from beyondprop.random.streams import stream_of
 from beyondprop.registry.limits import Count, PositiveShare
-from beyondprop.rules.layerwise.random import random_like
+from beyondprop.rules.layerwise.random import drawn
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,21 @@ class WeightMirror(LayerRule):
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
         """Return the random feedback to begin with, and the pass it was last mirrored in."""
-        random = random_like(self.projection, weight, at, at.stream)
+        random = drawn(self.projection, weight, at, at.stream)
         return {"feedback": random, "pass": torch.tensor(-1)}
 
     @eager
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the mirrored weight, mirrored once for each pass."""
+        """Return the mirrored weight, mirrored once for each pass.
+
+        Raises:
+            UserError: The weight is spread over processes while the layer runs.
+        """
+        if is_spread(weight):
+            raise UserError(
+                "WeightMirror sends noise through whole weights, and tensor parallelism has spread "
+                "one over processes: leave parallelize_module out, or use FeedbackAlignment"
+            )
         last = int(at.state["pass"])
         if last != at.mode.number:
             at.state["pass"] = torch.tensor(at.mode.number)
@@ -66,7 +78,7 @@ class WeightMirror(LayerRule):
             answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
             # A new tensor each time: a graph that still waits for its backward keeps its own.
             mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
-        at.state["feedback"] = mirrored.view(weight.shape)
+        at.state["feedback"] = finite_or(mirrored, before).view(weight.shape)
 
 
 REGISTERED = (WeightMirror,)

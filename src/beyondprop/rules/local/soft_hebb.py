@@ -67,6 +67,8 @@ class SoftHebb(LossRule):
     def loss(self, at: At) -> Tensor:
         """Return ``Σ W ⊙ G`` with the gradient G held constant; the value itself means nothing."""
         leading, layer = _parts(at.block)
+        if is_made(layer):
+            raise UserError(f"{_of_made(at.block.name)}: undo that, or remove() the rules")
         assert at.input is not None
         with torch.no_grad(), torch.autocast(at.device.type, enabled=False):
             x = at.run.run(replace(at.block, modules=leading), at.input)
@@ -152,10 +154,7 @@ class SoftHebb(LossRule):
             )
             return
         if is_made(layer):
-            yield (
-                f"the weight of '{name}' is made from others (weight_norm, pruning), which would "
-                "get other gradients than SoftHebb's: give it a rule of its own"
-            )
+            yield f"{_of_made(name)}: give it a rule of its own"
         if getattr(layer, "groups", 1) != 1:
             yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
         for other, _ in found[1:]:
@@ -180,6 +179,13 @@ class SoftHebb(LossRule):
             return y
         winner = u.argmax(1, keepdim=True)
         return (-y).scatter(1, winner, y.gather(1, winner))
+
+
+def _of_made(name: str) -> str:
+    return (
+        f"the weight of '{name}' is made from others (weight_norm, pruning), which would get other "
+        "gradients than SoftHebb's"
+    )
 
 
 def _flat(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from beyondprop._torch.modules import children, is_chain, is_made
+from beyondprop.errors import UserError
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten)
@@ -22,6 +23,7 @@ POOLS = (
 )
 KEEPS = (*SHAPES, *DROPOUTS, *ELEMENTWISE)
 """What gives one number for each that it gets."""
+KNOWN = {*LAYERS, *POOLS, *KEEPS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +72,19 @@ class PlainChain:
 
     @classmethod
     def of(cls, model: nn.Module) -> "PlainChain":
-        """Return the layers of a model for which `unfit` has found nothing."""
-        modules = [module for _, module in flat(model)]
+        """Return the layers of a model for which `unfit` has found nothing.
+
+        Raises:
+            UserError: A module has changed since, as by pruning or a parametrization.
+        """
+        named = list(flat(model))
+        reason = next(_odd(named), None)
+        if reason is not None:
+            raise UserError(
+                f"the rule teaches plain layers alone, and by now {reason}: undo that, or remove() "
+                "the rules"
+            )
+        modules = [module for _, module in named]
         starts = [i for i, module in enumerate(modules) if type(module) in LAYERS]
         layers = []
         for start, end in zip(starts, [*starts[1:], len(modules)], strict=True):
@@ -116,16 +129,22 @@ def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def _odd(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[str]:
+    """Yield in words which modules a plain chain does not hold."""
+    for name, module in modules:
+        if type(module) not in KNOWN or "forward" in vars(module):
+            yield f"'{name}' ({type(module).__name__}) is none of these"
+        elif is_made(module):
+            yield f"the weight of '{name}' is made from others (weight_norm, pruning)"
+
+
 def unfit(model: nn.Module) -> str | None:
     """Return in words why a model is no plain chain, or None."""
     if not is_chain(model):
         return f"{type(model).__name__} is no nn.Sequential"
     modules = list(flat(model))
-    for name, module in modules:
-        if type(module) not in (*LAYERS, *POOLS, *KEEPS) or "forward" in vars(module):
-            return f"'{name}' ({type(module).__name__}) is none of these"
-        if is_made(module):
-            return f"the weight of '{name}' is made from others (weight_norm, pruning)"
+    for reason in _odd(modules):
+        return reason
     places = [i for i, (_, module) in enumerate(modules) if type(module) in LAYERS]
     if not places:
         return None

@@ -73,7 +73,8 @@ class CategoricalOutput(OutputDistribution):
         """
         found = output.softmax(-1) - error  # (rows, classes)
         sizes = error.abs().sum(-1).clamp(min=1)  # (rows,)
-        if found.min() < -TOLERANCE and (error.sum(-1).abs() <= TOLERANCE * sizes).all():
+        lowest = found.min()  # infinite where a scaled loss overflows: its step is skipped
+        if -torch.inf < lowest < -TOLERANCE and (error.sum(-1).abs() <= TOLERANCE * sizes).all():
             raise UserError(
                 "predictive coding needs the loss where inference moves the output, and this error "
                 "is too large for a mean cross-entropy over the rows of the batch: don't sum or "

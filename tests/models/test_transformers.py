@@ -89,8 +89,14 @@ def gradients(model):
     return {name: p.grad for name, p in model.named_parameters()}
 
 
-def by_hand(case, rule):
-    """Return what direct feedback alignment teaches, by hooks that cut and nothing else."""
+def by_hand(case, rule, last=None):
+    """Return what direct feedback alignment teaches, by hooks that cut and nothing else.
+
+    Args:
+        case: Of `CASES`.
+        rule: Whose projection is used.
+        last: Names of the modules that end blocks; by default the layers.
+    """
     model, (_, batch, blocks, output) = built(case), CASES[case]
     ends, taken = [], {}
 
@@ -108,12 +114,12 @@ def by_hand(case, rule):
         return taken["leaf"]
 
     stem = blocks.removesuffix(".*")
-    for name, layer in model.get_submodule(stem).named_children():
-        layer.register_forward_hook(cut(f"{stem}.{name}"))
+    for name in last or [f"{stem}.{n}" for n, _ in model.get_submodule(stem).named_children()]:
+        model.get_submodule(name).register_forward_hook(cut(name))
     model.get_submodule(output).register_forward_hook(take)
     model(**batch).loss.backward()
     error = taken["leaf"].grad
-    taken["made"].backward(error)
+    made_of, signals = [taken["made"]], [error]
     rows = error.flatten(0, -2) if error.dim() > 2 else error
     for name, made in ends:
         block = bp.core.Block(name, rule, (), model)
@@ -121,7 +127,9 @@ def by_hand(case, rule):
         width = made[0].numel() if per_sample else made.shape[-1]
         eye = torch.eye(error.shape[-1])
         feedback = rule.projection.project(eye, width, rule.projection.stream(block.stream))
-        made.backward((rows @ feedback).view(made.shape))
+        made_of.append(made)
+        signals.append((rows @ feedback).view(made.shape))
+    torch.autograd.backward(made_of, signals)  # at once: embeddings may lie in several graphs
     return gradients(model)
 
 
@@ -132,6 +140,34 @@ def test_direct_feedback_is_what_is_computed_by_hand(case):
     model(**CASES[case][1]).loss.backward()
     expected = by_hand(case, rule)
     torch.testing.assert_close(gradients(model), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layers_are_the_default_blocks(case):
+    model, output = built(case), CASES[case][3]
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), output=output, targets="labels")
+    other = attached(case, bp.DirectFeedbackAlignment())[1]
+    assert [(b.name, b.rule) for b in handle.blocks] == [(b.name, b.rule) for b in other.blocks]
+    tied = "transformer.wte.weight = lm_head.weight" in str(handle.report)
+    assert tied == (case in ("gpt2", "gpt2, logits"))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "mamba"])
+def test_finer_blocks_learn_what_is_computed_by_hand(case):
+    rule, model = bp.DirectFeedbackAlignment(), built(case)
+    blocks = bp.finer_blocks(model)
+    stem = CASES[case][2].removesuffix(".*")
+    handle = bp.attach(model, rule, blocks=blocks, output=CASES[case][3], targets="labels")
+    taught = {name for block in handle.blocks[:-1] for name, _ in block.parameters()}
+    assert taught == {n for n, _ in model.named_parameters() if n.startswith(f"{stem}.")}
+    model(**CASES[case][1]).loss.backward()
+    expected = by_hand(case, rule, [block[-1] for block in blocks])
+    torch.testing.assert_close(gradients(model), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_finer_blocks_do_not_know_every_layer():
+    with pytest.raises(bp.UserError, match="does not know the parts of MambaBlock"):
+        bp.finer_blocks(mamba())
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,12 +1,13 @@
 """The report of what attaching changed."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from beyondprop.core import Block
 from beyondprop.engine.ports import Ports, behind
+from beyondprop.projections import Projection
 from beyondprop.shapes import CHANNELS, TOKENS
 from beyondprop.text import aligned
 
@@ -90,6 +91,18 @@ def report(
             "in handle.parameters()"
         )
     return AttachReport(called, rows, [*notes, *_axes_notes(model, blocks, heads)])
+
+
+def with_feedback(made: AttachReport, blocks: Sequence[Block]) -> AttachReport:
+    """Return the report with what the rules' projections say of their use so far."""
+    projections = {
+        id(value): value
+        for block in blocks
+        for value in vars(block.rule).values()
+        if isinstance(value, Projection)
+    }
+    notes = [f"feedback {remark}" for each in projections.values() for remark in each.remarks()]
+    return replace(made, notes=[*made.notes, *notes]) if notes else made
 
 
 def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterator[str]:

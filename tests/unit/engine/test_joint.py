@@ -10,7 +10,7 @@ from tests import internals
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.projections import Dense
+from beyondprop.projections import BySize
 
 ROWS = 5
 
@@ -48,7 +48,7 @@ def signals(monkeypatch):
         alive.append(sum(each() is not None for each in made))
         return signal
 
-    monkeypatch.setattr(Dense, "project", project)
+    monkeypatch.setattr(BySize, "project", project)
     return made, alive
 
 

@@ -116,13 +116,16 @@ def by_hand(written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], No
         loss(behind(leaf), targets).backward()
         error = leaf.grad
         assert error is not None
-        tokens = error.dim() == 3
-        rows = error.flatten(0, 1) if tokens else error  # (tokens or samples, features)
         made: dict[torch.Size, Tensor] = {}  # one product for all ends of a shape
         for end in ends:
             if end.shape not in made:
-                width = end.shape[-1] if tokens else end[0].numel()
-                made[end.shape] = (rows @ matrix(rows.shape[1], width, rows)).view(end.shape)
+                maps = end.dim() == 4  # (batch, channels, height, width): all are features
+                width = end[0].numel() if maps else end.shape[-1]
+                rows = error.flatten(0, -2) @ matrix(error.shape[-1], width, error)
+                if end.dim() == 3 and error.dim() == 2:  # each token gets its image's signal
+                    made[end.shape] = rows.unsqueeze(1).expand(end.shape)
+                else:
+                    made[end.shape] = rows.view(end.shape)
         torch.autograd.backward([*ends, output], [*(made[end.shape] for end in ends), error])
 
     return teach

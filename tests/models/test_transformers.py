@@ -120,15 +120,14 @@ def by_hand(case, rule, last=None):
     model(**batch).loss.backward()
     error = taken["leaf"].grad
     made_of, signals = [taken["made"]], [error]
-    rows = error.flatten(0, -2) if error.dim() > 2 else error
     for name, made in ends:
         block = bp.core.Block(name, rule, (), model)
-        per_sample = error.dim() == 2 and made.dim() == 3
-        width = made[0].numel() if per_sample else made.shape[-1]
-        eye = torch.eye(error.shape[-1])
-        feedback = rule.projection.project(eye, width, rule.projection.stream(block.stream))
+        stream = rule.projection.stream(block.stream)
+        feedback = rule.projection.matrix(error.shape[-1], made.shape[-1], stream, error)
+        signal = error @ feedback
+        per_sample = error.dim() == 2 and made.dim() == 3  # then all tokens get the same
         made_of.append(made)
-        signals.append((rows @ feedback).view(made.shape))
+        signals.append(signal[:, None].expand(made.shape) if per_sample else signal)
     torch.autograd.backward(made_of, signals)  # at once: embeddings may lie in several graphs
     return gradients(model)
 

@@ -51,6 +51,7 @@ TASKS = (
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "memory": ("memory/rules", memory.rules),
     "depth": ("memory/depth", memory.depth),
+    "by hand": ("step_time/by_hand", times.by_hand),
     "peers": ("peers/step_time", peers.step_time),
     "pipeline": ("schedules/pipeline", schedules.pipeline),
     "slots cost": ("slots/cost", slots.cost),

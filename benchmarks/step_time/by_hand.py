@@ -16,9 +16,10 @@ from typing import Any
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Table, number
+from benchmarks.common.tables import Table
 from benchmarks.common.timing import select, set_threads
 from benchmarks.step_time.hand_written import TEACHING, networks
+from benchmarks.step_time.tables import by_hand
 from beyondprop.measure import Case
 from beyondprop.measure.step_time import timed_rounds
 
@@ -93,30 +94,11 @@ def _ratio(some: list[float], others: list[float]) -> float:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """Return the rows as a table."""
+    heads, cells = by_hand(rows)
     return Table(
         title="A step of direct feedback alignment beside one written by hand",
-        columns=(
-            "network",
-            "blocks",
-            "batch",
-            "by hand",
-            "library",
-            "bar",
-            "of by hand",
-            "bar",
-        ),
-        rows=[
-            (
-                *_named(row["net"]),
-                str(row["batch"]),
-                number(row["by_hand"], ".3f"),
-                number(row["library"], ".3f"),
-                number(row["most"], ".2f"),
-                number(row["beside_hand"], ".3f"),
-                number(row["within"], ".2f"),
-            )
-            for row in rows
-        ],
+        columns=heads,
+        rows=cells,
         notes=(
             "By hand and library: time of a step relative to backprop in plain PyTorch, the median "
             "of the ratios within rounds. The step by hand cuts the graph by `detach` and makes "
@@ -126,11 +108,6 @@ def table(rows: list[dict[str, Any]]) -> Table:
             "is taken with a vocabulary of 50,257, else of 65.",
         ),
     )
-
-
-def _named(net: str) -> tuple[str, str]:
-    name, _, variant = net.partition(", ")
-    return name, variant or "whole"
 
 
 if __name__ == "__main__":

@@ -151,6 +151,32 @@ def test_layers_are_the_default_blocks(case):
     assert tied == (case in ("gpt2", "gpt2, logits"))
 
 
+ENCODED = {"d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "vocab_size": VOCABULARY}
+TRANSLATORS = {
+    "t5": lambda: T.T5ForConditionalGeneration(
+        T.T5Config(VOCABULARY, WIDTH, 8, 32, 2, num_heads=2, decoder_start_token_id=0)
+    ),
+    "bart": lambda: T.BartForConditionalGeneration(
+        T.BartConfig(
+            **ENCODED,
+            **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2),
+            **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 32),
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_of_an_encoder_and_a_decoder_all_layers_are_default_blocks(name):
+    model = TRANSLATORS[name]().eval()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), output="lm_head", targets="labels")
+    sides = [next(s for s in ("encoder", "decoder") if s in b.name) for b in handle.blocks[:-1]]
+    assert sides == ["encoder", "encoder", "decoder", "decoder"]
+    model(input_ids=IDS, labels=IDS[:, :5].contiguous()).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert "shared.weight = " in str(handle.report)
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case != "mamba"])
 def test_finer_blocks_learn_what_is_computed_by_hand(case):
     rule, model = bp.DirectFeedbackAlignment(), built(case)

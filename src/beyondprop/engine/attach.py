@@ -25,7 +25,7 @@ class AttachError(UserError):
 
 def attach(
     model: nn.Module,
-    rule: Rule | Mapping[str, Rule],
+    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
     blocks: Sequence[str | Sequence[str]] | None = None,
     axes: str | Mapping[str, str] | None = None,
     output: str | None = None,
@@ -40,7 +40,8 @@ def attach(
 
     Args:
         model: Any module; attach before `torch.compile` and before wrapping it for several devices.
-        rule: One rule for all blocks, or a rule for each pattern of names, first match first.
+        rule: One rule for all blocks, or a rule for each pattern or tuple of names, first match
+            first.
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
             tuple of names makes one block of several modules, which ends behind the last, and a
             last one that holds the others only ends it (`finer_blocks` names such parts of the
@@ -119,7 +120,7 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
 
 def _patterns(
     model: nn.Module,
-    rule: Rule | Mapping[str, Rule],
+    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
     blocks: Sequence[str | Sequence[str]] | None,
     ports: Ports,
 ) -> Mapping[Named, Rule]:

@@ -33,4 +33,4 @@ def test_by_hand_writes_a_record_and_a_table(tmp_path: Path) -> None:
     assert set(row["seconds"]) == set(TEACHING)
     assert all(value > 0 for value in (row["by_hand"], row["library"], row["beside_hand"]))
     assert row["most"] == 1.0
-    assert "| decoder | whole | 1 |" in output.with_suffix(".md").read_text()
+    assert "| decoder | whole | " in output.with_suffix(".md").read_text()

@@ -56,6 +56,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "models calls": ("models/coverage", models.calls),
     "models counted": ("models/coverage", models.counted),
     "models refused": ("models/coverage", models.refused),
+    "by hand": ("step_time/by_hand", times.by_hand),
     "peers": ("peers/step_time", peers.step_time),
     "pipeline": ("schedules/pipeline", schedules.pipeline),
     "slots cost": ("slots/cost", slots.cost),

@@ -3,8 +3,30 @@
 from typing import Any
 
 from benchmarks.common.networks import CHAIN_STEP
-from benchmarks.common.tables import Cells, pivot
+from benchmarks.common.tables import Cells, number, pivot
 from beyondprop.rules import RULES
+
+
+def by_hand(rows: list[dict[str, Any]]) -> Cells:
+    """Return steps of direct feedback alignment by hand and by the library: one row a network."""
+    heads = ("network", "blocks", "by hand", "library", "at most", "of by hand", "at most")
+    return heads, [
+        (
+            *named(row["net"]),
+            number(row["by_hand"], ".2f"),
+            number(row["library"], ".2f"),
+            number(row["most"], ".2f"),
+            number(row["beside_hand"], ".3f"),
+            number(row["within"], ".2f"),
+        )
+        for row in rows
+    ]
+
+
+def named(net: str) -> tuple[str, str]:
+    """Return a network's name in two: the network, and its blocks or where the error is taken."""
+    name, _, variant = net.partition(", ")
+    return name, variant or "whole"
 
 
 def rules(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Cells:

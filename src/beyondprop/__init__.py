@@ -12,6 +12,7 @@ from beyondprop import (
 from beyondprop.engine.attach import AttachError, attach, exact_gradients
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.fast import ChainStep
+from beyondprop.engine.stacks import finer_blocks
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import AddedPattern, FirstPixels, GoodnessNetwork
 from beyondprop.projections import Dense
@@ -97,6 +98,7 @@ __all__ = [
     "attach",
     "attachment_of",
     "exact_gradients",
+    "finer_blocks",
     "layers",
     "optics",
     "projections",

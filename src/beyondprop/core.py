@@ -39,7 +39,13 @@ class Block:
     owner: nn.Module  # the model
     loose: tuple[str, ...] = ()  # names of parameters that belong to none of its modules
     axes: Axes = TOKENS  # what the axes of its output mean
+    around: tuple[str, nn.Module] | None = None  # holds them and ends the block in their place
     depth: float = 0.0  # among the blocks whose graphs end: 0 for the first, 1 for the last
+
+    @cached_property
+    def ways(self) -> tuple[tuple[str, nn.Module], ...]:
+        """What runs, in order, up to the module whose output is the block's."""
+        return self.modules if self.around is None else (*self.modules, self.around)
 
     @cached_property
     def stream(self) -> int:

@@ -10,10 +10,11 @@ from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block, Rule
 from beyondprop.engine.arguments import arguments_of
 from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.blocks import choose, default_patterns, placed
+from beyondprop.engine.blocks import Named, choose, default_patterns, ends_of_ties, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
 from beyondprop.engine.ports import Ports, output_of, up_to, whole_problems
+from beyondprop.engine.stacks import default_layers
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 
@@ -24,8 +25,8 @@ class AttachError(UserError):
 
 def attach(
     model: nn.Module,
-    rule: Rule | Mapping[str, Rule],
-    blocks: Sequence[str] | None = None,
+    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
+    blocks: Sequence[str | Sequence[str]] | None = None,
     axes: str | Mapping[str, str] | None = None,
     output: str | None = None,
     targets: str | None = None,
@@ -39,10 +40,16 @@ def attach(
 
     Args:
         model: Any module; attach before `torch.compile` and before wrapping it for several devices.
-        rule: One rule for all blocks, or a rule for each pattern of names, first match first.
-        blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run.
-            By default one block for each child with parameters of a chain (`nn.Sequential`), where
-            activations, norms and poolings join the block before them.
+        rule: One rule for all blocks, or a rule for each pattern or tuple of names, first match
+            first.
+        blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
+            tuple of names makes one block of several modules, which ends behind the last, and a
+            last one that holds the others only ends it (`finer_blocks` names such parts of the
+            layers of transformers). By default one block for each child with parameters of a chain
+            (`nn.Sequential`), where activations, norms and poolings join the block before them;
+            with ``output=``, elsewhere, one for each layer of a model that repeats one in an
+            `nn.ModuleList`, or of its encoder and its decoder. Of the default blocks those keep
+            `Backprop` that are tied to the output's weights.
         axes: What the axes of the blocks' outputs mean, for all or by pattern of names: one name an
             axis, such as "batch tokens features", "tokens batch features", "nodes features" or
             "batch channels positions", with names in parentheses that were flattened into one, as
@@ -51,7 +58,7 @@ def attach(
         output: Name of the module whose output carries the error, such as "lm_head" or
             "transformer.ln_f", where the loss is computed within the model or its output cannot be
             looked into. What the model defines behind this module keeps its exact gradient; what
-            stands before it and in no block is taught with the block that follows. By default the
+            stands before it and in no block is taught with the blocks that follow. By default the
             model's own output.
         targets: Name of the argument of the model's call that holds targets, such as "labels"; then
             no ``handle.targets`` is needed. A loss that the model returns goes through
@@ -72,7 +79,7 @@ def attach(
     if problems:
         raise _error(problems)
     ports = Ports(output_of(model, output), arguments_of(model, targets, shift, samples))
-    rules = _patterns(model, rule, blocks)
+    rules = _patterns(model, rule, blocks, ports)
     chosen = choose(model, rules, problems)
     if not chosen and not problems:
         problems.append("the model has no parameters to learn")
@@ -84,6 +91,8 @@ def attach(
         chosen = up_to(model, chosen, ports.output, named)
     elif chosen:
         chosen[-1] = _at_output(chosen[-1])
+    if blocks is None and not isinstance(rule, Mapping):
+        chosen = ends_of_ties(model, chosen)
     problems += block_problems(model, chosen, rules.values(), ports)
     if problems:
         raise _error(problems)
@@ -110,32 +119,52 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
 
 
 def _patterns(
-    model: nn.Module, rule: Rule | Mapping[str, Rule], blocks: Sequence[str] | None
-) -> Mapping[str, Rule]:
+    model: nn.Module,
+    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
+    blocks: Sequence[str | Sequence[str]] | None,
+    ports: Ports,
+) -> Mapping[Named, Rule]:
     if isinstance(rule, Mapping):
         for each in rule.values():
             _check_rule(each)
         if blocks is not None:
             raise UserError("give either rules by pattern or blocks=, not both")
-        return rule
+        return dict(rule.items())
     _check_rule(rule)
-    if blocks is not None and not len(blocks):
+    if blocks is None:
+        blocks = _default_names(model, rule, ports)
+    elif isinstance(blocks, str):
+        raise UserError(f"blocks= takes a list of names: write blocks=['{blocks}']")
+    elif not len(blocks):
         raise UserError("blocks= is empty: name at least one module, or leave it out")
-    names = default_patterns(model, rule) if blocks is None else blocks
-    if names is None:
-        suggestion = [n for n, m in model.named_children() if has_parameters(m)]
-        if not suggestion:
-            raise AttachError(
-                f"{type(model).__name__} holds no module to make a block of: put it in an "
-                "nn.Sequential, and attach to that"
-            )
+    return dict.fromkeys((n if isinstance(n, str) else tuple(n) for n in blocks), rule)
+
+
+def _default_names(model: nn.Module, rule: Rule, ports: Ports) -> Sequence[str]:
+    """Return the names of the default blocks.
+
+    Raises:
+        AttachError: There is no safe default.
+    """
+    names = default_patterns(model, rule)
+    if names is not None:
+        return names
+    layers = default_layers(model)
+    if layers is not None and ports.output is not None:
+        return layers
+    suggestion = [n for n, m in model.named_children() if has_parameters(m)]
+    if not suggestion:
         raise AttachError(
-            f"{type(model).__name__} is not a chain of modules, so there are no safe default "
-            f"blocks: name them in the order they run, for example blocks={suggestion}"
+            f"{type(model).__name__} holds no module to make a block of: put it in an "
+            "nn.Sequential, and attach to that"
         )
-    if isinstance(names, str):
-        raise UserError(f"blocks= takes a list of names: write blocks=['{names}']")
-    return dict.fromkeys(names, rule)
+    stack = "" if layers is None else layers[0].rpartition(".")[0]
+    instead = f"; or say where the error is taken, output=, and '{stack}.*' are the blocks"
+    raise AttachError(
+        f"{type(model).__name__} is not a chain of modules, so there are no safe default "
+        f"blocks: name them in the order they run, for example blocks={suggestion}"
+        f"{instead if stack else ''}"
+    )
 
 
 def _check_rule(rule: object) -> None:

@@ -14,7 +14,7 @@ from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
 from beyondprop.engine.ports import Ports
-from beyondprop.engine.report import AttachReport, report
+from beyondprop.engine.report import AttachReport, report, with_feedback
 from beyondprop.engine.scale import told_scale
 from beyondprop.engine.state import clears_feedback
 from beyondprop.engine.swap import SwappedLayers
@@ -27,7 +27,6 @@ class Attachment(Host):
     Attributes:
         model: The model, changed in place and never wrapped.
         blocks: The blocks in the order they run; the last one makes the output.
-        report: What was changed and what was left alone; print it.
         passes: What happens in the model's forward passes.
     """
 
@@ -45,11 +44,16 @@ class Attachment(Host):
         except BaseException:
             self.remove()
             raise
-        self.report: AttachReport = report(
+        self._report = report(
             called, model, self.blocks, changes, len(self.parameters()), self._heads(), ports
         )
         vars(model)["_beyondprop"] = self
         mark(model, self.passes.mode)
+
+    @property
+    def report(self) -> AttachReport:
+        """What was changed and what was left alone, and which feedback is in use; print it."""
+        return with_feedback(self._report, self.blocks)
 
     @property
     def needs_targets(self) -> bool:

@@ -11,6 +11,7 @@ from beyondprop._torch.modules import children, has_parameters, inside, is_chain
 from beyondprop.core import Block, Rule
 from beyondprop.errors import UserError
 from beyondprop.layers import NORMS
+from beyondprop.rules.backprop import Backprop
 from beyondprop.shapes import (
     SEQUENCE_FIRST,
     SOURCE,
@@ -21,6 +22,9 @@ from beyondprop.shapes import (
     parse,
     sequence_first,
 )
+
+Named = str | tuple[str, ...]
+"""What a block is called: a pattern for one module a block, or the names of all modules of one."""
 
 JOINS = (*NORMS, nn.PReLU)
 """Layers with parameters that join the block before them all the same."""
@@ -34,16 +38,20 @@ def default_patterns(model: nn.Module, rule: Rule) -> list[str] | None:
     return None
 
 
-def choose(model: nn.Module, rules: Mapping[str, Rule], problems: list[str]) -> list[Block]:
+def choose(model: nn.Module, rules: Mapping[Named, Rule], problems: list[str]) -> list[Block]:
     """Return the blocks that the patterns name, in their order; append what is wrong to problems.
 
     A pattern names modules by `fnmatch` (its ``*`` matches dots too); of nested matches the
     outermost counts, and what an earlier pattern took is not taken again. A pattern for `Backprop`
-    may name parameters as well.
+    may name parameters as well. A tuple names the modules of one block.
     """
     blocks: list[Block] = []
+    named = {name for each in rules for name in ((each,) if isinstance(each, str) else each)}
     for pattern, rule in rules.items():
-        new = _matching_modules(model, pattern, rule, blocks, set(rules))
+        if not isinstance(pattern, str):
+            blocks += _of_modules(model, pattern, rule, blocks, problems)
+            continue
+        new = _matching_modules(model, pattern, rule, blocks, named)
         loose = _matching_parameters(model, pattern, [*blocks, *new])
         if loose and not rule.traits.ends_graph:
             new.append(Block(loose[0], rule, (), model, tuple(loose)))
@@ -56,6 +64,39 @@ def choose(model: nn.Module, rules: Mapping[str, Rule], problems: list[str]) -> 
             problems.append(_no_match(model, pattern))
         blocks += new
     return blocks
+
+
+def _of_modules(
+    model: nn.Module,
+    names: tuple[str, ...],
+    rule: Rule,
+    taken: Sequence[Block],
+    problems: list[str],
+) -> list[Block]:
+    """Return the block of these modules, which run in this order; the last makes its output.
+
+    A last one that holds the others ends the block too, but what else it holds is not the block's.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    around = None
+    outer = len(names) > 1 and all(n != names[-1] and inside(n, names[-1]) for n in names[:-1])
+    if outer and names[-1] in modules:
+        around, names = (names[-1], modules[names[-1]]), names[:-1]
+    found = tuple((name, modules[name]) for name in names if name and name in modules)
+    covered = [name for block in taken for name, _ in block.modules]
+    problem = ""
+    for name in names:
+        if not name or name not in modules:
+            problem = f"names '{name}', which is no module"
+        elif any(inside(name, other) or inside(other, name) for other in covered):
+            problem = f"names '{name}', which another block holds, or itself already"
+        covered.append(name)
+    if not problem and not any(has_parameters(module) for _, module in found):
+        problem = "has no parameters: name the module that it follows too"
+    if problem:
+        problems.append(f"the block {names} {problem}")
+        return []
+    return [Block(names[0], rule, found, model, around=around)]
 
 
 def _joins(parent: nn.Module, module: nn.Module) -> bool:
@@ -146,6 +187,27 @@ def _no_match(model: nn.Module, pattern: str) -> str:
     return f"block pattern '{pattern}' matches no module with parameters; there are: {shown}"
 
 
+def ends_of_ties(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks; those keep `Backprop` that share a parameter with the output's end.
+
+    That is the block that makes the output, if its gradient is exact, and what lies in no block. A
+    rule would teach such a parameter something else than its exact gradient there.
+    """
+    taught = [block for block in blocks if block.rule.traits.ends_graph]
+    covers = [name for block in taught for name in (*(n for n, _ in block.modules), *block.loose)]
+    exact = {
+        id(parameter)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if not any(inside(name, cover) for cover in covers)
+    }
+    return [
+        replace(block, rule=Backprop())
+        if block in taught and any(id(p) in exact for _, p in block.parameters())
+        else block
+        for block in blocks
+    ]
+
+
 def placed(blocks: Sequence[Block], axes: str | Mapping[str, str] | None) -> list[Block]:
     """Return the blocks with the axes of their outputs, and with their depth.
 
@@ -217,10 +279,10 @@ def blocks_ended(blocks: Sequence[Block]) -> dict[nn.Module, list[Block | None]]
     Blocks may share that module: its n-th call in a forward pass is then the n-th of them.
     """
     ended: dict[nn.Module, list[Block | None]] = {
-        block.modules[-1][1]: [] for block in blocks if block.modules
+        block.ways[-1][1]: [] for block in blocks if block.modules
     }
     for block in blocks:
-        for place, (_, module) in enumerate(block.modules, 1):
+        for place, (_, module) in enumerate(block.ways, 1):
             if module in ended:
-                ended[module].append(block if place == len(block.modules) else None)
+                ended[module].append(block if place == len(block.ways) else None)
     return ended

@@ -92,7 +92,7 @@ def check_reached(
 
 def never_called(block: Block) -> str:
     """Return in a sentence that the module at the end of a block never ran, and what to do."""
-    end, module = block.modules[-1]
+    end, module = block.ways[-1]
     what = f"block '{block.name}'" + (f" ends in '{end}', which" if end != block.name else "")
     if any(has_parameters(child) for child in module.children()):
         return f"{what} was never called: name its children instead: '{end}.*'"

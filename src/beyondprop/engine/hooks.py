@@ -33,7 +33,7 @@ def install(passes: Passes) -> list[RemovableHandle]:
 
 def _on_blocks(passes: Passes) -> Iterator[RemovableHandle]:
     ends = {
-        block.modules[-1][1]: EndOfBlock(passes.current, passes.mode)
+        block.ways[-1][1]: EndOfBlock(passes.current, passes.mode)
         for block in passes.taught
         if block.modules
     }
@@ -45,7 +45,7 @@ def _on_blocks(passes: Passes) -> Iterator[RemovableHandle]:
         ]
     for block in passes.blocks:
         taught = passes.taught.get(block)
-        for name, module in block.modules:
+        for name, module in block.ways:
             if module in ends:
                 parent, _, key = name.rpartition(".")
                 passes.expected.append((passes.model.get_submodule(parent), key, module))

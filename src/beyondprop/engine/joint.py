@@ -107,8 +107,9 @@ class Signal(torch.autograd.Function):
     """The end of a large block's graph: its backward asks for the signal.
 
     The engine of autograd runs nodes latest first: it makes block k's signal, goes back through
-    block k, frees both, and only then turns to block k - 1, so no two signals are alive at once.
-    Where an earlier block gets the same signal, it is held until then, or until another is made.
+    block k, frees both, and only then turns to block k - 1. Where an earlier block gets the same
+    signal, it is held until then, in place of the block that was freed; else no two are alive at
+    once.
     """
 
     @staticmethod
@@ -236,7 +237,7 @@ class HandedOn(torch.autograd.Function):
 
 
 def _shared_signal(end: Any, key: Hashable, repeated: bool) -> Tensor:
-    """Return a block's signal: the one held if it is that, else made anew, with none held.
+    """Return a block's signal: made anew, or the one that a later block with the same left.
 
     Args:
         end: The end of the block.
@@ -244,13 +245,12 @@ def _shared_signal(end: Any, key: Hashable, repeated: bool) -> Tensor:
         repeated: Whether to hold it for an earlier block.
     """
     shared = end.at.run.shared  # of this backward pass: `Output.backward` begins anew
-    held: dict[Hashable, Tensor] = shared.pop(Signal, {})
-    signal = held.get(key)
+    held: dict[Hashable, Tensor] = shared.setdefault(Signal, {})
+    signal = held.pop(key, None)
     if signal is None:
-        held.clear()  # so that no two are in memory at once
         signal = end.gradient()
-    if repeated:
-        shared[Signal] = {key: signal}
+    if repeated:  # no more are held than blocks have been freed
+        held[key] = signal
     return signal
 
 

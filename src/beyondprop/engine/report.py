@@ -1,12 +1,13 @@
 """The report of what attaching changed."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from beyondprop.core import Block
 from beyondprop.engine.ports import Ports, behind
+from beyondprop.projections import Projection
 from beyondprop.shapes import CHANNELS, TOKENS
 from beyondprop.text import aligned
 
@@ -83,13 +84,25 @@ def report(
     ]
     covered = {id(p) for block in blocks for _, p in block.parameters()}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
-    notes = list(_port_notes(model, alone, ports))
+    notes = [*_port_notes(model, alone, ports), *_tie_notes(model, blocks)]
     if learned:
         notes.append(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
     return AttachReport(called, rows, [*notes, *_axes_notes(model, blocks, heads)])
+
+
+def with_feedback(made: AttachReport, blocks: Sequence[Block]) -> AttachReport:
+    """Return the report with what the rules' projections say of their use so far."""
+    projections = {
+        id(value): value
+        for block in blocks
+        for value in vars(block.rule).values()
+        if isinstance(value, Projection)
+    }
+    notes = [f"feedback {remark}" for each in projections.values() for remark in each.remarks()]
+    return replace(made, notes=[*made.notes, *notes]) if notes else made
 
 
 def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterator[str]:
@@ -103,7 +116,7 @@ def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterato
         after = [name for name in alone if name.rpartition(".")[0] in later]
         before = [name for name in alone if name not in after]
         if before:
-            yield f"in no block, so taught with the block that follows: {', '.join(before)}"
+            yield f"in no block, so taught with the blocks that follow: {', '.join(before)}"
         if after:
             yield f"behind that output, with their exact gradient: {', '.join(after)}"
     labels = None if ports.arguments is None else ports.arguments.labels
@@ -111,6 +124,19 @@ def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterato
         shift = labels.shift
         ahead = f", {shift} token{'s' if shift > 1 else ''} ahead" if shift else ""
         yield f"targets are the model's argument {labels.name}{ahead}"
+
+
+def _tie_notes(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+    """Yield which tied parameters learn by the gradients that arrive at all their places."""
+    if not any(block.rule.traits.ends_graph for block in blocks):
+        return
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    inner = {id(p) for b in blocks if b.rule.traits.ends_graph for _, p in b.parameters()}
+    tied = [" = ".join(found) for p, found in names.items() if len(found) > 1 and p not in inner]
+    if tied:
+        yield f"tied, so under Backprop() at every place: {', '.join(tied)}"
 
 
 def _axes_notes(

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from beyondprop.core import AtWeight, Block
 from beyondprop.engine.attachment import Attachment
 from beyondprop.matching import match
-from beyondprop.projections import Projection
+from beyondprop.projections import BySize, Dense, Projection
 from beyondprop.projections.cost.work import work
 
 
@@ -20,8 +20,9 @@ class Matrix:
     """What a rule keeps to teach a block.
 
     Attributes:
-        name: What it is called: "feedback", or as the weight that it replaces in the backward pass,
-            or as a tensor of a head.
+        name: What it is called: "feedback" (with what carries it, where that is chosen and no
+            matrix), or as the weight that it replaces in the backward pass, or as a tensor of a
+            head.
         shape: Its sizes. Fixed feedback of a direct rule: errors × outputs of the block; of a rule
             that goes layer by layer: outputs × inputs of the layer.
         bytes: What is stored of it; 0 where it is drawn anew each time, None where not known.
@@ -129,6 +130,8 @@ def _drawn(
     name: str, projection: Projection, stream: int, shape: tuple[int, int], like: Tensor
 ) -> Matrix:
     known = work(projection, *shape, 1, torch.device("cpu"))
+    if isinstance(projection, BySize) and not isinstance(projection.chosen(*shape), Dense):
+        name = f"{name} by {projection.chosen(*shape).name}"
     # The amounts of work are those of float32.
     size = None if known is None else known.stored * like.element_size() // 4
     key = id(projection), stream, shape, like.dtype

@@ -1,9 +1,10 @@
-"""ResNet-20 for images of 32x32.
+"""ResNet-20 and ResNet-18 for images of 32x32.
 
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -54,13 +55,25 @@ def resnet20() -> nn.Module:
 
     269,722 parameters. Convolutions start as He et al. 2015 draw them.
     """
-    widths = [WIDTHS[0], *(width for width in WIDTHS for _ in range(3))]
+    return _network(WIDTHS, 3)
+
+
+def resnet18() -> nn.Module:
+    """Return ResNet-20's wider relative with eight residual blocks, of 64 to 512 channels.
+
+    10,997,952 parameters: ResNet-18 with the stem and the shortcuts that small images have.
+    """
+    return _network((64, 128, 256, 512), 2)
+
+
+def _network(stages: Sequence[int], repeats: int) -> nn.Module:
+    widths = [stages[0], *(width for width in stages for _ in range(repeats))]
     layers = [
         ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2)
         for inputs, outputs in pairwise(widths)
     ]
-    stem = nn.Sequential(_conv(3, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU())
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10))
+    stem = nn.Sequential(_conv(3, stages[0]), nn.BatchNorm2d(stages[0]), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(stages[-1], 10))
     return nn.Sequential(OrderedDict(stem=stem, layers=nn.Sequential(*layers), head=head))
 
 

@@ -1,6 +1,7 @@
 """Projections: how a signal is carried to another width."""
 
 from beyondprop.projections.base import Projection
+from beyondprop.projections.by_size import BySize
 from beyondprop.projections.cost.choice import (
     ALL,
     FULL,
@@ -24,7 +25,7 @@ PROJECTIONS: Registry[Projection] = Registry(
     Projection,
     {
         kind.name: kind
-        for kind in (Dense, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
+        for kind in (Dense, BySize, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
     },
 )
 """Every projection by its short name; `beyondprop.optics` adds its own."""
@@ -34,6 +35,7 @@ __all__ = [
     "FULL",
     "PROJECTIONS",
     "UNSTRUCTURED",
+    "BySize",
     "Dense",
     "Hadamard",
     "LowRank",

@@ -1,6 +1,7 @@
 """What a projection is: a fixed random linear map between two widths."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,6 +54,10 @@ class Projection(ABC):
     def settings(self) -> dict[str, Any]:
         """Return what is needed to build the same projection again, as JSON values."""
         return settings(self)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what its user should know of its use so far."""
+        yield from ()
 
     @property
     def counter(self) -> int:

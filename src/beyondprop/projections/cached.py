@@ -79,7 +79,11 @@ class Stored(Shareable):
         # Looked up here, as a small product takes no longer than calls. Another type than int may
         # equal a width that was drawn, and is refused all the same.
         matrix = self._drawn.get(key) if type(out_features) is int else None
-        return x @ (self.matrix(*key[:3], x) if matrix is None else matrix)
+        return self._undrawn(x, out_features, stream) if matrix is None else x @ matrix
+
+    def _undrawn(self, x: Tensor, out_features: int, stream: int) -> Tensor:
+        """Carry ``x`` where no matrix is in the cache."""
+        return x @ self.matrix(x.shape[-1], out_features, stream, x)
 
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
         check(like, in_features, out_features)

@@ -9,6 +9,9 @@ from torch import Tensor
 from beyondprop.projections.cached import Stored
 from beyondprop.random.gaussian import gaussian
 
+BYTES = 40
+"""That an entry takes while it is drawn: uniform and Gaussian numbers, of float64."""
+
 
 @dataclass(frozen=True)
 class Dense(Stored):
@@ -27,10 +30,15 @@ class Dense(Stored):
 
     def drawing(self, device: torch.device) -> tuple[float, torch.device]:  # noqa: ARG002
         """Return the bytes of the uniform and Gaussian numbers, of float64, on the CPU."""
-        return 40, torch.device("cpu")
+        return BYTES, torch.device("cpu")
 
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
-        columns = gaussian(self.seed, stream, in_features * out_features)
-        matrix = torch.from_numpy(columns).view(out_features, in_features).t()
-        return matrix.mul(out_features**-0.5).contiguous().to(like.device, like.dtype)
+        return drawn(self.seed, stream, in_features, out_features, like)
+
+
+def drawn(seed: int, stream: int, in_features: int, out_features: int, like: Tensor) -> Tensor:
+    """Return a stream's matrix ``(in_features, out_features)``, of ``like``'s dtype and device."""
+    # Column by column, so that the matrix of a narrower block is a slice of a wider one's.
+    columns = gaussian(seed, stream, in_features * out_features)
+    matrix = torch.from_numpy(columns).view(out_features, in_features).t()
+    return matrix.mul(out_features**-0.5).contiguous().to(like.device, like.dtype)

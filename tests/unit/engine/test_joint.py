@@ -10,7 +10,7 @@ from tests import internals
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.projections import Dense
+from beyondprop.projections import BySize
 
 ROWS = 5
 
@@ -48,7 +48,7 @@ def signals(monkeypatch):
         alive.append(sum(each() is not None for each in made))
         return signal
 
-    monkeypatch.setattr(Dense, "project", project)
+    monkeypatch.setattr(BySize, "project", project)
     return made, alive
 
 
@@ -69,13 +69,24 @@ def test_blocks_with_one_signal_make_it_once(rule, signals, monkeypatch):
     assert all(map(torch.equal, *found))
 
 
-def test_no_two_signals_are_held(signals):
+def test_no_two_signals_are_held_that_one_block_alone_still_needs(signals):
     made, alive = signals
-    model = network(8, 8, 8, 6, 6, 8, 8)
+    model = network(8, 8, 8, 6, 6, 7, 7)
     bp.attach(model, bp.DirectFeedbackAlignment())
     loss_of(model).backward()
-    assert len(made) == 3  # the first one was let go for the second
+    assert len(made) == 3
     assert max(alive) == 1
+
+
+def test_a_signal_waits_for_its_blocks_past_those_of_another(signals):
+    """As in transformers cut within their layers, where two widths take turns."""
+    made, alive = signals
+    model = network(8, 8, 6, 8, 6, 7)
+    bp.attach(model, bp.DirectFeedbackAlignment())
+    loss_of(model).backward()
+    assert len(made) == 3
+    assert alive == [1, 1, 2]  # of 7, 6 and 8; 6 waits for the block before 8
+    assert all(each() is None for each in made)
 
 
 def test_a_second_backward_pass_makes_signals_of_its_own_errors():

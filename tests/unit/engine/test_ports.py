@@ -174,7 +174,7 @@ def test_labels_are_shifted_as_the_loss_shifts_them():
 def test_the_report_says_where_what_is_taken():
     said = str(attached("dfa")[1].report)
     assert "the error is taken at the output of norm" in said
-    assert "in no block, so taught with the block that follows: embedding.weight" in said
+    assert "in no block, so taught with the blocks that follow: embedding.weight" in said
     assert "targets are the model's argument labels, 1 token ahead" in said
     untied = str(attached("dfa", tied=False)[1].report)
     assert "behind that output, with their exact gradient: head.weight" in untied

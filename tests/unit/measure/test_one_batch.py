@@ -296,3 +296,11 @@ def test_masks_that_differ_do_not_hide_an_exact_gradient():
         "linear1.weight 8×6",
         "linear2.weight 6×8",
     ]
+
+
+def test_feedback_that_is_no_matrix_is_called_so():
+    rule = bp.DirectFeedbackAlignment(bp.projections.BySize(above=1))
+    model = nn.Sequential(nn.Linear(40, 1024), nn.Tanh(), nn.Linear(1024, 1000))
+    handle = bp.attach(model, rule)
+    report = check_batch(handle, torch.ones(2, 40), targets=torch.arange(2))
+    assert "feedback by hadamard 1000×1024" in str(report)

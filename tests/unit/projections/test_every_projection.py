@@ -18,6 +18,7 @@ from torch import nn
 import beyondprop as bp
 from beyondprop.projections import (
     PROJECTIONS,
+    BySize,
     Dense,
     Hadamard,
     LowRank,
@@ -30,6 +31,7 @@ from beyondprop.projections import (
 
 KINDS = [
     Dense(3),
+    BySize(3),
     Redrawn(3),
     Signs(3),
     Streamed(3),
@@ -41,7 +43,7 @@ KINDS = [
     Sparse(3, density=0.05),
     LowRank(3, rank=4),
 ]
-NEW = [kind for kind in KINDS if not isinstance(kind, Redrawn) and type(kind) is not Dense]
+NEW = [kind for kind in KINDS if type(kind) not in (Dense, BySize, Redrawn)]
 TYPES = [torch.float32, torch.float64]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=repr)
 new = pytest.mark.parametrize("kind", NEW, ids=repr)

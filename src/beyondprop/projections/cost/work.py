@@ -10,6 +10,7 @@ import torch
 from beyondprop.kernels.registry import compiler_for
 from beyondprop.kernels.signs import ROWS_OF_KERNEL, SIDE, TILE, WORTH
 from beyondprop.projections.base import Projection
+from beyondprop.projections.by_size import BySize
 from beyondprop.projections.chunks import CACHE, rows_at_a_time
 from beyondprop.projections.cost.rates import stages
 from beyondprop.projections.dense import Dense
@@ -48,6 +49,8 @@ def work(kind: Projection, m: int, n: int, rows: int, device: torch.device) -> W
         rows: How many inputs.
         device: Where.
     """
+    if isinstance(kind, BySize):
+        kind = kind.chosen(m, n)
     formula = FORMULAS.get(type(kind))
     return None if formula is None else formula(kind, m, n, rows, device)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from beyondprop.core import At, Block, ForwardPass, SignalRule, Traits
 from beyondprop.matching import match
-from beyondprop.projections import Dense, Projection
+from beyondprop.projections import BySize, Projection
 
 DIRECT = Traits(frozenset({"error"}), ends_graph=True, exact_at_output=True)
 
@@ -22,14 +22,15 @@ class DirectRule(SignalRule):
 
     The output block, which needs no projection, keeps its exact gradient. By default the blocks
     share one matrix, sliced to their widths, as published for large models (Launay et al. 2020):
-    it takes next to no memory.
+    it takes next to no memory. Where a matrix would cost more time or memory than a structured map,
+    it is one (`BySize`).
 
     Args:
         projection: Carries the message to a block's width.
     """
 
     traits: ClassVar[Traits] = DIRECT
-    projection: Projection = field(default_factory=partial(Dense, shared=True))
+    projection: Projection = field(default_factory=partial(BySize, shared=True))
 
     @abstractmethod
     def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:

@@ -92,7 +92,8 @@ def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None
 
 def _uncovered(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     owners = _owners(model, blocks)
-    covered = {id(model.get_parameter(n)) for n, block in owners.items() if block is not None}
+    named = dict(model.named_parameters(remove_duplicate=False))
+    covered = {id(named[n]) for n, block in owners.items() if block is not None}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
     if alone:
         places = list(dict.fromkeys(name.rpartition(".")[0] or name for name in alone))

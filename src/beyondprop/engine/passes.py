@@ -256,7 +256,9 @@ class Passes:
         elif cut is not None and open_pass.schedule is joint:
             check_reached(self.model, self.blocks, output, reached, cut)
         check_spreading(self.model, self.taught, joint)
-        self._resting = [p for p in self.model.parameters() if not p.requires_grad]
+        # Others stand for its parameters within `torch.func.functional_call` alone.
+        own = (p for p in self.model.parameters() if isinstance(p, nn.Parameter))
+        self._resting = [p for p in own if not p.requires_grad]
         self._checked = True
 
 

@@ -124,7 +124,7 @@ def test_blocks_whose_axes_must_be_said_are_named():
     note = handle.report.notes[-1]
     assert note.startswith("batch or tokens first is not known")
     assert note.endswith("three axes or more: words, head")
-    with pytest.raises(bp.UserError, match="handle.report names these blocks"):
+    with pytest.raises(bp.UserError, match=r"handle\.report names these blocks"):
         model(torch.randint(11, (5, 2))).sum().backward()
     handle.remove()
     handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks, "tokens batch features")

@@ -8,7 +8,7 @@ from torch import nn
 from beyondprop.core import Block
 from beyondprop.engine.ports import Ports, behind
 from beyondprop.projections import Projection
-from beyondprop.shapes import CHANNELS, TOKENS, UNSURE
+from beyondprop.shapes import CHANNELS, TOKENS, UNSURE, positions
 from beyondprop.text import aligned
 
 SEQUENCES = (
@@ -160,7 +160,8 @@ def _axes_notes(
             "batch or tokens first is not known, so axes= must say it where these return three "
             f"axes or more: {_names(list(dict.fromkeys(unsure)))}"
         )
-    pooling = [block for block in read.get(TOKENS.words, ()) if block in heads]
+    named = (block for found in read.values() for block in found)
+    pooling = [block for block in named if block in heads and "tokens" in positions(block.axes)]
     if pooling:
         yield (
             f"tokens: the heads of {_names(pooling)} average them, or read each one where it has a "

@@ -131,3 +131,10 @@ def test_blocks_whose_axes_must_be_said_are_named():
     assert handle.report.notes == axes_notes(handle)
     handle.remove()
     assert not bp.attach(model, bp.FeedbackAlignment(), blocks).report.notes
+
+
+def test_heads_average_tokens_that_come_first_too():
+    rule, axes = bp.LocalLoss(bp.CrossEntropy()), {"read": "tokens batch features"}
+    handle = bp.attach(TokensFirst(), rule, ["words", "read", "head"], axes)
+    (note,) = axes_notes(handle)[1:]
+    assert note.startswith("tokens: the heads of read average them")

@@ -74,7 +74,7 @@ class Axes:
                 "the model has layers with batch_first=False, so it does not show whether the "
                 "batch or the tokens come first in what a block without such a layer returns: "
                 "attach(..., axes={'NAME OF THE BLOCK': 'tokens batch features'}), or "
-                "'batch tokens features'"
+                "'batch tokens features'; handle.report names these blocks"
             )
         if dims != len(self.groups):
             raise UserError(

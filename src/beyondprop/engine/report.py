@@ -8,7 +8,7 @@ from torch import nn
 from beyondprop.core import Block
 from beyondprop.engine.ports import Ports, behind
 from beyondprop.projections import Projection
-from beyondprop.shapes import CHANNELS, TOKENS
+from beyondprop.shapes import CHANNELS, TOKENS, UNSURE, positions
 from beyondprop.text import aligned
 
 SEQUENCES = (
@@ -144,17 +144,24 @@ def _axes_notes(
 ) -> Iterator[str]:
     """Yield how the axes of outputs with positions are read, and what heads make of tokens."""
     sequences = any(isinstance(module, SEQUENCES) for module in model.modules())
+    taught = [b for b in blocks if b.rule.traits.ends_graph and b.rule.traits.learns]
     read: dict[str, list[Block]] = {}
-    for block in blocks:
+    for block in taught:
         tokens = sequences and block.axes == TOKENS
-        ended = block.rule.traits.ends_graph and block.rule.traits.learns
         said = block.axes.words == CHANNELS.words or not block.axes.plain
-        if ended and (tokens or said):
+        if block.axes != UNSURE and (tokens or said):
             read.setdefault(block.axes.words, []).append(block)
     if read:
         words = "; ".join(f"{_names(found)} {axes}" for axes, found in read.items())
-        yield f"axes of outputs with more than two: {words}"
-    pooling = [block for block in read.get(TOKENS.words, ()) if block in heads]
+        yield f"axes, where an output has as many: {words}"
+    unsure = [b for b in (*taught, *blocks[-1:]) if b.axes == UNSURE] if taught else []
+    if unsure:
+        yield (
+            "batch or tokens first is not known, so axes= must say it where these return three "
+            f"axes or more: {_names(list(dict.fromkeys(unsure)))}"
+        )
+    named = (block for found in read.values() for block in found)
+    pooling = [block for block in named if block in heads and "tokens" in positions(block.axes)]
     if pooling:
         yield (
             f"tokens: the heads of {_names(pooling)} average them, or read each one where it has a "

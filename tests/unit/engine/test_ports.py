@@ -229,6 +229,35 @@ def test_frozen_takes_scalars():
     ]  # the embedding is the decoder too, which learns
 
 
+class ItsLoss(nn.Module):
+    """A model that returns its loss alone."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, y=None):
+        logits = self.head(torch.tanh(self.body(x)))
+        return logits if y is None else F.cross_entropy(logits, y)
+
+
+@pytest.mark.parametrize("rule", ["frozen", "dgl", "sim", "predsim", "infopro", "lfg"])
+def test_rules_that_need_no_error_take_a_loss_as_the_only_output(rule):
+    x, y, found = torch.randn(5, 4), torch.arange(5) % 3, []
+    for inside in (True, False):
+        model = ItsLoss()
+        blocks = {"body": bp.rules.make(rule), "head": bp.Backprop()}
+        handle = bp.attach(model, blocks)
+        torch.manual_seed(1)
+        with handle.targets(y):
+            loss = model(x, y) if inside else F.cross_entropy(model(x), y)
+        loss.backward()
+        found.append(gradients(model))
+    torch.testing.assert_close(*found)
+    assert (found[0]["body.weight"] is None) == (rule == "frozen")
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -158,7 +158,10 @@ class Study:
         Of a run that diverged they are infinite.
         """
         model = self.model(seed)
-        rules = {"transformer.w?e": bp.Backprop(), "transformer.h.*": RULES[rule]()}
+        made = RULES[rule]()
+        places = made if rule == "frozen" else bp.Backprop()  # nothing would teach them
+        rules = {"transformer.wte": bp.Backprop(), "transformer.wpe": places}
+        rules |= {"transformer.h.*": made}
         handle = bp.attach(model, rules, output="transformer.ln_f", targets="labels")
         before = self.loss(model, "train")
         self.train(model, handle, rate, seed, self.steps * LONGER.get(rule, 1))

@@ -36,7 +36,8 @@ def causal_loss(logits, labels, vocab_size, num_items_in_batch=None, **_):
 def attached(rule):
     model = gpt2()
     made = bp.rules.make(rule)
-    rules = {"transformer.w?e": bp.Backprop(), "transformer.h.*": made}
+    places = bp.Frozen() if rule == "frozen" else bp.Backprop()  # nothing would teach them
+    rules = {"transformer.wte": bp.Backprop(), "transformer.wpe": places, "transformer.h.*": made}
     return model, bp.attach(model, rules, output="transformer.ln_f", targets="labels")
 
 

@@ -215,8 +215,19 @@ def test_a_scalar_output_names_candidates():
 
 def test_what_would_stop_learning_is_told():
     model, _ = attached("frozen")
-    with pytest.raises(bp.UserError, match=r"'embedding\.weight' is in no block"):
+    model(X, labels=X).loss.backward()  # the embedding is the decoder too, which learns
+    model = built(tied=False)
+    handle = bp.attach(model, bp.Frozen(), ["layers.*"], output="norm", targets="labels")
+    with pytest.raises(bp.UserError, match=r"no block holds embedding\.weight"):
         model(X, labels=X)
+    handle.remove()
+    rules = {"embedding": bp.Backprop(), "layers.*": bp.Frozen()}
+    handle = bp.attach(model, rules, output="norm", targets="labels")
+    with pytest.raises(bp.UserError, match=r"'embedding\.weight' would silently stop learning"):
+        model(X, labels=X)
+    handle.remove()
+    bp.attach(model, {**rules, "embedding": bp.Frozen()}, output="norm", targets="labels")
+    model(X, labels=X).loss.backward()
 
 
 def test_frozen_takes_scalars():

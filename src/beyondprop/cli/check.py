@@ -39,8 +39,9 @@ def parser() -> Parser:
     """Return the command's model, rule, blocks and batch."""
     made = Parser(
         description=f"{HELP} It attaches the rule and runs one batch forward and backward: a "
-        "task's own data, what --batch names, or random numbers of the shape --input. Nothing is learned. Where the "
-        "rule cannot be attached or the batch cannot be run it says why and exits with code 2.",
+        "task's own data, what --batch names, or random numbers of the shape --input. Nothing is "
+        "learned. Where the rule cannot be attached or the batch cannot be run it says why and "
+        "exits with code 2.",
         epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head "
         "--input 8 3 32 32 --classes 10",
     )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.engine.ports import labels_of
+from beyondprop.engine.arguments import labels_of
 
 VOCABULARY, WIDTH, TOKENS = 11, 8, 6
 X = torch.arange(4 * TOKENS).view(4, TOKENS).mul(7) % VOCABULARY

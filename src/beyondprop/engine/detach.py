@@ -34,6 +34,7 @@ from beyondprop.engine.scale import unscaled
 from beyondprop.engine.walk import is_hidden, that_teach
 from beyondprop.errors import UserError
 from beyondprop.shapes import (
+    NODES,
     SOURCE,
     TOKENS,
     Axes,
@@ -415,7 +416,8 @@ class ByLoss(Taught):
         if targets is not None:
             targets = targets_first(targets, run.axes)
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
-        x, found = samples_first(output, axes, batch, run.samples)
+        each = (NODES,) in run.axes.groups  # a node has a target of its own, not its graph
+        x, found = samples_first(output, axes, batch, None if each else run.samples)
         own = [name for name in positions(axes) if name not in positions(run.axes)]
         if not own or targets is None or targets.dim() < 2 or x.dim() < 3:
             return x, found

@@ -219,7 +219,8 @@ def samples_first(
         x: The output.
         axes: What its axes mean.
         batch: How many samples there are (or rows, if there is something to learn for each).
-        samples: The sample of each node; nodes are averaged, unless there are as many as `batch`.
+        samples: The sample of each node, by which nodes are averaged; None where each of as many
+            nodes as `batch` has something to learn.
 
     Raises:
         UserError: There is no batch in it, or another one.
@@ -236,7 +237,7 @@ def samples_first(
         x = x.movedim(first, 0)  # (batch, tokens…, features)
     else:
         x = _apart(x, first, groups[first], batch)
-    if groups[first] == (NODES,) and batch is not None and batch != len(x):
+    if groups[first] == (NODES,) and batch is not None and (samples is not None or batch != len(x)):
         x = _averaged(x, samples, batch)
     return x, TOKENS if x.dim() > 2 else FEATURES
 

@@ -165,6 +165,54 @@ def test_graphs_are_pooled_by_the_vector_that_the_call_names(rule):
     same(found, [p.grad for p in (*whole.parameters(), *handle.parameters())])
 
 
+class Pooled(nn.Module):
+    """As many graphs as `BATCH`, of which some may be empty, or an output for each node."""
+
+    def __init__(self, pool=True):
+        super().__init__()
+        self.first, self.head = nn.Linear(WIDTH, 6), nn.Linear(6, CLASSES)
+        self.pool = pool
+
+    def forward(self, x, batch):
+        h = self.first(x).tanh()
+        return self.head(h.new_zeros(BATCH, 6).index_add(0, batch, h) if self.pool else h)
+
+
+def test_as_many_graphs_as_nodes_are_not_taken_for_them():
+    axes = {"first": "nodes features"}
+    found = []
+    for batch in (torch.tensor([1, 0, 3, 1]), torch.tensor([0, 1, 2, 3])):  # the third is empty
+        torch.manual_seed(0)
+        model = Pooled().double()
+        handle = bp.attach(model, bp.LocalLoss(), ["first", "head"], axes, samples="batch")
+        with handle.targets(ONE):
+            F.cross_entropy(model(X[:, 0], batch), ONE).backward()
+        found.append(model.first.weight.grad)
+    assert not torch.allclose(*found)
+
+
+def test_a_node_that_has_a_target_of_its_own_is_not_averaged_over_its_graph():
+    found = []
+    for samples in (None, "batch"):
+        torch.manual_seed(0)
+        model = Pooled(pool=False).double()
+        axes = "nodes features"
+        handle = bp.attach(model, bp.LocalLoss(), ["first", "head"], axes, samples=samples)
+        with handle.targets(ONE):
+            F.cross_entropy(model(X[:, 0], torch.tensor([1, 0, 1, 1])), ONE).backward()
+        found.append(model.first.weight.grad)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("tokens", [BATCH, BATCH + 1])
+def test_inputs_that_may_begin_with_tokens_are_not_reconstructed(tokens):
+    model = nn.Sequential(nn.Linear(WIDTH, 6), nn.Tanh(), nn.Linear(6, CLASSES))
+    handle = bp.attach(model, bp.LocalLoss(bp.InfoPro()), axes="tokens batch features")
+    targets = torch.zeros(tokens, BATCH, dtype=torch.long)
+    with handle.targets(targets), pytest.raises(bp.UserError, match="does not begin with"):
+        model(torch.ones(tokens, BATCH, WIDTH))
+
+
 def test_an_argument_that_the_call_has_not_is_refused():
     with pytest.raises(bp.UserError, match="samples='graph' is no argument"):
         bp.attach(Graphs(), bp.DirectFeedbackAlignment(), ["first", "head"], samples="graph")

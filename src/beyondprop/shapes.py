@@ -76,6 +76,15 @@ class Axes:
                 "attach(..., axes={'NAME OF THE BLOCK': 'tokens batch features'}), or "
                 "'batch tokens features'; handle.report names these blocks"
             )
+        if self == MIXED:
+            if dims <= 3:
+                return TOKENS if dims == 3 else FEATURES
+            raise UserError(
+                f"a block with convolutions ends in a layer that takes features last, and returns "
+                f"{dims} axes, so it does not show where its channels are: attach(..., "
+                "axes={'NAME OF THE BLOCK': 'batch channels positions'}), or "
+                "'batch tokens features'"
+            )
         if dims != len(self.groups):
             raise UserError(
                 f"axes= says '{self.words}' of a tensor that has {dims} axes, not "
@@ -90,6 +99,7 @@ CHANNELS = Axes("batch channels positions")
 SEQUENCE_FIRST = Axes("tokens batch features", 3)
 SOURCE = Axes("batch source features", 3)
 UNSURE = Axes("?")
+MIXED = Axes("batch ?")
 
 FEATURES_LAST = (
     *(nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm),
@@ -131,9 +141,16 @@ def axes_of(modules: Sequence[nn.Module]) -> Axes:
         found = _of_layer(module)
         if found is None and (inner := list(module.children())):
             found = axes_of(inner)
+            if found == TOKENS and type(module) is not nn.Sequential and _has_images(module):
+                return MIXED  # it may turn its axes back in code of its own, as ConvNeXt does
         if found is not None:
             return found
     return TOKENS
+
+
+def _has_images(module: nn.Module) -> bool:
+    """Whether layers of images are in a module."""
+    return any(isinstance(inner, (nn.Conv2d, nn.Conv3d)) for inner in module.modules())
 
 
 def parse(words: str) -> Axes:

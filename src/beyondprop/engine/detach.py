@@ -412,7 +412,7 @@ class ByLoss(Taught):
 
     def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
         """Return the output with its samples first, and what its axes mean then."""
-        axes, targets = self.block.axes, run.targets
+        axes, targets = self.block.axes.at(output), run.targets
         if targets is not None:
             targets = targets_first(targets, run.axes)
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)

@@ -9,7 +9,7 @@ from beyondprop._torch.modules import has_parameters
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
-from beyondprop.engine.ports import Output, behind
+from beyondprop.engine.ports import Output, behind, learn_before
 from beyondprop.engine.walk import parameters_behind
 from beyondprop.errors import UserError
 
@@ -88,7 +88,7 @@ def check_reached(
             f"'{starved[0]}' would silently stop learning, as what follows sends no gradient back: "
             "give it Frozen() too, or a rule with a signal of its own"
         )
-    if alone and output is not None:
+    if alone and output is not None and learn_before(blocks):
         raise UserError(
             f"no block holds {', '.join(alone)}, and none behind teaches them, so they would "
             "silently stop learning: name them in blocks=, or in a pattern with Backprop() or "

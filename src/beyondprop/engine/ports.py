@@ -71,6 +71,11 @@ def behind(model: nn.Module, output: Output) -> Iterator[str]:
             yield name
 
 
+def learn_before(blocks: Sequence[Block]) -> bool:
+    """Whether a block before the last one, which makes the output, learns."""
+    return any(block.rule.traits.learns for block in blocks[:-1])
+
+
 def is_hidden(model: nn.Module, output: Output) -> bool:
     """Whether layers with parameters lie behind the output."""
     later = map(model.get_submodule, behind(model, output))

@@ -218,9 +218,19 @@ def test_what_would_stop_learning_is_told():
     model(X, labels=X).loss.backward()  # the embedding is the decoder too, which learns
     model = built(tied=False)
     handle = bp.attach(model, bp.Frozen(), ["layers.*"], output="norm", targets="labels")
-    with pytest.raises(bp.UserError, match=r"no block holds embedding\.weight"):
-        model(X, labels=X)
+    assert "nothing before the output learns: embedding.weight" in str(handle.report)
+    model(X, labels=X).loss.backward()  # all before the output is frozen, as was asked
     handle.remove()
+    rules = {"layers.0": bp.DirectFeedbackAlignment(), "layers.*": bp.Frozen()}
+    frozen = {"layers.0": bp.Frozen(), "layers.*": bp.DirectFeedbackAlignment()}
+    for mixed, lost in ((rules, False), (frozen, True)):
+        handle = bp.attach(model, mixed, output="norm", targets="labels")
+        if lost:
+            with pytest.raises(bp.UserError, match=r"no block holds embedding\.weight"):
+                model(X, labels=X)
+        else:
+            model(X, labels=X)
+        handle.remove()
     rules = {"embedding": bp.Backprop(), "layers.*": bp.Frozen()}
     handle = bp.attach(model, rules, output="norm", targets="labels")
     with pytest.raises(bp.UserError, match=r"'embedding\.weight' would silently stop learning"):

@@ -45,7 +45,7 @@ class PhotonicProjection(Shareable):
     Args:
         seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
         shared: One medium for all blocks, each seeing the first of its outputs (one device teaches
-            all layers, as published: Launay et al. 2020); otherwise one a block.
+            all layers, as in Launay et al. 2020); otherwise one a block.
         device: The parts; see `ideal` and `lighton_opu`.
     """
 

@@ -47,8 +47,25 @@ def normalised(maps):
     return out
 
 
+def pooled_convolution(outputs, head):
+    """Return the released layers of InfoPro: convolution, norm, mean over positions, linear."""
+    weight, nothing = head["auxiliary.weight"], np.zeros(len(head["auxiliary.weight"]))
+    # At stride 2 every second row and column is kept, from the first on.
+    step = 2 if len(weight) > len(outputs[0]) else 1
+    maps = [convolve(h, weight, nothing)[:, ::step, ::step] for h in outputs]
+    made = []
+    for m in normalised(maps):
+        factors, biases = head["norm.weight"][:, None], head["norm.bias"][:, None]
+        active = np.maximum(m.reshape(len(m), -1) * factors + biases, 0.0)
+        means = np.array([sum(channel) / len(channel) for channel in active])
+        made.append(np.maximum(linear(means, head["hidden.weight"], head["hidden.bias"]), 0.0))
+    return made
+
+
 def auxiliary(outputs, head):
     """Return what the layers between block and classifier make of the outputs, if there are any."""
+    if "auxiliary.weight" in head:
+        return pooled_convolution(outputs, head)
     number = 0
     while f"auxiliary{number}.weight" in head:
         weight, bias = head[f"auxiliary{number}.weight"], head[f"auxiliary{number}.bias"]
@@ -89,7 +106,8 @@ def similarities(features):
 
 def similarity(outputs, targets, head, classes):
     """Return the mean squared difference between the similarities of activities and of classes."""
-    weight, bias = head["similarity.weight"], head["similarity.bias"]
+    weight = head["similarity.weight"]
+    bias = head.get("similarity.bias", np.zeros(len(weight)))
     if outputs[0].ndim == 3:
         made = [convolve(h, weight, bias) for h in outputs]
         made = [deviations(x) if len(x) > 3 else x.reshape(-1) for x in made]
@@ -101,7 +119,7 @@ def similarity(outputs, targets, head, classes):
 
 
 def prediction_and_similarity(outputs, targets, head, features, classes, beta):
-    """Return the published mix."""
+    """Return the paper's mix."""
     pred = prediction(outputs, targets, head, features)
     return (1 - beta) * pred + beta * similarity(outputs, targets, head, classes)
 

@@ -24,6 +24,8 @@ SAMPLES = 5000
 
 UNTRAINED = "before the first step"
 """In the reason of a run that had no chance: no learning rate would have helped."""
+ABSURD = 1000.0
+"""How many times the untrained model's validation loss, or 1 if that is less, no loss may reach."""
 
 
 def order(seed: int, epoch: int, length: int) -> Tensor:
@@ -116,7 +118,7 @@ def score(task: Task, model: nn.Module, split: Split) -> Evaluation:
 
 
 def trouble(state: TrainingState) -> str | None:
-    """Why training cannot go on (a figure that is not finite), or None."""
+    """Why training cannot go on (a figure that is not finite, an absurd loss), or None."""
     if state.losses and not state.losses[-1].isfinite().all():
         first = int((~state.losses[-1].isfinite()).nonzero()[0])
         step = state.step - len(state.losses[-1]) + first + 1
@@ -130,4 +132,7 @@ def trouble(state: TrainingState) -> str | None:
             return f"the validation {figure} was {value} {UNTRAINED}"
         if not math.isfinite(value):
             return f"the validation {figure} became {value} after epoch {state.epoch}"
+    began, ended = (abs(state.curve[i]["validation_loss"]) for i in (0, -1))
+    if ended > ABSURD * max(1.0, began):
+        return f"the validation loss grew from {began:.4g} to {ended:.4g} by epoch {state.epoch}"
     return None

@@ -24,6 +24,18 @@ def normalised(x: Tensor) -> Tensor:
     return x / (mean + 1e-8).sqrt().view(-1, *[1] * (x.dim() - 1))
 
 
+class Doubled(nn.Module):
+    """Twice its input.
+
+    Behind a first layer it gives ``2 (W x + b)``: what the released code of self-contrastive
+    forward-forward makes of an input side by side with itself, in training and for the read-out.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return twice the input."""
+        return 2 * x
+
+
 class LabelEmbedding(nn.Module, ABC):
     """Writes a class into an input.
 
@@ -132,18 +144,28 @@ class GoodnessNetwork(nn.Module):
     """A network that scores a class by how active its blocks are when the class is in the input.
 
     The blocks run one after another, each on the normalised output of the one before, and the score
-    is the sum of their goodness, the mean square of their activities (Hinton 2022). Every class
-    takes a pass of its own. It trains by `ForwardForward` and by any other rule.
+    is the sum of their goodness (Hinton 2022): the mean square of their activities, as in the most
+    used public code, so that all blocks weigh the same, or their sum of squares, as in the paper.
+    Blocks of one size rank the classes alike by both. Every class takes a pass of its own. It
+    trains by `ForwardForward` and by any other rule.
 
     Args:
         blocks: Modules from input to output; each ends in an activation.
         label: Writes the class into the input.
         first: The first block whose goodness counts; the paper leaves out block 0, which sees the
             label itself.
+        summed: Whether a block's goodness is the sum of its squared activities, not their mean.
     """
 
-    def __init__(self, blocks: Iterable[nn.Module], label: LabelEmbedding, first: int = 1) -> None:
+    def __init__(
+        self,
+        blocks: Iterable[nn.Module],
+        label: LabelEmbedding,
+        first: int = 1,
+        summed: bool = False,
+    ) -> None:
         super().__init__()
+        self.summed = summed
         self.label = label
         self.blocks = nn.ModuleList(blocks)
         self.first = first
@@ -168,5 +190,6 @@ class GoodnessNetwork(nn.Module):
         for i, block in enumerate(self.blocks):
             x_by_class = block(normalised(x_by_class))
             if i >= self.first:
-                scores.append(goodness(x_by_class))
+                units = x_by_class[0].numel() if self.summed else 1
+                scores.append(goodness(x_by_class) * units)
         return torch.stack(scores).sum(0).view(len(x), -1)

@@ -45,7 +45,7 @@ class PhotonicProjection(Shareable):
     Args:
         seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
         shared: One medium for all blocks, each seeing the first of its outputs (one device teaches
-            all layers, as published: Launay et al. 2020); otherwise one a block.
+            all layers, as in Launay et al. 2020); otherwise one a block.
         device: The parts; see `ideal` and `lighton_opu`.
     """
 
@@ -69,9 +69,12 @@ class PhotonicProjection(Shareable):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``, by light.
 
+        A row with NaN or an infinite number, which no mirror shows, arrives as NaN, as it would
+        electronically: by that a gradient scaler sees an overflow, and skips the step.
+
         Raises:
-            UserError: A gradient is asked for, a width is over the device's limits, or a number of
-                x is NaN, infinite or no floating-point number.
+            UserError: A gradient is asked for, a width is over the device's limits, or x holds no
+                floating-point numbers.
         """
         if not x.is_floating_point():
             raise UserError(
@@ -82,14 +85,16 @@ class PhotonicProjection(Shareable):
                 "no gradient comes back through a photonic co-processor: detach what is projected, "
                 "or multiply by the ideal map, matrix(...)"
             )
-        self.device.check(x, out_features, self.device.retrieval.pixels)
+        self.device.check_widths(x.shape[-1], out_features, self.device.retrieval.pixels)
         rows = self.rows(x)  # (rows, in)
+        lost = ~rows.isfinite().all(1, keepdim=True)  # (rows, 1)
+        rows = rows.masked_fill(lost, 0)  # the device shows darkness in their place
         medium = self.medium(rows, out_features, stream)
         noise = self.noise(rows, stream)
         with torch.autocast(x.device.type, enabled=False):
             found = self.device.linear(rows, medium, self.clock.shots, noise)  # (rows, out)
         self.clock.shots += len(rows) * self.device.shots
-        return found.to(x.dtype).view(*x.shape[:-1], out_features)
+        return found.masked_fill(lost, float("nan")).to(x.dtype).view(*x.shape[:-1], out_features)
 
     def rows(self, x: Tensor) -> Tensor:
         """Return x as a matrix in float32, or in float64 if it has that."""

@@ -27,7 +27,8 @@ class Sketched(Cached):
     ``w = word(0, i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` goes to bucket
     ``(w div 2^32) × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated
     elsewhere. It keeps norms on average, as the inner projection does. Inputs no wider than the
-    buckets go to the inner projection as they are.
+    buckets need no sketch: the inner projection carries them on its stream
+    ``key(key(seed, 2), stream) div 2``, so that there too every seed gives a map of its own.
 
     Cost: ``in_features`` additions and the inner projection of ``buckets`` inputs a row.
 
@@ -49,7 +50,7 @@ class Sketched(Cached):
         """Return the map as a matrix (see `Projection.matrix`): the inner one's signed rows."""
         check(like, in_features, out_features)
         if in_features <= self.buckets:
-            return self.inner.matrix(in_features, out_features, stream, like)
+            return self.inner.matrix(in_features, out_features, self._mixed(stream) >> 1, like)
         inner = self.inner.matrix(self.buckets, out_features, stream, like)
         bucket, positive = self._cached(self._draw, in_features, stream, like.device)
         signs: Tensor = (positive * 2 - 1).to(like.dtype)
@@ -58,14 +59,18 @@ class Sketched(Cached):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         check(x, x.shape[-1], out_features)
-        if x.shape[-1] > self.buckets:
-            bucket, positive = self._cached(self._draw, x.shape[-1], stream, x.device)
-            sketch = x.new_zeros(*x.shape[:-1], self.buckets)
-            x = sketch.index_add(-1, bucket, x * (positive * 2 - 1).to(x.dtype))
+        if x.shape[-1] <= self.buckets:
+            return self.inner.project(x, out_features, self._mixed(stream) >> 1)
+        bucket, positive = self._cached(self._draw, x.shape[-1], stream, x.device)
+        sketch = x.new_zeros(*x.shape[:-1], self.buckets)
+        x = sketch.index_add(-1, bucket, x * (positive * 2 - 1).to(x.dtype))
         return self.inner.project(x, out_features, stream)
+
+    def _mixed(self, stream: int) -> int:
+        """Return 64 bits that the seed and the stream determine."""
+        return keys.key(keys.key(self.seed, MARK), stream)
 
     @eager
     def _draw(self, count: int, stream: int, device: torch.device) -> Tensor:
-        base = keys.key(keys.key(self.seed, MARK), stream)
-        (words,) = keys.words(base, range(1), range(count), device)
+        (words,) = keys.words(self._mixed(stream), range(1), range(count), device)
         return torch.stack([keys.shifted(words, 32) * self.buckets >> 32, words & 1])

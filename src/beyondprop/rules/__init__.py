@@ -25,7 +25,7 @@ from beyondprop.rules.layerwise.sign_symmetry import (
     SignSymmetry,
 )
 from beyondprop.rules.layerwise.weight_mirror import WeightMirror
-from beyondprop.rules.local.auxiliary import AugLocal, Auxiliary
+from beyondprop.rules.local.auxiliary import AugLocal, Auxiliary, PooledConvolution
 from beyondprop.rules.local.forward_forward import ForwardForward
 from beyondprop.rules.local.infopro import InfoPro
 from beyondprop.rules.local.local_forward_gradient import LocalForwardGradient
@@ -136,6 +136,7 @@ __all__ = [
     "ModelRule",
     "Objective",
     "OutputDistribution",
+    "PooledConvolution",
     "PredSim",
     "PredictiveCoding",
     "Rule",

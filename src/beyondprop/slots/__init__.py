@@ -16,6 +16,7 @@ from beyondprop.slots.values import (
     PerNetwork,
     Sharing,
     Values,
+    WideGlorotUniform,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "SignedSupermask",
     "Supermask",
     "Values",
+    "WideGlorotUniform",
     "bank",
     "convert",
     "drive",

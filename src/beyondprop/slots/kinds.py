@@ -128,7 +128,8 @@ class Reels(Kind):
     Args:
         slots: K, how many values a connection has.
         selection: How one is chosen: `Greedy` or `Sampled`.
-        values: Their distribution; published: `GlorotUniform`.
+        values: Their distribution; the paper's `GlorotUniform`, or the released code's
+            `WideGlorotUniform`, with λ = 1 for all layers.
         sharing: Which connections have the same values.
         linear_scores: λ of linear layers: initial scores are uniform in (0, λσ).
         conv_scores: λ of convolutions.

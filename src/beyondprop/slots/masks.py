@@ -29,7 +29,7 @@ class Supermask(Kind):
 
     Args:
         keep: The share of weights that are not zero.
-        values: Their distribution; published as the best: `KaimingSigns`.
+        values: Their distribution; the paper's best: `KaimingSigns`.
         sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:

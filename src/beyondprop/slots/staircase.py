@@ -9,7 +9,10 @@ from beyondprop.kernels.highest_lines import CHUNK, HIGHEST_LINES, Lines, highes
 from beyondprop.kernels.registry import compiler_for
 from beyondprop.random import slot_words
 from beyondprop.slots.source import Source
-from beyondprop.slots.values import GlorotUniform, KaimingUniform, PerConnection
+from beyondprop.slots.values import GlorotUniform, KaimingUniform, PerConnection, WideGlorotUniform
+
+UNIFORM = (GlorotUniform, WideGlorotUniform, KaimingUniform)
+"""Values that the fused staircase can draw."""
 
 
 class Staircase(ABC):
@@ -151,7 +154,7 @@ class FusedStaircase(Staircase):
 
 def make(source: Source) -> Staircase:
     """Return the fastest staircase there is for these weights."""
-    uniform = isinstance(source.values, (GlorotUniform, KaimingUniform)) and not source.centred
+    uniform = isinstance(source.values, UNIFORM) and not source.centred
     if uniform and isinstance(source.sharing, PerConnection):
         return FusedStaircase(source)
     return PlainStaircase(source)

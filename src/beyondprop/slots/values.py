@@ -44,13 +44,28 @@ class Values(ABC):
 
 @dataclass(frozen=True)
 class GlorotUniform(Values):
-    """Uniform in (-σ, σ), σ Glorot's deviation of the layer: as published for slot machines."""
+    """Uniform in (-σ, σ), σ Glorot's deviation of the layer: as the paper on slot machines has
+    it."""
 
     name: ClassVar[str] = "glorot-uniform"
 
     def deviation(self, fan: Fan) -> float:
         """Return the σ of a layer."""
         return glorot(fan)
+
+
+@dataclass(frozen=True)
+class WideGlorotUniform(Values):
+    """Uniform in (-√3 σ, √3 σ), so that σ is their deviation: slot machines' released code.
+
+    What λ multiplies is √3 σ too.
+    """
+
+    name: ClassVar[str] = "wide-glorot-uniform"
+
+    def deviation(self, fan: Fan) -> float:
+        """Return √3 σ, the bound."""
+        return math.sqrt(3) * glorot(fan)
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ class KaimingSigns(Values):
 
 
 VALUES: dict[str, type[Values]] = {
-    kind.name: kind for kind in (GlorotUniform, KaimingUniform, KaimingSigns)
+    kind.name: kind for kind in (GlorotUniform, WideGlorotUniform, KaimingUniform, KaimingSigns)
 }
 """Every distribution by its name in packed files."""
 

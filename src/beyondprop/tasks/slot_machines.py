@@ -17,7 +17,7 @@ from beyondprop.tasks.mnist import load_mnist
 
 
 def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """SGD with momentum 0.9 and weight decay 1e-4, as published."""
+    """SGD with momentum 0.9 and weight decay 1e-4, as in the paper; the released code has none."""
     return SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=1e-4)
 
 

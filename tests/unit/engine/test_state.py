@@ -10,6 +10,7 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop.measure import alignment
+from beyondprop.projections import Redrawn
 
 LEARNED = {"wm": [], "kp": [(8, 6), (6, 6), (4, 6)], "dkp": [(4, 6), (4, 6)], "ebd": []}
 RULES = {
@@ -460,6 +461,32 @@ def test_an_optimizer_with_the_feedback_is_left_alone(name, between):
             optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("objective", [bp.InfoPro(), bp.CrossEntropy(bp.AugLocal())])
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_units_that_do_not_learn_yet_raise_no_alarm(objective, between, seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 4))
+    handle = bp.attach(model, bp.LocalLoss(objective, projection=Redrawn(seed)))
+    with handle.targets(torch.zeros(4, dtype=torch.int64)):
+        model(torch.randn(4, 8))
+    optimizer = torch.optim.SGD([*model.parameters(), *handle.parameters()], lr=0.1)
+    first = handle.parameters()[0]
+    with torch.no_grad():
+        first.copy_(-first.abs())  # the inputs are positive, so the head's first layer is dead
+    before = first.clone()
+    for x, y in batches(4):
+        if not between:
+            optimizer.zero_grad()
+        with handle.targets(y):
+            loss = F.cross_entropy(model(x), y)
+        if between:
+            optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.equal(first, before)
 
 
 class Spare(nn.Module):

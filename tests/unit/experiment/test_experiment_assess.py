@@ -32,6 +32,21 @@ def state(*losses: list[float], validation: float = 1.0, score: float = 0.5) -> 
 
 
 @pytest.mark.parametrize(
+    ("began", "ended", "absurd"),
+    [(2.3, 2299.0, False), (2.3, 1e22, True), (1e-6, 900.0, False), (1e-6, 1100.0, True)],
+)
+def test_a_training_whose_loss_is_absurd_has_diverged(
+    began: float, ended: float, absurd: bool
+) -> None:
+    found = state([1.0], validation=ended)
+    found.curve.insert(0, {"validation_loss": began, "validation_score": 0.1})
+    assert (trouble(found) is not None) == absurd
+    if absurd:
+        said = f"the validation loss grew from {began:.4g} to {ended:.4g} by epoch 1"
+        assert trouble(found) == said
+
+
+@pytest.mark.parametrize(
     ("found", "said"),
     [
         (state(), None),

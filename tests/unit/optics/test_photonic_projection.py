@@ -210,6 +210,36 @@ def test_other_rules_take_it(rule):
     assert rule(projection=PhotonicProjection()).settings()["projection"]["name"] == "photonic"
 
 
+@pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_row_that_no_mirror_shows_arrives_as_nan(device, value):
+    x = torch.randn(4, 6)
+    whole = PhotonicProjection(1, device=device).project(x, 5, 0)
+    x[2, 3] = value
+    found = PhotonicProjection(1, device=device).project(x, 5, 0)
+    assert found[2].isnan().all()
+    kept = [0, 1, 3]
+    assert found[kept].isfinite().all()
+    if device == ideal():
+        torch.testing.assert_close(found[kept], whole[kept])
+
+
+def test_a_gradient_scaler_skips_a_step_that_overflows():
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    bp.attach(model, bp.DirectFeedbackAlignment(PhotonicProjection()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=3e38)
+    before = model[0].weight.clone()
+    for overflows in (True, False):
+        optimizer.zero_grad()
+        loss = model(torch.randn(4, 6)).square().sum() * (1e3 if overflows else 1)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update(None if overflows else 1.0)
+        assert torch.equal(before, model[0].weight) == overflows
+        scaler.update(1.0)
+
+
 def test_loss_scaling_changes_nothing():
     """By a power of two, to the bit: frames and noise are the same."""
     found = []

@@ -88,8 +88,9 @@ def test_the_reference(kind, widths):
     elif isinstance(kind, LowRank):
         expected = reference.low_rank(3, 2, inputs, outputs, kind.rank)
     elif isinstance(kind, Sketched):
-        width = min(inputs, 30)
-        inner = kind.inner.matrix(width, outputs, 2, torch.zeros(1, dtype=torch.float64)).numpy()
+        width, like = min(inputs, 30), torch.zeros(1, dtype=torch.float64)
+        stream = reference.key(reference.key(3, 2), 2) // 2 if inputs <= 30 else 2
+        inner = kind.inner.matrix(width, outputs, stream, like).numpy()
         sketch = reference.count_sketch(3, 2, inputs, 30)
         expected = inner if inputs <= 30 else sketch @ inner
     else:

@@ -9,11 +9,29 @@ from beyondprop.projections import (
     Signs,
     Sketched,
 )
+from beyondprop.random import keys
 
 
-def test_narrow_inputs_go_straight_on():
+def test_narrow_inputs_are_not_sketched():
     x = torch.randn(3, 1024)
-    assert torch.equal(Sketched(1, inner=Signs(2)).project(x, 50, 4), Signs(2).project(x, 50, 4))
+    stream = keys.key(keys.key(1, 2), 4) >> 1
+    made = Sketched(1, inner=Signs(2)).project(x, 50, 4)
+    assert torch.equal(made, Signs(2).project(x, 50, stream))
+
+
+@pytest.mark.parametrize("width", [64, 1024, 1025])
+def test_every_seed_has_a_map_of_its_own(width):
+    maps = torch.stack([Sketched(seed).matrix(width, 64, 0, torch.zeros(1)) for seed in range(5)])
+    cosines = torch.corrcoef(maps.flatten(1)).fill_diagonal_(0)
+    assert cosines.abs().max() < 4 / (64 * width) ** 0.5
+
+
+def test_wide_maps_keep_their_bits():
+    x = torch.arange(2000.0).remainder(7).view(1, -1) - 3
+    found = Sketched(3).project(x, 4, 9)[0]
+    torch.testing.assert_close(
+        found, torch.tensor([25.5, -7.5, -15.5, -10.5]), rtol=1e-6, atol=1e-5
+    )
 
 
 def test_every_input_goes_to_one_bucket_and_no_bucket_is_favoured():

@@ -261,6 +261,33 @@ def test_direct_kolen_pollack_over_several_steps(widths, size, seed, decay):
     assert_equal(direct_state(handle), feedback)
 
 
+def test_direct_kolen_pollack_as_in_the_released_code():
+    """The feedback has an optimizer of its own, whose rate falls from epoch to epoch."""
+    torch.manual_seed(0)
+    model = network([4, 5, 6, 3])
+    handle = bp.attach(model, bp.DirectKolenPollack(bp.Dense(1)))
+    model(torch.zeros(1, 4, dtype=torch.float64))  # makes the matrices
+    theirs = direct_kolen_pollack.Released(*weights_and_biases(model), direct_state(handle))
+    ours = torch.optim.SGD(model.parameters(), 5e-4, 0.9, weight_decay=1e-6, nesterov=True)
+    own = torch.optim.Adam(handle.parameters(), 1e-4, weight_decay=1e-6)
+    schedule = torch.optim.lr_scheduler.StepLR(own, step_size=1, gamma=0.8)
+    begun = direct_state(handle)
+    for epoch in range(3):
+        for _ in range(5):
+            x, y = batch([4, 3], 5)
+            ours.zero_grad()
+            own.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            ours.step()
+            own.step()
+            theirs.step(samples(x, y), epoch)
+        schedule.step()
+    assert_equal(arrays(m.weight for m in linears_of(model)), theirs.weights)
+    assert_equal(arrays(m.bias for m in linears_of(model)), theirs.biases)
+    assert_equal(direct_state(handle), theirs.feedback)
+    assert np.abs(begun[0] - theirs.feedback[0]).max() > 1e-4
+
+
 def test_direct_kolen_pollack_is_kolen_pollack_in_the_last_hidden_block():
     one, other = network([4, 6, 3]), network([4, 6, 3])
     other.load_state_dict(one.state_dict())

@@ -11,6 +11,7 @@ from tests.reference import blocks, forward_forward, local_loss, self_contrastiv
 from torch import nn
 
 import beyondprop as bp
+from beyondprop.models.goodness import Doubled
 from beyondprop.rules.local.auxiliary import AugLocal
 
 CLASSES = 3
@@ -122,6 +123,11 @@ OBJECTIVES = {
     "dgl-auglocal": (DEEP, dgl),
     "sim": (bp.SimilarityMatching(), sim),
     "predsim": (bp.PredSim(prediction=CROSS_ENTROPY), predsim),
+    "sim-released": (bp.SimilarityMatching(bias=False), sim),
+    "predsim-released": (
+        bp.PredSim(prediction=CROSS_ENTROPY, similarity=bp.SimilarityMatching(bias=False)),
+        predsim,
+    ),
     "infopro": (bp.InfoPro(KEPT, TOLD, ONE_LAYER, channels=2, side=SIDE), infopro),
 }
 
@@ -154,6 +160,57 @@ def test_local_losses_equal_the_reference_in_the_whole_network(net, objective):
         layers,
         lambda: blocks.mean_cross_entropy([blocks.run(layers, h) for h in before], targets),
     )
+
+
+def test_the_released_layers_of_infopro_equal_the_reference():
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.Tanh(),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Tanh(),
+        nn.Sequential(nn.Flatten(), nn.Linear(90, CLASSES)),
+    ).double()
+    x, y = torch.randn(5, 1, 5, 3, dtype=torch.float64), torch.tensor([0, 2, 1, 2, 0])
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy(bp.PooledConvolution(7, wide=5))))
+    taught(model, handle, x, y)
+    with torch.no_grad():
+        for parameter in handle.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))  # no factor stays 1, no bias 0
+            parameter.grad = None
+    model.zero_grad()
+    taught(model, handle, x, y)
+    before, shapes = list(x.numpy()), []
+    for block in handle.blocks[:-1]:
+        layers, (parameters, head) = layers_of(block), heads_of(handle, block)
+        shapes.append(head["auxiliary.weight"].shape)
+
+        def loss(layers=layers, head=head, before=before):
+            outputs = [blocks.run(layers, h) for h in before]
+            return local_loss.prediction(outputs, y.tolist(), head, FEATURES)
+
+        assert_block(block, layers, loss)
+        for name, parameter in parameters.items():
+            assert_slopes(parameter, head[name], loss)
+        before = [blocks.run(layers, h) for h in before]
+    assert shapes == [(8, 4, 3, 3), (6, 6, 3, 3)]  # at stride 2 and twice as wide, and neither
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "targets"),
+    [
+        ((nn.Linear(8, 6), nn.Linear(6, 3)), (2, 8), (2,)),
+        ((nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 1)), (2, 1, 5, 5), (2, 5, 5)),
+    ],
+)
+def test_what_the_released_layers_of_infopro_do_not_stand_on(layers, x, targets):
+    model = nn.Sequential(layers[0], nn.Tanh(), layers[1])
+    handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy(bp.PooledConvolution())))
+    with (
+        handle.targets(torch.zeros(targets, dtype=torch.int64)),
+        pytest.raises(bp.UserError, match="one class for each sample, and block '0' is another"),
+    ):
+        model(torch.randn(x))
 
 
 def test_every_head_of_the_references_is_learned():
@@ -194,11 +251,11 @@ def test_hidden_blocks_and_heads_are_independent_of_the_users_loss():
 LOW, HIGH = -0.3, 0.9
 
 
-def goodness_net(first=1):
+def goodness_net(first=1, summed=False):
     torch.manual_seed(2)
     parts = [nn.Sequential(nn.Linear(6, 5), nn.ReLU()), nn.Sequential(nn.Linear(5, 7), nn.ReLU())]
     parts.append(nn.Sequential(nn.Linear(7, 4), nn.ReLU()))
-    return bp.GoodnessNetwork(parts, bp.FirstPixels(CLASSES, LOW, HIGH), first).double()
+    return bp.GoodnessNetwork(parts, bp.FirstPixels(CLASSES, LOW, HIGH), first, summed).double()
 
 
 def goodness_convnet():
@@ -261,6 +318,18 @@ def test_goodness_classifies_as_the_reference_does(first):
     np.testing.assert_allclose(model(x, candidates).detach(), np.array(expected)[:, [2, 0]])
 
 
+def test_goodness_may_be_the_sum_of_squares_as_in_the_paper():
+    model = goodness_net(summed=True)
+    x = torch.randn(12, 6, dtype=torch.float64)
+    layers = [layers_of(block) for block in bp.attach(model, bp.Frozen(), ["blocks.*"]).blocks]
+    for one, scores in zip(x.numpy(), model(x).detach().numpy(), strict=True):
+        for k in range(CLASSES):
+            labelled = forward_forward.labelled(one, k, CLASSES, LOW, HIGH)
+            states = forward_forward.states(layers, labelled)[1:]
+            expected = sum(v * v for state in states for v in state.reshape(-1))
+            np.testing.assert_allclose(scores[k], expected, rtol=1e-9)
+
+
 @nets
 @pytest.mark.parametrize("calming", [0.0, 0.3])
 def test_self_contrastive_pairs_run_through_all_blocks_as_in_the_reference(net, calming):
@@ -286,6 +355,36 @@ def test_self_contrastive_pairs_run_through_all_blocks_as_in_the_reference(net, 
         last,
         layers,
         lambda: blocks.mean_cross_entropy([blocks.run(layers, h) for h in batch], y.tolist()),
+    )
+
+
+@nets
+def test_self_contrastive_pairs_as_in_the_released_code(net):
+    plain, x, y = built(net)
+    model = nn.Sequential(plain[0], Doubled(), *plain[1:])
+    rule = bp.SelfContrastiveForwardForward(0.4, 0.3, 0.9, positions=True, share=0.5)
+    handle = bp.attach(model, rule)
+    taught(model, handle, x, y)
+    *hidden, last = handle.blocks
+    batch = list(x.numpy())
+    like = list(zip(batch, batch, strict=True))
+    unlike = list(zip(batch, [*batch[1:], batch[0]], strict=True))
+    made = self_contrastive.side_by_side
+    for block in hidden:
+        layers = layers_of(block)
+
+        def loss(layers=layers, like=like, unlike=unlike, made=made):
+            high, low = ([made(layers, *pair) for pair in pairs] for pairs in (like, unlike))
+            return self_contrastive.released_loss(high, low, (0.4, 0.9), 0.3)
+
+        assert_block(block, layers, loss)
+        like, unlike = ([(made(layers, *pair),) for pair in pairs] for pairs in (like, unlike))
+        made = blocks.run
+    layers, seen = layers_of(last), [h for (h,) in like]  # the read-out sees the pair too
+    assert_block(
+        last,
+        layers,
+        lambda: blocks.mean_cross_entropy([blocks.run(layers, h) for h in seen], y.tolist()),
     )
 
 

@@ -16,6 +16,7 @@ from beyondprop.slots import (
     PerConnection,
     PerLayer,
     PerNetwork,
+    WideGlorotUniform,
 )
 from beyondprop.slots.source import Source
 from beyondprop.slots.values import Fan
@@ -138,6 +139,7 @@ def test_who_shares_values():
 def test_deviations():
     fan = Fan(24, 8)
     assert GlorotUniform().deviation(fan) == 0.25
+    assert WideGlorotUniform().deviation(fan) == math.sqrt(6 / 32)
     assert KaimingUniform().deviation(fan) == KaimingSigns().deviation(fan) == math.sqrt(1 / 12)
 
 

@@ -14,6 +14,7 @@ from beyondprop.slots import (
     PerNetwork,
     Reels,
     Sampled,
+    WideGlorotUniform,
 )
 from tests.unit.slots.internals import kind_from
 from tests.unit.slots.networks import MASKS
@@ -24,6 +25,7 @@ from tests.unit.slots.networks import MASKS
     [
         Reels(),
         Reels(5, Sampled(), KaimingSigns(), PerNetwork(), 3.0, 4.0),
+        Reels(4, values=WideGlorotUniform(), linear_scores=1.0),
         Reels(2**16, values=KaimingUniform(), sharing=PerLayer()),
         *MASKS,
     ],

@@ -21,7 +21,7 @@ class DirectRule(SignalRule):
     """A rule that sends one message to every block at once, each block seeing its own projection.
 
     The output block, which needs no projection, keeps its exact gradient. By default the blocks
-    share one matrix, sliced to their widths, as published for large models (Launay et al. 2020):
+    share one matrix, sliced to their widths, as in the paper on large models (Launay et al. 2020):
     it takes next to no memory. Where a matrix would cost more time or memory than a structured map,
     it is one (`BySize`).
 

@@ -1,4 +1,4 @@
-"""Sign-symmetry, in its three published forms."""
+"""Sign-symmetry, in the three forms that papers give it."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -11,7 +11,7 @@ from torch import Tensor
 from beyondprop.core import At
 from beyondprop.errors import UserError
 from beyondprop.registry import check_fields
-from beyondprop.registry.limits import Limits
+from beyondprop.registry.limits import Count, Limits
 from beyondprop.rules.local.heads import Head
 from beyondprop.shapes import channels_first
 
@@ -81,4 +81,46 @@ class AugLocal(Auxiliary):
         return [f"auxiliary{i}.{part}" for i in layers for part in ("weight", "bias")]
 
 
-REGISTERED = (AugLocal,)
+@dataclass(frozen=True)
+class PooledConvolution(Auxiliary):
+    """The layers before InfoPro's classifier in the released code, its default '1c2f'.
+
+    A 3 x 3 convolution without bias, batch normalisation, ReLU, the mean of each channel over its
+    positions, a linear layer and ReLU (Wang et al. 2021). The convolution halves each side and
+    doubles the channels where a block has fewer than ``wide`` of them, and keeps both elsewhere. It
+    is for maps with one class for each sample.
+
+    Args:
+        hidden: Outputs of the linear layer.
+        wide: Channels from which on the convolution keeps their number.
+    """
+
+    name: ClassVar[str] = "pooled-convolution"
+    hidden: Count = 128
+    wide: Count = 64
+
+    def apply(self, at: At, head: Head) -> Tensor:
+        """Return the linear layer's output, ``(batch, hidden)``.
+
+        Raises:
+            UserError: The block makes no maps, or its positions have targets of their own.
+        """
+        x, targets = at.output, at.run.targets
+        assert x is not None
+        if not channels_first(x, at.axes) or (targets is not None and targets.dim() > 1):
+            raise UserError(
+                "PooledConvolution stands on feature maps with one class for each sample, and "
+                f"block '{at.block.name}' is another: give it LocalLoss(CrossEntropy())"
+            )
+        narrow = x.shape[1] < self.wide
+        channels, stride = (2 * x.shape[1], 2) if narrow else (x.shape[1], 1)
+        x = head.convolution("auxiliary", x, channels, stride=stride, bias=False)
+        x = F.relu(head.normalisation("norm", x)).flatten(2).mean(2)  # (batch, channels)
+        return F.relu(head.linear("hidden", x, self.hidden))
+
+    def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
+        """Return the names of the layers' parameters."""
+        return ("auxiliary.weight", "norm.weight", "norm.bias", "hidden.weight", "hidden.bias")
+
+
+REGISTERED = (AugLocal, PooledConvolution)

@@ -26,8 +26,8 @@ def empty_head(block: Block, names: Sequence[str]) -> dict[str, Tensor]:
 class Head:
     """The layers of one block's head, made in the first pass.
 
-    Weights begin Gaussian with the variance that PyTorch's layers begin with, 1 / (3 fan-in), and
-    biases at zero.
+    Weights begin Gaussian with the variance that PyTorch's layers begin with, 1 / (3 fan-in),
+    factors of a normalisation at one and biases at zero.
 
     Args:
         at: The end of the block, whose state holds the head's parameters.
@@ -37,18 +37,32 @@ class Head:
     def __init__(self, at: At, projection: Projection) -> None:
         self.at, self.projection = at, projection
 
-    def linear(self, name: str, x: Tensor, features: int) -> Tensor:
+    def linear(self, name: str, x: Tensor, features: int, bias: bool = True) -> Tensor:
         """Return a linear layer's output, ``(..., features)``."""
         weight = self._made(f"{name}.weight", (features, x.shape[-1]), x)
-        return F.linear(x, weight, self._made(f"{name}.bias", (features,), x))
+        return F.linear(x, weight, self._made(f"{name}.bias", (features,), x) if bias else None)
 
-    def convolution(self, name: str, x: Tensor, channels: int, size: int = 3) -> Tensor:
-        """Return a convolution's output, ``(batch, channels, ...)``, as large as its input."""
+    def convolution(
+        self, name: str, x: Tensor, channels: int, size: int = 3, stride: int = 1, bias: bool = True
+    ) -> Tensor:
+        """Return a convolution's output, ``(batch, channels, ...)``, as large as its input.
+
+        A stride divides that size.
+        """
         shape = (channels, x.shape[1], *[size] * (x.dim() - 2))
         weight = self._made(f"{name}.weight", shape, x)
-        bias = self._made(f"{name}.bias", (channels,), x)
-        made: Tensor = CONVOLUTIONS[x.dim()](x, weight, bias, padding=size // 2)
+        added = self._made(f"{name}.bias", (channels,), x) if bias else None
+        made: Tensor = CONVOLUTIONS[x.dim()](x, weight, added, stride, padding=size // 2)
         return made
+
+    def normalisation(self, name: str, x: Tensor) -> Tensor:
+        """Return ``(batch, channels, ...)`` standardised by the batch, times factors, plus biases.
+
+        Factors and biases are learned, one of each for a channel.
+        """
+        factors = self._made(f"{name}.weight", (x.shape[1],), x)
+        biases = self._made(f"{name}.bias", (x.shape[1],), x)
+        return F.batch_norm(x, None, None, factors, biases, training=True)
 
     def _made(self, name: str, shape: Sequence[int], x: Tensor) -> Tensor:
         """Return a parameter, made of this shape if it had none."""
@@ -70,7 +84,7 @@ class Head:
     @torch.no_grad()
     def _fill(self, name: str, parameter: Tensor) -> None:
         if parameter.dim() == 1:
-            parameter.zero_()
+            parameter.fill_(float(name.endswith(".weight")))
             return
         fan_in, fan_out = parameter[0].numel(), parameter.shape[0]
         stream = stream_of(f"{self.at.block.stream}.{name}")

@@ -17,6 +17,7 @@ from beyondprop.rules.local.auxiliary import Auxiliary
 from beyondprop.rules.local.heads import Head
 from beyondprop.shapes import (
     BATCH,
+    FEATURES,
     SOURCE,
     channels_first,
     has_positions,
@@ -82,7 +83,7 @@ class CrossEntropy(Objective):
         targets = class_targets(at, classes)
         x = at.output if self.auxiliary is None else self.auxiliary.apply(at, head)
         assert x is not None
-        axes = at.axes
+        axes = at.axes if x.dim() == len(at.shape) else FEATURES  # a layer may have pooled it
         if not has_positions(x, axes, targets):
             logits = head.linear("classifier", pooled(x, axes, self.features), classes)
             if targets.dim() > 1:  # the tokens of another sequence, all from one row

@@ -12,9 +12,9 @@ from beyondprop._torch.modules import has_parameters, is_chain
 from beyondprop.core import At, Block, Host, LossRule, Traits
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import goodness
-from beyondprop.registry.limits import NotNegative
+from beyondprop.registry.limits import NotNegative, Positive
 from beyondprop.rules.local.base import LOCAL
-from beyondprop.shapes import axes_of
+from beyondprop.shapes import axes_of, channels_first
 
 SAMPLES = 2
 """In a batch at least, to make a pair of unlike ones."""
@@ -24,16 +24,23 @@ SAMPLES = 2
 class SelfContrastiveForwardForward(LossRule):
     """Self-contrastive forward-forward: blocks tell like pairs from unlike ones, without labels.
 
-    Beside the batch runs another: every input added to itself, then every input added to the next
-    one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n`` (two inputs side by side under one
-    weight, as published, are their sum). Each block lowers ``mean softplus(θ - G⁺) + mean
-    softplus(G⁻ - θ) + λ mean G⁺`` with ``G`` the mean of its squared positive activities (Chen,
+    Beside the batch runs another: every input paired with itself, then every input paired with the
+    next one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n`` (two inputs side by side under
+    one weight, as in the paper, are their sum). Each block lowers ``mean softplus(θ - G⁺) + mean
+    softplus(G⁻ - θ⁻) + λ mean G⁺`` with ``G`` the mean of its squared positive activities (Chen,
     Liu, Laydevant and Grollier 2025, equations 3 to 5), and hands on what it made of the pairs. The
     output block, which keeps its exact gradient, is a probe of what was learned without labels.
+
+    The released code differs: ``positions=True``, and ``share=0.5`` where the first block doubles
+    what its layer makes (see `models.goodness.Doubled`).
 
     Args:
         threshold: θ, the goodness between like and unlike pairs.
         calming: λ, how much activity costs.
+        unlike_threshold: θ⁻, where unlike pairs have a threshold of their own; else θ.
+        positions: Whether G is one number for each position of a map or token, the mean over its
+            channels; λ then weighs the length of the positions' vector G⁺.
+        share: How much of each of its two inputs is in a pair.
     """
 
     name: ClassVar[str] = "scff"
@@ -48,17 +55,30 @@ class SelfContrastiveForwardForward(LossRule):
     )
     threshold: NotNegative = 1.0
     calming: NotNegative = 0.0
+    unlike_threshold: NotNegative | None = None
+    positions: bool = False
+    share: Positive = 1.0
 
     def loss(self, at: At) -> Tensor:
         """Return the loss of both halves of the pairs."""
         pairs = at.run.shared.get(id(self))
         if pairs is None:
-            pairs = _pairs(at)
+            pairs = _pairs(at) if self.share == 1 else _pairs(at) * self.share
         pairs = at.run.run(at.block, pairs)
         at.run.shared[id(self)] = pairs.detach()
-        like, unlike = goodness(F.relu(pairs)).chunk(2)
-        told = F.softplus(self.threshold - like).mean() + F.softplus(unlike - self.threshold).mean()
-        return told + self.calming * like.mean()
+        active = F.relu(pairs)
+        if self.positions:
+            channels = 1 if channels_first(active, at.axes) else -1
+            found = active.square().mean(channels, keepdim=True).flatten(1)  # (pairs, positions)
+            like, unlike = found.chunk(2)
+            activity = like.norm(dim=1)
+        else:
+            like, unlike = goodness(active).chunk(2)  # (batch,)
+            activity = like
+        highest = self.threshold if self.unlike_threshold is None else self.unlike_threshold
+        told = F.softplus(self.threshold - like).mean() + F.softplus(unlike - highest).mean()
+        loss: Tensor = told + self.calming * activity.mean()
+        return loss
 
     def install(self, block: Block, host: Host) -> str:
         """End the graph at the block's output, and see that the block before it sends pairs."""

@@ -1,4 +1,4 @@
-"""Similarity matching, and its published mix with a classifier."""
+"""Similarity matching, and the paper's mix of it with a classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,9 +24,14 @@ class SimilarityMatching(Objective):
     ``g`` a 3 x 3 convolution or a linear layer that learns too, and ``y`` one-hot; feature maps
     enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019,
     section 2). It compares all pairs of a batch: ``batch²`` numbers.
+
+    Args:
+        bias: Whether ``g`` has one. The paper does not say; the released code has none. On maps it
+            changes nothing, as a channel's deviation does not depend on it.
     """
 
     name: ClassVar[str] = "sim"
+    bias: bool = True
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean squared difference of similarities."""
@@ -39,12 +44,13 @@ class SimilarityMatching(Objective):
                 "its own: use LocalLoss(CrossEntropy())"
             )
         if channels_first(x, axes):
-            x = similar_features(head.convolution("similarity", x, x.shape[1]), axes)
+            x = head.convolution("similarity", x, x.shape[1], bias=self.bias)
+            x = similar_features(x, axes)
         else:
             if has_positions(x, axes, targets):
                 x, targets = x.reshape(-1, x.shape[-1]), targets.flatten()  # (tokens, features)
             x = pooled(x, axes, x[0].numel())
-            x = head.linear("similarity", x, x.shape[1])  # (rows, features)
+            x = head.linear("similarity", x, x.shape[1], self.bias)  # (rows, features)
         known = (targets >= 0).unsqueeze(1)
         found = centred_cosines(x * known)
         wanted = centred_cosines(one_hot(targets, classes).to(x.dtype))
@@ -54,36 +60,36 @@ class SimilarityMatching(Objective):
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the layer's parameters."""
-        return ("similarity.weight", "similarity.bias")
-
-
-SIMILARITY = SimilarityMatching()
+        return ("similarity.weight", "similarity.bias") if self.bias else ("similarity.weight",)
 
 
 @dataclass(frozen=True)
 class PredSim(Objective):
-    """The published mix of the two: (1 - β) cross-entropy + β similarity matching.
+    """The paper's mix of the two: (1 - β) cross-entropy + β similarity matching.
 
     Nøkland and Eidnes 2019, section 2.4, with β = 0.99.
 
     Args:
         beta: Share of similarity matching, 0 to 1.
         prediction: The cross-entropy.
+        similarity: The similarity matching; ``SimilarityMatching(bias=False)`` as in the released
+            code.
     """
 
     name: ClassVar[str] = "predsim"
     beta: Share = 0.99
     prediction: CrossEntropy = field(default_factory=CrossEntropy)
+    similarity: SimilarityMatching = field(default_factory=SimilarityMatching)
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the weighted sum."""
-        similarity = SIMILARITY.loss(at, head, classes)
+        similarity = self.similarity.loss(at, head, classes)
         prediction = self.prediction.loss(at, head, classes)
         return (1 - self.beta) * prediction + self.beta * similarity
 
     def parameters(self, depth: float) -> Sequence[str]:
         """Return the names of both parts' parameters."""
-        return (*self.prediction.parameters(depth), *SIMILARITY.parameters(depth))
+        return (*self.prediction.parameters(depth), *self.similarity.parameters(depth))
 
 
 def similar_features(x: Tensor, axes: Axes) -> Tensor:

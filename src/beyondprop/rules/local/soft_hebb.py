@@ -36,7 +36,7 @@ class SoftHebb(LossRule):
     w_k)`` (Moraitis et al. 2022; Journé et al. 2023). As in the authors' program, ``ΔW`` is divided
     by its largest entry, and neuron ``k`` learns at the rate ``η |‖w_k‖ - 1|^q``. The weight's
     gradient is the negative update without ``η``, so plain SGD, without momentum and weight decay,
-    makes the published update at its learning rate; other optimizers make another one of it. A bias
+    makes the program's update at its learning rate; other optimizers make another one of it. A bias
     takes no part in the competition, and its gradient is zero. The output block, which keeps its
     exact gradient, is a read-out of what was learned without labels.
 

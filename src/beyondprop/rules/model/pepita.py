@@ -28,7 +28,7 @@ class PEPITA(ModelRule):
     ``h_l = f(W_l h_{l-1})`` from ``h_0 = x``, then ``hᵉ_l`` likewise from ``hᵉ_0 = x + F e``, with
     ``e`` the output error of one sample and ``F`` fixed and random. Gradients are the means of
     ``(h_l - hᵉ_l) (hᵉ_{l-1})ᵀ`` and, for the last layer, of ``e (hᵉ_{L-1})ᵀ`` (Dellaferrera and
-    Kreiman 2022, algorithm 1). A convolution's are means over its positions too. As published the
+    Kreiman 2022, algorithm 1). A convolution's are means over its positions too. In the paper the
     nets have no biases; here one is a weight whose input is 1. The loss must be a mean over the
     rows of the batch: the error is multiplied by the rows to get the paper's.
 

@@ -32,8 +32,8 @@ class DifferenceTargetPropagation(SignalRule):
     Block i lowers ``|f_i(h_{i-1}) - ĥ_i|² / (2 η̂)``, its target a constant; the division is not in
     the paper, and gives the block before the output block the loss's exact gradient. The inverse
     lowers ``|g_i(f_i(h_{i-1} + ε)) - (h_{i-1} + ε)|²`` by the same optimizer, with ``ε ~ N(0, σ²)``
-    and f a constant. It is ``g(h) = tanh(V h + c)`` where the block before ends in
-    `nn.Tanh`, as published; else it is affine, so that η̂ does not matter. The first block needs no
+    and f a constant. It is ``g(h) = tanh(V h + c)`` where the block before ends in `nn.Tanh`, as in
+    the paper; else it is affine, so that η̂ does not matter. The first block needs no
     inverse.
 
     Args:

@@ -72,6 +72,7 @@ def paired(
     first: Sequence[float],
     second: Sequence[float] | None = None,
     overlap: float = 0.0,
+    resolution: float = 0.0,
     level: float = LEVEL,
 ) -> Interval | None:
     """Return the mean of the differences of pairs with Student's interval, n - 1 degrees free.
@@ -82,6 +83,8 @@ def paired(
         overlap: For scores on repeated random splits of one data set the number of test samples
             over that of training samples: they overlap, and the variance of their mean is
             ``1/n + overlap`` of that of one (Nadeau and Bengio 2003, equation 9).
+        resolution: The step by which scores differ at least, 1/n for an accuracy of n samples. Few
+            scores may agree by rounding alone; the variance is at least that of rounding both.
         level: How often it covers the truth.
 
     Returns:
@@ -94,7 +97,7 @@ def paired(
     if len(differences) < 2:
         return None
     mean = statistics.fmean(differences)
-    half = quantile(len(differences) - 1, level) * _error(differences, overlap)
+    half = quantile(len(differences) - 1, level) * _error(differences, overlap, resolution)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -116,7 +119,7 @@ def fieller(
     Raises:
         UserError: There are not as many of both.
     """
-    base = paired(whole, None, overlap, level)
+    base = paired(whole, None, overlap, level=level)
     _differences(gain, whole)
     if base is None or not base.excludes_zero:
         return None
@@ -150,29 +153,32 @@ def holm(chances: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], floa
     return found
 
 
-def differences(scores: Mapping[str, Sequence[float]], overlap: float = 0.0) -> list[Difference]:
+def differences(
+    scores: Mapping[str, Sequence[float]], overlap: float = 0.0, resolution: float = 0.0
+) -> list[Difference]:
     """Return how all pairs of rules differ, with Holm's p-values over them.
 
     Args:
         scores: For each rule one score a seed, in one order of seeds.
         overlap: As of `paired`.
+        resolution: As of `paired`.
     """
     intervals, chances = {}, {}
     for pair in combinations(scores, 2):
         first, second = (scores[name] for name in pair)
-        interval = paired(first, second, overlap)
+        interval = paired(first, second, overlap, resolution)
         if interval is not None:
             intervals[pair] = interval
-            chances[pair] = chance(_differences(first, second), overlap)
+            chances[pair] = chance(_differences(first, second), overlap, resolution)
     adjusted = holm(chances)
     return [Difference(*pair, intervals[pair], adjusted[pair]) for pair in intervals]
 
 
-def chance(values: Sequence[float], overlap: float = 0.0) -> float:
+def chance(values: Sequence[float], overlap: float = 0.0, resolution: float = 0.0) -> float:
     """Return the two-sided p-value of Student's test that the mean of the values is zero."""
     from scipy.special import stdtr
 
-    error, mean = _error(values, overlap), statistics.fmean(values)
+    error, mean = _error(values, overlap, resolution), statistics.fmean(values)
     if not error:
         return float(not mean)
     return float(2 * stdtr(len(values) - 1, -abs(mean / error)))
@@ -210,6 +216,7 @@ def _differences(first: Sequence[float], second: Sequence[float] | None) -> list
     return [a - b for a, b in zip(first, second, strict=True)]
 
 
-def _error(values: Sequence[float], overlap: float) -> float:
-    """Return the standard error of the mean."""
-    return statistics.stdev(values) * math.sqrt(1 / len(values) + overlap)
+def _error(values: Sequence[float], overlap: float, resolution: float = 0.0) -> float:
+    """Return the standard error of the mean of differences."""
+    rounded = resolution / math.sqrt(6)  # two numbers, each rounded evenly within a step
+    return max(statistics.stdev(values), rounded) * math.sqrt(1 / len(values) + overlap)

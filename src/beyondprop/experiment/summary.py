@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from beyondprop.experiment.spec import MEASURES
+from beyondprop.experiment.statistics import fieller
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.registry import Spec
 
@@ -37,6 +38,9 @@ def summarise(
             "score_mean": means[rule],
             "score_std": deviation(scores(runs)),
             "recovery": recovery(means[rule], means.get("backprop"), means.get("frozen")),
+            "recovery_interval": recovery_interval(
+                *(by_seed(of.get(name, ())) for name in (rule, "backprop", "frozen"))
+            ),
             **empty,
             **measured(runs),
             **costs.get(rule, {}),
@@ -86,6 +90,29 @@ def recovery(rule: float | None, backprop: float | None, frozen: float | None) -
     if rule is None or backprop is None or frozen is None or backprop <= frozen:
         return None
     return (rule - frozen) / (backprop - frozen)
+
+
+def by_seed(runs: Iterable[Mapping[str, Any]]) -> dict[int, float]:
+    """Return the test score of each seed whose run finished."""
+    return {
+        run["seed"]: run["test"]["score"]
+        for run in finished(runs)
+        if run["test"]["score"] is not None
+    }
+
+
+def recovery_interval(
+    rule: Mapping[int, float], backprop: Mapping[int, float], frozen: Mapping[int, float]
+) -> list[float] | None:
+    """Return Fieller's interval of the recovery over the seeds that all three have, at 95 %.
+
+    Returns:
+        Its ends; None of fewer than two seeds, and where backprop is not told from frozen.
+    """
+    seeds = sorted(rule.keys() & backprop.keys() & frozen.keys())
+    gain = [rule[seed] - frozen[seed] for seed in seeds]
+    found = fieller(gain, [backprop[seed] - frozen[seed] for seed in seeds])
+    return None if found is None else [found.low, found.high]
 
 
 def finished(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -66,7 +66,7 @@ def _of_single_runs(found: Mapping[Path, dict[str, Any]]) -> Comparison:
         **records[0],
         "kind": "comparison",
         # Runs that need not have had the same budget: recovery would compare what is not alike.
-        "rows": [{**row, "recovery": None} for row in rows],
+        "rows": [{**row, "recovery": None, "recovery_interval": None} for row in rows],
         "runs": records,
         "seeds": sorted({record["seed"] for record in records}),
         "spec": {},

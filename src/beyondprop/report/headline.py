@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from beyondprop.report.differences import told_apart
 from beyondprop.report.records import (
     BACKPROP,
     FROZEN,
@@ -71,7 +72,8 @@ def _recovered(known: Sequence[tuple[str, float]]) -> str:
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
     found = [_controls(comparison), _cost(comparison), _noise(comparison)]
-    return [sentence for sentence in [*found, *_troubles(comparison)] if sentence]
+    found += [*told_apart(comparison), *_troubles(comparison)]
+    return [sentence for sentence in found if sentence]
 
 
 def _controls(comparison: Comparison) -> str:

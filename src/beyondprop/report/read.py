@@ -156,7 +156,10 @@ def _measures(found: Mapping[str, Any] | None) -> dict[str, Figures]:
     return figures
 
 
-OWN = ("rule", "runs", "finished", "diverged", "failed", "score_mean", "score_std", "recovery")
+OWN = (
+    *("rule", "runs", "finished", "diverged", "failed"),
+    *("score_mean", "score_std", "recovery", "recovery_interval"),
+)
 """Of a row, what is not measured."""
 
 
@@ -170,6 +173,7 @@ def _row(row: Mapping[str, Any]) -> RuleRow:
         score_mean=_number(row.get("score_mean")),
         score_std=_number(row.get("score_std")),
         recovery=_number(row.get("recovery")),
+        recovery_interval=_interval(row.get("recovery_interval")),
         train_seconds=_number(row.get("train_seconds")),
         figures={str(key): value for key, value in row.items() if key not in OWN},
     )
@@ -189,6 +193,10 @@ def _tuning(tuning: Mapping[str, Any]) -> Tuning:
         ),
         chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
     )
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
 
 
 def _number(value: Any) -> float | None:

@@ -87,6 +87,7 @@ class RuleRow:
     score_mean: float | None = None
     score_std: float | None = None
     recovery: float | None = None
+    recovery_interval: tuple[float, float] | None = None
     train_seconds: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
 

@@ -43,6 +43,7 @@ class Line:
     score: str
     deviation: str
     recovery: str
+    range: str
     bar: float | None
     cells: tuple[TableCell, ...]
     training: str
@@ -83,12 +84,18 @@ def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
         score=scores.full(row.score_mean),
         deviation="" if row.score_std is None else f"± {scores.bare(row.score_std)}",
         recovery=percent(row.recovery),
+        range=_range(row.recovery_interval if row.recovery is not None else None),
         bar=None if row.recovery is None else 100 * min(max(row.recovery, 0), 1),
         cells=tuple(_cell(column, row.figures) for column in columns),
         training=duration(row.train_seconds),
         runs=_outcome(row),
         troubled=row.finished < row.runs,
     )
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    """Return an interval of a recovery, as `61% to 83%`; nothing where there is none."""
+    return "" if interval is None else " to ".join(map(percent, interval))
 
 
 def _cell(column: Column, figures: Mapping[str, Any]) -> TableCell:
@@ -101,6 +108,8 @@ def caption(comparison: Comparison) -> str:
     """Return what the figures of the main table are: what they vary over and are relative to."""
     rows = comparison.rows
     told = ["± is one standard deviation over seeds."]
+    if any(row.recovery_interval for row in rows):
+        told.append("The range under a recovery is its 95% interval, paired by seed (Fieller).")
     plain = [
         next((duration(n) for r in rows if (n := r.number("plain_step_seconds"))), ""),
         next((size(n) for r in rows if (n := r.number("plain_memory_bytes"))), ""),

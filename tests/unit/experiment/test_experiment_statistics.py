@@ -99,6 +99,17 @@ def test_equal_scores_do_not_differ():
     assert not found.real
 
 
+def test_scores_that_agree_by_rounding_alone_decide_little():
+    """Two images of 360 in each of three seeds, whose variance is none, and not known."""
+    scores = {"a": [0.98, 0.975, 0.97], "b": [0.98 - 2 / 360, 0.975 - 2 / 360, 0.97 - 2 / 360]}
+    scores["c"] = [0.97, 0.98, 0.975]
+    pairs = {(d.first, d.second): d for d in differences(scores, resolution=1 / 360)}
+    assert differences(scores)[0].p == 0
+    assert pairs["a", "b"].p > 0.04
+    width = pairs["a", "b"].interval.high - pairs["a", "b"].interval.low
+    assert width == pytest.approx(2 * 4.302653 * (1 / 360) / 18**0.5, rel=1e-6)
+
+
 def test_a_bootstrap_of_few_units_is_refused():
     with pytest.raises(bp.UserError, match="Student's interval"):
         bootstrap([1.0, 2.0, 3.0])

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
+from beyondprop.experiment.statistics import fieller
 from beyondprop.experiment.summary import recovery, summarise
 
 
 def record(rule: str, score: float | None, status: str = "finished", **more: Any) -> dict[str, Any]:
     test = None if status != "finished" else {"score": score}
     curve = [{"seconds": 0.5}] * 3
-    return {"rule": {"name": rule}, "status": status, "test": test, "curve": curve, **more}
+    named = {"rule": {"name": rule}, "seed": 0}
+    return {**named, "status": status, "test": test, "curve": curve, **more}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,8 @@ def test_recovery(
 
 def test_rows_follow_from_the_runs() -> None:
     records = [record(r, s) for r, s in (("backprop", 0.9), ("dfa", 0.8), ("frozen", 0.5))]
-    records += [record("backprop", 1.0), record("dfa", 0.9), record("frozen", 0.55)]
+    second = (("backprop", 1.0), ("dfa", 0.9), ("frozen", 0.55))
+    records += [record(rule, score, seed=1) for rule, score in second]
     costs = {"dfa": {"step_seconds": 0.1, "step_ratio": 0.8}}
     backprop, dfa, frozen = summarise(["backprop", "dfa", "frozen"], records, costs)
     assert dfa["score_mean"] == pytest.approx(0.85)
@@ -77,3 +80,29 @@ def test_runs_without_a_result_are_counted_and_not_averaged() -> None:
 def test_a_score_that_is_no_number_is_not_averaged() -> None:
     row = summarise(["dfa"], [record("dfa", None), record("dfa", 0.5)], {})[0]
     assert (row["finished"], row["score_mean"]) == (2, 0.5)
+
+
+def test_a_recovery_has_an_interval_over_the_seeds_that_all_have() -> None:
+    scores = {"backprop": [0.95, 0.96, 0.97], "dfa": [0.9, 0.9, 0.92], "frozen": [0.6, 0.62, 0.61]}
+    records = [
+        record(rule, score, seed=seed)
+        for rule, found in scores.items()
+        for seed, score in enumerate(found)
+    ]
+    records.append(record("dfa", 0.1, seed=7))  # without its controls
+    dfa = summarise(list(scores), records, {})[1]
+    gain = [a - b for a, b in zip(scores["dfa"], scores["frozen"], strict=True)]
+    whole = [a - b for a, b in zip(scores["backprop"], scores["frozen"], strict=True)]
+    expected = fieller(gain, whole)
+    assert expected is not None
+    assert dfa["recovery_interval"] == [expected.low, expected.high]
+
+
+def test_a_recovery_between_controls_that_are_not_told_apart_has_no_interval() -> None:
+    scores = {"backprop": [0.9, 0.8, 0.7], "frozen": [0.7, 0.8, 0.9]}
+    records = [
+        record(rule, score, seed=seed)
+        for rule, found in scores.items()
+        for seed, score in enumerate(found)
+    ]
+    assert [row["recovery_interval"] for row in summarise(list(scores), records, {})] == [None] * 2

@@ -1,0 +1,66 @@
+"""Which differences between rules are real, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beyondprop.experiment.statistics import Difference, differences
+from beyondprop.report.records import Comparison
+from beyondprop.report.text import ScoreFormat, label, listing, plural
+
+SHOWN = 6
+"""Pairs that are named one by one."""
+
+FEW = 4
+"""Seeds below which a table says that it decides only large differences."""
+
+
+def told_apart(comparison: Comparison) -> list[str]:
+    """Return sentences on which rules are told apart, by Student's test of pairs of seeds.
+
+    Nothing where there is one seed or one rule, or where runs are no comparison.
+    """
+    scores = paired_scores(comparison)
+    if len(scores) < 2 or not comparison.controlled:
+        return []
+    size = comparison.task.test if ScoreFormat.of(comparison.task).percent else None
+    found = differences(scores, resolution=1 / size if size else 0.0)
+    if not found:
+        return []
+    real = [each for each in found if each.real]
+    others = [each for each in found if not each.real]
+    by = f"paired by seed, {plural(len(found), 'pair')} after Holm, 95%"
+    told = [f"Differences that are real ({by}): {_named(real, comparison) or 'none'}."]
+    if others:
+        told.append(f"Not told apart: {_named(others, comparison)}.")
+    seeds = len(next(iter(scores.values())))
+    if seeds < FEW:
+        told.append(f"{plural(seeds, 'seed')} decide only large differences.")
+    return told
+
+
+def paired_scores(comparison: Comparison) -> dict[str, list[float]]:
+    """Return the scores of the rules whose runs all finished, one a seed, in the same order."""
+    found = {}
+    for row in comparison.rows:
+        runs = comparison.finished(row.rule)
+        scores = [run.score for run in runs if run.score is not None]
+        if len(scores) == len(comparison.seeds) > 1:
+            found[row.rule] = scores
+    return found
+
+
+def _named(found: Sequence[Difference], comparison: Comparison) -> str:
+    scores = ScoreFormat.of(comparison.task)
+    ordered = sorted(found, key=lambda each: -abs(each.interval.value))
+    told = [_one(each, scores) for each in ordered[:SHOWN]]
+    more = len(found) - SHOWN
+    return listing([*told, *([f"{more} more"] if more > 0 else [])])
+
+
+def _one(each: Difference, scores: ScoreFormat) -> str:
+    value, half = each.interval.value, (each.interval.high - each.interval.low) / 2
+    first, second = label(each.first), label(each.second)
+    if value < 0:
+        first, second = second, first
+    return f"{first} over {second} (by {scores.bare(abs(value))} ± {scores.bare(half)})"

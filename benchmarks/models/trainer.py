@@ -12,17 +12,19 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import Progress
 from scipy import stats
 from torch import Tensor, nn
 
 import beyondprop as bp
+from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Cells, Table, number
@@ -30,28 +32,50 @@ from benchmarks.common.timing import set_threads
 from beyondprop.core import Rule
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
 
-RULES: Mapping[str, Callable[[], Rule]] = {
-    "backprop": bp.Backprop,
-    "dfa": bp.DirectFeedbackAlignment,
-    "drtp": bp.DirectRandomTargetProjection,
-    "dgl": lambda: bp.LocalLoss(bp.CrossEntropy()),
-    "frozen": bp.Frozen,
+
+def local_loss() -> Rule:
+    """Return a local classifier a block."""
+    return bp.LocalLoss(bp.CrossEntropy())
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train the model.
+
+    Attributes:
+        rule: Of the hidden layers.
+        output: Where the error is taken.
+        longer: How many times as long as others it trains.
+    """
+
+    rule: Callable[[], Rule]
+    output: str = "transformer.ln_f"
+    longer: int = 1
+
+
+WAYS: Mapping[str, Way] = {
+    "backprop": Way(bp.Backprop),
+    "dfa": Way(bp.DirectFeedbackAlignment),
+    "dfa from the logits": Way(bp.DirectFeedbackAlignment, "lm_head"),
+    "drtp": Way(bp.DirectRandomTargetProjection),
+    "dgl": Way(local_loss),
+    "frozen": Way(bp.Frozen, longer=3),
 }
 GRID = (3e-4, 1e-3, 3e-3, 1e-2)
-LONGER = {"frozen": 3}
 MOST = 8
-"""Rates that are tried for a rule at the most."""
+"""Rates that are tried at the most."""
 
 
 def main(
-    steps: int = 300,
-    repeats: int = 5,
+    steps: int = 600,
+    repeats: int = 3,
     layers: int = 3,
     width: int = 48,
     tokens: int = 48,
     batch: int = 16,
+    workers: int = 1,
+    runs: Path = Path("runs/models"),
     output: Path = Path("results/models/trainer.json"),
 ) -> None:
     """Train a GPT-2 by Hugging Face's trainer under several rules.
@@ -63,22 +87,26 @@ def main(
         width: Of the model.
         tokens: Characters in a row.
         batch: Rows in a batch.
+        workers: Processes.
+        runs: Where finished rows are kept; they are not made again.
         output: Where the record goes; the table goes beside it.
 
     Raises:
         UserError: transformers is not installed, or the text is not there.
     """
     started = datetime.now(UTC)
-    used = set_threads(1)
-    text = read()
     settings = {"n_layer": layers, "n_embd": width, "n_positions": tokens}
-    study = Study(text, settings, steps, batch)
-    rows: list[dict[str, Any]] = []
-    with bars() as progress:
-        for rule in RULES:
-            rows += study.of_rule(rule, repeats, progress)
-    rows.append({"rule": "linear", "rate": None, "tried": {}, "test": [bigram(text)] * repeats})
-    spec = {"steps": steps, "repeats": repeats, "batch": batch, "threads": used, **settings}
+    study = Study(read(), settings, steps, batch, repeats)
+    jobs = {
+        f"{way}, {head}": partial(study.row, way, head)
+        for head in ("tied", "untied")
+        for way in WAYS
+    }
+    kept = runs / f"trainer-{steps}-{repeats}-{layers}-{width}-{tokens}-{batch}"
+    rows = list(cached_runs(kept, jobs, workers).values())
+    linear = [bigram(study.text)] * repeats
+    rows += [{"way": "linear", "head": "", "rate": None, "tried": {}, "test": linear}]
+    spec = {"steps": steps, "repeats": repeats, "batch": batch, "threads": 1, **settings}
     save("models/trainer", spec, rows, table(rows), started, output)
 
 
@@ -113,6 +141,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
         return {"input_ids": self.rows[place], "labels": self.rows[place]}
 
 
+@dataclass(frozen=True, eq=False)
 class Study:
     """Runs of one model on one text.
 
@@ -121,51 +150,52 @@ class Study:
         settings: Of the model.
         steps: Of the optimizer.
         batch: Rows in a batch.
+        repeats: Seeds.
     """
 
-    def __init__(
-        self, text: Mapping[str, Tensor], settings: Mapping[str, int], steps: int, batch: int
-    ) -> None:
-        self.text, self.settings, self.steps, self.batch = text, settings, steps, batch
+    text: Mapping[str, Tensor]
+    settings: Mapping[str, int]
+    steps: int
+    batch: int
+    repeats: int
 
-    def of_rule(self, rule: str, seeds: int, progress: Progress) -> list[dict[str, Any]]:
-        """Return a row: the chosen rate, all that were tried, and the test loss of each seed."""
+    def row(self, way: str, head: str) -> dict[str, Any]:
+        """Return a row: the chosen rate, all that were tried, and the losses of each seed."""
+        set_threads(1)
         tried: dict[float, float] = {}
-        with bar(progress, rule, len(GRID) + seeds) as shown:
-            for rate in GRID:
-                tried[rate] = self.run(rule, rate, 1000)["validation"]
-                progress.advance(shown)
-            while len(tried) < MOST and (more := beyond(tried)) is not None:
-                tried[more] = self.run(rule, more, 1000)["validation"]
-            rate = min(tried, key=tried.__getitem__)
-            found = []
-            for seed in range(seeds):
-                found.append(self.run(rule, rate, seed))
-                progress.advance(shown)
-        return [
-            {
-                "rule": rule,
-                "rate": rate,
-                "tried": {str(key): value for key, value in sorted(tried.items())},
-                "edge": beyond(tried) is not None,
-                **{part: [each[part] for each in found] for part in found[0]},
-            }
-        ]
+        waiting = list(GRID)
+        while waiting and len(tried) < MOST:
+            rate = waiting.pop(0)
+            tried[rate] = self.run(way, head, rate, 1000)["validation"]
+            more = None if waiting else beyond(tried)
+            waiting += [] if more is None else [more]
+        best = min(tried, key=tried.__getitem__)
+        found = [self.run(way, head, best, seed) for seed in range(self.repeats)]
+        return {
+            "way": way,
+            "head": head,
+            "rate": best,
+            "tried": {f"{rate:.3g}": tried[rate] for rate in sorted(tried)},
+            "edge": beyond(tried) is not None,
+            **{part: [each[part] for each in found] for part in found[0]},
+        }
 
-    def run(self, rule: str, rate: float, seed: int) -> dict[str, float]:
-        """Return what one run ends with: losses in nats a character, and the first training loss.
+    def run(self, way: str, head: str, rate: float, seed: int) -> dict[str, float]:
+        """Return what one run begins and ends with: losses in nats a character.
 
         Of a run that diverged they are infinite.
         """
-        model = self.model(seed)
-        rules = {"transformer.w?e": bp.Backprop(), "transformer.h.*": RULES[rule]()}
-        handle = bp.attach(model, rules, output="transformer.ln_f", targets="labels")
-        before = self.loss(model, "train")
-        self.train(model, handle, rate, seed, self.steps * LONGER.get(rule, 1))
+        model, made = self.model(head, seed), WAYS[way].rule()
+        before = made if way == "frozen" else bp.Backprop()  # frozen layers send nothing back
+        words = bp.Backprop() if head == "tied" else before
+        rules = {"transformer.wte": words, "transformer.wpe": before, "transformer.h.*": made}
+        handle = bp.attach(model, rules, output=WAYS[way].output, targets="labels")
+        first = self.loss(model, "train")
+        self.train(model, handle, rate, seed, self.steps * WAYS[way].longer)
         found = {part: self.loss(model, part) for part in ("train", "validation", "test")}
-        return {"before": before, **{k: v if v == v else math.inf for k, v in found.items()}}
+        return {"before": first, **{k: v if v == v else math.inf for k, v in found.items()}}
 
-    def model(self, seed: int) -> nn.Module:
+    def model(self, head: str, seed: int) -> Any:
         """Return a model that knows nothing yet."""
         try:
             import transformers
@@ -173,18 +203,21 @@ class Study:
             raise UserError("this needs transformers: pip install -e '.[models]'") from None
         torch.manual_seed(seed)
         quiet = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-        vocabulary = 1 + max(int(part.max()) for part in self.text.values())
         config = transformers.GPT2Config(
-            vocab_size=vocabulary, n_head=4, use_cache=False, **self.settings, **quiet
+            vocab_size=vocabulary(self.text),
+            n_head=4,
+            use_cache=False,
+            tie_word_embeddings=head == "tied",
+            **self.settings,
+            **quiet,
         )
-        made: nn.Module = transformers.GPT2LMHeadModel(config)
-        return made
+        return transformers.GPT2LMHeadModel(config)
 
     def train(
         self, model: nn.Module, handle: Attachment, rate: float, seed: int, steps: int
     ) -> None:
         """Have the trainer train."""
-        from transformers import Trainer, TrainingArguments
+        from transformers import PrinterCallback, Trainer, TrainingArguments
 
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
@@ -202,7 +235,9 @@ class Study:
             )
             optimizer = torch.optim.Adam([*model.parameters(), *handle.parameters()], rate)
             data = Rows(self.text["train"], self.settings["n_positions"])
-            Trainer(model, arguments, train_dataset=data, optimizers=(optimizer, None)).train()
+            trainer = Trainer(model, arguments, train_dataset=data, optimizers=(optimizer, None))
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
 
     @torch.no_grad()
     def loss(self, model: Any, part: str) -> float:
@@ -210,6 +245,11 @@ class Study:
         model.eval()
         rows = Rows(self.text[part], self.settings["n_positions"]).rows[:256]
         return float(model(input_ids=rows, labels=rows).loss)
+
+
+def vocabulary(text: Mapping[str, Tensor]) -> int:
+    """Return how many characters there are."""
+    return 1 + max(int(part.max()) for part in text.values())
 
 
 def beyond(tried: Mapping[float, float]) -> float | None:
@@ -223,7 +263,7 @@ def beyond(tried: Mapping[float, float]) -> float | None:
 
 def bigram(text: Mapping[str, Tensor]) -> float:
     """Return the test loss of a linear model of the last character, which counts solve."""
-    size = 1 + max(int(part.max()) for part in text.values())
+    size = vocabulary(text)
     pairs = text["train"][:-1] * size + text["train"][1:]
     counts = pairs.bincount(minlength=size * size).view(size, size).double() + 0.1
     logits = (counts / counts.sum(1, keepdim=True)).log()
@@ -231,18 +271,19 @@ def bigram(text: Mapping[str, Tensor]) -> float:
 
 
 def cells(rows: list[dict[str, Any]]) -> Cells:
-    """Return the test losses beside those of frozen: one row a rule."""
-    losses = {row["rule"]: torch.tensor(row["test"], dtype=torch.float64) for row in rows}
-    below, above = losses["frozen"], losses["backprop"]
-    lines = []
+    """Return the test losses beside those of the controls: one row a rule and head."""
+    losses = {(r["way"], r["head"]): torch.tensor(r["test"], dtype=torch.float64) for r in rows}
+    linear, lines = losses["linear", ""], []
     for row in rows:
-        found = losses[row["rule"]]
-        rate = "" if row["rate"] is None else number(row["rate"], ".2g")
-        share = ((below - found).mean() / (below - above).mean()).item()
-        first = number(sum(row["before"]) / len(row["before"]), ".2f") if "before" in row else ""
-        mine = [rate, first, number(found.mean().item(), ".3f"), interval(found - below)]
-        lines.append([f"`{row['rule']}`", *mine, number(share, ".2f")])
-    return ("rule", "rate", "before", "test loss", "less frozen's", "recovery"), lines
+        found, head = losses[row["way"], row["head"]], row["head"]
+        rate = "" if row["rate"] is None else number(row["rate"], ".2g") + "!" * row["edge"]
+        line = [row["way"], head, rate, number(found.mean().item(), ".3f")]
+        if head:
+            below, above = losses["frozen", head], losses["backprop", head]
+            share = ((below - found).mean() / (below - above).mean()).item()
+            line += [interval(found - below), interval(found - linear), number(share, ".2f")]
+        lines.append(line if head else [*line, "", "", ""])
+    return ("", "decoder", "rate", "test loss", "less frozen's", "less linear", "recovery"), lines
 
 
 def interval(differences: Tensor) -> str:
@@ -259,7 +300,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
     heads, lines = cells(rows)
     notes = [
         "Test loss in nats a character, means over seeds; with 95 % paired t intervals of the "
-        "difference from frozen. Recovery: the share of the way from frozen to backprop."
+        "difference from frozen, and from a linear model of the last character. Recovery: the "
+        "share of the way from frozen to backprop. Tied: the embedding is the decoder too."
     ]
     return Table("GPT-2 under Hugging Face's trainer", heads, lines, notes)
 

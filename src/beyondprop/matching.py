@@ -285,8 +285,10 @@ def _unfit(error: Size, output: Size) -> UserError:
     return UserError(
         f"an output of shape {tuple(error)} cannot teach a block whose output has shape "
         f"{tuple(output)}: both must begin with the same batch dimension (attach to the module "
-        "that returns per-sample outputs, not the loss), or name their axes, "
-        "attach(..., axes={'NAME OF THE BLOCK': '(batch tokens) features'})"
+        "that returns per-sample outputs, not the loss), or name their axes, attach(..., "
+        "axes={'NAME OF THE BLOCK': …}): '(batch tokens) features' where tokens were flattened "
+        "into the batch, '(tokens batch) features' where they come first, and 'nodes features' "
+        "with samples= for the nodes of graphs"
     )
 
 

@@ -74,6 +74,15 @@ class Axes:
                 "the model has layers with batch_first=False, so it does not show whether the "
                 "batch or the tokens come first in what a block without such a layer returns: "
                 "attach(..., axes={'NAME OF THE BLOCK': 'tokens batch features'}), or "
+                "'batch tokens features'; handle.report names these blocks"
+            )
+        if self == MIXED:
+            if dims <= 3:
+                return TOKENS if dims == 3 else FEATURES
+            raise UserError(
+                f"a block with convolutions ends in a layer that takes features last, and returns "
+                f"{dims} axes, so it does not show where its channels are: attach(..., "
+                "axes={'NAME OF THE BLOCK': 'batch channels positions'}), or "
                 "'batch tokens features'"
             )
         if dims != len(self.groups):
@@ -90,6 +99,7 @@ CHANNELS = Axes("batch channels positions")
 SEQUENCE_FIRST = Axes("tokens batch features", 3)
 SOURCE = Axes("batch source features", 3)
 UNSURE = Axes("?")
+MIXED = Axes("batch ?")
 
 FEATURES_LAST = (
     *(nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm),
@@ -131,9 +141,16 @@ def axes_of(modules: Sequence[nn.Module]) -> Axes:
         found = _of_layer(module)
         if found is None and (inner := list(module.children())):
             found = axes_of(inner)
+            if found == TOKENS and type(module) is not nn.Sequential and _has_images(module):
+                return MIXED  # it may turn its axes back in code of its own, as ConvNeXt does
         if found is not None:
             return found
     return TOKENS
+
+
+def _has_images(module: nn.Module) -> bool:
+    """Whether layers of images are in a module."""
+    return any(isinstance(inner, (nn.Conv2d, nn.Conv3d)) for inner in module.modules())
 
 
 def parse(words: str) -> Axes:
@@ -219,7 +236,8 @@ def samples_first(
         x: The output.
         axes: What its axes mean.
         batch: How many samples there are (or rows, if there is something to learn for each).
-        samples: The sample of each node; nodes are averaged, unless there are as many as `batch`.
+        samples: The sample of each node, by which nodes are averaged; None where each of as many
+            nodes as `batch` has something to learn.
 
     Raises:
         UserError: There is no batch in it, or another one.
@@ -236,7 +254,7 @@ def samples_first(
         x = x.movedim(first, 0)  # (batch, tokens…, features)
     else:
         x = _apart(x, first, groups[first], batch)
-    if groups[first] == (NODES,) and batch is not None and batch != len(x):
+    if groups[first] == (NODES,) and batch is not None and (samples is not None or batch != len(x)):
         x = _averaged(x, samples, batch)
     return x, TOKENS if x.dim() > 2 else FEATURES
 

@@ -1,7 +1,5 @@
 """Hugging Face's trainer, unchanged, on a GPT-2 whose labels lie inside the model."""
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,7 +36,8 @@ def causal_loss(logits, labels, vocab_size, num_items_in_batch=None, **_):
 def attached(rule):
     model = gpt2()
     made = bp.rules.make(rule)
-    rules = {"transformer.w?e": bp.Backprop(), "transformer.h.*": made}
+    places = bp.Frozen() if rule == "frozen" else bp.Backprop()  # nothing would teach them
+    rules = {"transformer.wte": bp.Backprop(), "transformer.wpe": places, "transformer.h.*": made}
     return model, bp.attach(model, rules, output="transformer.ln_f", targets="labels")
 
 
@@ -115,10 +114,14 @@ def test_the_trainer_does_the_same_as_a_loop_by_hand(rule, parts, tmp_path):
     )
 
 
-def test_a_local_head_cannot_see_the_next_token_of_random_text():
-    model, handle = attached("dgl")
+@pytest.mark.parametrize("shift", [None, 0])
+def test_a_local_head_learns_nothing_from_random_text_unless_the_shift_is_missing(shift):
+    model = gpt2()
+    blocks = {"transformer.w?e": bp.Backprop(), "transformer.h.*": bp.rules.make("dgl")}
+    handle = bp.attach(model, blocks, output="transformer.ln_f", targets="labels", shift=shift)
     torch.manual_seed(1)
     text = torch.randint(VOCABULARY, (64, TOKENS))
+    model(input_ids=text, labels=text).loss.backward()  # makes the heads
     optimizer = torch.optim.Adam([*model.parameters(), *handle.parameters()], 3e-3)
     for rows in text.split(8) * 20:
         optimizer.zero_grad()
@@ -126,5 +129,11 @@ def test_a_local_head_cannot_see_the_next_token_of_random_text():
         optimizer.step()
     fresh = torch.randint(VOCABULARY, (64, TOKENS))
     with torch.no_grad():
-        loss = copy.deepcopy(model)(input_ids=fresh, labels=fresh).loss
-    assert loss > 0.98 * torch.tensor(VOCABULARY).log()  # no better than chance
+        hidden = model(input_ids=fresh, output_hidden_states=True).hidden_states[1]
+    weight, bias = handle.parameters()[:2]  # the first layer's head
+    logits = F.linear(hidden, weight, bias)
+    chance = torch.tensor(VOCABULARY).log()
+    own = F.cross_entropy(logits.flatten(0, 1), fresh.flatten())
+    following = F.cross_entropy(logits[:, :-1].flatten(0, 1), fresh[:, 1:].flatten())
+    assert following > 0.98 * chance
+    assert (own < 0.5 * chance) if shift == 0 else (own > 0.98 * chance)

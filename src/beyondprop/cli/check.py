@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -27,12 +27,21 @@ SAMPLES = 32
 """Of the batch, unless it is said otherwise: what a block gets does not need more."""
 
 
+PORTS = {
+    "output": "Name of the module whose output carries the error. Default: the model's own output.",
+    "targets": "Name of the argument of the model's call that holds targets, such as labels.",
+    "samples": "Name of the argument that holds the sample of each node of graphs.",
+}
+"""Names by which `attach` finds what is within a model or its call."""
+
+
 def parser() -> Parser:
     """Return the command's model, rule, blocks and batch."""
     made = Parser(
         description=f"{HELP} It attaches the rule and runs one batch forward and backward: a "
-        "task's own data, or random numbers of the shape --input. Nothing is learned. Where the "
-        "rule cannot be attached or the batch cannot be run it says why and exits with code 2.",
+        "task's own data, what --batch names, or random numbers of the shape --input. Nothing is "
+        "learned. Where the rule cannot be attached or the batch cannot be run it says why and "
+        "exits with code 2.",
         epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head "
         "--input 8 3 32 32 --classes 10",
     )
@@ -63,6 +72,29 @@ def parser() -> Parser:
         help="For a model: the shape of a batch of random numbers, samples first: 8 3 32 32.",
     )
     made.add_argument(
+        "--batch",
+        type=str | None,
+        default=None,
+        metavar="my.module:batch",
+        help="For a model: what it is called with, or a function that returns that: arguments by "
+        "name in a dictionary, or one argument or several in a tuple.",
+    )
+    made.add_argument(
+        "--axes",
+        type=str | dict[str, str] | None,
+        default=None,
+        help="What the axes of outputs mean, for all blocks or by pattern: "
+        "'{encoder.*: batch source features}'.",
+    )
+    for name, what in PORTS.items():
+        made.add_argument(f"--{name}", type=str | None, default=None, help=what)
+    made.add_argument(
+        "--shift",
+        type=int | None,
+        default=None,
+        help="How many tokens ahead the model's loss looks at the targets.",
+    )
+    made.add_argument(
         "--classes",
         type=int | None,
         default=None,
@@ -78,14 +110,20 @@ def run(arguments: Namespace) -> int:
     _check_flags(found, arguments)
     rule = rules.make(arguments.rule)
     with fault_of_rule(rule):
-        handle = attach(model, rule, blocks=arguments.blocks or blocks)
+        named = {name: arguments[name] for name in ("axes", *PORTS, "shift")}
+        handle = attach(model, rule, blocks=arguments.blocks or blocks, **named)
     print(handle.report, end="\n\n")
     if isinstance(found, Task):
         print(of_task(handle, found, arguments.batch_size or SAMPLES, arguments.data))
+    elif arguments.batch is not None:
+        print(of_call(handle, arguments.batch))
     elif arguments.input is not None:
         print(of_shape(handle, arguments.input, arguments.classes))
     else:
-        print("No batch was run: give the shape of one, such as --input 8 3 32 32 --classes 10.")
+        print(
+            "No batch was run: give the shape of one, such as --input 8 3 32 32 --classes 10, or "
+            "--batch my.module:batch."
+        )
     return 0
 
 
@@ -116,6 +154,20 @@ def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) ->
     return check_batch(handle, inputs, targets=targets)
 
 
+def of_call(handle: Attachment, name: str) -> BatchReport:
+    """Return what a call of the model shows whose arguments have this name.
+
+    Raises:
+        UserError: There are none, or the batch cannot be run.
+    """
+    found = dotted.resolve(name)
+    if callable(found):
+        found = built(found, name)
+    if isinstance(found, Mapping):
+        return check_batch(handle, **found)
+    return check_batch(handle, *(found if isinstance(found, (tuple, list)) else (found,)))
+
+
 def _check_flags(found: object, arguments: Namespace) -> None:
     """See that the flags fit what is checked, and one another.
 
@@ -123,8 +175,11 @@ def _check_flags(found: object, arguments: Namespace) -> None:
         UserError: They do not.
     """
     shape = arguments.input
-    if isinstance(found, Task) and (shape is not None or arguments.classes is not None):
-        raise UserError("a task has data of its own: leave out --input and --classes")
+    own = [flag for flag in ("input", "classes", "batch") if arguments[flag] is not None]
+    if isinstance(found, Task) and own:
+        raise UserError(f"a task has data of its own: leave out --{own[0]}")
+    if arguments.batch is not None and len(own) > 1:
+        raise UserError(f"give the model's batch by --batch or --{own[0]}, not by both")
     if not isinstance(found, Task):
         given = [flag for flag in ("batch_size", "data") if arguments[flag] is not None]
         if given:

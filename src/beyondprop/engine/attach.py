@@ -93,6 +93,11 @@ def attach(
         chosen[-1] = _at_output(chosen[-1])
     if blocks is None and not isinstance(rule, Mapping):
         chosen = ends_of_ties(model, chosen)
+    if chosen and output is not None and not any(b.rule in rules.values() for b in chosen):
+        problems.append(
+            f"nothing before output='{output}' would be taught by the rule, as its block "
+            "keeps the exact gradient: name smaller blocks, which run before it, in blocks="
+        )
     problems += block_problems(model, chosen, rules.values(), ports)
     if problems:
         raise _error(problems)

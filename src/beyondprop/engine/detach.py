@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import has_parameters
 from beyondprop._torch.private import in_backward
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.tracing import TRACERS, traced
@@ -30,9 +31,10 @@ from beyondprop.core import (
 )
 from beyondprop.engine.joint import Exchange, Joint
 from beyondprop.engine.scale import unscaled
-from beyondprop.engine.walk import that_teach
+from beyondprop.engine.walk import is_hidden, that_teach
 from beyondprop.errors import UserError
 from beyondprop.shapes import (
+    NODES,
     SOURCE,
     TOKENS,
     Axes,
@@ -134,8 +136,12 @@ def mode_of(module: nn.Module) -> Mode | None:
 
 
 def mark(model: nn.Module, mode: Mode | None) -> None:
-    """Have every part of a model know what holds for its passes; None takes the marks away."""
-    for module in model.modules():
+    """Have every part of a model know what holds for its passes; None takes the marks away.
+
+    Modules without parameters get none: other models may hold the same one, such as an activation
+    that a package makes once.
+    """
+    for module in filter(has_parameters, model.modules()):
         vars(module).pop(MODE, None)
         if mode is not None:
             vars(module)[MODE] = mode
@@ -245,11 +251,18 @@ class Taught(ABC):
     def main(self, outputs: Any) -> Sequence[Tensor]:
         """Return those tensors of several that a block returned by which it is taught."""
         found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
-        if len(found) > 1:  # what a block returns may depend on how it is called
-            if len(found) not in self._places:
-                self._places[len(found)] = that_teach(found)
-            found = [found[i] for i in self._places[len(found)]]
-        return found
+        return [found[i] for i in self._teaching(found)] if len(found) > 1 else found
+
+    def _teaching(self, tensors: Sequence[Tensor]) -> Sequence[int]:
+        """Return which of several tensors teach the block.
+
+        That is looked up in every pass, as it depends on how the block was called and on which
+        parameters rest; compiled code hides it, and then it is as in the pass before.
+        """
+        places = self._places.get(len(tensors))
+        if places is None or not (torch.compiler.is_compiling() or is_hidden(tensors)):
+            places = self._places[len(tensors)] = that_teach(tensors)
+        return places
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
         """Return the tensor that the model goes on with."""
@@ -399,11 +412,12 @@ class ByLoss(Taught):
 
     def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
         """Return the output with its samples first, and what its axes mean then."""
-        axes, targets = self.block.axes, run.targets
+        axes, targets = self.block.axes.at(output), run.targets
         if targets is not None:
             targets = targets_first(targets, run.axes)
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
-        x, found = samples_first(output, axes, batch, run.samples)
+        each = (NODES,) in run.axes.groups  # a node has a target of its own, not its graph
+        x, found = samples_first(output, axes, batch, None if each else run.samples)
         own = [name for name in positions(axes) if name not in positions(run.axes)]
         if not own or targets is None or targets.dim() < 2 or x.dim() < 3:
             return x, found

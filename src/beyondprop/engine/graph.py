@@ -9,7 +9,7 @@ from beyondprop._torch.modules import has_parameters
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block
 from beyondprop.engine.detach import Taught
-from beyondprop.engine.ports import Output, behind
+from beyondprop.engine.ports import Output, behind, learn_before
 from beyondprop.engine.walk import parameters_behind
 from beyondprop.errors import UserError
 
@@ -59,35 +59,54 @@ def check_ends(
 def check_reached(
     model: nn.Module,
     blocks: Sequence[Block],
-    output: Output,
+    output: Output | None,
     reached: Collection[int],
     cut: Iterable[Any],
 ) -> None:
-    """See that what stands before the output and in no block learns with a block.
+    """See that what stands before the end of a graph and is to learn is taught by something.
 
     What the pass did not use is left alone, and so is what leads to the loss around the output.
 
     Args:
         model: The model.
         blocks: Its blocks.
-        output: The module whose output carries the error.
+        output: The module whose output carries the error; None for the model.
         reached: The identities of all parameters that learn.
         cut: What the blocks whose graphs end returned, with these graphs.
 
     Raises:
-        UserError: A parameter does not.
+        UserError: A parameter is not.
     """
-    held = {id(p) for block in blocks for _, p in block.parameters()}
-    later = set(behind(model, output))
+    owners = {id(p): block for block in blocks for _, p in block.parameters()}
     used = {id(leaf) for each in leaves(cut) for leaf in parameters_behind(each)}
-    lost = used - set(reached)
-    for name, parameter in model.named_parameters():
-        alone = parameter.requires_grad and id(parameter) not in held
-        if alone and id(parameter) in lost and name.rpartition(".")[0] not in later:
-            raise UserError(
-                f"'{name}' is in no block, and no block behind it teaches it, so it would silently "
-                "stop learning: name it in blocks=, or in a pattern with Backprop() or Frozen()"
-            )
+    lost = used - set(reached) - _behind(model, output)
+    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    starved = [name for each, name in names.items() if each in lost and _hears(owners.get(each))]
+    alone = [name for each, name in names.items() if each in lost and each not in owners]
+    if starved:
+        raise UserError(
+            f"'{starved[0]}' would silently stop learning, as what follows sends no gradient back: "
+            "give it Frozen() too, or a rule with a signal of its own"
+        )
+    if alone and output is not None and learn_before(blocks):
+        raise UserError(
+            f"no block holds {', '.join(alone)}, and none behind teaches them, so they would "
+            "silently stop learning: name them in blocks=, or in a pattern with Backprop() or "
+            "Frozen()"
+        )
+
+
+def _hears(block: Block | None) -> bool:
+    """Whether a block is to learn by the gradient that the next one sends back."""
+    return block is not None and block.rule.traits.learns and not block.rule.traits.ends_graph
+
+
+def _behind(model: nn.Module, output: Output | None) -> set[int]:
+    """Return the identities of parameters behind the output, which may be tied to others."""
+    if output is None:
+        return set()
+    modules = map(model.get_submodule, behind(model, output))
+    return {id(p) for module in modules for p in module.parameters(recurse=False)}
 
 
 def never_called(block: Block) -> str:

@@ -253,7 +253,7 @@ class Passes:
         reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, outputs)
         if output is None:
             check_covered(self.model, self.blocks)
-        elif cut is not None and open_pass.schedule is joint:
+        if cut is not None and open_pass.schedule is joint:
             check_reached(self.model, self.blocks, output, reached, cut)
         check_spreading(self.model, self.taught, joint)
         # Others stand for its parameters within `torch.func.functional_call` alone.

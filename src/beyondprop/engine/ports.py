@@ -1,6 +1,6 @@
 """Where a model's error is taken, if the user says so by name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -71,6 +71,11 @@ def behind(model: nn.Module, output: Output) -> Iterator[str]:
             yield name
 
 
+def learn_before(blocks: Sequence[Block]) -> bool:
+    """Whether a block before the last one, which makes the output, learns."""
+    return any(block.rule.traits.learns for block in blocks[:-1])
+
+
 def is_hidden(model: nn.Module, output: Output) -> bool:
     """Whether layers with parameters lie behind the output."""
     later = map(model.get_submodule, behind(model, output))
@@ -88,12 +93,24 @@ def up_to(model: nn.Module, blocks: Sequence[Block], output: Output, named: bool
             model defines them: a pass shows whether one runs behind the output.
     """
     later = set() if named else set(behind(model, output))
-    before = [b for b in blocks if not b.modules or b.modules[0][0] not in later]
+    before = [b for b in blocks if not b.modules or not _is_later(b.modules[0][0], later, output)]
     covers = [b for b in before if any(inside(output.name, name) for name, _ in b.modules)]
     if covers:
-        return [b for b in before if b is not covers[-1]] + [replace(covers[-1], rule=Backprop())]
+        last = covers[-1]
+        exact = replace(last, rule=Backprop()) if last.rule.traits.ends_graph else last
+        return [b for b in before if b is not last] + [exact]
     own = Block(output.name, Backprop(), ((output.name, output.module),), model)
     return [*before, own]
+
+
+def _is_later(name: str, later: Collection[str], output: Output) -> bool:
+    """Whether a default block is defined behind the output.
+
+    A norm and the layers before it, side by side in one module, are defined in any order.
+    """
+    stack = name.rpartition(".")[0]
+    beside = stack.rpartition(".")[0] == output.name.rpartition(".")[0]
+    return name in later and not (stack in later and beside)
 
 
 def whole_problems(blocks: Sequence[Block]) -> Iterator[str]:

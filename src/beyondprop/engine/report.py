@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from beyondprop.core import Block
-from beyondprop.engine.ports import Ports, behind
+from beyondprop.engine.ports import Ports, behind, learn_before
 from beyondprop.projections import Projection
-from beyondprop.shapes import CHANNELS, TOKENS
+from beyondprop.shapes import CHANNELS, MIXED, TOKENS, UNSURE, positions
 from beyondprop.text import aligned
 
 SEQUENCES = (
@@ -84,7 +84,7 @@ def report(
     ]
     covered = {id(p) for block in blocks for _, p in block.parameters()}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
-    notes = [*_port_notes(model, alone, ports), *_tie_notes(model, blocks)]
+    notes = [*_port_notes(model, alone, ports, learn_before(blocks)), *_tie_notes(model, blocks)]
     if learned:
         notes.append(
             f"feedback that learns: {learned} parameters more for the optimizer, "
@@ -105,8 +105,17 @@ def with_feedback(made: AttachReport, blocks: Sequence[Block]) -> AttachReport:
     return replace(made, notes=[*made.notes, *notes]) if notes else made
 
 
-def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterator[str]:
-    """Yield where the error is taken, and what becomes of parameters that are in no block."""
+def _port_notes(
+    model: nn.Module, alone: Sequence[str], ports: Ports, taught: bool
+) -> Iterator[str]:
+    """Yield where the error is taken, and what becomes of parameters that are in no block.
+
+    Args:
+        model: The model.
+        alone: Names of the parameters that are in no block.
+        ports: Where the error is taken.
+        taught: Whether blocks before the output learn.
+    """
     if ports.output is None:
         if alone:
             yield f"in no block, so left with their plain gradient: {', '.join(alone)}"
@@ -116,7 +125,11 @@ def _port_notes(model: nn.Module, alone: Sequence[str], ports: Ports) -> Iterato
         after = [name for name in alone if name.rpartition(".")[0] in later]
         before = [name for name in alone if name not in after]
         if before:
-            yield f"in no block, so taught with the blocks that follow: {', '.join(before)}"
+            yield (
+                f"in no block, so taught with the blocks that follow: {', '.join(before)}"
+                if taught
+                else f"in no block, and nothing before the output learns: {', '.join(before)}"
+            )
         if after:
             yield f"behind that output, with their exact gradient: {', '.join(after)}"
     labels = None if ports.arguments is None else ports.arguments.labels
@@ -144,17 +157,24 @@ def _axes_notes(
 ) -> Iterator[str]:
     """Yield how the axes of outputs with positions are read, and what heads make of tokens."""
     sequences = any(isinstance(module, SEQUENCES) for module in model.modules())
+    taught = [b for b in blocks if b.rule.traits.ends_graph and b.rule.traits.learns]
     read: dict[str, list[Block]] = {}
-    for block in blocks:
+    for block in taught:
         tokens = sequences and block.axes == TOKENS
-        ended = block.rule.traits.ends_graph and block.rule.traits.learns
         said = block.axes.words == CHANNELS.words or not block.axes.plain
-        if ended and (tokens or said):
+        if block.axes not in (UNSURE, MIXED) and (tokens or said):
             read.setdefault(block.axes.words, []).append(block)
     if read:
         words = "; ".join(f"{_names(found)} {axes}" for axes, found in read.items())
-        yield f"axes of outputs with more than two: {words}"
-    pooling = [block for block in read.get(TOKENS.words, ()) if block in heads]
+        yield f"axes, where an output has as many: {words}"
+    unsure = [b for b in (*taught, *blocks[-1:]) if b.axes == UNSURE] if taught else []
+    if unsure:
+        yield (
+            "batch or tokens first is not known, so axes= must say it where these return three "
+            f"axes or more: {_names(list(dict.fromkeys(unsure)))}"
+        )
+    named = (block for found in read.values() for block in found)
+    pooling = [block for block in named if block in heads and "tokens" in positions(block.axes)]
     if pooling:
         yield (
             f"tokens: the heads of {_names(pooling)} average them, or read each one where it has a "

@@ -136,7 +136,9 @@ def unscaled(run: ForwardPass) -> Iterator[None]:
 
 def _is_large(errors: Sequence[Tensor | None]) -> bool:
     """Whether errors are larger than those of a mean over rows usually are."""
-    return any(e is not None and e.numel() and bool(e.abs().max() * len(e) > LARGE) for e in errors)
+    found = [error for error in errors if error is not None and error.numel()]
+    # A model that returns its loss has one number, and no rows.
+    return any(bool(error.abs().max() * (error.shape or [1])[0] > LARGE) for error in found)
 
 
 def _listeners(loss: Tensor) -> Iterator[Any]:

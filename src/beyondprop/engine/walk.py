@@ -21,8 +21,7 @@ def that_teach(tensors: Sequence[Tensor]) -> list[int]:
     Raises:
         UserError: The block was compiled before it ever ran, so that this cannot be seen.
     """
-    nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
-    if len(set(nodes)) < len(nodes) and "Compiled" in type(nodes[0]).__name__:
+    if is_hidden(tensors):
         raise UserError(
             "a block returns several tensors, and compiled code hides which of them its parameters "
             "lead to: run one batch before torch.compile, for example by measure.check_batch"
@@ -35,6 +34,12 @@ def that_teach(tensors: Sequence[Tensor]) -> list[int]:
             found.append(i)
         reached |= behind
     return found or [0]
+
+
+def is_hidden(tensors: Sequence[Tensor]) -> bool:
+    """Whether compiled code has made several of the tensors, so that none shows its own graph."""
+    nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    return len(set(nodes)) < len(nodes) and "Compiled" in type(nodes[0]).__name__
 
 
 def parameters_behind(tensor: Tensor, up_to_output: bool = False) -> Iterator[Tensor]:

@@ -41,6 +41,32 @@ class Batch:
         with nullcontext() if self.targets is None else handle.targets(self.targets):
             return handle.model(*self.inputs, **self.keywords)
 
+    def outputs_and_places(self, handle: Attachment) -> tuple[Any, list[Tensor]]:
+        """Return what the model makes of it, and the tensors where the error is taken.
+
+        These are what the module that ``output=`` names returned, else the model's own outputs.
+        """
+        output, taken = handle.passes.output, []
+
+        def take(_module: nn.Module, _inputs: Any, outputs: Any) -> None:
+            if not runs_apart(handle):
+                taken.append(outputs)
+
+        hook = None if output is None else output.module.register_forward_hook(take)
+        try:
+            outputs = self.outputs(handle)
+        finally:
+            if hook is not None:
+                hook.remove()
+        places = leaves(outputs if output is None else taken)
+        return outputs, [tensor for tensor in places if tensor.is_floating_point()]
+
+
+def runs_apart(handle: Attachment) -> bool:
+    """Whether a rule runs modules by themselves just now, outside of the model's own pass."""
+    open_pass = handle.passes.current.open_pass
+    return open_pass is not None and open_pass.run.apart
+
 
 def gradients_of_blocks(
     handle: Attachment, roots: Sequence[Tensor], errors: Sequence[Tensor | None]

@@ -106,11 +106,12 @@ class Isolation:
 def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) -> Isolation:
     """Whether each block learns without the blocks after it, tried by changing their weights.
 
-    The error at the model's output is held fixed while the weights of every block are changed in
-    turn. Backprop carries the error through those weights, so the gradients of earlier blocks
-    change; a rule that sends every block its own signal leaves them the same to the last bit. It is
-    also observed whether any gradient leaves a block through its input. The model, its weights bit
-    by bit, and its modes are left as they were found.
+    The error at the model's output (that of the module that ``output=`` names, if any does) is held
+    fixed while the weights of every block are changed in turn. Backprop carries the error through
+    those weights, so the gradients of earlier blocks change; a rule that sends every block its own
+    signal leaves them the same to the last bit. It is also observed whether any gradient leaves a
+    block through its input. The model, its weights bit by bit, and its modes are left as they were
+    found.
 
     Cost: about two forward and backward passes for each block.
 
@@ -133,7 +134,9 @@ def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
     """
     if len(handle.blocks) < 2:
         raise UserError("isolation compares blocks with one another, and the model has only one")
-    if handle.needs_targets and batch.targets is None:
+    arguments = handle.passes.arguments
+    called_with = arguments is not None and arguments.labels is not None
+    if handle.needs_targets and batch.targets is None and not called_with:
         raise UserError("a rule attached to the model needs targets: give isolation the targets")
     changes = _changes(handle, batch)
     with exact_gradients(handle.model):
@@ -224,10 +227,10 @@ def _changes(handle: Attachment, batch: Batch) -> Matrix:
 
 def _gradients(handle: Attachment, batch: Batch) -> BlockGradients:
     with untouched(handle.model), torch.enable_grad():
-        outputs = [t for t in leaves(batch.outputs(handle)) if t.is_floating_point()]
+        _, places = batch.outputs_and_places(handle)
         generator = torch.Generator().manual_seed(0)
-        errors = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
-        return gradients_of_blocks(handle, outputs, errors)
+        errors = [torch.randn(t.shape, generator=generator).to(t) for t in places]
+        return gradients_of_blocks(handle, places, errors)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.graph import never_called
 from beyondprop.engine.untouched import untouched, weights_kept
 from beyondprop.errors import UserError
-from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks
+from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks, runs_apart
 from beyondprop.measure.feedback import matrices
 from beyondprop.measure.isolation import isolation_on
 from beyondprop.measure.one_batch_report import BatchReport, BatchRow
@@ -53,7 +53,8 @@ def check_batch(
         inputs: What the model is called with.
         targets: Of the batch, for the loss and for rules that need them.
         loss: (outputs, targets) to one number. By default cross-entropy where the targets are whole
-            numbers, else the mean squared error; without targets the outputs' mean square.
+            numbers, else the mean squared error; without targets the loss that the model returns,
+            else the outputs' mean square.
         keywords: What the model is called with by name.
 
     Raises:
@@ -84,12 +85,11 @@ def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tu
     taught = _Seen()
     with untouched(handle.model), torch.enable_grad():
         with _watched(handle, taught):
-            outputs = batch.outputs(handle)
-        error = [t for t in leaves(outputs) if t.is_floating_point()]
+            outputs, places = batch.outputs_and_places(handle)
         found = gradients_of_blocks(handle, [_lost(handle, batch, outputs, loss)], [None])
-        made = [tensor.detach() for tensor in error]
+        made = [t.detach() for t in leaves(outputs) if t.is_floating_point()]
         kept = [
-            matrices(handle, block, taught.outputs.get(block, ()), error, taught.deaf)
+            matrices(handle, block, taught.outputs.get(block, ()), places, taught.deaf)
             for block in handle.blocks
         ]
     own, exact = _pair(handle, batch, loss, made, found)
@@ -194,6 +194,9 @@ def _lost(handle: Attachment, batch: Batch, outputs: Any, loss: Loss | None) -> 
     floats = [t for t in leaves(outputs) if t.is_floating_point()]
     if not floats:
         raise UserError("the model returns no tensor of floats, so there is nothing to learn from")
+    own = next((t for t in floats if not t.dim()), None)
+    if batch.targets is None and own is not None:
+        return own
     if batch.targets is None:
         return torch.stack([t.square().mean() for t in floats]).sum()
     if len(floats) > 1:
@@ -219,12 +222,8 @@ def _watched(handle: Attachment, seen: _Seen) -> Iterator[None]:
     ended = blocks_ended(handle.blocks)
     called: Counter[nn.Module] = Counter()
 
-    def apart() -> bool:
-        open_pass = handle.passes.current.open_pass
-        return open_pass is not None and open_pass.run.apart
-
     def end(module: nn.Module, _inputs: Any, outputs: Any) -> None:
-        if apart():
+        if runs_apart(handle):
             return
         block = ended[module][called[module] % len(ended[module])]
         called[module] += 1

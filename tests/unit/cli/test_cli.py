@@ -414,6 +414,20 @@ def test_check_runs_a_batch_of_a_shape(capsys: pytest.CaptureFixture[str]) -> No
     assert "give the shape of one, such as --input 8 3 32 32" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("batch", ["batch", "PAIR"])
+def test_check_calls_a_model_with_its_loss_inside(
+    batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", "labelled_model:Labelled", "--rule", "drtp", "--blocks", "words", "layers.*"]
+    ports = ["--output", "head", "--targets", "labels", "--axes", "batch tokens features"]
+    assert main([*words, *ports, "--batch", f"labelled_model:{batch}"]) == 0
+    said = capsys.readouterr().out
+    assert "the error is taken at the output of head" in said
+    assert "the model's argument labels" in said
+    assert " 3×4×6 " in said
+    assert main([*words, *ports[:4], "--axes", "{words: batch tokens features}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -424,6 +438,10 @@ def test_check_runs_a_batch_of_a_shape(capsys: pytest.CaptureFixture[str]) -> No
         ("experiment_tasks:network --input 7 4 --classes 0", "--classes must be at least 1"),
         ("experiment_tasks:network --batch_size 3", "--batch_size is for tasks"),
         ("digits-mlp --input 7 6", "a task has data of its own"),
+        ("digits-mlp --batch labelled_model:batch", "leave out --batch"),
+        ("experiment_tasks:network --input 7 4 --batch labelled_model:batch", "not by both"),
+        ("labelled_model:Labelled --output tail", "output='tail' names no module"),
+        ("labelled_model:Labelled --batch labelled_model:none", "labelled_model"),
         ("digits-mlp --batch_size 0", "--batch_size must be at least 1"),
     ],
 )

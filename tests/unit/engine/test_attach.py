@@ -944,3 +944,18 @@ def test_drtp_takes_one_value_a_row():
         found.append(model[0].weight.grad)
     assert found[0].equal(found[1])
     assert found[0].any()
+
+
+def test_models_may_share_an_activation():
+    shared = nn.GELU()  # as packages make one for all of their models
+    models = [
+        nn.Sequential(nn.Linear(4, 4), nn.Sequential(shared, nn.Linear(4, 4)), nn.Linear(4, 2))
+        for _ in range(2)
+    ]
+    handles = [bp.attach(model, bp.DirectFeedbackAlignment()) for model in models]
+    for model in models:
+        model(torch.ones(3, 4)).sum().backward()
+        assert all(p.grad is not None for p in model.parameters())
+    handles[0].remove()
+    with bp.exact_gradients(models[0]):
+        assert not handles[1].exact

@@ -165,6 +165,54 @@ def test_graphs_are_pooled_by_the_vector_that_the_call_names(rule):
     same(found, [p.grad for p in (*whole.parameters(), *handle.parameters())])
 
 
+class Pooled(nn.Module):
+    """As many graphs as `BATCH`, of which some may be empty, or an output for each node."""
+
+    def __init__(self, pool=True):
+        super().__init__()
+        self.first, self.head = nn.Linear(WIDTH, 6), nn.Linear(6, CLASSES)
+        self.pool = pool
+
+    def forward(self, x, batch):
+        h = self.first(x).tanh()
+        return self.head(h.new_zeros(BATCH, 6).index_add(0, batch, h) if self.pool else h)
+
+
+def test_as_many_graphs_as_nodes_are_not_taken_for_them():
+    axes = {"first": "nodes features"}
+    found = []
+    for batch in (torch.tensor([1, 0, 3, 1]), torch.tensor([0, 1, 2, 3])):  # the third is empty
+        torch.manual_seed(0)
+        model = Pooled().double()
+        handle = bp.attach(model, bp.LocalLoss(), ["first", "head"], axes, samples="batch")
+        with handle.targets(ONE):
+            F.cross_entropy(model(X[:, 0], batch), ONE).backward()
+        found.append(model.first.weight.grad)
+    assert not torch.allclose(*found)
+
+
+def test_a_node_that_has_a_target_of_its_own_is_not_averaged_over_its_graph():
+    found = []
+    for samples in (None, "batch"):
+        torch.manual_seed(0)
+        model = Pooled(pool=False).double()
+        axes = "nodes features"
+        handle = bp.attach(model, bp.LocalLoss(), ["first", "head"], axes, samples=samples)
+        with handle.targets(ONE):
+            F.cross_entropy(model(X[:, 0], torch.tensor([1, 0, 1, 1])), ONE).backward()
+        found.append(model.first.weight.grad)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("tokens", [BATCH, BATCH + 1])
+def test_inputs_that_may_begin_with_tokens_are_not_reconstructed(tokens):
+    model = nn.Sequential(nn.Linear(WIDTH, 6), nn.Tanh(), nn.Linear(6, CLASSES))
+    handle = bp.attach(model, bp.LocalLoss(bp.InfoPro()), axes="tokens batch features")
+    targets = torch.zeros(tokens, BATCH, dtype=torch.long)
+    with handle.targets(targets), pytest.raises(bp.UserError, match="does not begin with"):
+        model(torch.ones(tokens, BATCH, WIDTH))
+
+
 def test_an_argument_that_the_call_has_not_is_refused():
     with pytest.raises(bp.UserError, match="samples='graph' is no argument"):
         bp.attach(Graphs(), bp.DirectFeedbackAlignment(), ["first", "head"], samples="graph")
@@ -418,3 +466,66 @@ def test_measures_look_at_samples_wherever_they_are():
         found.append(block_outputs(handle, X.float(), BATCH))
     for name, expected in found[0].items():
         torch.testing.assert_close(found[1][name], expected)
+
+
+class ConvNext(nn.Module):
+    """A block that convolves images, works on features last, and turns them back."""
+
+    def __init__(self):
+        super().__init__()
+        self.spread = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.mix = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        return x + self.mix(self.spread(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def test_a_block_that_turns_its_channels_in_code_of_its_own_must_say_where_they_are():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = ConvNext(), nn.Linear(WIDTH, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.block(x).mean((2, 3)))
+
+    model = Pooled().double()
+    x = torch.randn(BATCH, WIDTH, 3, 3).double()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), ["block", "head"])
+    with pytest.raises(bp.UserError, match="'batch channels positions'"):
+        model(x).sum().backward()
+    handle.remove()
+    handle = bp.attach(
+        model,
+        bp.DirectFeedbackAlignment(),
+        ["block", "head"],
+        {"block": "batch channels positions"},
+    )
+    F.cross_entropy(model(x), ONE).backward()
+    found = model.block.mix.weight.grad.clone()
+    handle.remove()
+    logits = model(x).detach().requires_grad_()
+    (error,) = torch.autograd.grad(F.cross_entropy(logits, ONE), logits)
+    matrix = bp.projections.Dense(shared=True).matrix(CLASSES, WIDTH * 9, 0, error)
+    model.zero_grad()
+    model.block(x).backward((error @ matrix).view(x.shape))
+    torch.testing.assert_close(found, model.block.mix.weight.grad)
+
+
+def test_a_block_of_images_that_returns_tokens_returns_tokens():
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cut, self.norm = nn.Conv2d(1, WIDTH, 2, 2), nn.LayerNorm(WIDTH)
+
+        def forward(self, x):
+            return self.norm(self.cut(x).flatten(2).transpose(1, 2))
+
+    model = nn.Sequential(Patches(), nn.Linear(WIDTH, CLASSES)).double()
+    for rule in (bp.DirectFeedbackAlignment(), bp.LocalLoss(bp.CrossEntropy())):
+        handle = bp.attach(model, rule)
+        with handle.targets(EACH[:, :1].expand(-1, 4)):
+            model(torch.randn(BATCH, 1, 4, 4).double()).sum().backward()
+        assert model[0].cut.weight.grad.any()
+        model.zero_grad()
+        handle.remove()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import beyondprop as bp
-from beyondprop.engine.ports import labels_of
+from beyondprop.engine.arguments import labels_of
 
 VOCABULARY, WIDTH, TOKENS = 11, 8, 6
 X = torch.arange(4 * TOKENS).view(4, TOKENS).mul(7) % VOCABULARY
@@ -215,8 +215,29 @@ def test_a_scalar_output_names_candidates():
 
 def test_what_would_stop_learning_is_told():
     model, _ = attached("frozen")
-    with pytest.raises(bp.UserError, match=r"'embedding\.weight' is in no block"):
+    model(X, labels=X).loss.backward()  # the embedding is the decoder too, which learns
+    model = built(tied=False)
+    handle = bp.attach(model, bp.Frozen(), ["layers.*"], output="norm", targets="labels")
+    assert "nothing before the output learns: embedding.weight" in str(handle.report)
+    model(X, labels=X).loss.backward()  # all before the output is frozen, as was asked
+    handle.remove()
+    rules = {"layers.0": bp.DirectFeedbackAlignment(), "layers.*": bp.Frozen()}
+    frozen = {"layers.0": bp.Frozen(), "layers.*": bp.DirectFeedbackAlignment()}
+    for mixed, lost in ((rules, False), (frozen, True)):
+        handle = bp.attach(model, mixed, output="norm", targets="labels")
+        if lost:
+            with pytest.raises(bp.UserError, match=r"no block holds embedding\.weight"):
+                model(X, labels=X)
+        else:
+            model(X, labels=X)
+        handle.remove()
+    rules = {"embedding": bp.Backprop(), "layers.*": bp.Frozen()}
+    handle = bp.attach(model, rules, output="norm", targets="labels")
+    with pytest.raises(bp.UserError, match=r"'embedding\.weight' would silently stop learning"):
         model(X, labels=X)
+    handle.remove()
+    bp.attach(model, {**rules, "embedding": bp.Frozen()}, output="norm", targets="labels")
+    model(X, labels=X).loss.backward()
 
 
 def test_frozen_takes_scalars():
@@ -227,6 +248,35 @@ def test_frozen_takes_scalars():
     assert [n for n, g in gradients(model).items() if g is not None] == [
         *("embedding.weight", "norm.weight", "norm.bias")
     ]  # the embedding is the decoder too, which learns
+
+
+class ItsLoss(nn.Module):
+    """A model that returns its loss alone."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, y=None):
+        logits = self.head(torch.tanh(self.body(x)))
+        return logits if y is None else F.cross_entropy(logits, y)
+
+
+@pytest.mark.parametrize("rule", ["frozen", "dgl", "sim", "predsim", "infopro", "lfg"])
+def test_rules_that_need_no_error_take_a_loss_as_the_only_output(rule):
+    x, y, found = torch.randn(5, 4), torch.arange(5) % 3, []
+    for inside in (True, False):
+        model = ItsLoss()
+        blocks = {"body": bp.rules.make(rule), "head": bp.Backprop()}
+        handle = bp.attach(model, blocks)
+        torch.manual_seed(1)
+        with handle.targets(y):
+            loss = model(x, y) if inside else F.cross_entropy(model(x), y)
+        loss.backward()
+        found.append(gradients(model))
+    torch.testing.assert_close(*found)
+    assert (found[0]["body.weight"] is None) == (rule == "frozen")
 
 
 @pytest.mark.parametrize(

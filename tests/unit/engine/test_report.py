@@ -37,7 +37,7 @@ def axes_notes(handle):
 def test_tokens_are_said_and_what_heads_make_of_them():
     handle = bp.attach(Encoder(), bp.LocalLoss(bp.CrossEntropy()), BLOCKS)
     assert axes_notes(handle) == [
-        "axes of outputs with more than two: words, layers.0, layers.1 batch tokens features",
+        "axes, where an output has as many: words, layers.0, layers.1 batch tokens features",
         "tokens: the heads of words, layers.0, layers.1 average them, or read each one where it "
         "has a target of its own",
     ]
@@ -91,7 +91,7 @@ def test_a_network_without_positions_says_nothing():
 def test_what_the_user_says_is_reported():
     handle = bp.attach(Encoder(), bp.LocalLoss(), BLOCKS, axes="batch channels positions")
     assert axes_notes(handle) == [
-        "axes of outputs with more than two: words, layers.0, layers.1 batch channels positions"
+        "axes, where an output has as many: words, layers.0, layers.1 batch channels positions"
     ]
 
 
@@ -103,3 +103,38 @@ def test_many_blocks_are_not_all_named():
 def test_the_model_has_the_name_of_its_own_class():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     assert bp.attach(model, bp.DirectFeedbackAlignment()).report.model == "Sequential"
+
+
+class TokensFirst(nn.Module):
+    """Tokens go first, and only the recurrent layer shows it."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.read, self.head = nn.Embedding(11, 8), nn.GRU(8, 8), nn.Linear(8, 4)
+
+    def forward(self, words):
+        return self.head(self.read(self.words(words))[0])
+
+
+def test_blocks_whose_axes_must_be_said_are_named():
+    blocks = ["words", "read", "head"]
+    model = TokensFirst()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks)
+    assert axes_notes(handle) == ["axes, where an output has as many: read tokens batch features"]
+    note = handle.report.notes[-1]
+    assert note.startswith("batch or tokens first is not known")
+    assert note.endswith("three axes or more: words, head")
+    with pytest.raises(bp.UserError, match=r"handle\.report names these blocks"):
+        model(torch.randint(11, (5, 2))).sum().backward()
+    handle.remove()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks, "tokens batch features")
+    assert handle.report.notes == axes_notes(handle)
+    handle.remove()
+    assert not bp.attach(model, bp.FeedbackAlignment(), blocks).report.notes
+
+
+def test_heads_average_tokens_that_come_first_too():
+    rule, axes = bp.LocalLoss(bp.CrossEntropy()), {"read": "tokens batch features"}
+    handle = bp.attach(TokensFirst(), rule, ["words", "read", "head"], axes)
+    (note,) = axes_notes(handle)[1:]
+    assert note.startswith("tokens: the heads of read average them")

@@ -210,3 +210,52 @@ def test_finer_blocks_refuses_layers_that_it_does_not_know():
         bp.finer_blocks(Model())
     with pytest.raises(bp.UserError, match="holds no layers of one kind"):
         bp.finer_blocks(nn.Linear(2, 2))
+
+
+class NormFirst(Model):
+    """A decoder that defines its last norm before its layers, as OPT does."""
+
+    def __init__(self):
+        super().__init__(tied=False)
+        layers = self.layers
+        del self.layers
+        self.layers = layers
+
+
+def test_layers_that_are_defined_behind_the_norm_that_follows_them_are_taught():
+    model = NormFirst()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), output="norm")
+    assert [b.name for b in handle.blocks] == ["layers.0", "layers.1", "layers.2", "norm"]
+    loss_of(model).backward()
+    expected = by_hooks(NormFirst(), [f"layers.{i}" for i in range(3)], "norm", loss_of)
+    torch.testing.assert_close(gradients(model), expected)
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = Model(tied=False)
+        self.last = nn.Linear(VOCABULARY, VOCABULARY)
+
+    def forward(self, ids):
+        return self.last(self.body(ids))
+
+
+@pytest.mark.parametrize("rule", [bp.FeedbackAlignment(), bp.SignSymmetry()])
+def test_rules_of_layers_teach_the_block_in_which_the_error_is_taken(rule):
+    torch.manual_seed(0)
+    model = Wrapped()
+    bp.attach(model, rule, output="body.norm")
+    loss_of(model).backward()
+    torch.manual_seed(0)
+    plain = Wrapped()
+    loss_of(plain).backward()
+    taught, exact = gradients(model), gradients(plain)
+    name = "body.layers.0.linear.weight"
+    assert not torch.allclose(taught[name], exact[name])
+    torch.testing.assert_close(taught["last.weight"], exact["last.weight"])
+
+
+def test_a_block_that_holds_the_output_is_not_silently_exact():
+    with pytest.raises(bp.AttachError, match=r"nothing before output='body.norm'"):
+        bp.attach(Wrapped(), bp.DirectFeedbackAlignment(), ["body"], output="body.norm")

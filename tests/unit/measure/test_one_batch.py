@@ -304,3 +304,38 @@ def test_feedback_that_is_no_matrix_is_called_so():
     handle = bp.attach(model, rule)
     report = check_batch(handle, torch.ones(2, 40), targets=torch.arange(2))
     assert "feedback by hadamard 1000×1024" in str(report)
+
+
+class Scored(nn.Module):
+    """A model that computes its own loss, behind a head that is no block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 7)
+        self.norm, self.head = nn.LayerNorm(7), nn.Linear(7, 3)
+
+    def forward(self, x, labels):
+        h = torch.tanh(self.second(torch.tanh(self.first(x))))
+        logits = self.head(self.norm(h))
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.mark.parametrize("name", ["dfa", "drtp", "dgl"])
+def test_the_error_is_held_where_it_is_taken_in_a_model_with_its_own_loss(name):
+    rule = rules.make(name)
+    blocks = ["first", "second"]
+    handle = bp.attach(Scored(), rule, blocks, output="norm", targets="labels")
+    report = check_batch(handle, x=X, labels=Y)
+    assert [row.isolation.partition(":")[0] for row in report.rows] == [*["isolated"] * 2, "last"]
+    assert [row.gradients for row in report.rows[:2]] == [{"the rule's": 2}] * 2
+    assert report.rows[2].gradients == {"exact": 2}
+    if name == "dfa":
+        assert [[m.shape for m in row.feedback] for row in report.rows] == [[(7, 8)], [(7, 7)], []]
+
+
+def test_backprop_is_not_isolated_before_the_place_of_the_error_either():
+    handle = bp.attach(Scored(), bp.Backprop(), ["first", "second"], output="norm")
+    report = check_batch(handle, x=X, labels=Y)
+    words = [row.isolation.partition(":")[0] for row in report.rows]
+    assert words == ["dependent", "dependent", "last"]

@@ -13,7 +13,7 @@ from beyondprop.registry.limits import Count, NotNegative
 from beyondprop.rules.local.auxiliary import AugLocal
 from beyondprop.rules.local.heads import Head
 from beyondprop.rules.local.objectives import CrossEntropy, Objective
-from beyondprop.shapes import channels_first
+from beyondprop.shapes import BATCH, NODES, UNSURE, channels_first
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,15 @@ class InfoPro(Objective):
         if not x.is_floating_point():
             raise UserError(
                 "InfoPro reconstructs the model's input, which must be a tensor of floats: use "
+                "LocalLoss(PredSim()) for this model"
+            )
+        # What the input's axes mean is not said: it begins with the batch where the output does.
+        output = at.run.axes
+        plain = output == UNSURE or output.groups[0] == (BATCH,)  # unsure ones have two axes
+        if not plain or (NODES,) in at.block.axes.groups or len(x) != len(h):
+            raise UserError(
+                "InfoPro reconstructs the model's input sample by sample, and block "
+                f"'{at.block.name}' does not begin with the input's samples: use "
                 "LocalLoss(PredSim()) for this model"
             )
         x = x.detach()

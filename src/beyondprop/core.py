@@ -167,6 +167,7 @@ class Traits:
     drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
     samples: int = 1  # how many a batch must have at least
     counts_passes: bool = False  # whether the signal depends on the number of the pass
+    counts_classes: bool = False  # whether it takes their number from the last layer
 
     def __post_init__(self) -> None:
         if not self.needs <= NEEDS:

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from beyondprop._torch.modules import inside, is_chain
 from beyondprop._torch.private import is_compiled
+from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import OpenPass, mode_of
@@ -216,6 +217,31 @@ def check_outputs(
             f"no output of the model comes out of the last block, '{last.name}': "
             "name the blocks in the order they run"
         )
+
+
+def check_classes(run: ForwardPass, blocks: Sequence[Block], outputs: Any) -> None:
+    """See that what the model returns has as many features as its last layer says it has classes.
+
+    The last layer is the one that the model defines last, which need not be the last to run.
+
+    Args:
+        run: The pass.
+        blocks: The blocks of the model.
+        outputs: What the model returns.
+
+    Raises:
+        UserError: It has not, and a rule relies on it.
+    """
+    counting = [b.rule for b in blocks if b.rule.traits.counts_classes]
+    returned = [t for t in leaves(outputs) if t.is_floating_point() and t.dim() > 1]
+    if not counting or len(returned) != 1 or run.classes in (None, *returned[0].shape[1:]):
+        return
+    called = type(counting[0]).__name__
+    raise UserError(
+        f"{called} takes it that there are {run.classes} classes, as many as the layer that the "
+        f"model defines last has outputs, but what it returns has shape "
+        f"{tuple(returned[0].shape)}: define the last layer last, or give {called}(..., classes=…)"
+    )
 
 
 def check_guess(run: ForwardPass, outputs: Sequence[Tensor]) -> None:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.arguments import Given
-from beyondprop.engine.checks import check_covered, check_guess, check_outputs
+from beyondprop.engine.checks import check_classes, check_covered, check_guess, check_outputs
 from beyondprop.engine.detach import Current, OpenPass, Taught
 from beyondprop.engine.graph import check_ends, check_reached, passes_the_ends
 from beyondprop.engine.joint import HandedOn, Joint
 from beyondprop.engine.members import Members
-from beyondprop.engine.ports import Ports, is_hidden
+from beyondprop.engine.ports import Ports, is_hidden, see_classes
 from beyondprop.engine.scale import scale_watch, told_scale
 from beyondprop.engine.spreading import check_frozen, check_spreading
 from beyondprop.engine.state import LearnedState
@@ -60,10 +60,13 @@ class Passes:
         )
         self.classes = classes_of(model)
         self._hidden = ports.output is not None and is_hidden(model, ports.output)
+        held = {id(p) for block in self.blocks for _, p in block.parameters()}
+        others = any(id(p) not in held for p in model.parameters())
+        self._may_be_hidden = ports.output is not None and (self._hidden or others)
         self._needs_targets = next(
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
-        self._checked = False
+        self._checked = self._counted = False
         self._resting: list[nn.Parameter] = []  # they rested when the graph was checked
         self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
@@ -119,6 +122,10 @@ class Passes:
                 f"output='{self.output.name}' did not run in this forward pass, so nothing would "
                 "be taught: name a module that runs, or use exact_gradients(model)"
             )
+
+        self._check_classes(open_pass, outputs)
+        if self._may_be_hidden and self._needs_targets is not None:
+            see_classes(open_pass.run, outputs)
 
         def told(tensor: Tensor) -> Tensor:
             if not tensor.requires_grad:
@@ -247,12 +254,19 @@ class Passes:
         swaps = {id(old): new for old, new in zip(found, tied, strict=True)}
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
 
+    def _check_classes(self, open_pass: OpenPass, outputs: Any) -> None:
+        """See that the number of classes is that of what the model returns; once."""
+        if not self._counted and not torch.compiler.is_compiling():
+            check_classes(open_pass.run, self.blocks, outputs)
+            self._counted = True
+
     def _check_learning(self, open_pass: OpenPass, outputs: Sequence[Tensor]) -> None:
         """See that all that learns is taught, and by one thing; once, and when more learns."""
         joint, output, cut = open_pass.joint, self.output, open_pass.cut
         reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, outputs)
         if output is None:
             check_covered(self.model, self.blocks)
+            self._check_classes(open_pass, outputs)
         if cut is not None and open_pass.schedule is joint:
             check_reached(self.model, self.blocks, output, reached, cut)
         check_spreading(self.model, self.taught, joint)

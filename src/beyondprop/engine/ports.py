@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
 from beyondprop._torch.modules import inside
-from beyondprop.core import Block
+from beyondprop._torch.pytrees import leaves
+from beyondprop.core import Block, ForwardPass
 from beyondprop.engine.arguments import Arguments
 from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
+from beyondprop.shapes import features_axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,31 @@ def is_hidden(model: nn.Module, output: Output) -> bool:
     """Whether layers with parameters lie behind the output."""
     later = map(model.get_submodule, behind(model, output))
     return any(True for module in later for _ in module.parameters())
+
+
+def see_classes(run: ForwardPass, outputs: Any) -> None:
+    """Take the number of classes from what the model returns, where a hidden layer's is the error.
+
+    The layer that is defined last need not be the last to run.
+
+    Args:
+        run: The pass, in which the error is taken before the model's last layer.
+        outputs: What the model returns.
+
+    Raises:
+        UserError: Blocks have learned by another number already.
+    """
+    returned = [t for t in leaves(outputs) if t.is_floating_point() and t.dim() > 1]
+    if len(returned) != 1:
+        return
+    classes = returned[0].shape[features_axis(returned[0], run.axes)]
+    if run.errors and classes != run.classes:
+        raise UserError(
+            f"blocks have learned as if there were {run.classes} classes, but what the model "
+            f"returns has shape {tuple(returned[0].shape)}: define the last layer last, or leave "
+            "the schedule out"
+        )
+    run.classes, run.hidden = classes, True
 
 
 def up_to(model: nn.Module, blocks: Sequence[Block], output: Output, named: bool) -> list[Block]:

@@ -19,6 +19,15 @@ from beyondprop.rules.local.base import LOCAL, uncounted_classes
 from beyondprop.rules.local.heads import Head, empty_head
 from beyondprop.rules.local.objectives import IGNORED, CrossEntropy
 
+TRAITS = LOCAL.but(
+    needs=LOCAL.needs | {"targets"},
+    counts_passes=True,
+    alone=(
+        "its heads are not the model's, and every process would draw the same directions for "
+        "other samples; use one process with the whole batch"
+    ),
+)
+
 
 @dataclass(frozen=True)
 class LocalForwardGradient(LossRule):
@@ -40,14 +49,6 @@ class LocalForwardGradient(LossRule):
     """
 
     name: ClassVar[str] = "lfg"
-    traits: ClassVar[Traits] = LOCAL.but(
-        needs=LOCAL.needs | {"targets"},
-        counts_passes=True,
-        alone=(
-            "its heads are not the model's, and every process would draw the same directions for "
-            "other samples; use one process with the whole batch"
-        ),
-    )
     objective: CrossEntropy = field(default_factory=CrossEntropy)
     classes: Count | None = None
     projection: Projection = field(default_factory=Redrawn, kw_only=True)
@@ -61,6 +62,11 @@ class LocalForwardGradient(LossRule):
                 "each block: its objective is CrossEntropy() without auxiliary layers"
             )
         super().__post_init__()
+
+    @property
+    def traits(self) -> Traits:  # type: ignore[override]
+        """Whether it counts the classes itself depends on whether they were given."""
+        return TRAITS.but(counts_classes=self.classes is None)
 
     def start(self, block: Block) -> dict[str, Tensor]:
         """Return the parameters of the block's classifier."""

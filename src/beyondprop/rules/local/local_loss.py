@@ -51,7 +51,9 @@ class LocalLoss(LossRule):
     @property
     def traits(self) -> Traits:  # type: ignore[override]
         """Whether it needs targets is the objective's to say."""
-        return HEADS.but(needs=HEADS.needs | {"targets"}) if self.objective.needs_targets else HEADS
+        if not self.objective.needs_targets:
+            return HEADS
+        return HEADS.but(needs=HEADS.needs | {"targets"}, counts_classes=self.classes is None)
 
     def start(self, block: Block) -> dict[str, Tensor]:
         """Return the parameters of the block's head."""

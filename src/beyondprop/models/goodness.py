@@ -144,8 +144,8 @@ class GoodnessNetwork(nn.Module):
     """A network that scores a class by how active its blocks are when the class is in the input.
 
     The blocks run one after another, each on the normalised output of the one before, and the score
-    is the sum of their goodness (Hinton 2022): the mean square of their activities, as in the most
-    used public code, so that all blocks weigh the same, or their sum of squares, as in the paper.
+    is the sum of their goodness (Hinton 2022): the mean square of their activities, so that all
+    blocks weigh the same, or their sum of squares, as in the paper.
     Blocks of one size rank the classes alike by both. Every class takes a pass of its own. It
     trains by `ForwardForward` and by any other rule.
 

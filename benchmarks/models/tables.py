@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from benchmarks.common.tables import Cells, number
+from beyondprop.experiment.statistics import paired
 
 
 def coverage(rows: list[dict[str, Any]]) -> Cells:
@@ -49,3 +53,27 @@ def counted(rows: list[dict[str, Any]]) -> Cells:
         least = number(min(shares, default=None), ".0%")
         lines.append([f"`{rule}`", str(len(shares)), least, str(len(own) - len(shares))])
     return ("rule", "models taught", "the least share", "refused"), lines
+
+
+def trainer(rows: list[dict[str, Any]]) -> Cells:
+    """Return the test losses beside those of the controls: one row a rule and head."""
+    losses = {(r["way"], r["head"]): torch.tensor(r["test"], dtype=torch.float64) for r in rows}
+    linear, lines = losses["linear", ""], []
+    for row in rows:
+        found, head = losses[row["way"], row["head"]], row["head"]
+        rate = "" if row["rate"] is None else number(row["rate"], ".2g") + "!" * row["edge"]
+        line = [row["way"], head, rate, number(found.mean().item(), ".3f")]
+        if head:
+            below, above = losses["frozen", head], losses["backprop", head]
+            share = ((below - found).mean() / (below - above).mean()).item()
+            line += [interval(found - below), interval(found - linear), number(share, ".2f")]
+        lines.append(line if head else [*line, "", "", ""])
+    return ("", "decoder", "rate", "test loss", "less frozen's", "less linear", "recovery"), lines
+
+
+def interval(differences: Tensor) -> str:
+    """Return the mean of paired differences with its 95 % t interval."""
+    if not differences.any():
+        return ""
+    found = paired(differences.tolist())
+    return "" if found is None else f"{found.value:+.3f} ± {found.high - found.value:.3f}"

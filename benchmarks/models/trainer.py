@@ -20,15 +20,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor, nn
 
 import beyondprop as bp
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Cells, Table, number
+from benchmarks.common.tables import Table
 from benchmarks.common.timing import set_threads
+from benchmarks.models.tables import trainer
 from beyondprop.core import Rule
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
@@ -270,34 +270,9 @@ def bigram(text: Mapping[str, Tensor]) -> float:
     return float(F.cross_entropy(logits[text["test"][:-1]], text["test"][1:]))
 
 
-def cells(rows: list[dict[str, Any]]) -> Cells:
-    """Return the test losses beside those of the controls: one row a rule and head."""
-    losses = {(r["way"], r["head"]): torch.tensor(r["test"], dtype=torch.float64) for r in rows}
-    linear, lines = losses["linear", ""], []
-    for row in rows:
-        found, head = losses[row["way"], row["head"]], row["head"]
-        rate = "" if row["rate"] is None else number(row["rate"], ".2g") + "!" * row["edge"]
-        line = [row["way"], head, rate, number(found.mean().item(), ".3f")]
-        if head:
-            below, above = losses["frozen", head], losses["backprop", head]
-            share = ((below - found).mean() / (below - above).mean()).item()
-            line += [interval(found - below), interval(found - linear), number(share, ".2f")]
-        lines.append(line if head else [*line, "", "", ""])
-    return ("", "decoder", "rate", "test loss", "less frozen's", "less linear", "recovery"), lines
-
-
-def interval(differences: Tensor) -> str:
-    """Return the mean of paired differences with its 95 % t interval."""
-    if not differences.any():
-        return ""
-    count = len(differences)
-    half = float(stats.t.ppf(0.975, count - 1)) * differences.std().item() / math.sqrt(count)
-    return f"{differences.mean().item():+.3f} ± {half:.3f}"
-
-
 def table(rows: list[dict[str, Any]]) -> Table:
     """Return the table: one row a rule."""
-    heads, lines = cells(rows)
+    heads, lines = trainer(rows)
     notes = [
         "Test loss in nats a character, means over seeds; with 95 % paired t intervals of the "
         "difference from frozen, and from a linear model of the last character. Recovery: the "

@@ -56,6 +56,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "models calls": ("models/coverage", models.calls),
     "models counted": ("models/coverage", models.counted),
     "models refused": ("models/coverage", models.refused),
+    "models trainer": ("models/trainer", models.trainer),
     "by hand": ("step_time/by_hand", times.by_hand),
     "peers": ("peers/step_time", peers.step_time),
     "pipeline": ("schedules/pipeline", schedules.pipeline),
@@ -77,7 +78,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 }
 """A table's record, and what makes the table from its rows."""
 
-NAMES = {"models": 2, "models calls": 2, "models refused": 3}
+NAMES = {"models": 2, "models calls": 2, "models refused": 3, "models trainer": 2}
 """How many columns of a table, from the first on, are words; elsewhere one is."""
 
 

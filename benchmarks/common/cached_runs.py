@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.files import read_json, write_json
+from beyondprop.jobs.progress import bar, bars
 
 Figures = dict[str, Any]
 

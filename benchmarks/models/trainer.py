@@ -30,7 +30,7 @@ from benchmarks.common.timing import set_threads
 from beyondprop.core import Rule
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 
 RULES: Mapping[str, Callable[[], Rule]] = {
     "backprop": bp.Backprop,

@@ -16,7 +16,6 @@ from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
 from beyondprop.experiment.processes import joined, on_first
-from beyondprop.experiment.progress import bars
 from beyondprop.experiment.record import RECORD, run_record
 from beyondprop.experiment.setup import load, torch_settings
 from beyondprop.experiment.spec import RunSpec
@@ -26,6 +25,7 @@ from beyondprop.files import (
     write_bytes,
     write_json,
 )
+from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
 from beyondprop.tasks import Data, Task
 

@@ -1,0 +1,41 @@
+"""Where jobs are carried out, other than in this process."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from beyondprop.errors import UserError
+from beyondprop.jobs.job import Outcome
+from beyondprop.jobs.packing import Packed
+
+ATTEMPTS = 3
+"""How often a job is begun whose worker dies."""
+
+
+class Place(ABC):
+    """Workers that carry out jobs."""
+
+    @abstractmethod
+    def opened(self) -> AbstractContextManager[None]:
+        """Start the workers, and stop them at the end, whatever happens."""
+
+    @abstractmethod
+    def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:
+        """Yield what comes of each job, in the order in which they end.
+
+        A job whose worker dies is begun again, `ATTEMPTS` times in all.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what a record says of the workers."""
+
+
+def lost(name: str) -> Outcome:
+    """Return what came of a job whose worker has died too often."""
+    reason = f"its process died {ATTEMPTS} times (killed, or out of memory)"
+    return Outcome(name, error=UserError(reason))

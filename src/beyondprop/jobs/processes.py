@@ -1,0 +1,87 @@
+"""Processes of this machine, by joblib's loky."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beyondprop.jobs.job import Outcome
+from beyondprop.jobs.packing import Packed, carry_out, end_with_parent
+from beyondprop.jobs.place import Place
+from beyondprop.jobs.rounds import in_rounds
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Processes(Place):
+    """Processes of this machine.
+
+    Attributes:
+        jobs: How many.
+        threads: CPU threads of each.
+        memory: GiB that each may take; None for an equal share of the machine's.
+    """
+
+    jobs: int
+    threads: int
+    memory: float | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Workers start with the first job, and end with this."""
+        from joblib.externals.loky import get_reusable_executor
+
+        try:
+            yield
+        finally:
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+    def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:
+        """Yield what comes of each job; see `Place`."""
+        return in_rounds(jobs, self._round, board)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a record says of the workers."""
+        found = {"kind": "processes", "jobs": self.jobs, "threads": self.threads}
+        return found | {"memory_gib": self._limit()}
+
+    def _limit(self) -> float | None:
+        if self.memory is not None or sys.platform != "linux":
+            return self.memory
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return round(total / GIB / self.jobs, 1)
+
+    def _round(self, jobs: Sequence[Packed]) -> Iterator[Outcome]:
+        from joblib import Parallel, delayed, parallel_config
+
+        with parallel_config(
+            backend="loky",
+            n_jobs=max(self.jobs, 2),  # with one joblib would work in this process
+            inner_max_num_threads=self.threads,
+            initializer=begin,
+            initargs=(self._limit(),),
+        ):
+            pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+            with warnings.catch_warnings():
+                # A worker that has taken up much memory is replaced by a fresh one.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+                yield from pool(delayed(carry_out)(job) for job in jobs)
+
+
+def begin(memory: float | None) -> None:
+    """Prepare a worker: it ends with its parent, leaves Ctrl-C to it, and keeps to its memory."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if memory is not None and sys.platform == "linux":
+        import resource  # Windows has none
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory * GIB), hard))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class DaskCluster(Place):
             n_workers=self.jobs, threads_per_worker=1, memory_limit=memory, dashboard_address=None
         )
 
-    def _round(self, jobs: Sequence[Packed]) -> Iterator[Outcome]:
+    def _round(self, jobs: Sequence[Packed]) -> Generator[Outcome, None, None]:
         from joblib import Parallel, delayed, parallel_config
 
         with parallel_config(backend="dask"):

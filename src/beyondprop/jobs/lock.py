@@ -17,7 +17,7 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def held(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
+def held(folder: Path, patience: float | None = None) -> Iterator[None]:
     """Keep other processes out of a folder while this one works in it.
 
     A folder that is missing is made, and removed again where nothing is put into it. The system
@@ -37,7 +37,7 @@ def held(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
         yield
         return
     try:
-        _take(handle, folder, time.monotonic() + patience)
+        _take(handle, folder, time.monotonic() + (PATIENCE if patience is None else patience))
         yield
     finally:
         with suppress(OSError):  # what is refused leaves no empty folder behind

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class Processes(Place):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return round(total / GIB / self.jobs, 1)
 
-    def _round(self, jobs: Sequence[Packed]) -> Iterator[Outcome]:
+    def _round(self, jobs: Sequence[Packed]) -> Generator[Outcome, None, None]:
         from joblib import Parallel, delayed, parallel_config
 
         with parallel_config(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from beyondprop.jobs.board import forget, reports
@@ -11,7 +12,7 @@ from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed
 from beyondprop.jobs.place import ATTEMPTS, lost
 
-Round = Callable[[Sequence[Packed]], Iterable[Outcome]]
+Round = Callable[[Sequence[Packed]], Generator[Outcome, None, None]]
 """Yields outcomes in any order; raises where a worker dies, as the pool then loses all it had."""
 
 
@@ -24,9 +25,10 @@ def in_rounds(jobs: Sequence[Packed], one_round: Round, board: Path) -> Iterator
     left, deaths = {job.name: job for job in jobs}, Counter[str]()
     while left:
         try:
-            for outcome in one_round(_next(left, deaths)):
-                del left[outcome.name]
-                yield outcome
+            with closing(one_round(_next(left, deaths))) as outcomes:
+                for outcome in outcomes:
+                    del left[outcome.name]
+                    yield outcome
         except Exception:  # a job's own errors are outcomes, so this is the pool's
             begun = [name for name in reports(board) if name in left] or list(left)
             deaths.update(begun)

@@ -6,9 +6,8 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +29,14 @@ class Packed(NamedTuple):
         name: The job's.
         work: Its pickled work.
         path: Where the sender finds modules.
+        here: The sender's current directory, for names of files that are relative to it.
         board: Where it is reported.
     """
 
     name: str
     work: bytes
     path: tuple[str, ...]
+    here: Path
     board: Path
 
 
@@ -56,39 +57,27 @@ def pack(jobs: Sequence[Job], folder: Path) -> list[Packed]:
                 f"{job.name} cannot be sent to another process ({one_line(error)}): give what "
                 "pickles, such as functions of a module, or work with --jobs 1"
             ) from error
-        packed.append(Packed(job.name, work, tuple(sys.path), board_of(folder)))
+        packed.append(Packed(job.name, work, tuple(sys.path), Path.cwd(), board_of(folder)))
     return packed
 
 
 def carry_out(packed: Packed) -> Outcome:
     """Return what comes of a job, in a worker."""
-    end_with_parent()
     with ALONE:
         return attempt(packed.name, partial(_work, packed))
 
 
 def _work(packed: Packed) -> Any:
-    if not packed.board.is_dir():
-        raise UserError(
-            f"the worker on {socket.gethostname()} does not see the folder {packed.board.parent}: "
-            "put --output where all machines of the cluster find it under the same path"
-        )
+    for folder in (packed.board, packed.here):
+        if not folder.is_dir():
+            raise UserError(
+                f"the worker on {socket.gethostname()} does not see the folder {folder}: work in "
+                "one that all machines of the cluster find under the same path"
+            )
     import cloudpickle
 
+    os.chdir(packed.here)
     sys.path += [place for place in packed.path if place not in sys.path]
     progress = Progress(disable=True)
     with reporting(packed.board, packed.name, progress):
         return cloudpickle.loads(packed.work)(progress)
-
-
-@lru_cache
-def end_with_parent() -> None:
-    """End this process soon after the one that started it, so that a killed one leaves none."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

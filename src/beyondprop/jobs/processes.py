@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.jobs.job import Outcome
-from beyondprop.jobs.packing import Packed, carry_out, end_with_parent
+from beyondprop.jobs.packing import Packed, carry_out
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.rounds import in_rounds
 
@@ -67,21 +69,30 @@ class Processes(Place):
             n_jobs=max(self.jobs, 2),  # with one joblib would work in this process
             inner_max_num_threads=self.threads,
             initializer=begin,
-            initargs=(self._limit(),),
+            initargs=(self._limit(), os.getpid()),
         ):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
             with warnings.catch_warnings():
-                # A worker that has taken up much memory is replaced by a fresh one.
+                # A worker that has taken up much memory is replaced by a fresh one; and whoever
+                # stops half-way knows what is lost.
                 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+                warnings.filterwarnings("ignore", ".*(tasks have been|tasks which were)")
                 yield from pool(delayed(carry_out)(job) for job in jobs)
 
 
-def begin(memory: float | None) -> None:
+def begin(memory: float | None, parent: int) -> None:
     """Prepare a worker: it ends with its parent, leaves Ctrl-C to it, and keeps to its memory."""
-    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     if memory is not None and sys.platform == "linux":
         import resource  # Windows has none
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (int(memory * GIB), hard))
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after the one that started it: one that is killed leaves no others."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -24,19 +24,30 @@ def in_rounds(jobs: Sequence[Packed], one_round: Round, board: Path) -> Iterator
     """
     left, deaths = {job.name: job for job in jobs}, Counter[str]()
     while left:
+        sent = _next(left, deaths)
+        with closing(one_round(sent)) as outcomes:
+            for outcome in _unbroken(outcomes):
+                del left[outcome.name]
+                yield outcome
+        lacking = [job.name for job in sent if job.name in left]  # the pool broke
+        known = reports(board)
+        begun = [name for name in lacking if name in known] or lacking
+        deaths.update(begun)
+        for name in begun:
+            forget(board, name)
+            if deaths[name] == ATTEMPTS:
+                del left[name]
+                yield lost(name)
+
+
+def _unbroken(outcomes: Generator[Outcome, None, None]) -> Iterator[Outcome]:
+    """Yield outcomes until the pool breaks."""
+    while True:
         try:
-            with closing(one_round(_next(left, deaths))) as outcomes:
-                for outcome in outcomes:
-                    del left[outcome.name]
-                    yield outcome
-        except Exception:  # a job's own errors are outcomes, so this is the pool's
-            begun = [name for name in reports(board) if name in left] or list(left)
-            deaths.update(begun)
-            for name in begun:
-                forget(board, name)
-                if deaths[name] == ATTEMPTS:
-                    del left[name]
-                    yield lost(name)
+            outcome = next(outcomes)
+        except Exception:  # the end, or the pool's: a job's own errors are outcomes
+            return
+        yield outcome
 
 
 def _next(left: dict[str, Packed], deaths: Counter[str]) -> list[Packed]:

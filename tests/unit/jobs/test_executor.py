@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -162,7 +163,7 @@ def test_a_worker_that_does_not_see_the_folder_says_so(
 ) -> None:
     monkeypatch.setattr("beyondprop.jobs.packing.board_of", lambda _: Path("/nowhere/.jobs"))
     (outcome,) = two.perform("some", [job("a", square, 2)])
-    assert "does not see the folder /nowhere: put --output where" in str(outcome.error)
+    assert "does not see the folder /nowhere/.jobs: work in one" in str(outcome.error)
 
 
 @pytest.mark.parametrize(
@@ -196,3 +197,11 @@ def test_numbers_that_no_workers_can_have(wrong: dict[str, float]) -> None:
 def test_who_works_serially() -> None:
     assert [Workers().serial, Workers(jobs=1).serial] == [True, True]
     assert [Workers(jobs=2).serial, Workers(jobs=1, cluster="ray").serial] == [False, False]
+
+
+def test_a_worker_whose_parent_was_gone_before_it_began_ends_too() -> None:
+    code = (
+        "import time; from beyondprop.jobs.processes import begin; begin(None, 1); time.sleep(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    assert done.returncode == 1

@@ -13,7 +13,7 @@ from beyondprop.jobs.rounds import in_rounds
 
 def test_only_the_job_at_fault_is_given_up(tmp_path: Path) -> None:
     board, rounds = open_board(tmp_path), list[list[str]]()
-    jobs = [Packed(name, b"", (), board) for name in ("a", "deadly", "b", "c")]
+    jobs = [Packed(name, b"", (), tmp_path, board) for name in ("a", "deadly", "b", "c")]
 
     def one_round(left: Sequence[Packed]) -> Generator[Outcome, None, None]:
         names = [job.name for job in left]
@@ -36,7 +36,8 @@ def test_a_pool_that_never_starts_gives_all_jobs_up(tmp_path: Path) -> None:
     board = open_board(tmp_path)
 
     def one_round(_: Sequence[Packed]) -> Generator[Outcome, None, None]:
+        yield from ()
         raise OSError("no processes")
 
-    jobs = [Packed(name, b"", (), board) for name in "ab"]
+    jobs = [Packed(name, b"", (), tmp_path, board) for name in "ab"]
     assert all(outcome.error for outcome in in_rounds(jobs, one_round, board))

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
 from beyondprop.experiment.cost import measure_costs
-from beyondprop.experiment.growing import GROWS, added, grown
+from beyondprop.experiment.growing import GROWS, added, complete, grown
 from beyondprop.experiment.plan import (
     ComparePlan,
     RunPlan,
@@ -96,7 +96,7 @@ def compare(
     place = None if workers.serial else places.find(workers, plan.threads, accelerators(plan))
     check_claim(output, as_json(plan), resume, GROWS)
     earlier = forms.read_comparison(output / COMPARISON)
-    if not more and earlier is not None and all(r["status"] != "failed" for r in earlier["runs"]):
+    if earlier is not None and complete(earlier, plan):
         return earlier
     source = Source(uuid4().hex, task, plan)
     with held(output), torch_settings(plan), progress or bars() as shown:

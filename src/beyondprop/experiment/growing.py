@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from beyondprop.experiment import forms
+from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import NOT_COMPARED, SPEC
 from beyondprop.files import finite
@@ -49,3 +52,9 @@ def added(spec: CompareSpec, folder: Path) -> str:
     named = {"rules": rules, "seeds": seeds}
     parts = [f"{field} {', '.join(more)}" for field, more in named.items() if more]
     return f"added to {folder}: {' and '.join(parts)}"
+
+
+def complete(comparison: Mapping[str, Any], plan: ComparePlan) -> bool:
+    """Whether a comparison has every run of a plan, none of them failed."""
+    over = {(r["rule"]["name"], r["seed"]) for r in comparison["runs"] if r["status"] != "failed"}
+    return over == {(name, seed) for name in plan.names for seed in plan.seeds}

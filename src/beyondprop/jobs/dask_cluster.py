@@ -10,7 +10,7 @@ from typing import Any
 
 from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed, carry_out
-from beyondprop.jobs.place import Place
+from beyondprop.jobs.place import Place, reached
 from beyondprop.jobs.rounds import in_rounds
 
 
@@ -48,7 +48,8 @@ class DaskCluster(Place):
         from distributed import Client
 
         if self.address is not None:
-            return Client(self.address)
+            with reached(self.address):
+                return Client(self.address)
         memory = "auto" if self.memory is None else int(self.memory * 2**30)
         return Client(
             n_workers=self.jobs, threads_per_worker=1, memory_limit=memory, dashboard_address=None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
 from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed
+from beyondprop.registry.dotted import one_line
 
 ATTEMPTS = 3
 """How often a job is begun whose worker dies."""
@@ -33,6 +34,22 @@ class Place(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return what a record says of the workers."""
+
+
+@contextmanager
+def reached(address: str) -> Iterator[None]:
+    """Say in one sentence that a cluster does not answer.
+
+    Raises:
+        UserError: It does not.
+    """
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise UserError(
+            f"the cluster {address} does not answer ({one_line(error)}); look whether it runs, and "
+            "add --resume to go on with what is over"
+        ) from error
 
 
 def lost(name: str) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 
 from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed, carry_out
-from beyondprop.jobs.place import ATTEMPTS, Place, lost
+from beyondprop.jobs.place import ATTEMPTS, Place, lost, reached
 
 STORE = 100 * 2**20
 """Bytes for what Ray's processes share: jobs and their records are small."""
@@ -44,7 +44,8 @@ class RayCluster(Place):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's own, of its versions to come
-            ray.init(self.address, logging_level="ERROR", log_to_driver=False, **self._own())
+            with reached(self.address):
+                ray.init(self.address, logging_level="ERROR", log_to_driver=False, **self._own())
             try:
                 yield
             finally:
@@ -62,11 +63,14 @@ class RayCluster(Place):
                 while waiting and (self.jobs is None or len(running) < self.jobs):
                     job = waiting.pop()
                     running[task.remote(job)] = job.name
-                (done, *_), _ = ray.wait(list(running))
-                yield _outcome(done, running.pop(done))
+                with reached(self.address):
+                    (done, *_), _ = ray.wait(list(running))
+                    outcome = _outcome(done, running.pop(done))
+                yield outcome
         finally:
-            for left in running:
-                ray.cancel(left, force=True)
+            if ray.is_initialized():  # otherwise the cluster is gone, and Ray would look for it
+                for left in running:
+                    ray.cancel(left, force=True)
 
     def describe(self) -> dict[str, Any]:
         """Return what a record says of the workers."""

@@ -21,6 +21,7 @@ from rich.progress import Progress
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare, fit
 from beyondprop.experiment.growing import own_name
+from beyondprop.files import StorageError
 from beyondprop.jobs import Workers
 
 SPEC = CompareSpec(
@@ -117,6 +118,23 @@ def test_only_what_is_added_is_trained(tmp_path: Path, trained: list[str]) -> No
     assert trained == []
 
 
+def test_growth_that_was_broken_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
+    compare(spec, tmp_path / "c", task=BLOBS)
+    monkeypatch.setattr("beyondprop.experiment.comparison.run", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(replace(spec, seeds=(1,)), tmp_path / "c", resume=True, task=BLOBS)
+    monkeypatch.undo()
+    found = compare(spec, tmp_path / "c", resume=True, task=BLOBS)
+    assert [run["seed"] for run in found["runs"]] == [0, 1]
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_is_added_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
     compare(spec, tmp_path / "c", task=BLOBS)
@@ -158,6 +176,18 @@ def test_two_comparisons_at_once_in_one_folder_are_refused(
     spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
     compare(spec, folder, task=replace(BLOBS, load=load))
     assert refused
+
+
+def test_weights_that_are_not_what_their_record_says_are_told(tmp_path: Path) -> None:
+    spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
+    compare(spec, tmp_path / "c", task=BLOBS)
+    (weights,) = tmp_path.glob("c/runs/*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    more = replace(spec, seeds=(1,))
+    with pytest.raises(StorageError, match=r"weights.safetensors is not what its record says"):
+        compare(more, tmp_path / "c", resume=True, task=BLOBS)
+    weights.unlink()  # to save space, say
+    assert len(compare(more, tmp_path / "c", resume=True, task=BLOBS)["runs"]) == 2
 
 
 # Killed -------------------------------------------------------------------------------------------

@@ -200,8 +200,6 @@ def test_who_works_serially() -> None:
 
 
 def test_a_worker_whose_parent_was_gone_before_it_began_ends_too() -> None:
-    code = (
-        "import time; from beyondprop.jobs.processes import begin; begin(None, 1); time.sleep(60)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    code = "import time; from beyondprop.jobs.processes import begin; begin(None, 1); "
+    done = subprocess.run([sys.executable, "-c", f"{code}time.sleep(60)"], timeout=50, check=False)
     assert done.returncode == 1

@@ -24,9 +24,9 @@ def parser() -> Parser:
     """Return the command's flags: those of `CompareSpec`, and the folder's."""
     made = Parser(
         description=f"{HELP} Ends with a table, a record and a report that opens in a browser. "
-        "With --resume a comparison grows: the same command with --resume --rules fa adds a rule, "
-        "with --resume --seeds 3 4 two seeds, and only those are trained. --jobs 2 trains on two "
-        "cores, --cluster on many machines: see docs/experiments.md.",
+        "With --resume a comparison grows: --output FOLDER --resume --rules fa adds a rule, "
+        "--output FOLDER --resume --seeds 3 4 two seeds, and only those are trained. "
+        "--jobs 2 trains on two cores, --cluster on many machines: see docs/experiments.md.",
         epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
         "--seeds 0 1 2 --jobs 2",
     )

@@ -85,7 +85,7 @@ def compare(
     """
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
-    for rule in spec.rules:
+    for rule in spec.rules_or_default:
         rules.make(rule)
     find_all(spec.measures)
     more = ""

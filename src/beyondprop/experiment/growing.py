@@ -36,8 +36,8 @@ def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
     earlier = forms.read(folder / SPEC, {})
     if earlier is None or any(not isinstance(earlier.get(field), list) for field in GROWS):
         return spec  # not a comparison's folder: whoever claims it says so
-    rules = {label(rule): rule for rule in (*earlier["rules"], *spec.rules)}
-    seeds = dict.fromkeys((*earlier["seeds"], *spec.seeds))
+    rules = {label(rule): rule for rule in (*earlier["rules"], *(spec.rules or ()))}
+    seeds = dict.fromkeys((*earlier["seeds"], *(spec.seeds or ())))
     return replace(spec, rules=tuple(rules.values()), seeds=tuple(seeds))
 
 
@@ -45,8 +45,8 @@ def added(spec: CompareSpec, folder: Path) -> str:
     """Return what a grown spec adds to the folder's comparison, in words; nothing is ""."""
     earlier = forms.read(folder / SPEC, {}) or {}
     before = {label(each) for field in GROWS for each in earlier.get(field, [])}
-    rules = [label(rule) for rule in spec.rules if label(rule) not in before]
-    seeds = [str(seed) for seed in spec.seeds if str(seed) not in before]
+    rules = [label(rule) for rule in spec.rules_or_default if label(rule) not in before]
+    seeds = [str(seed) for seed in spec.seeds_or_default if str(seed) not in before]
     if not earlier or not rules + seeds:
         return ""
     named = {"rules": rules, "seeds": seeds}

@@ -17,6 +17,7 @@ import pytest
 from beyondprop.cli.app import COMMANDS, main, parser
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.experiment import CompareSpec, RunSpec
+from beyondprop.jobs import Workers
 
 TASKS = Path(__file__).parents[1] / "experiment"
 SMALL = ["--epochs", "2", "--batch-size", "30"]
@@ -158,7 +159,9 @@ def test_help_says_what_a_command_does_with_an_example(
     assert COMMANDS[command].HELP in helped(["--help"], capsys)
 
 
-@pytest.mark.parametrize(("command", "spec"), [("train", RunSpec), ("compare", CompareSpec)])
+@pytest.mark.parametrize(
+    ("command", "spec"), [("train", RunSpec), ("compare", CompareSpec), ("compare", Workers)]
+)
 def test_help_explains_every_field(
     command: str, spec: type, capsys: pytest.CaptureFixture[str]
 ) -> None:

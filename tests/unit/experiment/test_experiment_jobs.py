@@ -135,6 +135,17 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_rules_and_seeds_that_are_not_named_stay(tmp_path: Path, trained: list[str]) -> None:
+    spec = replace(SPEC, rules=("backprop",), seeds=(5,), learning_rates=(0.01,))
+    compare(spec, tmp_path / "c", task=BLOBS)
+    trained.clear()
+    open_spec = replace(spec, rules=None, seeds=None)
+    compare(open_spec, tmp_path / "c", resume=True, task=BLOBS)
+    assert trained == []
+    compare(replace(open_spec, rules=("dfa",)), tmp_path / "c", resume=True, task=BLOBS)
+    assert trained == ["seed 5"]
+
+
 def test_what_is_added_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
     compare(spec, tmp_path / "c", task=BLOBS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 
 from beyondprop.errors import UserError
 from beyondprop.jobs.dask_cluster import DaskCluster
 from beyondprop.jobs.place import Place
-from beyondprop.jobs.processes import Processes
+from beyondprop.jobs.processes import GIB, Processes
 from beyondprop.jobs.ray_cluster import RayCluster
 from beyondprop.jobs.workers import Workers
 
@@ -28,7 +29,10 @@ def find(workers: Workers, threads: int, accelerators: int = 0) -> Place:
     """
     jobs, cluster, memory = workers.jobs, workers.cluster, workers.worker_memory
     if cluster is None:
-        return Processes(_checked(jobs or 1), threads, memory)
+        several = _checked(jobs or 1)
+        # What drivers of accelerators map is beyond what a limit could foresee.
+        share = None if accelerators else _share(several)
+        return Processes(several, threads, memory or share)
     scheme = cluster.partition("://")[0]
     if cluster in ("ray", "auto") or scheme == "ray":
         _need("ray", cluster)
@@ -48,6 +52,14 @@ def _checked(jobs: int) -> int:
     if jobs > most:
         raise UserError(f"jobs must be at most {most} on this machine, not {jobs}")
     return jobs
+
+
+def _share(jobs: int) -> float | None:
+    """Return the GiB of each job where all share the machine's memory, where that is known."""
+    if sys.platform != "linux":
+        return None
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return round(total / GIB / jobs, 1)
 
 
 def _need(package: str, cluster: str) -> None:

@@ -29,7 +29,7 @@ class Processes(Place):
     Attributes:
         jobs: How many.
         threads: CPU threads of each.
-        memory: GiB that each may take; None for an equal share of the machine's.
+        memory: GiB that each may take, on Linux; None for no limit.
     """
 
     jobs: int
@@ -53,13 +53,7 @@ class Processes(Place):
     def describe(self) -> dict[str, Any]:
         """Return what a record says of the workers."""
         found = {"kind": "processes", "jobs": self.jobs, "threads": self.threads}
-        return found | {"memory_gib": self._limit()}
-
-    def _limit(self) -> float | None:
-        if self.memory is not None or sys.platform != "linux":
-            return self.memory
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return round(total / GIB / self.jobs, 1)
+        return found | {"memory_gib": self.memory}
 
     def _round(self, jobs: Sequence[Packed]) -> Generator[Outcome, None, None]:
         from joblib import Parallel, delayed, parallel_config
@@ -69,7 +63,7 @@ class Processes(Place):
             n_jobs=max(self.jobs, 2),  # with one joblib would work in this process
             inner_max_num_threads=self.threads,
             initializer=begin,
-            initargs=(self._limit(), os.getpid()),
+            initargs=(self.memory, os.getpid()),
         ):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
             with warnings.catch_warnings():

@@ -18,7 +18,8 @@ class Workers:
             machine belongs to, tcp://HOST:8786 for dask; ray or dask starts one on this machine.
             All machines must see the output folder under one path. Needs beyondprop[cluster].
         worker_memory: GiB that a worker process may take, on Linux; what needs more fails and is
-            recorded so. Default: the machine's memory divided by the jobs.
+            recorded so. Default: the machine's memory divided by the jobs; with an
+            accelerator no limit.
 
     Raises:
         UserError: A number is too small.

@@ -194,6 +194,13 @@ def test_numbers_that_no_workers_can_have(wrong: dict[str, float]) -> None:
         Workers(**wrong)  # type: ignore[arg-type]
 
 
+@linux
+def test_memory_is_shared_out_unless_there_is_an_accelerator() -> None:
+    one, two = (places.find(Workers(jobs=jobs), threads=1).describe() for jobs in (1, 2))
+    assert one["memory_gib"] == pytest.approx(2 * two["memory_gib"], abs=0.2)
+    assert places.find(Workers(jobs=2), 1, accelerators=1).describe()["memory_gib"] is None
+
+
 def test_who_works_serially() -> None:
     assert [Workers().serial, Workers(jobs=1).serial] == [True, True]
     assert [Workers(jobs=2).serial, Workers(jobs=1, cluster="ray").serial] == [False, False]

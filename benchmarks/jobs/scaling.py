@@ -31,7 +31,7 @@ from beyondprop.files import read_json
 def main(
     rounds: int = 7,
     jobs: int = 2,
-    seeds: int = 4,
+    repeats: int = 4,
     epochs: int = 400,
     runs: Path = Path("runs/jobs"),
     output: Path = Path("results/jobs/scaling.json"),
@@ -41,17 +41,17 @@ def main(
     Args:
         rounds: Turns of each way of working.
         jobs: Processes that work at once.
-        seeds: Runs of the comparison, each a job; a multiple of the processes.
+        repeats: Runs of the comparison, from seed 0 on, each a job; a multiple of the processes.
         epochs: Length of a run; with 400 it takes half a minute and more.
         runs: Folder that caches each round.
         output: Where the record goes; the table goes beside it.
     """
-    if seeds % jobs:
-        raise UserError(f"seeds must be a multiple of jobs, {jobs}, not {seeds}")
+    if repeats % jobs:
+        raise UserError(f"repeats must be a multiple of jobs, {jobs}, not {repeats}")
     started = datetime.now(UTC)
-    wanted = {f"round {n}": partial(one_round, n, jobs, seeds, epochs) for n in range(rounds)}
-    rows = list(cached_runs(runs / f"scaling-{jobs}-{seeds}-{epochs}", wanted, 1).values())
-    spec = {"rounds": rounds, "jobs": jobs, "seeds": seeds, "epochs": epochs}
+    wanted = {f"round {n}": partial(one_round, n, jobs, repeats, epochs) for n in range(rounds)}
+    rows = list(cached_runs(runs / f"scaling-{jobs}-{repeats}-{epochs}", wanted, 1).values())
+    spec = {"rounds": rounds, "jobs": jobs, "repeats": repeats, "epochs": epochs}
     save("jobs/scaling", spec, rows, table(rows, jobs), started, output)
 
 

@@ -8,7 +8,7 @@ from beyondprop.errors import UserError
 
 
 def test_a_short_run_leaves_a_record_and_keeps_its_rounds(tmp_path: Path) -> None:
-    short = {"rounds": 1, "seeds": 2, "epochs": 1, "runs": tmp_path / "runs"}
+    short = {"rounds": 1, "repeats": 2, "epochs": 1, "runs": tmp_path / "runs"}
     scaling.main(**short, output=tmp_path / "scaling.json")
     (row,) = json.loads((tmp_path / "scaling.json").read_text())["rows"]
     assert row["same_bytes"]
@@ -23,4 +23,4 @@ def test_a_short_run_leaves_a_record_and_keeps_its_rounds(tmp_path: Path) -> Non
 
 def test_seeds_that_cannot_be_shared_out_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a multiple of jobs, 2, not 3"):
-        scaling.main(seeds=3, output=tmp_path / "scaling.json")
+        scaling.main(repeats=3, output=tmp_path / "scaling.json")

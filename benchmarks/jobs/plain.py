@@ -8,11 +8,14 @@ import torch
 from beyondprop.experiment.assess import order
 from beyondprop.tasks import find
 
+TASK = "digits-conv"
+"""Its epochs are long enough that evaluation and checkpoints take little beside them."""
+
 
 def train(epochs: int, seeds: list[int]) -> None:
-    """Train the network of `digits-mlp` by backprop from each seed, on one thread."""
+    """Train the network of `TASK` by backprop from each seed, on one thread."""
     torch.set_num_threads(1)
-    task = find("digits-mlp")
+    task = find(TASK)
     split = task.load(None).train
     for seed in seeds:
         torch.manual_seed(seed)

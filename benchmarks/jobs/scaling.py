@@ -24,15 +24,17 @@ from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table
+from benchmarks.jobs.plain import TASK
 from beyondprop.errors import UserError
 from beyondprop.files import read_json
+from beyondprop.tasks import find
 
 
 def main(
     rounds: int = 7,
     jobs: int = 2,
     repeats: int = 4,
-    epochs: int = 400,
+    epochs: int = 600,
     runs: Path = Path("runs/jobs"),
     output: Path = Path("results/jobs/scaling.json"),
 ) -> None:
@@ -42,7 +44,7 @@ def main(
         rounds: Turns of each way of working.
         jobs: Processes that work at once.
         repeats: Runs of the comparison, from seed 0 on, each a job; a multiple of the processes.
-        epochs: Length of a run; with 400 it takes half a minute and more.
+        epochs: Length of a run; with 600 it takes half a minute and more.
         runs: Folder that caches each round.
         output: Where the record goes; the table goes beside it.
     """
@@ -72,8 +74,18 @@ def one_round(number: int, jobs: int, seeds: int, epochs: int) -> dict[str, Any]
 
 def comparison(folder: Path, jobs: int, seeds: int, epochs: int) -> list[str]:
     """Return the command of a comparison that only trains."""
-    words = ["-m", "beyondprop", "compare", "--rules", "backprop", "--learning_rates", "0.001"]
-    few = ["--measures", "[]", "--measure_cost", "false", "--output", str(folder)]
+    rate = str(find(TASK).learning_rate)
+    words = ["-m", "beyondprop", "compare", "--task", TASK, "--rules", "backprop"]
+    few = [
+        "--learning_rates",
+        rate,
+        "--measures",
+        "[]",
+        "--measure_cost",
+        "false",
+        "--output",
+        str(folder),
+    ]
     length = [f"--epochs={epochs}", f"--jobs={jobs}", "--seeds", *map(str, range(seeds))]
     return [sys.executable, *words, *few, *length]
 

@@ -1,14 +1,15 @@
 """Many runs in parallel processes, each cached in a file as soon as it is over."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
+from rich.progress import Progress
+
 from beyondprop.files import read_json, write_json
+from beyondprop.jobs import Executor, Job, Workers, places, values
+from beyondprop.jobs.progress import bars
 
 Figures = dict[str, Any]
 
@@ -21,35 +22,28 @@ def cached_runs(
     Args:
         folder: The cache; it has one file a job.
         jobs: What to run, by a name that also names the file; each must pickle.
-        workers: Parallel processes.
+        workers: Parallel processes, each with one thread; one is this process.
 
     Raises:
         UserError: Some failed; all others are done and cached.
     """
     files = {name: folder / f"{file_name(name)}.json" for name in jobs}
-    cached = {name: read_json(file) for name, file in files.items()}
-    found = {name: figures for name, figures in cached.items() if figures is not None}
-    failed: dict[str, BaseException] = {}
-    with (
-        bars() as progress,
-        bar(progress, folder.name, len(jobs)) as shown,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-    ):
-        futures = {pool.submit(jobs[name]): name for name in jobs if name not in found}
-        progress.update(shown, completed=len(found))
-        for future in as_completed(futures):
-            name, error = futures[future], future.exception()
-            if error is None:
-                found[name] = future.result()
-                write_json(files[name], found[name])
-            else:
-                failed[name] = error
-            progress.advance(shown)
-    if failed:
-        reasons = "; ".join(f"{name}: {error!r}" for name, error in failed.items())
-        said = f"{len(failed)} of {len(jobs)} runs failed and are repeated next time ({reasons})"
-        raise UserError(said) from next(iter(failed.values()))
-    return {name: found[name] for name in jobs}
+    wanted = [
+        Job(name, partial(cached, run, files[name]), partial(read_json, files[name]))
+        for name, run in jobs.items()
+    ]
+    chosen = Workers(jobs=workers)
+    place = None if chosen.serial else places.find(chosen, threads=1)
+    with bars() as progress, Executor(folder, progress, place) as executor:
+        found = values(executor.perform(folder.name, wanted))
+    return dict(zip(jobs, found, strict=True))
+
+
+def cached(run: Callable[[], Figures], file: Path, _: Progress) -> Figures:
+    """Return the figures of a run, and keep them."""
+    figures = run()
+    write_json(file, figures)
+    return figures
 
 
 def file_name(name: str) -> str:

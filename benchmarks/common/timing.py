@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.measure import Case, StepTime
 from beyondprop.measure.step_time import summarize, timed_rounds
 

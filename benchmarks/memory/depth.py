@@ -26,7 +26,7 @@ from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
 from benchmarks.common.timing import set_threads
 from benchmarks.memory.depth_plot import draw
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.measure import (
     Case,
     PeakMemory,

@@ -19,7 +19,7 @@ from benchmarks.common.networks import PLAIN, Network, memory_networks
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
 from benchmarks.common.timing import select, set_threads
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.measure import PeakMemory, peak_memory
 
 

@@ -21,8 +21,8 @@ from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
 from beyondprop.experiment.optical_trial import LINK, electronics
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.projection_trial import timed
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.optics import (
     Electronics,
     PhotonicCost,

@@ -20,7 +20,7 @@ from benchmarks.common.tables import Table
 from benchmarks.common.timing import set_threads
 from benchmarks.optics import theory_plot as plot
 from benchmarks.optics.theory_points import KINDS, Point, points
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 
 NOTES = (
     "Measured: the mean over seeds; spread: the largest less the least. At: photoelectrons a "

@@ -27,8 +27,8 @@ from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number, percent
 from benchmarks.common.timing import set_threads, time_cases
 from benchmarks.projections.timing import Sizes, build
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.summary import deviation, recovery
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.measure import Case, alignment
 from beyondprop.projections import Dense, Signs, Sketched
 from beyondprop.rules import Rule

@@ -22,8 +22,8 @@ from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
 from benchmarks.common.timing import set_threads
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.summary import deviation
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.projections import (
     Dense,
     Hadamard,

@@ -30,9 +30,9 @@ from benchmarks.random_features.defence import METHODS, PLAIN, Setting, attacked
 from benchmarks.random_features.ridge import DEVICES, scores
 from benchmarks.random_features.tables import table
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.summary import deviation
 from beyondprop.files import write_json
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.optics import Binary, OpticalFeatures, OPUMap
 from beyondprop.tasks import find
 from beyondprop.tasks.random_features import GREY

@@ -23,6 +23,7 @@ LAYERS = (
     ("rules",),
     ("engine",),
     ("slots", "schedules"),
+    ("jobs",),
     ("engine.fast",),
     ("tasks", "measure"),
     ("experiment",),

@@ -99,7 +99,7 @@ def test_ones_own_rule_projection_measure_and_task_work_in_every_command(folder:
         words = shlex.split(line)[1:]
         output = ["--output", f"run-{commands.index(line)}"] if "--config" in words else []
         assert cli.main([*words, *output]) == 0, line
-    for made in ("runs/compare-my_ideas-ring", output[1]):
+    for made in ("runs/ring", output[1]):
         found = (folder / made / "report.html").read_text("utf-8")
         assert "my_ideas:SignFeedback" in found
     assert "Weight norm" in found

@@ -1,5 +1,6 @@
 """How many processes learn together."""
 
+import os
 from typing import Any
 
 import torch.distributed
@@ -10,3 +11,8 @@ def processes() -> int:
     distributed: Any = torch.distributed
     on = distributed.is_available() and distributed.is_initialized()
     return int(distributed.get_world_size()) if on else 1
+
+
+def leads() -> bool:
+    """Whether this process writes and prints: the only one does, and the first of several."""
+    return os.environ.get("RANK", "0") == "0"

@@ -14,7 +14,7 @@ HELP = "Turn the records in folders into one HTML file that opens anywhere."
 
 def parser() -> Parser:
     """Return the command's folders and where the page goes."""
-    made = Parser(description=HELP, epilog="Example: beyondprop report runs/compare-digits-mlp")
+    made = Parser(description=HELP, epilog="Example: beyondprop report runs/digits")
     made.add_argument(
         "folders",
         nargs="+",

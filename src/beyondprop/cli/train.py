@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from beyondprop._torch.processes import leads
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment import RunSpec, train
 from beyondprop.experiment.assess import UNTRAINED
-from beyondprop.experiment.processes import leads
 from beyondprop.registry import file_name, label
 
 HELP = "Train one task by one rule from one seed."

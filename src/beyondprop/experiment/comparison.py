@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
 from beyondprop.experiment.cost import measure_costs
+from beyondprop.experiment.growing import GROWS, added, complete, grown
 from beyondprop.experiment.plan import (
     ComparePlan,
     RunPlan,
     as_json,
     plan_compare,
 )
-from beyondprop.experiment.progress import bar, bars
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.record import (
     RECORD,
@@ -26,7 +28,8 @@ from beyondprop.experiment.record import (
     run_record,
 )
 from beyondprop.experiment.run import over, run
-from beyondprop.experiment.setup import check_rules, load, torch_settings
+from beyondprop.experiment.setup import check_rules, torch_settings
+from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.summary import finished, summarise
@@ -37,12 +40,17 @@ from beyondprop.files import (
     finite,
     write_json,
 )
+from beyondprop.jobs import Executor, Job, Workers, places
+from beyondprop.jobs.lock import held
+from beyondprop.jobs.place import Place
+from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
 from beyondprop.registry import file_name
-from beyondprop.tasks import Data, Task
+from beyondprop.tasks import Task
 
 COMPARISON, SESSIONS = "comparison.json", "sessions.json"
 SCHEMA = 2
+SERIAL = Workers()
 
 
 def compare(
@@ -51,72 +59,107 @@ def compare(
     resume: bool = False,
     task: Task | None = None,
     progress: Progress | None = None,
+    workers: Workers = SERIAL,
 ) -> dict[str, Any]:
     """Train a task by several rules from several seeds and record how they compare.
 
     Every rule gets the same trials of learning rates, the same seeds (so the same initial weights
     and order of the data) and the same steps. A rule that fails or diverges is recorded so, and the
     others go on. The folder holds one folder a run in `runs/`, the trials' in `tuning/`, and, when
-    all is done, `comparison.json`.
+    all is done, `comparison.json`. Who works changes no figure but times.
 
     Args:
         spec: What to compare.
         output: The comparison's folder.
         resume: Continue what the folder holds; runs that are over are kept, failed ones repeated.
+            Rules and seeds that it does not hold yet are added to those that it does.
         task: Your own task, instead of the one that the spec names.
         progress: Bars to draw on; by default own ones, on the terminal.
+        workers: Who trains: this process, several, or those of a cluster.
 
     Returns:
         The comparison's record.
 
     Raises:
-        UserError: The task, measures, data or folder cannot be used, or none of the rules.
+        UserError: The task, measures, data, folder or workers cannot be used, or none of the rules.
     """
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
-    for rule in spec.rules:
+    for rule in spec.rules_or_default:
         rules.make(rule)
     find_all(spec.measures)
+    more = ""
+    if resume:
+        spec = grown(spec, output)
+        more = added(spec, output)
     plan = plan_compare(spec, task, name)
-    check_claim(output, as_json(plan), resume)
+    place = None if workers.serial else places.find(workers, plan.threads, accelerators(plan))
+    check_claim(output, as_json(plan), resume, GROWS)
     earlier = forms.read_comparison(output / COMPARISON)
-    if earlier is not None and all(run["status"] != "failed" for run in earlier["runs"]):
+    if earlier is not None and complete(earlier, plan):
         return earlier
-    with torch_settings(plan), progress or bars() as shown:
-        data = load(task, plan)
-        check_rules(plan, task, data.train)
-        write_json(output / SPEC, as_json(plan))
-        before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
-        write_json(output / SESSIONS, {"sessions": [*before, session(started)]})
-        comparison: dict[str, Any] = finite(work(plan, task, data, output, shown))
-        comparison["provenance"] = provenance(started, before)
+    source = Source(uuid4().hex, task, plan)
+    with held(output), torch_settings(plan), progress or bars() as shown:
+        try:
+            return made(plan, source, output, shown, place, started, more)
+        finally:
+            loaded.cache_clear()
+
+
+def made(
+    plan: ComparePlan,
+    source: Source,
+    output: Path,
+    progress: Progress,
+    place: Place | None,
+    started: datetime,
+    more: str,
+) -> dict[str, Any]:
+    """Make the comparison in its folder and return its record."""
+    check_rules(plan, source.task, source.data().train)
+    write_json(output / SPEC, as_json(plan))
+    before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
+    now = session(started) | {"workers": describe(place, plan)}
+    write_json(output / SESSIONS, {"sessions": [*before, now]})
+    if more:
+        progress.console.print(more)
+    comparison: dict[str, Any] = finite(work(plan, source, output, progress, place))
+    comparison["provenance"] = provenance(started, before) | {"workers": now["workers"]}
     write_json(output / COMPARISON, comparison)
     return comparison
 
 
+def accelerators(plan: ComparePlan) -> int:
+    """Return how many accelerators a run needs."""
+    return 0 if plan.device == "cpu" else 1
+
+
+def describe(place: Place | None, plan: ComparePlan) -> dict[str, Any]:
+    """Return what a record says of who worked."""
+    if place is None:
+        return {"kind": "serial", "jobs": 1, "threads": plan.threads}
+    return place.describe()
+
+
 def work(
-    plan: ComparePlan, task: Task, data: Data, folder: Path, progress: Progress
+    plan: ComparePlan, source: Source, folder: Path, progress: Progress, place: Place | None
 ) -> dict[str, Any]:
     """Tune, run and measure; what is already in the folder is not done again."""
-    tuning = tune(plan, task, data, folder, progress)
-    progress.console.print(learning_rates(tuning))
-    pairs = [(name, seed) for seed in plan.seeds for name in plan.names]
-    records = []
-    with bar(progress, "runs", len(pairs)) as shown:
-        for name, seed in pairs:
-            progress.update(shown, description=f"run: {name}, seed {seed}")
-            wanted = plan.run(name, seed, tuning["chosen"][name])
-            place = folder / "runs" / f"{file_name(name)}-seed{seed}"
-            records.append(attempt_run(wanted, task, data, place, progress))
-            progress.console.print(line(records[-1]))
-            progress.advance(shown)
+    with Executor(folder, progress, place) as executor:
+        tuning = tune(plan, source, folder, executor)
+        progress.console.print(learning_rates(tuning))
+        records = runs(plan, source, folder, tuning["chosen"], executor)
+    # The workers are gone: a step is measured alone.
     done = {record["rule"]["name"] for record in finished(records)}
     rates = {rule: rate for rule, rate in tuning["chosen"].items() if rule in done}
-    costs = measure_costs(plan, task, data.train, rates, progress) if plan.measure_cost else {}
+    data = source.data()
+    costs = {}
+    if plan.measure_cost:
+        costs = measure_costs(plan, source.task, data.train, rates, progress)
     return {
         "schema": SCHEMA,
         "kind": "comparison",
-        "task": describe_task(task, data),
+        "task": describe_task(source.task, data),
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
@@ -126,21 +169,53 @@ def work(
     }
 
 
-def attempt_run(
-    plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress
-) -> dict[str, Any]:
+def runs(
+    plan: ComparePlan, source: Source, folder: Path, rates: dict[str, float], executor: Executor
+) -> list[dict[str, Any]]:
+    """Return the records of every rule from every seed."""
+    wanted = [plan.run(name, seed, rates[name]) for seed in plan.seeds for name in plan.names]
+    folders = [folder / "runs" / f"{file_name(one.name)}-seed{one.seed}" for one in wanted]
+    jobs = [
+        Job(
+            f"{one.name}, seed {one.seed}",
+            partial(attempt_run, one, source, at),
+            partial(earlier_run, one, at),
+        )
+        for one, at in zip(wanted, folders, strict=True)
+    ]
+    outcomes = executor.perform("runs", jobs, line)
+    return [
+        outcome.value or failed_run(one, source, at, datetime.now(UTC), str(outcome.error))
+        for one, at, outcome in zip(wanted, folders, outcomes, strict=True)
+    ]
+
+
+def earlier_run(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
+    """Return the record of a run that is over, or None where there is more to do."""
+    check_claim(folder, as_json(plan), resume=True)
+    return over(folder)
+
+
+def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress) -> dict[str, Any]:
     """Return a run's record, also where it fails; a run that is over is not run again."""
     started = datetime.now(UTC)
-    check_claim(folder, as_json(plan), resume=True)
-    earlier = over(folder)
-    if earlier is not None:
-        return earlier
-    try:
-        return run(plan, task, data, folder, progress)
-    except StorageError:  # no fault of the rule's, and the others would meet it too
-        raise
-    except Exception as error:  # whatever a rule or a model does wrong, the others go on
-        record = run_record(plan, task, data, started, None, None, failure=reason_of(error))
+    with held(folder), torch_settings(plan):
+        earlier = earlier_run(plan, folder)
+        if earlier is not None:
+            return earlier
+        try:
+            return run(plan, source.task, source.data(), folder, progress)
+        except StorageError:  # no fault of the rule's, and the others would meet it too
+            raise
+        except Exception as error:  # whatever a rule or a model does wrong, the others go on
+            return failed_run(plan, source, folder, started, reason_of(error))
+
+
+def failed_run(
+    plan: RunPlan, source: Source, folder: Path, started: datetime, reason: str
+) -> dict[str, Any]:
+    """Record that a run failed, and return the record."""
+    record = run_record(plan, source.task, source.data(), started, None, None, failure=reason)
     write_json(folder / SPEC, as_json(plan))
     write_json(folder / RECORD, record)
     return record

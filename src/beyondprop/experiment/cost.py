@@ -11,7 +11,7 @@ from rich.progress import Progress
 from beyondprop import rules
 from beyondprop.errors import UserError
 from beyondprop.experiment.plan import ComparePlan
-from beyondprop.experiment.progress import bar
+from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Split, Task

@@ -19,10 +19,10 @@ from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
-from beyondprop.experiment.progress import bar
 from beyondprop.experiment.provenance import session
 from beyondprop.experiment.storage import SPEC
 from beyondprop.files import write_json
+from beyondprop.jobs.progress import bar
 from beyondprop.tasks import Data, Task
 
 

@@ -34,6 +34,8 @@ class RunPlan(RunFields):
 class ComparePlan(CompareFields):
     """A comparison in every detail: the fields of `CompareSpec`, those below never open."""
 
+    rules: tuple[Spec, ...] = field()
+    seeds: tuple[int, ...] = field()
     epochs: int = field()
     batch_size: int = field()
     learning_rates: tuple[float, ...] = field()
@@ -70,8 +72,8 @@ def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
     common = _common(spec, task, named)
     around = tuple(float(f"{factor * task.learning_rate:.6g}") for factor in AROUND)
     own = {
-        "rules": in_order(spec.rules),
-        "seeds": tuple(spec.seeds),
+        "rules": in_order(spec.rules_or_default),
+        "seeds": spec.seeds_or_default,
         "learning_rates": tuple(spec.learning_rates or around),
         "tuning_epochs": spec.tuning_epochs or math.ceil(common["epochs"] / 3),
     }

@@ -29,11 +29,6 @@ The first one evaluates while the others wait."""
 T = TypeVar("T")
 
 
-def leads() -> bool:
-    """Whether this process writes and prints: the only one does, and the first of several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
 def joined(plan: RunPlan) -> Iterator[None]:
     """Join the processes of a pipeline; one process joins nothing.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.progress import bar, bars
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.projections import (
     ALL,
     FULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
 from beyondprop.experiment.processes import joined, on_first
-from beyondprop.experiment.progress import bars
 from beyondprop.experiment.record import RECORD, run_record
 from beyondprop.experiment.setup import load, torch_settings
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import check_claim
 from beyondprop.experiment.weights import WEIGHTS, weights
 from beyondprop.files import (
+    StorageError,
+    cannot,
     write_bytes,
     write_json,
 )
+from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
 from beyondprop.tasks import Data, Task
 
@@ -86,12 +89,14 @@ def _recorded(
     plan: RunPlan, task: Task, data: Data, folder: Path, started: datetime, fitted: Fit
 ) -> dict[str, Any]:
     model = fitted.handle.model
-    write_bytes(folder / WEIGHTS, weights(model))
+    content = weights(model)
+    write_bytes(folder / WEIGHTS, content)
     # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
     test = score(task, model, data.test) if fitted.trouble is None else None
     subject = run_subject(plan, task, data, fitted.handle)
     measured = of_run(subject, fitted.curve, fitted.trouble is None, plan.measures)
     record = run_record(plan, task, data, started, fitted, test, measured)
+    record["weights_sha256"] = sha256(content).hexdigest()
     write_json(folder / RECORD, record)
     return record
 
@@ -99,6 +104,25 @@ def _recorded(
 def over(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run that has finished or diverged, or None where there is more to
     do.
+
+    Raises:
+        StorageError: The record or the weights are not what the run wrote.
     """
     record = forms.read_run(folder / RECORD)
-    return record if record is not None and record["status"] != "failed" else None
+    if record is None or record["status"] == "failed":
+        return None
+    _check_weights(folder / WEIGHTS, record)
+    return record
+
+
+def _check_weights(path: Path, record: dict[str, Any]) -> None:
+    """Compare a weights file, where there is one, with its record, where that has a digest."""
+    expected = record.get("weights_sha256")
+    if expected is None or not path.exists():
+        return
+    try:
+        found = sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise cannot("read", path, error) from None
+    if found != expected:
+        raise StorageError(f"{path} is not what its record says; delete its folder to run it again")

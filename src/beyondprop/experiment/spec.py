@@ -17,6 +17,9 @@ from beyondprop.registry import Spec, file_name, label
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
 
+SEEDS = (0, 1, 2)
+"""Those of a comparison, unless others are named."""
+
 MEASURES = ("alignment", "isolation", "probe", "step-time", "memory")
 """Those that every record has, beside the scores, unless others are named."""
 
@@ -77,8 +80,9 @@ class CompareFields(Fields):
 
     Attributes:
         rules: The rules to compare, each as for a run; recovery needs the two controls, backprop
-            and frozen.
-        seeds: Each rule runs once with each seed.
+            and frozen. Default: backprop, fa, dfa, drtp and frozen, or what a resumed folder has.
+        seeds: Each rule runs once with each seed. Default: 0, 1 and 2, or what a resumed folder
+            has.
         learning_rates: Every rule tries each of them and keeps the best on the validation
             split; one alone skips the trials. Default: the task's times 0.1, 0.3, 1, 3 and 10.
         tuning_epochs: Length of a trial. Default: a third of the epochs.
@@ -86,8 +90,8 @@ class CompareFields(Fields):
         measure_cost: Whether to measure step time and peak memory against plain PyTorch.
     """
 
-    rules: tuple[Spec, ...] = RULES
-    seeds: tuple[int, ...] = (0, 1, 2)
+    rules: tuple[Spec, ...] | None = None
+    seeds: tuple[int, ...] | None = None
     learning_rates: tuple[float, ...] | None = None
     tuning_epochs: int | None = None
     tuning_seed: int = 1000
@@ -127,12 +131,13 @@ class CompareSpec(CompareFields):
         _check(self)
         _counts(self, "tuning_epochs")
         # A run's folder is named after its rule, so these must differ too.
-        _distinct("rules", [label(rule) for rule in self.rules])
-        _distinct("rules", [file_name(label(rule)) for rule in self.rules])
-        _distinct("seeds", self.seeds)
-        _seeds("seeds", self.seeds)
+        rules, seeds = self.rules_or_default, self.seeds_or_default
+        _distinct("rules", [label(rule) for rule in rules])
+        _distinct("rules", [file_name(label(rule)) for rule in rules])
+        _distinct("seeds", seeds)
+        _seeds("seeds", seeds)
         _seeds("tuning_seed", (self.tuning_seed,))
-        if self.tuning_seed in self.seeds:
+        if self.tuning_seed in seeds:
             raise UserError(
                 f"tuning_seed {self.tuning_seed} is one of the seeds; learning rates must not be "
                 "chosen on a run that is reported, so give it another value"
@@ -140,6 +145,16 @@ class CompareSpec(CompareFields):
         if self.learning_rates is not None:
             _distinct("learning_rates", self.learning_rates)
             _rates("learning_rates", self.learning_rates)
+
+    @property
+    def rules_or_default(self) -> tuple[Spec, ...]:
+        """The rules that are named, else the usual ones."""
+        return RULES if self.rules is None else tuple(self.rules)
+
+    @property
+    def seeds_or_default(self) -> tuple[int, ...]:
+        """The seeds that are named, else the usual ones."""
+        return SEEDS if self.seeds is None else tuple(self.seeds)
 
 
 def _check(spec: Fields) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ ADDED = {"schedule": "joint"}
 """Fields that the specs of earlier versions lack, with what was done then."""
 
 
-def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
+def check_claim(
+    folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
+) -> None:
     """Check that `folder` may be used for `spec`: missing, empty, or the same and resumed.
 
     Nothing is written, so that a mistake found later leaves no folder behind; where the folder may
@@ -27,6 +30,7 @@ def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
         folder: The run's or comparison's folder.
         spec: What it is to hold: the resolved spec, as JSON.
         resume: Whether what the folder holds may be continued.
+        grows: Fields of the spec that may have become more.
 
     Raises:
         UserError: The folder holds something and `resume` is off, or it holds another spec.
@@ -35,12 +39,12 @@ def check_claim(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     files = _content(folder)
     asides = [file for file in files if re.fullmatch(r"\..+\.\d+\.beyondprop-tmp", file.name)]
     if len(files) > len(asides):
-        _check_spec(folder, spec, resume)
+        _check_spec(folder, spec, resume, grows)
     for file in asides:
         discard(file)
 
 
-def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
+def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str]) -> None:
     if not resume:
         raise UserError(
             f"{folder} is not empty; add --resume to continue what is there, "
@@ -53,7 +57,7 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool) -> None:
     differing = [
         key
         for key in spec | earlier
-        if key not in NOT_COMPARED and spec.get(key) != earlier.get(key)
+        if key not in (*NOT_COMPARED, *grows) and spec.get(key) != earlier.get(key)
     ]
     if differing:
         listed = ", ".join(

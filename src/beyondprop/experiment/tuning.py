@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.progress import Progress
@@ -11,52 +13,46 @@ from rich.progress import Progress
 from beyondprop.experiment import forms
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
-from beyondprop.experiment.progress import bar
 from beyondprop.experiment.record import reason_of
+from beyondprop.experiment.setup import torch_settings
+from beyondprop.experiment.source import Source
 from beyondprop.experiment.storage import check_claim
 from beyondprop.files import (
     StorageError,
     write_json,
 )
+from beyondprop.jobs import Executor, Job
+from beyondprop.jobs.lock import held
 from beyondprop.registry import file_name
-from beyondprop.tasks import Data, Task
 
 TRIAL, TUNING = "trial.json", "tuning.json"
 
 
-def tune(
-    plan: ComparePlan, task: Task, data: Data, folder: Path, progress: Progress
-) -> dict[str, Any]:
+def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) -> dict[str, Any]:
     """Let every rule try every learning rate once, from the tuning seed.
 
     Args:
         plan: The comparison's; with one learning rate alone there is nothing to try.
-        task: What is trained on.
-        data: Its data; the test split is not looked at.
+        source: The task and its data; the test split is not looked at.
         folder: The comparison's; `tuning/` has a folder for each trial.
-        progress: Bars to draw on.
+        executor: Carries out the trials.
 
     Returns:
         `epochs`, `learning_rates`, `trials` and `chosen`, the learning rate of each rule.
     """
-    earlier = forms.read_tuning(folder / TUNING)
-    if earlier is not None:  # the runs were made with what was chosen then
+    earlier = forms.read_tuning(folder / TUNING) or {"chosen": {}, "trials": []}
+    if earlier["chosen"].keys() >= plan.names.keys():
         return earlier
-    rates = plan.learning_rates
-    pairs = [(name, rate) for name in plan.names for rate in rates] if len(rates) > 1 else []
-    trials = []
-    with bar(progress, "trials", len(pairs)) as shown:
-        for name, rate in pairs:
-            progress.update(shown, description=f"trial: {name}, learning rate {rate:g}")
-            place = folder / "tuning" / f"{file_name(name)}-lr{rate:g}"
-            trials.append(trial(plan.trial(name, rate), task, data, place, progress))
-            progress.advance(shown)
+    # Where a rule was added, the others' runs were made with what was chosen then.
+    known = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
+    tried = trials(plan, [n for n in plan.names if n not in known], source, folder, executor)
+    found = known | tried
     tuning = {
         "epochs": plan.tuning_epochs,
-        "learning_rates": list(rates),
-        "trials": trials,
+        "learning_rates": list(plan.learning_rates),
+        "trials": [trial for name in plan.names for trial in found[name]],
         "chosen": {
-            name: choose([trial for trial in trials if trial["rule"] == name], rates)
+            name: earlier["chosen"].get(name) or choose(found[name], plan.learning_rates)
             for name in plan.names
         },
     }
@@ -64,25 +60,70 @@ def tune(
     return tuning
 
 
-def trial(
-    plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress
+def of_rule(trials: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the trials of one rule."""
+    return [trial for trial in trials if trial["rule"] == name]
+
+
+def trials(
+    plan: ComparePlan, names: list[str], source: Source, folder: Path, executor: Executor
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of the trials of these rules, by the rule."""
+    rates = plan.learning_rates if len(plan.learning_rates) > 1 else ()
+    wanted = [plan.trial(name, rate) for name in names for rate in rates]
+    folders = [
+        folder / "tuning" / f"{file_name(one.name)}-lr{one.learning_rate:g}" for one in wanted
+    ]
+    jobs = [
+        Job(
+            f"trial of {one.name}, learning rate {one.learning_rate:g}",
+            partial(attempt_trial, one, source, at),
+            partial(earlier_trial, one, at),
+        )
+        for one, at in zip(wanted, folders, strict=True)
+    ]
+    outcomes = executor.perform("trials", jobs, line)
+    records = [
+        outcome.value or record(one, at, "failed", str(outcome.error))
+        for one, at, outcome in zip(wanted, folders, outcomes, strict=True)
+    ]
+    return {name: of_rule(records, name) for name in names}
+
+
+def earlier_trial(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
+    """Return the record of a trial that is over, or None where there is more to do."""
+    check_claim(folder, as_json(plan), resume=True)
+    return forms.read_trial(folder / TRIAL)
+
+
+def attempt_trial(
+    plan: RunPlan, source: Source, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train without testing; a trial that is over is not done again, a broken one continued."""
-    check_claim(folder, as_json(plan), resume=True)
-    earlier = forms.read_trial(folder / TRIAL)
-    if earlier is not None:
-        return earlier
-    status, reason, last = "failed", None, {}
-    try:
-        fitted = fit(plan, task, data, folder, progress)
-    except StorageError:  # no fault of the rule's, and the others would meet it too
-        raise
-    except Exception as error:  # whatever a rule or a model does wrong, the others go on
-        reason = reason_of(error)
-    else:
-        status, reason = "diverged" if fitted.trouble else "finished", fitted.trouble
-        last = {} if fitted.trouble else fitted.curve[-1]
-    record = {
+    with held(folder), torch_settings(plan):
+        earlier = earlier_trial(plan, folder)
+        if earlier is not None:
+            return earlier
+        try:
+            fitted = fit(plan, source.task, source.data(), folder, progress)
+        except StorageError:  # no fault of the rule's, and the others would meet it too
+            raise
+        except Exception as error:  # whatever a rule or a model does wrong, the others go on
+            return record(plan, folder, "failed", reason_of(error))
+    if fitted.trouble:
+        return record(plan, folder, "diverged", fitted.trouble)
+    return record(plan, folder, "finished", None, fitted.curve[-1])
+
+
+def record(
+    plan: RunPlan,
+    folder: Path,
+    status: str,
+    reason: str | None,
+    last: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Write the record of a trial and return it; `last` is the end of its curve."""
+    made = {
         "rule": plan.name,
         "learning_rate": plan.learning_rate,
         "seed": plan.seed,
@@ -91,8 +132,16 @@ def trial(
         "validation_score": last.get("validation_score"),
         "validation_loss": last.get("validation_loss"),
     }
-    write_json(folder / TRIAL, record)
-    return record
+    write_json(folder / TRIAL, made)
+    return made
+
+
+def line(trial: dict[str, Any]) -> str:
+    """Return a trial's outcome in one line."""
+    name = f"{trial['rule']:>8} · learning rate {trial['learning_rate']:g}"
+    if trial["status"] != "finished":
+        return f"{name} · {trial['status']}: {trial['reason']}"
+    return f"{name} · validation score {trial['validation_score']:.4f}"
 
 
 def choose(trials: list[dict[str, Any]], rates: tuple[float, ...]) -> float:

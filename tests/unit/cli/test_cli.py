@@ -17,6 +17,7 @@ import pytest
 from beyondprop.cli.app import COMMANDS, main, parser
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.experiment import CompareSpec, RunSpec
+from beyondprop.jobs import Workers
 
 TASKS = Path(__file__).parents[1] / "experiment"
 SMALL = ["--epochs", "2", "--batch-size", "30"]
@@ -158,7 +159,9 @@ def test_help_says_what_a_command_does_with_an_example(
     assert COMMANDS[command].HELP in helped(["--help"], capsys)
 
 
-@pytest.mark.parametrize(("command", "spec"), [("train", RunSpec), ("compare", CompareSpec)])
+@pytest.mark.parametrize(
+    ("command", "spec"), [("train", RunSpec), ("compare", CompareSpec), ("compare", Workers)]
+)
 def test_help_explains_every_field(
     command: str, spec: type, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -358,7 +361,7 @@ def test_compare_leaves_a_table_a_record_and_a_report(
     assert re.search(r"backprop +0\.\d{4} +(100\.0%|–)", said.out)
     assert "recovery: how much" in said.out
     assert len(re.findall(r"seed 0 · test accuracy", said.err)) == 2
-    folder = here / "runs" / "compare-experiment_tasks-BLOBS"
+    (folder,) = (here / "runs").glob("compare-experiment_tasks-BLOBS-*")
     assert json.loads((folder / "comparison.json").read_text())["kind"] == "comparison"
     assert "<html" in (folder / "report.html").read_text()
     assert main(["report", str(folder), "--output", "elsewhere.html"]) == 0
@@ -483,7 +486,7 @@ def test_compare_takes_ones_own_rule(here: Path, capsys: pytest.CaptureFixture[s
     some = ["--rules", "backprop,experiment_rules:Signs,frozen", *few]
     assert main(["compare", *BLOBS, *SMALL, *some]) == 0
     assert "experiment_rules:Signs" in capsys.readouterr().out
-    page = here / "runs" / "compare-experiment_tasks-BLOBS" / "report.html"
+    (page,) = (here / "runs").glob("compare-experiment_tasks-BLOBS-*/report.html")
     assert "experiment_rules:Signs" in page.read_text("utf-8")
 
 

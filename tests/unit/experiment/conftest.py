@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from beyondprop.experiment.progress import bars
+from beyondprop.jobs.progress import bars
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -70,6 +71,12 @@ def not_a_model() -> int:
 
 def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
     return SGD(parameters, lr=learning_rate)
+
+
+def deadly(_: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """Ends the process, as the system does where memory is short; it is called for every run."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError(learning_rate)
 
 
 def slow_loss(outputs: Tensor, targets: Tensor) -> Tensor:

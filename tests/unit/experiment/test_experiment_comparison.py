@@ -209,8 +209,8 @@ def test_a_finished_comparison_is_left_as_is(reference: Path, found: dict[str, A
     assert {file: file.stat().st_mtime_ns for file in reference.rglob("*")} == before
     with pytest.raises(UserError, match="add --resume"):
         compare(SPEC, reference, task=BLOBS)
-    with pytest.raises(UserError, match="seeds"):
-        compare(replace(SPEC, seeds=(7,)), reference, resume=True, task=BLOBS)
+    with pytest.raises(UserError, match="epochs"):
+        compare(replace(SPEC, epochs=7), reference, resume=True, task=BLOBS)
 
 
 def test_a_rule_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import beyondprop.measure.memory as memory
 from beyondprop.experiment import CompareSpec
 from beyondprop.experiment.cost import measure_costs, step_of
 from beyondprop.experiment.plan import plan_compare
-from beyondprop.experiment.progress import bars
+from beyondprop.jobs.progress import bars
 from beyondprop.measure import MEASURES, PeakMemory, StepTimeMeasure, Subject
 
 TRAIN = BLOBS.load(None).train

@@ -41,7 +41,7 @@ def test_a_plan_has_the_fields_of_its_spec(spec: type, plan: type) -> None:
 def test_a_plan_leaves_nothing_open() -> None:
     with pytest.raises(TypeError, match="missing 4 required"):
         RunPlan()
-    with pytest.raises(TypeError, match="missing 4 required"):
+    with pytest.raises(TypeError, match="missing 6 required"):
         ComparePlan()
 
 

@@ -54,4 +54,4 @@ def test_the_rules_compared_by_default_exist() -> None:
 
 
 def test_the_default_comparison_has_both_controls() -> None:
-    assert {"backprop", "frozen"} < set(CompareSpec().rules)
+    assert {"backprop", "frozen"} < set(CompareSpec().rules_or_default)

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from beyondprop.experiment.processes import leads
+from beyondprop._torch.processes import leads
 
 
 def bars() -> Progress:

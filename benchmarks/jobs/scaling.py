@@ -1,0 +1,160 @@
+"""What `compare --jobs` gains over one process, beside two processes of plain PyTorch.
+
+    python -m benchmarks.jobs.scaling
+
+In each round the four ways of working take turns: the comparison in one process and in several, and
+plain PyTorch in one process and in several that know nothing of one another. The same networks are
+trained in all; the start of Python is counted. A round is kept as soon as it is over, so the same
+command goes on where one was stopped.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.common.cached_runs import cached_runs
+from benchmarks.common.command_line import command_line
+from benchmarks.common.records import save
+from benchmarks.common.tables import Table
+from benchmarks.jobs.plain import TASK
+from beyondprop.errors import UserError
+from beyondprop.files import read_json
+from beyondprop.tasks import find
+
+
+def main(
+    rounds: int = 7,
+    jobs: int = 2,
+    repeats: int = 4,
+    epochs: int = 600,
+    runs: Path = Path("runs/jobs"),
+    output: Path = Path("results/jobs/scaling.json"),
+) -> None:
+    """Time a comparison in one process and in several, and plain PyTorch likewise.
+
+    Args:
+        rounds: Turns of each way of working.
+        jobs: Processes that work at once.
+        repeats: Runs of the comparison, from seed 0 on, each a job; a multiple of the processes.
+        epochs: Length of a run; with 600 it takes half a minute and more.
+        runs: Folder that caches each round.
+        output: Where the record goes; the table goes beside it.
+    """
+    if repeats % jobs:
+        raise UserError(f"repeats must be a multiple of jobs, {jobs}, not {repeats}")
+    started = datetime.now(UTC)
+    wanted = {f"round {n}": partial(one_round, n, jobs, repeats, epochs) for n in range(rounds)}
+    rows = list(cached_runs(runs / f"scaling-{jobs}-{repeats}-{epochs}", wanted, 1).values())
+    spec = {"rounds": rounds, "jobs": jobs, "repeats": repeats, "epochs": epochs}
+    save("jobs/scaling", spec, rows, table(rows, jobs), started, output)
+
+
+def one_round(number: int, jobs: int, seeds: int, epochs: int) -> dict[str, Any]:
+    """Return the seconds of each way, begun with another one each round, and of a run alone."""
+    with TemporaryDirectory() as folder:
+        serial, parallel = Path(folder, "serial"), Path(folder, "parallel")
+        ways = {
+            "serial": [comparison(serial, 1, seeds, epochs)],
+            "parallel": [comparison(parallel, jobs, seeds, epochs)],
+            "plain_serial": plain(1, seeds, epochs),
+            "plain_parallel": plain(jobs, seeds, epochs),
+        }
+        names = [*ways][number % 4 :] + [*ways][: number % 4]
+        seconds = {name: timed(ways[name]) for name in names}
+        return {**{name: seconds[name] for name in ways}, **same(serial, parallel)}
+
+
+def comparison(folder: Path, jobs: int, seeds: int, epochs: int) -> list[str]:
+    """Return the command of a comparison that only trains."""
+    rate = str(find(TASK).learning_rate)
+    words = ["-m", "beyondprop", "compare", "--task", TASK, "--rules", "backprop"]
+    few = [
+        "--learning_rates",
+        rate,
+        "--measures",
+        "[]",
+        "--measure_cost",
+        "false",
+        "--output",
+        str(folder),
+    ]
+    length = [f"--epochs={epochs}", f"--jobs={jobs}", "--seeds", *map(str, range(seeds))]
+    return [sys.executable, *words, *few, *length]
+
+
+def plain(processes: int, seeds: int, epochs: int) -> list[list[str]]:
+    """Return the commands that train the same number of networks, spread over processes."""
+    return [
+        [
+            *(sys.executable, "-c"),
+            f"from benchmarks.jobs.plain import train; train({epochs}, {list(each)})",
+        ]
+        for each in (range(first, seeds, processes) for first in range(processes))
+    ]
+
+
+def timed(commands: Sequence[Sequence[str]]) -> float:
+    """Return the seconds that commands take which run at once.
+
+    Raises:
+        UserError: One failed.
+    """
+    begun = time.perf_counter()
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(each, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for each in commands
+    ]
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise UserError(f"a process ended with exit code {max(codes)}")
+    return time.perf_counter() - begun
+
+
+def same(serial: Path, parallel: Path) -> dict[str, Any]:
+    """Return whether both ways left the same weights, and the shortest run of the serial one."""
+    files = sorted(file.relative_to(serial) for file in serial.glob("runs/*/weights.safetensors"))
+    records = [read_json(serial / file.parent / "record.json") or {} for file in files]
+    return {
+        "same_bytes": all((serial / f).read_bytes() == (parallel / f).read_bytes() for f in files),
+        "run_seconds": min(sum(point["seconds"] for point in r["curve"]) for r in records),
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]], jobs: int) -> Table:
+    """Return the medians over the rounds."""
+
+    def cells(what: str, one: str, many: str) -> list[str]:
+        gains = [row[one] / row[many] for row in rows]
+        seconds = [statistics.median(row[way] for row in rows) for way in (one, many)]
+        spread = f"{min(gains):.2f} to {max(gains):.2f}"
+        shown = [f"{each:.1f} s" for each in seconds]
+        return [what, spread, *shown, f"{statistics.median(gains):.2f}×"]
+
+    shortest = min(row["run_seconds"] for row in rows)
+    same_bytes = "the same bytes" if all(r["same_bytes"] for r in rows) else "DIFFERENT bytes"
+    return Table(
+        f"A comparison by {jobs} processes",
+        ["training", "gain, all rounds", "one process", f"{jobs} processes", "gain"],
+        [
+            cells("beyondprop compare", "serial", "parallel"),
+            cells("plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
+        ],
+        [
+            f"Medians of {len(rows)} rounds in which all four take turns; start-up is counted. "
+            f"The shortest run took {shortest:.0f} s. Both ways of the comparison left "
+            f"{same_bytes} of weights."
+        ],
+    )
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,60 @@
+"""A comparison that grows: rules and seeds are added to those that a folder has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from beyondprop.experiment import forms
+from beyondprop.experiment.plan import ComparePlan
+from beyondprop.experiment.spec import CompareSpec
+from beyondprop.experiment.storage import NOT_COMPARED, SPEC
+from beyondprop.files import finite
+from beyondprop.registry import file_name, label
+
+GROWS = ("rules", "seeds")
+"""Fields of a comparison that `--resume` adds to; all others stay."""
+
+
+def own_name(spec: CompareSpec) -> str:
+    """Return the name of a comparison's folder where none is given: it can grow, not change."""
+    fixed = {k: v for k, v in asdict(spec).items() if k not in (*GROWS, *NOT_COMPARED)}
+    digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
+    return f"compare-{file_name(label(spec.task))}-{digest[:8]}"
+
+
+def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
+    """Return the spec with the rules and seeds that the folder's comparison has before its own.
+
+    Raises:
+        UserError: The folder's spec cannot be read, or the two do not go together.
+    """
+    earlier = forms.read(folder / SPEC, {})
+    if earlier is None or any(not isinstance(earlier.get(field), list) for field in GROWS):
+        return spec  # not a comparison's folder: whoever claims it says so
+    rules = {label(rule): rule for rule in (*earlier["rules"], *(spec.rules or ()))}
+    seeds = dict.fromkeys((*earlier["seeds"], *(spec.seeds or ())))
+    return replace(spec, rules=tuple(rules.values()), seeds=tuple(seeds))
+
+
+def added(spec: CompareSpec, folder: Path) -> str:
+    """Return what a grown spec adds to the folder's comparison, in words; nothing is ""."""
+    earlier = forms.read(folder / SPEC, {}) or {}
+    before = {label(each) for field in GROWS for each in earlier.get(field, [])}
+    rules = [label(rule) for rule in spec.rules_or_default if label(rule) not in before]
+    seeds = [str(seed) for seed in spec.seeds_or_default if str(seed) not in before]
+    if not earlier or not rules + seeds:
+        return ""
+    named = {"rules": rules, "seeds": seeds}
+    parts = [f"{field} {', '.join(more)}" for field, more in named.items() if more]
+    return f"added to {folder}: {' and '.join(parts)}"
+
+
+def complete(comparison: Mapping[str, Any], plan: ComparePlan) -> bool:
+    """Whether a comparison has every run of a plan, none of them failed."""
+    over = {(r["rule"]["name"], r["seed"]) for r in comparison["runs"] if r["status"] != "failed"}
+    return over == {(name, seed) for name in plan.names for seed in plan.seeds}

@@ -1,0 +1,35 @@
+"""Where a job finds its task's data: loaded once in each process that needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from beyondprop.experiment.plan import ComparePlan
+from beyondprop.experiment.setup import load
+from beyondprop.tasks import Data, Task
+
+
+@dataclass(frozen=True)
+class Source:
+    """A task and where its data is, which jobs carry in place of the data.
+
+    Attributes:
+        key: Of this work alone, as what is loaded is known by it.
+        task: What is trained on.
+        plan: The comparison's.
+    """
+
+    key: str
+    task: Task = field(compare=False)
+    plan: ComparePlan = field(compare=False)
+
+    def data(self) -> Data:
+        """Return the data on the plan's device, the same each time in one process."""
+        return loaded(self)
+
+
+@lru_cache(maxsize=1)
+def loaded(source: Source) -> Data:
+    """Return the data of a source; see `load`."""
+    return load(source.task, source.plan)

@@ -1,0 +1,7 @@
+"""Independent work fanned out: in this process, on its cores, or on a cluster."""
+
+from beyondprop.jobs.executor import Executor
+from beyondprop.jobs.job import Job, Outcome, values
+from beyondprop.jobs.workers import Workers
+
+__all__ = ["Executor", "Job", "Outcome", "Workers", "values"]

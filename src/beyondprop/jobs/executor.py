@@ -1,0 +1,110 @@
+"""Whatever fans out goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from rich.progress import Progress
+
+from beyondprop.files import StorageError
+from beyondprop.jobs.board import open_board, remove_board
+from beyondprop.jobs.job import Job, Outcome, attempt
+from beyondprop.jobs.packing import pack
+from beyondprop.jobs.place import Place
+from beyondprop.jobs.progress import bar
+from beyondprop.jobs.view import teller, watched
+
+LOG = "log.txt"
+"""In the folder of the work: what was said of each job, and when."""
+
+
+class Executor:
+    """Carries out jobs in this process, or by the workers of a place.
+
+    A context: workers start with the first job that needs them, and are gone at its end.
+
+    Args:
+        folder: Of the work; workers report there.
+        progress: Bars to draw on.
+        place: The workers; None for this process alone.
+    """
+
+    def __init__(self, folder: Path, progress: Progress, place: Place | None = None) -> None:
+        self.folder, self.progress, self.place = folder, progress, place
+        self._opened = ExitStack()
+        self._board: Path | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers, if there are any; the next job starts them again."""
+        self._opened.close()
+        self._board = None
+
+    def perform(
+        self, title: str, jobs: Sequence[Job], told: Callable[[Any], str] | None = None
+    ) -> list[Outcome]:
+        """Return what came of each job, in their order; what is over is not done again.
+
+        A job that fails does not keep the others from going on.
+
+        Args:
+            title: Of their bar.
+            jobs: Independent of one another.
+            told: Returns a job's value in one line, which is said when it is there.
+
+        Raises:
+            StorageError: A file could not be written: the others would meet it too.
+        """
+        earlier = {job.name: job.earlier() for job in jobs}
+        done = {name: Outcome(name, value) for name, value in earlier.items() if value is not None}
+        tell = teller(self.progress, self.folder / LOG)
+        with bar(self.progress, title, len(jobs), len(done)) as shown:
+            left = [job for job in jobs if job.name not in done]
+            with closing(self._carried_out(left)) as outcomes:
+                for outcome in outcomes:
+                    if isinstance(outcome.error, StorageError):
+                        raise outcome.error
+                    done[outcome.name] = outcome
+                    tell(line(outcome, told))
+                    self.progress.advance(shown)
+        return [done[job.name] for job in jobs]
+
+    def _carried_out(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        together = [job for job in jobs if not job.measures_time]
+        alone = [job for job in jobs if job.measures_time]
+        yield from self._here(together) if self.place is None else self._sent(together, self.place)
+        if alone:
+            self.close()
+            yield from self._here(alone)
+
+    def _here(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        with watched(self.progress):
+            for job in jobs:
+                yield attempt(job.name, partial(job.work, self.progress))
+
+    def _sent(self, jobs: Sequence[Job], place: Place) -> Iterator[Outcome]:
+        if not jobs:
+            return
+        packed = pack(jobs, self.folder)
+        if self._board is None:
+            self._opened.enter_context(place.opened())
+            self._board = open_board(self.folder)
+            self._opened.callback(remove_board, self._board)
+        with watched(self.progress, self._board):
+            yield from place.carry_out(packed, self._board)
+
+
+def line(outcome: Outcome, told: Callable[[Any], str] | None) -> str:
+    """Return in one line what came of a job."""
+    if outcome.error is not None:
+        return f"{outcome.name} failed: {outcome.error}"
+    return f"{outcome.name} is done" if told is None else told(outcome.value)

@@ -1,0 +1,71 @@
+"""The place that people name on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from beyondprop.errors import UserError
+from beyondprop.jobs.dask_cluster import DaskCluster
+from beyondprop.jobs.place import Place
+from beyondprop.jobs.processes import GIB, Processes
+from beyondprop.jobs.ray_cluster import RayCluster
+from beyondprop.jobs.workers import Workers
+
+JOBS_A_CORE = 4
+
+
+def find(workers: Workers, threads: int, accelerators: int = 0) -> Place:
+    """Return the place where these workers work.
+
+    Args:
+        workers: What was asked for, not serial.
+        threads: CPU threads of each.
+        accelerators: That each job needs.
+
+    Raises:
+        UserError: There is no such cluster, a package is missing, or the jobs are far too many.
+    """
+    jobs, cluster, memory = workers.jobs, workers.cluster, workers.worker_memory
+    if cluster is None:
+        several = _checked(jobs or 1)
+        # What drivers of accelerators map is beyond what a limit could foresee.
+        share = None if accelerators else _share(several)
+        return Processes(several, threads, memory or share)
+    scheme = cluster.partition("://")[0]
+    if cluster in ("ray", "auto") or scheme == "ray":
+        _need("ray", cluster)
+        address = "local" if cluster == "ray" else cluster
+        return RayCluster(address, jobs, threads, memory, accelerators)
+    if cluster == "dask" or scheme in ("tcp", "tls"):
+        _need("distributed", cluster)
+        return DaskCluster(None if cluster == "dask" else cluster, jobs, threads, memory)
+    raise UserError(
+        f"there is no cluster {cluster!r}; write ray://HOST:10001, auto, tcp://HOST:8786, ray or "
+        "dask"
+    )
+
+
+def _checked(jobs: int) -> int:
+    most = JOBS_A_CORE * (os.cpu_count() or 1)
+    if jobs > most:
+        raise UserError(f"jobs must be at most {most} on this machine, not {jobs}")
+    return jobs
+
+
+def _share(jobs: int) -> float | None:
+    """Return the GiB of each job where all share the machine's memory, where that is known."""
+    if sys.platform != "linux":
+        return None
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return round(total / GIB / jobs, 1)
+
+
+def _need(package: str, cluster: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            f'the cluster {cluster} needs the package {package}: pip install "beyondprop[cluster]"'
+        ) from None

@@ -75,19 +75,10 @@ def one_round(number: int, jobs: int, seeds: int, epochs: int) -> dict[str, Any]
 def comparison(folder: Path, jobs: int, seeds: int, epochs: int) -> list[str]:
     """Return the command of a comparison that only trains."""
     rate = str(find(TASK).learning_rate)
-    words = ["-m", "beyondprop", "compare", "--task", TASK, "--rules", "backprop"]
-    few = [
-        "--learning_rates",
-        rate,
-        "--measures",
-        "[]",
-        "--measure_cost",
-        "false",
-        "--output",
-        str(folder),
-    ]
+    words = ["compare", "--task", TASK, "--rules", "backprop", "--learning_rates", rate]
+    few = ["--measures", "[]", "--measure_cost", "false", "--output", str(folder)]
     length = [f"--epochs={epochs}", f"--jobs={jobs}", "--seeds", *map(str, range(seeds))]
-    return [sys.executable, *words, *few, *length]
+    return [sys.executable, "-m", "beyondprop", *words, *few, *length]
 
 
 def plain(processes: int, seeds: int, epochs: int) -> list[list[str]]:

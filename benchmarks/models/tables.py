@@ -64,11 +64,19 @@ def trainer(rows: list[dict[str, Any]]) -> Cells:
         rate = "" if row["rate"] is None else number(row["rate"], ".2g") + "!" * row["edge"]
         line = [row["way"], head, rate, number(found.mean().item(), ".3f")]
         if head:
+            cosines = [each for each in row["alignment"] if each is not None]
+            cosine = number(sum(cosines) / len(cosines) if cosines else None, ".2f")
             below, above = losses["frozen", head], losses["backprop", head]
             share = ((below - found).mean() / (below - above).mean()).item()
-            line += [interval(found - below), interval(found - linear), number(share, ".2f")]
-        lines.append(line if head else [*line, "", "", ""])
-    return ("", "decoder", "rate", "test loss", "less frozen's", "less linear", "recovery"), lines
+            line += [
+                interval(found - below),
+                interval(found - linear),
+                number(share, ".2f"),
+                cosine,
+            ]
+        lines.append(line if head else [*line, "", "", "", ""])
+    figures = "test loss", "less frozen's", "less linear", "recovery", "alignment"
+    return ("", "decoder", "rate", *figures), lines
 
 
 def interval(differences: Tensor) -> str:

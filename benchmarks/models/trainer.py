@@ -32,6 +32,7 @@ from benchmarks.models.tables import trainer
 from beyondprop.core import Rule
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
+from beyondprop.measure import alignment
 
 
 def local_loss() -> Rule:
@@ -180,7 +181,7 @@ class Study:
             **{part: [each[part] for each in found] for part in found[0]},
         }
 
-    def run(self, way: str, head: str, rate: float, seed: int) -> dict[str, float]:
+    def run(self, way: str, head: str, rate: float, seed: int) -> dict[str, Any]:
         """Return what one run begins and ends with: losses in nats a character.
 
         Of a run that diverged they are infinite.
@@ -193,7 +194,21 @@ class Study:
         first = self.loss(model, "train")
         self.train(model, handle, rate, seed, self.steps * WAYS[way].longer)
         found = {part: self.loss(model, part) for part in ("train", "validation", "test")}
-        return {"before": first, **{k: v if v == v else math.inf for k, v in found.items()}}
+        told = {k: v if v == v else math.inf for k, v in found.items()}
+        return {"before": first, **told, "alignment": self.alignment(handle)}
+
+    def alignment(self, handle: Attachment) -> float | None:
+        """Return the mean cosine of the layers' updates with the true gradient, after training."""
+        rows = Rows(self.text["train"], self.settings["n_positions"]).rows[:32]
+
+        def loss(outputs: Any, targets: Tensor) -> Tensor:
+            logits = outputs.logits[:, :-1].flatten(0, 1)  # (rows × tokens, vocabulary)
+            return F.cross_entropy(logits, targets[:, 1:].flatten())
+
+        with handle.targets(rows):
+            found = alignment(handle, rows, rows, loss)
+        layers = [v for name, v in found.items() if ".h." in name and v is not None]
+        return sum(layers) / len(layers) if layers else None
 
     def model(self, head: str, seed: int) -> Any:
         """Return a model that knows nothing yet."""
@@ -276,7 +291,9 @@ def table(rows: list[dict[str, Any]]) -> Table:
     notes = [
         "Test loss in nats a character, means over seeds; with 95 % paired t intervals of the "
         "difference from frozen, and from a linear model of the last character. Recovery: the "
-        "share of the way from frozen to backprop. Tied: the embedding is the decoder too."
+        "share of the way from frozen to backprop. Alignment: the mean "
+        "cosine of the layers' updates with the true gradient, after training. Tied: the embedding "
+        "is the decoder too."
     ]
     return Table("GPT-2 under Hugging Face's trainer", heads, lines, notes)
 

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
-
-IGNORED = -100
-"""The class that losses leave out."""
+from beyondprop.rules.local.objectives import IGNORED
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 """What Hugging Face calls models that predict the next token."""
@@ -19,7 +17,7 @@ CAUSAL = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 UNSHIFTED = ("Bart", "MBart", "Pegasus", "TrOCR", "XLM", "XLNet", "Marian", "Blenderbot", "PLBart")
 """Their models of this kind take labels that are shifted already."""
 
-ITEMS = "num_items_in_batch"
+COUNT = "num_items_in_batch"
 """The argument by which Hugging Face's trainer tells a model what to divide its loss by."""
 
 
@@ -64,7 +62,7 @@ class Labels:
             )
         if self.shift:  # (batch, tokens): what follows the last token is not known
             found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
-        items = keywords.get(ITEMS)
+        items = keywords.get(COUNT)
         return Given(found) if items is None else Given(found, (found != IGNORED).sum() / items)
 
 

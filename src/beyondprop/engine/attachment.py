@@ -44,8 +44,10 @@ class Attachment(Host):
         except BaseException:
             self.remove()
             raise
+        ends = self.passes.taught.items()
+        heads = [block for block, end in ends if isinstance(end, ByLoss) and end.state]
         self._report = report(
-            called, model, self.blocks, changes, len(self.parameters()), self._heads(), ports
+            called, model, self.blocks, changes, len(self.parameters()), heads, ports
         )
         vars(model)["_beyondprop"] = self
         mark(model, self.passes.mode)
@@ -166,11 +168,6 @@ class Attachment(Host):
     def end_untaught(self, block: Block) -> None:
         """End the graph at the block's output and teach it nothing."""
         self._end(block, Untaught(block))
-
-    def _heads(self) -> list[Block]:
-        """Return the blocks that lower a loss of their own by a head."""
-        taught = self.passes.taught
-        return [block for block, end in taught.items() if isinstance(end, ByLoss) and end.state]
 
     def _end(self, block: Block, taught: Taught) -> None:
         self.passes.taught[block] = taught

@@ -61,7 +61,7 @@ def graphs() -> Batch:
     return Batch(inputs, torch.arange(GRAPHS) % CLASSES)
 
 
-def of_nodes(name: str, make: Callable[[int, int], nn.Module]) -> Case:
+def of_nodes(name: str, make: Callable[[int, int], nn.Module], classes: int | None = None) -> Case:
     """Return a case that has a class for each node."""
     return Case(
         *(name, "graph", partial(on_nodes, make), nodes),
@@ -69,12 +69,13 @@ def of_nodes(name: str, make: Callable[[int, int], nn.Module]) -> Case:
         heads=("conv3",),
         loss=cross_entropy,
         package="torch_geometric",
+        classes=classes,
     )
 
 
 CASES = [
     of_nodes("GCN", partial(conv, "GCNConv")),
-    of_nodes("GAT", partial(conv, "GATConv", heads=2, concat=False)),
+    of_nodes("GAT", partial(conv, "GATConv", heads=2, concat=False), CLASSES),  # its heads: 6
     of_nodes("Cheb", partial(conv, "ChebConv", K=2)),
     of_nodes("SAGE", partial(conv, "SAGEConv")),
     of_nodes("GIN", isomorphism),

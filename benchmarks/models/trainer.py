@@ -64,6 +64,9 @@ WAYS: Mapping[str, Way] = {
     "frozen": Way(bp.Frozen, longer=3),
 }
 GRID = (3e-4, 1e-3, 3e-3, 1e-2)
+SCORED = 256
+"""Rows of a part on which losses are taken."""
+
 MOST = 8
 """Rates that are tried at the most."""
 
@@ -105,7 +108,7 @@ def main(
     }
     kept = runs / f"trainer-{steps}-{repeats}-{layers}-{width}-{tokens}-{batch}"
     rows = list(cached_runs(kept, jobs, workers).values())
-    linear = [bigram(study.text)] * repeats
+    linear = [bigram(study.text, tokens)] * repeats
     rows += [{"way": "linear", "head": "", "rate": None, "tried": {}, "test": linear}]
     spec = {"steps": steps, "repeats": repeats, "batch": batch, "threads": 1, **settings}
     save("models/trainer", spec, rows, table(rows), started, output)
@@ -256,9 +259,9 @@ class Study:
 
     @torch.no_grad()
     def loss(self, model: Any, part: str) -> float:
-        """Return the mean loss on the first 256 rows of a part."""
+        """Return the mean loss on the first rows of a part."""
         model.eval()
-        rows = Rows(self.text[part], self.settings["n_positions"]).rows[:256]
+        rows = Rows(self.text[part], self.settings["n_positions"]).rows[:SCORED]
         return float(model(input_ids=rows, labels=rows).loss)
 
 
@@ -276,13 +279,14 @@ def beyond(tried: Mapping[float, float]) -> float | None:
     return best * math.sqrt(10) if best == rates[-1] else None
 
 
-def bigram(text: Mapping[str, Tensor]) -> float:
+def bigram(text: Mapping[str, Tensor], tokens: int) -> float:
     """Return the test loss of a linear model of the last character, which counts solve."""
     size = vocabulary(text)
     pairs = text["train"][:-1] * size + text["train"][1:]
     counts = pairs.bincount(minlength=size * size).view(size, size).double() + 0.1
     logits = (counts / counts.sum(1, keepdim=True)).log()
-    return float(F.cross_entropy(logits[text["test"][:-1]], text["test"][1:]))
+    rows = Rows(text["test"], tokens).rows[:SCORED]  # those that the others are scored on
+    return float(F.cross_entropy(logits[rows[:, :-1].flatten()], rows[:, 1:].flatten()))
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

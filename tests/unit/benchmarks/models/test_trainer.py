@@ -25,14 +25,16 @@ def test_direct_feedback_ends_behind_frozen_and_the_linear_model(way, head):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_local_losses_are_not_behind_backprop(head):
-    assert beyond(("dgl", head), ("backprop", head)).low < 0.05
+def test_local_losses_are_not_told_from_backprop(head):
+    found = beyond(("dgl", head), ("backprop", head))
+    assert found.low < 0 < found.high
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_alignment_does_not_tell_local_losses_from_direct_feedback(head):
-    mean = {way: sum(ROWS[way, head]["alignment"]) / 3 for way in ("dfa", "dgl", "backprop")}
-    assert mean["dgl"] < mean["dfa"] < mean["backprop"]
+    found = paired(ROWS["dgl", head]["alignment"], ROWS["dfa", head]["alignment"])
+    assert found is not None
+    assert found.low < 0 < found.high
 
 
 def test_no_rate_is_at_an_edge():

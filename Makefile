@@ -8,7 +8,7 @@ TEST_WORKERS ?= 2#           processes that the tests run in, one thread each
 
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := runs/compare-digits-mlp
+RUN := runs/compare-fashion-small
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
@@ -20,8 +20,8 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo "Settings: PYTHON=$(PYTHON), PIP_ARGS (e.g. your CPU wheel index), PYTEST_ARGS (e.g. '-k attach')"
 
-compare: $(VENV)/.report ## Compare all rules on real images (8x8 digits) and say where the report lies
-	$(BIN)/python -m beyondprop compare --task digits-mlp --output $(RUN) --resume
+compare: $(VENV)/.report ## Compare all rules on real images (14x14 clothing) and say where the report lies
+	$(BIN)/python -m beyondprop compare --task fashion-small --output $(RUN) --resume
 	@echo "Open in a browser:  $(RUN)/report.html"
 	@echo "A finished comparison is shown again; 'make compare-again' computes it anew."
 

@@ -28,13 +28,14 @@ from beyondprop.experiment.record import (
     run_record,
 )
 from beyondprop.experiment.run import over, run
+from beyondprop.experiment.search import Setting
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.summary import finished, summarise
 from beyondprop.experiment.table import number
-from beyondprop.experiment.tuning import learning_rates, tune
+from beyondprop.experiment.tuning import learning_rates, of_row, settings, tune
 from beyondprop.files import (
     StorageError,
     finite,
@@ -148,14 +149,15 @@ def work(
     with Executor(folder, progress, place) as executor:
         tuning = tune(plan, source, folder, executor)
         progress.console.print(learning_rates(tuning))
-        records = runs(plan, source, folder, tuning["chosen"], executor)
+        chosen = settings(plan, tuning)
+        records = runs(plan, source, folder, chosen, executor)
     # The workers are gone: a step is measured alone.
     done = {record["rule"]["name"] for record in finished(records)}
-    rates = {rule: rate for rule, rate in tuning["chosen"].items() if rule in done}
+    timed = [name for name in plan.names if name in done]
     data = source.data()
     costs = {}
     if plan.measure_cost:
-        costs = measure_costs(plan, source.task, data.train, rates, progress)
+        costs = measure_costs(plan, source.task, data.train, timed, progress)
     return {
         "schema": SCHEMA,
         "kind": "comparison",
@@ -164,16 +166,25 @@ def work(
         "spec": as_json(plan),
         "tuning": tuning,
         "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
-        "rows": summarise(list(plan.names), records, costs, plan.measures),
+        "rows": summarise(
+            list(plan.names),
+            records,
+            {name: of_row(tuning, name) | costs.get(name, {}) for name in plan.names},
+            plan.measures,
+        ),
         "runs": records,
     }
 
 
 def runs(
-    plan: ComparePlan, source: Source, folder: Path, rates: dict[str, float], executor: Executor
+    plan: ComparePlan,
+    source: Source,
+    folder: Path,
+    chosen: dict[str, Setting],
+    executor: Executor,
 ) -> list[dict[str, Any]]:
     """Return the records of every rule from every seed."""
-    wanted = [plan.run(name, seed, rates[name]) for seed in plan.seeds for name in plan.names]
+    wanted = [plan.run(name, seed, chosen[name]) for seed in plan.seeds for name in plan.names]
     folders = [folder / "runs" / f"{file_name(one.name)}-seed{one.seed}" for one in wanted]
     jobs = [
         Job(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.errors import UserError
-from beyondprop.experiment.plan import ComparePlan
+from beyondprop.experiment.plan import ComparePlan, factory
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.registry.dotted import one_line
@@ -24,7 +24,7 @@ def measure_costs(
     plan: ComparePlan,
     task: Task,
     train: Split,
-    learning_rates: Mapping[str, float],
+    names: Sequence[str],
     progress: Progress,
 ) -> Costs:
     """Measure a step on one batch of the task, by every rule.
@@ -36,18 +36,18 @@ def measure_costs(
         plan: The comparison's.
         task: Whose model, loss and optimizer are stepped.
         train: Training data; its first examples are the batch.
-        learning_rates: Of the rules to measure.
+        names: The rules to measure, all by the first optimizer at its lowest learning rate.
         progress: Bars to draw on.
     """
-    batch = Split(train.inputs[: plan.batch_size].clone(), train.targets[: plan.batch_size].clone())
-    plain = step_of(plan, task, batch, None, task.learning_rate)
+    batch = batch_of(plan, train)
+    plain = step_of(plan, task, batch, None)
     subjects = [
         Subject(
-            step=step_of(plan, task, batch, rule, rate),
+            step=step_of(plan, task, batch, rule),
             plain_step=plain,
             device=plan.device,
         )
-        for rule, rate in learning_rates.items()
+        for rule in names
     ]
     asked = [
         measure
@@ -55,7 +55,7 @@ def measure_costs(
         if "step" in measure.traits.needs
         if not any(measure.lacking(subject) for subject in subjects)
     ]
-    costs: Costs = {rule: {} for rule in learning_rates}
+    costs: Costs = {rule: {} for rule in names}
     with bar(progress, "cost", len(asked)) as shown:
         for measure in asked:
             progress.update(shown, description=measure.title.lower())
@@ -71,9 +71,12 @@ def measure_costs(
     return costs
 
 
-def step_of(
-    plan: ComparePlan, task: Task, batch: Split, rule: str | None, learning_rate: float
-) -> partial[Step]:
+def batch_of(plan: ComparePlan, train: Split) -> Split:
+    """Return the batch that is stepped: the first examples of the training data."""
+    return Split(train.inputs[: plan.batch_size].clone(), train.targets[: plan.batch_size].clone())
+
+
+def step_of(plan: ComparePlan, task: Task, batch: Split, rule: str | None) -> partial[Step]:
     """Return what builds a rule's step; it can be sent to another process where the task's parts
     can.
     """
@@ -84,7 +87,7 @@ def step_of(
         batch.inputs,
         batch.targets,
         task.loss,
-        task.optimizer,
-        learning_rate,
+        factory(task, plan.tried[plan.first.optimizer]),
+        plan.first.learning_rate,
         plan.blocks if rule else None,
     )

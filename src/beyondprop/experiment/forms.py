@@ -19,13 +19,21 @@ FIGURE = (None, float)
 COUNTS = dict.fromkeys(("runs", "finished", "diverged", "failed"), int)
 TRIAL = {
     "rule": str,
+    "optimizer": (..., str),
     "learning_rate": float,
+    "epochs": (..., int),
     "status": str,
     "validation_score": FIGURE,
     "validation_loss": FIGURE,
 }
 FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
-TUNING = {"learning_rates": [float], "trials": [TRIAL], "chosen": {str: float}}
+SEARCH = {"optimizer": str, "trials": int, "compute": float, "step_cost": float, "edge": bool}
+TUNING = {
+    "learning_rates": (..., [float]),
+    "trials": [TRIAL],
+    "chosen": {str: float},
+    "searches": (..., {str: SEARCH}),
+}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
 RUN = {
@@ -80,7 +88,7 @@ def check_run(record: dict[str, Any], path: Path) -> None:
 
 def read_trial(path: Path) -> dict[str, Any] | None:
     """Return the record of a trial; see `read`."""
-    found = read(path, TRIAL)
+    found = read(path, TRIAL | {"optimizer": str, "epochs": int})
     if found is not None and found["status"] == "finished":
         check(found, FINISHED_TRIAL, path)
     return found
@@ -88,10 +96,7 @@ def read_trial(path: Path) -> dict[str, Any] | None:
 
 def read_tuning(path: Path) -> dict[str, Any] | None:
     """Return what was tuned; see `read`."""
-    found = read(path, TUNING)
-    if found is not None and found["trials"] and not found["learning_rates"]:
-        raise damaged(path, "learning_rates is empty")
-    return found
+    return read(path, TUNING)
 
 
 def read_comparison(path: Path) -> dict[str, Any] | None:
@@ -138,7 +143,7 @@ def mismatch(value: Any, form: Form, place: str = "") -> str:
     return "" if _fits(value, form) else _not(value, NAMES[form], place)
 
 
-NAMES = {str: "text", int: "a whole number", float: "a number", None: "null"}
+NAMES = {str: "text", int: "a whole number", float: "a number", None: "null", bool: "a truth"}
 
 
 def _of_object(value: dict[str, Any], form: dict[Any, Form], place: str) -> str:

@@ -12,7 +12,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import checkpoint
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.processes import of_each
 from beyondprop.experiment.setup import augmented, build, check_fits
 from beyondprop.experiment.steps import Steps
@@ -52,7 +52,7 @@ class PipelineSteps(Steps):
                 model,
                 rule,
                 optimizer=fault_of("optimizer", task)(
-                    lambda parameters: task.optimizer(parameters, plan.learning_rate)
+                    lambda parameters: factory(task, plan.optimizer)(parameters, plan.learning_rate)
                 ),
                 loss=fault_of("loss", task)(task.loss),
                 chunks=CHUNKS,

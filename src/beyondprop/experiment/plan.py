@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from beyondprop.experiment.search import Setting, Space
 from beyondprop.experiment.spec import CompareFields, CompareSpec, Fields, RunFields, RunSpec
 from beyondprop.files import finite
 from beyondprop.registry import Spec, label
-from beyondprop.tasks import Task
+from beyondprop.tasks import OPTIMIZERS, Task
 
 AROUND = (0.1, 0.3, 1, 3, 10)
-"""Learning rates that are tried, relative to the task's."""
+"""Learning rates that a search begins with, relative to the task's or the optimizer's."""
+
+Factory = Callable[[Iterable[Parameter], float], Optimizer]
+
+BUDGET = 10.0
+"""What a search may cost for each optimizer, in trainings of the longest trial by backprop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +48,59 @@ class ComparePlan(CompareFields):
     seeds: tuple[int, ...] = field()
     epochs: int = field()
     batch_size: int = field()
-    learning_rates: tuple[float, ...] = field()
     tuning_epochs: int = field()
+    tuning_budget: float = field()
 
     @property
     def names(self) -> dict[str, Spec]:
         """The rules by what tables call them, in their order."""
         return {label(rule): rule for rule in self.rules}
 
-    def run(self, name: str, seed: int, learning_rate: float) -> RunPlan:
+    @property
+    def tried(self) -> dict[str, Spec | None]:
+        """The optimizers that are tried by their labels; None under "" is the task's own."""
+        return {label(each): each for each in self.optimizers or ()} or {"": None}
+
+    @property
+    def first(self) -> Setting:
+        """One setting of those that are tried: the first optimizer at its lowest learning rate."""
+        optimizer, rates = next(iter(self.space.rates.items()))
+        return Setting(optimizer, rates[0])
+
+    @property
+    def space(self) -> Space:
+        """Where every rule searches for its learning rate and optimizer."""
+        longest = self.tuning_epochs
+        lengths = sorted({math.ceil(longest / 9), math.ceil(longest / 3), longest})
+        rates = {name: self._rates(each) for name, each in self.tried.items()}
+        return Space(rates, lengths, self.tuning_budget)
+
+    def _rates(self, optimizer: Spec | None) -> tuple[float, ...]:
+        return self.learning_rates or around(OPTIMIZERS.make(optimizer or "adam").usual_rate)
+
+    def run(self, name: str, seed: int, setting: Setting) -> RunPlan:
         """Return the plan of one of its runs: all but the arguments is the same for every rule."""
-        return self._run(name, seed, learning_rate, self.epochs)
+        return self._run(name, seed, setting, self.epochs)
 
-    def trial(self, name: str, learning_rate: float) -> RunPlan:
-        """Return the plan of one of its trials of a learning rate."""
-        return self._run(name, self.tuning_seed, learning_rate, self.tuning_epochs)
+    def trial(self, name: str, setting: Setting, epochs: int) -> RunPlan:
+        """Return the plan of one of its trials of a setting."""
+        return self._run(name, self.tuning_seed, setting, epochs)
 
-    def _run(self, name: str, seed: int, learning_rate: float, epochs: int) -> RunPlan:
+    def _run(self, name: str, seed: int, setting: Setting, epochs: int) -> RunPlan:
         common = {each.name: getattr(self, each.name) for each in fields(Fields)}
-        own = {"epochs": epochs, "learning_rate": learning_rate, "feedback_seed": seed}
-        return RunPlan(**common | own, rule=self.names[name], seed=seed)
+        return RunPlan(
+            **common | {"epochs": epochs},
+            rule=self.names[name],
+            seed=seed,
+            feedback_seed=seed,
+            optimizer=self.tried[setting.optimizer],
+            learning_rate=setting.learning_rate,
+        )
+
+
+def factory(task: Task, optimizer: Spec | None) -> Factory:
+    """Return what makes the optimizer of this name, or the task's own of None."""
+    return task.optimizer if optimizer is None else OPTIMIZERS.make(optimizer)
 
 
 def plan_run(spec: RunSpec, task: Task, named: Spec) -> RunPlan:
@@ -70,14 +113,23 @@ def plan_run(spec: RunSpec, task: Task, named: Spec) -> RunPlan:
 def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
     """Return the plan of a comparison on `task`, which is named so."""
     common = _common(spec, task, named)
-    around = tuple(float(f"{factor * task.learning_rate:.6g}") for factor in AROUND)
+    optimizers = tuple(spec.optimizers or task.optimizers) or None
+    usual = around(task.learning_rate) if optimizers is None else None
+    rates = spec.learning_rates or usual
     own = {
         "rules": in_order(spec.rules_or_default),
         "seeds": spec.seeds_or_default,
-        "learning_rates": tuple(spec.learning_rates or around),
+        "optimizers": optimizers,
+        "learning_rates": tuple(sorted(rates)) if rates else None,
         "tuning_epochs": spec.tuning_epochs or math.ceil(common["epochs"] / 3),
+        "tuning_budget": spec.tuning_budget or BUDGET * len(optimizers or ("",)),
     }
     return ComparePlan(**vars(spec) | common | own)
+
+
+def around(rate: float) -> tuple[float, ...]:
+    """Return the learning rates that a search begins with, ascending."""
+    return tuple(float(f"{factor * rate:.6g}") for factor in AROUND)
 
 
 def in_order(rules: tuple[Spec, ...]) -> tuple[Spec, ...]:

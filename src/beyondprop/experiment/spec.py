@@ -17,7 +17,7 @@ from beyondprop.registry import Spec, file_name, label
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 """Those of a comparison, unless others are named."""
 
 MEASURES = ("alignment", "isolation", "probe", "step-time", "memory")
@@ -42,7 +42,7 @@ class Fields:
             my.module:measure.
     """
 
-    task: Spec = "digits-mlp"
+    task: Spec = "fashion-small"
     epochs: int | None = None
     batch_size: int | None = None
     data: Path | None = None
@@ -62,6 +62,8 @@ class RunFields(Fields):
         seed: Decides the initial weights and the order of the data, the same for every rule.
         learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
             Default: the task's.
+        optimizer: The optimizer: adam, adamw, sgd, or with arguments as {optimizer: sgd,
+            weight_decay: 5e-4}, or your own as my.module:factory. Default: the task's.
         feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
         schedule: When the blocks learn: joint, after the forward pass; immediate, each within it;
             pipeline, on several processes that torchrun starts.
@@ -70,6 +72,7 @@ class RunFields(Fields):
     rule: Spec = "dfa"
     seed: int = 0
     learning_rate: float | None = None
+    optimizer: Spec | None = None
     feedback_seed: int | None = None
     schedule: str = "joint"
 
@@ -81,11 +84,18 @@ class CompareFields(Fields):
     Attributes:
         rules: The rules to compare, each as for a run; recovery needs the two controls, backprop
             and frozen. Default: backprop, fa, dfa, drtp and frozen, or what a resumed folder has.
-        seeds: Each rule runs once with each seed. Default: 0, 1 and 2, or what a resumed folder
+        seeds: Each rule runs once with each seed. Default: 0 to 4, or what a resumed folder
             has.
-        learning_rates: Every rule tries each of them and keeps the best on the validation
-            split; one alone skips the trials. Default: the task's times 0.1, 0.3, 1, 3 and 10.
-        tuning_epochs: Length of a trial. Default: a third of the epochs.
+        learning_rates: Every rule begins its search with these, and goes beyond them where its
+            best lies at an end; the validation split decides. One alone skips the search. Default:
+            the task's times 0.1, 0.3, 1, 3 and 10.
+        optimizers: Every rule tries each of them, given as a run's optimizer; without
+            learning_rates each begins around its own usual rate. Default: the task's.
+        tuning_epochs: Length of the longest trials; the first are a ninth, the next a third as
+            long. Default: a third of the epochs.
+        tuning_budget: What the search of each rule may cost, in trainings of tuning_epochs by
+            backprop; a step of another rule counts by its floating-point operations. Default: 10
+            for each optimizer.
         tuning_seed: The seed of the trials; not one of the seeds reported.
         measure_cost: Whether to measure step time and peak memory against plain PyTorch.
     """
@@ -93,7 +103,9 @@ class CompareFields(Fields):
     rules: tuple[Spec, ...] | None = None
     seeds: tuple[int, ...] | None = None
     learning_rates: tuple[float, ...] | None = None
+    optimizers: tuple[Spec, ...] | None = None
     tuning_epochs: int | None = None
+    tuning_budget: float | None = None
     tuning_seed: int = 1000
     measure_cost: bool = True
 
@@ -142,6 +154,10 @@ class CompareSpec(CompareFields):
                 f"tuning_seed {self.tuning_seed} is one of the seeds; learning rates must not be "
                 "chosen on a run that is reported, so give it another value"
             )
+        if self.optimizers is not None:
+            _distinct("optimizers", [label(each) for each in self.optimizers])
+        if self.tuning_budget is not None:
+            _rates("tuning_budget", (self.tuning_budget,))
         if self.learning_rates is not None:
             _distinct("learning_rates", self.learning_rates)
             _rates("learning_rates", self.learning_rates)

@@ -14,7 +14,7 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
@@ -81,7 +81,7 @@ class LocalSteps(Steps):
         check_samples(self.handle, train, plan.batch_size)
         learned = [*model.parameters(), *self.handle.parameters()]
         with fault_of("optimizer", task):
-            self.optimizer = task.optimizer(learned, plan.learning_rate)
+            self.optimizer = factory(task, plan.optimizer)(learned, plan.learning_rate)
         driven(self.optimizer, model)
         self._schedule = None if schedule is None else schedule(self.optimizer)
         if self._schedule is not None:

@@ -15,6 +15,9 @@ from beyondprop.experiment.tuning import learning_rates
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.measure.base import ABSENT
 
+EDGE = " †"
+"""Behind a rule whose search ended at the edge of the learning rates that it tried."""
+
 WIDTH = 80
 """Characters that a terminal has at least."""
 
@@ -43,7 +46,7 @@ def table(comparison: Mapping[str, Any]) -> Table:
         shown.add_column(column, justify="right", no_wrap=True)
     for row, reached in zip(comparison["rows"], scores, strict=True):
         shown.add_row(
-            row["rule"],
+            row["rule"] + (EDGE if row.get("search_edge") else ""),
             reached,
             number(row["recovery"], ".1%"),
             *(each.text(row.get(each.key)) for each in measured),

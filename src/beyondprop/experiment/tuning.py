@@ -1,8 +1,8 @@
-"""Choosing learning rates: the same trials for every rule, judged on validation alone."""
+"""Searching learning rates and optimizers: one budget a rule, judged on validation alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,8 +14,10 @@ from beyondprop.experiment import forms
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.record import reason_of
+from beyondprop.experiment.search import Setting, at_edge, chosen, spent, wanted
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.experiment.source import Source
+from beyondprop.experiment.step_cost import step_costs
 from beyondprop.experiment.storage import check_claim
 from beyondprop.files import (
     StorageError,
@@ -23,41 +25,87 @@ from beyondprop.files import (
 )
 from beyondprop.jobs import Executor, Job
 from beyondprop.jobs.lock import held
-from beyondprop.registry import file_name
+from beyondprop.registry import file_name, label
 
 TRIAL, TUNING = "trial.json", "tuning.json"
 
 
 def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) -> dict[str, Any]:
-    """Let every rule try every learning rate once, from the tuning seed.
+    """Let every rule search its learning rate and optimizer within the same budget.
 
     Args:
-        plan: The comparison's; with one learning rate alone there is nothing to try.
+        plan: The comparison's; with one optimizer and learning rate there is nothing to try.
         source: The task and its data; the test split is not looked at.
         folder: The comparison's; `tuning/` has a folder for each trial.
         executor: Carries out the trials.
 
     Returns:
-        `epochs`, `learning_rates`, `trials` and `chosen`, the learning rate of each rule.
+        `epochs` of each length, `budget`, `trials`, and for each rule `chosen`, its learning rate,
+        and `searches`: its optimizer, how many trials it had, what these and a step of it cost in
+        backprop's, and whether the budget ended before the rate lay between two others.
     """
-    earlier = forms.read_tuning(folder / TUNING) or {"chosen": {}, "trials": []}
+    earlier = forms.read_tuning(folder / TUNING) or {"chosen": {}, "trials": [], "searches": {}}
     if earlier["chosen"].keys() >= plan.names.keys():
         return earlier
     # Where a rule was added, the others' runs were made with what was chosen then.
-    known = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
-    tried = trials(plan, [n for n in plan.names if n not in known], source, folder, executor)
-    found = known | tried
+    found = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
+    added = [name for name in plan.names if name not in found]
+    searches = dict(earlier["searches"])
+    if not alone(plan):
+        costs = step_costs(plan, source.task, source.data().train, added)
+        found |= search(plan, costs, source, folder, executor)
+        searches |= {name: summary(plan, found[name], costs[name]) for name in added}
+    best = {name: chosen(plan.space, found.get(name, [])) for name in added}
     tuning = {
-        "epochs": plan.tuning_epochs,
-        "learning_rates": list(plan.learning_rates),
-        "trials": [trial for name in plan.names for trial in found[name]],
+        "epochs": list(plan.space.lengths),
+        "budget": plan.tuning_budget,
+        "trials": [trial for name in plan.names for trial in found.get(name, [])],
         "chosen": {
-            name: earlier["chosen"].get(name) or choose(found[name], plan.learning_rates)
+            name: best[name].learning_rate if name in best else earlier["chosen"][name]
             for name in plan.names
         },
+        "searches": searches,
     }
     write_json(folder / TUNING, tuning)
     return tuning
+
+
+def alone(plan: ComparePlan) -> bool:
+    """Whether there is but one setting, and nothing to search."""
+    return len(plan.space.grid()) == 1
+
+
+def settings(plan: ComparePlan, tuning: Mapping[str, Any]) -> dict[str, Setting]:
+    """Return what each rule's runs are made with."""
+    only = {"optimizer": plan.first.optimizer}
+    return {
+        rule: Setting(tuning["searches"].get(rule, only)["optimizer"], rate)
+        for rule, rate in tuning["chosen"].items()
+    }
+
+
+def summary(plan: ComparePlan, trials: Sequence[Mapping[str, Any]], cost: float) -> dict[str, Any]:
+    """Return what a rule's row says of its search."""
+    return {
+        "optimizer": chosen(plan.space, trials).optimizer,
+        "trials": len(trials),
+        "compute": spent(plan.space, trials, cost),
+        "step_cost": cost,
+        "edge": at_edge(plan.space, trials),
+    }
+
+
+def of_row(tuning: Mapping[str, Any], rule: str) -> dict[str, Any]:
+    """Return what a rule's row has of its search."""
+    own = tuning["searches"].get(rule, {})
+    return {
+        "learning_rate": tuning["chosen"].get(rule),
+        "optimizer": own.get("optimizer"),
+        "trials": own.get("trials", 0),
+        "search_compute": own.get("compute"),
+        "search_step_cost": own.get("step_cost"),
+        "search_edge": own.get("edge", False),
+    }
 
 
 def of_rule(trials: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -65,29 +113,50 @@ def of_rule(trials: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [trial for trial in trials if trial["rule"] == name]
 
 
-def trials(
-    plan: ComparePlan, names: list[str], source: Source, folder: Path, executor: Executor
+def search(
+    plan: ComparePlan, costs: Mapping[str, float], source: Source, folder: Path, executor: Executor
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the records of the trials of these rules, by the rule."""
-    rates = plan.learning_rates if len(plan.learning_rates) > 1 else ()
-    wanted = [plan.trial(name, rate) for name in names for rate in rates]
-    folders = [
-        folder / "tuning" / f"{file_name(one.name)}-lr{one.learning_rate:g}" for one in wanted
-    ]
+    """Return the records of the trials of the rules that have costs, by the rule.
+
+    All rules take their next trials together, so that workers have as many as there are.
+    """
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in costs}
+    while True:
+        plans = [
+            plan.trial(name, setting, epochs)
+            for name, cost in costs.items()
+            for setting, epochs in wanted(plan.space, found[name], cost)
+        ]
+        if not plans:
+            return found
+        for trial in perform(plans, source, folder, executor):
+            found[trial["rule"]].append(trial)
+
+
+def perform(
+    plans: Sequence[RunPlan], source: Source, folder: Path, executor: Executor
+) -> list[dict[str, Any]]:
+    """Return the records of trials; what is in the folder is not done again."""
+    folders = [folder / "tuning" / file_name(title(one)) for one in plans]
     jobs = [
         Job(
-            f"trial of {one.name}, learning rate {one.learning_rate:g}",
+            f"trial of {title(one)}",
             partial(attempt_trial, one, source, at),
             partial(earlier_trial, one, at),
         )
-        for one, at in zip(wanted, folders, strict=True)
+        for one, at in zip(plans, folders, strict=True)
     ]
     outcomes = executor.perform("trials", jobs, line)
-    records = [
+    return [
         outcome.value or record(one, at, "failed", str(outcome.error))
-        for one, at, outcome in zip(wanted, folders, outcomes, strict=True)
+        for one, at, outcome in zip(plans, folders, outcomes, strict=True)
     ]
-    return {name: of_rule(records, name) for name in names}
+
+
+def title(plan: RunPlan) -> str:
+    """Return what tells a trial from the others of its comparison."""
+    optimizer = "" if plan.optimizer is None else f" {label(plan.optimizer)}"
+    return f"{plan.name}{optimizer} lr{plan.learning_rate:g} epochs{plan.epochs}"
 
 
 def earlier_trial(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
@@ -125,7 +194,9 @@ def record(
     """Write the record of a trial and return it; `last` is the end of its curve."""
     made = {
         "rule": plan.name,
+        "optimizer": "" if plan.optimizer is None else label(plan.optimizer),
         "learning_rate": plan.learning_rate,
+        "epochs": plan.epochs,
         "seed": plan.seed,
         "status": status,
         "reason": reason,
@@ -138,55 +209,49 @@ def record(
 
 def line(trial: dict[str, Any]) -> str:
     """Return a trial's outcome in one line."""
-    name = f"{trial['rule']:>8} · learning rate {trial['learning_rate']:g}"
+    optimizer = f" · {trial['optimizer']}" if trial["optimizer"] else ""
+    epochs = "1 epoch" if trial["epochs"] == 1 else f"{trial['epochs']} epochs"
+    name = f"{trial['rule']:>8}{optimizer} · learning rate {trial['learning_rate']:g} · {epochs}"
     if trial["status"] != "finished":
         return f"{name} · {trial['status']}: {trial['reason']}"
     return f"{name} · validation score {trial['validation_score']:.4f}"
 
 
-def choose(trials: list[dict[str, Any]], rates: tuple[float, ...]) -> float:
-    """Return the learning rate with the best validation score at the end of its trial.
-
-    A tie goes to the lower validation loss, then to the lower learning rate. Where no trial
-    finished it is the lowest learning rate of all.
-    """
-    finished = [trial for trial in trials if trial["status"] == "finished"]
-    best = max(
-        finished,
-        key=lambda t: (t["validation_score"], -t["validation_loss"], -t["learning_rate"]),
-        default={"learning_rate": min(rates)},
-    )
-    return float(best["learning_rate"])
-
-
 def learning_rates(tuning: Mapping[str, Any]) -> str:
-    """Return each rule's learning rate, in words."""
+    """Return each rule's learning rate and optimizer, in words."""
     judged = judged_rules(tuning)
     how = ", chosen on validation" if judged else ""
-    unjudged = " (no trial finished, the lowest is taken)" if tuning["trials"] else ""
+    lowest = " (no trial finished, the lowest is taken)"
+    middle = " (the budget allows no trial, the middle of the grid is taken)"
+    tried = {trial["rule"] for trial in tuning["trials"]}
+    optimizers = {rule: one["optimizer"] for rule, one in tuning.get("searches", {}).items()}
     rates = ", ".join(
-        f"{rule} {rate:g}{'' if rule in judged else unjudged}"
+        " ".join(filter(None, (rule, optimizers.get(rule), f"{rate:g}")))
+        + ("" if rule in judged or not tried else lowest if rule in tried else middle)
         for rule, rate in tuning["chosen"].items()
     )
     return f"learning rates{how}: {rates}"
 
 
 def edge(tuning: Mapping[str, Any]) -> str:
-    """Return a warning about rules whose chosen learning rate is the least or greatest tried, if
-    any.
-    """
-    tried, judged = tuning["learning_rates"], judged_rules(tuning)
-    rules = [
-        rule
-        for rule, rate in tuning["chosen"].items()
-        if rule in judged and rate in (min(tried), max(tried))
-    ]
+    """Return a warning about rules whose chosen learning rate is not between two others, if any."""
+    rules = at_edges(tuning)
     if not rules:
         return ""
     return (
         f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
-        "a wider range of --learning_rates may serve better"
+        "a larger --tuning_budget may serve better"
     )
+
+
+def at_edges(tuning: Mapping[str, Any]) -> list[str]:
+    """Return the rules whose chosen learning rate is not between two others."""
+    if "searches" in tuning:
+        return [rule for rule, one in tuning["searches"].items() if one["edge"]]
+    # Records from before grids moved, when all rules tried the same rates.
+    tried, judged = tuning.get("learning_rates", []), judged_rules(tuning)
+    ends = (min(tried, default=None), max(tried, default=None))
+    return [rule for rule, rate in tuning["chosen"].items() if rule in judged and rate in ends]
 
 
 def judged_rules(tuning: Mapping[str, Any]) -> set[str]:

@@ -129,5 +129,6 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
         "rates": [rate(value) for value in tuning.rates(comparison)],
         "tuning": tuning.lines(comparison),
         "edge": tuning.edge(comparison),
+        "searches": tuning.compute(comparison),
         "attached": facts.attached(comparison),
     }

@@ -92,12 +92,26 @@ def _tuned(comparison: Comparison) -> str:
     if not tried:
         rates = {run.learning_rate for run in comparison.runs if run.learning_rate is not None}
         return f"{rate(rates.pop())}, not tuned" if len(rates) == 1 else ""
-    epochs = f" for {plural(int(tuning.epochs), 'epoch')}" if tuning.epochs else ""
+    if tuning.searches:
+        return _searched(comparison)
+    epochs = f" for {plural(tuning.epochs[-1], 'epoch')}" if tuning.epochs else ""
     seed = comparison.spec.get("tuning_seed")
     apart = f" with seed {seed}" if seed is not None else ""
     return (
         f"every rule tried {listing([rate(value) for value in tried])}{epochs}{apart}"
         " and kept the one with the best validation score"
+    )
+
+
+def _searched(comparison: Comparison) -> str:
+    tuning = comparison.tuning
+    lengths = listing([str(length) for length in tuning.epochs])
+    unit = "epoch" if tuning.epochs == (1,) else "epochs"
+    seed = comparison.spec.get("tuning_seed")
+    return (
+        f"every rule searched in trials of {lengths} {unit} with seed {seed}, for at most as much"
+        f" compute as {tuning.budget:g} of the longest by backprop, and kept what had the"
+        " best validation score"
     )
 
 

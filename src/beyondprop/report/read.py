@@ -19,6 +19,7 @@ from beyondprop.report.records import (
     Point,
     RuleRow,
     Run,
+    Search,
     TaskFacts,
     Trial,
     Tuning,
@@ -181,18 +182,29 @@ def _row(row: Mapping[str, Any]) -> RuleRow:
 
 def _tuning(tuning: Mapping[str, Any]) -> Tuning:
     return Tuning(
-        epochs=_number(tuning.get("epochs")),
+        epochs=_epochs(tuning.get("epochs")),
+        budget=_number(tuning.get("budget")),
         trials=tuple(
             Trial(
                 rule=str(trial["rule"]),
                 learning_rate=_number(trial["learning_rate"]),
                 status=str(trial.get("status") or ""),
                 score=_number(trial.get("validation_score")),
+                optimizer=str(trial.get("optimizer") or ""),
+                epochs=int(trial.get("epochs") or 0),
             )
             for trial in tuning.get("trials") or ()
         ),
         chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
+        searches={str(k): Search(**v) for k, v in (tuning.get("searches") or {}).items()},
     )
+
+
+def _epochs(value: Any) -> tuple[int, ...]:
+    """Return the lengths of the trials: several, or one in records from before they grew."""
+    if value is None:
+        return ()
+    return tuple(int(each) for each in (value if isinstance(value, list) else [value]))
 
 
 def _interval(value: Any) -> tuple[float, float] | None:

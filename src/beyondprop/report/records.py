@@ -105,15 +105,34 @@ class Trial:
     learning_rate: float | None
     status: str
     score: float | None
+    optimizer: str = ""
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the search of a rule's learning rate came to.
+
+    `compute` and `step_cost` are in those of backprop; `edge` says that the budget ended before the
+    rate lay between two others.
+    """
+
+    optimizer: str
+    trials: int
+    compute: float
+    step_cost: float
+    edge: bool
 
 
 @dataclass(frozen=True)
 class Tuning:
     """How each rule's learning rate was chosen."""
 
-    epochs: float | None = None
+    epochs: tuple[int, ...] = ()
+    budget: float | None = None
     trials: tuple[Trial, ...] = ()
     chosen: Mapping[str, float | None] = field(default_factory=dict)
+    searches: Mapping[str, Search] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

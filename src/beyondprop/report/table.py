@@ -80,7 +80,7 @@ def headings(comparison: Comparison) -> list[str]:
 def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
     return Line(
         rule=row.rule,
-        name=label(row.rule),
+        name=label(row.rule) + (" †" if row.figures.get("search_edge") else ""),
         score=scores.full(row.score_mean),
         deviation="" if row.score_std is None else f"± {scores.bare(row.score_std)}",
         recovery=percent(row.recovery),

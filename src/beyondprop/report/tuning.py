@@ -10,6 +10,7 @@ from beyondprop.report.text import (
     ScoreFormat,
     label,
     listing,
+    plural,
 )
 
 
@@ -19,6 +20,7 @@ class Cell:
 
     text: str
     chosen: bool = False
+    epochs: str = ""
 
 
 def rates(comparison: Comparison) -> list[float]:
@@ -28,27 +30,44 @@ def rates(comparison: Comparison) -> list[float]:
 
 
 def lines(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
-    """For each rule the validation score at each learning rate, the chosen one marked."""
+    """For each rule and optimizer the score of the longest trial at each learning rate."""
     scores, tuning = ScoreFormat.of(comparison.task), comparison.tuning
-    rules = dict.fromkeys(trial.rule for trial in tuning.trials)
+    searched = dict.fromkeys((trial.rule, trial.optimizer) for trial in tuning.trials)
     return [
-        (label(rule), [_cell(tuning, scores, rule, value) for value in rates(comparison)])
-        for rule in rules
+        (
+            f"{label(rule)} {optimizer}".rstrip(),
+            [_cell(tuning, scores, rule, optimizer, value) for value in rates(comparison)],
+        )
+        for rule, optimizer in searched
     ]
 
 
-def _cell(tuning: Tuning, scores: ScoreFormat, rule: str, value: float) -> Cell:
-    for trial in tuning.trials:
-        if trial.rule == rule and trial.learning_rate == value:
-            text = scores.full(trial.score) if trial.score is not None else trial.status or ABSENT
-            return Cell(text, tuning.chosen.get(rule) == value)
-    return Cell(ABSENT)
+def _cell(tuning: Tuning, scores: ScoreFormat, rule: str, optimizer: str, value: float) -> Cell:
+    tried = (rule, optimizer, value)
+    trials = [t for t in tuning.trials if (t.rule, t.optimizer, t.learning_rate) == tried]
+    if not trials:
+        return Cell(ABSENT)
+    longest = max(trials, key=lambda trial: trial.epochs)
+    score = longest.score
+    text = scores.full(score) if score is not None else longest.status or ABSENT
+    own = tuning.searches.get(rule)
+    chosen = tuning.chosen.get(rule) == value and (own is None or own.optimizer == optimizer)
+    many = len(tuning.epochs) > 1
+    return Cell(text, chosen, plural(longest.epochs, "epoch") if many else "")
 
 
 def edge(comparison: Comparison) -> str:
     """Return a warning about rules whose chosen learning rate is the least or greatest tried, if
     any.
     """
+    if comparison.tuning.searches:
+        found = [label(rule) for rule, own in comparison.tuning.searches.items() if own.edge]
+        if not found:
+            return ""
+        return (
+            f"The rate chosen for {listing(found)} was not tried between two others in trials as "
+            "long, as the budget ended: a larger one may serve better."
+        )
     tried = rates(comparison)
     chosen = comparison.tuning.chosen
     rules = [label(rule) for rule, value in chosen.items() if value in (tried[:1] + tried[-1:])]
@@ -56,3 +75,18 @@ def edge(comparison: Comparison) -> str:
         return ""
     lies = f"The rate chosen for {listing(rules)} lies at the edge of those tried"
     return f"{lies}: a wider range may serve better."
+
+
+def compute(comparison: Comparison) -> str:
+    """Return what each rule's search used of the budget, in words."""
+    budget, searches = comparison.tuning.budget, comparison.tuning.searches
+    if not searches or budget is None:
+        return ""
+    used = [
+        f"{label(rule)} {own.compute:.1f} in {plural(own.trials, 'trial')}"
+        for rule, own in searches.items()
+    ]
+    return (
+        f"Of a budget of {budget:g} of the longest trials by backprop {listing(used)} were used; "
+        "a step counts by its floating-point operations."
+    )

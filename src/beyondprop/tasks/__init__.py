@@ -9,6 +9,19 @@ from beyondprop.tasks.base import (
     accuracy,
 )
 from beyondprop.tasks.data import FileSource
+from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
 
-__all__ = ["TASKS", "Contrast", "Data", "FileSource", "Metric", "Split", "Task", "accuracy", "find"]
+__all__ = [
+    "OPTIMIZERS",
+    "TASKS",
+    "Contrast",
+    "Data",
+    "FileSource",
+    "Metric",
+    "OptimizerFactory",
+    "Split",
+    "Task",
+    "accuracy",
+    "find",
+]

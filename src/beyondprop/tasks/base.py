@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from beyondprop.errors import UserError
+from beyondprop.registry import Spec
+from beyondprop.tasks.optimizers import ADAM
 
 Contrast = tuple[tuple[Tensor, ...], Tensor]
 """What a model is called with, and the targets that go with it."""
@@ -37,11 +39,6 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
             f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
         )
     return (outputs.argmax(dim=1) == targets).double().mean().item()
-
-
-def adam(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """Adam with PyTorch's defaults, the optimizer of a task that names none."""
-    return Adam(parameters, lr=learning_rate)
 
 
 @dataclass(frozen=True)
@@ -135,6 +132,8 @@ class Task:
         batch_size: Samples per step.
         learning_rate: Of the optimizer at the start of a run; it falls linearly to zero.
         optimizer: (parameters, learning rate) to an optimizer; Adam unless given.
+        optimizers: Names of those that a comparison tries for every rule, instead of that one; see
+            `beyondprop.tasks.OPTIMIZERS`.
         augment: Training inputs to changed ones of the same kind, by PyTorch's global generator;
             applied to every training batch, never when scoring. None changes nothing.
         contrast: (inputs, targets) of a training batch to what the model is called with and the
@@ -156,7 +155,8 @@ class Task:
     epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
-    optimizer: Callable[[Iterable[Parameter], float], Optimizer] = adam
+    optimizer: Callable[[Iterable[Parameter], float], Optimizer] = ADAM
+    optimizers: Sequence[Spec] = ()
     augment: Callable[[Tensor], Tensor] | None = None
     contrast: Callable[[Tensor, Tensor], Contrast] | None = None
 

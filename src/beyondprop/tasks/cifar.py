@@ -3,13 +3,10 @@
 Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
-from torch.optim import SGD, Optimizer
 
 from beyondprop.models.resnet import BLOCKS, resnet20
 from beyondprop.models.vgg import vgg8b, vgg8b_narrow
@@ -17,6 +14,7 @@ from beyondprop.tasks.augment import crop_and_flip
 from beyondprop.tasks.base import Data, Split, Task
 from beyondprop.tasks.cifar_files import CIFAR10, Cifar
 from beyondprop.tasks.mnist import mean_and_std
+from beyondprop.tasks.optimizers import Sgd
 from beyondprop.tasks.splitting import hold_out
 
 VALIDATION_PER_CLASS = 500  # of 5,000
@@ -72,11 +70,6 @@ def load(source: Cifar, validation_per_class: int, folder: Path | None = None) -
     )
 
 
-def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """SGD with momentum 0.9 and weight decay 5e-4."""
-    return SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=5e-4)
-
-
 def lenet() -> nn.Module:
     """Return a network from images (3, 32, 32) to 10 logits by two convolutions and two hidden
     layers.
@@ -107,7 +100,7 @@ CIFAR_CONV = Task(
     epochs=10,
     batch_size=128,
     learning_rate=0.05,
-    optimizer=sgd,
+    optimizer=Sgd(weight_decay=5e-4),
 )
 
 CIFAR_RESNET20 = Task(
@@ -119,7 +112,7 @@ CIFAR_RESNET20 = Task(
     epochs=100,  # published: about 180 (64,000 steps)
     batch_size=128,
     learning_rate=0.1,
-    optimizer=sgd,
+    optimizer=Sgd(weight_decay=5e-4),
     augment=crop_and_flip,
 )
 

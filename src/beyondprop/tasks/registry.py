@@ -4,6 +4,7 @@ from beyondprop.registry import Registry, Spec
 from beyondprop.tasks import (
     cifar,
     digits,
+    fashion_small,
     goodness,
     mnist,
     random_features,
@@ -18,6 +19,7 @@ TASKS: Registry[Task] = Registry(
     {
         task.name: task
         for task in (
+            fashion_small.FASHION_SMALL,
             digits.DIGITS_MLP,
             digits.DIGITS_CONV,
             mnist.MNIST_MLP,

@@ -4,21 +4,16 @@ Aladago and Torresani, "Slot machines: discovering winning combinations of rando
 networks", 2021.
 """
 
-from collections.abc import Iterable
-
 from torch import nn
-from torch.nn import Parameter
-from torch.optim import SGD, Optimizer
 
 from beyondprop import slots
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.digits import load_vectors, mlp
 from beyondprop.tasks.mnist import load_mnist
+from beyondprop.tasks.optimizers import Sgd
 
-
-def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """SGD with momentum 0.9 and weight decay 1e-4, as in the paper; the released code has none."""
-    return SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=1e-4)
+PUBLISHED = Sgd(weight_decay=1e-4)
+"""As in the paper; the released code has no weight decay."""
 
 
 def digits() -> nn.Module:
@@ -51,7 +46,7 @@ DIGITS_SLOTS = Task(
     epochs=30,
     batch_size=64,
     learning_rate=0.2,
-    optimizer=sgd,
+    optimizer=PUBLISHED,
 )
 
 MNIST_SLOTS = Task(
@@ -62,5 +57,5 @@ MNIST_SLOTS = Task(
     epochs=10,
     batch_size=128,
     learning_rate=0.2,
-    optimizer=sgd,
+    optimizer=PUBLISHED,
 )

@@ -18,6 +18,7 @@ from beyondprop.tasks.base import Task
 from beyondprop.tasks.cifar import load_cifar10
 from beyondprop.tasks.digits import load_vectors
 from beyondprop.tasks.mnist import load_mnist
+from beyondprop.tasks.optimizers import Sgd
 
 WIDTH = 0.25
 """Of the published width."""
@@ -26,11 +27,6 @@ READ_OUT = 0.01
 RATES = dict(
     zip((int(WIDTH * channels) for channels in CHANNELS), (0.08, 0.005, 0.01), strict=True)
 )
-
-
-def sgd(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """Plain SGD, without momentum and weight decay."""
-    return SGD(parameters, lr=learning_rate)
 
 
 def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
@@ -84,7 +80,7 @@ DIGITS_SOFT_HEBB = Task(
     epochs=30,
     batch_size=64,
     learning_rate=0.3,
-    optimizer=sgd,
+    optimizer=Sgd(momentum=0),
 )
 
 MNIST_SOFT_HEBB = Task(

@@ -17,9 +17,10 @@ from tests.damage import damaged
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, RunSpec, compare, forms, train
 from beyondprop.experiment.comparison import line
+from beyondprop.experiment.search import at, ranked
 from beyondprop.experiment.summary import summarise
 from beyondprop.experiment.table import legend, table
-from beyondprop.experiment.tuning import choose, edge, judged_rules, learning_rates
+from beyondprop.experiment.tuning import edge, judged_rules, learning_rates
 
 SPEC = CompareSpec(
     rules=("backprop", "dfa"),
@@ -51,11 +52,18 @@ def told(found: dict[str, Any]) -> None:
     summarise([found["rule"]["name"]], [found], {})
 
 
+def placed(found: dict[str, Any]) -> None:
+    ranked(at([found], 1))
+
+
 FILES = {
     "comparison.json": (forms.read_comparison, shown),
     "tuning.json": (forms.read_tuning, tuned),
     "runs/dfa-seed0/record.json": (forms.read_run, told),
-    "tuning/dfa-lr0.01/trial.json": (forms.read_trial, lambda found: choose([found], (0.1,))),
+    "tuning/dfa-lr0.01-epochs1/trial.json": (
+        forms.read_trial,
+        placed,
+    ),
     "sessions.json": (
         lambda path: forms.read(path, forms.SESSIONS),
         lambda found: [*found["sessions"]],

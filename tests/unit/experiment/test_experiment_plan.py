@@ -14,6 +14,7 @@ from beyondprop.experiment.plan import (
     plan_compare,
     plan_run,
 )
+from beyondprop.experiment.search import Setting
 
 
 def test_the_task_fills_what_the_spec_leaves_open() -> None:
@@ -50,7 +51,7 @@ def test_rules_with_arguments_have_names() -> None:
     plan = plan_compare(CompareSpec(rules=("dfa", spec)), BLOBS, "blobs")
     name = "dfa(projection=hadamard(rounds=2))"
     assert list(plan.names) == ["dfa", name]
-    run = plan.run(name, 0, 0.1)
+    run = plan.run(name, 0, Setting("", 0.1))
     assert (run.rule, run.name) == (spec, name)
     assert as_json(run)["rule"] == spec
 
@@ -63,20 +64,32 @@ def test_controls_enclose_the_rules() -> None:
 def test_learning_rates_lie_around_the_tasks() -> None:
     plan = plan_compare(CompareSpec(), BLOBS, "blobs")
     assert plan.learning_rates == (0.001, 0.003, 0.01, 0.03, 0.1)
+    assert plan.space.lengths == [1, 2]
     assert plan.tuning_epochs == 2  # a third of 4, rounded up
+
+
+def test_optimizers_begin_around_their_own_rates() -> None:
+    decay = {"optimizer": "sgd", "weight_decay": 5e-4}
+    plan = plan_compare(CompareSpec(optimizers=("adam", decay)), BLOBS, "blobs")
+    adam, sgd = plan.space.rates.values()
+    assert (adam, sgd) == ((1e-4, 3e-4, 1e-3, 3e-3, 1e-2), (0.003, 0.009, 0.03, 0.09, 0.3))
+    assert list(plan.space.rates) == ["adam", "sgd(weight_decay=0.0005)"]
+    assert plan.tuning_budget == 20
+    run = plan.run("dfa", 0, Setting("sgd(weight_decay=0.0005)", 0.09))
+    assert (run.optimizer, run.learning_rate) == (decay, 0.09)
 
 
 def test_runs_differ_in_rule_seed_and_rate_alone() -> None:
     plan = plan_compare(CompareSpec(data=Path("d"), blocks=("x",)), BLOBS, "blobs")
-    one, other = plan.run("dfa", 0, 0.1), plan.run("fa", 0, 0.2)
+    one, other = plan.run("dfa", 0, Setting("", 0.1)), plan.run("fa", 0, Setting("", 0.2))
     same = {"rule": None, "learning_rate": None}
     assert asdict(one) | same == asdict(other) | same
     assert (one.data, one.blocks, one.epochs, one.feedback_seed) == (Path("d"), ("x",), 4, 0)
-    assert plan.run("dfa", 5, 0.1).feedback_seed == 5
+    assert plan.run("dfa", 5, Setting("", 0.1)).feedback_seed == 5
 
 
 def test_a_trial_is_short_and_has_a_seed_of_its_own() -> None:
-    trial = plan_compare(CompareSpec(), BLOBS, "blobs").trial("dfa", 0.3)
+    trial = plan_compare(CompareSpec(), BLOBS, "blobs").trial("dfa", Setting("", 0.3), 2)
     assert (trial.seed, trial.epochs, trial.learning_rate) == (1000, 2, 0.3)
 
 

@@ -1,0 +1,186 @@
+"""Which settings a rule tries next: the grid moves to where the best lies, the trials grow longer.
+
+The search halves its candidates as it lengthens their trials (successive halving: Jamieson and
+Talwalkar 2016), so that the noise of short trials does not choose. At every length it also walks
+towards better learning rates until the best one has a worse one on each side. All of it hangs on
+the trials' records alone, so that a search that was interrupted goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KEPT = 1 / 3
+"""Share of the settings of one length that are tried at the next, which is three times longer."""
+
+ALONE = 3.0
+"""Ratio of learning rates where a grid has but one."""
+
+Trial = Mapping[str, Any]
+"""The record of a trial; see `tuning.record`."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a trial tries.
+
+    Attributes:
+        optimizer: Its label; "" for the task's own.
+        learning_rate: At the start.
+    """
+
+    optimizer: str
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where a rule searches.
+
+    Attributes:
+        rates: For each optimizer the learning rates to begin with, ascending.
+        lengths: Of the trials in epochs, ascending.
+        budget: What all trials of a rule may cost, in trainings of the last length by backprop.
+    """
+
+    rates: Mapping[str, Sequence[float]]
+    lengths: Sequence[int]
+    budget: float
+
+    def cost(self, epochs: int) -> float:
+        """Return what a trial of so many epochs by backprop costs, in those of the last length."""
+        return epochs / self.lengths[-1]
+
+    def allowance(self, epochs: int) -> float:
+        """Return what trials up to this length may cost, so that each length has as many."""
+        upto = sum(length for length in self.lengths if length <= epochs)
+        return self.budget * upto / sum(self.lengths)
+
+    def grid(self) -> list[Setting]:
+        """Return the settings to begin with, those in the middle of the rates first."""
+        settings = [
+            (abs(place - (len(rates) - 1) / 2), Setting(optimizer, rate))
+            for optimizer, rates in self.rates.items()
+            for place, rate in enumerate(rates)
+        ]
+        return [setting for _, setting in sorted(settings, key=lambda pair: pair[0])]
+
+
+def wanted(space: Space, trials: Sequence[Trial], step_cost: float) -> list[tuple[Setting, int]]:
+    """Return the trials that come next, each a setting and a length; none where the search is over.
+
+    Args:
+        space: Where the rule searches.
+        trials: The records of its trials so far.
+        step_cost: Of one step by the rule, in steps by backprop.
+    """
+    candidates = space.grid()
+    for epochs in space.lengths:
+        tried = at(trials, epochs)
+        missing = [one for one in candidates if one not in tried] or outward(space, tried)
+        left = space.allowance(epochs) - spent(space, trials, step_cost)
+        count = max(math.floor(left / (step_cost * space.cost(epochs)) + 1e-9), 0)
+        if missing[:count]:
+            return [(one, epochs) for one in missing[:count]]
+        candidates = ranked(tried)[: math.ceil(len(tried) * KEPT)]
+    return []
+
+
+def at(trials: Iterable[Trial], epochs: int) -> dict[Setting, Trial]:
+    """Return the trials of one length by their settings."""
+    return {of(trial): trial for trial in trials if trial["epochs"] == epochs}
+
+
+def of(trial: Trial) -> Setting:
+    """Return the setting of a trial."""
+    return Setting(trial["optimizer"], trial["learning_rate"])
+
+
+def spent(space: Space, trials: Iterable[Trial], step_cost: float) -> float:
+    """Return what trials have cost, in trainings of the last length by backprop."""
+    return step_cost * sum(space.cost(trial["epochs"]) for trial in trials)
+
+
+def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
+    """Return the settings of finished trials, the best validation score first.
+
+    A tie goes to the lower validation loss, then to the lower learning rate.
+    """
+    finished = [one for one, trial in tried.items() if trial["status"] == "finished"]
+
+    def worth(setting: Setting) -> tuple[float, float, float]:
+        trial = tried[setting]
+        return trial["validation_score"], -trial["validation_loss"], -setting.learning_rate
+
+    return sorted(finished, key=worth, reverse=True)
+
+
+def outward(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
+    """Return the neighbours of the best setting that were not tried at its length."""
+    best = ranked(tried)[:1]
+    return [one for each in best for one in beside(space, each) if one not in tried]
+
+
+def beside(space: Space, setting: Setting) -> list[Setting]:
+    """Return the settings with the next lower and the next higher learning rate.
+
+    Beyond the ends of the grid they follow at the ratio of the two there, at least
+    twofold.
+    """
+    grid = ladder(space.rates[setting.optimizer], setting.learning_rate)
+    place = bisect_left(grid, setting.learning_rate)
+    ends = grid[place - 1], grid[place + 1]
+    return [Setting(setting.optimizer, rate) for rate in ends if 0 < rate < math.inf]
+
+
+def ladder(rates: Sequence[float], rate: float) -> list[float]:
+    """Return a grid, prolonged so that a rate on it has one below and one above."""
+    grid = list(rates)
+    down, up = (max(ratio, 2.0) for ratio in ends(rates))
+    while 0 < rate <= grid[0]:
+        grid.insert(0, rounded(grid[0] / down))
+    while grid[-1] <= rate < math.inf:
+        grid.append(rounded(grid[-1] * up))
+    return grid
+
+
+def ends(rates: Sequence[float]) -> tuple[float, float]:
+    """Return the ratios of the first two and of the last two rates of a grid."""
+    if len(rates) < 2:
+        return ALONE, ALONE
+    return rates[1] / rates[0], rates[-1] / rates[-2]
+
+
+def rounded(rate: float) -> float:
+    """Return a learning rate as people read and type it."""
+    return float(f"{rate:.3g}")
+
+
+def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
+    """Return the best setting of the longest trials.
+
+    Where no trial finished it is the lowest learning rate of the first optimizer, where the budget
+    allowed none the middle of the grid.
+    """
+    if not trials:
+        return space.grid()[0]
+    for epochs in reversed(space.lengths):
+        if best := ranked(at(trials, epochs)):
+            return best[0]
+    name, rates = next(iter(space.rates.items()))
+    return Setting(name, min(rates))
+
+
+def at_edge(space: Space, trials: Sequence[Trial]) -> bool:
+    """Whether the chosen learning rate was not tried between two others, in trials as long.
+
+    So it is where the budget ended first.
+    """
+    setting = chosen(space, trials)
+    longest = max((trial["epochs"] for trial in trials if of(trial) == setting), default=0)
+    tried = at(trials, longest)
+    return any(one not in tried for one in beside(space, setting))

@@ -1,0 +1,41 @@
+"""How much a rule computes in a step, relative to backprop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.experiment.cost import batch_of, step_of
+from beyondprop.experiment.plan import ComparePlan
+from beyondprop.experiment.setup import torch_settings
+from beyondprop.measure import Step
+from beyondprop.tasks import Split, Task
+
+
+def step_costs(
+    plan: ComparePlan, task: Task, train: Split, names: Sequence[str]
+) -> dict[str, float]:
+    """Return the floating-point operations of a step by each rule, in those of backprop's.
+
+    PyTorch counts its matrix products, convolutions and attention on one batch: a figure that no
+    other load of the machine changes. A rule that fails here fails in its trials, which say so; it
+    counts as backprop.
+    """
+    batch = batch_of(plan, train)
+    with torch_settings(plan), generators_kept([batch.inputs.device]):
+        plain = operations(step_of(plan, task, batch, None))
+        found = {name: operations(step_of(plan, task, batch, name)) for name in names}
+    return {name: (own or plain or 1) / (plain or own or 1) for name, own in found.items()}
+
+
+def operations(build: Callable[[], Step]) -> int:
+    """Return the floating-point operations of a step, 0 where it fails or has none that count."""
+    try:
+        step = build()
+        with FlopCounterMode(display=False) as counter:
+            step()
+    except Exception:  # whatever a rule or a model does wrong
+        return 0
+    return int(counter.get_total_flops())

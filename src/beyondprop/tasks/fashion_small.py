@@ -1,0 +1,62 @@
+"""The embedded data set that tells rules apart: small images of clothing, half of them inverted.
+
+6,000 images of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017) at half their size, of each class the
+first 450 training and the first 150 test images (MIT, see `fashion_small.NOTICE.txt`). Every other
+one is inverted, black for white. No linear model undoes that, and few fixed random features do, so
+that a rule shows whether it teaches hidden layers.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from beyondprop.tasks import idx
+from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.mnist import ARTICLES
+
+CLASSES = len(ARTICLES)
+TRAIN, VALIDATION = 4000, 500  # of 6,000; the rest is tested
+
+
+def load(folder: Path | None = None) -> Data:
+    """Return the images as vectors (n, 196) in [0, 1]: 4,000 + 500 + 1,500, always the same split.
+
+    Args:
+        folder: Not looked at: the images are part of the package.
+    """
+    del folder
+    pixels = torch.from_numpy(idx.read(Path(__file__).with_name("fashion_small.idx.gz")))
+    inputs = pixels.flatten(1).float() / 255  # (6000, 196)
+    place = torch.arange(len(inputs))  # the file takes one image of each class in turn
+    targets = place % CLASSES
+    inverted = (place // CLASSES % 2 == 1).unsqueeze(1)
+    inputs = torch.where(inverted, 1 - inputs, inputs)
+    sizes = [TRAIN, VALIDATION, len(inputs) - TRAIN - VALIDATION]
+    parts = zip(inputs.split(sizes), targets.split(sizes), strict=True)
+    train, validation, test = (Split(*part) for part in parts)
+    return Data("Fashion-MNIST, small, half inverted", train, validation, test, ARTICLES)
+
+
+def mlp() -> nn.Module:
+    """Return a network from vectors of 196 to 10 logits by three hidden layers of 128."""
+    return nn.Sequential(
+        nn.Linear(196, 128),
+        nn.Tanh(),
+        nn.Linear(128, 128),
+        nn.Tanh(),
+        nn.Linear(128, 128),
+        nn.Tanh(),
+        nn.Linear(128, 10),
+    )
+
+
+FASHION_SMALL = Task(
+    name="fashion-small",
+    summary="6,000 14x14 images of clothing (embedded), half inverted, four linear layers",
+    load=load,
+    model=mlp,
+    epochs=20,
+    batch_size=64,
+    learning_rate=2e-3,
+)

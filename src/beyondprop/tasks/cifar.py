@@ -97,10 +97,11 @@ CIFAR_CONV = Task(
     summary="CIFAR-10's 32x32 colour images, two convolutions and three linear layers",
     load=load_cifar10,
     model=lenet,
-    epochs=10,
+    epochs=12,
     batch_size=128,
     learning_rate=0.05,
     optimizer=Sgd(weight_decay=5e-4),
+    optimizers=("adam", {"optimizer": "sgd", "weight_decay": 5e-4}),
 )
 
 CIFAR_RESNET20 = Task(

@@ -242,7 +242,7 @@ def test_a_failed_trial_counts_as_such(tmp_path: Path) -> None:
     found = compare(spec, tmp_path / "c", task=replace(BLOBS, model=failing(3)))
     statuses = [t["status"] for t in found["tuning"]["trials"]]
     assert statuses[0] == "failed"
-    assert {*statuses[1:]} == {"finished"}
+    assert "failed" not in statuses[1:]
     assert found["tuning"]["trials"][0]["reason"] == f"{FAILED}: MemoryError: no room"
 
 

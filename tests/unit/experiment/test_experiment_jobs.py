@@ -165,7 +165,7 @@ def test_a_seed_that_chose_the_rates_is_not_added(tmp_path: Path) -> None:
 
 def test_a_folder_of_ones_own_grows_but_holds_no_other_settings() -> None:
     name = own_name(SPEC)
-    assert name.startswith("compare-digits-mlp-")
+    assert name.startswith("compare-fashion-small-")
     assert own_name(replace(SPEC, rules=("dfa",), seeds=(5,))) == name
     assert own_name(replace(SPEC, epochs=3)) != name
     assert own_name(replace(SPEC, task="digits-conv")).startswith("compare-digits-conv-")

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
+from beyondprop.experiment.controls import LINEAR, LinearRuns, chance, linear_runs
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.growing import GROWS, added, complete, grown
 from beyondprop.experiment.plan import (
@@ -148,11 +149,19 @@ def work(
     with Executor(folder, progress, place) as executor:
         tuning = tune(plan, source, folder, executor)
         progress.console.print(learning_rates(tuning))
-        records = runs(plan, source, folder, tuning["chosen"], executor)
+        rates = {name: rate or source.task.learning_rate for name, rate in tuning["chosen"].items()}
+        records = runs(plan, source, folder, rates, executor)
+        linear = linear_runs(plan, source, folder)
+        if isinstance(linear, LinearRuns):
+            records += linear.records(executor)
+        else:
+            progress.console.print(f"no linear model: {linear}")
     # The workers are gone: a step is measured alone.
     done = {record["rule"]["name"] for record in finished(records)}
-    rates = {rule: rate for rule, rate in tuning["chosen"].items() if rule in done}
+    rates = {rule: rate for rule, rate in rates.items() if rule in done}
     data = source.data()
+    nothing = chance(plan, source.task, data)
+    rows = [*plan.names, *([] if isinstance(linear, str) else [LINEAR])]
     costs = {}
     if plan.measure_cost:
         costs = measure_costs(plan, source.task, data.train, rates, progress)
@@ -164,7 +173,9 @@ def work(
         "spec": as_json(plan),
         "tuning": tuning,
         "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
-        "rows": summarise(list(plan.names), records, costs, plan.measures),
+        "chance": nothing,
+        "no_linear": linear if isinstance(linear, str) else None,
+        "rows": summarise(rows, records, costs, plan.measures, nothing["score"]),
         "runs": records,
     }
 

@@ -25,7 +25,7 @@ TRIAL = {
     "validation_loss": FIGURE,
 }
 FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
-TUNING = {"learning_rates": [float], "trials": [TRIAL], "chosen": {str: float}}
+TUNING = {"learning_rates": [float], "trials": [TRIAL], "chosen": {str: FIGURE}}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
 RUN = {
@@ -34,13 +34,16 @@ RUN = {
     "task": {"name": str, "metric": str},
     "rule": {"name": str},
     "seed": int,
-    "learning_rate": float,
+    "learning_rate": FIGURE,
+    "head": (..., None, str, {}),
     "curve": [{"seconds": float}],
     "measures": (..., {str: FIGURES}),
 }
 FINISHED = RUN | {"test": {"score": FIGURE}}
 STOPPED = RUN | {"reason": str}
 ROW = COUNTS | {"rule": str, "score_mean": FIGURE, "score_std": FIGURE, "recovery": FIGURE}
+ROW |= {"score_interval": (..., None, [float]), "recovery_interval": (..., None, [float])}
+ROW |= {"recovery_below": (..., None, str), "recovery_reason": (..., None, str)}
 COMPARISON = {
     "task": {"name": str, "data": str, "metric": str},
     "seeds": [int],
@@ -48,6 +51,8 @@ COMPARISON = {
     "rows": [ROW],
     "runs": [RUN],
     "measures": (..., {str: {}}),
+    "chance": (..., None, {"score": FIGURE, "of": str}),
+    "no_linear": (..., None, str),
 }
 
 

@@ -79,8 +79,9 @@ class CompareFields(Fields):
     """A comparison's.
 
     Attributes:
-        rules: The rules to compare, each as for a run; recovery needs the two controls, backprop
-            and frozen. Default: backprop, fa, dfa, drtp and frozen, or what a resumed folder has.
+        rules: The rules to compare, each as for a run; recovery needs backprop above, and
+            below frozen or the linear model that each comparison has. Default: backprop, fa, dfa,
+            drtp and frozen, or what a resumed folder has.
         seeds: Each rule runs once with each seed. Default: 0, 1 and 2, or what a resumed folder
             has.
         learning_rates: Every rule tries each of them and keeps the best on the validation

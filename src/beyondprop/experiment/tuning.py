@@ -11,6 +11,7 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop.experiment import forms
+from beyondprop.experiment.controls import is_solved
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.record import reason_of
@@ -38,23 +39,23 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
         executor: Carries out the trials.
 
     Returns:
-        `epochs`, `learning_rates`, `trials` and `chosen`, the learning rate of each rule.
+        `epochs`, `learning_rates`, `trials` and `chosen`, the learning rate of each rule; None
+        where nothing is trained, as the last layer is solved.
     """
     earlier = forms.read_tuning(folder / TUNING) or {"chosen": {}, "trials": []}
     if earlier["chosen"].keys() >= plan.names.keys():
         return earlier
     # Where a rule was added, the others' runs were made with what was chosen then.
     known = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
-    tried = trials(plan, [n for n in plan.names if n not in known], source, folder, executor)
-    found = known | tried
+    new = [name for name in plan.names if name not in known]
+    left = [name for name in new if not is_solved(plan, name, source)]
+    tried = trials(plan, left, source, folder, executor)
+    fresh = {name: choose(tried[name], plan.learning_rates) for name in left}
     tuning = {
         "epochs": plan.tuning_epochs,
         "learning_rates": list(plan.learning_rates),
-        "trials": [trial for name in plan.names for trial in found[name]],
-        "chosen": {
-            name: earlier["chosen"].get(name) or choose(found[name], plan.learning_rates)
-            for name in plan.names
-        },
+        "trials": [trial for name in plan.names for trial in (known | tried).get(name, ())],
+        "chosen": {name: (earlier["chosen"] | fresh).get(name) for name in plan.names},
     }
     write_json(folder / TUNING, tuning)
     return tuning
@@ -167,6 +168,7 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
     rates = ", ".join(
         f"{rule} {rate:g}{'' if rule in judged else unjudged}"
         for rule, rate in tuning["chosen"].items()
+        if rate is not None
     )
     return f"learning rates{how}: {rates}"
 

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
+from beyondprop.experiment.controls import LINEAR, LinearRuns, chance, linear_runs
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.growing import GROWS, added, complete, grown
 from beyondprop.experiment.plan import (
@@ -149,12 +150,19 @@ def work(
     with Executor(folder, progress, place) as executor:
         tuning = tune(plan, source, folder, executor)
         progress.console.print(learning_rates(tuning))
-        chosen = settings(plan, tuning)
+        chosen = settings(plan, source.task, tuning)
         records = runs(plan, source, folder, chosen, executor)
+        linear = linear_runs(plan, source, folder)
+        if isinstance(linear, LinearRuns):
+            records += linear.records(executor)
+        else:
+            progress.console.print(f"no linear model: {linear}")
     # The workers are gone: a step is measured alone.
     done = {record["rule"]["name"] for record in finished(records)}
     timed = [name for name in plan.names if name in done]
     data = source.data()
+    nothing = chance(plan, source.task, data)
+    rows = [*plan.names, *([] if isinstance(linear, str) else [LINEAR])]
     costs = {}
     if plan.measure_cost:
         costs = measure_costs(plan, source.task, data.train, timed, progress)
@@ -166,11 +174,14 @@ def work(
         "spec": as_json(plan),
         "tuning": tuning,
         "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
+        "chance": nothing,
+        "no_linear": linear if isinstance(linear, str) else None,
         "rows": summarise(
-            list(plan.names),
+            rows,
             records,
-            {name: of_row(tuning, name) | costs.get(name, {}) for name in plan.names},
+            {name: of_row(tuning, name) | costs.get(name, {}) for name in rows},
             plan.measures,
+            nothing["score"],
         ),
         "runs": records,
     }

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from beyondprop.engine.attachment import Attachment
@@ -17,6 +18,7 @@ from beyondprop.experiment import checkpoint, metrics, schedules
 from beyondprop.experiment.assess import order, point, trouble
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.head import Head, find_head
 from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
 from beyondprop.experiment.provenance import session
@@ -35,12 +37,14 @@ class Fit:
         curve: One point an epoch, from epoch 0.
         trouble: Why training was stopped early, or None.
         earlier: The sessions that worked on it before this one; see `provenance.session`.
+        head: How the last layer of frozen hidden blocks was solved, or why it was not; else None.
     """
 
     handle: Attachment
     curve: list[dict[str, Any]]
     trouble: str | None
     earlier: list[dict[str, Any]]
+    head: dict[str, Any] | str | None = None
 
 
 def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
@@ -52,12 +56,18 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     an evaluation on the validation split, the alignment on one fixed batch and a checkpoint.
     Training stops early only when a loss is no longer finite. Of several processes every one
     returns the whole model, and the first one evaluates and writes.
+
+    Where the rule leaves hidden blocks as they are, nothing is trained if the last layer can be
+    solved: the curve then has two points, and a run that was killed solves it again.
     """
     checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
     steps = schedules.find(plan.schedule)(plan, task, data.train)
     handle, optimizer = steps.handle, steps.optimizer
     rates = [group["lr"] for group in optimizer.param_groups]
     state = TrainingState(handle.model, handle, optimizer, sessions=[session(datetime.now(UTC))])
+    head = find_head(plan, task, data, handle)
+    if isinstance(head, Head):
+        return _solved(head, state, folder, progress)
     resumed = checkpoint.restore(folder, state)
     steps.begin(state, resumed)
     if not resumed:
@@ -88,7 +98,23 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
             state.curve.append(on_first(scored))
             steps.save(state)
             on_first(partial(_save_files, folder, state))
-    return Fit(handle, state.curve, trouble(state), state.sessions[:-1])
+    by_steps = None if head is None else f"trained by steps: {head}"
+    return Fit(handle, state.curve, trouble(state), state.sessions[:-1], by_steps)
+
+
+def _solved(head: Head, state: TrainingState, folder: Path, progress: Progress) -> Fit:
+    """Solve the last layer to convergence in place of training."""
+    plan, task, data, handle = head.plan, head.task, head.data, head.handle
+    with bar(progress, f"{plan.name} · seed {plan.seed} · solving the last layer", 1, 0) as shown:
+        state.curve.append(point(plan, task, data, handle, state, seconds=0.0))
+        begun = time.perf_counter()
+        solution = head.solve()
+        state.losses.append(torch.tensor([solution.train_loss]))
+        seconds = time.perf_counter() - begun
+        state.curve.append(point(plan, task, data, handle, state, seconds))
+        progress.advance(shown)
+    _begin_files(folder, plan, state)
+    return Fit(handle, state.curve, trouble(state), [], solution.found)
 
 
 def _describe(plan: RunPlan, state: TrainingState) -> str:

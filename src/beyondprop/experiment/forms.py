@@ -31,7 +31,7 @@ SEARCH = {"optimizer": str, "trials": int, "compute": float, "step_cost": float,
 TUNING = {
     "learning_rates": (..., [float]),
     "trials": [TRIAL],
-    "chosen": {str: float},
+    "chosen": {str: FIGURE},
     "searches": (..., {str: SEARCH}),
 }
 SESSIONS: Form = {"sessions": [{}]}
@@ -42,13 +42,16 @@ RUN = {
     "task": {"name": str, "metric": str},
     "rule": {"name": str},
     "seed": int,
-    "learning_rate": float,
+    "learning_rate": FIGURE,
+    "head": (..., None, str, {}),
     "curve": [{"seconds": float}],
     "measures": (..., {str: FIGURES}),
 }
 FINISHED = RUN | {"test": {"score": FIGURE}}
 STOPPED = RUN | {"reason": str}
 ROW = COUNTS | {"rule": str, "score_mean": FIGURE, "score_std": FIGURE, "recovery": FIGURE}
+ROW |= {"score_interval": (..., None, [float]), "recovery_interval": (..., None, [float])}
+ROW |= {"recovery_below": (..., None, str), "recovery_reason": (..., None, str)}
 COMPARISON = {
     "task": {"name": str, "data": str, "metric": str},
     "seeds": [int],
@@ -56,6 +59,8 @@ COMPARISON = {
     "rows": [ROW],
     "runs": [RUN],
     "measures": (..., {str: {}}),
+    "chance": (..., None, {"score": FIGURE, "of": str}),
+    "no_linear": (..., None, str),
 }
 
 

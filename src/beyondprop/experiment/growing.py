@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.experiment import forms
+from beyondprop.experiment.controls import LINEAR
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import NOT_COMPARED, SPEC
@@ -56,5 +57,7 @@ def added(spec: CompareSpec, folder: Path) -> str:
 
 def complete(comparison: Mapping[str, Any], plan: ComparePlan) -> bool:
     """Whether a comparison has every run of a plan, none of them failed."""
-    over = {(r["rule"]["name"], r["seed"]) for r in comparison["runs"] if r["status"] != "failed"}
-    return over == {(name, seed) for name in plan.names for seed in plan.seeds}
+    runs = comparison["runs"]
+    over = {(run["rule"]["name"], run["seed"]) for run in runs if run["rule"]["name"] != LINEAR}
+    wanted = {(name, seed) for name in plan.names for seed in plan.seeds}
+    return over == wanted and all(run["status"] != "failed" for run in runs)

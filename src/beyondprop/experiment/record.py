@@ -62,7 +62,8 @@ def run_record(
             "report": str(handle.report) if handle else None,
         },
         "seed": plan.seed,
-        "learning_rate": plan.learning_rate,
+        "learning_rate": None if solved(fitted) else plan.learning_rate,
+        "head": fitted.head if fitted else None,
         "spec": as_json(plan),
         "curve": [brief(point) for point in fitted.curve] if fitted else [],
         "test": describe_test(test) if test else None,
@@ -73,6 +74,11 @@ def run_record(
     }
     plain: dict[str, Any] = finite(record)
     return plain
+
+
+def solved(fitted: Fit | None) -> bool:
+    """Whether the last layer was solved, so that there was nothing to train."""
+    return fitted is not None and isinstance(fitted.head, dict)
 
 
 def reason_of(error: Exception) -> str:

@@ -82,8 +82,9 @@ class CompareFields(Fields):
     """A comparison's.
 
     Attributes:
-        rules: The rules to compare, each as for a run; recovery needs the two controls, backprop
-            and frozen. Default: backprop, fa, dfa, drtp and frozen, or what a resumed folder has.
+        rules: The rules to compare, each as for a run; recovery needs backprop above, and
+            below frozen or the linear model that each comparison has. Default: backprop, fa, dfa,
+            drtp and frozen, or what a resumed folder has.
         seeds: Each rule runs once with each seed. Default: 0 to 4, or what a resumed folder
             has.
         learning_rates: Every rule begins its search with these, and goes beyond them where its

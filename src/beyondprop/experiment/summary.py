@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from beyondprop.experiment.spec import MEASURES
-from beyondprop.experiment.statistics import fieller
+from beyondprop.experiment.statistics import fieller, paired
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.registry import Spec
+
+UPPER, LOWER = "backprop", ("frozen", "linear")
+"""The controls: a rule's score is read between them."""
 
 
 def summarise(
@@ -17,30 +20,32 @@ def summarise(
     records: Sequence[Mapping[str, Any]],
     costs: Mapping[str, Mapping[str, Any]],
     measures: Sequence[Spec] = MEASURES,
+    chance: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row a rule: scores over the finished runs, how many of each status, what was
-    measured.
+    """Return one row a rule: scores, how many runs of each status, what was measured.
 
     Args:
         rules: In the order of the rows.
         records: The runs' records, of whatever status.
         costs: For each rule what `measure_costs` found; may lack rules.
         measures: Names of the measures whose figures every row has, None where there are none.
+        chance: The score that a diverged run counts as; where it is None it is left out, as is one
+            that failed.
     """
     empty = dict.fromkeys(keys([measure.description() for measure in find_all(measures)]))
     of = {rule: [r for r in records if r["rule"]["name"] == rule] for rule in rules}
-    means = {rule: mean(scores(runs)) for rule, runs in of.items()}
+    found = {rule: by_seed(runs, chance) for rule, runs in of.items()}
+    below = lower_control(found)
+    reason = no_recovery(found, below)
     return [
         {
             "rule": rule,
             "runs": len(runs),
             **{s: sum(r["status"] == s for r in runs) for s in ("finished", "diverged", "failed")},
-            "score_mean": means[rule],
-            "score_std": deviation(scores(runs)),
-            "recovery": recovery(means[rule], means.get("backprop"), means.get("frozen")),
-            "recovery_interval": recovery_interval(
-                *(by_seed(of.get(name, ())) for name in (rule, "backprop", "frozen"))
-            ),
+            "score_mean": mean([*found[rule].values()]),
+            "score_std": deviation([*found[rule].values()]),
+            "score_interval": interval([*found[rule].values()]),
+            **recovered(found, rule, below, reason),
             **empty,
             **measured(runs),
             **costs.get(rule, {}),
@@ -80,50 +85,99 @@ def together(values: Sequence[Any]) -> Any:
     return known[0] if known and known.count(known[0]) == len(known) else None
 
 
-def recovery(rule: float | None, backprop: float | None, frozen: float | None) -> float | None:
-    """Return how much of what backprop gains over frozen hidden layers the rule gains too.
+def lower_control(scores: Mapping[str, Mapping[int, float]]) -> str | None:
+    """Return the stronger of the lower controls, by its mean; None where there is none."""
+    means = {name: mean([*scores.get(name, {}).values()]) for name in LOWER}
+    known = {name: value for name, value in means.items() if value is not None}
+    return max(known, key=known.__getitem__, default=None)
+
+
+def no_recovery(scores: Mapping[str, Mapping[int, float]], below: str | None) -> str | None:
+    """Return why there is no recovery to report, if so.
+
+    Args:
+        scores: Of each rule, by seed.
+        below: The stronger lower control.
+    """
+    above = [*scores.get(UPPER, {}).values()]
+    if below is None or not above:
+        lacking = [UPPER] * (not above) + [" or ".join(LOWER)] * (below is None)
+        return f"there is no score of {' and of '.join(lacking)}"
+    high, low = interval(above), interval([*scores[below].values()])
+    if high is None or low is None:
+        return "intervals need two seeds at least"
+    if high[0] <= low[1]:
+        return f"the 95% intervals of {UPPER} and {below} overlap, or {below} is better"
+    return None
+
+
+def recovered(
+    scores: Mapping[str, Mapping[int, float]], rule: str, below: str | None, reason: str | None
+) -> dict[str, Any]:
+    """Return how much of what backprop gains over the stronger lower control a rule gains too.
 
     Returns:
-        (rule - frozen) / (backprop - frozen); None where a score is missing or backprop gains
-        nothing, as then there is nothing to recover.
+        `recovery`, the ratio of the mean gains over the seeds that all three have, its
+        `recovery_interval` (Fieller's, at 95 %), `recovery_below`, the control, and
+        `recovery_reason`, why there is none.
     """
-    if rule is None or backprop is None or frozen is None or backprop <= frozen:
-        return None
-    return (rule - frozen) / (backprop - frozen)
-
-
-def by_seed(runs: Iterable[Mapping[str, Any]]) -> dict[int, float]:
-    """Return the test score of each seed whose run finished."""
+    found = None
+    if below is not None and reason is None:
+        own, above, base = scores[rule], scores[UPPER], scores[below]
+        seeds = sorted(own.keys() & above.keys() & base.keys())
+        gain = [own[seed] - base[seed] for seed in seeds]
+        found = fieller(gain, [above[seed] - base[seed] for seed in seeds])
     return {
-        run["seed"]: run["test"]["score"]
-        for run in finished(runs)
-        if run["test"]["score"] is not None
+        "recovery": None if found is None else found.value,
+        "recovery_interval": None if found is None else [found.low, found.high],
+        "recovery_below": below,
+        "recovery_reason": reason,
     }
 
 
-def recovery_interval(
-    rule: Mapping[int, float], backprop: Mapping[int, float], frozen: Mapping[int, float]
-) -> list[float] | None:
-    """Return Fieller's interval of the recovery over the seeds that all three have, at 95 %.
+def by_seed(runs: Iterable[Mapping[str, Any]], chance: float | None) -> dict[int, float]:
+    """Return the test score of each seed; a diverged run's is chance, a failed one has none."""
+    found = {}
+    for run in runs:
+        value = counted(run, chance)
+        if value is not None:
+            found[run["seed"]] = value
+    return found
 
-    Returns:
-        Its ends; None of fewer than two seeds, and where backprop is not told from frozen.
-    """
-    seeds = sorted(rule.keys() & backprop.keys() & frozen.keys())
-    gain = [rule[seed] - frozen[seed] for seed in seeds]
-    found = fieller(gain, [backprop[seed] - frozen[seed] for seed in seeds])
+
+def counted(run: Mapping[str, Any], chance: float | None) -> float | None:
+    """Return the test score that a run counts as."""
+    if run["status"] == "diverged":
+        return chance
+    score: float | None = (run.get("test") or {}).get("score")
+    return score if run["status"] == "finished" else None
+
+
+def interval(scores: Sequence[float]) -> list[float] | None:
+    """Return Student's interval of the mean at 95 %; None of fewer than two scores."""
+    found = paired(scores)
     return None if found is None else [found.low, found.high]
+
+
+def score_interval(row: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> list[float] | None:
+    """Return the interval of a row's score; where the record is older than these, from its runs."""
+    if "score_interval" in row:
+        known: list[float] | None = row["score_interval"]
+        return known
+    own = [run for run in runs if run["rule"]["name"] == row["rule"]]
+    return interval([*by_seed(own, None).values()])
+
+
+def spread(row: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return half the interval of a row's score; where there is none the standard deviation."""
+    found = score_interval(row, runs)
+    deviation: float | None = row.get("score_std")
+    return deviation if found is None else (found[1] - found[0]) / 2
 
 
 def finished(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the runs that went to their end with finite numbers."""
     return [run for run in runs if run["status"] == "finished"]
-
-
-def scores(runs: Iterable[Mapping[str, Any]]) -> list[float]:
-    """Return the test scores of the finished runs."""
-    found = [run["test"]["score"] for run in finished(runs)]
-    return [score for score in found if score is not None]
 
 
 def mean(values: Sequence[float]) -> float | None:

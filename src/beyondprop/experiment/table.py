@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 
 from beyondprop.experiment.spec import MEASURES
+from beyondprop.experiment.summary import spread
 from beyondprop.experiment.tuning import learning_rates
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.measure.base import ABSENT
@@ -35,7 +36,8 @@ def table(comparison: Mapping[str, Any]) -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    scores = [score(row["score_mean"], row["score_std"]) for row in comparison["rows"]]
+    rows, runs = comparison["rows"], comparison.get("runs", ())
+    scores = [score(row["score_mean"], spread(row, runs)) for row in rows]
     shown.add_column("rule", no_wrap=True)
     # A metric's name can be of any length: its heading wraps, so that nothing else is cut.
     widest = max(map(len, scores), default=0)
@@ -44,13 +46,13 @@ def table(comparison: Mapping[str, Any]) -> Table:
     measured = columns(comparison)
     for column in ("recovery", *(each.label.replace(" ", "\n", 1) for each in measured), "runs"):
         shown.add_column(column, justify="right", no_wrap=True)
-    for row, reached in zip(comparison["rows"], scores, strict=True):
+    for row, reached in zip(rows, scores, strict=True):
         shown.add_row(
             row["rule"] + (EDGE if row.get("search_edge") else ""),
             reached,
             number(row["recovery"], ".1%"),
             *(each.text(row.get(each.key)) for each in measured),
-            f"{row['finished']}/{row['runs']}",
+            outcome(row),
         )
     needed = sum(map(width, shown.columns)) + 2 * (len(shown.columns) - 1)
     shown.width = needed if needed > WIDTH else None  # rather wider than the terminal than cut
@@ -76,10 +78,49 @@ def columns(comparison: Mapping[str, Any]) -> list[Column]:
     return list(chain.from_iterable(each.columns for each in read))
 
 
-def score(mean: float | None, deviation: float | None) -> str:
-    """Return a mean with its standard deviation, where there is one."""
-    spread = "" if deviation is None else f" ± {deviation:.4f}"
-    return number(mean, ".4f", spread)
+def score(mean: float | None, half: float | None) -> str:
+    """Return a mean with half of its interval, where there is one."""
+    return number(mean, ".4f", "" if half is None else f" ± {half:.4f}")
+
+
+def outcome(row: Mapping[str, Any]) -> str:
+    """Return how many runs finished, of how many, and how many diverged."""
+    diverged = row.get("diverged")
+    return f"{row['finished']}/{row['runs']}" + (f" ({diverged} div.)" if diverged else "")
+
+
+SPREAD = "±: half of the 95% interval over seeds (Student's t)"
+GAINED = {"frozen": "frozen hidden layers", "linear": "a linear model on the inputs"}
+"""What the lower controls are, in words."""
+
+
+def recovery(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what recovery is relative to, or why there is none."""
+    reason = next((row["recovery_reason"] for row in rows if row.get("recovery_reason")), None)
+    if reason:
+        return f"recovery: not reported, as {reason}"
+    known = next((row["recovery_below"] for row in rows if row.get("recovery_below")), "frozen")
+    return f"recovery: how much of what backprop gains over {GAINED[known]} the rule gains"
+
+
+def below(comparison: Mapping[str, Any]) -> list[str]:
+    """Return what is known of the lower controls and of chance, a line each."""
+    heads = [(run["rule"]["name"], run.get("head")) for run in comparison["runs"]]
+    steps = dict.fromkeys(f"{name} is {head}" for name, head in heads if isinstance(head, str))
+    open_ends = dict.fromkeys(
+        f"{name}: the last layer is not solved to convergence"
+        for name, head in heads
+        if isinstance(head, Mapping) and not head.get("converged")
+    )
+    told = [*steps, *open_ends]
+    if comparison.get("no_linear"):
+        told.append(f"no linear model: {comparison['no_linear']}")
+    if nothing := comparison.get("chance"):
+        diverged = ", which a diverged run counts as" * any(
+            run["status"] == "diverged" for run in comparison["runs"]
+        )
+        told.append(f"chance: {number(nothing['score'], '.4f')}, {nothing['of']}{diverged}")
+    return told
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
@@ -98,7 +139,9 @@ def legend(comparison: Mapping[str, Any]) -> str:
                 for run in comparison["runs"]
                 if run["status"] != "finished"
             ),
-            "recovery: how much of what backprop gains over frozen hidden layers the rule gains",
+            SPREAD,
+            recovery(comparison["rows"]),
+            *below(comparison),
             *(f"{each.label}: {each.meaning}" for each in columns(comparison) if each.meaning),
             learning_rates(comparison["tuning"]),
         ]

@@ -11,6 +11,7 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop.experiment import forms
+from beyondprop.experiment.controls import is_solved
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.record import reason_of
@@ -26,6 +27,7 @@ from beyondprop.files import (
 from beyondprop.jobs import Executor, Job
 from beyondprop.jobs.lock import held
 from beyondprop.registry import file_name, label
+from beyondprop.tasks import Task
 
 TRIAL, TUNING = "trial.json", "tuning.json"
 
@@ -40,7 +42,8 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
         executor: Carries out the trials.
 
     Returns:
-        `epochs` of each length, `budget`, `trials`, and for each rule `chosen`, its learning rate,
+        `epochs` of each length, `budget`, `trials`, and for each rule `chosen`, its learning rate
+        (None where nothing is trained, as the last layer is solved),
         and `searches`: its optimizer, how many trials it had, what these and a step of it cost in
         backprop's, and whether the budget ended before the rate lay between two others.
     """
@@ -50,20 +53,18 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
     # Where a rule was added, the others' runs were made with what was chosen then.
     found = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
     added = [name for name in plan.names if name not in found]
+    left = [name for name in added if not is_solved(plan, name, source)]
     searches = dict(earlier["searches"])
     if not alone(plan):
-        costs = step_costs(plan, source.task, source.data().train, added)
+        costs = step_costs(plan, source.task, source.data().train, left)
         found |= search(plan, costs, source, folder, executor)
-        searches |= {name: summary(plan, found[name], costs[name]) for name in added}
-    best = {name: chosen(plan.space, found.get(name, [])) for name in added}
+        searches |= {name: summary(plan, found[name], costs[name]) for name in left}
+    best = {name: chosen(plan.space, found.get(name, [])).learning_rate for name in left}
     tuning = {
         "epochs": list(plan.space.lengths),
         "budget": plan.tuning_budget,
         "trials": [trial for name in plan.names for trial in found.get(name, [])],
-        "chosen": {
-            name: best[name].learning_rate if name in best else earlier["chosen"][name]
-            for name in plan.names
-        },
+        "chosen": {name: (earlier["chosen"] | best).get(name) for name in plan.names},
         "searches": searches,
     }
     write_json(folder / TUNING, tuning)
@@ -75,11 +76,11 @@ def alone(plan: ComparePlan) -> bool:
     return len(plan.space.grid()) == 1
 
 
-def settings(plan: ComparePlan, tuning: Mapping[str, Any]) -> dict[str, Setting]:
+def settings(plan: ComparePlan, task: Task, tuning: Mapping[str, Any]) -> dict[str, Setting]:
     """Return what each rule's runs are made with."""
     only = {"optimizer": plan.first.optimizer}
     return {
-        rule: Setting(tuning["searches"].get(rule, only)["optimizer"], rate)
+        rule: Setting(tuning["searches"].get(rule, only)["optimizer"], rate or task.learning_rate)
         for rule, rate in tuning["chosen"].items()
     }
 
@@ -229,6 +230,7 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
         " ".join(filter(None, (rule, optimizers.get(rule), f"{rate:g}")))
         + ("" if rule in judged or not tried else lowest if rule in tried else middle)
         for rule, rate in tuning["chosen"].items()
+        if rate is not None
     )
     return f"learning rates{how}: {rates}"
 

@@ -18,10 +18,12 @@ from beyondprop.report.read import read_comparison, read_run, up_to_date
 from beyondprop.report.records import (
     BACKPROP,
     FROZEN,
+    LINEAR,
     Comparison,
     TaskFacts,
 )
 
+RECOVERY = ("recovery", "recovery_interval", "recovery_below", "recovery_reason")
 COMPARISON, RUN = "comparison.json", "record.json"
 
 
@@ -60,13 +62,13 @@ def _records(folder: Path) -> list[Path]:
 def _of_single_runs(found: Mapping[Path, dict[str, Any]]) -> Comparison:
     records, paths = list(found.values()), ", ".join(map(str, found))
     rules = dict.fromkeys(record["rule"]["name"] for record in records)
-    ordered = sorted(rules, key=lambda rule: (rule != BACKPROP, rule == FROZEN))
+    ordered = sorted(rules, key=lambda rule: (rule != BACKPROP, rule == LINEAR, rule == FROZEN))
     rows = summarise(ordered, records, costs={}, measures=())
     record = {
         **records[0],
         "kind": "comparison",
         # Runs that need not have had the same budget: recovery would compare what is not alike.
-        "rows": [{**row, "recovery": None, "recovery_interval": None} for row in rows],
+        "rows": [{**row, **dict.fromkeys(RECOVERY)} for row in rows],
         "runs": records,
         "seeds": sorted({record["seed"] for record in records}),
         "spec": {},

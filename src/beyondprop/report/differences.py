@@ -40,11 +40,15 @@ def told_apart(comparison: Comparison) -> list[str]:
 
 
 def paired_scores(comparison: Comparison) -> dict[str, list[float]]:
-    """Return the scores of the rules whose runs all finished, one a seed, in the same order."""
+    """Return the scores of the rules that have one for each seed, in the same order.
+
+    A diverged run counts as chance, where that is known.
+    """
     found = {}
     for row in comparison.rows:
-        runs = comparison.finished(row.rule)
-        scores = [run.score for run in runs if run.score is not None]
+        runs = sorted((r for r in comparison.runs if r.rule == row.rule), key=lambda r: r.seed)
+        counted = [comparison.chance if r.status == "diverged" else r.score for r in runs]
+        scores = [score for score in counted if score is not None]
         if len(scores) == len(comparison.seeds) > 1:
             found[row.rule] = scores
     return found

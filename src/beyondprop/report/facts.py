@@ -72,7 +72,8 @@ def _examples(comparison: Comparison) -> str:
 
 
 def _budget(comparison: Comparison) -> str:
-    ends = [run.curve[-1] for run in comparison.runs if run.finished and run.curve]
+    trained = [run for run in comparison.runs if run.finished and not run.solved]
+    ends = [run.curve[-1] for run in trained if run.curve]
     steps, epochs = {end.step for end in ends}, {end.epoch for end in ends}
     parts = []
     if len(epochs) == 1:
@@ -96,9 +97,10 @@ def _tuned(comparison: Comparison) -> str:
         return _searched(comparison)
     epochs = f" for {plural(tuning.epochs[-1], 'epoch')}" if tuning.epochs else ""
     seed = comparison.spec.get("tuning_seed")
+    trained = " that is trained" * any(run.solved for run in comparison.runs)
     apart = f" with seed {seed}" if seed is not None else ""
     return (
-        f"every rule tried {listing([rate(value) for value in tried])}{epochs}{apart}"
+        f"every rule{trained} tried {listing([rate(value) for value in tried])}{epochs}{apart}"
         " and kept the one with the best validation score"
     )
 

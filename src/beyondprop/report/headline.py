@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from beyondprop.experiment.table import GAINED
 from beyondprop.report.differences import told_apart
 from beyondprop.report.records import (
     BACKPROP,
+    CONTROLS,
     FROZEN,
+    LINEAR,
     Comparison,
     RuleRow,
 )
 from beyondprop.report.text import (
     ScoreFormat,
+    capital,
     count,
     label,
     listing,
@@ -25,18 +29,23 @@ from beyondprop.report.text import (
 NAMED = 4
 # A recovery that is negative when it is written as a whole percentage.
 WORSE = -0.005
+LOWER = (FROZEN, LINEAR)
+WORDS = {
+    FROZEN: "the same network with frozen hidden layers",
+    LINEAR: "a linear model on the inputs",
+}
 # Seeds that spread by more than this part of the distance between the controls deserve a warning.
 NOISY = 0.1
 
 
 def headline(comparison: Comparison) -> str:
     """Return the finding in one sentence: what the rules recover, or what they score."""
-    rows = [row for row in comparison.rows if row.rule not in (BACKPROP, FROZEN)]
+    rows = [row for row in comparison.rows if row.rule not in CONTROLS]
     known = [(label(row.rule), row.recovery) for row in rows if row.recovery is not None]
     if known:
         cost = rows[0].number("step_ratio")
         step = f", at {ratio(cost)} the step time"
-        return _recovered(known) + step * (len(rows) == 1 and cost is not None)
+        return _recovered(known, comparison.below) + step * (len(rows) == 1 and cost is not None)
     scores = ScoreFormat.of(comparison.task)
     reached = [
         f"{label(row.rule)} {scores.full(row.score_mean)}"
@@ -50,14 +59,16 @@ def headline(comparison: Comparison) -> str:
     return f"{what}: {listing(reached)}" if len(reached) <= NAMED + 2 else what
 
 
-def _recovered(known: Sequence[tuple[str, float]]) -> str:
-    gain = "of what backprop gains over frozen hidden layers"
+def _recovered(known: Sequence[tuple[str, float]], below: str) -> str:
+    gain = f"of what backprop gains over {GAINED[below]}"
     worse = [name for name, value in known if value < WORSE]
     known = [(name, value) for name, value in known if value >= WORSE]
     if worse:
         verb = "do" if len(worse) > 1 else "does"
-        what = f"{listing(worse)} {verb} worse than frozen"
-        return f"{_recovered(known)}; {what}" if known else f"{what} hidden layers"
+        what = f"{listing(worse)} {verb} worse than"
+        if known:
+            return f"{_recovered(known, below)}; {what} {below}"
+        return f"{what} {GAINED[below]}"
     if len(known) > NAMED:
         low, high = min(known, key=lambda item: item[1]), max(known, key=lambda item: item[1])
         return (
@@ -71,35 +82,58 @@ def _recovered(known: Sequence[tuple[str, float]]) -> str:
 
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
-    found = [_controls(comparison), _cost(comparison), _noise(comparison)]
-    found += [*told_apart(comparison), *_troubles(comparison)]
+    found = [_controls(comparison), *_controlled(comparison)]
+    found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
+    found += _troubles(comparison)
     return [sentence for sentence in found if sentence]
 
 
 def _controls(comparison: Comparison) -> str:
     scores, task = ScoreFormat.of(comparison.task), comparison.task
     on = f"On {task.data or task.name}" + f" ({count(task.test)} test examples)" * bool(task.test)
-    backprop, frozen = comparison.row(BACKPROP), comparison.row(FROZEN)
+    backprop = comparison.row(BACKPROP)
     high = backprop.score_mean if backprop else None
-    low = frozen.score_mean if frozen else None
+    lower = {name: row.score_mean for name in LOWER if (row := comparison.row(name))}
+    known = {name: value for name, value in lower.items() if value is not None}
     if not comparison.controlled:
         return (
             f"{on}. These are single runs, not one comparison: their budgets may differ, so no"
             " recovery is reported."
         )
-    if high is None or low is None:
-        absent = [name for name, mean in ((BACKPROP, high), (FROZEN, low)) if mean is None]
+    if high is None or not known:
+        absent = [BACKPROP] * (high is None) + [LOWER[0]] * (not known)
         return (
             f"{on}. Without a finished run of {listing(absent)} there is no recovery to report:"
             " it needs both controls."
         )
-    sentence = (
-        f"{on}, backprop reaches {scores.full(high)} test {scores.metric}, and the same network"
-        f" with frozen hidden layers {scores.full(low)}."
-    )
-    if high <= low:
-        sentence += " Backprop gains nothing over frozen here, so recovery means nothing."
+    told = [f"{WORDS[name]} {scores.full(value)}" for name, value in known.items()]
+    reached = f"backprop reaches {scores.full(high)} test {scores.metric}"
+    sentence = f"{on}, {reached}, and {' and '.join(told)}."
+    if comparison.no_recovery:
+        sentence += f" No recovery is reported, as {comparison.no_recovery}."
+    elif high <= max(known.values()):
+        worse = max(known, key=known.__getitem__)
+        sentence += f" Backprop gains nothing over {worse} here, so recovery means nothing."
     return sentence
+
+
+def _controlled(comparison: Comparison) -> list[str]:
+    """Return what is to be known of the lower controls."""
+    runs, scores = comparison.runs, ScoreFormat.of(comparison.task)
+    found = dict.fromkeys(
+        f"{capital(label(run.rule))} is {run.head}." for run in runs if isinstance(run.head, str)
+    )
+    found |= dict.fromkeys(
+        f"The last layer of {label(run.rule)} is not solved to convergence."
+        for run in runs
+        if run.finished and isinstance(run.head, Mapping) and not run.head.get("converged")
+    )
+    told = list(found)
+    if comparison.no_linear:
+        told.append(f"There is no linear model: {comparison.no_linear}.")
+    if comparison.chance is not None:
+        told.append(f"Chance is {scores.full(comparison.chance)}: {comparison.chance_of}.")
+    return told
 
 
 def _cost(comparison: Comparison) -> str:
@@ -119,7 +153,7 @@ def _cost(comparison: Comparison) -> str:
 
 
 def _noise(comparison: Comparison) -> str:
-    rows = [row for rule in (BACKPROP, FROZEN) if (row := comparison.row(rule))]
+    rows = [row for rule in (BACKPROP, comparison.below) if (row := comparison.row(rule))]
     means = [row.score_mean for row in rows if row.score_mean is not None]
     # What lies below frozen is told as worse, whatever its spread.
     told = [row for row in comparison.rows if row.recovery is not None and row.recovery >= WORSE]
@@ -138,14 +172,18 @@ def _noise(comparison: Comparison) -> str:
 
 
 def _troubles(comparison: Comparison) -> list[str]:
-    return [sentence for row in comparison.rows if (sentence := _trouble(row))]
+    chance = comparison.chance
+    return [told for row in comparison.rows if (told := _trouble(row, chance is not None))]
 
 
-def _trouble(row: RuleRow) -> str:
+def _trouble(row: RuleRow, has_chance: bool) -> str:
     kinds = ((row.diverged, "diverged"), (row.failed, "failed"))
     told = listing([f"{n} {kind}" for n, kind in kinds if n])
     if not told:
         return ""
+    if has_chance and row.diverged:
+        counted = "diverged runs count in its score as chance"
+        return f"Of {plural(row.runs, 'run')} of {label(row.rule)}, {told}: {counted}."
     if not row.finished:
         return f"{label(row.rule)} has no score: of {plural(row.runs, 'run')}, {told}."
     rest = (

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.summary import score_interval
 from beyondprop.files import (
     finite,
 )
@@ -39,13 +40,16 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
         record = up_to_date(record)
         return Comparison(
             task=_task(record["task"]),
-            rows=tuple(_row(row) for row in record["rows"]),
+            rows=tuple(_row(row, record["runs"]) for row in record["rows"]),
             runs=_runs(record["runs"]),
             seeds=tuple(int(seed) for seed in record.get("seeds") or ()),
             spec=dict(record.get("spec") or {}),
             tuning=_tuning(record.get("tuning") or {}),
             provenance=dict(record.get("provenance") or {}),
             measures=tuple(map(Description.read, (record.get("measures") or {}).values())),
+            chance=_number((record.get("chance") or {}).get("score")),
+            chance_of=str((record.get("chance") or {}).get("of") or ""),
+            no_linear=record.get("no_linear"),
         )
     except UNREADABLE as error:
         raise _unreadable(source, "comparison", error) from error
@@ -125,6 +129,7 @@ def _run(run: Mapping[str, Any]) -> Run:
         spec=dict(run.get("spec") or {}),
         provenance=dict(run.get("provenance") or {}),
         measures=_measures(run.get("measures")),
+        head=run.get("head"),
     )
 
 
@@ -159,12 +164,13 @@ def _measures(found: Mapping[str, Any] | None) -> dict[str, Figures]:
 
 OWN = (
     *("rule", "runs", "finished", "diverged", "failed"),
-    *("score_mean", "score_std", "recovery", "recovery_interval"),
+    *("score_mean", "score_std", "score_interval"),
+    *("recovery", "recovery_interval", "recovery_below", "recovery_reason"),
 )
 """Of a row, what is not measured."""
 
 
-def _row(row: Mapping[str, Any]) -> RuleRow:
+def _row(row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> RuleRow:
     return RuleRow(
         rule=str(row["rule"]),
         runs=int(row["runs"]),
@@ -173,8 +179,11 @@ def _row(row: Mapping[str, Any]) -> RuleRow:
         failed=int(row["failed"]),
         score_mean=_number(row.get("score_mean")),
         score_std=_number(row.get("score_std")),
+        score_interval=_interval(score_interval(row, runs)),
         recovery=_number(row.get("recovery")),
         recovery_interval=_interval(row.get("recovery_interval")),
+        recovery_below=row.get("recovery_below"),
+        recovery_reason=row.get("recovery_reason"),
         train_seconds=_number(row.get("train_seconds")),
         figures={str(key): value for key, value in row.items() if key not in OWN},
     )

@@ -14,6 +14,8 @@ from beyondprop.measure import Column, Description, Figures
 
 BACKPROP = "backprop"
 FROZEN = "frozen"
+LINEAR = "linear"
+CONTROLS = (BACKPROP, FROZEN, LINEAR)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Point:
 class Run:
     """One (rule, seed): how it went and what it reached.
 
-    `measures` holds what each measure found at the end, by its name.
+    `measures` holds what each measure found at the end, by its name; `head` how the last layer of
+    frozen hidden blocks was solved, or why it was not.
     """
 
     rule: str
@@ -65,6 +68,12 @@ class Run:
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
     measures: Mapping[str, Figures] = field(default_factory=dict)
+    head: Mapping[str, Any] | str | None = None
+
+    @property
+    def solved(self) -> bool:
+        """Whether its last layer was solved, so that there was nothing to train."""
+        return isinstance(self.head, Mapping)
 
     @property
     def finished(self) -> bool:
@@ -87,9 +96,19 @@ class RuleRow:
     score_mean: float | None = None
     score_std: float | None = None
     recovery: float | None = None
+    score_interval: tuple[float, float] | None = None
     recovery_interval: tuple[float, float] | None = None
+    recovery_below: str | None = None
+    recovery_reason: str | None = None
     train_seconds: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spread(self) -> float | None:
+        """Half the interval of the score; of a record that has none the standard deviation."""
+        if self.score_interval is None:
+            return self.score_std
+        return (self.score_interval[1] - self.score_interval[0]) / 2
 
     def number(self, key: str) -> float | None:
         """Return a figure, if it was measured and is a number."""
@@ -140,7 +159,9 @@ class Comparison:
     """Rules x seeds on one task.
 
     `controlled` is False for runs that were started one by one: nothing says that they had the
-    same budget, so the report compares them with that warning and without recovery.
+    same budget, so the report compares them with that warning and without recovery. `chance` is the
+    score of what learned nothing, of which `chance_of` says what it is; `no_linear` says why there
+    is no linear model.
     """
 
     task: TaskFacts
@@ -152,6 +173,9 @@ class Comparison:
     provenance: Mapping[str, Any]
     measures: tuple[Description, ...] = ()
     controlled: bool = True
+    chance: float | None = None
+    chance_of: str = ""
+    no_linear: str | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -161,6 +185,16 @@ class Comparison:
     def row(self, rule: str) -> RuleRow | None:
         """Return the table's line of `rule`, or None where it was not compared."""
         return next((row for row in self.rows if row.rule == rule), None)
+
+    @property
+    def below(self) -> str:
+        """The lower control that recoveries are relative to."""
+        return next((row.recovery_below for row in self.rows if row.recovery_below), FROZEN)
+
+    @property
+    def no_recovery(self) -> str | None:
+        """Why there are no recoveries, where that is known."""
+        return next((row.recovery_reason for row in self.rows if row.recovery_reason), None)
 
     def finished(self, rule: str) -> list[Run]:
         """Return the finished runs of `rule`, by seed."""

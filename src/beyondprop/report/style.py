@@ -1,8 +1,8 @@
 """One colour, dash and marker per rule, the same in every figure and table of a page.
 
-The controls are drawn in the text's own colours: backprop full, frozen muted. The other colours
-are those of Okabe and Ito (2008), told apart under every common colour blindness; the style sheet
-holds a lighter variant of each for the dark theme.
+The controls are drawn in the text's own colours: backprop full, frozen and linear muted. The other
+colours are those of Okabe and Ito (2008), told apart under every common colour blindness; the style
+sheet holds a lighter variant of each for the dark theme.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from beyondprop.report.records import BACKPROP, FROZEN
+from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR
 
 # What matplotlib is given in place of a colour; svg.py turns it into the CSS variable beside it.
 # Black is not among them, since matplotlib leaves it out of what it writes.
@@ -55,8 +55,9 @@ class Style:
 def styles(rules: Iterable[str]) -> dict[str, Style]:
     """Return a style for each rule, in the order they come."""
     unique = list(dict.fromkeys(rules))
-    others = [rule for rule in unique if rule not in (BACKPROP, FROZEN)]
+    others = [rule for rule in unique if rule not in CONTROLS]
     controls = {BACKPROP: Style(INK, (), "o", 2.0), FROZEN: Style(MUTED, (3, 1.6), "s")}
+    controls[LINEAR] = Style(MUTED, (1, 1.4), "D")
     return {rule: style for rule, style in controls.items() if rule in unique} | {
         rule: Style(
             _COLOURS[i % len(_COLOURS)],

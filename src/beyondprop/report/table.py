@@ -61,7 +61,7 @@ class RunLine:
     reason: str
     rate: str
     score: str
-    epochs: int
+    epochs: str
     time: str
     parameters: str
 
@@ -82,7 +82,7 @@ def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
         rule=row.rule,
         name=label(row.rule) + (" †" if row.figures.get("search_edge") else ""),
         score=scores.full(row.score_mean),
-        deviation="" if row.score_std is None else f"± {scores.bare(row.score_std)}",
+        deviation="" if row.spread is None else f"± {scores.bare(row.spread)}",
         recovery=percent(row.recovery),
         range=_range(row.recovery_interval if row.recovery is not None else None),
         bar=None if row.recovery is None else 100 * min(max(row.recovery, 0), 1),
@@ -107,7 +107,11 @@ def _cell(column: Column, figures: Mapping[str, Any]) -> TableCell:
 def caption(comparison: Comparison) -> str:
     """Return what the figures of the main table are: what they vary over and are relative to."""
     rows = comparison.rows
-    told = ["± is one standard deviation over seeds."]
+    told = ["± is half of the 95% interval over seeds (Student's t)."]
+    if any(row.score_interval is None and row.score_std is not None for row in rows):
+        told = ["± is one standard deviation over seeds, or half of the 95% interval."]
+    if any(row.diverged for row in rows) and comparison.chance is not None:
+        told.append("A diverged run counts in the mean as chance.")
     if any(row.recovery_interval for row in rows):
         told.append("The range under a recovery is its 95% interval, paired by seed (Fieller).")
     plain = [
@@ -158,7 +162,7 @@ def _run_line(run: Run, scores: ScoreFormat) -> RunLine:
         reason=run.reason or "",
         rate=rate(run.learning_rate),
         score=scores.full(run.score),
-        epochs=max((point.epoch for point in run.curve), default=0),
+        epochs="solved" if run.solved else str(max((p.epoch for p in run.curve), default=0)),
         time=duration(sum(times) if times else None),
         parameters=parameters,
     )

@@ -61,9 +61,10 @@ def found(reference: Path) -> dict[str, Any]:
 
 def test_every_rule_runs_with_every_seed(found: dict[str, Any]) -> None:
     assert (found["schema"], found["kind"], found["seeds"]) == (2, "comparison", [0, 1])
-    assert [row["rule"] for row in found["rows"]] == ["backprop", "dfa", "frozen"]
+    assert [row["rule"] for row in found["rows"]] == ["backprop", "dfa", "frozen", "linear"]
     assert [(run["rule"]["name"], run["seed"]) for run in found["runs"]] == [
-        (rule, seed) for seed in (0, 1) for rule in ("backprop", "dfa", "frozen")
+        *((rule, seed) for seed in (0, 1) for rule in ("backprop", "dfa", "frozen")),
+        *(("linear", seed) for seed in (0, 1)),
     ]
     assert found["task"]["name"] == "blobs"
     assert found["spec"]["rules"] == ["backprop", "dfa", "frozen"]
@@ -81,18 +82,16 @@ def test_rows_are_of_the_runs(found: dict[str, Any]) -> None:
         for rule in ("backprop", "dfa", "frozen")
     }
     mean = {rule: sum(values) / 2 for rule, values in score.items()}
-    assert mean["backprop"] > mean["frozen"]
     dfa = found["rows"][1]
     assert dfa["score_mean"] == pytest.approx(mean["dfa"])
-    assert dfa["recovery"] == pytest.approx(
-        (mean["dfa"] - mean["frozen"]) / (mean["backprop"] - mean["frozen"])
-    )
+    assert dfa["recovery"] is None  # frozen does better on these clouds
+    assert "backprop and frozen overlap" in dfa["recovery_reason"]
     assert dfa["step_ratio"] is dfa["memory_ratio"] is None
 
 
 def test_every_rule_searches_within_one_budget(found: dict[str, Any]) -> None:
     tuning = found["tuning"]
-    for rule in ("backprop", "dfa", "frozen"):
+    for rule in ("backprop", "dfa"):
         own = [t for t in tuning["trials"] if t["rule"] == rule]
         assert {(0.001, 1), (0.03, 1)} <= {(t["learning_rate"], t["epochs"]) for t in own}
         assert {t["seed"] for t in own} == {1000}
@@ -100,11 +99,14 @@ def test_every_rule_searches_within_one_budget(found: dict[str, Any]) -> None:
         assert search["trials"] == len(own)
         assert 0 < search["compute"] <= tuning["budget"]
     assert tuning["epochs"] == [1, 2]
-    assert tuning["searches"]["frozen"]["step_cost"] < tuning["searches"]["backprop"]["step_cost"]
+    assert tuning["searches"].keys() == {"backprop", "dfa"}
+    assert tuning["searches"]["dfa"]["step_cost"] < tuning["searches"]["backprop"]["step_cost"]
 
 
 def test_the_best_trial_on_validation_decides(found: dict[str, Any]) -> None:
-    for rule, chosen in found["tuning"]["chosen"].items():
+    chosen_rates = found["tuning"]["chosen"]
+    assert chosen_rates.pop("frozen") is None  # its last layer is solved
+    for rule, chosen in chosen_rates.items():
         own = [t for t in found["tuning"]["trials"] if (t["rule"], t["epochs"]) == (rule, 2)]
         own = [t for t in own if t["status"] == "finished"]
         best = max(own, key=lambda t: (t["validation_score"], -t["validation_loss"]))
@@ -157,7 +159,7 @@ def test_one_learning_rate_needs_no_trials(tmp_path: Path) -> None:
     assert found["rows"][0]["score_std"] is None  # one run
 
 
-@pytest.mark.parametrize("write", [0, 1, 5, 12, 29, 30, 31, 35, 50, 70, 78])
+@pytest.mark.parametrize("write", [0, 1, 5, 12, 20, 21, 22, 30, 40, 48, 50, 54, 60])
 def test_a_comparison_killed_at_any_write_is_resumed_to_the_same_result(
     write: int,
     reference: Path,
@@ -182,7 +184,7 @@ def test_a_comparison_killed_at_any_write_is_resumed_to_the_same_result(
     resumed = compare(SPEC, tmp_path / "c", resume=True, task=BLOBS)
     assert without_times(resumed) == without_times(found)
     weights = [f.relative_to(reference) for f in reference.rglob("weights.safetensors")]
-    assert len(weights) == 6
+    assert len(weights) == 8
     for file in weights:
         assert (reference / file).read_bytes() == (tmp_path / "c" / file).read_bytes()
     provenance = resumed["provenance"]  # killed at the spec, a session has done nothing yet
@@ -204,7 +206,7 @@ def test_a_finished_comparison_is_left_as_is(reference: Path, found: dict[str, A
 def test_a_rule_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     spec = replace(SPEC, rules=("backprop", "fa"), seeds=(0,), learning_rates=(0.01,))
     found = compare(spec, tmp_path / "c", task=SCALED)
-    backprop, fa = found["runs"]
+    backprop, fa, _linear = found["runs"]
     assert backprop["status"] == "finished"
     assert fa["status"] == "failed"
     assert "FeedbackAlignment cannot cover" in fa["reason"]
@@ -230,10 +232,10 @@ def test_a_failed_run_is_tried_again_on_resume(tmp_path: Path) -> None:
     spec = replace(SPEC, rules=("backprop", "dfa"), seeds=(0,), learning_rates=(0.01,))
     task = replace(BLOBS, model=failing(1))
     found = compare(spec, tmp_path / "c", task=task)
-    assert [run["status"] for run in found["runs"]] == ["failed", "finished"]
+    assert [run["status"] for run in found["runs"]] == ["failed", "finished", "finished"]
     assert found["runs"][0]["reason"] == f"{FAILED}: MemoryError: no room"
     again = compare(spec, tmp_path / "c", resume=True, task=task)
-    assert [run["status"] for run in again["runs"]] == ["finished", "finished"]
+    assert [run["status"] for run in again["runs"]] == ["finished"] * 3
     assert again["runs"][1] == found["runs"][1]
 
 
@@ -266,7 +268,7 @@ def test_a_rule_that_breaks_when_it_is_attached_is_recorded_and_the_others_go_on
     own = {"rule": "experiment_rules:Breaks", "where": where}
     spec = replace(SPEC, rules=(own, "backprop"), seeds=(0,), learning_rates=(0.01,))
     found = compare(spec, tmp_path / "c", task=BLOBS)
-    backprop, failed = found["runs"]
+    backprop, failed, _linear = found["runs"]
     assert (backprop["status"], failed["status"]) == ("finished", "failed")
     why = f"attaching the rule breaks-in-{where} failed: KeyError: '{where}\\nof a user's own'"
     assert failed["reason"].replace('"', "'") == why
@@ -294,10 +296,13 @@ def test_a_task_whose_models_share_weights_is_told_before_anything_is_trained(
 def test_diverged_runs_are_recorded(tmp_path: Path) -> None:
     spec = replace(SPEC, learning_rates=(1e30,), seeds=(0,), rules=("backprop", "dfa"))
     found = compare(spec, tmp_path / "c", task=EXPLODING)
-    assert [(row["runs"], row["diverged"]) for row in found["rows"]] == [(1, 1), (1, 1)]
-    assert all("became" in run["reason"] for run in found["runs"])
+    assert [(row["runs"], row["diverged"]) for row in found["rows"]] == [(1, 1), (1, 1), (1, 0)]
+    assert all("became" in run["reason"] for run in found["runs"][:2])
+    chance = found["chance"]["score"]
+    assert [row["score_mean"] for row in found["rows"][:2]] == [chance, chance]
     shown = legend(found)
     assert "dfa, seed 0: diverged, the" in shown
+    assert "the best constant output, which a diverged run counts as" in shown
     json.dumps(found, allow_nan=False)
 
 
@@ -328,12 +333,14 @@ def test_the_table_shows_every_rule(found: dict[str, Any]) -> None:
         "recovery",
     ]
     rules, scores, recoveries, *_, memory, runs = (list(c.cells) for c in shown.columns)
-    assert rules == ["backprop", "dfa", "frozen"]
+    assert rules == ["backprop", "dfa", "frozen", "linear"]
     row = found["rows"][1]
-    assert scores[1] == f"{row['score_mean']:.4f} ± {row['score_std']:.4f}"
-    assert recoveries == ["100.0%", f"{row['recovery']:.1%}", "0.0%"]
-    assert memory == ["–", "–", "–"]
-    assert runs == ["2/2", "2/2", "2/2"]
+    assert (
+        scores[1] == f"{row['score_mean']:.4f} ± {row['score_interval'][1] - row['score_mean']:.4f}"
+    )
+    assert recoveries == memory == ["–"] * 4
+    assert runs == ["2/2"] * 4
+    assert "recovery: not reported, as the 95% intervals" in legend(found)
 
 
 def test_costs_are_measured_for_the_rules_that_ran(
@@ -351,7 +358,7 @@ def test_costs_are_measured_for_the_rules_that_ran(
     )
     found = compare(spec, tmp_path / "c", task=SCALED)
     assert asked == ["backprop"]
-    assert [row["step_ratio"] for row in found["rows"]] == [1.5, None]
+    assert [row["step_ratio"] for row in found["rows"]] == [1.5, None, None]
 
 
 def test_the_losses_of_a_task_are_used(tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_every_record_has_the_verdict_of_isolation(
     assert list(found["notes"]) == list(found["blocks"]["change"]) == ["0", "3", "5"]
     assert found["words"].endswith(".")
     broken = train(RunSpec(rule=rule, seed=3), tmp_path / "broken", task=EXPLODING)
-    assert broken["status"] == "diverged"
+    # The last layer of frozen is solved, whatever the learning rate.
+    assert broken["status"] == ("finished" if rule == "frozen" else "diverged")
     assert broken["measures"]["isolation"]["values"] == found["values"]
     assert sum("isolation" in point["measures"] for point in record["curve"]) == 1
 

@@ -107,7 +107,7 @@ def test_the_table_has_the_figures_of_every_row() -> None:
     record = with_rows(
         dfa={
             "score_mean": 0.96849,
-            "score_std": 0.0036,
+            "score_interval": [0.96489, 0.97209],
             "recovery": 0.914,
             "alignment": 0.357,
             "step_seconds": 0.000684,

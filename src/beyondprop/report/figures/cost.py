@@ -11,7 +11,6 @@ from beyondprop.report.figures.panel import panel, score_axis
 from beyondprop.report.figures.points import name_points
 from beyondprop.report.records import (
     BACKPROP,
-    FROZEN,
     Comparison,
     RuleRow,
 )
@@ -43,8 +42,8 @@ def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], pref
     if not panels:
         return Exhibit(title, missing="No rule has both a test score and a measured cost.")
     caption = "Up is better, left is cheaper. The vertical line is plain PyTorch backprop (1×)."
-    if any(row.score_std is not None for row in comparison.rows):
-        caption += " Bars reach one standard deviation over seeds to either side."
+    if any(row.spread is not None for row in comparison.rows):
+        caption += " Bars are as wide as ± in the table."
     if _controls(comparison):
         caption += " The grey band lies between the two controls."
     if missing:
@@ -54,7 +53,7 @@ def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], pref
 
 
 def _controls(comparison: Comparison) -> tuple[float, float] | None:
-    rows = [comparison.row(rule) for rule in (FROZEN, BACKPROP)]
+    rows = [comparison.row(rule) for rule in (comparison.below, BACKPROP)]
     means = [row.score_mean for row in rows if row and row.score_mean is not None]
     return (means[0], means[1]) if len(means) == 2 else None
 
@@ -75,7 +74,7 @@ def _panel(
     axes.axvline(1, color=MUTED, linewidth=1)
     for row, point in zip(rows, points, strict=True):
         style = styles[row.rule]
-        axes.errorbar(*point, yerr=row.score_std, color=style.colour, marker=style.marker, ms=7)
+        axes.errorbar(*point, yerr=row.spread, color=style.colour, marker=style.marker, ms=7)
     _limits(axes, [x for x, _ in points])
     axes.set_xlabel(f"{cost.label} relative to plain PyTorch backprop")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}×")

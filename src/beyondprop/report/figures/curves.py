@@ -45,6 +45,8 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix:
     if not curves and not stopped:
         return Exhibit(TITLE, missing="No run recorded a validation score.")
     last = max([c.epochs[-1] for c in curves.values()] + [_known(r)[-1][0] for r in stopped])
+    flat = [row.rule for row in comparison.rows if _solved(comparison, row.rule)]
+    curves |= {rule: _flat(curves[rule], last) for rule in flat if rule in curves}
     shown = windows(curves, last)
     panels = [
         _panel(curves, stopped, styles, scores, window, f"{prefix}-curves-{i}")
@@ -52,7 +54,20 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix:
     ]
     runs = max(len(comparison.finished(rule)) for rule in styles)
     hidden = shown[-1].below(curves)
-    return Exhibit(TITLE, _caption(curves, stopped, scores, runs, hidden), tuple(panels))
+    return Exhibit(TITLE, _caption(curves, stopped, scores, runs, hidden, flat), tuple(panels))
+
+
+def _solved(comparison: Comparison, rule: str) -> bool:
+    """Whether all that finished of a rule was solved, so that its epochs mean nothing."""
+    runs = comparison.finished(rule)
+    return bool(runs) and all(run.solved for run in runs)
+
+
+def _flat(curve: Curve, last: int) -> Curve:
+    """Return a curve that has its end's value at every epoch."""
+    epochs = list(range(last + 1))
+    means, lows, highs = ([each[-1]] * len(epochs) for each in (curve.mean, curve.low, curve.high))
+    return Curve(epochs, means, lows, highs)
 
 
 def _scores(run: Run) -> dict[int, float | None]:
@@ -141,6 +156,7 @@ def _caption(
     scores: ScoreFormat,
     runs: int,
     hidden: Sequence[str],
+    flat: Sequence[str],
 ) -> str:
     parts = [f"The {scores.metric} on the validation examples after each epoch."]
     if runs > 1:
@@ -150,6 +166,10 @@ def _caption(
         )
     if BACKPROP in curves and FROZEN in curves:
         parts.append("The grey band lies between the two controls, frozen and backprop.")
+    if flat:
+        lines = "lines are" if len(flat) > 1 else "line is"
+        told = listing([label(rule) for rule in flat])
+        parts.append(f"Of {told} a last layer was solved, not trained: the {lines} flat.")
     if hidden:
         parts.append(f"Below the enlarged range: {listing([label(rule) for rule in hidden])}.")
     if stopped:

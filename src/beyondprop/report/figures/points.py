@@ -63,8 +63,8 @@ def _line_at(axes: Axes, cost: float) -> Box:
 
 
 def _bar(axes: Axes, cost: float, row: RuleRow) -> Box:
-    """Return where the bar of one standard deviation lies, in pixels."""
-    mean, deviation = row.score_mean or 0.0, row.score_std or 0.0
+    """Return where the bar of the interval lies, in pixels."""
+    mean, deviation = row.score_mean or 0.0, row.spread or 0.0
     x, low = axes.transData.transform((cost, mean - deviation))
     _, high = axes.transData.transform((cost, mean + deviation))
     return (x - 2, low, x + 2, high)

@@ -11,7 +11,7 @@ from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import panel, score_axis
 from beyondprop.report.labels import text_width
-from beyondprop.report.records import FROZEN, Comparison, Run
+from beyondprop.report.records import FROZEN, LINEAR, Comparison, Run
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import (
@@ -50,7 +50,8 @@ def learned_by_block(
     curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
     if not curves:
         return Exhibit(TITLE, missing=_failed(failures)) if failures else None
-    untold = [label(rule) for rule, each in runs.items() if each and rule not in curves]
+    shown = {*curves, LINEAR}  # which has no blocks
+    untold = [label(rule) for rule, each in runs.items() if each and rule not in shown]
     caption = _caption(curves, max(map(len, probed.values())), untold, failures)
     return Exhibit(TITLE, caption, (_panel(names, curves, styles, f"{prefix}-probe"),))
 

@@ -1,0 +1,291 @@
+"""The controls of a comparison beside backprop: frozen hidden blocks, a linear model, chance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from beyondprop import rules
+from beyondprop.engine.attach import attach
+from beyondprop.engine.untouched import generators_kept, untouched
+from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.checkpoint import seed_generators
+from beyondprop.experiment.head import NUMBERS, Head, fill, find_head, no_loss
+from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
+from beyondprop.experiment.provenance import provenance
+from beyondprop.experiment.record import RECORD, SCHEMA, describe_task, describe_test, reason_of
+from beyondprop.experiment.run import over
+from beyondprop.experiment.setup import build, torch_settings
+from beyondprop.experiment.solver import Problem, Samples, constant, solve
+from beyondprop.experiment.source import Source
+from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.experiment.weights import WEIGHTS, weights
+from beyondprop.files import StorageError, finite, write_bytes, write_json
+from beyondprop.jobs import Executor, Job
+from beyondprop.measure import Evaluation
+from beyondprop.registry import file_name
+from beyondprop.tasks import Data, Split, Task
+
+LINEAR = "linear"
+"""What tables call the linear model on the inputs; it is no rule."""
+
+
+def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
+    """Whether this rule's runs train nothing, as their last layer is solved."""
+    one = plan.trial(name, plan.first, plan.tuning_epochs)
+    rule = rules.make(one.rule)
+    if rule.traits.learns:
+        return False
+    data = source.data()
+    with generators_kept([data.train.inputs.device]):
+        try:
+            handle = attach(build(source.task, plan), rule, blocks=plan.blocks)
+            return isinstance(find_head(one, source.task, data, handle), Head)
+        except Exception:  # whatever is wrong, its runs say so
+            return False
+
+
+def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
+    """Return the `score` on the test split of what has learned nothing, and `of` what it is.
+
+    It is the best constant output; where none can be found, the untrained model's.
+    """
+    with generators_kept([data.train.inputs.device]):
+        seed_generators(plan.seeds[0])
+        model = build(task, plan)
+        try:
+            return {"score": constant_score(task, data, model), "of": "the best constant output"}
+        except Exception as error:  # whatever a model or a loss does
+            why = reason_of(error)
+        return {"score": score(task, model, data.test).score, "of": f"the untrained model ({why})"}
+
+
+def constant_score(task: Task, data: Data, model: nn.Module) -> float:
+    """Return the test score of the output, the same for every sample, of the least training loss.
+
+    Raises:
+        UserError: There is no such output.
+    """
+    shape = outputs_of(task, data, model).shape[1:]
+    outputs = shape[-1] if shape else 1
+    problem = Problem(task.loss, task.metric, outputs, shape)
+    found = constant(problem, data.train.targets, torch.Size([len(data.train), *shape[:-1]]))
+    if not found.converged:
+        raise UserError("no constant output has the least loss")
+    one = found.bias.float()
+    return score(task, Everywhere(one.expand(shape) if shape else one[0]), data.test).score
+
+
+class Everywhere(nn.Module):
+    """A model that returns the same for every sample."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return ``(batch, ...)``."""
+        return self.output.expand(len(inputs), *self.output.shape)
+
+
+def outputs_of(task: Task, data: Data, model: nn.Module) -> Tensor:
+    """Return what the model makes of the first training samples.
+
+    Raises:
+        UserError: It is no tensor of real numbers with a row a sample, or the loss does not take it
+            in double precision.
+    """
+    inputs, targets = data.train.inputs[:2], data.train.targets[:2]
+    with untouched(model), torch.no_grad():
+        outputs = model.eval()(inputs)
+    real = isinstance(outputs, Tensor) and outputs.is_floating_point()
+    if not isinstance(outputs, Tensor) or not real or len(outputs) != len(inputs):
+        raise UserError("the model does not return one tensor of real numbers, samples first")
+    if why := no_loss(task, outputs, targets):
+        raise UserError(why)
+    return outputs
+
+
+@dataclass(frozen=True)
+class LinearRuns:
+    """The runs of the linear model: one solution, and a record of it for every seed.
+
+    Attributes:
+        plan: The comparison's.
+        source: The task and its data.
+        folder: The comparison's.
+        model: Builds the model.
+        shape: Of a sample's outputs.
+    """
+
+    plan: ComparePlan
+    source: Source
+    folder: Path
+    model: partial[nn.Sequential]
+    shape: torch.Size
+
+    def records(self, executor: Executor) -> list[dict[str, Any]]:
+        """Return a record for each seed; those that are over are kept."""
+        job = Job("linear model on the inputs", self.solved, self.earlier)
+        (outcome,) = executor.perform(LINEAR, [job], lambda found: told(found[0]))
+        return outcome.value or self.failed(str(outcome.error), datetime.now(UTC))
+
+    def earlier(self) -> list[dict[str, Any]] | None:
+        """Return the records, or None where there is more to do."""
+        for seed in self.plan.seeds:
+            check_claim(self.at(seed), as_json(self.run_plan(seed)), resume=True)
+        found = [over(self.at(seed)) for seed in self.plan.seeds]
+        kept = [record for record in found if record is not None]
+        return kept if len(kept) == len(found) else None
+
+    def at(self, seed: int) -> Path:
+        """Return the folder of the run of a seed."""
+        return self.folder / "runs" / f"{file_name(LINEAR)}-seed{seed}"
+
+    def run_plan(self, seed: int) -> RunPlan:
+        """Return what the spec of a seed's run says."""
+        any_rule = next(iter(self.plan.names))
+        return replace(self.plan.run(any_rule, seed, self.plan.first), rule=LINEAR)
+
+    def solved(self, progress: Progress) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Solve the model and write the records."""
+        started = datetime.now(UTC)
+        with torch_settings(self.plan):
+            try:
+                return self._solved(started)
+            except StorageError:
+                raise
+            except Exception as error:  # whatever a task does wrong, the rules' runs stay
+                return self.failed(reason_of(error), started)
+
+    def _solved(self, started: datetime) -> list[dict[str, Any]]:
+        task, data = self.source.task, self.source.data()
+        model = self.model().to(self.plan.device)
+        layer = next(each for each in model if isinstance(each, nn.Linear))
+        curve = [point(0, score(task, model, data.validation), None, 0.0)]
+        begun = time.perf_counter()
+        problem = Problem(task.loss, task.metric, layer.out_features, self.shape)
+        solution = solve(problem, flat(data.train), flat(data.validation))
+        fill(layer, solution)
+        seconds = time.perf_counter() - begun
+        held_out = score(task, model, data.validation)
+        curve.append(point(1, held_out, solution.train_loss, seconds))
+        content = weights(model)
+        parameters = sum(each.numel() for each in model.parameters())
+        found = {
+            "status": "finished",
+            "reason": None,
+            "head": solution.found,
+            "curve": curve,
+            "test": describe_test(score(task, model, data.test)),
+            "parameters": parameters,
+            "trained_parameters": parameters,
+            "weights_sha256": sha256(content).hexdigest(),
+        }
+        return [self._written(seed, started, found, content) for seed in self.plan.seeds]
+
+    def failed(self, reason: str, started: datetime) -> list[dict[str, Any]]:
+        """Write for each seed that there is no model, and why."""
+        absent = dict.fromkeys(("head", "test", "parameters", "trained_parameters"))
+        found: dict[str, Any] = {**absent, "status": "failed", "reason": reason, "curve": []}
+        return [self._written(seed, started, found, None) for seed in self.plan.seeds]
+
+    def _written(
+        self, seed: int, started: datetime, found: dict[str, Any], content: bytes | None
+    ) -> dict[str, Any]:
+        folder, spec = self.at(seed), as_json(self.run_plan(seed))
+        earlier = over(folder)
+        if earlier is not None:
+            return earlier
+        record: dict[str, Any] = finite(
+            {
+                "schema": SCHEMA,
+                "kind": "run",
+                "task": describe_task(self.source.task, self.source.data()),
+                "rule": {"name": LINEAR, "settings": {}, "source": None, "report": None},
+                "seed": seed,
+                "learning_rate": None,
+                "spec": spec,
+                "measures": {},
+                "provenance": provenance(started),
+            }
+            | found
+        )
+        write_json(folder / SPEC, spec)
+        if content is not None:
+            write_bytes(folder / WEIGHTS, content)
+        write_json(folder / RECORD, record)
+        return record
+
+
+def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns | str:
+    """Return the runs of the linear model, or why there is none."""
+    task, data = source.task, source.data()
+    inputs = data.train.inputs
+    if not inputs.is_floating_point():
+        return f"its inputs would be {str(inputs.dtype).removeprefix('torch.')}, not real numbers"
+    if inputs.numel() > NUMBERS:
+        return f"its inputs would be {inputs.numel():,} numbers, more than {NUMBERS:,}"
+    with generators_kept([inputs.device]):
+        try:
+            outputs = outputs_of(task, data, build(task, plan))
+        except Exception as error:  # whatever a model does
+            return reason_of(error)
+    if outputs.ndim > 2:
+        return f"the model's outputs are {tuple(outputs.shape[1:])} a sample, not one row"
+    count = outputs[0].numel()
+    model = partial(linear_model, inputs[0].numel(), count, outputs.ndim == 1)
+    return LinearRuns(plan, source, folder, model, outputs.shape[1:])
+
+
+def linear_model(inputs: int, outputs: int, single: bool) -> nn.Sequential:
+    """Return a linear layer on flattened inputs, all zero.
+
+    Args:
+        inputs: Numbers a sample.
+        outputs: Of the layer.
+        single: Whether a sample's output is one number without a dimension.
+    """
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(nn.Flatten(), layer, *([nn.Flatten(0)] if single else []))
+
+
+def flat(split: Split) -> Samples:
+    """Return a split's inputs as rows."""
+    return Samples(split.inputs.flatten(1), split.targets)
+
+
+def point(
+    epoch: int, found: Evaluation, train_loss: float | None, seconds: float
+) -> dict[str, Any]:
+    """Return one of the two points of a solved model's curve; see `assess.point`."""
+    return {
+        "epoch": epoch,
+        "step": epoch,
+        "train_loss": train_loss,
+        "validation_loss": found.loss,
+        "validation_score": found.score,
+        "seconds": seconds,
+        "measures": {},
+    }
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """Return what the linear model reached, in one line."""
+    if record["status"] != "finished":
+        return f"  {LINEAR} · {record['status']}: {record['reason']}"
+    metric = record["task"]["metric"]
+    return f"  {LINEAR} · test {metric} {record['test']['score']:.4f}"

@@ -1,0 +1,209 @@
+"""The output layer of a run whose hidden blocks are frozen: found, and solved to convergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from beyondprop import rules
+from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import untouched
+from beyondprop.errors import UserError
+from beyondprop.experiment.assess import EVALUATION_BATCH, order
+from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.setup import augmented
+from beyondprop.experiment.solver import Problem, Samples, Solution, in_precision, solve
+from beyondprop.registry.dotted import one_line
+from beyondprop.tasks import Data, Task
+
+JOINT = "joint"
+COPIES = 4
+"""Augmented ones of each training sample, beside the plain one, where the task augments."""
+NUMBERS = 250_000_000
+"""In features at most: 2 GiB in double precision."""
+SEEN = 4
+"""Samples by which a head is judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear layer whose outputs are the model's, behind hidden blocks that learn nothing.
+
+    Attributes:
+        handle: What is attached to the model.
+        layer: The only part of it that learns.
+        plan: The run's.
+        task: Loss and metric.
+        data: The task's; the test split is not looked at.
+        shape: Of a sample's outputs.
+        width: Numbers in the features of a sample.
+    """
+
+    handle: Attachment
+    layer: nn.Linear
+    plan: RunPlan
+    task: Task
+    data: Data
+    shape: torch.Size
+    width: int
+
+    def solve(self) -> Solution:
+        """Solve the layer on cached features, and put the solution into the model.
+
+        The running statistics of batch norms are settled first, by one pass over the training data.
+
+        Raises:
+            UserError: Features are not finite.
+        """
+        self._settle()
+        train, held_out = self._training(), self.data.validation
+        validation = Samples(self._features(held_out.inputs), held_out.targets)
+        solution = solve(self.problem, train, validation)
+        fill(self.layer, solution)
+        return solution
+
+    @property
+    def problem(self) -> Problem:
+        """What is minimised."""
+        task = self.task
+        loss, metric = fault_of("loss", task)(task.loss), fault_of("metric", task)(task.metric)
+        has_bias = self.layer.bias is not None
+        return Problem(loss, metric, self.layer.out_features, self.shape, has_bias)
+
+    def _training(self) -> Samples:
+        """Return the training samples: where the task augments, copies of them as well."""
+        train = self.data.train
+        more = 0 if self.task.augment is None else NUMBERS // (self.width * len(train)) - 1
+        parts = [self._features(train.inputs)]
+        for _ in range(min(COPIES, more)):
+            batches = train.inputs.split(self.plan.batch_size)
+            parts.append(torch.cat([self._features(augmented(self.task, x)) for x in batches]))
+        return Samples(
+            torch.cat(parts), train.targets.repeat(len(parts), *[1] * (train.targets.ndim - 1))
+        )
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        """Return what the layer is given for these inputs: ``(n, ..., in_features)``."""
+        with fault_of("model", self.task):
+            parts = [
+                observed(self.handle, self.layer, part)[0]
+                for part in inputs.split(EVALUATION_BATCH)
+            ]
+        features = torch.cat(parts)
+        if not features.isfinite().all():
+            raise UserError("the features before the last layer are not finite, so it has no loss")
+        return features
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Have batch norms average over one pass through the training data."""
+        model, train = self.handle.model, self.data.train
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        model.train()
+        with fault_of("model", self.task):
+            for rows in order(self.plan.seed, 1, len(train)).split(self.plan.batch_size):
+                model(augmented(self.task, train.inputs[rows]))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def fill(layer: nn.Linear, solution: Solution) -> None:
+    """Give a layer the weights of its solution."""
+    with torch.no_grad():
+        layer.weight.copy_(solution.weight)
+        if layer.bias is not None:
+            layer.bias.copy_(solution.bias)
+
+
+def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head | str | None:
+    """Return the head of a run that can be solved, or why it is trained by steps.
+
+    Returns:
+        None where the run's rule teaches hidden blocks.
+    """
+    if rules.make(plan.rule).traits.learns:
+        return None
+    if plan.schedule != JOINT:
+        return f"the schedule is {plan.schedule}"
+    if task.contrast is not None:
+        return "the task learns from right and wrong answers"
+    layer = _only_layer(handle)
+    if isinstance(layer, str):
+        return layer
+    inputs, targets = data.train.inputs[:SEEN], data.train.targets[:SEEN]
+    features, own, outputs = observed(handle, layer, inputs)
+    width = features[0].numel() + own[0].numel() if len(own) else 0
+    why = _misfit(own, outputs, len(inputs)) or no_loss(task, outputs, targets)
+    if why:
+        return why
+    if width * len(data.train) > NUMBERS:
+        return f"its features are {width * len(data.train):,} numbers, more than {NUMBERS:,}"
+    return Head(handle, layer, plan, task, data, outputs.shape[1:], width)
+
+
+def _only_layer(handle: Attachment) -> nn.Linear | str:
+    """Return the linear layer that is all that learns, or why there is none."""
+    block = handle.blocks[-1]
+    learned = {id(each) for _, each in block.parameters() if each.requires_grad}
+    linear = [module for _, module in block.named_modules() if type(module) is nn.Linear]
+    found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
+    if found is None:
+        return f"what learns in the last block, {block.name}, is not one nn.Linear"
+    named = handle.model.named_parameters(remove_duplicate=False)
+    if sum(each is found.weight for _, each in named) > 1:
+        return "the weight of the last layer is another layer's too"
+    return found
+
+
+def _misfit(own: Tensor, outputs: Any, samples: int) -> str | None:
+    """Return why a layer's outputs are not the model's, sample by sample."""
+    if not isinstance(outputs, Tensor) or not outputs.dtype.is_floating_point:
+        return "the model does not return one tensor of real numbers"
+    if len(own) != samples or len(outputs) != samples:
+        return "the last layer does not run once for all samples, these first"
+    if not torch.equal(own.flatten(), outputs.flatten()):
+        return "the model does not return what its last layer puts out"
+    return None
+
+
+def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
+    """Return why a task's loss cannot be minimised in double precision, if so."""
+    taken = outputs.detach().double().requires_grad_()
+    try:
+        torch.autograd.grad(task.loss(taken, in_precision(targets, taken.dtype)), taken)
+    except Exception as error:  # whatever a user's loss does
+        return f"the loss fails in double precision ({one_line(error)})"
+    return None
+
+
+def observed(handle: Attachment, layer: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Return a layer's input and output, and the model's output, in eval mode.
+
+    A layer that does not run once has no rows in either.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def observe(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append((given[0].detach().clone(), output.detach().clone()))
+
+    hook = layer.register_forward_hook(observe)
+    try:
+        with untouched(handle.model), torch.no_grad():
+            handle.model.eval()
+            outputs = handle.model(inputs)
+    finally:
+        hook.remove()
+    if len(found) != 1:
+        return inputs[:0], inputs[:0], outputs
+    return *found[0], outputs

@@ -1,0 +1,420 @@
+"""A linear layer solved to convergence: a convex problem for each penalty, chosen on validation.
+
+The objective is the task's own loss plus ``penalty / 2`` of the squared weights, on features that
+are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in the
+basis of the features' covariance, where its Hessian is about the identity whatever the penalty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyondprop.tasks import Metric
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+FACTOR = 10**0.5
+"""Between neighbouring penalties."""
+LEAST = 9
+"""Penalties that are tried at least: a range of four orders of magnitude."""
+MOST = 31
+"""Penalties that are tried at most."""
+INSIDE = 3
+"""Lower penalties that must do no better than the best one, so that it lies inside the range."""
+UNCHANGED = 1e-5
+"""Part of the loss of a constant output by which a lower penalty must change the loss to matter."""
+ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
+"""Iterations at most, and the part of the first gradient at which they end: on the way from penalty
+to penalty, and at the one that is chosen."""
+LARGE = 10**7
+"""Numbers above which features are taken in single precision on that way."""
+ROWS, WIDTH = 20_000, 4096
+"""Of features from which the basis is made at most."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a linear layer is solved on: features ``(n, ..., d)`` and the n targets."""
+
+    features: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised, and what a penalty is chosen by.
+
+    Attributes:
+        loss: (outputs, targets) to a scalar.
+        metric: (outputs, targets) to the mean score, higher is better.
+        outputs: Of the layer.
+        shape: Of a sample's outputs as loss and metric take them.
+        bias: Whether the layer has one.
+    """
+
+    loss: Loss
+    metric: Metric
+    outputs: int
+    shape: torch.Size
+    bias: bool = True
+
+    def outputs_of(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return what the layer makes of features ``(n, ..., d)``: ``(n, *shape)``."""
+        return (features @ weight + bias).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A layer that is solved.
+
+    Attributes:
+        weight: ``(outputs, d)`` float64, of features that are not standardised.
+        bias: ``(outputs,)`` float64; zero where the layer has none.
+        train_loss: The training loss, without the penalty.
+        found: How it was found, as records keep it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    train_loss: float
+    found: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How features are standardised: less a mean, where there is a bias, over a deviation."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, centred: bool) -> Scale:
+        """Return the scale of features ``(n, ..., d)``; a constant one counts as nothing."""
+        rows = features.flatten(0, -2)
+        mean = torch.zeros_like(rows[0], dtype=torch.float64)
+        if centred:
+            mean = torch.stack([part.double().sum(0) for part in rows.split(ROWS)]).sum(0)
+            mean = mean / len(rows)
+        squares = [(part.double() - mean).square().sum(0) for part in rows.split(ROWS)]
+        deviation = (torch.stack(squares).sum(0) / len(rows)).sqrt()
+        constant = deviation <= 1e-6 * mean.abs()
+        return cls(mean, deviation.masked_fill(constant | (deviation == 0), math.inf))
+
+    def __call__(self, features: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the features standardised, in this precision."""
+        return (features.to(dtype) - self.mean.to(dtype)) / self.deviation.to(dtype)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a minimisation has come to, on standardised features.
+
+    Attributes:
+        weight: ``(d, outputs)`` float64.
+        bias: ``(outputs,)`` float64.
+        penalty: Of half the squared weights.
+        loss: Of training, without the penalty.
+        gradient: The norm of the objective's gradient in weights and bias.
+        iterations: That it took.
+        converged: Whether the gradient fell as far as it should.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+    loss: float
+    gradient: float = 0.0
+    iterations: int = 0
+    converged: bool = False
+
+
+class Objective:
+    """The penalised loss of the training samples.
+
+    Args:
+        problem: What is minimised.
+        features: Standardised, ``(n, ..., d)``; their dtype is the precision.
+        targets: Of the n samples.
+    """
+
+    def __init__(self, problem: Problem, features: Tensor, targets: Tensor) -> None:
+        self.problem, self.features = problem, features
+        self.rows = features.flatten(0, -2)
+        self.targets = in_precision(targets, features.dtype)
+        self.variance, self.basis = self._basis()
+
+    def _basis(self) -> tuple[Tensor, Tensor | None]:
+        """Return the variance along each direction of the basis, and the directions ``(d, d)``."""
+        width = self.rows.shape[1]
+        if width > WIDTH:  # standardised, each feature varies by 1
+            return torch.ones(width, dtype=torch.float64), None
+        some = self.rows[:: math.ceil(len(self.rows) / ROWS)]
+        covariance = (some.T @ some).double() / len(some)
+        variance, basis = torch.linalg.eigh(covariance)
+        return variance.clamp(min=0), basis
+
+    def slope(self, outputs: Tensor) -> tuple[float, Tensor]:
+        """Return the loss of the rows' outputs and its gradient there, ``(rows, outputs)``."""
+        outputs = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self.problem.loss(outputs.reshape(-1, *self.problem.shape), self.targets)
+            (slope,) = torch.autograd.grad(loss, outputs)
+        return loss.item(), slope
+
+    def outputs(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return what the layer makes of each row."""
+        dtype = self.rows.dtype
+        return torch.addmm(bias.to(dtype), self.rows, weight.to(dtype))
+
+    def at(
+        self, weight: Tensor, bias: Tensor, penalty: float
+    ) -> tuple[float, float, Tensor, Tensor]:
+        """Return the loss, the objective and its gradients in weight and bias, in float64."""
+        loss, slope = self.slope(self.outputs(weight, bias))
+        of_weight = (slope.T @ self.rows).T.double() + penalty * weight  # fast in this order
+        of_bias = slope.sum(0, dtype=torch.float64) * self.problem.bias
+        return loss, loss + penalty / 2 * weight.square().sum().item(), of_weight, of_bias
+
+    def curvature(self, weight: Tensor, bias: Tensor) -> float:
+        """Return the mean second derivative of the loss in an output, times the rows.
+
+        From a difference of gradients along signs drawn once (Hutchinson 1990).
+        """
+        outputs = self.outputs(weight, bias)
+        drawn = torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))
+        signs = (drawn < 0.5).to(outputs) * 2 - 1
+        step = 1e-2
+        change = self.slope(outputs + step * signs)[1] - self.slope(outputs - step * signs)[1]
+        return (change * signs).sum().item() / (2 * step) / self.problem.outputs
+
+
+def in_precision(targets: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return targets as a loss takes them beside outputs of this precision."""
+    return targets.to(dtype) if targets.is_floating_point() else targets
+
+
+def constant(problem: Problem, targets: Tensor, rows: torch.Size) -> Point:
+    """Return the best constant output.
+
+    Args:
+        problem: What is minimised.
+        targets: Of the training samples.
+        rows: The shape of the layer's outputs but the last dimension, ``(n, ...)``.
+    """
+    nothing = torch.zeros(*rows, 0, dtype=torch.float64, device=targets.device)
+    objective = Objective(problem, nothing, targets)
+    start = Point(
+        torch.zeros(0, problem.outputs, dtype=torch.float64, device=targets.device),
+        torch.zeros(problem.outputs, dtype=torch.float64, device=targets.device),
+        penalty=0.0,
+        loss=math.nan,
+    )
+    return minimise(objective, 0.0, start, *FINE)
+
+
+def solve(problem: Problem, train: Samples, validation: Samples) -> Solution:
+    """Return the layer at the penalty with the best validation score, solved to convergence.
+
+    Penalties go down by a factor, each solution begins at the one before. The range grows at an
+    edge until the best penalty lies inside, or until the training loss no longer changes there: the
+    layer then is constant at the upper end, and as good as unpenalised at the lower end. A tie goes
+    to the lower validation loss.
+    """
+    scale = Scale.of(train.features, problem.bias)
+    rough = torch.float32 if train.features.numel() > LARGE else torch.float64
+    objective = Objective(problem, scale(train.features, rough), train.targets)
+    judge = Judge(problem, scale(validation.features, rough), validation.targets)
+    base = constant(problem, train.targets, train.features.shape[:-1])
+    path = Path(objective, judge, base)
+    chosen, edge = path.best()
+    if rough != torch.float64:
+        del objective.rows, objective.features
+        objective = Objective(problem, scale(train.features, torch.float64), train.targets)
+    end = minimise(objective, chosen.penalty, chosen, *FINE)
+    weight = end.weight.T / scale.deviation
+    penalties = [point.penalty for point, _ in path.tried]
+    return Solution(
+        weight,
+        end.bias - weight @ scale.mean,
+        end.loss,
+        {
+            "penalty": end.penalty,
+            "penalties": [min(penalties), max(penalties)],
+            "edge": edge,
+            "features": weight.shape[1],
+            "samples": len(train.features),
+            "iterations": end.iterations + sum(point.iterations for point, _ in path.tried),
+            "gradient_norm": end.gradient,
+            "converged": end.converged,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How good a point is on the validation samples, their features standardised."""
+
+    problem: Problem
+    features: Tensor
+    targets: Tensor
+
+    def __call__(self, point: Point) -> tuple[float, float]:
+        """Return the score and, for a tie, the negative loss; both are greater where better."""
+        dtype = self.features.dtype
+        weight, bias = point.weight.to(dtype), point.bias.to(dtype)
+        outputs = self.problem.outputs_of(self.features, weight, bias)
+        targets = in_precision(self.targets, dtype)
+        score = float(self.problem.metric(outputs, targets))
+        found = (score, -self.problem.loss(outputs, targets).item())
+        return found if all(map(math.isfinite, found)) else (-math.inf, -math.inf)
+
+
+class Path:
+    """The solutions from a large penalty to small ones.
+
+    Args:
+        objective: What is minimised.
+        judge: Says how good a point is.
+        base: The best constant output: where all begins.
+    """
+
+    def __init__(self, objective: Objective, judge: Judge, base: Point) -> None:
+        self.objective, self.judge = objective, judge
+        self.unit = abs(base.loss) or 1.0
+        width = objective.rows.shape[1]
+        weight = base.weight.new_zeros(width, objective.problem.outputs)
+        self.start = Point(weight, base.bias, 10 * self._curvature(weight, base.bias), base.loss)
+        self.tried: list[tuple[Point, tuple[float, float]]] = []
+
+    def _curvature(self, weight: Tensor, bias: Tensor) -> float:
+        found = self.objective.curvature(weight, bias)
+        return found if math.isfinite(found) and found > 0 else 1.0
+
+    def best(self) -> tuple[Point, str | None]:
+        """Return the best point, and in words at which end of the range it lies, if at one."""
+        penalty, last = self.start.penalty, self.start
+        while len(self.tried) < MOST and not self._settled():
+            last = self._solved(penalty, last)
+            self.tried.append((last, self.judge(last)))
+            penalty /= FACTOR
+        while self._place() == 0 and len(self.tried) < MOST and not self._is_constant():
+            first = self.tried[0][0]
+            point = self._solved(first.penalty * FACTOR, first)
+            self.tried.insert(0, (point, self.judge(point)))
+        return self.tried[self._place()][0], self._edge()
+
+    def _solved(self, penalty: float, start: Point) -> Point:
+        return minimise(self.objective, penalty, start, *ROUGH)
+
+    def _place(self) -> int:
+        """Return the place of the best point; of equal ones the highest penalty."""
+        return max(range(len(self.tried)), key=lambda i: (self.tried[i][1], -i))
+
+    def _settled(self) -> bool:
+        if len(self.tried) < LEAST:
+            return False
+        return self._place() < len(self.tried) - INSIDE or self._unpenalised()
+
+    def _unpenalised(self) -> bool:
+        """Whether the last penalty changed nothing: the layer is as good as unpenalised."""
+        (before, _), (last, _) = self.tried[-2:]
+        return abs(before.loss - last.loss) <= UNCHANGED * self.unit
+
+    def _is_constant(self) -> bool:
+        """Whether the first penalty leaves nothing of the weights."""
+        return abs(self.tried[0][0].loss - self.start.loss) <= UNCHANGED * self.unit
+
+    def _edge(self) -> str | None:
+        place = self._place()
+        if place == 0:
+            how = "where outputs are constant" * self._is_constant()
+            return f"the highest penalty, {how or 'and a higher one may be better'}"
+        if place == len(self.tried) - 1 or (
+            place >= len(self.tried) - INSIDE and self._unpenalised()
+        ):
+            how = "where a lower one no longer changes the loss" * self._unpenalised()
+            return f"the lowest penalty, {how or 'and a lower one may be better'}"
+        return None
+
+
+def minimise(
+    objective: Objective, penalty: float, start: Point, most: int, tolerance: float
+) -> Point:
+    """Return where the objective is least at this penalty.
+
+    Args:
+        objective: What is minimised.
+        penalty: Of half the squared weights.
+        start: Where to begin.
+        most: Iterations at most.
+        tolerance: The part of the gradient at zero weights below which it must fall, in the basis
+            where the Hessian is about the identity.
+    """
+    from scipy.optimize import minimize
+
+    inner = Coordinates(objective, penalty, start)
+    zero, bias = torch.zeros_like(start.weight), start.bias
+    first = np.abs(inner.gradient(*objective.at(zero, bias, penalty)[2:])).max(initial=0.0)
+    if not len(start.weight):  # a constant: its own start has the only gradient there is
+        first = max(first, 1e-3)
+    goal = tolerance * first or tolerance
+
+    def value(point: np.ndarray) -> tuple[float, np.ndarray]:
+        _, total, *gradients = objective.at(*inner.outside(point), penalty)
+        return total, inner.gradient(*gradients)
+
+    options = {"maxiter": most, "maxfun": 2 * most, "maxcor": 20, "ftol": 0.0, "gtol": goal}
+    found = minimize(
+        value, inner.inside(start.weight, bias), jac=True, method="L-BFGS-B", options=options
+    )
+    weight, bias = inner.outside(found.x)
+    loss, _, of_weight, of_bias = objective.at(weight, bias, penalty)
+    norm = torch.cat([of_weight.flatten(), of_bias]).norm().item()
+    reached = np.abs(inner.gradient(of_weight, of_bias)).max(initial=0.0)
+    return Point(weight, bias, penalty, loss, norm, int(found.nit), bool(reached <= 1.01 * goal))
+
+
+class Coordinates:
+    """The basis in which the objective's Hessian is about the identity.
+
+    Args:
+        objective: What is minimised.
+        penalty: Of half the squared weights.
+        start: Where its curvature is taken.
+    """
+
+    def __init__(self, objective: Objective, penalty: float, start: Point) -> None:
+        found = objective.curvature(start.weight, start.bias)
+        curvature = found if math.isfinite(found) and found > 0 else 1.0
+        self.scale = (curvature * objective.variance.to(start.weight) + penalty).rsqrt()
+        self.scale = self.scale.nan_to_num(posinf=0.0)[:, None]
+        self.of_bias = curvature**-0.5 * objective.problem.bias
+        self.basis = None if objective.basis is None else objective.basis.to(start.weight)
+        self.shape = start.weight.shape
+
+    def outside(self, point: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the weight and the bias at a point."""
+        both = torch.from_numpy(point).to(self.scale)
+        weight = both[: self.shape.numel()].view(self.shape) * self.scale
+        bias = both[self.shape.numel() :] * self.of_bias
+        return (weight if self.basis is None else self.basis @ weight), bias
+
+    def inside(self, weight: Tensor, bias: Tensor) -> np.ndarray:
+        """Return the point of a weight and a bias."""
+        weight = weight if self.basis is None else self.basis.T @ weight
+        scale = self.scale.masked_fill(self.scale == 0, math.inf)
+        own = bias / self.of_bias if self.of_bias else bias
+        return torch.cat([(weight / scale).flatten(), own]).cpu().numpy()
+
+    def gradient(self, of_weight: Tensor, of_bias: Tensor) -> np.ndarray:
+        """Return the gradient in the point of those in weight and bias."""
+        turned = of_weight if self.basis is None else self.basis.T @ of_weight
+        both = torch.cat([(turned * self.scale).flatten(), of_bias * self.of_bias])
+        return both.cpu().numpy()

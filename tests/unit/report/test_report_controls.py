@@ -1,0 +1,123 @@
+"""The lower controls, chance and intervals, as the report tells them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from html_tree import read
+from report_records import compare, diverge, measured, run
+
+from beyondprop import report
+from beyondprop.experiment.summary import summarise
+from beyondprop.files import read_json
+from beyondprop.report.differences import paired_scores
+from beyondprop.report.headline import headline, summary
+from beyondprop.report.read import read_comparison
+from beyondprop.report.records import Comparison
+from beyondprop.report.table import caption, lines, run_lines
+
+RECORDS = sorted((Path(__file__).parents[3] / "results" / "comparisons").glob("*.json"))
+SCORES = {
+    "backprop": [0.979, 0.98, 0.978],
+    "dfa": [0.968, 0.967, 0.969],
+    "frozen": [0.93, 0.931, 0.929],
+    "linear": [0.94, 0.94, 0.94],
+}
+
+
+def solved(converged: bool = True) -> dict[str, Any]:
+    return {"penalty": 1e-3, "penalties": [1e-5, 1.0], "edge": None, "converged": converged}
+
+
+def record(**scores: list[float]) -> dict[str, Any]:
+    """A comparison with these scores, whose frozen and linear runs were solved."""
+    runs = []
+    for rule, found in scores.items():
+        for seed, score in enumerate(found):
+            one = run(rule, seed, epochs=1 if rule in ("frozen", "linear") else 6)
+            one["test"]["score"] = score
+            if rule in ("frozen", "linear"):
+                one |= {"head": solved(), "learning_rate": None}
+            runs.append(one)
+    return compare(runs)
+
+
+def with_rows(found: dict[str, Any], chance: float = 0.1) -> dict[str, Any]:
+    """Return the comparison with the rows that follow from its runs."""
+    found = measured(found)
+    names = [row["rule"] for row in found["rows"]]
+    found["rows"] = summarise(names, found["runs"], {}, (), chance)
+    found["chance"] = {"score": chance, "of": "the best constant output"}
+    return found
+
+
+def comparison(**scores: list[float]) -> Comparison:
+    return read_comparison(with_rows(record(**scores)))
+
+
+def test_recovery_is_told_against_the_stronger_control() -> None:
+    found = comparison(**SCORES)
+    assert (
+        headline(found)
+        == "DFA recovers 72% of what backprop gains over a linear model on the inputs"
+    )
+    told = " ".join(summary(found))
+    assert "with frozen hidden layers 93.0% and a linear model on the inputs 94.0%." in told
+    assert "Chance is 10.0%: the best constant output." in told
+
+
+def test_without_recovery_the_reason_is_told() -> None:
+    found = comparison(**SCORES | {"linear": [0.979, 0.979, 0.979]})
+    told = summary(found)
+    reason = "the 95% intervals of backprop and linear overlap, or linear is better"
+    assert told[0].endswith(f"No recovery is reported, as {reason}.")
+    assert {line.recovery for line in lines(found)} == {"–"}
+
+
+def test_the_intervals_are_in_the_table() -> None:
+    found = comparison(**SCORES)
+    assert [line.deviation for line in lines(found)] == ["± 0.2", "± 0.2", "± 0.2", "± 0.0"]
+    assert caption(found).startswith("± is half of the 95% interval over seeds (Student's t).")
+
+
+def test_a_diverged_run_is_told_to_count_as_chance() -> None:
+    found = record(**SCORES)
+    broken = next(each for each in found["runs"] if each["rule"]["name"] == "dfa")
+    diverge(broken, epoch=3)
+    shown = read_comparison(with_rows(found))
+    assert "diverged runs count in its score as chance" in " ".join(summary(shown))
+    assert "A diverged run counts in the mean as chance." in caption(shown)
+    assert paired_scores(shown)["dfa"] == [0.1, 0.967, 0.969]
+
+
+def test_a_head_that_is_not_solved_is_told() -> None:
+    found = record(**SCORES)
+    for each in found["runs"]:
+        if each["rule"]["name"] == "frozen":
+            each["head"] = "trained by steps: the schedule is immediate"
+        if each["rule"]["name"] == "linear":
+            each["head"] = solved(converged=False)
+    told = summary(read_comparison(with_rows(found)))
+    assert "Frozen is trained by steps: the schedule is immediate." in told
+    assert "The last layer of linear is not solved to convergence." in told
+
+
+def test_a_solved_run_has_no_epochs_no_rate_and_a_flat_line() -> None:
+    found = with_rows(record(**SCORES))
+    rows = {line.rule: line for line in run_lines(read_comparison(found))}
+    assert (rows["frozen"].epochs, rows["frozen"].rate) == ("solved", "–")
+    assert rows["backprop"].epochs == "6"
+    page = report.render(found)
+    assert "Of frozen and linear a last layer was solved, not trained: the lines are flat." in page
+    assert "6 epochs" in page  # of those that were trained
+    assert read(page) is not None
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=[path.stem for path in RECORDS])
+def test_records_from_before_intervals_are_rendered_with_theirs(path: Path) -> None:
+    found = read_comparison(read_json(path) or {})
+    assert caption(found).startswith("± is half of the 95% interval")
+    assert any(row.score_interval for row in found.rows)
+    assert summary(found)

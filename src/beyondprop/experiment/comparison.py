@@ -27,7 +27,7 @@ from beyondprop.experiment.record import (
     reason_of,
     run_record,
 )
-from beyondprop.experiment.run import over, run
+from beyondprop.experiment.run import over, run, say_what_is_made_again
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
@@ -183,6 +183,8 @@ def runs(
         )
         for one, at in zip(wanted, folders, strict=True)
     ]
+    for one, at in zip(wanted, folders, strict=True):
+        say_what_is_made_again(one, at, executor.tell)
     outcomes = executor.perform("runs", jobs, line)
     return [
         outcome.value or failed_run(one, source, at, datetime.now(UTC), str(outcome.error))

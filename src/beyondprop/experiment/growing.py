@@ -9,10 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment import forms
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import NOT_COMPARED, SPEC
+from beyondprop.experiment.storage import NOT_COMPARED, read_spec
 from beyondprop.files import finite
 from beyondprop.registry import file_name, label
 
@@ -33,7 +32,7 @@ def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
     Raises:
         UserError: The folder's spec cannot be read, or the two do not go together.
     """
-    earlier = forms.read(folder / SPEC, {})
+    earlier = read_spec(folder)
     if earlier is None or any(not isinstance(earlier.get(field), list) for field in GROWS):
         return spec  # not a comparison's folder: whoever claims it says so
     rules = {label(rule): rule for rule in (*earlier["rules"], *(spec.rules or ()))}
@@ -43,7 +42,7 @@ def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
 
 def added(spec: CompareSpec, folder: Path) -> str:
     """Return what a grown spec adds to the folder's comparison, in words; nothing is ""."""
-    earlier = forms.read(folder / SPEC, {}) or {}
+    earlier = read_spec(folder) or {}
     before = {label(each) for field in GROWS for each in earlier.get(field, [])}
     rules = [label(rule) for rule in spec.rules_or_default if label(rule) not in before]
     seeds = [str(seed) for seed in spec.seeds_or_default if str(seed) not in before]

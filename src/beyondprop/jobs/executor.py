@@ -37,6 +37,7 @@ class Executor:
         self.folder, self.progress, self.place = folder, progress, place
         self._opened = ExitStack()
         self._board: Path | None = None
+        self.tell = teller(progress, folder / LOG)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,6 @@ class Executor:
         """
         earlier = {job.name: job.earlier() for job in jobs}
         done = {name: Outcome(name, value) for name, value in earlier.items() if value is not None}
-        tell = teller(self.progress, self.folder / LOG)
         with bar(self.progress, title, len(jobs), len(done)) as shown:
             left = [job for job in jobs if job.name not in done]
             with closing(self._carried_out(left)) as outcomes:
@@ -74,7 +74,7 @@ class Executor:
                     if isinstance(outcome.error, StorageError):
                         raise outcome.error
                     done[outcome.name] = outcome
-                    tell(line(outcome, told))
+                    self.tell(line(outcome, told))
                     self.progress.advance(shown)
         return [done[job.name] for job in jobs]
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
 from beyondprop.experiment.cost import measure_costs
-from beyondprop.experiment.growing import GROWS, added, complete, grown
+from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
 from beyondprop.experiment.plan import (
     ComparePlan,
     RunPlan,
@@ -21,6 +21,7 @@ from beyondprop.experiment.plan import (
     plan_compare,
 )
 from beyondprop.experiment.provenance import provenance, session
+from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.record import (
     RECORD,
     describe_task,
@@ -38,6 +39,7 @@ from beyondprop.experiment.tuning import learning_rates, tune
 from beyondprop.files import (
     StorageError,
     finite,
+    write_bytes,
     write_json,
 )
 from beyondprop.jobs import Executor, Job, Workers, places
@@ -85,13 +87,11 @@ def compare(
     """
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
+    find_all(spec.measures)
+    spec = grown(spec, output) if resume else expanded(spec)
     for rule in spec.rules_or_default:
         rules.make(rule)
-    find_all(spec.measures)
-    more = ""
-    if resume:
-        spec = grown(spec, output)
-        more = added(spec, output)
+    more = added(spec, output) if resume else ""
     plan = plan_compare(spec, task, name)
     place = None if workers.serial else places.find(workers, plan.threads, accelerators(plan))
     check_claim(output, as_json(plan), resume, GROWS)
@@ -118,6 +118,7 @@ def made(
     """Make the comparison in its folder and return its record."""
     check_rules(plan, source.task, source.data().train)
     write_json(output / SPEC, as_json(plan))
+    write_bytes(output / RECIPE, recipe(as_json(plan)).encode())
     before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
     now = session(started) | {"workers": describe(place, plan)}
     write_json(output / SESSIONS, {"sessions": [*before, now]})

@@ -77,7 +77,8 @@ def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
         "learning_rates": tuple(spec.learning_rates or around),
         "tuning_epochs": spec.tuning_epochs or math.ceil(common["epochs"] / 3),
     }
-    return ComparePlan(**vars(spec) | common | own)
+    given = {each.name: getattr(spec, each.name) for each in fields(CompareFields)}
+    return ComparePlan(**given | common | own)
 
 
 def in_order(rules: tuple[Spec, ...]) -> tuple[Spec, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from rich.progress import Progress
 
 from beyondprop.files import StorageError
-from beyondprop.jobs.board import open_board, remove_board
+from beyondprop.jobs.board import board_of, open_board, remove_board
 from beyondprop.jobs.job import Job, Outcome, attempt
 from beyondprop.jobs.packing import pack
 from beyondprop.jobs.place import Place
@@ -48,6 +48,7 @@ class Executor:
     def close(self) -> None:
         """Stop the workers, if there are any; the next job starts them again."""
         self._opened.close()
+        remove_board(board_of(self.folder))  # also one that workers of a lost head have left
         self._board = None
 
     def perform(
@@ -98,7 +99,6 @@ class Executor:
         if self._board is None:
             self._opened.enter_context(place.opened())
             self._board = open_board(self.folder)
-            self._opened.callback(remove_board, self._board)
         with watched(self.progress, self._board):
             yield from place.carry_out(packed, self._board)
 

@@ -30,7 +30,7 @@ from beyondprop.experiment import (
     train,
 )
 from beyondprop.experiment.plan import plan_run
-from beyondprop.files import read_json
+from beyondprop.files import StorageError, read_json
 from beyondprop.measure import evaluate
 from beyondprop.tasks import Data, Split, Task
 
@@ -395,6 +395,18 @@ def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:
     (run_folder / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read .* delete it"):
         train(RunSpec(), run_folder, resume=True, task=BLOBS)
+
+
+def test_one_changed_byte_of_a_checkpoint_is_told(run_folder: Path) -> None:
+    train(RunSpec(epochs=1), run_folder, task=BLOBS)
+    (run_folder / "record.json").unlink()
+    checkpoint = run_folder / "checkpoint.pt"
+    content = bytearray(checkpoint.read_bytes())
+    weight = torch.load(checkpoint, weights_only=True)["model"]["0.weight"]
+    content[content.find(weight.numpy().tobytes()) + 3] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(StorageError, match=r"checkpoint.pt cannot be read as this run's state"):
+        train(RunSpec(epochs=1), run_folder, resume=True, task=BLOBS)
 
 
 def test_a_diverged_run_is_recorded(run_folder: Path) -> None:

@@ -27,6 +27,7 @@ TRIAL = {
     "validation_loss": FIGURE,
 }
 FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
+STUDIED = {"setting": {str: float}, "status": str, "validation_score": FIGURE}
 TUNING = {"learning_rates": [float], "trials": [TRIAL], "chosen": {str: float}}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}

@@ -59,7 +59,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 
 # Of vit-pytorch the tests load one file, which doesn't need the torchvision that the package asks for.
 $(VENV)/.models: $(VENV)/.dev
-	$(INSTALL) -e ".[dev,models,cluster]"
+	$(INSTALL) -e ".[dev,models,cluster,tune]"
 	$(INSTALL) --no-deps vit-pytorch
 	@touch $@
 

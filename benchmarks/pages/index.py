@@ -34,7 +34,9 @@ def row(path: Path, start: Path) -> list[str]:
     """Return a record's row, with links relative to a folder."""
     name = path.relative_to(RESULTS).with_suffix("").as_posix()
     beside = [path.with_suffix(".md"), (RESULTS / PLOTS.get(name, name)).with_suffix(".svg")]
-    links = [link(kind, file, start) for kind, file in zip(("table", "plot"), beside, strict=True)]
+    beside.append(path.with_suffix(".yaml"))
+    kinds = ("table", "plot", "settings")
+    links = [link(kind, file, start) for kind, file in zip(kinds, beside, strict=True)]
     topic = f"[{path.parent.name}]({path.parent.name}/README.md)"
     shown = ", ".join(text for text in links if text) or "–"
     return [topic, link(path.stem, path, start), shown, f"`{repeated(name, load(name))}`"]
@@ -57,7 +59,12 @@ def repeated(name: str, record: dict[str, Any]) -> str:
         words = shlex.split(typed.removeprefix("python -m ").removeprefix("python "))
         return command(name.partition("-")[0], shlex.join(arguments(words)))
     words = arguments(shlex.split(typed.removeprefix("python -m ")))
-    return shlex.join(word.replace(FORMER_TASKS, "benchmarks.comparisons.tasks:") for word in words)
+    return shlex.join(map(today, words))
+
+
+def today(word: str) -> str:
+    """Return a word of a command, or a task's name, with its module as it is called today."""
+    return word.replace(FORMER_TASKS, "benchmarks.comparisons.tasks:")
 
 
 def arguments(words: list[str]) -> list[str]:

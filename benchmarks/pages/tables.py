@@ -1,4 +1,4 @@
-"""The tables of README, docs and results/, made from the records.
+"""The tables of README, docs and results/, made from the records, and the settings of these.
 
     python -m benchmarks.pages.tables
 
@@ -18,6 +18,7 @@ from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
 from benchmarks.optics import tables as optics
 from benchmarks.pages import index
+from benchmarks.pages.recipes import recipes
 from benchmarks.peers import tables as peers
 from benchmarks.projections import tables as projections
 from benchmarks.random_features import tables as random_features
@@ -83,7 +84,9 @@ NAMES = {"models": 2, "models calls": 2, "models refused": 3, "models trainer": 
 
 
 def main() -> None:
-    """Write the tables of every page anew."""
+    """Write the tables of every page anew, and the settings beside comparisons."""
+    for file, text in recipes().items():
+        file.write_text(text, "utf-8")
     for page in PAGES:
         page.write_text(filled(page.read_text("utf-8")), "utf-8")
 

@@ -1,5 +1,6 @@
 """Files that are written as a whole or not at all, and JSON that is read with one plain error."""
 
+import hashlib
 import json
 import math
 import os
@@ -7,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+
+DIGEST = "sha256"
+"""Key of a JSON file's digest: of all that stands beside it; see `digest`."""
 
 
 class StorageError(UserError):
@@ -41,11 +45,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         discard(aside)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON, atomically; numbers that are not finite become null."""
-    text = json.dumps(finite(value), indent=1, allow_nan=False, ensure_ascii=False)
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` with its digest, atomically; numbers that are not finite become null."""
+    plain = finite(value)
+    sealed = plain | {DIGEST: digest(plain)}
+    text = json.dumps(sealed, indent=1, allow_nan=False, ensure_ascii=False)
     # A lone surrogate, as of a file name in another encoding, is written as JSON's escape for it.
     write_bytes(path, (text + "\n").encode(errors="backslashreplace"))
+
+
+def digest(value: dict[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object: of its text with sorted keys, no spaces and in ASCII."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def append_text(path: Path, text: str) -> None:
@@ -57,11 +69,15 @@ def append_text(path: Path, text: str) -> None:
         raise cannot("write", path, error) from None
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, or None where there is no such file.
+def read_json(path: Path, mend: str = "delete it and run again") -> dict[str, Any] | None:
+    """Return the object in a JSON file without its digest, or None where there is no such file.
+
+    Args:
+        path: The file; one without a digest, as an earlier version wrote it, is read as it is.
+        mend: What to do where it is damaged.
 
     Raises:
-        StorageError: The file cannot be read or holds something else.
+        StorageError: The file cannot be read, holds something else, or not what was written.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -72,7 +88,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise StorageError(f"{path} is damaged (it holds no JSON object); delete it and run again")
+        raise StorageError(f"{path} is damaged (it holds no JSON object); {mend}")
+    written = value.pop(DIGEST, None)
+    if written is not None and written != digest(value):
+        raise StorageError(f"{path} is damaged (its content does not fit its {DIGEST}); {mend}")
     return value
 
 

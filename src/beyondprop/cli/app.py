@@ -1,4 +1,4 @@
-"""The command line: `beyondprop train | compare | report | list | check | project`."""
+"""The command line: `beyondprop train | compare | tune | report | list | check | project`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from beyondprop.cli import (
     project,
     report,
     train,
+    tune,
 )
 from beyondprop.cli.parser import Parser, with_lists
 from beyondprop.errors import UserError
@@ -26,6 +27,7 @@ from beyondprop.files import (
 COMMANDS = {
     "train": train,
     "compare": compare,
+    "tune": tune,
     "report": report,
     "list": listing,
     "check": check,
@@ -84,7 +86,7 @@ def parser() -> Parser:
 
 def again(words: Sequence[str]) -> str:
     """Return how to go on with a command that was stopped, where that can be done."""
-    if words[0] not in ("train", "compare"):
+    if words[0] not in ("train", "compare", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
     return f"; to continue: beyondprop {shlex.join(resumed)}"

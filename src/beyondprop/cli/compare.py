@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -11,10 +14,13 @@ from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare
 from beyondprop.experiment.growing import own_name
+from beyondprop.experiment.joint_table import LEGEND, joint_table
+from beyondprop.experiment.several import compare_tasks, tasks_in
 from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import edge
 from beyondprop.files import StorageError
 from beyondprop.jobs import Workers
+from beyondprop.registry import Spec
 from beyondprop.report import write
 
 HELP = "Compare rules on a task: every rule gets the same seeds, steps and trials."
@@ -26,6 +32,7 @@ def parser() -> Parser:
         description=f"{HELP} Ends with a table, a record and a report that opens in a browser. "
         "With --resume a comparison grows: --output FOLDER --resume --rules fa adds a rule, "
         "--output FOLDER --resume --seeds 3 4 two seeds, and only those are trained. "
+        "--tasks compares on several tasks, --projections through several projections. "
         "--jobs 2 trains on two cores, --cluster on many machines: see docs/experiments.md.",
         epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
         "--seeds 0 1 2 --jobs 2",
@@ -33,29 +40,66 @@ def parser() -> Parser:
     made.add_spec(
         CompareSpec,
         output="The comparison's folder. Default: runs/compare-TASK-DIGEST, where the digest is "
-        "one of all settings but rules and seeds.",
+        "one of all settings but rules, projections, seeds and tasks.",
         resume="Continue what the folder holds; what is over is kept, what failed is tried again, "
-        "and rules and seeds that the folder lacks are added.",
+        "and rules, projections, seeds and tasks that the folder lacks are added.",
+    )
+    made.add_argument(
+        "--tasks",
+        type=tuple[Spec, ...] | None,
+        default=None,
+        help="Several tasks in one comparison, in place of --task; what is left open each decides. "
+        "Added to a resumed folder they get the rules and seeds that it has.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made
 
 
 def run(arguments: Namespace) -> int:
-    """Compare, show the table and write the report."""
-    spec = spec_of(CompareSpec, arguments)
-    output = arguments.output or Path("runs") / own_name(spec)
-    comparison = compare(spec, output, arguments.resume, workers=spec_of(Workers, arguments))
-    made = report(output)  # before anything is printed, which may fail
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table(comparison))
-    console.print(legend(comparison))
-    warning = edge(comparison["tuning"])
-    if warning:
-        console.print(warning)
+    """Compare, show the tables and write the report."""
+    spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
+    tasks = tasks_of(spec, arguments)
+    named = spec if tasks is None else replace(spec, task="tasks")  # they can become more
+    output = arguments.output or Path("runs") / own_name(named)
+    rows = []
+    if tasks is None:
+        comparisons = [compare(spec, output, arguments.resume, workers=workers)]
+    else:
+        made = compare_tasks(spec, tasks, output, arguments.resume, workers=workers)
+        comparisons, rows = list(made["comparisons"].values()), made["rows"]
+    page = report(output)  # before anything is printed, which may fail
+    show(comparisons, rows)
     print(f"folder: {output}")
-    print(made)
-    return 0 if any(row["finished"] for row in comparison["rows"]) else 2
+    print(page)
+    return 0 if any(row["finished"] for each in comparisons for row in each["rows"]) else 2
+
+
+def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None:
+    """Return the tasks that are given beside those of a resumed folder; None of a comparison on
+    one task.
+
+    Raises:
+        UserError: Both one task and several are given.
+    """
+    resumed = arguments.resume and arguments.output and tasks_in(arguments.output)
+    if arguments.tasks is None and not resumed:
+        return None
+    if spec.task != CompareSpec.task:
+        raise UserError(f"the comparison is on several tasks: add {spec.task} by --tasks")
+    return tuple(arguments.tasks or ())
+
+
+def show(comparisons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print each comparison, then the table over all tasks where there are several."""
+    console = Console(highlight=False, soft_wrap=True)
+    for comparison in comparisons:
+        console.print(table(comparison))
+        console.print(legend(comparison))
+        warning = edge(comparison["tuning"])
+        if warning:
+            console.print(warning)
+    if rows:
+        console.print("", joint_table(rows), LEGEND, sep="\n")
 
 
 def report(folder: Path) -> str:

@@ -2,7 +2,8 @@
 
 from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
+from beyondprop.experiment.several import compare_tasks
 from beyondprop.experiment.spec import CompareSpec, RunSpec
 from beyondprop.experiment.weights import read_weights
 
-__all__ = ["CompareSpec", "RunSpec", "compare", "read_weights", "train"]
+__all__ = ["CompareSpec", "RunSpec", "compare", "compare_tasks", "read_weights", "train"]

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ UNREADABLE = (
     TypeError,
     ValueError,
     EOFError,
+    BadZipFile,
     pickle.UnpicklingError,
 )
 
@@ -97,6 +99,9 @@ def restore(folder: Path, state: TrainingState) -> bool:
     if not path.exists():
         return False
     try:
+        with ZipFile(path) as parts:
+            if parts.testzip() is not None:  # PyTorch does not compare their checksums
+                raise ValueError("damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["schema"] != SCHEMA:
             raise ValueError("made by another version")

@@ -14,7 +14,7 @@ from beyondprop import rules, tasks
 from beyondprop.experiment import forms
 from beyondprop.experiment.controls import LINEAR, LinearRuns, chance, linear_runs
 from beyondprop.experiment.cost import measure_costs
-from beyondprop.experiment.growing import GROWS, added, complete, grown
+from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
 from beyondprop.experiment.plan import (
     ComparePlan,
     RunPlan,
@@ -22,13 +22,14 @@ from beyondprop.experiment.plan import (
     plan_compare,
 )
 from beyondprop.experiment.provenance import provenance, session
+from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.record import (
     RECORD,
     describe_task,
     reason_of,
     run_record,
 )
-from beyondprop.experiment.run import over, run
+from beyondprop.experiment.run import over, run, say_what_is_made_again
 from beyondprop.experiment.search import Setting
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
@@ -40,6 +41,7 @@ from beyondprop.experiment.tuning import learning_rates, of_row, settings, tune
 from beyondprop.files import (
     StorageError,
     finite,
+    write_bytes,
     write_json,
 )
 from beyondprop.jobs import Executor, Job, Workers, places
@@ -87,13 +89,11 @@ def compare(
     """
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
+    find_all(spec.measures)
+    spec = grown(spec, output) if resume else expanded(spec)
     for rule in spec.rules_or_default:
         rules.make(rule)
-    find_all(spec.measures)
-    more = ""
-    if resume:
-        spec = grown(spec, output)
-        more = added(spec, output)
+    more = added(spec, output) if resume else ""
     plan = plan_compare(spec, task, name)
     place = None if workers.serial else places.find(workers, plan.threads, accelerators(plan))
     check_claim(output, as_json(plan), resume, GROWS)
@@ -120,6 +120,7 @@ def made(
     """Make the comparison in its folder and return its record."""
     check_rules(plan, source.task, source.data().train)
     write_json(output / SPEC, as_json(plan))
+    write_bytes(output / RECIPE, recipe(as_json(plan)).encode())
     before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
     now = session(started) | {"workers": describe(place, plan)}
     write_json(output / SESSIONS, {"sessions": [*before, now]})
@@ -205,6 +206,8 @@ def runs(
         )
         for one, at in zip(wanted, folders, strict=True)
     ]
+    for one, at in zip(wanted, folders, strict=True):
+        say_what_is_made_again(one, at, executor.tell)
     outcomes = executor.perform("runs", jobs, line)
     return [
         outcome.value or failed_run(one, source, at, datetime.now(UTC), str(outcome.error))

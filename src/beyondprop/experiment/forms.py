@@ -15,6 +15,8 @@ from beyondprop.measure import Description
 
 Form = Any
 
+MEND = "delete it and run again with --resume"
+
 FIGURE = (None, float)
 COUNTS = dict.fromkeys(("runs", "finished", "diverged", "failed"), int)
 TRIAL = {
@@ -34,6 +36,7 @@ TUNING = {
     "chosen": {str: FIGURE},
     "searches": (..., {str: SEARCH}),
 }
+STUDIED = {"setting": {str: float}, "status": str, "validation_score": FIGURE}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
 RUN = {
@@ -70,7 +73,7 @@ def read(path: Path, form: Form) -> dict[str, Any] | None:
     Raises:
         StorageError: The file cannot be read or holds something else.
     """
-    content = read_json(path)
+    content = read_json(path, MEND)
     if content is None:
         return None
     found: dict[str, Any] = finite(content)
@@ -128,7 +131,7 @@ def check(value: Any, form: Form, path: Path) -> None:
 
 def damaged(path: Path, fault: str) -> StorageError:
     """Return the error for a file that holds something else than it should."""
-    return StorageError(f"{path} is damaged ({fault}); delete it and run again with --resume")
+    return StorageError(f"{path} is damaged ({fault}); {MEND}")
 
 
 def mismatch(value: Any, form: Form, place: str = "") -> str:

@@ -1,21 +1,21 @@
-"""A comparison that grows: rules and seeds are added to those that a folder has."""
+"""A comparison that grows: rules, their projections and seeds are added to those of a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment import forms
 from beyondprop.experiment.controls import LINEAR
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import NOT_COMPARED, SPEC
+from beyondprop.experiment.storage import NOT_COMPARED, read_spec
 from beyondprop.files import finite
-from beyondprop.registry import file_name, label
+from beyondprop.registry import Spec, file_name, label, read
+from beyondprop.rules import RULES
 
 GROWS = ("rules", "seeds")
 """Fields of a comparison that `--resume` adds to; all others stay."""
@@ -23,28 +23,59 @@ GROWS = ("rules", "seeds")
 
 def own_name(spec: CompareSpec) -> str:
     """Return the name of a comparison's folder where none is given: it can grow, not change."""
-    fixed = {k: v for k, v in asdict(spec).items() if k not in (*GROWS, *NOT_COMPARED)}
+    open_fields = (*GROWS, "projections", *NOT_COMPARED)
+    fixed = {k: v for k, v in asdict(spec).items() if k not in open_fields}
     digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
     return f"compare-{file_name(label(spec.task))}-{digest[:8]}"
+
+
+def expanded(spec: CompareSpec) -> CompareSpec:
+    """Return the spec with its projections within its rules.
+
+    Raises:
+        UserError: There is no such rule.
+    """
+    if spec.projections is None:
+        return spec
+    rules = through(spec.rules_or_default, spec.projections)
+    return replace(spec, rules=rules, projections=None)
+
+
+def through(rules: Sequence[Spec], projections: Sequence[Spec]) -> tuple[Spec, ...]:
+    """Return each rule that takes a projection through all of these, and the others as they are."""
+    found: dict[str, Spec] = {}
+    for rule in rules:
+        name, arguments = read(rule, RULES.kind, RULES.key)
+        own = {RULES.key: name} | dict(arguments)
+        ways: list[Spec] = [rule]
+        if "projection" in RULES.arguments(name):
+            ways = [own | {"projection": projection} for projection in projections]
+        found |= {label(way): way for way in ways}
+    return tuple(found.values())
 
 
 def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
     """Return the spec with the rules and seeds that the folder's comparison has before its own.
 
+    Projections without rules are for the rules that the folder has.
+
     Raises:
         UserError: The folder's spec cannot be read, or the two do not go together.
     """
-    earlier = forms.read(folder / SPEC, {})
+    earlier = read_spec(folder)
     if earlier is None or any(not isinstance(earlier.get(field), list) for field in GROWS):
-        return spec  # not a comparison's folder: whoever claims it says so
-    rules = {label(rule): rule for rule in (*earlier["rules"], *(spec.rules or ()))}
+        return expanded(spec)  # not a comparison's folder: whoever claims it says so
+    more = spec.rules or ()
+    if spec.projections is not None:
+        more = through(spec.rules or earlier["rules"], spec.projections)
+    rules = {label(rule): rule for rule in (*earlier["rules"], *more)}
     seeds = dict.fromkeys((*earlier["seeds"], *(spec.seeds or ())))
-    return replace(spec, rules=tuple(rules.values()), seeds=tuple(seeds))
+    return replace(spec, rules=tuple(rules.values()), seeds=tuple(seeds), projections=None)
 
 
 def added(spec: CompareSpec, folder: Path) -> str:
     """Return what a grown spec adds to the folder's comparison, in words; nothing is ""."""
-    earlier = forms.read(folder / SPEC, {}) or {}
+    earlier = read_spec(folder) or {}
     before = {label(each) for field in GROWS for each in earlier.get(field, [])}
     rules = [label(rule) for rule in spec.rules_or_default if label(rule) not in before]
     seeds = [str(seed) for seed in spec.seeds_or_default if str(seed) not in before]

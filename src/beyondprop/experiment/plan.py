@@ -124,7 +124,8 @@ def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
         "tuning_epochs": spec.tuning_epochs or math.ceil(common["epochs"] / 3),
         "tuning_budget": spec.tuning_budget or BUDGET * len(optimizers or ("",)),
     }
-    return ComparePlan(**vars(spec) | common | own)
+    given = {each.name: getattr(spec, each.name) for each in fields(CompareFields)}
+    return ComparePlan(**given | common | own)
 
 
 def around(rate: float) -> tuple[float, ...]:

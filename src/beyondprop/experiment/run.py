@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -70,6 +71,7 @@ def train(
         if earlier is not None:
             return earlier
         with torch_settings(plan), progress or bars() as shown:
+            on_first(partial(say_what_is_made_again, plan, output, shown.console.print))
             return run(plan, task, load(task, plan), output, shown)
 
 
@@ -103,26 +105,41 @@ def _recorded(
 
 def over(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run that has finished or diverged, or None where there is more to
-    do.
+    do: also where its weights are missing, see `lacks_weights`.
 
     Raises:
         StorageError: The record or the weights are not what the run wrote.
     """
     record = forms.read_run(folder / RECORD)
-    if record is None or record["status"] == "failed":
+    if record is None or record["status"] == "failed" or lacks_weights(folder):
         return None
     _check_weights(folder / WEIGHTS, record)
     return record
 
 
+def lacks_weights(folder: Path) -> bool:
+    """Whether a run was recorded and its weights are gone: they are made again, from its last
+    checkpoint where there is one.
+    """
+    record = forms.read_run(folder / RECORD)
+    trained = record is not None and record["status"] != "failed"
+    return trained and not (folder / WEIGHTS).exists()
+
+
+def say_what_is_made_again(plan: RunPlan, folder: Path, tell: Callable[[str], object]) -> None:
+    """Tell of a run that was over and is not kept."""
+    if lacks_weights(folder):
+        tell(f"{plan.name}, seed {plan.seed}: its {WEIGHTS} is missing, so it is made again")
+
+
 def _check_weights(path: Path, record: dict[str, Any]) -> None:
-    """Compare a weights file, where there is one, with its record, where that has a digest."""
+    """Compare a weights file with its record, where that has a digest."""
     expected = record.get("weights_sha256")
-    if expected is None or not path.exists():
+    if expected is None:
         return
     try:
         found = sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise cannot("read", path, error) from None
     if found != expected:
-        raise StorageError(f"{path} is not what its record says; delete its folder to run it again")
+        raise StorageError(f"{path} is not what its record says; delete it to make it again")

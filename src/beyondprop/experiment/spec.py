@@ -134,11 +134,18 @@ class RunSpec(RunFields):
 class CompareSpec(CompareFields):
     """A comparison: rules x seeds on one task, the same budget for every rule.
 
-    `CompareFields` says what the fields are.
+    `CompareFields` says what the other fields are.
+
+    Attributes:
+        projections: Every rule that takes a projection is compared through each of these, written
+            as rules are (see `beyondprop list`); a rule that takes none is compared once. Added
+            to a resumed folder they go with the rules that it has. Default: each rule's own.
 
     Raises:
         UserError: A field has a value that no comparison can have.
     """
+
+    projections: tuple[Spec, ...] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -150,6 +157,8 @@ class CompareSpec(CompareFields):
         _distinct("seeds", seeds)
         _seeds("seeds", seeds)
         _seeds("tuning_seed", (self.tuning_seed,))
+        if self.projections is not None:
+            _distinct("projections", [label(projection) for projection in self.projections])
         if self.tuning_seed in seeds:
             raise UserError(
                 f"tuning_seed {self.tuning_seed} is one of the seeds; learning rates must not be "

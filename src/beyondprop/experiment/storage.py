@@ -50,7 +50,7 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
             f"{folder} is not empty; add --resume to continue what is there, "
             "or choose another --output"
         )
-    earlier = read_json(folder / SPEC)
+    earlier = read_spec(folder)
     if earlier is None:
         raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another --output")
     earlier = {key: value for key, value in ADDED.items() if key in spec} | earlier
@@ -67,6 +67,15 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
             f"{folder} was made with other settings: {listed}; "
             "use the same settings or choose another --output"
         )
+
+
+def read_spec(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder's spec says, or None where it has none.
+
+    Raises:
+        StorageError: It cannot be read, or is not what was written.
+    """
+    return read_json(folder / SPEC, mend="put back what it was, or choose another --output")
 
 
 def _content(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from rich.progress import Progress
 
 from beyondprop.files import StorageError
-from beyondprop.jobs.board import open_board, remove_board
+from beyondprop.jobs.board import board_of, open_board, remove_board
 from beyondprop.jobs.job import Job, Outcome, attempt
 from beyondprop.jobs.packing import pack
 from beyondprop.jobs.place import Place
@@ -37,6 +37,7 @@ class Executor:
         self.folder, self.progress, self.place = folder, progress, place
         self._opened = ExitStack()
         self._board: Path | None = None
+        self.tell = teller(progress, folder / LOG)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +48,7 @@ class Executor:
     def close(self) -> None:
         """Stop the workers, if there are any; the next job starts them again."""
         self._opened.close()
+        remove_board(board_of(self.folder))  # also one that workers of a lost head have left
         self._board = None
 
     def perform(
@@ -66,7 +68,6 @@ class Executor:
         """
         earlier = {job.name: job.earlier() for job in jobs}
         done = {name: Outcome(name, value) for name, value in earlier.items() if value is not None}
-        tell = teller(self.progress, self.folder / LOG)
         with bar(self.progress, title, len(jobs), len(done)) as shown:
             left = [job for job in jobs if job.name not in done]
             with closing(self._carried_out(left)) as outcomes:
@@ -74,7 +75,7 @@ class Executor:
                     if isinstance(outcome.error, StorageError):
                         raise outcome.error
                     done[outcome.name] = outcome
-                    tell(line(outcome, told))
+                    self.tell(line(outcome, told))
                     self.progress.advance(shown)
         return [done[job.name] for job in jobs]
 
@@ -98,7 +99,6 @@ class Executor:
         if self._board is None:
             self._opened.enter_context(place.opened())
             self._board = open_board(self.folder)
-            self._opened.callback(remove_board, self._board)
         with watched(self.progress, self._board):
             yield from place.carry_out(packed, self._board)
 

@@ -85,7 +85,9 @@ def _page(comparisons: Sequence[Comparison]) -> str:
     with page_style():
         parts = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
     terms = {m.title: m.about for comparison in comparisons for m in comparison.measures}
-    return environment.get_template("page.html.jinja").render(parts=parts, terms=terms)
+    return environment.get_template("page.html.jinja").render(
+        parts=parts, joint=table.joint(comparisons), terms=terms
+    )
 
 
 PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block}

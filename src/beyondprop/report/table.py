@@ -93,6 +93,21 @@ def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
     )
 
 
+def joint(comparisons: Sequence[Comparison]) -> list[tuple[str, list[TableCell]]]:
+    """Return the table over several comparisons: for each rule a cell for each of them."""
+    names = dict.fromkeys(row.rule for each in comparisons for row in each.rows)
+    return [(label(name), [_joint_cell(each, name) for each in comparisons]) for name in names]
+
+
+def _joint_cell(comparison: Comparison, rule: str) -> TableCell:
+    row = next((row for row in comparison.rows if row.rule == rule), None)
+    if row is None:
+        return TableCell(ABSENT)
+    line = _line(row, ScoreFormat.of(comparison.task), ())
+    recovery = () if row.recovery is None else (f"recovery {line.recovery}", line.range)
+    return TableCell(f"{line.score} {line.deviation}".strip(), tuple(filter(None, recovery)))
+
+
 def _range(interval: tuple[float, float] | None) -> str:
     """Return an interval of a recovery, as `61% to 83%`; nothing where there is none."""
     return "" if interval is None else " to ".join(map(percent, interval))

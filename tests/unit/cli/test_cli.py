@@ -368,6 +368,25 @@ def test_compare_leaves_a_table_a_record_and_a_report(
     assert (here / "elsewhere.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
+def test_compare_on_several_tasks_shows_one_table_over_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--rules", "backprop", "frozen", "--seeds", "0", "--learning-rates", "0.01"]
+    words = ["compare", *few, *SMALL, "--measure-cost", "false", "--measures", "isolation"]
+    assert main([*words, "--tasks", "experiment_tasks:BLOBS", "experiment_tasks:NOISY"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"rule +experiment_tasks:BLOBS +experiment_tasks:NOISY", said)
+    assert len(re.findall(r"^backprop ", said, re.M)) == 3
+    (folder,) = (here / "runs").glob("compare-tasks-*")
+    assert "All comparisons" in (folder / "report.html").read_text()
+    more = ["--output", str(folder), "--resume"]
+    assert main([*words, *more, "--projections", "sparse", "--rules", "dfa"]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^dfa\(projection=sparse\) ", said, re.M)) == 3
+    one = ["--task", "experiment_tasks:BLOBS"]
+    assert "add experiment_tasks:BLOBS by --tasks" in refused([*words, *one, *more], capsys)
+
+
 def test_compare_without_the_report_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

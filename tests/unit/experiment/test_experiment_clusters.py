@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 import experiment_tasks
 import pytest
 from rich.progress import Progress
-from test_experiment_jobs import SPEC, content
+from test_experiment_jobs import SPEC, content, over
 
 from beyondprop.experiment import compare
 
@@ -205,6 +206,29 @@ def test_when_the_head_dies_the_same_command_resumes(
         _, said = process.communicate(timeout=300)
         assert process.returncode != 0, said
     finish(started(tmp_path, cluster.home, "--resume"))
+    assert content(tmp_path / "c") == content(reference)
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_a_head_killed_at_any_moment_loses_nothing(
+    moment: int,
+    cluster: Cluster,
+    tmp_path: Path,
+    reference: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of the nodes and the command: to give up soon, where Ray waits for a minute.
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    with cluster.head() as head, cluster.second():
+        process = started(tmp_path, cluster.home, "--cluster", "auto", RAY_ADDRESS=cluster.address)
+        await_runs(process, tmp_path, moment // 2)  # of the twelve trials and runs
+        time.sleep(random.Random(moment).uniform(0, 0.5))
+        end(head)
+        before = over(tmp_path)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode != 0, said
+    finish(started(tmp_path, cluster.home, "--resume"))
+    assert {file: file.read_bytes() for file in before} == before
     assert content(tmp_path / "c") == content(reference)
 
 

@@ -18,6 +18,7 @@ from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import edge, learning_rates
 from beyondprop.files import (
     StorageError,
+    read_json,
 )
 
 SPEC = CompareSpec(
@@ -55,8 +56,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def found(reference: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((reference / "comparison.json").read_text())
-    return read
+    return read_json(reference / "comparison.json") or {}
 
 
 def test_every_rule_runs_with_every_seed(found: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def test_every_rule_runs_with_every_seed(found: dict[str, Any]) -> None:
 def test_runs_are_kept_in_full(found: dict[str, Any], reference: Path) -> None:
     for run in found["runs"]:
         folder = reference / "runs" / f"{run['rule']['name']}-seed{run['seed']}"
-        assert json.loads((folder / "record.json").read_text()) == run
+        assert read_json(folder / "record.json") == run
 
 
 def test_rows_are_of_the_runs(found: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ def test_a_comparison_killed_at_any_write_is_resumed_to_the_same_result(
         assert (reference / file).read_bytes() == (tmp_path / "c" / file).read_bytes()
     provenance = resumed["provenance"]  # killed at the spec, a session has done nothing yet
     assert len(provenance["sessions"]) == (0 if write < 2 else 1)
-    kept = {f for f in over if json.loads(f.read_text()) in resumed["runs"]}
+    kept = {f for f in over if read_json(f) in resumed["runs"]}
     assert kept == over
 
 

@@ -21,6 +21,7 @@ from beyondprop.experiment.search import at, ranked
 from beyondprop.experiment.summary import summarise
 from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import edge, judged_rules, learning_rates
+from beyondprop.files import StorageError, read_json, write_json
 
 SPEC = CompareSpec(
     rules=("backprop", "dfa"),
@@ -78,8 +79,8 @@ def test_each_value_may_be_damaged(
     name: str,
 ) -> None:
     read, use = FILES[name]
-    assert read(folder / name) == json.loads((folder / name).read_text())
-    file, whole = tmp_path / "file.json", json.loads((folder / name).read_text())
+    file, whole = tmp_path / "file.json", read_json(folder / name) or {}
+    assert read(folder / name) == whole
     for record in (whole, *whole.get("runs", ())):
         for part in ("provenance", "spec", "parameters", "trained_parameters"):  # not looked at
             record.pop(part, None)
@@ -113,7 +114,27 @@ def test_no_object_is_named_on_resuming(
 def test_a_run_is_resumed_with_one_sentence_too(tmp_path: Path) -> None:
     train(RunSpec(epochs=1), tmp_path, task=BLOBS)
     file = tmp_path / "record.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"test": None}))
+    write_json(file, (read_json(file) or {}) | {"test": None})
     said = rf"{file} is damaged \(test is null, not an object\); delete it and run again"
     with pytest.raises(UserError, match=said):
         train(RunSpec(epochs=1), tmp_path, resume=True, task=BLOBS)
+
+
+@pytest.mark.parametrize("name", [*FILES, "spec.json"])
+def test_a_file_that_was_changed_by_hand_is_named_on_resuming(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "comparison.json").rename(tmp_path / "whole.json")
+    if name.startswith("tuning/"):
+        (tmp_path / "copy" / "tuning.json").unlink()
+    file = tmp_path / "copy" / name
+    if name == "comparison.json":
+        (tmp_path / "whole.json").rename(file)
+    changed = json.loads(file.read_text()) | {"more": 7}
+    file.write_text(json.dumps(changed))
+    with pytest.raises(StorageError, match=rf"{file} is damaged .* sha256"):
+        compare(SPEC, tmp_path / "copy", resume=True, task=BLOBS)
+    del changed["sha256"], changed["more"]  # as an earlier version wrote it
+    file.write_text(json.dumps(changed))
+    compare(SPEC, tmp_path / "copy", resume=True, task=BLOBS)

@@ -31,7 +31,7 @@ SPEC = CompareSpec(
     measure_cost=False,
 )
 TWO = Workers(jobs=2)
-TIMED = ("seconds", "train_seconds", "provenance")
+TIMED = ("seconds", "train_seconds", "provenance", "sha256")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
 
 
@@ -198,8 +198,24 @@ def test_weights_that_are_not_what_their_record_says_are_told(tmp_path: Path) ->
     more = replace(spec, seeds=(1,))
     with pytest.raises(StorageError, match=r"weights.safetensors is not what its record says"):
         compare(more, tmp_path / "c", resume=True, task=BLOBS)
-    weights.unlink()  # to save space, say
-    assert len(compare(more, tmp_path / "c", resume=True, task=BLOBS)["runs"]) == 2
+
+
+def test_weights_that_are_missing_are_made_again(
+    tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = replace(SPEC, rules=("backprop", "dfa"), seeds=(0,), learning_rates=(0.01,))
+    before = compare(spec, tmp_path / "c", task=BLOBS)
+    weights = tmp_path / "c/runs/dfa-seed0/weights.safetensors"
+    content = weights.read_bytes()
+    trained.clear()
+    weights.unlink()
+    found = compare(replace(spec, seeds=(1,)), tmp_path / "c", resume=True, task=BLOBS)
+    assert sorted(trained) == ["seed 0", "seed 1", "seed 1"]
+    assert weights.read_bytes() == content
+    said = "dfa, seed 0: its weights.safetensors is missing, so it is made again"
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "c/log.txt").read_text()
+    assert without_times(found["runs"][:2]) == without_times(before["runs"])
 
 
 # Killed -------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from beyondprop import rules
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, RunSpec, compare, train
+from beyondprop.files import read_json
 from beyondprop.report import write
 
 SIGNS = "experiment_rules:Signs"
@@ -34,7 +34,7 @@ def test_a_run_by_ones_own_rule(run_folder: Path) -> None:
 
 def test_a_run_by_a_rule_with_arguments(run_folder: Path) -> None:
     record = train(RunSpec(rule=HADAMARD, epochs=1, seed=4), run_folder, task=BLOBS)
-    assert record["spec"] == json.loads((run_folder / "spec.json").read_text())
+    assert record["spec"] == read_json(run_folder / "spec.json")
     assert record["spec"]["rule"] == HADAMARD
     rule = record["rule"]
     assert rule["name"] == "dfa(projection=hadamard(rounds=3))"

@@ -30,6 +30,7 @@ from beyondprop.experiment import (
     train,
 )
 from beyondprop.experiment.plan import plan_run
+from beyondprop.files import StorageError, read_json
 from beyondprop.measure import evaluate
 from beyondprop.tasks import Data, Split, Task
 
@@ -73,7 +74,7 @@ def test_a_run_leaves_its_folder(reference: Path) -> None:
     }
     assert record["rule"]["settings"]["projection"]["seed"] == 3
     assert "DirectFeedbackAlignment" in record["rule"]["report"]
-    assert record["spec"] == json.loads((reference / "spec.json").read_text())
+    assert record["spec"] == read_json(reference / "spec.json")
     assert record["parameters"] == record["trained_parameters"] == 4 * 12 + 12 + 156 + 39
     assert record["provenance"]["versions"]["torch"] == torch.__version__
 
@@ -273,7 +274,7 @@ def test_a_run_killed_at_any_write_is_resumed_to_the_same_bytes(
         for name in ("weights.safetensors", "spec.json"):
             assert (folder / name).read_bytes() == (reference / name).read_bytes()
         assert lines(folder) == lines(reference)
-        expected = json.loads((reference / "record.json").read_text())
+        expected = read_json(reference / "record.json")
         assert without_times(resumed) == without_times(expected)
         assert {file.name for file in folder.iterdir()} == FILES
     assert kills == 8  # spec, metrics, a checkpoint for each of 4 epochs, weights, record
@@ -377,7 +378,7 @@ def test_a_run_is_resumed_with_data_from_elsewhere(run_folder: Path, tmp_path: P
 def test_a_run_that_is_over_is_left_as_is(reference: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in reference.iterdir()}
     record = train(RunSpec(rule="dfa", seed=3), reference, resume=True, task=BLOBS)
-    assert record == json.loads((reference / "record.json").read_text())
+    assert record == read_json(reference / "record.json")
     assert {file: file.stat().st_mtime_ns for file in reference.iterdir()} == before
 
 
@@ -396,9 +397,21 @@ def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:
         train(RunSpec(), run_folder, resume=True, task=BLOBS)
 
 
+def test_one_changed_byte_of_a_checkpoint_is_told(run_folder: Path) -> None:
+    train(RunSpec(epochs=1), run_folder, task=BLOBS)
+    (run_folder / "record.json").unlink()
+    checkpoint = run_folder / "checkpoint.pt"
+    content = bytearray(checkpoint.read_bytes())
+    weight = torch.load(checkpoint, weights_only=True)["model"]["0.weight"]
+    content[content.find(weight.numpy().tobytes()) + 3] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(StorageError, match=r"checkpoint.pt cannot be read as this run's state"):
+        train(RunSpec(epochs=1), run_folder, resume=True, task=BLOBS)
+
+
 def test_a_diverged_run_is_recorded(run_folder: Path) -> None:
     record = train(RunSpec(rule="backprop"), run_folder, task=EXPLODING)
-    assert record == json.loads((run_folder / "record.json").read_text())
+    assert record == read_json(run_folder / "record.json")
     assert record["status"] == "diverged"
     assert "loss became" in record["reason"]
     assert record["test"] is None

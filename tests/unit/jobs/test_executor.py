@@ -145,6 +145,15 @@ def test_bars_of_workers_are_shown_here(two: Executor) -> None:
     assert reports(board_of(two.folder)) == {}
 
 
+def test_what_workers_of_a_lost_cluster_left_is_removed(serial: Executor) -> None:
+    board = board_of(serial.folder)
+    board.mkdir(parents=True)
+    (board / "a.json").write_text('{"name": "a", "lines": []}')
+    with serial:
+        assert values(serial.perform("some", [job("b", square, 2)])) == [4]
+    assert not board.exists()
+
+
 def test_plain_lines_say_how_it_stands(serial: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beyondprop.jobs.view.EVERY", 0.5)
     serial.perform("all", [job("a", slowly, 2.0)])

@@ -42,6 +42,12 @@ def test_several_comparisons_share_a_page_with_a_list(tmp_path: Path) -> None:
     assert len(page.all("article")) == 2
     ids = [i for element in page.all() if (i := element.attributes.get("id"))]
     assert len(ids) == len(set(ids))
+    joint = rows(page.all("nav")[0].all("table")[0])
+    assert joint[0] == ["Rule", "one, accuracy", "two, accuracy"]
+    assert [row[0] for row in joint[1:]] == ["backprop", "DFA", "frozen"]
+    first = rows(page.all("article")[0].all("table", class_="main")[0])
+    assert joint[2][1].startswith(f"{first[2][1]} ± ")
+    assert "recovery" in joint[2][1]
     # A folder of comparisons, or one named twice, gives the same.
     for again in ([tmp_path], [*folders, folders[0]]):
         other = read(report.write(again, tmp_path / "r.html").read_text())

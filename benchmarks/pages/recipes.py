@@ -1,0 +1,24 @@
+"""The settings of published comparisons as YAML: `beyondprop compare --config` makes one again.
+
+`python -m benchmarks.pages.tables` writes them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.records import RESULTS, load
+from benchmarks.pages.index import today
+from beyondprop.experiment.recipe import recipe
+
+
+def recipes() -> dict[Path, str]:
+    """Return the text of the YAML file beside each comparison's record."""
+    records = sorted((RESULTS / "comparisons").glob("*.json"))
+    return {path.with_suffix(".yaml"): of(load(f"comparisons/{path.stem}")) for path in records}
+
+
+def of(record: dict[str, Any]) -> str:
+    """Return a comparison's settings, its task by today's name."""
+    spec = record["spec"]
+    task = today(spec["task"]) if isinstance(spec["task"], str) else spec["task"]
+    return recipe(spec | {"task": task})

@@ -1,0 +1,45 @@
+"""`beyondprop tune`: the best settings of one rule on one task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.experiment.study import BEST, COMPARE, StudySpec, study, words
+from beyondprop.registry import file_name, label
+
+HELP = "Search for the settings of a rule with the best validation score."
+
+
+def parser() -> Parser:
+    """Return the command's flags: those of `StudySpec`, and the folder's."""
+    made = Parser(
+        description=f"{HELP} The learning rate and the rule's own numeric arguments are searched "
+        "by optuna; the test split is not looked at. Needs beyondprop[tune].",
+        epilog="Example: beyondprop tune --task digits-mlp --rule kp --trials 40",
+    )
+    made.add_spec(
+        StudySpec,
+        output="The search's folder. Default: runs/tune-TASK-RULE.",
+        resume="Continue what the folder holds, with more --trials where you like.",
+    )
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Search, and say what is best and how to use it."""
+    spec = spec_of(StudySpec, arguments)
+    named = f"tune-{file_name(label(spec.task))}-{file_name(label(spec.rule))}"
+    output = arguments.output or Path("runs") / named
+    found = study(spec, output, arguments.resume)
+    if found["best"] is None:
+        print(f"no trial finished; each says why in {output}")
+        return 2
+    score, setting = found["best"]["validation_score"], words(found["best"]["setting"])
+    print(f"best of {len(found['trials'])} trials: validation score {score:.4f} with {setting}")
+    print(f"train with it: beyondprop train --config {output / BEST}")
+    print(f"compare it: beyondprop compare --config {output / COMPARE}")
+    print("The other rules of a comparison have had no such search: give them one for a claim.")
+    return 0

@@ -1,0 +1,264 @@
+"""A search for the settings of one rule on one task, judged on validation alone, by optuna.
+
+What is tried next depends on the trials before and the seed alone, so a search that was killed
+goes on as it would have gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.progress import Progress
+
+from beyondprop import rules, tasks
+from beyondprop.errors import UserError
+from beyondprop.experiment import forms
+from beyondprop.experiment.axes import Axis, axes_of
+from beyondprop.experiment.fit import fit
+from beyondprop.experiment.plan import RunPlan, as_json, plan_run
+from beyondprop.experiment.provenance import provenance
+from beyondprop.experiment.record import describe_task, reason_of
+from beyondprop.experiment.setup import load, torch_settings
+from beyondprop.experiment.spec import Fields, RunSpec
+from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.files import StorageError, finite, write_bytes, write_json
+from beyondprop.jobs.lock import held
+from beyondprop.jobs.progress import bar, bars
+from beyondprop.registry import Spec, read
+from beyondprop.tasks import Data, Task
+
+STUDY, TRIAL, BEST, COMPARE = "study.json", "trial.json", "train.yaml", "compare.yaml"
+SCHEMA = 1
+RATE = "learning_rate"
+WIDE = 100.0
+"""How far below and above the task's learning rate the search goes, as a factor."""
+
+
+@dataclass(frozen=True)
+class StudySpec(Fields):
+    """A search for one rule's settings: its learning rate and its own numeric arguments.
+
+    `Fields` says what the other fields are.
+
+    Attributes:
+        rule: A rule's name, or your own as my.module:rule. Arguments that are given, as
+            {rule: NAME, ARGUMENT: VALUE}, stay; the other numeric ones are searched.
+        trials: How many settings are tried; --resume with more goes on.
+        seed: Of all trials and of the search; not one of those you report.
+        measures: What is measured after every epoch beside the scores. Default: nothing.
+
+    Raises:
+        UserError: A field has a value that no search can have.
+    """
+
+    rule: Spec = "dfa"
+    trials: int = 30
+    seed: int = 1000
+    measures: tuple[Spec, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.run(1.0, {})
+        if self.trials < 1:
+            raise UserError(f"trials must be at least 1, not {self.trials}")
+
+    def run(self, learning_rate: float, arguments: Mapping[str, Any]) -> RunSpec:
+        """Return the run of one setting."""
+        common = {name: getattr(self, name) for name in Fields.__dataclass_fields__}
+        name, given = read(self.rule, rules.RULES.kind, rules.RULES.key)
+        whole = {rules.RULES.key: name, **given, **arguments}
+        rule = whole if len(whole) > 1 else name
+        return RunSpec(**common, rule=rule, seed=self.seed, learning_rate=learning_rate)
+
+
+def study(
+    spec: StudySpec,
+    output: Path,
+    resume: bool = False,
+    task: Task | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Search for the settings of a rule with the best validation score.
+
+    The folder holds one folder a trial in `trials/`, `study.json` with all of them, and the best
+    one's settings as `train.yaml`, for `beyondprop train`, and `compare.yaml`.
+
+    Args:
+        spec: What to search.
+        output: The folder.
+        resume: Continue what the folder holds; trials that are over are kept.
+        task: Your own task, instead of the one that the spec names.
+        progress: Bars to draw on; by default own ones, on the terminal.
+
+    Returns:
+        The content of `study.json`; `best` is None where no trial finished.
+
+    Raises:
+        UserError: The task, rule, data or folder cannot be used, or optuna is not installed.
+    """
+    optuna_of()
+    started = datetime.now(UTC)
+    name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
+    axes = axes_of(spec.rule) | {RATE: around(task.learning_rate)}
+    first = plan_run(spec.run(task.learning_rate, {}), task, name)
+    settings = as_json(first) | {"trials": spec.trials}
+    del settings[RATE]  # it is searched
+    check_claim(output, settings, resume, ("trials",))
+    with held(output), torch_settings(first), progress or bars() as shown:
+        data = load(task, first)
+        write_json(output / SPEC, settings)
+        made: list[dict[str, Any]] = []
+        with bar(shown, "trials", spec.trials) as whole:
+            for number in range(spec.trials):
+                found = suggested(axes, made, spec.seed + number)
+                run = spec.run(found[RATE], {k: v for k, v in found.items() if k != RATE})
+                folder = output / "trials" / f"{number:04d}"
+                plan = plan_run(run, task, name)
+                made.append(tried(plan, found, task, data, folder, shown))
+                shown.console.print(line(number, made[-1]))
+                shown.advance(whole)
+        result = finite(
+            {
+                "schema": SCHEMA,
+                "kind": "study",
+                "task": describe_task(task, data),
+                "spec": settings,
+                "axes": {each: asdict(axis) for each, axis in axes.items()},
+                "trials": made,
+                "best": best(made),
+                "provenance": provenance(started),
+            }
+        )
+        write_json(output / STUDY, result)
+        write_best(spec, result, output)
+    return dict(result)
+
+
+def optuna_of() -> Any:
+    """Return optuna.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UserError('the search needs optuna: pip install "beyondprop[tune]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def around(rate: float) -> Axis:
+    """Return where a learning rate is searched."""
+    return Axis(rate / WIDE, rate * WIDE, rate, logarithmic=True)
+
+
+def suggested(
+    axes: Mapping[str, Axis], made: list[dict[str, Any]], seed: int
+) -> dict[str, float | int]:
+    """Return the setting to try after these trials, the same for the same trials and seed.
+
+    The first is the usual one. A trial that did not finish counts as the worst.
+    """
+    if not made:
+        return {name: axis.usual for name, axis in axes.items()}
+    optuna = optuna_of()
+    space = {name: distribution(axis) for name, axis in axes.items()}
+    known = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    )
+    for trial in made:
+        finished = trial["status"] == "finished"
+        known.add_trial(
+            optuna.trial.create_trial(
+                params=trial["setting"],
+                distributions=space,
+                value=trial["validation_score"] if finished else None,
+                state=optuna.trial.TrialState["COMPLETE" if finished else "PRUNED"],
+            )
+        )
+    return dict(known.ask(space).params)
+
+
+def distribution(axis: Axis) -> Any:
+    """Return an axis as optuna knows it."""
+    of = optuna_of().distributions
+    if axis.whole:
+        return of.IntDistribution(int(axis.low), int(axis.high), log=axis.logarithmic)
+    return of.FloatDistribution(axis.low, axis.high, log=axis.logarithmic)
+
+
+def tried(
+    plan: RunPlan,
+    setting: Mapping[str, Any],
+    task: Task,
+    data: Data,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the record of a trial; one that is over is not done again, a broken one continued."""
+    check_claim(folder, as_json(plan), resume=True)
+    earlier = forms.read(folder / TRIAL, forms.STUDIED)
+    if earlier is not None:
+        return earlier
+    status, reason = "finished", None
+    last: Mapping[str, Any] = {}
+    try:
+        fitted = fit(plan, task, data, folder, progress)
+    except StorageError:  # no fault of the setting's, and the others would meet it too
+        raise
+    except Exception as error:  # whatever a rule does wrong with it, the others go on
+        status, reason = "failed", reason_of(error)
+    else:
+        status, reason = ("diverged", fitted.trouble) if fitted.trouble else (status, None)
+        last = fitted.curve[-1]
+    figures = {each: last.get(each) for each in ("validation_score", "validation_loss")}
+    if status == "finished" and finite(figures["validation_score"]) is None:
+        status, reason = "diverged", "its score is no number"
+    made = {"setting": dict(setting), "status": status, "reason": reason, **figures}
+    write_json(folder / TRIAL, made)
+    return dict(finite(made))
+
+
+def best(trials: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the finished trial with the best validation score, the first of equals."""
+    finished = [trial for trial in trials if trial["status"] == "finished"]
+    return max(finished, key=lambda trial: trial["validation_score"], default=None)
+
+
+def line(number: int, trial: Mapping[str, Any]) -> str:
+    """Return a trial's outcome in one line."""
+    said = f"trial {number} · {words(trial['setting'])}"
+    if trial["status"] != "finished":
+        return f"{said} · {trial['status']}: {trial['reason']}"
+    return f"{said} · validation score {trial['validation_score']:.4f}"
+
+
+def words(setting: Mapping[str, Any]) -> str:
+    """Return a setting in words."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in setting.items())
+
+
+def write_best(spec: StudySpec, result: Mapping[str, Any], folder: Path) -> None:
+    """Write the best trial's settings for `train`, and its rule's arguments for `compare`.
+
+    A comparison gives every rule the same search of learning rates, so the rate is not in it.
+    """
+    if result["best"] is None:
+        return
+    setting = dict(result["best"]["setting"])
+    rate = setting.pop(RATE)
+    rule = spec.run(rate, setting).rule
+    common = {key: result["spec"][key] for key in ("task", "epochs", "batch_size", "blocks")}
+    controls = [each for each in ("backprop", "frozen") if each != rule]
+    kinds: dict[str, dict[str, Any]] = {
+        BEST: common | {"rule": rule, RATE: rate},
+        COMPARE: common | {"rules": [*controls[:1], rule, *controls[1:]]},
+    }
+    for name, content in kinds.items():
+        text = yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
+        write_bytes(folder / name, text.encode())

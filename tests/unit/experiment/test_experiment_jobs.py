@@ -329,8 +329,8 @@ def test_killed_once(kill: Any, tmp_path: Path, reference: Path) -> None:
 @KILLS
 @pytest.mark.parametrize("moment", range(20))
 def test_killed_at_any_moment(kill: Any, moment: int, tmp_path: Path, reference: Path) -> None:
-    # From before the first result to the last run but one.
-    kill(tmp_path, moment * 11 // 20, random.Random(moment).uniform(0, 0.8), reference)
+    # From before the first of ten results to the last run but one.
+    kill(tmp_path, moment * 9 // 20, random.Random(moment).uniform(0, 0.8), reference)
 
 
 @linux

@@ -17,10 +17,11 @@ from typing import Any
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.recovery import recovery
 from benchmarks.common.tables import Table, number
 from benchmarks.optics.configurations import CONFIGURATIONS, CONTROLS, SWEEPS
 from benchmarks.optics.training import TASKS, run
-from beyondprop.experiment.summary import deviation, recovery
+from beyondprop.experiment.summary import deviation
 
 RATES = 6e-4, 2e-3, 6e-3
 TUNING_SEED = 1000

@@ -24,10 +24,11 @@ from torch.nn import functional as F
 import beyondprop as bp
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.recovery import recovery
 from benchmarks.common.tables import Table, number, percent
 from benchmarks.common.timing import set_threads, time_cases
 from benchmarks.projections.timing import Sizes, build
-from beyondprop.experiment.summary import deviation, recovery
+from beyondprop.experiment.summary import deviation
 from beyondprop.jobs.progress import bar, bars
 from beyondprop.measure import Case, alignment
 from beyondprop.projections import Dense, Signs, Sketched

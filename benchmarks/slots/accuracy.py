@@ -15,10 +15,11 @@ from typing import Any
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.recovery import recovery
 from benchmarks.common.tables import Table, number
 from benchmarks.slots.training import METHODS, SETS, run
 from beyondprop.errors import UserError
-from beyondprop.experiment.summary import deviation, recovery
+from beyondprop.experiment.summary import deviation
 
 
 def main(

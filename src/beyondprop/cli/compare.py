@@ -13,6 +13,7 @@ from rich.console import Console
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare
+from beyondprop.experiment.controls import LINEAR
 from beyondprop.experiment.growing import own_name
 from beyondprop.experiment.joint_table import LEGEND, joint_table
 from beyondprop.experiment.several import compare_tasks, tasks_in
@@ -71,7 +72,8 @@ def run(arguments: Namespace) -> int:
     show(comparisons, rows)
     print(f"folder: {output}")
     print(page)
-    return 0 if any(row["finished"] for each in comparisons for row in each["rows"]) else 2
+    made_rows = [row for each in comparisons for row in each["rows"] if row["rule"] != LINEAR]
+    return 0 if any(row["finished"] for row in made_rows) else 2
 
 
 def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from beyondprop import rules
 from beyondprop.engine.attachment import Attachment
@@ -19,9 +18,11 @@ from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.setup import augmented
 from beyondprop.experiment.solver import Problem, Samples, Solution, in_precision, solve
 from beyondprop.registry.dotted import one_line
+from beyondprop.slots import machine_of
 from beyondprop.tasks import Data, Task
 
 JOINT = "joint"
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 COPIES = 4
 """Augmented ones of each training sample, beside the plain one, where the task augments."""
 NUMBERS = 250_000_000
@@ -103,7 +104,7 @@ class Head:
     def _settle(self) -> None:
         """Have batch norms average over one pass through the training data."""
         model, train = self.handle.model, self.data.train
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
         if not norms:
             return
         momenta = [norm.momentum for norm in norms]
@@ -160,6 +161,9 @@ def _only_layer(handle: Attachment) -> nn.Linear | str:
     found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
     if found is None:
         return f"what learns in the last block, {block.name}, is not one nn.Linear"
+    machine = machine_of(handle.model)
+    if machine is not None and any(reel.parameter is found.weight for reel in machine.reels):
+        return "the last layer chooses its weights among fixed values (slots)"
     named = handle.model.named_parameters(remove_duplicate=False)
     if sum(each is found.weight for _, each in named) > 1:
         return "the weight of the last layer is another layer's too"

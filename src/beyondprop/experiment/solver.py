@@ -33,6 +33,8 @@ UNCHANGED = 1e-5
 ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
 """Iterations at most, and the part of the first gradient at which they end: on the way from penalty
 to penalty, and at the one that is chosen."""
+SMALL = 1e-3
+"""The least first gradient that counts, relative to the root of the loss."""
 LARGE = 10**7
 """Numbers above which features are taken in single precision on that way."""
 ROWS, WIDTH = 20_000, 4096
@@ -361,14 +363,14 @@ def minimise(
 
     inner = Coordinates(objective, penalty, start)
     zero, bias = torch.zeros_like(start.weight), start.bias
-    first = np.abs(inner.gradient(*objective.at(zero, bias, penalty)[2:])).max(initial=0.0)
-    if not len(start.weight):  # a constant: its own start has the only gradient there is
-        first = max(first, 1e-3)
-    goal = tolerance * first or tolerance
+    loss, _, *gradients = objective.at(zero, bias, penalty)
+    # There may be next to nothing to gain: a squared gradient here is of the size of a loss.
+    least = SMALL * (abs(loss) or 1.0) ** 0.5
+    goal = tolerance * max(np.abs(inner.gradient(*gradients)).max(initial=0.0), least)
 
     def value(point: np.ndarray) -> tuple[float, np.ndarray]:
-        _, total, *gradients = objective.at(*inner.outside(point), penalty)
-        return total, inner.gradient(*gradients)
+        _, total, *slopes = objective.at(*inner.outside(point), penalty)
+        return total, inner.gradient(*slopes)
 
     options = {"maxiter": most, "maxfun": 2 * most, "maxcor": 20, "ftol": 0.0, "gtol": goal}
     found = minimize(

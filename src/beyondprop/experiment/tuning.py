@@ -232,7 +232,7 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
         for rule, rate in tuning["chosen"].items()
         if rate is not None
     )
-    return f"learning rates{how}: {rates}"
+    return f"learning rates{how}: {rates or 'none, as nothing is trained'}"
 
 
 def edge(tuning: Mapping[str, Any]) -> str:

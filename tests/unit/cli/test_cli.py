@@ -359,7 +359,7 @@ def test_compare_leaves_a_table_a_record_and_a_report(
     assert main(words) == 0
     said = capsys.readouterr()
     assert re.search(r"backprop +0\.\d{4} +(100\.0%|–)", said.out)
-    assert "recovery: how much" in said.out
+    assert "recovery: not reported, as intervals need two seeds" in said.out
     assert len(re.findall(r"seed 0 · test accuracy", said.err)) == 2
     (folder,) = (here / "runs").glob("compare-experiment_tasks-BLOBS-*")
     assert json.loads((folder / "comparison.json").read_text())["kind"] == "comparison"

@@ -19,6 +19,7 @@ from beyondprop.experiment import RunSpec, train
 from beyondprop.tasks import Data, Split, Task
 from beyondprop.tasks.digits import DIGITS_MLP
 from beyondprop.tasks.goodness import DIGITS_GOODNESS
+from beyondprop.tasks.slot_machines import DIGITS_SLOTS
 
 FROZEN = RunSpec(rule="frozen", measures=())
 
@@ -120,8 +121,9 @@ def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
         (replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]), "is not one nn.Linear"),
         (replace(BLOBS, loss=weighted), "the loss fails in double precision"),
         (DIGITS_GOODNESS, "right and wrong answers"),
+        (DIGITS_SLOTS, "among fixed values (slots)"),
     ],
-    ids=["sigmoid", "tied", "no bias", "two layers", "single precision", "contrast"],
+    ids=["sigmoid", "tied", "no bias", "two layers", "single precision", "contrast", "slots"],
 )
 def test_a_head_that_cannot_be_solved_is_trained_and_told(
     task: Task, why: str, run_folder: Path

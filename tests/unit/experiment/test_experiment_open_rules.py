@@ -77,7 +77,7 @@ def test_a_comparison_and_its_report(tmp_path: Path) -> None:
         "dfa(projection=hadamard(rounds=3))",
         "frozen",
     ]
-    assert [row["rule"] for row in found["rows"]] == names
+    assert [row["rule"] for row in found["rows"]] == [*names, "linear"]
     assert all(row["finished"] == 1 for row in found["rows"])
     assert list(found["tuning"]["chosen"]) == names
     assert {folder.name for folder in (tmp_path / "all" / "runs").iterdir()} == {
@@ -86,6 +86,7 @@ def test_a_comparison_and_its_report(tmp_path: Path) -> None:
         "experiment_rules-Signs-scale-0.5-seed0",
         "dfa-projection-hadamard-rounds-3-seed0",
         "frozen-seed0",
+        "linear-seed0",
     }
     page = write([tmp_path / "all"], tmp_path / "report.html").read_text("utf-8")
     for name in names:
@@ -95,7 +96,7 @@ def test_a_comparison_and_its_report(tmp_path: Path) -> None:
 
 def test_the_cost_of_ones_own_rule_is_measured(tmp_path: Path) -> None:
     spec = CompareSpec(rules=(SIGNS,), epochs=1, seeds=(0,), learning_rates=(0.01,))
-    (row,) = compare(spec, tmp_path / "all", task=BLOBS)["rows"]
+    row, _linear = compare(spec, tmp_path / "all", task=BLOBS)["rows"]
     assert row["step_ratio"] > 0
 
 

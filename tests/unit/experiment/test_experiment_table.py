@@ -53,6 +53,14 @@ def test_nothing_is_cut(metric: str, width: int) -> None:
         assert " ".join(line.split()) == " ".join([rule, *figures])
 
 
+def test_diverged_runs_are_told_beside_those_that_finished() -> None:
+    record = comparison("accuracy")
+    record["rows"][1] |= {"finished": 8, "diverged": 2}
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(table(record))
+    assert "8/10 (2 div.)" in shown.getvalue()
+
+
 def test_only_the_heading_of_the_score_wraps() -> None:
     head = [line for line in printed("explained variance", 80) if "─" not in line][1:4]
     text = " ".join(head)

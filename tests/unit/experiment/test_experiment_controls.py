@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from beyondprop.experiment import CompareSpec, compare
 from beyondprop.experiment.table import legend
+from beyondprop.files import read_json
 from beyondprop.tasks import Data, Split
 
 SPEC = CompareSpec(
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def found(folder: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((folder / "comparison.json").read_text())
+    read: dict[str, Any] = read_json(folder / "comparison.json") or {}
     return read
 
 
@@ -54,7 +54,7 @@ def test_the_linear_model_has_a_row_and_a_record_for_each_seed(
     assert (first["seed"], second["seed"]) == (0, 1)
     for run in (first, second):
         at = folder / "runs" / f"linear-seed{run['seed']}"
-        assert json.loads((at / "record.json").read_text()) == run
+        assert read_json(at / "record.json") == run
         assert {file.name for file in at.iterdir()} == {
             "spec.json",
             "record.json",

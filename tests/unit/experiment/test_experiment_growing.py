@@ -43,7 +43,7 @@ def test_projections_are_within_the_rules_of_a_comparison(tmp_path: Path) -> Non
     spec = replace(SPEC, projections=("dense", "sparse"))
     assert expanded(SPEC) is SPEC
     found = compare(spec, tmp_path / "c", task=BLOBS, progress=Progress(disable=True))
-    names = ["backprop", "dfa(projection=dense)", "dfa(projection=sparse)", "frozen"]
+    names = ["backprop", "dfa(projection=dense)", "dfa(projection=sparse)", "frozen", "linear"]
     assert [row["rule"] for row in found["rows"]] == names
     assert "projections" not in found["spec"]
 
@@ -54,7 +54,7 @@ def test_a_comparison_grows_by_the_projections_of_its_rules(
     compare(SPEC, tmp_path / "c", task=BLOBS)
     more = replace(SPEC, rules=None, seeds=None, projections=("sparse",))
     found = compare(more, tmp_path / "c", resume=True, task=BLOBS)
-    names = ["backprop", "dfa", "dfa(projection=sparse)", "frozen"]
+    names = ["backprop", "dfa", "dfa(projection=sparse)", "frozen", "linear"]
     assert [row["rule"] for row in found["rows"]] == names
     assert "rules dfa(projection=sparse)" in capsys.readouterr().err.replace("\n", " ")
     # Of a rule that is named alone, and without `--resume` in a folder of its own.

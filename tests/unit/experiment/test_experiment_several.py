@@ -64,7 +64,7 @@ def test_tasks_rules_and_seeds_are_added_and_nothing_else_is_trained(
     assert len(trained) == 18 - 4
     assert list(found["comparisons"]) == tasks_in(folder) == [BLOBS, NOISY]
     for each in found["comparisons"].values():
-        assert [row["rule"] for row in each["rows"]] == ["backprop", "dfa", "frozen"]
+        assert [row["rule"] for row in each["rows"]] == ["backprop", "dfa", "frozen", "linear"]
         assert each["seeds"] == [0, 1, 2]
     trained.clear()
     unnamed = replace(SPEC, rules=None, seeds=None)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.common.recovery import recovery
 from benchmarks.projections import many_classes
 from benchmarks.projections.timing import Sizes
-from beyondprop.experiment.summary import recovery
 from beyondprop.projections import Signs, Sketched
 
 pytest.importorskip("numba", reason="the fused loops need numba")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from beyondprop import rules
@@ -14,7 +15,7 @@ from beyondprop.experiment.plan import ComparePlan
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.registry.dotted import one_line
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task
 
 Costs = dict[str, dict[str, Any]]
 """For each rule the figures that were measured, by their keys."""
@@ -23,7 +24,7 @@ Costs = dict[str, dict[str, Any]]
 def measure_costs(
     plan: ComparePlan,
     task: Task,
-    train: Split,
+    train: Samples,
     learning_rates: Mapping[str, float],
     progress: Progress,
 ) -> Costs:
@@ -39,7 +40,8 @@ def measure_costs(
         learning_rates: Of the rules to measure.
         progress: Bars to draw on.
     """
-    batch = Split(train.inputs[: plan.batch_size].clone(), train.targets[: plan.batch_size].clone())
+    # By numbers, as a slice would take the whole data set to another process.
+    batch = train.batch(torch.arange(min(plan.batch_size, len(train))))
     plain = step_of(plan, task, batch, None, task.learning_rate)
     subjects = [
         Subject(
@@ -72,7 +74,7 @@ def measure_costs(
 
 
 def step_of(
-    plan: ComparePlan, task: Task, batch: Split, rule: str | None, learning_rate: float
+    plan: ComparePlan, task: Task, batch: tuple[Any, Any], rule: str | None, learning_rate: float
 ) -> partial[Step]:
     """Return what builds a rule's step; it can be sent to another process where the task's parts
     can.
@@ -81,8 +83,7 @@ def step_of(
         rule_step,
         task.model,
         rules.make(plan.names[rule], plan.seeds[0]) if rule else None,
-        batch.inputs,
-        batch.targets,
+        *batch,
         task.loss,
         task.optimizer,
         learning_rate,

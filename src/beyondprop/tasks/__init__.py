@@ -1,14 +1,28 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
-from beyondprop.tasks.base import (
-    Contrast,
-    Data,
-    Metric,
-    Split,
-    Task,
-    accuracy,
-)
+from beyondprop.tasks.base import Contrast, Task
+from beyondprop.tasks.calling import arguments_of, call, taught
 from beyondprop.tasks.data import FileSource
+from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
 from beyondprop.tasks.registry import TASKS, find
+from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
 
-__all__ = ["TASKS", "Contrast", "Data", "FileSource", "Metric", "Split", "Task", "accuracy", "find"]
+__all__ = [
+    "TASKS",
+    "Contrast",
+    "Data",
+    "DatasetSplit",
+    "FileSource",
+    "Metric",
+    "Samples",
+    "Split",
+    "Task",
+    "accuracy",
+    "arguments_of",
+    "call",
+    "find",
+    "from_dataset",
+    "macro_f1",
+    "r_squared",
+    "taught",
+]

@@ -5,117 +5,24 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Adam, Optimizer
 
 from beyondprop.errors import UserError
+from beyondprop.tasks.metrics import Metric, accuracy
+from beyondprop.tasks.samples import Data
 
-Contrast = tuple[tuple[Tensor, ...], Tensor]
-"""What a model is called with, and the targets that go with it."""
-
-Metric = Callable[[Tensor, Tensor], float]
-"""Outputs and targets of n samples to their mean score; higher is better."""
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output is their class, in [0, 1].
-
-    Args:
-        outputs: Scores or logits, (n, classes).
-        targets: Classes, (n,) int64.
-
-    Raises:
-        UserError: The shapes do not fit; they would otherwise broadcast to a wrong figure.
-    """
-    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
-        raise UserError(
-            "accuracy needs outputs (n, classes) and targets (n,), "
-            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
-        )
-    return (outputs.argmax(dim=1) == targets).double().mean().item()
+Contrast = tuple[Any, Any]
+"""What a model is called with (see `calling`), and the targets that go with it."""
 
 
 def adam(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
     """Adam with PyTorch's defaults, the optimizer of a task that names none."""
     return Adam(parameters, lr=learning_rate)
-
-
-@dataclass(frozen=True)
-class Split:
-    """One part of a data set, in memory.
-
-    Attributes:
-        inputs: (n, ...).
-        targets: (n,) int64 classes, or (n, ...) float.
-
-    Raises:
-        UserError: No samples, or not one target for each input.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim == 0 or self.targets.shape[:1] != self.inputs.shape[:1]:
-            raise UserError(
-                "inputs and targets need the same first dimension, "
-                f"got {tuple(self.inputs.shape)} and {tuple(self.targets.shape)}"
-            )
-        if not len(self):
-            raise UserError(f"a split needs samples, got inputs {tuple(self.inputs.shape)}")
-
-    def __len__(self) -> int:
-        return self.inputs.shape[0]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set in its three parts.
-
-    Attributes:
-        name: As people know it, "scikit-learn digits".
-        train: What the parameters are fitted to.
-        validation: What choices (learning rate, rule) are made by.
-        test: What the final score is measured on, once.
-        classes: The classes' names in order; empty when it is no classification.
-
-    Raises:
-        UserError: The parts' inputs differ in shape, or a target is not one of the classes.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    classes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for part in ("validation", "test"):
-            shape, expected = getattr(self, part).inputs.shape[1:], self.train.inputs.shape[1:]
-            if shape != expected:
-                raise UserError(
-                    f"{self.name}: a {part} input has shape {tuple(shape)}, "
-                    f"a training input {tuple(expected)}"
-                )
-        if not self.classes:
-            return
-        for part in ("train", "validation", "test"):
-            targets = getattr(self, part).targets
-            if targets.dtype != torch.int64 or targets.ndim != 1:
-                raise UserError(
-                    f"{self.name}: with classes, {part} targets must be (n,) int64, "
-                    f"got {tuple(targets.shape)} {targets.dtype}"
-                )
-            low, high = int(targets.min()), int(targets.max())
-            if low < 0 or high >= len(self.classes):
-                raise UserError(
-                    f"{self.name}: {part} targets run from {low} to {high}, "
-                    f"but there are {len(self.classes)} classes"
-                )
 
 
 @dataclass(frozen=True)
@@ -126,7 +33,9 @@ class Task:
         name: Short name, also that of folders: letters, digits, ".", "_" and "-".
         summary: One line for lists.
         load: Gives the data; its argument is an explicit data folder or None.
-        model: Builds a fresh model from torch's global generator.
+        model: Builds a fresh model from torch's global generator. It is called with a batch's
+            inputs: with a tensor, ``model(x)``; with a tuple or list, ``model(*x)``; with a
+            mapping, ``model(**x)``.
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score, higher is better.
         metric_name: The metric's name in tables.
@@ -149,7 +58,7 @@ class Task:
     summary: str
     load: Callable[[Path | None], Data]
     model: Callable[[], nn.Module]
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    loss: Callable[[Any, Any], Tensor] = F.cross_entropy
     metric: Metric = accuracy
     metric_name: str = "accuracy"
     blocks: Sequence[str] | None = None
@@ -157,8 +66,8 @@ class Task:
     batch_size: int = 128
     learning_rate: float = 1e-3
     optimizer: Callable[[Iterable[Parameter], float], Optimizer] = adam
-    augment: Callable[[Tensor], Tensor] | None = None
-    contrast: Callable[[Tensor, Tensor], Contrast] | None = None
+    augment: Callable[[Any], Any] | None = None
+    contrast: Callable[[Any, Any], Contrast] | None = None
 
     def __post_init__(self) -> None:
         optional = [f for f in ("augment", "contrast") if getattr(self, f) is not None]

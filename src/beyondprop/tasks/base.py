@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ from torch.nn import Parameter
 from torch.optim import Adam, Optimizer
 
 from beyondprop.errors import UserError
+from beyondprop.rules import Classes, Criterion
+from beyondprop.tasks.folders import ImageFolder, classes_in
+from beyondprop.tasks.kinds import convnet, mlp, scoring
 from beyondprop.tasks.metrics import Metric, accuracy
 from beyondprop.tasks.samples import Data
+from beyondprop.tasks.tables import Table
 
 Contrast = tuple[Any, Any]
 """What a model is called with (see `calling`), and the targets that go with it."""
@@ -91,6 +97,135 @@ class Task:
             problems.append(f"blocks must be a list of names: [{self.blocks!r}]")
         if problems:
             raise UserError(f"task {self.name!r}: {'; '.join(problems)}")
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: Path | str,
+        target: str | Sequence[str],
+        *,
+        kind: Criterion | None = None,
+        separator: str | None = None,
+        ignore: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        delimiter: str = ",",
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        **fields: Any,
+    ) -> "Task":
+        """Return a task of a CSV file; its summary says how the columns were taken.
+
+        Columns of numbers are standardised by the training rows, all others are one-hot. A missing
+        number (an empty cell, "?", "NA", "NaN", "null") is the mean, with a mark beside it; a
+        missing category is one of the categories. Rows without a target are left out.
+
+        Args:
+            path: The file, which may be compressed by gzip. Its first line names the columns.
+            target: The column to be predicted, or several.
+            kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised).
+                By default several columns of 0 and 1, or a separator, are labels; texts, and whole
+                numbers of which there are at most 20, are classes; other numbers are values.
+            separator: Between the labels in a cell, such as ";".
+            ignore: Columns to leave out.
+            categories: Columns whose numbers are categories.
+            delimiter: Between columns.
+            validation: Share of the rows for validation, of each class alike.
+            test: Share of the rows for the test.
+            seed: Of the split into three parts.
+            fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
+
+        Raises:
+            UserError: The file cannot be read, lacks a column, or has nothing to predict.
+        """
+        chosen = (target,) if isinstance(target, str) else tuple(target)
+        table = Table(
+            path=Path(path),
+            target=chosen,
+            kind=kind,
+            separator=separator,
+            ignore=_names("ignore", ignore),
+            categories=_names("categories", categories),
+            delimiter=delimiter,
+            shares=(validation, test),
+            seed=seed,
+        )
+        data, found = table.made()
+        own: dict[str, Any] = {
+            "name": _name_of(table.path),
+            "summary": found.summary(table),
+            "load": table,
+            "model": partial(mlp, found.inputs, found.outputs),
+            "batch_size": 32 if len(data.train) < SMALL else 128,
+        }
+        return cls(**own | scoring(found.kind) | _known(fields))
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: Path | str,
+        size: int = 32,
+        *,
+        grey: bool = False,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        **fields: Any,
+    ) -> "Task":
+        """Return a task of images: a folder that holds a folder of images for each class.
+
+        Where it holds folders ``train``, ``val`` and ``test``, these are the parts, and each of
+        them holds the classes' folders; a part that is not there is drawn from the training images.
+        Images are resized, and standardised by the training images.
+
+        Args:
+            path: The folder.
+            size: Of the images, in pixels along both sides; 8 at least.
+            grey: Whether images are read without their colours.
+            validation: Share of the images for validation, of each class alike.
+            test: Share of the images for the test.
+            seed: Of that split.
+            fields: Of the task, in place of its defaults: ``model``, ``augment``, ``epochs``, ...
+
+        Raises:
+            UserError: There is no such folder, or not two classes in it.
+        """
+        if not _is_count(size) or size < 8:
+            raise UserError(f"images need a size of 8 pixels at least, not {size}")
+        folder = ImageFolder(Path(path), size, 1 if grey else 3, (validation, test), seed)
+        classes = classes_in(folder.path)
+        own: dict[str, Any] = {
+            "name": _name_of(folder.path.resolve()),
+            "summary": f"images of {folder.path.name} at {size} x {size} pixels, one of "
+            f"{len(classes)} classes",
+            "load": folder,
+            "model": partial(convnet, folder.channels, size, len(classes)),
+            "batch_size": 32,
+        }
+        return cls(**own | scoring(Classes()) | _known(fields))
+
+
+SMALL = 2000
+"""Training rows of a table below which a batch has fewer."""
+
+
+def _names(field: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):  # a string is a sequence of one-letter strings
+        raise UserError(f"{field} must be a list of names: [{names!r}]")
+    return tuple(names)
+
+
+def _name_of(path: Path) -> str:
+    """Return a file's name without its endings, as a task's name."""
+    name = path.name.partition(".")[0] or "data"
+    return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"
+
+
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    known = {each.name for each in fields_of(Task)}
+    if unknown := sorted(given.keys() - known):
+        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(known))}")
+    return given
 
 
 def _is_count(value: object) -> bool:

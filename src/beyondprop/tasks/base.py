@@ -117,8 +117,9 @@ class Task:
         """Return a task of a CSV file; its summary says how the columns were taken.
 
         Columns of numbers are standardised by the training rows, all others are one-hot. A missing
-        number (an empty cell, "?", "NA", "NaN", "null") is the mean, with a mark beside it; a
-        missing category is one of the categories. Rows without a target are left out.
+        number (an empty cell, "?", "NA", "NaN", "null", "none") is the mean, with a mark beside it;
+        a missing text (an empty cell, "?") is one of the categories. Rows without a target are left
+        out.
 
         Args:
             path: The file, which may be compressed by gzip. Its first line names the columns.

@@ -30,8 +30,8 @@ def scoring(kind: Criterion) -> dict[str, Any]:
     }
     if type(kind) not in found:
         raise UserError(
-            f"kind is Classes(), Labels() or Values(), not a {type(kind).__name__}: for others give "
-            "a Task its own load, loss and metric"
+            f"kind is Classes(), Labels() or Values(), not a {type(kind).__name__}: for others "
+            "give a Task its own load, loss and metric"
         )
     return dict(zip(("loss", "metric", "metric_name"), found[type(kind)], strict=True))
 

@@ -19,8 +19,11 @@ from beyondprop.tasks.files import read
 from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
 
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
-"""What stands for a missing value, in any case."""
+BLANK = frozenset({"", "?"})
+"""What stands for a missing value."""
+
+MISSING = BLANK | {"na", "n/a", "nan", "null", "none"}
+"""What does so among numbers, in any case; among texts these may be texts like others."""
 
 CATEGORIES = 100
 """Different texts that a column of categories has at most."""
@@ -98,14 +101,12 @@ class Table:
         """Return the rows that have their targets, and how many have not."""
         told = [columns[name] for name in self.target]
         # With a separator, an empty cell is a sample without labels.
-        known = [i for i, row in enumerate(zip(*told, strict=True)) if self._known(row)]
+        gaps = [] if self.separator is not None else [_gaps(cells) for cells in told]
+        known = [i for i in range(len(told[0])) if not any(gap[i] for gap in gaps)]
         if not known:
             raise UserError(f"{path.name} has no row with a {' and '.join(self.target)}")
         rows = {name: [column[i] for i in known] for name, column in columns.items()}
         return rows, len(told[0]) - len(known)
-
-    def _known(self, row: Sequence[str]) -> bool:
-        return self.separator is not None or not any(_is_missing(cell) for cell in row)
 
     def _inputs(
         self, columns: Columns, train: Tensor, path: Path
@@ -122,7 +123,7 @@ class Table:
                 continue
             made.append(features)
             kinds["numbers" if numeric else "categories"] += 1
-            kinds["gaps"] += any(map(_is_missing, cells))
+            kinds["gaps"] += any(_gaps(cells))
         if not made:
             raise UserError(f"{path.name} has no column that varies beside the target")
         return torch.cat(made, dim=1), (kinds["numbers"], kinds["categories"], kinds["gaps"])
@@ -162,9 +163,9 @@ class Found:
             f"of numbers (standardised) and {self.categories} of categories (one-hot)"
         ]
         if self.gaps:
-            said.append(f"{self.gaps} with missing values, which are marked")
+            said.append(f"{self.gaps} of them with missing values, which are marked")
         if self.left_out:
-            said.append(f"{self.left_out} rows without a target left out")
+            said.append(f"{self.left_out} row{'s' * (self.left_out > 1)} without a target left out")
         return "; ".join(said)
 
 
@@ -198,6 +199,13 @@ def _columns(path: Path, delimiter: str) -> Columns:
 
 def _is_missing(cell: str) -> bool:
     return cell.lower() in MISSING
+
+
+def _gaps(cells: Sequence[str]) -> list[bool]:
+    """Return which cells of a column are missing."""
+    if _is_numeric(cells):
+        return [_is_missing(cell) for cell in cells]
+    return [cell in BLANK for cell in cells]
 
 
 def _number(cell: str) -> float | None:
@@ -329,7 +337,7 @@ def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tens
     Raises:
         UserError: There are too many.
     """
-    told = ["" if _is_missing(cell) else cell for cell in cells]
+    told = ["" if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
     categories = sorted({told[row] for row in train.tolist()})
     if len(categories) < 2:
         return None

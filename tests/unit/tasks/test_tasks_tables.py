@@ -105,26 +105,37 @@ def test_missing_values_are_marked_and_told(tmp_path: Path) -> None:
             row["pay"] = "?"
         if i % 4 == 0:
             row["town"] = ""
-    rows[7]["job"] = "NA"
+    rows[7]["job"] = "?"
     task = Task.from_csv(written(tmp_path, rows), "job")
     x, _ = whole(task.load(None))
     assert x.shape == (59, 7)  # age; three towns and none; pay, and its mark
     assert x[:, 6].sum() == 12
     assert (x[:, 5][x[:, 6] == 1] == 0).all()  # the mean
-    assert "2 with missing values, which are marked; 1 rows without a target left out" in (
+    assert "2 of them with missing values, which are marked; 1 row without a target left out" in (
         task.summary
     )
 
 
+def test_none_and_na_are_missing_numbers_but_texts_among_texts(tmp_path: Path) -> None:
+    rows = [dict(row) for row in ROWS]
+    for row in rows[::2]:
+        row["town"] = "none"
+    for row in rows[::3]:
+        row["pay"] = "NA"
+    path = written(tmp_path, rows)
+    task = Task.from_csv(path, "town")
+    assert task.load(None).classes == ("a", "b", "c", "none")
+    assert "1 of them with missing values, which are marked" in task.summary
+    assert sum(len(part) for part in Task.from_csv(path, "pay").load(None).parts.values()) == 40
+
+
 def test_a_category_that_training_never_saw_is_none_of_them(tmp_path: Path) -> None:
     rows = [{"x": str(i), "town": "ab"[i % 2], "job": "xy"[i % 2]} for i in range(30)]
-    path = written(tmp_path, rows)
     train_rows = in_three(torch.tensor([i % 2 for i in range(30)]), (0.2, 0.2), 0, "xy")[0]
     other = next(i for i in range(30) if i not in train_rows.tolist())
     rows[other]["town"] = "far"
     x, _ = whole(Task.from_csv(written(tmp_path, rows), "job").load(None))
     assert (x[:, 1:].sum(1) == 0).sum() == 1
-    assert path.exists()
 
 
 def test_gzip_a_byte_order_mark_and_quoted_cells_are_read(tmp_path: Path) -> None:
@@ -167,7 +178,7 @@ def changed(**cells: str) -> list[dict[str, str]]:
         (changed(job="x"), "job", {}, "job is 'x' in all rows"),
         (changed(pay="2.5"), "pay", {"kind": bp.Values()}, "pay is 2.5 in all rows"),
         (changed(job=""), "job", {}, "has no row with a job"),
-        (changed(job="x") + [ROWS[1]], "job", {}, "there are 1 samples of class 'y'"),
+        ([*changed(job="x"), ROWS[1]], "job", {}, "there are 1 samples of class 'y'"),
         ("", "job", {}, "needs a line of column names and at least one row"),
         ("job\n", "job", {}, "needs a line of column names and at least one row"),
         ("job,age\nx\n", "job", {}, "row 1 has 1 cells, and there are 2 columns"),
@@ -207,7 +218,7 @@ def test_a_column_of_texts_is_to_be_ignored(tmp_path: Path) -> None:
 def test_three_parts_are_all_samples_once_and_hold_each_class_alike(
     labels: list[int], shares: tuple[float, float], seed: int
 ) -> None:
-    classes = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2] + labels)
+    classes = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, *labels])
     try:
         parts = in_three(classes, shares, seed, "abc")
     except UserError:

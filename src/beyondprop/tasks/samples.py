@@ -185,6 +185,12 @@ class DatasetSplit(Samples):
             ) from error
 
     def _collated(self, samples: list[Any]) -> Any:
+        if self.collate is default_collate and _has_numbers(samples[0]):
+            raise UserError(
+                "a sample of the dataset holds a list of numbers, of which PyTorch's collate makes "
+                "a tensor for each place: let the dataset give tensors, or give from_dataset a "
+                "collate="
+            )
         try:
             return self.collate(samples)
         except UserError:
@@ -244,6 +250,19 @@ def in_two(batch: Any) -> tuple[Any, Any]:
         f"a batch of the dataset is {what}, so its targets cannot be told from its inputs: give "
         "from_dataset a collate= that returns (inputs, targets)"
     )
+
+
+def _has_numbers(sample: Any) -> bool:
+    """Whether the inputs of a sample hold a list of plain numbers."""
+    if isinstance(sample, (tuple, list)):
+        return len(sample) == 2 and _is_list_of_numbers(sample[0])
+    if isinstance(sample, Mapping):
+        return any(map(_is_list_of_numbers, sample.values()))
+    return False
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(each, (int, float)) for each in value)
 
 
 def moved(value: Any, device: torch.device | str) -> Any:

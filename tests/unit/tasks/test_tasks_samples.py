@@ -199,13 +199,25 @@ def test_what_has_no_order_of_the_seed_is_refused(source: Any, message: str) -> 
     [
         ([(torch.ones(2), 0), (torch.ones(3), 1)], "give from_dataset a collate= that pads them"),
         ([(1.0, 2.0, 3)] * 2, r"a list of 3, so its targets .* returns \(inputs, targets\)"),
+        ([{"ids": [1, 2], "label": 0}] * 2, "a list of numbers, of which PyTorch's collate makes"),
+        ([([1, 2], 0)] * 2, "let the dataset give tensors, or give from_dataset a collate="),
         ([1.0, 2.0], "a Tensor, so its targets"),
         ([{"ids": 1, "label": 0, "labels": 0}] * 2, "a mapping of ids, label, labels"),
         ([{"ids": 1, "target": 0}] * 2, "a mapping of ids, target"),
         ([("a text", 1), ("another", 0)], "holds a str, which no model takes"),
         (Broken(), "reading samples 0 to 1 of the dataset failed: OSError: no such picture"),
     ],
-    ids=["ragged", "three", "one", "two-labels", "no-label", "text", "broken"],
+    ids=[
+        "ragged",
+        "three",
+        "list-by-name",
+        "list",
+        "one",
+        "two-labels",
+        "no-label",
+        "text",
+        "broken",
+    ],
 )
 def test_samples_that_make_no_batch_are_told(samples: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:

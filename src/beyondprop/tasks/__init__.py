@@ -7,6 +7,9 @@ from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
 from beyondprop.tasks.registry import TASKS, find
 from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
 
+from_csv, from_folder = Task.from_csv, Task.from_folder
+"""By these names a task of a file can be asked for in a spec."""
+
 __all__ = [
     "TASKS",
     "Contrast",
@@ -21,7 +24,9 @@ __all__ = [
     "arguments_of",
     "call",
     "find",
+    "from_csv",
     "from_dataset",
+    "from_folder",
     "macro_f1",
     "r_squared",
     "taught",

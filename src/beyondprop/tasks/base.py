@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from torch.optim import Adam, Optimizer
 
 from beyondprop.errors import UserError
-from beyondprop.rules import Classes, Criterion
+from beyondprop.rules import CRITERIA, Classes, Criterion
 from beyondprop.tasks.folders import ImageFolder, classes_in
 from beyondprop.tasks.kinds import convnet, mlp, scoring
 from beyondprop.tasks.metrics import Metric, accuracy
@@ -104,7 +104,7 @@ class Task:
         path: Path | str,
         target: str | Sequence[str],
         *,
-        kind: Criterion | None = None,
+        kind: Criterion | str | None = None,
         separator: str | None = None,
         ignore: Sequence[str] = (),
         categories: Sequence[str] = (),
@@ -124,7 +124,8 @@ class Task:
         Args:
             path: The file, which may be compressed by gzip. Its first line names the columns.
             target: The column to be predicted, or several.
-            kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised).
+            kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised),
+                or "classes", "labels" or "values" as in a spec.
                 By default several columns of 0 and 1, or a separator, are labels; texts, and whole
                 numbers of which there are at most 20, are classes; other numbers are values.
             separator: Between the labels in a cell, such as ";".
@@ -143,7 +144,7 @@ class Task:
         table = Table(
             path=Path(path),
             target=chosen,
-            kind=kind,
+            kind=None if kind is None else CRITERIA.make(kind),
             separator=separator,
             ignore=_names("ignore", ignore),
             categories=_names("categories", categories),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beyondprop as bp
+from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train
 from beyondprop.tasks import Data, Split, Task, macro_f1, r_squared
@@ -83,6 +84,14 @@ def test_few_whole_numbers_are_classes_in_their_order_unless_said_otherwise(
     _, y = values.load(None).train.batch(slice(None))
     assert y.shape == (36, 1)
     assert y.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_table_is_a_task_in_a_spec_too(tmp_path: Path) -> None:
+    path = str(written(tmp_path, ROWS))
+    spec = {"task": "beyondprop.tasks:from_csv", "path": path, "target": "age", "kind": "values"}
+    assert tasks.find(spec).metric_name == "R²"
+    with pytest.raises(UserError, match="unknown criterion 'value'; there are classes"):
+        tasks.find(spec | {"kind": "value"})
 
 
 def test_several_columns_of_0_and_1_and_cells_with_a_separator_are_labels(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from beyondprop.optics import (
     ideal,
     lighton_opu,
 )
-from beyondprop.tasks import Split, find
-from beyondprop.tasks.base import accuracy
+from beyondprop.tasks import Split, accuracy, find
 from beyondprop.tasks.random_features import GREY, explained
 
 PENALTIES = tuple(10.0**k for k in range(2, -6, -1))

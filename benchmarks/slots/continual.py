@@ -25,8 +25,7 @@ from benchmarks.common.tables import Table, percent
 from benchmarks.slots.training import GREEDY, SETS, fit
 from beyondprop import slots
 from beyondprop.experiment.summary import deviation
-from beyondprop.tasks import Split
-from beyondprop.tasks.base import accuracy
+from beyondprop.tasks import Split, accuracy
 from beyondprop.tasks.slot_machines import lenet_300_100
 
 TASKS, SLOTS, RATE = 5, 8, 0.1

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from beyondprop import slots
-from beyondprop.tasks import Data, Split, find
-from beyondprop.tasks.base import accuracy
+from beyondprop.tasks import Data, Split, accuracy, find
 from beyondprop.tasks.slot_machines import lenet_300_100
 
 BATCH = 128

@@ -26,8 +26,7 @@ from beyondprop.measure import (
 from beyondprop.measure import memory as memory_module
 from beyondprop.measure.base import Column, Description
 from beyondprop.measure.memory_child import tensor_growth
-from beyondprop.tasks import Split
-from beyondprop.tasks.base import accuracy
+from beyondprop.tasks import Split, accuracy
 from tests.contract.teaching import RULES, attached, rule_of, taken
 from tests.modules import CASE, CASES, Case
 

@@ -88,6 +88,19 @@ def test_the_own_task_is_found_and_can_be_taught(folder: Path) -> None:
         assert cli.main(shlex.split(line)[1:]) == 0
 
 
+def test_the_own_table_is_found_and_can_be_taught(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs/own-data.md"
+    write_named(blocks(page, "python"), folder)
+    check, *compared = "".join(blocks(page, "bash")).splitlines()
+    assert cli.main(shlex.split(check)[1:]) == 0
+    assert blocks(page, "text")[0] in capsys.readouterr().out
+    few = ["--rules", "dfa", "--seeds", "0", "--learning_rates", "0.003", "--measure_cost", "false"]
+    for number, line in enumerate(compared):
+        assert cli.main([*shlex.split(line)[1:], *few, "--output", f"run-{number}"]) == 0
+
+
 def test_ones_own_rule_projection_measure_and_task_work_in_every_command(folder: Path) -> None:
     page = ROOT / "docs/extending.md"
     for language in ("python", "yaml"):

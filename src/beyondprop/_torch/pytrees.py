@@ -34,6 +34,15 @@ def _all(value: Any) -> Iterator[Tensor]:
             yield from _all(item)
 
 
+def others(value: Any) -> Iterator[Any]:
+    """Yield what is neither a tensor nor a container that is looked into, in order."""
+    if isinstance(value, (tuple, list, Mapping)) or _is_dataclass(value):
+        for item in _entries(value).values():
+            yield from others(item)
+    elif not isinstance(value, Tensor):
+        yield value
+
+
 def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Return ``value`` with ``function`` applied to each of its tensors, once to each.
 

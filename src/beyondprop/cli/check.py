@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,11 +15,12 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.setup import augmented, contrasted
-from beyondprop.measure.one_batch import check_batch
+from beyondprop.experiment.setup import training_batch
+from beyondprop.measure.blocks import Batch
+from beyondprop.measure.one_batch import check_batch, check_called
 from beyondprop.measure.one_batch_report import BatchReport
 from beyondprop.registry import Spec, dotted
-from beyondprop.tasks import Task
+from beyondprop.tasks import Task, arguments_of
 
 HELP = "Check without training whether a rule can teach a model, and what it would change."
 RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."
@@ -135,10 +136,9 @@ def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> B
     """
     with fault_of("load", task):
         train = task.load(folder).train
-    inputs = augmented(task, train.inputs[:size])
-    called, targets = contrasted(task, inputs, train.targets[:size])
+    inputs, targets = training_batch(task, train, slice(min(size, len(train))))
     loss = fault_of("loss", task)(task.loss)
-    return check_batch(handle, *called, targets=targets, loss=loss)
+    return check_called(handle, Batch(*arguments_of(inputs), targets), loss)
 
 
 def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) -> BatchReport:
@@ -163,9 +163,7 @@ def of_call(handle: Attachment, name: str) -> BatchReport:
     found = dotted.resolve(name)
     if callable(found):
         found = built(found, name)
-    if isinstance(found, Mapping):
-        return check_batch(handle, **found)
-    return check_batch(handle, *(found if isinstance(found, (tuple, list)) else (found,)))
+    return check_called(handle, Batch(*arguments_of(found), None))
 
 
 def _check_flags(found: object, arguments: Namespace) -> None:

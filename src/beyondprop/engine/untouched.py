@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from beyondprop.engine.attachment import Attachment, attachment_of
@@ -121,6 +121,7 @@ def generators_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
             np.random.set_state(numpy)  # noqa: NPY002
 
 
-def device_of(model: nn.Module, default: Tensor) -> torch.device:
+def device_of(model: nn.Module, default: torch.device) -> torch.device:
     """Return where the model computes; a model without parameters computes where its input is."""
-    return next(model.parameters(), default).device
+    parameter = next(model.parameters(), None)
+    return default if parameter is None else parameter.device

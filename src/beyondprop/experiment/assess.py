@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import Evaluation, Subject, evaluate
-from beyondprop.tasks import Data, Split, Task
+from beyondprop.tasks import Data, Samples, Task
 
 EVALUATION_BATCH = 1000
 SAMPLES = 5000
@@ -76,11 +77,13 @@ def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> 
     It is the same batch every time, as many examples as a step has.
     """
     rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
+    with generators_kept([data.train.device]):  # a dataset may draw when it is read
+        inputs, targets = data.train.batch(rows)
     return Subject(
         handle=handle,
         model=handle.model,
-        inputs=data.train.inputs[rows],
-        targets=data.train.targets[rows],
+        inputs=inputs,
+        targets=targets,
         loss=task.loss,
         metric=task.metric,
         device=plan.device,
@@ -94,9 +97,8 @@ def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Su
     same for every rule. The test split is not looked at.
     """
 
-    def some(split: Split) -> Split:
-        rows = order(plan.seed, 0, len(split))[:SAMPLES]
-        return Split(split.inputs[rows], split.targets[rows])
+    def some(samples: Samples) -> Samples:
+        return samples.some(order(plan.seed, 0, len(samples))[:SAMPLES])
 
     return replace(
         batch_subject(plan, task, data, handle),
@@ -106,7 +108,7 @@ def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Su
     )
 
 
-def score(task: Task, model: nn.Module, split: Split) -> Evaluation:
+def score(task: Task, model: nn.Module, split: Samples) -> Evaluation:
     """Evaluate the model on a split by the task's loss and metric.
 
     Raises:

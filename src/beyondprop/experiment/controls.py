@@ -16,10 +16,11 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from beyondprop import rules
+from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attach import attach
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
-from beyondprop.experiment.assess import score
+from beyondprop.experiment.assess import EVALUATION_BATCH, score
 from beyondprop.experiment.checkpoint import seed_generators
 from beyondprop.experiment.head import NUMBERS, Head, fill, find_head, no_loss
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
@@ -27,7 +28,7 @@ from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import RECORD, SCHEMA, describe_task, describe_test, reason_of
 from beyondprop.experiment.run import over
 from beyondprop.experiment.setup import build, torch_settings
-from beyondprop.experiment.solver import Problem, Samples, constant, solve
+from beyondprop.experiment.solver import Features, Problem, constant, solve
 from beyondprop.experiment.source import Source
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.weights import WEIGHTS, weights
@@ -35,7 +36,7 @@ from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs import Executor, Job
 from beyondprop.measure import Evaluation
 from beyondprop.registry import file_name
-from beyondprop.tasks import Data, Split, Task
+from beyondprop.tasks import Data, Samples, Split, Task, call
 
 LINEAR = "linear"
 """What tables call the linear model on the inputs; it is no rule."""
@@ -48,7 +49,7 @@ def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
     if rule.traits.learns:
         return False
     data = source.data()
-    with generators_kept([data.train.inputs.device]):
+    with generators_kept([data.train.device]):
         try:
             handle = attach(build(source.task, plan), rule, blocks=plan.blocks)
             return isinstance(find_head(one, source.task, data, handle), Head)
@@ -61,7 +62,7 @@ def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
 
     It is the best constant output; where none can be found, the untrained model's.
     """
-    with generators_kept([data.train.inputs.device]):
+    with generators_kept([data.train.device]):
         seed_generators(plan.seeds[0])
         model = build(task, plan)
         try:
@@ -80,11 +81,30 @@ def constant_score(task: Task, data: Data, model: nn.Module) -> float:
     shape = outputs_of(task, data, model).shape[1:]
     outputs = shape[-1] if shape else 1
     problem = Problem(task.loss, task.metric, outputs, shape)
-    found = constant(problem, data.train.targets, torch.Size([len(data.train), *shape[:-1]]))
+    targets = targets_of(data.train)
+    found = constant(problem, targets, torch.Size([len(targets), *shape[:-1]]))
     if not found.converged:
         raise UserError("no constant output has the least loss")
     one = found.bias.float()
-    return score(task, Everywhere(one.expand(shape) if shape else one[0]), data.test).score
+    tested = targets_of(data.test)
+    places = Split(torch.arange(len(tested)), tested)
+    return score(task, Everywhere(one.expand(shape) if shape else one[0]), places).score
+
+
+def targets_of(samples: Samples) -> Tensor:
+    """Return the targets of all samples.
+
+    Raises:
+        UserError: They are not one tensor.
+    """
+    if isinstance(samples, Split) and isinstance(samples.targets, Tensor):
+        return samples.targets
+    found = [targets for _, targets in samples.batches(EVALUATION_BATCH)]
+    if not all(isinstance(each, Tensor) for each in found):
+        raise UserError("the targets are several tensors")
+    if len({each.shape[1:] for each in found}) > 1:
+        raise UserError("the targets differ in length")
+    return torch.cat(found)
 
 
 class Everywhere(nn.Module):
@@ -106,11 +126,13 @@ def outputs_of(task: Task, data: Data, model: nn.Module) -> Tensor:
         UserError: It is no tensor of real numbers with a row a sample, or the loss does not take it
             in double precision.
     """
-    inputs, targets = data.train.inputs[:2], data.train.targets[:2]
+    inputs, targets = data.train.batch(slice(min(2, len(data.train))))
+    if not isinstance(targets, Tensor):
+        raise UserError("the targets are several tensors")
     with untouched(model), torch.no_grad():
-        outputs = model.eval()(inputs)
+        outputs = call(model.eval(), inputs)
     real = isinstance(outputs, Tensor) and outputs.is_floating_point()
-    if not isinstance(outputs, Tensor) or not real or len(outputs) != len(inputs):
+    if not isinstance(outputs, Tensor) or not real or len(outputs) != len(targets):
         raise UserError("the model does not return one tensor of real numbers, samples first")
     if why := no_loss(task, outputs, targets):
         raise UserError(why)
@@ -170,13 +192,13 @@ class LinearRuns:
                 return self.failed(reason_of(error), started)
 
     def _solved(self, started: datetime) -> list[dict[str, Any]]:
-        task, data = self.source.task, self.source.data()
+        task, data = self.source.task, flat(self.source.data())
         model = self.model().to(self.plan.device)
         layer = next(each for each in model if isinstance(each, nn.Linear))
         curve = [point(0, score(task, model, data.validation), None, 0.0)]
         begun = time.perf_counter()
         problem = Problem(task.loss, task.metric, layer.out_features, self.shape)
-        solution = solve(problem, flat(data.train), flat(data.validation))
+        solution = solve(problem, features(data.train), features(data.validation))
         fill(layer, solution)
         seconds = time.perf_counter() - begun
         held_out = score(task, model, data.validation)
@@ -232,20 +254,27 @@ class LinearRuns:
 def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns | str:
     """Return the runs of the linear model, or why there is none."""
     task, data = source.task, source.data()
-    inputs = data.train.inputs
-    if not inputs.is_floating_point():
-        return f"its inputs would be {str(inputs.dtype).removeprefix('torch.')}, not real numbers"
-    if inputs.numel() > NUMBERS:
-        return f"its inputs would be {inputs.numel():,} numbers, more than {NUMBERS:,}"
-    with generators_kept([inputs.device]):
+    inputs, _ = data.train.batch(slice(1))
+    given = list(leaves(inputs))
+    if strange := [each for each in given if not each.is_floating_point()]:
+        return (
+            f"its inputs would be {str(strange[0].dtype).removeprefix('torch.')}, not real numbers"
+        )
+    if not isinstance(data.train, Split) and not all(len(each) == 1 for each in given):
+        return "its inputs differ in length"
+    width = sum(each.numel() for each in given)
+    if width * len(data.train) > NUMBERS:
+        return f"its inputs would be {width * len(data.train):,} numbers, more than {NUMBERS:,}"
+    with generators_kept([data.train.device]):
         try:
+            flat(data)
             outputs = outputs_of(task, data, build(task, plan))
-        except Exception as error:  # whatever a model does
+        except Exception as error:  # whatever a model or a data set does
             return reason_of(error)
     if outputs.ndim > 2:
         return f"the model's outputs are {tuple(outputs.shape[1:])} a sample, not one row"
     count = outputs[0].numel()
-    model = partial(linear_model, inputs[0].numel(), count, outputs.ndim == 1)
+    model = partial(linear_model, width, count, outputs.ndim == 1)
     return LinearRuns(plan, source, folder, model, outputs.shape[1:])
 
 
@@ -263,9 +292,38 @@ def linear_model(inputs: int, outputs: int, single: bool) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), layer, *([nn.Flatten(0)] if single else []))
 
 
-def flat(split: Split) -> Samples:
-    """Return a split's inputs as rows."""
-    return Samples(split.inputs.flatten(1), split.targets)
+def flat(data: Data) -> Data:
+    """Return the data with inputs as rows of all their numbers.
+
+    Raises:
+        UserError: They make no such rows, or the targets are not one tensor.
+    """
+    train, validation, test = (
+        Split(rows_of(each), targets_of(each)) for each in (data.train, data.validation, data.test)
+    )
+    return replace(data, train=train, validation=validation, test=test)
+
+
+def rows_of(samples: Samples) -> Tensor:
+    """Return the inputs of all samples, ``(n, width)``.
+
+    Raises:
+        UserError: They differ in length.
+    """
+    rows = [
+        torch.cat(
+            [each.flatten(1) if each.ndim > 1 else each[:, None] for each in leaves(inputs)], 1
+        )
+        for inputs, _ in samples.batches(EVALUATION_BATCH)
+    ]
+    if len({each.shape[1] for each in rows}) > 1:
+        raise UserError("the inputs differ in length")
+    return torch.cat(rows)
+
+
+def features(samples: Samples) -> Features:
+    """Return what a linear layer is solved on."""
+    return Features(*samples.batch(slice(len(samples))))
 
 
 def point(

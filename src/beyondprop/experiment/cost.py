@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from beyondprop import rules
@@ -14,7 +15,7 @@ from beyondprop.experiment.plan import ComparePlan, factory
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.registry.dotted import one_line
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task
 
 Costs = dict[str, dict[str, Any]]
 """For each rule the figures that were measured, by their keys."""
@@ -23,7 +24,7 @@ Costs = dict[str, dict[str, Any]]
 def measure_costs(
     plan: ComparePlan,
     task: Task,
-    train: Split,
+    train: Samples,
     names: Sequence[str],
     progress: Progress,
 ) -> Costs:
@@ -71,12 +72,15 @@ def measure_costs(
     return costs
 
 
-def batch_of(plan: ComparePlan, train: Split) -> Split:
+def batch_of(plan: ComparePlan, train: Samples) -> tuple[Any, Any]:
     """Return the batch that is stepped: the first examples of the training data."""
-    return Split(train.inputs[: plan.batch_size].clone(), train.targets[: plan.batch_size].clone())
+    # By numbers, as a slice would take the whole data set to another process.
+    return train.batch(torch.arange(min(plan.batch_size, len(train))))
 
 
-def step_of(plan: ComparePlan, task: Task, batch: Split, rule: str | None) -> partial[Step]:
+def step_of(
+    plan: ComparePlan, task: Task, batch: tuple[Any, Any], rule: str | None
+) -> partial[Step]:
     """Return what builds a rule's step; it can be sent to another process where the task's parts
     can.
     """
@@ -84,8 +88,7 @@ def step_of(plan: ComparePlan, task: Task, batch: Split, rule: str | None) -> pa
         rule_step,
         task.model,
         rules.make(plan.names[rule], plan.seeds[0]) if rule else None,
-        batch.inputs,
-        batch.targets,
+        *batch,
         task.loss,
         factory(task, plan.tried[plan.first.optimizer]),
         plan.first.learning_rate,

@@ -88,7 +88,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
                 for number, rows in enumerate(batches, state.epoch * epoch):
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * (1 - number / total)
-                    loss = steps.step(data.train.inputs[rows], data.train.targets[rows])
+                    loss = steps.step(*data.train.batch(rows))
                     losses += [] if loss is None else [loss]
                     progress.advance(shown)
                 steps.end_epoch()

@@ -16,10 +16,10 @@ from beyondprop.experiment.assess import EVALUATION_BATCH, order
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.setup import augmented
-from beyondprop.experiment.solver import Problem, Samples, Solution, in_precision, solve
+from beyondprop.experiment.solver import Features, Problem, Solution, in_precision, solve
 from beyondprop.registry.dotted import one_line
 from beyondprop.slots import machine_of
-from beyondprop.tasks import Data, Task
+from beyondprop.tasks import Data, Samples, Split, Task, call
 
 JOINT = "joint"
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -62,8 +62,7 @@ class Head:
             UserError: Features are not finite.
         """
         self._settle()
-        train, held_out = self._training(), self.data.validation
-        validation = Samples(self._features(held_out.inputs), held_out.targets)
+        train, validation = self._training(), self._features(self.data.validation)
         solution = solve(self.problem, train, validation)
         fill(self.layer, solution)
         return solution
@@ -76,29 +75,30 @@ class Head:
         has_bias = self.layer.bias is not None
         return Problem(loss, metric, self.layer.out_features, self.shape, has_bias)
 
-    def _training(self) -> Samples:
+    def _training(self) -> Features:
         """Return the training samples: where the task augments, copies of them as well."""
         train = self.data.train
         more = 0 if self.task.augment is None else NUMBERS // (self.width * len(train)) - 1
-        parts = [self._features(train.inputs)]
-        for _ in range(min(COPIES, more)):
-            batches = train.inputs.split(self.plan.batch_size)
-            parts.append(torch.cat([self._features(augmented(self.task, x)) for x in batches]))
-        return Samples(
-            torch.cat(parts), train.targets.repeat(len(parts), *[1] * (train.targets.ndim - 1))
+        parts = [self._features(train)]
+        parts += [self._features(train, augment=True) for _ in range(min(COPIES, more))]
+        return Features(
+            torch.cat([part.features for part in parts]),
+            torch.cat([part.targets for part in parts]),
         )
 
-    def _features(self, inputs: Tensor) -> Tensor:
-        """Return what the layer is given for these inputs: ``(n, ..., in_features)``."""
+    def _features(self, samples: Samples, augment: bool = False) -> Features:
+        """Return what the layer is given for these samples, ``(n, ..., in_features)``."""
+        size = self.plan.batch_size if augment else EVALUATION_BATCH
+        features, targets = [], []
         with fault_of("model", self.task):
-            parts = [
-                observed(self.handle, self.layer, part)[0]
-                for part in inputs.split(EVALUATION_BATCH)
-            ]
-        features = torch.cat(parts)
-        if not features.isfinite().all():
+            for inputs, wanted in samples.batches(size):
+                given = augmented(self.task, inputs) if augment else inputs
+                features.append(observed(self.handle, self.layer, given)[0])
+                targets.append(wanted)
+        found = Features(torch.cat(features), torch.cat(targets))
+        if not found.features.isfinite().all():
             raise UserError("the features before the last layer are not finite, so it has no loss")
-        return features
+        return found
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -114,7 +114,7 @@ class Head:
         model.train()
         with fault_of("model", self.task):
             for rows in order(self.plan.seed, 1, len(train)).split(self.plan.batch_size):
-                model(augmented(self.task, train.inputs[rows]))
+                call(model, augmented(self.task, train.batch(rows)[0]))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -142,10 +142,14 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
     layer = _only_layer(handle)
     if isinstance(layer, str):
         return layer
-    inputs, targets = data.train.inputs[:SEEN], data.train.targets[:SEEN]
+    inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))
+    if not isinstance(targets, Tensor):
+        return "its targets are several tensors"
     features, own, outputs = observed(handle, layer, inputs)
+    if own.ndim > 2 and not isinstance(data.train, Split):
+        return "samples of a dataset may differ in length, and the last layer runs at each position"
     width = features[0].numel() + own[0].numel() if len(own) else 0
-    why = _misfit(own, outputs, len(inputs)) or no_loss(task, outputs, targets)
+    why = _misfit(own, outputs, len(targets)) or no_loss(task, outputs, targets)
     if why:
         return why
     if width * len(data.train) > NUMBERS:
@@ -191,7 +195,7 @@ def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
     return None
 
 
-def observed(handle: Attachment, layer: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor, Any]:
+def observed(handle: Attachment, layer: nn.Module, inputs: Any) -> tuple[Tensor, Tensor, Any]:
     """Return a layer's input and output, and the model's output, in eval mode.
 
     A layer that does not run once has no rows in either.
@@ -205,9 +209,9 @@ def observed(handle: Attachment, layer: nn.Module, inputs: Tensor) -> tuple[Tens
     try:
         with untouched(handle.model), torch.no_grad():
             handle.model.eval()
-            outputs = handle.model(inputs)
+            outputs = call(handle.model, inputs)
     finally:
         hook.remove()
     if len(found) != 1:
-        return inputs[:0], inputs[:0], outputs
+        return torch.empty(0), torch.empty(0), outputs
     return *found[0], outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
@@ -18,7 +19,7 @@ from beyondprop.experiment.setup import augmented, build, check_fits
 from beyondprop.experiment.steps import Steps
 from beyondprop.schedules import Pipeline
 from beyondprop.schedules.messages import share
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task
 
 CHUNKS = 4
 
@@ -38,11 +39,16 @@ class PipelineSteps(Steps):
         UserError: The task, the model or the rule cannot be trained so.
     """
 
-    def __init__(self, plan: RunPlan, task: Task, train: Split) -> None:
+    def __init__(self, plan: RunPlan, task: Task, train: Samples) -> None:
         if task.contrast is not None:
             raise UserError(
                 f"a pipeline trains by inputs alone, and task {task.name} contrasts them with "
                 "others: leave --schedule out"
+            )
+        if not all(isinstance(each, Tensor) for each in train.batch(slice(1))):
+            raise UserError(
+                "a pipeline sends one tensor of inputs from process to process, and a batch of "
+                f"task {task.name} holds several: leave --schedule out"
             )
         model = build(task, plan)
         check_fits(task, model, train, plan.batch_size)
@@ -61,7 +67,7 @@ class PipelineSteps(Steps):
         self._task, self._seed = task, plan.seed
         self.handle, self.optimizer = self._pipeline.handle, self._pipeline.optimizer
 
-    def step(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
+    def step(self, inputs: Any, targets: Any) -> Tensor | None:
         """Learn from a batch; return its loss on the last process."""
         inputs = inputs if self._pipeline.rank else augmented(self._task, inputs)
         return self._pipeline.step(inputs, targets)

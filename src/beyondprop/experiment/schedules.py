@@ -11,9 +11,9 @@ from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.processes import PIPELINE
 from beyondprop.experiment.steps import LocalSteps, Steps
 from beyondprop.schedules import Immediate
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task
 
-MakeSteps = Callable[[RunPlan, Task, Split], Steps]
+MakeSteps = Callable[[RunPlan, Task, Samples], Steps]
 
 SCHEDULES: dict[str, MakeSteps] = {
     "joint": LocalSteps,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,21 +16,18 @@ from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment, attachment_of
-from beyondprop.engine.untouched import generators_kept
+from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.weights import check_weights
-from beyondprop.tasks import (
-    Contrast,
-    Data,
-    Split,
-    Task,
-)
+from beyondprop.measure.blocks import gradients_of_blocks
+from beyondprop.tasks import Contrast, Data, Samples, Task, call, taught
+from beyondprop.tasks.samples import Rows
 
 THREADS_A_CORE = 4
 
-Loss = Callable[[Any, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 
 
 @contextmanager
@@ -67,12 +63,7 @@ def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
             f"not a {type(data).__name__}"
         )
 
-    def moved(split: Split) -> Split:
-        return Split(split.inputs.to(plan.device), split.targets.to(plan.device))
-
-    return replace(
-        data, train=moved(data.train), validation=moved(data.validation), test=moved(data.test)
-    )
+    return data.mapped(lambda part: part.to(plan.device))
 
 
 def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
@@ -93,7 +84,17 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
     return model.to(plan.device)
 
 
-def augmented(task: Task, inputs: Tensor) -> Tensor:
+def training_batch(task: Task, train: Samples, rows: Rows) -> Contrast:
+    """Return what the model is called with for these training samples, and the targets.
+
+    Raises:
+        UserError: The samples cannot be read, or a change that the task makes fails.
+    """
+    inputs, targets = train.batch(rows)
+    return contrasted(task, augmented(task, inputs), targets)
+
+
+def augmented(task: Task, inputs: Any) -> Any:
     """Return a batch of training inputs as the task changes them.
 
     Raises:
@@ -105,19 +106,19 @@ def augmented(task: Task, inputs: Tensor) -> Tensor:
         return task.augment(inputs)
 
 
-def contrasted(task: Task, inputs: Tensor, targets: Tensor) -> Contrast:
+def contrasted(task: Task, inputs: Any, targets: Any) -> Contrast:
     """Return what the model is called with in training, and the targets that go with it.
 
     Raises:
         UserError: The task's change fails.
     """
     if task.contrast is None:
-        return (inputs,), targets
+        return inputs, targets
     with fault_of("contrast", task):
         return task.contrast(inputs, targets)
 
 
-def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> None:
+def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) -> None:
     """Try the model and the loss on a batch of every size that training will meet.
 
     Raises:
@@ -125,15 +126,14 @@ def check_fits(task: Task, model: nn.Module, train: Split, batch_size: int) -> N
             kept.
     """
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
-    with generators_kept([train.inputs.device]), torch.no_grad():
+    with generators_kept([train.device]), torch.no_grad():
         for size in _sizes(train, batch_size):
-            inputs = augmented(task, train.inputs[:size])
-            arguments, targets = contrasted(task, inputs, train.targets[:size])
-            _try_batch(task, model, arguments, targets, _last(train, batch_size, size))
+            inputs, targets = training_batch(task, train, slice(size))
+            _try_batch(task, model, inputs, targets, _last(train, batch_size, size))
     check_weights(model)
 
 
-def check_samples(handle: Attachment, train: Split, batch_size: int) -> None:
+def check_samples(handle: Attachment, train: Samples, batch_size: int) -> None:
     """See that every batch has as many samples as the rules need.
 
     Raises:
@@ -148,14 +148,14 @@ def check_samples(handle: Attachment, train: Split, batch_size: int) -> None:
         )
 
 
-def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
+def check_rules(plan: ComparePlan, task: Task, train: Samples) -> None:
     """Find what would make every run of a comparison fail, before the first.
 
     Raises:
         UserError: The model does not fit its data, two models share weights, or none of the rules
             can be attached.
     """
-    with generators_kept([train.inputs.device]):
+    with generators_kept([train.device]):
         model, other = build(task, plan), build(task, plan)
     if {*model.parameters()} & {*other.parameters()}:
         raise _not_fresh(task)
@@ -167,21 +167,39 @@ def check_rules(plan: ComparePlan, task: Task, train: Split) -> None:
         try:
             with fault_of_rule(made):
                 handle = attach(model, made, blocks=plan.blocks)
-            handle.remove()
-            check_samples(handle, train, plan.batch_size)
+            try:
+                check_samples(handle, train, plan.batch_size)
+                try_taught(task, handle, train, plan.batch_size)
+            finally:
+                handle.remove()
         except UserError as problem:
             problems.append(problem)
     if len(problems) == len(plan.rules):
         raise problems[0]
 
 
-def _sizes(train: Split, batch_size: int) -> list[int]:
+def try_taught(task: Task, handle: Attachment, train: Samples, batch_size: int) -> None:
+    """Try the rules on one batch, forward and backward; nothing is learned.
+
+    Raises:
+        UserError: They cannot teach by it.
+    """
+    model, name = handle.model.train(), handle.blocks[0].rule.name
+    with untouched(model), torch.enable_grad():
+        inputs, targets = training_batch(task, train, slice(min(batch_size, len(train))))
+        with fault_of(f"batch by rule {name}", task):
+            with taught(handle, targets):
+                loss = task.loss(call(model, inputs), targets)
+            gradients_of_blocks(handle, [loss], [None])
+
+
+def _sizes(train: Samples, batch_size: int) -> list[int]:
     """Return the sizes of the batches that training meets, the largest first."""
     sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
     return sorted(sizes, reverse=True)
 
 
-def _last(train: Split, batch_size: int, size: int) -> str:
+def _last(train: Samples, batch_size: int, size: int) -> str:
     """Return what to say of a batch of this size where it is the small one that is left over."""
     if size == _sizes(train, batch_size)[0]:
         return ""
@@ -198,13 +216,10 @@ def _not_fresh(task: Task) -> UserError:
     )
 
 
-def _try_batch(
-    task: Task, model: nn.Module, arguments: tuple[Tensor, ...], targets: Tensor, last: str
-) -> None:
-    called = ", ".join(map(_describe, arguments))
-    tried = f"the model of task {task.name} does not fit its data: inputs {called}"
+def _try_batch(task: Task, model: nn.Module, inputs: Any, targets: Any, last: str) -> None:
+    tried = f"the model of task {task.name} does not fit its data: inputs {_describe(inputs)}"
     with fault_of("model", task), _misfit(tried, last):
-        outputs = model(*arguments)
+        outputs = call(model, inputs)
     tried = (
         f"the loss of task {task.name} does not fit: outputs {_describe(outputs)}, "
         f"targets {_describe(targets)}"
@@ -219,7 +234,7 @@ def _try_batch(
             )
 
 
-def _try_loss(loss: Loss, outputs: Any, targets: Tensor) -> None:
+def _try_loss(loss: Loss, outputs: Any, targets: Any) -> None:
     """Compute a loss, which is one number, and its gradient at the outputs."""
 
     def begun(output: Tensor) -> Tensor:
@@ -234,13 +249,15 @@ def _try_loss(loss: Loss, outputs: Any, targets: Tensor) -> None:
             torch.autograd.grad(value, taught, allow_unused=True)
 
 
-def _broadcasts(loss: Loss, outputs: Any, targets: Tensor) -> bool:
+def _broadcasts(loss: Loss, outputs: Any, targets: Any) -> bool:
     """Whether a loss has the same value whichever target belongs to which output.
 
     So it is where ``(n, 1)`` and ``(n,)`` become ``(n, n)``; a loss that reshapes them itself does
     not do that.
     """
-    if not isinstance(outputs, Tensor) or outputs.shape == targets.shape or len(targets) < 2:
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return False
+    if outputs.shape == targets.shape or len(targets) < 2:
         return False
     try:
         common = torch.broadcast_shapes(outputs.shape, targets.shape).numel()
@@ -273,6 +290,10 @@ def _misfit(tried: str, last: str) -> Iterator[None]:
 def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_describe(each)}" for name, each in value.items())
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(_describe, value))
     return f"of type {type(value).__name__}"
 
 

@@ -42,7 +42,7 @@ ROWS, WIDTH = 20_000, 4096
 
 
 @dataclass(frozen=True)
-class Samples:
+class Features:
     """What a linear layer is solved on: features ``(n, ..., d)`` and the n targets."""
 
     features: Tensor
@@ -221,7 +221,7 @@ def constant(problem: Problem, targets: Tensor, rows: torch.Size) -> Point:
     return minimise(objective, 0.0, start, *FINE)
 
 
-def solve(problem: Problem, train: Samples, validation: Samples) -> Solution:
+def solve(problem: Problem, train: Features, validation: Features) -> Solution:
     """Return the layer at the penalty with the best validation score, solved to convergence.
 
     Penalties go down by a factor, each solution begins at the one before. The range grows at an

@@ -11,11 +11,11 @@ from beyondprop.experiment.cost import batch_of, step_of
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.measure import Step
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task
 
 
 def step_costs(
-    plan: ComparePlan, task: Task, train: Split, names: Sequence[str]
+    plan: ComparePlan, task: Task, train: Samples, names: Sequence[str]
 ) -> dict[str, float]:
     """Return the floating-point operations of a step by each rule, in those of backprop's.
 
@@ -24,7 +24,7 @@ def step_costs(
     counts as backprop.
     """
     batch = batch_of(plan, train)
-    with torch_settings(plan), generators_kept([batch.inputs.device]):
+    with torch_settings(plan), generators_kept([train.device]):
         plain = operations(step_of(plan, task, batch, None))
         found = {name: operations(step_of(plan, task, batch, name)) for name in names}
     return {name: (own or plain or 1) / (plain or own or 1) for name, own in found.items()}

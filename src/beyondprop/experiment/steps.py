@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
-from beyondprop.tasks import Split, Task
+from beyondprop.tasks import Samples, Task, call, taught
 
 
 class Steps(ABC):
@@ -33,7 +34,7 @@ class Steps(ABC):
     optimizer: Optimizer
 
     @abstractmethod
-    def step(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
+    def step(self, inputs: Any, targets: Any) -> Tensor | None:
         """Learn from a batch, as the data set has it; return its loss where it is known here."""
 
     def begin(self, state: TrainingState, resumed: bool) -> None:  # noqa: B027  most have nothing to do
@@ -70,7 +71,7 @@ class LocalSteps(Steps):
         self,
         plan: RunPlan,
         task: Task,
-        train: Split,
+        train: Samples,
         schedule: Callable[[Optimizer], Schedule] | None = None,
     ) -> None:
         model = build(task, plan)
@@ -88,12 +89,12 @@ class LocalSteps(Steps):
             self._schedule.check(self.handle.blocks)
         self._task, self._loss = task, fault_of("loss", task)(task.loss)
 
-    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def step(self, inputs: Any, targets: Any) -> Tensor:
         """Learn from a batch; return its loss."""
-        called, targets = contrasted(self._task, augmented(self._task, inputs), targets)
+        inputs, targets = contrasted(self._task, augmented(self._task, inputs), targets)
         self.optimizer.zero_grad()
-        with self.handle.targets(targets):
-            loss = self._loss(self.handle.model(*called), targets)
+        with taught(self.handle, targets):
+            loss = self._loss(call(self.handle.model, inputs), targets)
         loss.backward()
         self.optimizer.step()
         return loss.detach()

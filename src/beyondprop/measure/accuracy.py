@@ -1,14 +1,16 @@
 """How well a model does on a split of a data set."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
 from beyondprop.measure.base import (
@@ -20,7 +22,8 @@ from beyondprop.measure.base import (
     given,
     model_of,
 )
-from beyondprop.tasks import Metric, Split
+from beyondprop.tasks import Metric, Samples, call
+from beyondprop.tasks.samples import moved
 
 BATCH = 1000
 """Samples that a model sees at a time."""
@@ -44,8 +47,8 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    split: Split,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    split: Samples,
+    loss: Callable[[Any, Any], Tensor],
     metric: Metric,
     batch_size: int,
 ) -> Evaluation:
@@ -53,10 +56,12 @@ def evaluate(
 
     The model runs in eval mode and without gradients, and is left as it was found. Loss and metric
     see all outputs at once, so they are exact for whatever they compute (a ranking, a weighted
-    mean), and the size of the batches decides on memory and speed alone.
+    mean), and the size of the batches decides on memory and speed alone. Outputs or targets whose
+    shapes differ from batch to batch (padded texts with a target for each word) cannot be put
+    together: then it is the mean over batches, in which every sample weighs the same.
 
     Args:
-        model: From inputs ``(batch, ...)`` to outputs ``(batch, ...)``.
+        model: From a batch's inputs to outputs ``(batch, ...)``; see `tasks.call`.
         split: The samples; moved to the model's device batch by batch.
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score: a number, or a tensor or array of one.
@@ -67,17 +72,61 @@ def evaluate(
     """
     if batch_size < 1:
         raise UserError(f"the batch size of an evaluation must be at least 1, not {batch_size}")
-    device = device_of(model, split.inputs)
+    device = device_of(model, split.device)
     with untouched(model), torch.no_grad():
         model.eval()
-        batches = split.inputs.split(batch_size)
-        outputs = torch.cat([model(inputs.to(device)) for inputs in batches])
-        targets = split.targets.to(device)
+        made = []
+        for batch in split.batches(batch_size):
+            inputs, targets = moved(batch, device)
+            made.append((call(model, inputs), targets))
+        together = _together(made)
+        sizes = [len(split)] if together else _sizes(len(split), batch_size)
+        made = [together] if together else made
+        one = len(made) == 1 and _classifies(*made[0])
         return Evaluation(
-            score=_number("metric", metric(outputs, targets)),
-            loss=_number("loss", loss(outputs, targets)),
-            confusion=confusion(outputs, targets) if _classifies(outputs, targets) else None,
+            score=_mean("metric", metric, made, sizes),
+            loss=_mean("loss", loss, made, sizes),
+            confusion=confusion(*made[0]) if one else None,
         )
+
+
+def _together(batches: Sequence[tuple[Any, Any]]) -> tuple[Any, Any] | None:
+    """Return outputs and targets of all batches as those of one, or None where none can be made.
+
+    A container is put together only where each of its tensors has a row for each target.
+    """
+    found = [list(leaves(batch)) for batch in batches]
+    contained = not all(isinstance(each, Tensor) for each in batches[0])
+    for tensors, batch in zip(found, batches, strict=True):
+        if len(tensors) != len(found[0]) or not all(each.dim() for each in tensors):
+            return None
+        rows = len(next(leaves(batch[1]), tensors[0]))
+        if contained and any(len(each) != rows for each in tensors):
+            return None
+    whole = {}
+    for parts in zip(*found, strict=True):
+        if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
+            return None
+        whole[id(parts[0])] = torch.cat(parts)
+    made: tuple[Any, Any] = replaced(tuple(batches[0]), lambda x: whole[id(x)])
+    return made
+
+
+def _sizes(samples: int, size: int) -> list[int]:
+    return [min(size, samples - begin) for begin in range(0, samples, size)]
+
+
+def _mean(
+    name: str,
+    function: Callable[[Any, Any], object],
+    batches: Sequence[tuple[Any, Any]],
+    sizes: Sequence[int],
+) -> float:
+    """Return a figure of batches, the mean over their samples."""
+    found = [_number(name, function(*batch)) for batch in batches]
+    if len(found) == 1:
+        return found[0]
+    return sum(each * size for each, size in zip(found, sizes, strict=True)) / sum(sizes)
 
 
 class AccuracyMeasure(Measure):
@@ -150,6 +199,8 @@ def _number(name: str, value: object) -> float:
     return float(value)
 
 
-def _classifies(outputs: Tensor, targets: Tensor) -> bool:
+def _classifies(outputs: Any, targets: Any) -> bool:
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return False
     whole = not (targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool)
     return outputs.ndim == 2 and outputs.shape[1] > 1 and targets.ndim == 1 and whole

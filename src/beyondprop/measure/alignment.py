@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
 from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
 from beyondprop.measure.blocks import BlockGradients, gradients_of_blocks
+from beyondprop.tasks import call, taught
 
 FLOOR = 8.0
 """Norm of a true gradient, in rounding errors of the largest block's, below which it is noise.
@@ -43,9 +45,9 @@ class BlockAlignment:
 
 def alignment(
     handle: Attachment,
-    inputs: Tensor,
-    targets: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Any,
+    targets: Any,
+    loss: Callable[[Any, Any], Tensor],
 ) -> dict[str, float | None]:
     """Cosine between each block's update under its rule and the true gradient, on one batch.
 
@@ -60,9 +62,9 @@ def alignment(
 
 def block_alignments(
     handle: Attachment,
-    inputs: Tensor,
-    targets: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Any,
+    targets: Any,
+    loss: Callable[[Any, Any], Tensor],
 ) -> dict[str, BlockAlignment]:
     """Alignment of each block's update with the true gradient, on one batch.
 
@@ -211,13 +213,13 @@ def _told(found: Mapping[str, BlockAlignment]) -> str:
 
 def _gradients(
     handle: Attachment,
-    inputs: Tensor,
-    targets: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Any,
+    targets: Any,
+    loss: Callable[[Any, Any], Tensor],
 ) -> BlockGradients:
     with untouched(handle.model), torch.enable_grad():
-        with handle.targets(targets):
-            value = loss(handle.model(inputs), targets)
+        with taught(handle, targets):
+            value = loss(call(handle.model, inputs), targets)
         return gradients_of_blocks(handle, [value], [None])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.tasks import Metric, Split
+from beyondprop.tasks import Metric, Samples
 
 ABSENT = "–"
 
@@ -27,7 +27,7 @@ class Subject:
     Attributes:
         handle: What `attach` returned.
         model: The model; the one that the handle is of, unless nothing is attached to it.
-        inputs: One batch, on the model's device.
+        inputs: Those of one batch, on the model's device; see `tasks.call`.
         targets: Its targets.
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score.
@@ -41,12 +41,12 @@ class Subject:
 
     handle: Attachment | None = None
     model: nn.Module | None = None
-    inputs: Tensor | None = None
-    targets: Tensor | None = None
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    inputs: Any = None
+    targets: Any = None
+    loss: Callable[[Any, Any], Tensor] | None = None
     metric: Metric | None = None
-    train: Split | None = None
-    held_out: Split | None = None
+    train: Samples | None = None
+    held_out: Samples | None = None
     classes: Sequence[str] | None = None
     step: Callable[[], Step] | None = None
     plain_step: Callable[[], Step] | None = None

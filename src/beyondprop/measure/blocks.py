@@ -20,6 +20,8 @@ from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
 from beyondprop.models.goodness import GoodnessNetwork
 from beyondprop.shapes import Axes, pooled, samples_first
+from beyondprop.tasks import Samples, call, taught
+from beyondprop.tasks.samples import moved
 
 BlockGradients = list[list[Tensor | None]]
 """For each block the gradients of `Block.parameters`, in their order; None where not taught."""
@@ -34,11 +36,11 @@ class Batch:
 
     inputs: tuple[Any, ...]
     keywords: Mapping[str, Any]
-    targets: Tensor | None
+    targets: Any
 
     def outputs(self, handle: Attachment) -> Any:
         """Return what the model makes of it; its rules see the targets."""
-        with nullcontext() if self.targets is None else handle.targets(self.targets):
+        with nullcontext() if self.targets is None else taught(handle, self.targets):
             return handle.model(*self.inputs, **self.keywords)
 
     def outputs_and_places(self, handle: Attachment) -> tuple[Any, list[Tensor]]:
@@ -92,16 +94,16 @@ def gradients_of_blocks(
     return [[gradient.get(id(parameter)) for parameter in block] for block in blocks]
 
 
-def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[str, Tensor]:
+def block_outputs(handle: Attachment, samples: Samples, batch_size: int) -> dict[str, Tensor]:
     """Return what each block puts out, see `features_of`; of a tuple the first floating tensor.
 
-    The model runs in eval mode and without gradients, once over all inputs, and is left as it was
+    The model runs in eval mode and without gradients, once over all samples, and is left as it was
     found. All of it is held at once: at most about 8 KiB a sample for each block that puts out
     maps.
 
     Args:
         handle: What `attach` returned.
-        inputs: ``(n, ...)``; moved to the model's device batch by batch.
+        samples: What the model is run on; moved to its device batch by batch.
         batch_size: Samples at a time.
 
     Returns:
@@ -113,13 +115,15 @@ def block_outputs(handle: Attachment, inputs: Tensor, batch_size: int) -> dict[s
         UserError: A block did not run, or put out no floating tensor with a row for each sample.
     """
     names = [block.name for block in handle.blocks if block.modules]
-    device = device_of(handle.model, inputs)
+    device = device_of(handle.model, samples.device)
     parts = []
     with untouched(handle.model), torch.no_grad():
         handle.model.eval()
-        for batch in inputs.split(batch_size):
-            with _observed(handle, len(batch)) as found:
-                handle.model(batch.to(device))
+        for begin in range(0, len(samples), batch_size):
+            rows = slice(begin, min(begin + batch_size, len(samples)))
+            inputs, _ = samples.batch(rows)
+            with _observed(handle, rows.stop - begin) as found:
+                call(handle.model, moved(inputs, device))
             for name in names:
                 if name not in found:
                     raise UserError(f"block '{name}' did not run, so it has no output to look at")

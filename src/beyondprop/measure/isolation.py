@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.pytrees import leaves
+from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
 from beyondprop.errors import UserError
 from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
 from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks
+from beyondprop.tasks import arguments_of
 
 Row = Sequence[float | None]
 Matrix = tuple[tuple[float | None, ...], ...]
@@ -103,7 +104,7 @@ class Isolation:
         )
 
 
-def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) -> Isolation:
+def isolation(handle: Attachment, inputs: Any, targets: Any = None) -> Isolation:
     """Whether each block learns without the blocks after it, tried by changing their weights.
 
     The error at the model's output (that of the module that ``output=`` names, if any does) is held
@@ -117,13 +118,13 @@ def isolation(handle: Attachment, inputs: Any, targets: Tensor | None = None) ->
 
     Args:
         handle: What `attach` returned.
-        inputs: One batch for the model, on its device.
+        inputs: One batch for the model, on its device; several arguments in a tuple or mapping.
         targets: Targets of the batch, for rules that need them.
 
     Raises:
         UserError: There is only one block, or the rule needs targets and there are none.
     """
-    return isolation_on(handle, Batch((inputs,), {}, targets))
+    return isolation_on(handle, Batch(*arguments_of(inputs), targets))
 
 
 def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
@@ -179,7 +180,7 @@ class IsolationMeasure(Measure):
                 words="There is only one block, so there is nothing to isolate.",
             )
         inputs, targets = given(subject.inputs, "inputs"), given(subject.targets, "targets")
-        found = isolation(handle, inputs[:SAMPLES], targets[:SAMPLES])
+        found = isolation(handle, *_first(inputs, targets))
         return Figures(
             values={"isolated": found.isolated if found.taught else None},
             blocks={
@@ -211,6 +212,14 @@ class IsolationMeasure(Measure):
                 yield f"every hidden block's graph ends, and isolated is {isolated}"
         elif isolated is not False and all(rule.traits.learns for rule in rules[:-1]):
             yield f"a gradient goes from block to block, and isolated is {isolated}"
+
+
+def _first(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    """Return the first samples of a batch, or all of one whose tensors have not a row for each."""
+    found = [*leaves(inputs), *leaves(targets)]
+    if any(not each.dim() or len(each) != len(found[0]) for each in found):
+        return inputs, targets
+    return replaced(inputs, lambda x: x[:SAMPLES]), replaced(targets, lambda x: x[:SAMPLES])
 
 
 def _changes(handle: Attachment, batch: Batch) -> Matrix:

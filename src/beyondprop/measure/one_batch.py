@@ -60,7 +60,15 @@ def check_batch(
     Raises:
         UserError: The batch cannot be run, or rules cannot teach by it.
     """
-    batch = Batch(inputs, keywords, targets)
+    return check_called(handle, Batch(inputs, keywords, targets), loss)
+
+
+def check_called(handle: Attachment, batch: Batch, loss: Loss | None = None) -> BatchReport:
+    """Return what `check_batch` finds of a batch.
+
+    Raises:
+        UserError: The batch cannot be run, or rules cannot teach by it.
+    """
     model = handle.model
     with weights_kept(model):
         for parameter in (*model.parameters(), *handle.parameters()):

@@ -1,19 +1,21 @@
 """What each block of a model has made plain enough for a linear classifier to see."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import LBFGS
 
+from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Subject, given
 from beyondprop.measure.blocks import block_outputs, features_of
 from beyondprop.shapes import CHANNELS
 from beyondprop.shapes import FEATURES as ALL_FEATURES
-from beyondprop.tasks import Split
+from beyondprop.tasks import Samples, Split
 
 INPUT = "input"
 """The name of the classifier that sees what the first block sees."""
@@ -26,7 +28,7 @@ ITERATIONS = 30
 
 
 def linear_probe(
-    handle: Attachment, train: Split, held_out: Split, batch_size: int = 1000
+    handle: Attachment, train: Samples, held_out: Samples, batch_size: int = 1000
 ) -> dict[str, float]:
     """Accuracy of a linear classifier on the frozen outputs of each block, and on the raw input.
 
@@ -40,7 +42,8 @@ def linear_probe(
     Tokens ``(n, tokens, features)`` are averaged over tokens. Maps ``(n, channels, height, width)``
     are adaptively average-pooled so that a block has at most 2048 features (one a channel at the
     least): of large maps the probe sees no finer detail. The raw input is treated likewise, but is
-    taken whole where it has no more than that. Of a block that returns several tensors it is the
+    taken whole where it has no more than that; several tensors stand side by side, and texts that
+    are padded to different lengths are left out. Of a block that returns several tensors it is the
     first floating one.
 
     Args:
@@ -61,19 +64,17 @@ def linear_probe(
         raise UserError(f"the batch size of a probe must be at least 1, not {batch_size}")
     if any(block.name == INPUT for block in handle.blocks):
         raise UserError(f"'{INPUT}' stands for the raw input of a probe: rename the block so named")
-    for targets in (train.targets, held_out.targets):
-        _check_class_numbers(targets)
-    seen, asked = (
-        {INPUT: _input_features(split.inputs)} | block_outputs(handle, split.inputs, batch_size)
-        for split in (train, held_out)
-    )
+    (raw, told), (other, true) = (_read(part, batch_size) for part in (train, held_out))
+    seen, asked = (block_outputs(handle, part, batch_size) for part in (train, held_out))
+    if raw is not None and other is not None and raw.shape[1:] == other.shape[1:]:
+        seen, asked = {INPUT: raw} | seen, {INPUT: other} | asked
     found = {}
     for name in list(seen):
         features, others = seen.pop(name), asked.pop(name)  # popped, to be freed one by one
         if not (features.isfinite().all() and others.isfinite().all()):
             raise UserError(f"'{name}' holds values that are not finite, which none can classify")
-        predicted = classify(features, train.targets.to(features.device), others)
-        right = predicted == held_out.targets.to(predicted.device)
+        predicted = classify(features, told.to(features.device), others)
+        right = predicted == true.to(predicted.device)
         found[name] = right.double().mean().item()
     return found
 
@@ -107,7 +108,8 @@ class ProbeMeasure(Measure):
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
         """Accuracies are counts of the held-out samples, the raw input's among them."""
         found, samples = figures.blocks["accuracy"], len(given(subject.held_out, "samples"))
-        if next(iter(found), None) != INPUT:
+        in_memory = isinstance(subject.train, Split)
+        if INPUT in list(found)[1:] or (in_memory and next(iter(found), None) != INPUT):
             yield "the raw input was not classified first"
         for name, accuracy in found.items():
             count = accuracy * samples
@@ -148,11 +150,38 @@ def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     return predicted
 
 
-def _input_features(inputs: Tensor) -> Tensor:
-    return features_of(inputs, CHANNELS if inputs.dim() > 3 else ALL_FEATURES)
+def _read(samples: Samples, batch_size: int) -> tuple[Tensor | None, Tensor]:
+    """Return the raw inputs as features ``(n, features)``, and the class numbers ``(n,)``.
+
+    Raises:
+        UserError: The targets are no class numbers.
+    """
+    features, targets = [], []
+    for inputs, classes in samples.batches(batch_size):
+        _check_class_numbers(classes)
+        features.append(_input_features(inputs, len(classes)))
+        targets.append(classes)
+    known = [each for each in features if each is not None]
+    if len(known) < len(features) or len({each.shape[1] for each in known}) > 1:
+        return None, torch.cat(targets)
+    return torch.cat(known), torch.cat(targets)
 
 
-def _check_class_numbers(targets: Tensor) -> None:
+def _input_features(inputs: Any, samples: int) -> Tensor | None:
+    """Return ``(samples, features)``, or None of a batch whose tensors have other rows."""
+    found = list(leaves(inputs))
+    if not found or any(not each.dim() or len(each) != samples for each in found):
+        return None
+    kinds = [CHANNELS if each.dim() > 3 else ALL_FEATURES for each in found]
+    return torch.cat([features_of(x, axes) for x, axes in zip(found, kinds, strict=True)], dim=1)
+
+
+def _check_class_numbers(targets: Any) -> None:
+    if not isinstance(targets, Tensor):
+        raise UserError(
+            "a probe tells classes apart: its targets must be class numbers, (n,) whole numbers, "
+            f"not a {type(targets).__name__}"
+        )
     odd = targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool
     if odd or targets.dim() != 1:
         raise UserError(

@@ -6,18 +6,21 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Step, Subject, given
 from beyondprop.slots import driven
+from beyondprop.tasks import call, taught
 
 BURST = 0.005
 """Seconds that a case's turn in a round lasts at least, in whole steps."""
@@ -55,9 +58,9 @@ class StepTime:
 def rule_step(
     model: Callable[[], nn.Module],
     rule: Rule | None,
-    inputs: Tensor,
-    targets: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    inputs: Any,
+    targets: Any,
+    loss: Callable[[Any, Any], Tensor],
     optimizer: Callable[[Iterable[Parameter], float], Optimizer],
     learning_rate: float,
     blocks: Sequence[str] | None = None,
@@ -74,27 +77,27 @@ def rule_step(
         learning_rate: For the optimizer.
         blocks: Names or patterns of the blocks, see `attach`.
     """
-    network = model().to(inputs.device).train()
+    network = model().to(next(leaves(inputs)).device).train()
     handle = None if rule is None else attach(network, rule, blocks)
     learned = [] if handle is None else handle.parameters()
     update = driven(optimizer([*network.parameters(), *learned], learning_rate), network)
 
     def plain() -> None:
         update.zero_grad()
-        loss(network(inputs), targets).backward()
+        loss(call(network, inputs), targets).backward()
         update.step()
 
     if handle is None:
         return plain
 
-    def taught() -> None:
+    def by_rule() -> None:
         update.zero_grad()
-        with handle.targets(targets):
-            value = loss(network(inputs), targets)
+        with taught(handle, targets):
+            value = loss(call(network, inputs), targets)
         value.backward()
         update.step()
 
-    return taught
+    return by_rule
 
 
 @dataclass(frozen=True)

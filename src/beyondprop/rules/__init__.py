@@ -30,7 +30,14 @@ from beyondprop.rules.local.forward_forward import ForwardForward
 from beyondprop.rules.local.infopro import InfoPro
 from beyondprop.rules.local.local_forward_gradient import LocalForwardGradient
 from beyondprop.rules.local.local_loss import LocalLoss
-from beyondprop.rules.local.objectives import CrossEntropy, Objective
+from beyondprop.rules.local.objectives import (
+    Classes,
+    Criterion,
+    CrossEntropy,
+    Labels,
+    Objective,
+    Values,
+)
 from beyondprop.rules.local.self_contrastive import SelfContrastiveForwardForward
 from beyondprop.rules.local.similarity import PredSim, SimilarityMatching
 from beyondprop.rules.local.soft_hebb import SoftHebb
@@ -52,7 +59,12 @@ FAMILIES = ("backprop", "layerwise", "direct", "targets", "local", "model", "fro
 AUXILIARIES: Registry[Auxiliary] = Registry("auxiliary", Auxiliary, {})
 """Layers between a block and its classifier."""
 
-OBJECTIVES: Registry[Objective] = Registry("objective", Objective, {}, parts=(AUXILIARIES,))
+CRITERIA: Registry[Criterion] = Registry("criterion", Criterion, {})
+"""What a block's prediction is compared with, and by which loss."""
+
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective", Objective, {}, parts=(AUXILIARIES, CRITERIA)
+)
 """What `LocalLoss` lowers."""
 
 OUTPUTS: Registry[OutputDistribution] = Registry("output", OutputDistribution, {})
@@ -74,7 +86,7 @@ def registered() -> Iterator[Any]:
 
 
 for _kind in registered():
-    for _registry in (AUXILIARIES, OBJECTIVES, OUTPUTS):
+    for _registry in (AUXILIARIES, CRITERIA, OBJECTIVES, OUTPUTS):
         if issubclass(_kind, _registry.base):
             _registry.add(_kind.name, _kind)
     if issubclass(_kind, Rule):
@@ -103,6 +115,7 @@ def make(spec: Spec | Rule, seed: int = 0) -> Rule:
 
 __all__ = [
     "AUXILIARIES",
+    "CRITERIA",
     "OBJECTIVES",
     "OUTPUTS",
     "PEPITA",
@@ -111,6 +124,8 @@ __all__ = [
     "Backprop",
     "BatchRandomSignSymmetry",
     "CategoricalOutput",
+    "Classes",
+    "Criterion",
     "CrossEntropy",
     "DifferenceTargetPropagation",
     "DirectFeedbackAlignment",
@@ -128,6 +143,7 @@ __all__ = [
     "GaussianOutput",
     "InfoPro",
     "KolenPollack",
+    "Labels",
     "LayerRule",
     "LearnedDirectFeedback",
     "LocalForwardGradient",
@@ -145,6 +161,7 @@ __all__ = [
     "SignalRule",
     "SimilarityMatching",
     "SoftHebb",
+    "Values",
     "WeightMirror",
     "make",
 ]

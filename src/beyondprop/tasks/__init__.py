@@ -1,27 +1,36 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
-from beyondprop.tasks.base import (
-    Contrast,
-    Data,
-    Metric,
-    Split,
-    Task,
-    accuracy,
-)
+from beyondprop.tasks.base import Contrast, Task
+from beyondprop.tasks.calling import arguments_of, call, taught
 from beyondprop.tasks.data import FileSource
+from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
+from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
+
+from_csv, from_folder = Task.from_csv, Task.from_folder
+"""By these names a task of a file can be asked for in a spec."""
 
 __all__ = [
     "OPTIMIZERS",
     "TASKS",
     "Contrast",
     "Data",
+    "DatasetSplit",
     "FileSource",
     "Metric",
     "OptimizerFactory",
+    "Samples",
     "Split",
     "Task",
     "accuracy",
+    "arguments_of",
+    "call",
     "find",
+    "from_csv",
+    "from_dataset",
+    "from_folder",
+    "macro_f1",
+    "r_squared",
+    "taught",
 ]

@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -14,105 +16,16 @@ from torch.optim import Optimizer
 
 from beyondprop.errors import UserError
 from beyondprop.registry import Spec
+from beyondprop.rules import CRITERIA, Classes, Criterion
+from beyondprop.tasks.folders import ImageFolder, classes_in
+from beyondprop.tasks.kinds import convnet, mlp, scoring
+from beyondprop.tasks.metrics import Metric, accuracy
 from beyondprop.tasks.optimizers import ADAM
+from beyondprop.tasks.samples import Data
+from beyondprop.tasks.tables import Table
 
-Contrast = tuple[tuple[Tensor, ...], Tensor]
-"""What a model is called with, and the targets that go with it."""
-
-Metric = Callable[[Tensor, Tensor], float]
-"""Outputs and targets of n samples to their mean score; higher is better."""
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output is their class, in [0, 1].
-
-    Args:
-        outputs: Scores or logits, (n, classes).
-        targets: Classes, (n,) int64.
-
-    Raises:
-        UserError: The shapes do not fit; they would otherwise broadcast to a wrong figure.
-    """
-    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
-        raise UserError(
-            "accuracy needs outputs (n, classes) and targets (n,), "
-            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
-        )
-    return (outputs.argmax(dim=1) == targets).double().mean().item()
-
-
-@dataclass(frozen=True)
-class Split:
-    """One part of a data set, in memory.
-
-    Attributes:
-        inputs: (n, ...).
-        targets: (n,) int64 classes, or (n, ...) float.
-
-    Raises:
-        UserError: No samples, or not one target for each input.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim == 0 or self.targets.shape[:1] != self.inputs.shape[:1]:
-            raise UserError(
-                "inputs and targets need the same first dimension, "
-                f"got {tuple(self.inputs.shape)} and {tuple(self.targets.shape)}"
-            )
-        if not len(self):
-            raise UserError(f"a split needs samples, got inputs {tuple(self.inputs.shape)}")
-
-    def __len__(self) -> int:
-        return self.inputs.shape[0]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data set in its three parts.
-
-    Attributes:
-        name: As people know it, "scikit-learn digits".
-        train: What the parameters are fitted to.
-        validation: What choices (learning rate, rule) are made by.
-        test: What the final score is measured on, once.
-        classes: The classes' names in order; empty when it is no classification.
-
-    Raises:
-        UserError: The parts' inputs differ in shape, or a target is not one of the classes.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    classes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for part in ("validation", "test"):
-            shape, expected = getattr(self, part).inputs.shape[1:], self.train.inputs.shape[1:]
-            if shape != expected:
-                raise UserError(
-                    f"{self.name}: a {part} input has shape {tuple(shape)}, "
-                    f"a training input {tuple(expected)}"
-                )
-        if not self.classes:
-            return
-        for part in ("train", "validation", "test"):
-            targets = getattr(self, part).targets
-            if targets.dtype != torch.int64 or targets.ndim != 1:
-                raise UserError(
-                    f"{self.name}: with classes, {part} targets must be (n,) int64, "
-                    f"got {tuple(targets.shape)} {targets.dtype}"
-                )
-            low, high = int(targets.min()), int(targets.max())
-            if low < 0 or high >= len(self.classes):
-                raise UserError(
-                    f"{self.name}: {part} targets run from {low} to {high}, "
-                    f"but there are {len(self.classes)} classes"
-                )
+Contrast = tuple[Any, Any]
+"""What a model is called with (see `calling`), and the targets that go with it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +36,9 @@ class Task:
         name: Short name, also that of folders: letters, digits, ".", "_" and "-".
         summary: One line for lists.
         load: Gives the data; its argument is an explicit data folder or None.
-        model: Builds a fresh model from torch's global generator.
+        model: Builds a fresh model from torch's global generator. It is called with a batch's
+            inputs: with a tensor, ``model(x)``; with a tuple or list, ``model(*x)``; with a
+            mapping, ``model(**x)``.
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score, higher is better.
         metric_name: The metric's name in tables.
@@ -148,7 +63,7 @@ class Task:
     summary: str
     load: Callable[[Path | None], Data]
     model: Callable[[], nn.Module]
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    loss: Callable[[Any, Any], Tensor] = F.cross_entropy
     metric: Metric = accuracy
     metric_name: str = "accuracy"
     blocks: Sequence[str] | None = None
@@ -157,8 +72,8 @@ class Task:
     learning_rate: float = 1e-3
     optimizer: Callable[[Iterable[Parameter], float], Optimizer] = ADAM
     optimizers: Sequence[Spec] = ()
-    augment: Callable[[Tensor], Tensor] | None = None
-    contrast: Callable[[Tensor, Tensor], Contrast] | None = None
+    augment: Callable[[Any], Any] | None = None
+    contrast: Callable[[Any, Any], Contrast] | None = None
 
     def __post_init__(self) -> None:
         optional = [f for f in ("augment", "contrast") if getattr(self, f) is not None]
@@ -182,6 +97,137 @@ class Task:
             problems.append(f"blocks must be a list of names: [{self.blocks!r}]")
         if problems:
             raise UserError(f"task {self.name!r}: {'; '.join(problems)}")
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: Path | str,
+        target: str | Sequence[str],
+        *,
+        kind: Criterion | str | None = None,
+        separator: str | None = None,
+        ignore: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        delimiter: str = ",",
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        **fields: Any,
+    ) -> "Task":
+        """Return a task of a CSV file; its summary says how the columns were taken.
+
+        Columns of numbers are standardised by the training rows, all others are one-hot. A missing
+        number (an empty cell, "?", "NA", "NaN", "null", "none") is the mean, with a mark beside it;
+        a missing text (an empty cell, "?") is one of the categories. Rows without a target are left
+        out.
+
+        Args:
+            path: The file, which may be compressed by gzip. Its first line names the columns.
+            target: The column to be predicted, or several.
+            kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised),
+                or "classes", "labels" or "values" as in a spec.
+                By default several columns of 0 and 1, or a separator, are labels; texts, and whole
+                numbers of which there are at most 20, are classes; other numbers are values.
+            separator: Between the labels in a cell, such as ";".
+            ignore: Columns to leave out.
+            categories: Columns whose numbers are categories.
+            delimiter: Between columns.
+            validation: Share of the rows for validation, of each class alike.
+            test: Share of the rows for the test.
+            seed: Of the split into three parts.
+            fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
+
+        Raises:
+            UserError: The file cannot be read, lacks a column, or has nothing to predict.
+        """
+        chosen = (target,) if isinstance(target, str) else tuple(target)
+        table = Table(
+            path=Path(path),
+            target=chosen,
+            kind=None if kind is None else CRITERIA.make(kind),
+            separator=separator,
+            ignore=_names("ignore", ignore),
+            categories=_names("categories", categories),
+            delimiter=delimiter,
+            shares=(validation, test),
+            seed=seed,
+        )
+        data, found = table.made()
+        own: dict[str, Any] = {
+            "name": _name_of(table.path),
+            "summary": found.summary(table),
+            "load": table,
+            "model": partial(mlp, found.inputs, found.outputs),
+            "batch_size": 32 if len(data.train) < SMALL else 128,
+        }
+        return cls(**own | scoring(found.kind) | _known(fields))
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: Path | str,
+        size: int = 32,
+        *,
+        grey: bool = False,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        **fields: Any,
+    ) -> "Task":
+        """Return a task of images: a folder that holds a folder of images for each class.
+
+        Where it holds folders ``train``, ``val`` and ``test``, these are the parts, and each of
+        them holds the classes' folders; a part that is not there is drawn from the training images.
+        Images are resized, and standardised by the training images.
+
+        Args:
+            path: The folder.
+            size: Of the images, in pixels along both sides; 8 at least.
+            grey: Whether images are read without their colours.
+            validation: Share of the images for validation, of each class alike.
+            test: Share of the images for the test.
+            seed: Of that split.
+            fields: Of the task, in place of its defaults: ``model``, ``augment``, ``epochs``, ...
+
+        Raises:
+            UserError: There is no such folder, or not two classes in it.
+        """
+        if not _is_count(size) or size < 8:
+            raise UserError(f"images need a size of 8 pixels at least, not {size}")
+        folder = ImageFolder(Path(path), size, 1 if grey else 3, (validation, test), seed)
+        classes = classes_in(folder.path)
+        own: dict[str, Any] = {
+            "name": _name_of(folder.path.resolve()),
+            "summary": f"images of {folder.path.name} at {size} x {size} pixels, one of "
+            f"{len(classes)} classes",
+            "load": folder,
+            "model": partial(convnet, folder.channels, size, len(classes)),
+            "batch_size": 32,
+        }
+        return cls(**own | scoring(Classes()) | _known(fields))
+
+
+SMALL = 2000
+"""Training rows of a table below which a batch has fewer."""
+
+
+def _names(field: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):  # a string is a sequence of one-letter strings
+        raise UserError(f"{field} must be a list of names: [{names!r}]")
+    return tuple(names)
+
+
+def _name_of(path: Path) -> str:
+    """Return a file's name without its endings, as a task's name."""
+    name = path.name.partition(".")[0] or "data"
+    return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"
+
+
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    known = {each.name for each in fields_of(Task)}
+    if unknown := sorted(given.keys() - known):
+        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(known))}")
+    return given
 
 
 def _is_count(value: object) -> bool:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from beyondprop.models.resnet import BLOCKS, resnet20
 from beyondprop.models.vgg import vgg8b, vgg8b_narrow
 from beyondprop.tasks.augment import crop_and_flip
-from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.base import Task
 from beyondprop.tasks.cifar_files import CIFAR10, Cifar
 from beyondprop.tasks.mnist import mean_and_std
 from beyondprop.tasks.optimizers import Sgd
+from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import hold_out
 
 VALIDATION_PER_CLASS = 500  # of 5,000

@@ -6,14 +6,14 @@ byte (BSD 3-clause, see `digits.NOTICE.txt`); a row has 64 pixels from 0 to 16, 
 """
 
 import gzip
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.samples import Data, Samples, Split
 from beyondprop.tasks.splitting import hold_out
 
 TEST_PER_CLASS, VALIDATION_PER_CLASS = 36, 18  # of 174 to 183
@@ -45,11 +45,12 @@ def load_images(folder: Path | None = None) -> Data:
 def load_vectors(folder: Path | None = None) -> Data:
     """Return the digits as vectors (n, 64) in [0, 1]; otherwise as `load_images`."""
     data = load_images(folder)
-    train, validation, test = (
-        replace(part, inputs=part.inputs.flatten(1))
-        for part in (data.train, data.validation, data.test)
-    )
-    return replace(data, train=train, validation=validation, test=test)
+
+    def flat(part: Samples) -> Split:
+        images, labels = part.batch(slice(None))
+        return Split(images.flatten(1), labels)
+
+    return data.mapped(flat)
 
 
 def mlp() -> nn.Module:

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from beyondprop.tasks import idx
-from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.base import Task
 from beyondprop.tasks.mnist import ARTICLES
+from beyondprop.tasks.samples import Data, Split
 
 CLASSES = len(ARTICLES)
 TRAIN, VALIDATION = 4000, 500  # of 6,000; the rest is tested

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.tasks import data, idx
-from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import hold_out
 
 VALIDATION_PER_CLASS = 500  # of about 6,000

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from beyondprop.optics import CalibratedFeatures, Features, OpticalFeatures
-from beyondprop.tasks.base import Data, Split, Task
+from beyondprop.tasks.base import Task
 from beyondprop.tasks.digits import load_vectors
 from beyondprop.tasks.mnist import load_mnist
+from beyondprop.tasks.samples import Data, Samples, Split
 
 GREY = 0.25, 0.75, 1.25
 """Thresholds for small images, whose grey values matter."""
@@ -35,21 +36,16 @@ def load_halves(folder: Path | None = None) -> Data:
         folder: Not looked at: the images are part of the package.
     """
     data = load_vectors(folder)
-    lower = data.train.inputs[:, 32:]
+    lower = data.train.batch(slice(None))[0][:, 32:]
     mean = lower.mean(0)
     size = (lower - mean).square().mean().sqrt()
-    train, validation, test = (
-        Split(part.inputs[:, :32], (part.inputs[:, 32:] - mean) / size)
-        for part in (data.train, data.validation, data.test)
-    )
-    return replace(
-        data,
-        name="scikit-learn digits, lower halves",
-        train=train,
-        validation=validation,
-        test=test,
-        classes=(),
-    )
+
+    def halves(part: Samples) -> Split:
+        images, _ = part.batch(slice(None))
+        return Split(images[:, :32], (images[:, 32:] - mean) / size)
+
+    named = replace(data, name="scikit-learn digits, lower halves", classes=())
+    return named.mapped(halves)
 
 
 def explained(outputs: Tensor, targets: Tensor) -> float:

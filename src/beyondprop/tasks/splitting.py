@@ -1,5 +1,7 @@
 """Seeded splits that hold out the same number of samples of each class."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,3 +34,44 @@ def hold_out(labels: Tensor, per_class: int, seed: int) -> tuple[Tensor, Tensor]
         members = (labels == label).nonzero().flatten()
         left[members[torch.from_numpy(generator.permutation(count)[:per_class])]] = False
     return left.nonzero().flatten(), left.logical_not().nonzero().flatten()
+
+
+def in_three(
+    labels: Tensor, shares: tuple[float, float], seed: int, names: Sequence[str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split samples into parts for training, validation and test, each class alike.
+
+    Args:
+        labels: (n,) classes from 0, integer.
+        shares: Of each class for validation and for test; each part gets one sample at least.
+        seed: Of the draw; the same draws the same, always.
+        names: Of the classes, for messages.
+
+    Returns:
+        Indices of the samples of each part, in ascending order.
+
+    Raises:
+        UserError: The shares leave nothing for training, or a class has too few samples.
+    """
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise UserError(
+            f"validation and test take shares of the samples above 0, together below 1, not "
+            f"{shares[0]:g} and {shares[1]:g}"
+        )
+    generator = np.random.RandomState(seed)
+    parts: list[list[Tensor]] = [[], [], []]
+    for label, count in enumerate(labels.bincount().tolist()):
+        held = [max(1, round(share * count)) for share in shares]
+        if sum(held) >= count:
+            of = f" of class {names[label]!r}" if names[label] else ""
+            raise UserError(
+                f"there are {count} samples{of}, and training, validation and test need one each: "
+                "give more, or leave these out"
+            )
+        members = (labels == label).nonzero().flatten()
+        drawn = members[torch.from_numpy(generator.permutation(count))]
+        sizes = [count - sum(held), *held]
+        for part, rows in zip(parts, drawn.split(sizes), strict=True):
+            part.append(rows)
+    train, validation, test = (torch.cat(part).sort().values for part in parts)
+    return train, validation, test

@@ -8,6 +8,7 @@ from torch import nn
 import beyondprop as bp
 from beyondprop.measure import check_batch
 from beyondprop.measure.blocks import block_outputs
+from beyondprop.tasks import Split
 
 BATCH, TOKENS, WIDTH, CLASSES = 4, 3, 8, 5
 X = torch.randn(BATCH, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1)).double()
@@ -463,7 +464,7 @@ def test_measures_look_at_samples_wherever_they_are():
             nn.init.normal_(parameter)
         blocks = ["first", "second", "head"]
         handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks, axes)
-        found.append(block_outputs(handle, X.float(), BATCH))
+        found.append(block_outputs(handle, Split(X.float(), X), BATCH))
     for name, expected in found[0].items():
         torch.testing.assert_close(found[1][name], expected)
 

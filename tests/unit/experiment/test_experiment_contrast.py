@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from beyondprop.experiment import RunSpec, train
-from beyondprop.tasks import Data, Split, Task
-from beyondprop.tasks.base import Contrast
+from beyondprop.tasks import Contrast, Data, Split, Task
 from beyondprop.tasks.goodness import DIGITS_GOODNESS, right_and_wrong
 
 CLASSES = 10

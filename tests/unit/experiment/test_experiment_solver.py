@@ -11,7 +11,7 @@ from tests.reference import linear_layer
 from torch import Tensor
 
 from beyondprop.experiment import solver
-from beyondprop.experiment.solver import Problem, Samples, Scale, Solution, constant, solve
+from beyondprop.experiment.solver import Features, Problem, Scale, Solution, constant, solve
 from beyondprop.tasks.base import accuracy
 from beyondprop.tasks.digits import load_vectors
 
@@ -20,20 +20,20 @@ def minus(loss: solver.Loss) -> solver.Loss:
     return lambda outputs, targets: -loss(outputs, targets)
 
 
-def clouds(samples: int, width: int = 5, classes: int = 3, noise: float = 1.0) -> Samples:
+def clouds(samples: int, width: int = 5, classes: int = 3, noise: float = 1.0) -> Features:
     """Correlated features of different sizes, one of them constant."""
     generator = torch.Generator().manual_seed(samples)
     targets = torch.arange(samples) % classes
     mixed = torch.randn(width, width, generator=torch.Generator().manual_seed(0))
     own = torch.randn(samples, width, generator=generator) * noise
     own[:, :classes] += 2 * F.one_hot(targets, classes)
-    return Samples(torch.cat([own @ mixed * 30 + 7, torch.full((samples, 1), 3.0)], 1), targets)
+    return Features(torch.cat([own @ mixed * 30 + 7, torch.full((samples, 1), 3.0)], 1), targets)
 
 
 CLASSES = Problem(F.cross_entropy, accuracy, 3, torch.Size([3]))
 
 
-def objective(problem: Problem, train: Samples, found: Solution) -> float:
+def objective(problem: Problem, train: Features, found: Solution) -> float:
     """Return the penalised loss of a solution, from its weights as they are."""
     outputs = problem.outputs_of(train.features.double(), found.weight.T, found.bias)
     deviation = Scale.of(train.features, problem.bias).deviation
@@ -52,10 +52,10 @@ def test_the_objective_is_that_of_the_reference() -> None:
 
 
 def test_a_regression_is_that_of_the_normal_equations() -> None:
-    def regression(samples: int) -> Samples:
+    def regression(samples: int) -> Features:
         features = clouds(samples).features
         noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(1))
-        return Samples(features, features[:, :2] * 0.1 + noise)
+        return Features(features, features[:, :2] * 0.1 + noise)
 
     problem = Problem(F.mse_loss, minus(F.mse_loss), 2, torch.Size([2]))
     train = regression(80)
@@ -70,7 +70,7 @@ def test_a_regression_is_that_of_the_normal_equations() -> None:
 
 def test_a_head_on_tokens_is_that_of_all_tokens_as_samples() -> None:
     flat = clouds(90)
-    tokens = Samples(flat.features.view(30, 3, -1), flat.targets.view(30, 3))
+    tokens = Features(flat.features.view(30, 3, -1), flat.targets.view(30, 3))
     problem = Problem(
         lambda outputs, targets: F.cross_entropy(outputs.flatten(0, 1), targets.flatten()),
         lambda outputs, targets: accuracy(outputs.flatten(0, 1), targets.flatten()),
@@ -114,7 +114,7 @@ def test_a_penalty_at_the_lower_edge_is_told_where_it_no_longer_changes_the_loss
 def test_a_penalty_at_the_upper_edge_is_told_where_outputs_are_constant() -> None:
     train = clouds(90)
     shuffled = torch.randperm(90, generator=torch.Generator().manual_seed(0))
-    noise = Samples(train.features, train.targets[shuffled])
+    noise = Features(train.features, train.targets[shuffled])
     loss = Problem(F.cross_entropy, minus(F.cross_entropy), 3, torch.Size([3]))
     found = solve(loss, noise, clouds(600))
     assert found.found["edge"] == "the highest penalty, where outputs are constant"
@@ -162,7 +162,7 @@ def test_the_best_constant(loss: solver.Loss, targets: Tensor, expected: list[fl
 @pytest.mark.slow
 def test_the_digits_are_those_of_newtons_method() -> None:
     data = load_vectors()
-    parts = [Samples(part.inputs[:, :24], part.targets) for part in (data.train, data.validation)]
+    parts = [Features(part.inputs[:, :24], part.targets) for part in (data.train, data.validation)]
     problem = Problem(F.cross_entropy, accuracy, 10, torch.Size([10]))
     found = solve(problem, *parts)
     train = parts[0]

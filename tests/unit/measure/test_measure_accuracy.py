@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 from beyondprop.measure import confusion, evaluate
-from beyondprop.tasks.base import Split, accuracy
+from beyondprop.tasks import Split, accuracy
 
 Batch = tuple[Tensor, Tensor]
 

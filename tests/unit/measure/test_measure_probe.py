@@ -13,7 +13,7 @@ from beyondprop.measure import linear_probe
 from beyondprop.measure.blocks import block_outputs, features_of
 from beyondprop.measure.probe import PENALTY, classify
 from beyondprop.shapes import CHANNELS, TOKENS
-from beyondprop.tasks.base import Split
+from beyondprop.tasks import Split
 
 CLASSES = 3
 
@@ -82,7 +82,7 @@ def test_a_fused_chain_is_seen_too() -> None:
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
     x = drawn(9, 6)
     model(x).sum().backward()  # fused
-    found = block_outputs(handle, x, 4)
+    found = block_outputs(handle, Split(x, x), 4)
     handle.remove()
     for name, stop in (("0", 2), ("2", 4), ("4", 5)):
         assert torch.allclose(found[name], model[:stop](x).detach(), atol=1e-6)
@@ -184,7 +184,7 @@ def test_blocks_that_share_their_last_module_are_told_apart(
     body = built.body if isinstance(built, Wired) else built
     prefix = "body." if isinstance(built, Wired) else ""
     handle = bp.attach(built, bp.DirectFeedbackAlignment(), blocks=[f"{prefix}*"])
-    found = block_outputs(handle, drawn(9, 6), 4)
+    found = block_outputs(handle, Split(drawn(9, 6), drawn(9)), 4)
     handle.remove()
     for name, stop in (("0", 2), ("2", 4), ("4", 6)):
         expected = body[:stop](drawn(9, 6)).detach()
@@ -204,7 +204,7 @@ class Spoils(nn.Module):
 
 def test_what_later_blocks_do_in_place_is_not_seen() -> None:
     model = nn.Sequential(nn.Linear(6, 5), Spoils())
-    found = block_outputs(bp.attach(model, bp.Backprop()), drawn(9, 6), 4)
+    found = block_outputs(bp.attach(model, bp.Backprop()), Split(drawn(9, 6), drawn(9)), 4)
     assert torch.allclose(found["0"], model[0](drawn(9, 6)).detach(), atol=1e-6)
     assert found["0"].abs().min() > 0
 
@@ -233,7 +233,7 @@ class TakesSeveral(nn.Module):
 def test_of_several_outputs_it_is_the_first_floating_one() -> None:
     model = TakesSeveral()
     handle = bp.attach(model, bp.Backprop(), blocks=["first", "second"])
-    found = block_outputs(handle, drawn(9, 6), 4)
+    found = block_outputs(handle, Split(drawn(9, 6), drawn(9)), 4)
     assert torch.allclose(found["first"], model.first.layer(drawn(9, 6)).detach(), atol=1e-6)
 
 
@@ -251,7 +251,7 @@ def test_tokens_are_averaged_and_parameters_alone_left_out() -> None:
     model = Tokens()
     rules = {"place": bp.Backprop(), "encoder": bp.Backprop(), "head": bp.Backprop()}
     x = drawn(9, 4, 6)
-    found = block_outputs(bp.attach(model, rules), x, 4)
+    found = block_outputs(bp.attach(model, rules), Split(x, x), 4)
     assert list(found) == ["encoder", "head"]
     model.eval()
     assert torch.allclose(found["encoder"], model.encoder(x + model.place).mean(1), atol=1e-5)

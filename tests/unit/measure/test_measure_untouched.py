@@ -18,7 +18,7 @@ from beyondprop.measure import (
     isolation,
     linear_probe,
 )
-from beyondprop.tasks.base import Split, accuracy
+from beyondprop.tasks import Split, accuracy
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,5 +1,6 @@
 """What the objectives of `LocalLoss` are made of, and what they refuse."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -12,9 +13,9 @@ from torch import nn
 import beyondprop as bp
 from beyondprop.core import At, Block, ForwardPass
 from beyondprop.projections import Redrawn
-from beyondprop.rules.local.auxiliary import AugLocal
+from beyondprop.rules.local.auxiliary import AugLocal, PooledConvolution
 from beyondprop.rules.local.heads import Head, empty_head
-from beyondprop.rules.local.similarity import centred_cosines, one_hot
+from beyondprop.rules.local.similarity import centred_cosines, closeness, one_hot
 from beyondprop.shapes import CHANNELS, FEATURES, TOKENS, Axes, pooled
 
 CLASSES = 4
@@ -205,13 +206,15 @@ def test_pixels_are_classified_one_by_one_at_the_targets_size():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (None, "its targets must be class numbers"),
-        (torch.rand(6), "its targets must be class numbers"),
+        (None, "taught by targets, and there are none"),
+        (torch.ones(6), "floats of 0 and 1 alone, which may be labels, values or classes"),
+        (torch.rand(6, 2, 2), r"its targets are \(n,\) or \(n, k\), and here are some of shape"),
+        (torch.rand(4), "both must begin with the same batch dimension"),
         (torch.tensor([0, 1, 2, 3, 4, 0]), "a target is class 4, but there are 4 classes"),
         (torch.tensor([0, 1]), "both must begin with the same batch dimension"),
         (torch.zeros(6, 2, dtype=torch.int64), "it has no row for each of them"),
     ],
-    ids=["none", "floats", "too-large", "too-few", "rows"],
+    ids=["none", "unclear", "positions", "few-values", "too-large", "too-few", "rows"],
 )
 @pytest.mark.parametrize(
     "objective", [bp.CrossEntropy(), bp.SimilarityMatching(), bp.InfoPro()], ids=lambda o: o.name
@@ -278,7 +281,95 @@ def test_channels_are_no_tokens_where_their_number_is_the_targets():
     x, y = activities((6, 12, 5)), torch.randint(CLASSES, (6, 12))
     at = passed(bp.CrossEntropy(), x, y, axes=CHANNELS)
     positions = replace(at, targets=torch.randint(CLASSES, (6, 5)))
-    logits, _ = bp.CrossEntropy().logits(positions.at(), Head(positions.at(), Redrawn(0)), CLASSES)
+    objective = bp.CrossEntropy()
+    _, logits, _ = objective.predicted(positions.at(), Head(positions.at(), Redrawn(0)), CLASSES)
     assert logits.shape == (6, CLASSES, 5)
-    logits, _ = bp.CrossEntropy().logits(at.at(), Head(at.at(), Redrawn(0)), CLASSES)
+    _, logits, _ = objective.predicted(at.at(), Head(at.at(), Redrawn(0)), CLASSES)
     assert logits.shape == (6, CLASSES, 12)  # positions, at the targets' resolution
+
+
+def test_values_are_taught_by_their_squared_error():
+    x, y = activities(), torch.randn(6, 3, dtype=torch.float64)
+    at = passed(bp.CrossEntropy(), x, y)
+    loss = loss_of(bp.CrossEntropy(), at)
+    wanted = F.mse_loss(x @ at.state["classifier.weight"].t() + at.state["classifier.bias"], y)
+    torch.testing.assert_close(loss, wanted, **EXACT)
+
+
+def test_one_value_a_sample_makes_a_read_out_of_one_output():
+    at = passed(bp.CrossEntropy(), activities(), torch.randn(6))
+    loss_of(bp.CrossEntropy(), at)
+    assert at.state["classifier.weight"].shape == (1, 5)
+
+
+def test_labels_are_taught_by_binary_cross_entropy():
+    x, y = activities(), torch.rand(6, 3) > 0.5
+    at = passed(bp.CrossEntropy(), x, y)
+    loss = loss_of(bp.CrossEntropy(), at)
+    logits = x @ at.state["classifier.weight"].t() + at.state["classifier.bias"]
+    wanted = F.binary_cross_entropy_with_logits(logits, y.double())
+    torch.testing.assert_close(loss, wanted, **EXACT)
+
+
+@pytest.mark.parametrize("criterion", [bp.Labels(), bp.Values()], ids=lambda c: c.name)
+def test_a_criterion_that_is_given_decides_on_floats_of_0_and_1(criterion):
+    y = torch.tensor([[0.0, 1.0], [1.0, 0.0]] * 3, dtype=torch.float64)
+    objective = bp.CrossEntropy(criterion=criterion)
+    at = passed(objective, activities(), y)
+    loss = loss_of(objective, at)
+    logits = at.output @ at.state["classifier.weight"].t() + at.state["classifier.bias"]
+    by_hand = {
+        "labels": F.binary_cross_entropy_with_logits(logits, y),
+        "values": F.mse_loss(logits, y),
+    }
+    torch.testing.assert_close(loss, by_hand[criterion.name], **EXACT)
+
+
+def test_later_batches_are_not_asked_whether_their_floats_are_clear():
+    at = passed(bp.CrossEntropy(), activities(), torch.ones(6)).at()
+    at.run.number = 2
+    bp.CrossEntropy().loss(at, Head(at, Redrawn(0)), 1)
+
+
+def test_classes_given_as_criterion_refuse_values():
+    objective = bp.CrossEntropy(criterion=bp.Classes())
+    with pytest.raises(bp.UserError, match="its targets must be class numbers"):
+        loss_of(objective, passed(objective, activities(), torch.rand(6)))
+
+
+@pytest.mark.parametrize(
+    "targets", [torch.randn(6), torch.randn(6, 3), torch.eye(6, 4) > 0], ids=["one", "3", "labels"]
+)
+@pytest.mark.parametrize(
+    "objective",
+    [bp.PredSim(), bp.InfoPro(), bp.CrossEntropy(AugLocal()), bp.SimilarityMatching()],
+    ids=["predsim", "infopro", "auglocal", "sim"],
+)
+def test_every_objective_lowers_its_loss_for_values_and_labels(objective, targets):
+    at = passed(objective, activities(), targets, inputs=torch.randn(6, 3, dtype=torch.float64))
+    first = loss_of(objective, at)
+    learned = [at.output, *at.state.values()]
+    for each, gradient in zip(
+        learned, torch.autograd.grad(first, learned, allow_unused=True), strict=True
+    ):
+        if gradient is not None:
+            each.data -= 1e-3 * gradient
+    assert loss_of(objective, at) < first
+
+
+def test_similarities_of_values_are_those_of_their_distances():
+    y = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    found = closeness(y)
+    variance = y.var(correction=0)
+    wanted = [[math.exp(-((a - b) ** 2) / (2 * variance)) for b in (0, 1, 3)] for a in (0, 1, 3)]
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), **EXACT)
+    assert torch.equal(closeness(torch.ones(3, 2)), torch.ones(3, 3))  # all alike
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_maps_are_pooled_for_what_is_of_whole_samples(labels):
+    y = torch.rand(6, 4) > 0.5 if labels else torch.randn(6, 4)
+    objective = bp.CrossEntropy(PooledConvolution())
+    at = passed(objective, activities((6, 4, 4, 4)), y)
+    loss_of(objective, at)
+    assert at.state["classifier.weight"].shape == (4, 128)

@@ -24,14 +24,15 @@ PROJECTIONS = st.one_of(
     st.builds(optics.PhotonicProjection, seed=SEEDS, device=DEVICES),
 )
 AUXILIARIES = st.builds(bp.AugLocal, first=st.integers(2, 3), last=st.integers(0, 2))
-LINEAR = st.builds(bp.CrossEntropy, features=st.integers(1, 99))
+CRITERIA = st.sampled_from([None, bp.Classes(), bp.Labels(), bp.Values()])
+LINEAR = st.builds(bp.CrossEntropy, features=st.integers(1, 99), criterion=CRITERIA)
 CLASSIFIERS = st.one_of(
     LINEAR,
     st.builds(bp.CrossEntropy, auxiliary=AUXILIARIES),
 )
 OBJECTIVES = st.one_of(
     CLASSIFIERS,
-    st.builds(bp.SimilarityMatching),
+    st.builds(bp.SimilarityMatching, criterion=CRITERIA),
     st.builds(bp.PredSim, beta=st.floats(0, 1), prediction=CLASSIFIERS),
     st.builds(bp.InfoPro, classifier=CLASSIFIERS, side=st.integers(2, 9)),
 )

@@ -18,8 +18,7 @@ from beyondprop.measure import (
 )
 from beyondprop.measure.memory_child import tensor_growth
 from beyondprop.schedules import immediate
-from beyondprop.tasks import Split
-from beyondprop.tasks.base import accuracy
+from beyondprop.tasks import Split, accuracy
 from tests import internals
 
 RULES = [n for n, rule in bp.rules.RULES.items() if rule.traits.immediate and n != "backprop"]

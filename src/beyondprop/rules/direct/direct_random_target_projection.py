@@ -18,7 +18,8 @@ class DirectRandomTargetProjection(DirectRule):
     """Direct random target projection: every block sees a random projection of the target alone.
 
     ``δ_l = (y* B_l) ⊙ f'(a_l) / n`` with ``y*`` the one-hot target and ``n`` the rows of the batch,
-    as a mean loss would divide (Frenkel, Lefebvre and Bol 2021, section 2). No error is used, so
+    as a mean loss would divide (Frenkel, Lefebvre and Bol 2021, section 2). Labels (booleans) and
+    values (floats) are projected as they are. No error is used, so
     hidden blocks need not wait for the output. The signal does not know the loss: scaling the loss
     scales the output block's gradient alone.
     """
@@ -55,6 +56,8 @@ class DirectRandomTargetProjection(DirectRule):
 
     def _target(self, targets: Tensor, error: Tensor, width: int) -> Tensor:
         rows = max(1, error.shape[:-1].numel())
+        if targets.dtype == torch.bool:
+            targets = targets.to(error.dtype)  # labels, not the numbers of two classes
         if targets.is_floating_point() and (*targets.shape, 1) == error.shape:
             targets = targets.unsqueeze(-1)  # one value a row, and an output of one feature
         if targets.shape == error.shape:
@@ -87,7 +90,7 @@ def _expected_error(at: At) -> Tensor:
     """
     targets, classes = at.run.targets, at.run.classes
     assert targets is not None
-    if targets.is_floating_point():
+    if targets.is_floating_point() or targets.dtype == torch.bool:
         return torch.zeros(targets.shape, dtype=at.dtype, device=at.device)
     if classes is None:
         raise UserError(

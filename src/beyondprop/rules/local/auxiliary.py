@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -107,7 +108,7 @@ class PooledConvolution(Auxiliary):
         """
         x, targets = at.output, at.run.targets
         assert x is not None
-        if not channels_first(x, at.axes) or (targets is not None and targets.dim() > 1):
+        if not channels_first(x, at.axes) or _by_position(targets):
             raise UserError(
                 "PooledConvolution stands on feature maps with one class for each sample, and "
                 f"block '{at.block.name}' is another: give it LocalLoss(CrossEntropy())"
@@ -121,6 +122,13 @@ class PooledConvolution(Auxiliary):
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the layers' parameters."""
         return ("auxiliary.weight", "norm.weight", "norm.bias", "hidden.weight", "hidden.bias")
+
+
+def _by_position(targets: Tensor | None) -> bool:
+    """Whether targets are classes of positions; labels and values are of whole samples."""
+    if targets is None or targets.is_floating_point() or targets.dtype == torch.bool:
+        return False
+    return targets.dim() > 1
 
 
 REGISTERED = (AugLocal, PooledConvolution)

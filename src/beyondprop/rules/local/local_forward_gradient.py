@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
@@ -90,9 +90,11 @@ class LocalForwardGradient(LossRule):
         classes = self.classes or at.run.classes or 0
         with dual_level():
             moved = replace(at, output=make_dual(output, noise))
-            logits, targets = self.objective.logits(moved, Head(at, self.projection), classes)
-            losses, slopes = unpack_dual(F.cross_entropy(logits, targets, reduction="none"))
-        known = (targets != IGNORED).sum().clamp(min=1)  # none, and nothing is taught
+            head = Head(at, self.projection)
+            criterion, predicted, targets = self.objective.predicted(moved, head, classes)
+            losses, slopes = unpack_dual(criterion.losses(predicted, targets))
+        left_out = (targets == IGNORED).sum() if criterion.of_classes else 0
+        known = torch.as_tensor(losses.numel() - left_out).clamp(min=1)  # none: nothing is taught
         assert slopes is not None
         slope = slopes.detach().flatten(1).sum(1) if slopes.dim() > 1 else slopes.detach()
         rows = noise.view(len(slope), -1) * (slope / known).to(noise.dtype).unsqueeze(1)

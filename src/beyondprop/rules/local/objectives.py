@@ -57,81 +57,212 @@ class Objective(ABC):
         return settings(self)
 
 
+class Criterion(ABC):
+    """By which loss a prediction on a block is compared with the targets."""
+
+    name: ClassVar[str]
+    of_classes: ClassVar[bool] = False  # whether targets are class numbers, of positions perhaps
+
+    @abstractmethod
+    def targets(self, at: At, classes: int) -> Tensor:
+        """Return the targets as the loss takes them; of classes ``(rows, ...)``, else ``(n, k)``.
+
+        Raises:
+            UserError: They are of another kind.
+        """
+
+    @abstractmethod
+    def losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row; 0 of one that is left out."""
+
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss."""
+        return self.losses(predicted, targets).mean()
+
+
+@dataclass(frozen=True)
+class Classes(Criterion):
+    """Cross-entropy of class numbers, one for each sample or position."""
+
+    name: ClassVar[str] = "classes"
+    of_classes: ClassVar[bool] = True
+
+    def targets(self, at: At, classes: int) -> Tensor:
+        """Return the class numbers ``(rows, ...)``, one for each sample or position; negative ones
+        are left out.
+
+        Raises:
+            UserError: There are none, or they are not class numbers that the output has.
+        """
+        targets = at.run.targets
+        if targets is None or targets.is_floating_point():
+            raise UserError(
+                "this local loss classifies, so its targets must be class numbers: "
+                "handle.targets(y) with whole numbers"
+            )
+        targets = _with_samples(targets.to(at.device, torch.int64), at)
+        targets = targets.masked_fill(targets < 0, IGNORED)
+        if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= classes:
+            raise UserError(
+                f"a target is class {int(targets.max())}, but there are {classes} classes, "
+                "counted from 0: give LocalLoss(..., classes=…)"
+            )
+        if targets.shape[:1] != at.shape[:1]:
+            raise UserError(f"{_unfit(targets, at)}: both must begin with the same batch dimension")
+        if targets.dim() != 1 and not _fit(targets, at):
+            raise UserError(
+                f"{_unfit(targets, at)}: it has no row for each of them; name blocks that do, say "
+                "what its axes mean (axes=), or give it another rule"
+            )
+        return targets
+
+    def losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropies."""
+        return F.cross_entropy(predicted, targets, reduction="none")
+
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return their mean over those that are not left out."""
+        return F.cross_entropy(predicted, targets)
+
+
+@dataclass(frozen=True)
+class Labels(Criterion):
+    """Binary cross-entropy of labels, any number of which a sample may have."""
+
+    name: ClassVar[str] = "labels"
+
+    def targets(self, at: At, classes: int) -> Tensor:  # noqa: ARG002
+        """Return 0 and 1, ``(n, labels)``."""
+        return _of_samples(at)
+
+    def losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of each sample over its labels."""
+        return F.binary_cross_entropy_with_logits(predicted, targets, reduction="none").mean(1)
+
+
+@dataclass(frozen=True)
+class Values(Criterion):
+    """Squared error of values: regression."""
+
+    name: ClassVar[str] = "values"
+
+    def targets(self, at: At, classes: int) -> Tensor:  # noqa: ARG002
+        """Return the values ``(n, k)``."""
+        return _of_samples(at)
+
+    def losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of each sample over its values."""
+        return (predicted - targets).square().mean(1)
+
+
+def criterion_of(at: At) -> Criterion:
+    """Return the criterion that the targets' type asks for, where none is given.
+
+    Whole numbers are classes, booleans are labels, floats are values.
+
+    Raises:
+        UserError: There are no targets, or floats that may be labels as well.
+    """
+    targets = at.run.targets
+    if targets is None:
+        raise UserError(
+            "this local loss is taught by targets, and there are none: run the model inside "
+            "handle.targets(y)"
+        )
+    if targets.dtype == torch.bool:
+        return Labels()
+    if not targets.is_floating_point():
+        return Classes()
+    first = at.run.number < 2 and not torch.compiler.is_compiling()
+    if first and targets.numel() and bool(((targets == 0) | (targets == 1)).all()):
+        raise UserError(
+            "the targets are floats of 0 and 1 alone, which may be labels, values or classes: give "
+            "labels as booleans and classes as whole numbers, or say "
+            "CrossEntropy(criterion=Values()) in the objective"
+        )
+    return Values()
+
+
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """Cross-entropy of a linear classifier on every block: decoupled greedy learning.
+    """The loss of a linear read-out on every block: decoupled greedy learning.
 
-    Feature maps are averaged over patches first, to ``features`` numbers at most (Belilovsky,
-    Eickenberg and Oyallon 2019 and 2020; Nøkland and Eidnes 2019 call it pred). What every position
-    has a class for (tokens, pixels) is classified position by position.
+    It is the cross-entropy of classes, the binary one of labels, or the squared error of values
+    (regression). Feature maps are averaged over patches first, to ``features`` numbers at most
+    (Belilovsky, Eickenberg and Oyallon 2019 and 2020; Nøkland and Eidnes 2019 call it pred). What
+    every position has a class for (tokens, pixels) is classified position by position.
 
     Args:
-        auxiliary: Layers between the block and the classifier; none by default.
-        features: Most inputs of the classifier.
+        auxiliary: Layers between the block and the read-out; none by default.
+        features: Most inputs of the read-out.
+        criterion: `Classes`, `Labels` or `Values`. By default the targets' type says it: whole
+            numbers are classes, booleans labels, floats values.
     """
 
     name: ClassVar[str] = "dgl"
     auxiliary: Auxiliary | None = None
     features: Count = 2048
+    criterion: Criterion | None = None
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
-        """Return the mean cross-entropy."""
-        return F.cross_entropy(*self.logits(at, head, classes))
+        """Return the mean loss."""
+        criterion, predicted, targets = self.predicted(at, head, classes)
+        return criterion.loss(predicted, targets)
 
-    def logits(self, at: At, head: Head, classes: int) -> tuple[Tensor, Tensor]:
-        """Return logits ``(rows, classes, ...)`` and class numbers ``(rows, ...)``."""
-        targets = class_targets(at, classes)
+    def predicted(self, at: At, head: Head, classes: int) -> tuple[Criterion, Tensor, Tensor]:
+        """Return the criterion, predictions ``(rows, outputs, ...)``, and targets."""
+        criterion = self.criterion or criterion_of(at)
+        targets = criterion.targets(at, classes)
+        outputs = classes if criterion.of_classes else targets.shape[1]
         x = at.output if self.auxiliary is None else self.auxiliary.apply(at, head)
         assert x is not None
         axes = at.axes if x.dim() == len(at.shape) else FEATURES  # a layer may have pooled it
+        if not criterion.of_classes:
+            found = head.linear("classifier", pooled(x, axes, self.features), outputs)
+            return criterion, found, targets
         if not has_positions(x, axes, targets):
-            logits = head.linear("classifier", pooled(x, axes, self.features), classes)
+            logits = head.linear("classifier", pooled(x, axes, self.features), outputs)
             if targets.dim() > 1:  # the tokens of another sequence, all from one row
                 logits = logits.unsqueeze(1).expand(*targets.shape, classes).flatten(0, 1)
-            return logits, targets.flatten()
+            return criterion, logits, targets.flatten()
         if channels_first(x, axes):
-            logits = head.convolution("classifier", x, classes, size=1)
-            return F.interpolate(logits, targets.shape[1:]), targets  # (batch, classes, positions)
+            logits = head.convolution("classifier", x, outputs, size=1)
+            # (batch, classes, positions)
+            return criterion, F.interpolate(logits, targets.shape[1:]), targets
         rows = x.reshape(-1, x.shape[-1])  # (batch × tokens, features)
-        return head.linear("classifier", rows, classes), targets.flatten()
+        return criterion, head.linear("classifier", rows, outputs), targets.flatten()
 
     def parameters(self, depth: float) -> Sequence[str]:
-        """Return the names of the classifier's parameters and of the layers before it."""
+        """Return the names of the read-out's parameters and of the layers before it."""
         auxiliary = () if self.auxiliary is None else self.auxiliary.parameters(depth)
         return (*auxiliary, "classifier.weight", "classifier.bias")
 
 
-def class_targets(at: At, classes: int) -> Tensor:
-    """Return the targets as class numbers, one for each sample or position of a block's output.
+def _of_samples(at: At) -> Tensor:
+    """Return labels or values as numbers, ``(n, k)``.
 
     Raises:
-        UserError: There are none, or they are not class numbers that the output has.
+        UserError: There are none, they are more than numbers of samples, or the block's output has
+            not a row for each sample.
     """
     targets = at.run.targets
-    if targets is None or targets.is_floating_point():
+    if targets is None or targets.dim() not in (1, 2):
+        shape = "none" if targets is None else f"some of shape {tuple(targets.shape)}"
         raise UserError(
-            "this local loss classifies, so its targets must be class numbers: "
-            "handle.targets(y) with whole numbers"
+            "this local loss predicts one or several numbers for each sample, so its targets are "
+            f"(n,) or (n, k), and here are {shape}: give the block a rule that uses the error"
         )
-    targets = _with_samples(targets.to(at.device, torch.int64), at)
-    targets = targets.masked_fill(targets < 0, IGNORED)
-    if targets.numel() and not torch.compiler.is_compiling() and targets.max() >= classes:
-        raise UserError(
-            f"a target is class {int(targets.max())}, but there are {classes} classes, "
-            "counted from 0: give LocalLoss(..., classes=…)"
-        )
-    if targets.shape[:1] != at.shape[:1]:
-        raise UserError(
-            f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
-            f"{tuple(at.shape)}: both must begin with the same batch dimension"
-        )
-    if targets.dim() != 1 and not _fit(targets, at):
-        raise UserError(
-            f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
-            f"{tuple(at.shape)}: it has no row for each of them; name blocks that do, say what "
-            "its axes mean (axes=), or give it another rule"
-        )
-    return targets
+    if targets.shape[0] != at.shape[0]:
+        raise UserError(f"{_unfit(targets, at)}: both must begin with the same batch dimension")
+    targets = targets.to(at.device, at.dtype)
+    return targets.unsqueeze(1) if targets.dim() == 1 else targets  # (n, k)
+
+
+def _unfit(targets: Tensor, at: At) -> str:
+    return (
+        f"targets of shape {tuple(targets.shape)} cannot teach a block whose output has shape "
+        f"{tuple(at.shape)}"
+    )
 
 
 def _with_samples(targets: Tensor, at: At) -> Tensor:
@@ -157,4 +288,4 @@ def _fit(targets: Tensor, at: At) -> bool:
     return channels_first(x, at.axes) or targets.shape == x.shape[:-1]
 
 
-REGISTERED = (CrossEntropy,)
+REGISTERED = (CrossEntropy, Classes, Labels, Values)

@@ -12,33 +12,39 @@ from beyondprop.core import At
 from beyondprop.errors import UserError
 from beyondprop.registry.limits import Share
 from beyondprop.rules.local.heads import Head
-from beyondprop.rules.local.objectives import CrossEntropy, Objective, class_targets
+from beyondprop.rules.local.objectives import Criterion, CrossEntropy, Objective, criterion_of
 from beyondprop.shapes import SOURCE, Axes, channels_first, has_positions, pooled
 
 
 @dataclass(frozen=True)
 class SimilarityMatching(Objective):
-    """Similarity matching: samples of one class get similar activities, others unlike ones.
+    """Similarity matching: samples of like targets get similar activities, others unlike ones.
 
     ``|S(g(h)) - S(y)|²``, averaged over pairs, with ``S`` the cosines between centred samples,
     ``g`` a 3 x 3 convolution or a linear layer that learns too, and ``y`` one-hot; feature maps
     enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019,
-    section 2). It compares all pairs of a batch: ``batch²`` numbers.
+    section 2). It compares all pairs of a batch: ``batch²`` numbers. For labels and values, of
+    which no paper says it, ``S(y)`` is ``exp(-|y_i - y_j|² / 2 v)``, with ``v`` the variance of the
+    batch's targets: as of one-hot classes, 1 for the same targets and about 0 for distant ones.
 
     Args:
+        criterion: What targets are, see `CrossEntropy`.
         bias: Whether ``g`` has one. The paper does not say; the released code has none. On maps it
             changes nothing, as a channel's deviation does not depend on it.
     """
 
     name: ClassVar[str] = "sim"
     bias: bool = True
+    criterion: Criterion | None = None
 
     def loss(self, at: At, head: Head, classes: int) -> Tensor:
         """Return the mean squared difference of similarities."""
-        targets, axes = class_targets(at, classes), at.axes
+        criterion = self.criterion or criterion_of(at)
+        targets, axes = criterion.targets(at, classes), at.axes
         x = at.output
         assert x is not None
-        if targets.dim() > 1 and (axes == SOURCE or channels_first(x, axes)):
+        by_position = criterion.of_classes and targets.dim() > 1
+        if by_position and (axes == SOURCE or channels_first(x, axes)):
             raise UserError(
                 "similarity matching compares samples, and here every position has a class of "
                 "its own: use LocalLoss(CrossEntropy())"
@@ -47,10 +53,12 @@ class SimilarityMatching(Objective):
             x = head.convolution("similarity", x, x.shape[1], bias=self.bias)
             x = similar_features(x, axes)
         else:
-            if has_positions(x, axes, targets):
+            if criterion.of_classes and has_positions(x, axes, targets):
                 x, targets = x.reshape(-1, x.shape[-1]), targets.flatten()  # (tokens, features)
             x = pooled(x, axes, x[0].numel())
             x = head.linear("similarity", x, x.shape[1], self.bias)  # (rows, features)
+        if not criterion.of_classes:
+            return F.mse_loss(centred_cosines(x), closeness(targets.to(x.dtype)))
         known = (targets >= 0).unsqueeze(1)
         found = centred_cosines(x * known)
         wanted = centred_cosines(one_hot(targets, classes).to(x.dtype))
@@ -103,6 +111,13 @@ def centred_cosines(x: Tensor) -> Tensor:
     """Return the cosines between samples ``(batch, features)``, each less its own mean."""
     normed = F.normalize(x - x.mean(1, keepdim=True), dim=1, eps=1e-8)
     return normed @ normed.t()
+
+
+def closeness(targets: Tensor) -> Tensor:
+    """Return how like the targets ``(batch, k)`` of samples are, from 0 to 1."""
+    apart = (targets.unsqueeze(0) - targets.unsqueeze(1)).square().sum(2)  # (batch, batch)
+    variance = (targets - targets.mean(0)).square().sum(1).mean()
+    return torch.exp(-apart / (2 * variance.clamp(min=torch.finfo(targets.dtype).tiny)))
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:

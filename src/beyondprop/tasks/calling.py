@@ -1,0 +1,49 @@
+"""How a model is called with a batch, and what its rules see of the targets."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from beyondprop.engine.attachment import Attachment
+from beyondprop.errors import UserError
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a model is called with, by position and by name."""
+
+
+def arguments_of(inputs: Any) -> Arguments:
+    """Return what a model is called with: of a batch's inputs several arguments, or one.
+
+    A tuple or list holds arguments in their order, a mapping arguments by name. All else, a tensor
+    or a packed sequence say, is one argument.
+    """
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, (tuple, list)) and not isinstance(inputs, PackedSequence):
+        return tuple(inputs), {}
+    return (inputs,), {}
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Return what a model makes of a batch's inputs; see `arguments_of`."""
+    arguments, keywords = arguments_of(inputs)
+    return model(*arguments, **keywords)
+
+
+def taught(handle: Attachment, targets: Any) -> AbstractContextManager[None]:
+    """Return the context in which a model's rules see a batch's targets.
+
+    Raises:
+        UserError: A rule needs the targets, and they are several tensors.
+    """
+    if isinstance(targets, Tensor):
+        return handle.targets(targets)
+    if handle.needs_targets:
+        raise UserError(
+            "a rule attached to the model is taught by the targets, which must be one tensor, not "
+            f"a {type(targets).__name__}: give it others, or take a rule that needs the error alone"
+        )
+    return nullcontext()

@@ -1,0 +1,147 @@
+"""Data of a folder that holds a folder of images for each class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.tasks.samples import Data, Split
+from beyondprop.tasks.splitting import in_three
+
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
+
+PARTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+"""Names of the folders of parts."""
+
+Files = list[tuple[Path, int]]
+"""Images and the numbers of their classes."""
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of images and what to make of it. Called, it gives the data.
+
+    Attributes:
+        path: Holds a folder for each class, or folders train, val and test that do.
+        size: Of the images, in pixels along both sides, to which they are resized.
+        channels: 3 for colour, 1 for grey.
+        shares: Of the samples for validation and test, where these have no folder.
+        seed: Of that split.
+    """
+
+    path: Path
+    size: int
+    channels: int
+    shares: tuple[float, float]
+    seed: int
+
+    def __call__(self, folder: Path | None) -> Data:
+        """Return the data; a folder is where to look in place of the path.
+
+        Raises:
+            UserError: There are not two classes, or an image cannot be read.
+        """
+        path = self.path if folder is None else folder
+        parts = {name: self._read(files) for name, files in self._parts(path).items()}
+        mean = parts["train"][0].mean((0, 2, 3), keepdim=True)
+        std = parts["train"][0].std((0, 2, 3), keepdim=True).clamp(min=1e-6)
+        splits = {name: Split((x - mean) / std, y) for name, (x, y) in parts.items()}
+        return Data(path.name, **splits, classes=classes_in(path))
+
+    def _parts(self, path: Path) -> dict[str, Files]:
+        """Return the files of each part; what has no folder is drawn from the training part."""
+        classes = classes_in(path)
+        found = {
+            name: _files(folder, classes)
+            for name in PARTS
+            if (folder := part_in(path, name)) is not None
+        }
+        pool = found.pop("train")
+        labels = torch.tensor([label for _, label in pool])
+        drawn = in_three(labels, self.shares, self.seed, classes)
+        rows = dict(zip(PARTS, drawn, strict=True))
+        # A part that has a folder leaves its share to training.
+        given = torch.cat([rows["train"], *(rows[name] for name in found)]).sort().values
+        rows = rows | {"train": given}
+        return {
+            name: found.get(name) or [pool[row] for row in rows[name].tolist()] for name in PARTS
+        }
+
+    def _read(self, files: Files) -> tuple[Tensor, Tensor]:
+        """Return images ``(n, channels, size, size)`` from 0 to 1, and their classes ``(n,)``."""
+        images = torch.stack([read_image(path, self.size, self.channels) for path, _ in files])
+        return images.float() / 255, torch.tensor([label for _, label in files])
+
+
+def classes_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes: of the folders in that of the training images.
+
+    Raises:
+        UserError: There is no such folder, or not two classes in it.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder")
+    folder = part_in(path, "train")
+    assert folder is not None
+    names = tuple(sorted(each.name for each in _inner(folder)))
+    if len(names) < 2:
+        held = f"one folder, {names[0]}" if names else "no folder"
+        raise UserError(f"{folder} holds {held}: it needs a folder of images for each class")
+    return names
+
+
+def part_in(path: Path, name: str) -> Path | None:
+    """Return the folder of a part; without one, training images are in the folder itself."""
+    found = next((path / each for each in PARTS[name] if (path / each).is_dir()), None)
+    alone = (path / "train").is_dir()
+    if name == "train":
+        return found or path
+    return found if alone else None
+
+
+def read_image(path: Path, size: int, channels: int) -> Tensor:
+    """Return an image, resized, ``(channels, size, size)`` uint8.
+
+    Raises:
+        UserError: It cannot be read, or Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError(
+            "images are read by Pillow, which is not installed: pip install 'beyondprop[data]'"
+        ) from error
+    try:
+        with Image.open(path) as opened:
+            image: Any = opened.convert("RGB" if channels == 3 else "L")
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+    except Exception as error:  # whatever Pillow raises on a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is no image that can be read ({reason}): remove it") from error
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels.view(size, size, channels).permute(2, 0, 1)
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> Files:
+    found: Files = []
+    for each in _inner(folder):
+        if each.name not in classes:
+            raise UserError(
+                f"{folder} holds a class {each.name} that the training images have not: "
+                f"they have {', '.join(classes)}"
+            )
+        images = sorted(p for p in each.rglob("*") if p.suffix.lower() in ENDINGS)
+        if not images:
+            raise UserError(f"{each} holds no image: remove it, or put images into it")
+        found += [(image, classes.index(each.name)) for image in images]
+    if not found:
+        raise UserError(f"{folder} holds no folder of a class")
+    return found
+
+
+def _inner(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

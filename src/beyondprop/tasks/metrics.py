@@ -1,0 +1,79 @@
+"""Scores of outputs by their targets; higher is better."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from beyondprop.errors import UserError
+
+Metric = Callable[[Any, Any], float]
+"""Outputs and targets of n samples to their mean score; higher is better."""
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of samples whose largest output is their class, in [0, 1].
+
+    Args:
+        outputs: Scores or logits, (n, classes).
+        targets: Classes, (n,) int64.
+
+    Raises:
+        UserError: The shapes do not fit; they would otherwise broadcast to a wrong figure.
+    """
+    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
+        raise UserError(
+            "accuracy needs outputs (n, classes) and targets (n,), "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    return (outputs.argmax(dim=1) == targets).double().mean().item()
+
+
+def r_squared(outputs: Tensor, targets: Tensor) -> float:
+    """Return R², the share of the targets' variance that is explained; 1 at best, 0 for their mean.
+
+    Of several values a sample it is the mean over those that vary.
+
+    Args:
+        outputs: ``(n,)`` or ``(n, k)``.
+        targets: As many numbers, ``(n,)`` or ``(n, k)``.
+
+    Raises:
+        UserError: The shapes do not fit, or no target varies.
+    """
+    if outputs.numel() != targets.numel() or outputs.shape[:1] != targets.shape[:1]:
+        raise UserError(
+            "R² needs one output for each target, "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    wanted = targets.double().flatten(1) if targets.dim() > 1 else targets.double().unsqueeze(1)
+    rest = (wanted - outputs.double().reshape(wanted.shape)).square().sum(0)  # (k,)
+    whole = (wanted - wanted.mean(0)).square().sum(0)
+    varies = whole > 0
+    if not varies.any():
+        raise UserError("R² has no meaning where all targets are the same; give another metric")
+    return (1 - rest[varies] / whole[varies]).mean().item()
+
+
+def macro_f1(outputs: Tensor, targets: Tensor) -> float:
+    """Return the mean F1 over labels of outputs above zero, in [0, 1].
+
+    A label that neither is nor is said of any sample is left out.
+
+    Args:
+        outputs: Logits, ``(n, k)``.
+        targets: Which labels each sample has, ``(n, k)`` bool or 0 and 1.
+
+    Raises:
+        UserError: The shapes do not fit.
+    """
+    if outputs.ndim != 2 or outputs.shape != targets.shape:
+        raise UserError(
+            "macro-F1 needs outputs and targets (n, labels), "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    said, true = outputs > 0, targets > 0.5 if targets.is_floating_point() else targets.bool()
+    both = (said & true).sum(0).double()
+    either = (said.sum(0) + true.sum(0)).double()
+    counted = either > 0
+    return (2 * both[counted] / either[counted]).mean().item() if counted.any() else 1.0

@@ -1,0 +1,384 @@
+"""Samples of a data set, in memory or read when a batch needs them, and its three parts.
+
+Whoever needs samples asks for a batch of rows. A batch is inputs and targets; each of them is a
+tensor, or tensors in tuples, lists, mappings and dataclasses.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+)
+
+from beyondprop._torch.pytrees import leaves, others, replaced
+from beyondprop.errors import UserError
+from beyondprop.registry.dotted import one_line
+
+Rows = Tensor | slice
+"""Which samples: their numbers, ``(batch,)`` int64 on the CPU, or a slice."""
+
+LABELS = ("labels", "label")
+"""Under which a sample that is a mapping holds its target."""
+
+
+class Samples(ABC):
+    """Samples of a data set. `batch` is the one way to read them."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where batches are."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, rows: Rows) -> tuple[Any, Any]:
+        """Return the inputs and the targets of these samples."""
+
+    @abstractmethod
+    def some(self, rows: Tensor) -> "Samples":
+        """Return these samples alone."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> "Samples":
+        """Return the same samples, of which batches are on a device."""
+
+    def batches(self, size: int) -> Iterator[tuple[Any, Any]]:
+        """Yield all samples in their order, so many at a time; the last batch may be smaller."""
+        for begin in range(0, len(self), size):
+            yield self.batch(slice(begin, min(begin + size, len(self))))
+
+
+@dataclass(frozen=True)
+class Split(Samples):
+    """Samples in memory.
+
+    Attributes:
+        inputs: ``(n, ...)``, or tensors of n rows each in tuples, lists, mappings or dataclasses:
+            what the model is called with by position or by name.
+        targets: Classes ``(n,)`` int64, labels ``(n, k)`` bool, values ``(n, ...)`` float, or
+            several such tensors.
+
+    Raises:
+        UserError: No samples, not as many rows in each tensor, or something that is no tensor.
+    """
+
+    inputs: Any
+    targets: Any
+
+    def __post_init__(self) -> None:
+        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
+            if found := [each for each in others(value) if each is not None]:
+                raise UserError(
+                    f"the {name} of a split are tensors, not a {type(found[0]).__name__}: make "
+                    "them by torch.as_tensor, or read what has no one shape by from_dataset"
+                )
+        found = [*leaves(self.inputs), *leaves(self.targets)]
+        if len({each.shape[:1] for each in found}) > 1 or any(not each.dim() for each in found):
+            shapes = " and ".join(str(tuple(each.shape)) for each in found)
+            raise UserError(f"inputs and targets need the same first dimension, got {shapes}")
+        if not (next(leaves(self.inputs), None) is not None and len(found[0])):
+            got = tuple(found[0].shape) if found else type(self.inputs).__name__
+            raise UserError(f"a split needs samples, got inputs {got}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first tensor is."""
+        return next(leaves(self.inputs)).device
+
+    def __len__(self) -> int:
+        return len(next(leaves(self.inputs)))
+
+    def batch(self, rows: Rows) -> tuple[Any, Any]:
+        """Return the inputs and targets of these rows; of a slice without a copy."""
+        return replaced(self.inputs, lambda x: x[rows]), replaced(self.targets, lambda x: x[rows])
+
+    def some(self, rows: Tensor) -> "Split":
+        """Return these rows alone."""
+        return Split(*self.batch(rows))
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the samples on a device."""
+        return Split(moved(self.inputs, device), moved(self.targets, device))
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSplit(Samples):
+    """Samples of a map-style dataset, read when a batch needs them; see `from_dataset`.
+
+    Attributes:
+        dataset: Gives a sample for each number from 0 on.
+        collate: A list of samples to a batch: inputs and targets, or a mapping that holds the
+            targets as "labels" or "label". It may pad texts of different lengths.
+        where: The device that batches are moved to.
+    """
+
+    dataset: Any
+    collate: Callable[[list[Any]], Any] = default_collate
+    where: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not (hasattr(self.dataset, "__getitem__") and hasattr(self.dataset, "__len__")):
+            raise UserError(
+                f"a dataset needs __len__ and __getitem__, and a {type(self.dataset).__name__} "
+                "lacks them: read its samples into a list"
+            )
+        if not len(self):
+            raise UserError("a split needs samples, and the dataset has none")
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are moved to."""
+        return torch.device(self.where)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, rows: Rows) -> tuple[Any, Any]:
+        """Return the inputs and targets that `collate` makes of these samples.
+
+        Raises:
+            UserError: A sample cannot be read, or they make no batch of inputs and targets.
+        """
+        numbers = rows.tolist() if isinstance(rows, Tensor) else range(*rows.indices(len(self)))
+        inputs, targets = in_two(self._collated(self._read(list(numbers))))
+        if found := [each for each in others(inputs) if isinstance(each, (str, bytes))]:
+            raise UserError(
+                f"a batch of the dataset holds a {type(found[0]).__name__}, which no model takes: "
+                "give from_dataset a collate= that makes tensors of a list of samples"
+            )
+        return moved(inputs, self.where), moved(targets, self.where)
+
+    def some(self, rows: Tensor) -> "DatasetSplit":
+        """Return these samples alone."""
+        return replace(self, dataset=Subset(self.dataset, rows.tolist()))
+
+    def to(self, device: torch.device | str) -> "DatasetSplit":
+        """Return the same samples, of which batches are moved to a device."""
+        return replace(self, where=device)
+
+    def _read(self, numbers: list[int]) -> list[Any]:
+        together = getattr(self.dataset, "__getitems__", None)
+        try:
+            if callable(together):
+                return list(together(numbers))
+            return [self.dataset[number] for number in numbers]
+        except UserError:
+            raise
+        except Exception as error:  # whatever the user's dataset does
+            raise UserError(
+                f"reading samples {numbers[0]} to {numbers[-1]} of the dataset failed: "
+                f"{one_line(error)}"
+            ) from error
+
+    def _collated(self, samples: list[Any]) -> Any:
+        if self.collate is default_collate and _has_numbers(samples[0]):
+            raise UserError(
+                "a sample of the dataset holds a list of numbers, of which PyTorch's collate makes "
+                "a tensor for each place: let the dataset give tensors, or give from_dataset a "
+                "collate="
+            )
+        try:
+            return self.collate(samples)
+        except UserError:
+            raise
+        except Exception as error:  # samples of different lengths, mostly
+            own = self.collate is not default_collate
+            help_ = "mend the collate=" if own else "give from_dataset a collate= that pads them"
+            raise UserError(
+                f"{len(samples)} samples of the dataset make no batch ({one_line(error)}): {help_}"
+            ) from error
+
+
+def from_dataset(
+    source: Dataset[Any] | DataLoader[Any] | Sequence[Any],
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> DatasetSplit:
+    """Return the samples of a `torch.utils.data` dataset or loader, or of a list of samples.
+
+    A sample is inputs and a target, or a mapping that holds the target as "labels" or "label". Of a
+    loader the dataset and ``collate_fn`` are used. The order comes from the seed of a run, and the
+    size of batches from the task, so that they are the same for every rule.
+
+    Args:
+        source: A map-style dataset, a loader of one, or a sequence.
+        collate: A list of samples to a batch; by default the loader's, else PyTorch's.
+
+    Raises:
+        UserError: The samples have no numbers to draw by, or the loader has an order of its own.
+    """
+    if isinstance(source, DataLoader):
+        _check_order(source)
+        return DatasetSplit(source.dataset, collate or source.collate_fn)
+    if isinstance(source, IterableDataset):
+        raise _no_numbers()
+    return DatasetSplit(source, collate or default_collate)
+
+
+def in_two(batch: Any) -> tuple[Any, Any]:
+    """Return the inputs and the targets of a collated batch.
+
+    Raises:
+        UserError: Which of what it holds are the targets cannot be seen.
+    """
+    if isinstance(batch, Mapping):
+        found = [name for name in LABELS if name in batch]
+        if len(found) == 1 and len(batch) > 1:
+            kept = {name: each for name, each in batch.items() if name != found[0]}
+            return kept, batch[found[0]]
+        what = f"a mapping of {', '.join(map(str, batch))}"
+    elif isinstance(batch, (tuple, list)):
+        if len(batch) == 2:
+            return batch[0], batch[1]
+        what = f"a {type(batch).__name__} of {len(batch)}"
+    else:
+        what = f"a {type(batch).__name__}"
+    raise UserError(
+        f"a batch of the dataset is {what}, so its targets cannot be told from its inputs: give "
+        "from_dataset a collate= that returns (inputs, targets)"
+    )
+
+
+def _has_numbers(sample: Any) -> bool:
+    """Whether the inputs of a sample hold a list of plain numbers."""
+    if isinstance(sample, (tuple, list)):
+        return len(sample) == 2 and _is_list_of_numbers(sample[0])
+    if isinstance(sample, Mapping):
+        return any(map(_is_list_of_numbers, sample.values()))
+    return False
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(each, (int, float)) for each in value)
+
+
+def moved(value: Any, device: torch.device | str) -> Any:
+    """Return tensors, and whatever else can be moved, on a device."""
+    if callable(getattr(value, "to", None)):  # tensors, packed sequences, batches of graphs
+        return value.to(device)
+    if type(value) is dict:
+        return {name: moved(each, device) for name, each in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(moved(each, device) for each in value)
+    return replaced(value, lambda x: x.to(device))
+
+
+def _check_order(loader: DataLoader[Any]) -> None:
+    """See that a loader's order is one that the seed of a run may replace.
+
+    Raises:
+        UserError: It is not.
+    """
+    if isinstance(loader.dataset, IterableDataset):
+        raise _no_numbers()
+    sampler: Any = loader.sampler
+    drawn = type(sampler) is RandomSampler and not sampler.replacement
+    whole = drawn and len(sampler) == len(sampler.data_source)
+    if not (whole or type(sampler) is SequentialSampler):
+        raise UserError(
+            "the loader has a sampler of its own, and the order of a run comes from its seed: "
+            "leave the sampler out, or give from_dataset a torch.utils.data.Subset of the samples"
+        )
+    if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
+        raise UserError(
+            "the loader makes batches of its own, and those of a run come from its seed and the "
+            "task's batch_size: leave the batch_sampler out, or give from_dataset the dataset"
+        )
+
+
+def _no_numbers() -> UserError:
+    return UserError(
+        "an IterableDataset has no numbers by which a run's seed can draw: read its samples into a "
+        "list and give from_dataset(list)"
+    )
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set in its three parts.
+
+    Attributes:
+        name: As people know it, "scikit-learn digits".
+        train: What the parameters are fitted to.
+        validation: What choices (learning rate, rule) are made by.
+        test: What the final score is measured on, once.
+        classes: The classes' names in order; empty when it is no classification.
+
+    Raises:
+        UserError: A part is no `Samples`, the parts' inputs differ in shape, or a target is not one
+            of the classes.
+    """
+
+    name: str
+    train: Samples
+    validation: Samples
+    test: Samples
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for part, samples in self.parts.items():
+            given: object = samples
+            if not isinstance(given, Samples):
+                raise UserError(
+                    f"{self.name}: {part} is a {type(given).__name__}: give "
+                    "Split(inputs, targets) of tensors, or from_dataset(dataset or loader)"
+                )
+        for part, samples in self.parts.items():
+            self._check_shapes(part, samples)
+        for part, samples in self.parts.items():
+            if self.classes and isinstance(samples, Split):
+                self._check_classes(part, samples.targets)
+
+    @property
+    def parts(self) -> dict[str, Samples]:
+        """The parts by their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def mapped(self, function: Callable[[Samples], Samples]) -> "Data":
+        """Return the data with each part changed by a function."""
+        train, validation, test = map(function, self.parts.values())
+        return replace(self, train=train, validation=validation, test=test)
+
+    def _check_shapes(self, part: str, samples: Samples) -> None:
+        if not (isinstance(samples, Split) and isinstance(self.train, Split)):
+            return  # batches of one part may differ already
+        found, wanted = (
+            [tuple(each.shape[1:]) for each in leaves(split.inputs)]
+            for split in (samples, self.train)
+        )
+        if found != wanted:
+            raise UserError(
+                f"{self.name}: a {part} input has shape {_listed(found)}, "
+                f"a training input {_listed(wanted)}"
+            )
+
+    def _check_classes(self, part: str, targets: Any) -> None:
+        if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
+            got = f"{tuple(targets.shape)} {targets.dtype}" if isinstance(targets, Tensor) else ""
+            raise UserError(
+                f"{self.name}: with classes, {part} targets must be (n,) int64, "
+                f"got {got or type(targets).__name__}"
+            )
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= len(self.classes):
+            raise UserError(
+                f"{self.name}: {part} targets run from {low} to {high}, "
+                f"but there are {len(self.classes)} classes"
+            )
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))

@@ -1,0 +1,354 @@
+"""Data of a CSV file: columns of numbers and of categories, and what is to be predicted."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyondprop.errors import UserError
+from beyondprop.rules import Classes, Criterion, Labels, Values
+from beyondprop.tasks.files import read
+from beyondprop.tasks.samples import Data, Split
+from beyondprop.tasks.splitting import in_three
+
+BLANK = frozenset({"", "?"})
+"""What stands for a missing value."""
+
+MISSING = BLANK | {"na", "n/a", "nan", "null", "none"}
+"""What does so among numbers, in any case; among texts these may be texts like others."""
+
+CATEGORIES = 100
+"""Different texts that a column of categories has at most."""
+
+FEW = 20
+"""Different whole numbers up to which a target is taken for classes."""
+
+Columns = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file and what to make of it. Called with a data folder or None, it gives the data.
+
+    Attributes:
+        path: The file, which may be compressed by gzip; its first line names the columns.
+        target: The columns to be predicted.
+        kind: What the targets are.
+        separator: Between the labels in one column, if there are several.
+        ignore: Columns that are left out.
+        categories: Columns whose numbers are categories.
+        delimiter: Between columns.
+        shares: Of the rows for validation and test.
+        seed: Of the split.
+    """
+
+    path: Path
+    target: tuple[str, ...]
+    kind: Criterion | None
+    separator: str | None
+    ignore: tuple[str, ...]
+    categories: tuple[str, ...]
+    delimiter: str
+    shares: tuple[float, float]
+    seed: int
+
+    def __call__(self, folder: Path | None) -> Data:
+        """Return the data; a folder is where a file of this name is looked for.
+
+        Raises:
+            UserError: The file cannot be read or used.
+        """
+        return self.made(folder)[0]
+
+    def made(self, folder: Path | None = None) -> tuple[Data, "Found"]:
+        """Return the data, and what was found in the file.
+
+        Raises:
+            UserError: The file cannot be read or used.
+        """
+        path = self.path if folder is None else folder / self.path.name
+        columns = _columns(path, self.delimiter)
+        for name in (*self.target, *self.ignore, *self.categories):
+            if name not in columns:
+                close = get_close_matches(name, columns, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise UserError(
+                    f"{path.name} has no column {name!r}; it has {', '.join(columns)}{hint}"
+                )
+        columns, left_out = self._with_targets(columns, path)
+        kind = self.kind or _kind(columns, self.target, self.separator)
+        targets, names = _targets(columns, self.target, kind, self.separator, path)
+        groups = targets if isinstance(kind, Classes) else torch.zeros(len(targets)).long()
+        parts = in_three(groups, self.shares, self.seed, names or ("",))
+        inputs, counts = self._inputs(columns, parts[0], path)
+        if isinstance(kind, Values):
+            targets = _standardised(targets.numpy(), parts[0].numpy())
+        train, validation, held = (Split(inputs[rows], targets[rows]) for rows in parts)
+        classes = names if isinstance(kind, Classes) else ()
+        data = Data(path.name, train, validation, held, classes)
+        outputs = len(names) if names else targets.shape[1]
+        return data, Found(kind, inputs.shape[1], outputs, *counts, left_out)
+
+    def _with_targets(self, columns: Columns, path: Path) -> tuple[Columns, int]:
+        """Return the rows that have their targets, and how many have not."""
+        told = [columns[name] for name in self.target]
+        # With a separator, an empty cell is a sample without labels.
+        gaps = [] if self.separator is not None else [_gaps(cells) for cells in told]
+        known = [i for i in range(len(told[0])) if not any(gap[i] for gap in gaps)]
+        if not known:
+            raise UserError(f"{path.name} has no row with a {' and '.join(self.target)}")
+        rows = {name: [column[i] for i in known] for name, column in columns.items()}
+        return rows, len(told[0]) - len(known)
+
+    def _inputs(
+        self, columns: Columns, train: Tensor, path: Path
+    ) -> tuple[Tensor, tuple[int, int, int]]:
+        """Return inputs ``(n, features)``, and numbers of columns: numbers, categories, gaps."""
+        made: list[Tensor] = []
+        kinds = {"numbers": 0, "categories": 0, "gaps": 0}
+        for name, cells in columns.items():
+            if name in (*self.target, *self.ignore):
+                continue
+            numeric = name not in self.categories and _is_numeric(cells)
+            features = _numbers(cells, train) if numeric else _one_hot(name, cells, train, path)
+            if features is None:  # the same in all training rows
+                continue
+            made.append(features)
+            kinds["numbers" if numeric else "categories"] += 1
+            kinds["gaps"] += any(_gaps(cells))
+        if not made:
+            raise UserError(f"{path.name} has no column that varies beside the target")
+        return torch.cat(made, dim=1), (kinds["numbers"], kinds["categories"], kinds["gaps"])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a table.
+
+    Attributes:
+        kind: What the targets are.
+        inputs: How many numbers an input has.
+        outputs: How many outputs a model needs.
+        numbers: Columns of numbers.
+        categories: Columns of categories.
+        gaps: Columns with missing values.
+        left_out: Rows without a target.
+    """
+
+    kind: Criterion
+    inputs: int
+    outputs: int
+    numbers: int
+    categories: int
+    gaps: int
+    left_out: int
+
+    def summary(self, table: Table) -> str:
+        """Return what the task is, in a line."""
+        what = {
+            Classes: f"one of {self.outputs} classes",
+            Labels: f"{self.outputs} labels",
+            Values: "regression (standardised)",
+        }[type(self.kind)]
+        said = [
+            f"{', '.join(table.target)} of {table.path.name}: {what}, from {self.numbers} columns "
+            f"of numbers (standardised) and {self.categories} of categories (one-hot)"
+        ]
+        if self.gaps:
+            said.append(f"{self.gaps} of them with missing values, which are marked")
+        if self.left_out:
+            said.append(f"{self.left_out} row{'s' * (self.left_out > 1)} without a target left out")
+        return "; ".join(said)
+
+
+def _columns(path: Path, delimiter: str) -> Columns:
+    """Return the cells of each column.
+
+    Raises:
+        UserError: The file cannot be read, or is no table.
+    """
+    try:
+        text = read(path).decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8 ({error.reason}): save it so") from error
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV file ({error})") from error
+    rows = [[cell.strip() for cell in row] for row in rows if row]
+    if len(rows) < 2:
+        raise UserError(f"{path} needs a line of column names and at least one row")
+    names, cells = rows[0], rows[1:]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
+    for number, row in enumerate(cells, 1):
+        if len(row) != len(names):
+            raise UserError(
+                f"{path}: row {number} has {len(row)} cells, and there are {len(names)} columns"
+            )
+    return {name: [row[i] for row in cells] for i, name in enumerate(names)}
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.lower() in MISSING
+
+
+def _gaps(cells: Sequence[str]) -> list[bool]:
+    """Return which cells of a column are missing."""
+    if _is_numeric(cells):
+        return [_is_missing(cell) for cell in cells]
+    return [cell in BLANK for cell in cells]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return all(_is_missing(cell) or _number(cell) is not None for cell in cells)
+
+
+def _kind(
+    columns: Mapping[str, Sequence[str]], target: Sequence[str], separator: str | None
+) -> Criterion:
+    """Return what targets are where it is not said.
+
+    Several columns of 0 and 1, or cells with a separator, are labels; texts and few whole numbers
+    are classes; other numbers are values.
+    """
+    if separator is not None:
+        return Labels()
+    told = [columns[name] for name in target]
+    numeric = all(map(_is_numeric, told))
+    if len(told) > 1:
+        both = all({_number(cell) for cell in cells} <= {0.0, 1.0} for cells in told)
+        return Labels() if both else Values()
+    different = {_number(cell) for cell in told[0]}
+    whole = all(value is not None and value.is_integer() for value in different)
+    return Values() if numeric and not (whole and len(different) <= FEW) else Classes()
+
+
+def _targets(
+    columns: Mapping[str, Sequence[str]],
+    target: Sequence[str],
+    kind: Criterion,
+    separator: str | None,
+    path: Path,
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return targets, and the names of the classes or labels.
+
+    Raises:
+        UserError: They are not what the kind says, or the same in all rows.
+    """
+    told = [columns[name] for name in target]
+    called = ", ".join(target)
+    if isinstance(kind, Classes):
+        if len(target) > 1:
+            raise UserError(f"classes are told by one column, and {called} are {len(target)}")
+        names = _sorted(told[0])
+        if len(names) < 2:
+            raise UserError(f"{path.name}: {called} is {names[0]!r} in all rows: choose another")
+        numbers = {name: i for i, name in enumerate(names)}
+        return torch.tensor([numbers[cell] for cell in told[0]]), names
+    if isinstance(kind, Labels):
+        return _labels(told, target, separator, path)
+    wrong = next((cell for cells in told for cell in cells if _number(cell) is None), None)
+    if wrong is not None:
+        raise UserError(f"{path.name}: {called} holds {wrong!r}, which is no number")
+    rows = [[float(cell) for cell in row] for row in zip(*told, strict=True)]
+    values = torch.tensor(rows, dtype=torch.float64)
+    for name, column in zip(target, values.t(), strict=True):
+        if column.min() == column.max():
+            raise UserError(f"{path.name}: {name} is {column[0]:g} in all rows: choose another")
+    return values, ()
+
+
+def _labels(
+    told: Sequence[Sequence[str]], target: Sequence[str], separator: str | None, path: Path
+) -> tuple[Tensor, tuple[str, ...]]:
+    if separator is not None:
+        rows = [{part.strip() for part in cell.split(separator)} - {""} for cell in told[0]]
+        names = tuple(sorted(set().union(*rows)))
+        marks = [[name in row for name in names] for row in rows]
+    else:
+        wrong = {cell for cells in told for cell in cells if _number(cell) not in (0.0, 1.0)}
+        if wrong:
+            raise UserError(
+                f"{path.name}: labels are 0 or 1, and {', '.join(target)} hold {min(wrong)!r}"
+            )
+        names = tuple(target)
+        marks = [[_number(cell) == 1 for cell in row] for row in zip(*told, strict=True)]
+    found = torch.tensor(marks, dtype=torch.bool)
+    for name, column in zip(names, found.t(), strict=True):
+        if column.all() or not column.any():
+            raise UserError(f"{path.name}: the label {name} is the same in all rows: leave it out")
+    if not names:
+        raise UserError(f"{path.name}: {target[0]} holds no label")
+    return found, names
+
+
+def _sorted(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return different cells: numbers by their size, texts by the alphabet."""
+    different = set(cells)
+    numbers = {cell: _number(cell) for cell in different}
+    if None in numbers.values():
+        return tuple(sorted(different))
+    return tuple(sorted(different, key=lambda cell: (numbers[cell], cell)))
+
+
+def _standardised(values: Any, train: Any) -> Tensor:
+    """Return values less the training rows' mean, by their deviation; ``(n, k)`` float32."""
+    known = values[train]
+    mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+    return torch.from_numpy((values - mean) / np.where(deviation > 0, deviation, 1)).float()
+
+
+def _numbers(cells: Sequence[str], train: Tensor) -> Tensor | None:
+    """Return a column ``(n, 1)``, and beside it a mark of what is missing, if anything is.
+
+    A missing number is the training rows' mean.
+    """
+    values = np.array([math.nan if _is_missing(cell) else float(cell) for cell in cells])
+    known, missing = values[train.numpy()], np.isnan(values)
+    known = known[~np.isnan(known)]
+    if not len(known) or known.min() == known.max():
+        return None
+    standard = _standardised(values[:, None], train.numpy()).nan_to_num(0.0)
+    if not missing.any():
+        return standard
+    return torch.cat([standard, torch.from_numpy(missing).float().unsqueeze(1)], dim=1)
+
+
+def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tensor | None:
+    """Return a column for each category of the training rows; what is missing is one of them.
+
+    Raises:
+        UserError: There are too many.
+    """
+    told = ["" if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
+    categories = sorted({told[row] for row in train.tolist()})
+    if len(categories) < 2:
+        return None
+    if len(categories) > CATEGORIES:
+        raise UserError(
+            f"{path.name}: column {name!r} holds {len(categories)} different texts, too many for "
+            f"categories: leave it out by ignore=({name!r},)"
+        )
+    places = {category: i for i, category in enumerate(categories)}
+    made = torch.zeros(len(cells), len(categories))
+    for row, cell in enumerate(told):
+        if cell in places:  # one that training never saw is none of them
+            made[row, places[cell]] = 1
+    return made

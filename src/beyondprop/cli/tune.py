@@ -16,8 +16,9 @@ HELP = "Search for the settings of a rule with the best validation score."
 def parser() -> Parser:
     """Return the command's flags: those of `StudySpec`, and the folder's."""
     made = Parser(
-        description=f"{HELP} The learning rate and the rule's own numeric arguments are searched "
-        "by optuna; the test split is not looked at. Needs beyondprop[tune].",
+        description=f"{HELP} The learning rate, the rule's own numeric arguments and one of "
+        "--optimizers are searched by optuna; the test split is not looked at. "
+        "Needs beyondprop[tune].",
         epilog="Example: beyondprop tune --task digits-mlp --rule kp --trials 40",
     )
     made.add_spec(

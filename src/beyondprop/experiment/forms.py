@@ -36,7 +36,7 @@ TUNING = {
     "chosen": {str: FIGURE},
     "searches": (..., {str: SEARCH}),
 }
-STUDIED = {"setting": {str: float}, "status": str, "validation_score": FIGURE}
+STUDIED = {"setting": {str: (str, float)}, "status": str, "validation_score": FIGURE}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
 RUN = {

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -29,25 +30,28 @@ from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bar, bars
-from beyondprop.registry import Spec, read
+from beyondprop.registry import Spec, label, read
 from beyondprop.tasks import Data, Task
 
 STUDY, TRIAL, BEST, COMPARE = "study.json", "trial.json", "train.yaml", "compare.yaml"
 SCHEMA = 1
-RATE = "learning_rate"
+RATE, OPTIMIZER = "learning_rate", "optimizer"
+NONE: Mapping[str, Spec] = MappingProxyType({})
 WIDE = 100.0
 """How far below and above the task's learning rate the search goes, as a factor."""
 
 
 @dataclass(frozen=True)
 class StudySpec(Fields):
-    """A search for one rule's settings: its learning rate and its own numeric arguments.
+    """A search for one rule's settings: its learning rate, numeric arguments and optimizer.
 
     `Fields` says what the other fields are.
 
     Attributes:
         rule: A rule's name, or your own as my.module:rule. Arguments that are given, as
             {rule: NAME, ARGUMENT: VALUE}, stay; the other numeric ones are searched.
+        optimizers: One of these is chosen too, each given as a run's optimizer; weight decay is
+            among their arguments, as in {optimizer: sgd, weight_decay: 5e-4}. Default: the task's.
         trials: How many settings are tried; --resume with more goes on.
         seed: Of all trials and of the search; not one of those you report.
         measures: What is measured after every epoch beside the scores. Default: nothing.
@@ -57,22 +61,36 @@ class StudySpec(Fields):
     """
 
     rule: Spec = "dfa"
+    optimizers: tuple[Spec, ...] | None = None
     trials: int = 30
     seed: int = 1000
     measures: tuple[Spec, ...] = ()
 
     def __post_init__(self) -> None:
-        self.run(1.0, {})
+        self.run({RATE: 1.0})
+        for each in self.optimizers or ():
+            tasks.OPTIMIZERS.make(each)
         if self.trials < 1:
             raise UserError(f"trials must be at least 1, not {self.trials}")
 
-    def run(self, learning_rate: float, arguments: Mapping[str, Any]) -> RunSpec:
+    def labels(self, task: Task) -> dict[str, Spec]:
+        """Return the optimizers that are tried by their labels; none where it is the task's own."""
+        return {label(each): each for each in self.optimizers or task.optimizers}
+
+    def run(self, setting: Mapping[str, Any], optimizers: Mapping[str, Spec] = NONE) -> RunSpec:
         """Return the run of one setting."""
+        arguments = {name: each for name, each in setting.items() if name not in (RATE, OPTIMIZER)}
         common = {name: getattr(self, name) for name in Fields.__dataclass_fields__}
         name, given = read(self.rule, rules.RULES.kind, rules.RULES.key)
         whole = {rules.RULES.key: name, **given, **arguments}
         rule = whole if len(whole) > 1 else name
-        return RunSpec(**common, rule=rule, seed=self.seed, learning_rate=learning_rate)
+        return RunSpec(
+            **common,
+            rule=rule,
+            seed=self.seed,
+            learning_rate=setting[RATE],
+            optimizer=optimizers.get(setting.get(OPTIMIZER, "")),
+        )
 
 
 def study(
@@ -104,9 +122,10 @@ def study(
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     axes = axes_of(spec.rule) | {RATE: around(task.learning_rate)}
-    first = plan_run(spec.run(task.learning_rate, {}), task, name)
-    settings = as_json(first) | {"trials": spec.trials}
-    del settings[RATE]  # it is searched
+    optimizers = spec.labels(task)
+    first = plan_run(spec.run({RATE: task.learning_rate}), task, name)
+    settings = as_json(first) | {"trials": spec.trials, "optimizers": list(optimizers.values())}
+    del settings[RATE], settings[OPTIMIZER]  # they are searched
     check_claim(output, settings, resume, ("trials",))
     with held(output), torch_settings(first), progress or bars() as shown:
         data = load(task, first)
@@ -114,8 +133,8 @@ def study(
         made: list[dict[str, Any]] = []
         with bar(shown, "trials", spec.trials) as whole:
             for number in range(spec.trials):
-                found = suggested(axes, made, spec.seed + number)
-                run = spec.run(found[RATE], {k: v for k, v in found.items() if k != RATE})
+                found = suggested(axes, list(optimizers), made, spec.seed + number)
+                run = spec.run(found, optimizers)
                 folder = output / "trials" / f"{number:04d}"
                 plan = plan_run(run, task, name)
                 made.append(tried(plan, found, task, data, folder, shown))
@@ -134,7 +153,7 @@ def study(
             }
         )
         write_json(output / STUDY, result)
-        write_best(spec, result, output)
+        write_best(spec, result, output, optimizers)
     return dict(result)
 
 
@@ -158,16 +177,19 @@ def around(rate: float) -> Axis:
 
 
 def suggested(
-    axes: Mapping[str, Axis], made: list[dict[str, Any]], seed: int
-) -> dict[str, float | int]:
+    axes: Mapping[str, Axis], optimizers: list[str], made: list[dict[str, Any]], seed: int
+) -> dict[str, Any]:
     """Return the setting to try after these trials, the same for the same trials and seed.
 
     The first is the usual one. A trial that did not finish counts as the worst.
     """
     if not made:
-        return {name: axis.usual for name, axis in axes.items()}
+        first = {OPTIMIZER: optimizers[0]} if optimizers else {}
+        return first | {name: axis.usual for name, axis in axes.items()}
     optuna = optuna_of()
     space = {name: distribution(axis) for name, axis in axes.items()}
+    if optimizers:
+        space[OPTIMIZER] = optuna.distributions.CategoricalDistribution(optimizers)
     known = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True)
     )
@@ -240,25 +262,32 @@ def line(number: int, trial: Mapping[str, Any]) -> str:
 
 def words(setting: Mapping[str, Any]) -> str:
     """Return a setting in words."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in setting.items())
+    return ", ".join(
+        f"{name} {value}" if isinstance(value, str) else f"{name} {value:.4g}"
+        for name, value in setting.items()
+    )
 
 
-def write_best(spec: StudySpec, result: Mapping[str, Any], folder: Path) -> None:
+def write_best(
+    spec: StudySpec, result: Mapping[str, Any], folder: Path, optimizers: Mapping[str, Spec]
+) -> None:
     """Write the best trial's settings for `train`, and its rule's arguments for `compare`.
 
     A comparison gives every rule the same search of learning rates, so the rate is not in it.
     """
     if result["best"] is None:
         return
-    setting = dict(result["best"]["setting"])
-    rate = setting.pop(RATE)
-    rule = spec.run(rate, setting).rule
+    run = spec.run(result["best"]["setting"], optimizers)
+    rule = run.rule
     common = {key: result["spec"][key] for key in ("task", "epochs", "batch_size", "blocks")}
     controls = [each for each in ("backprop", "frozen") if each != rule]
-    kinds: dict[str, dict[str, Any]] = {
-        BEST: common | {"rule": rule, RATE: rate},
-        COMPARE: common | {"rules": [*controls[:1], rule, *controls[1:]]},
-    }
+    trained: dict[str, Any] = common | {"rule": rule, RATE: run.learning_rate}
+    if run.optimizer is not None:
+        trained[OPTIMIZER] = run.optimizer
+    compared = common | {"rules": [*controls[:1], rule, *controls[1:]]}
+    if optimizers:
+        compared["optimizers"] = list(optimizers.values())
+    kinds = {BEST: trained, COMPARE: compared}
     for name, content in kinds.items():
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=False)
         write_bytes(folder / name, text.encode())

@@ -58,10 +58,10 @@ def test_what_no_search_can_have_is_refused(fields: dict[str, Any], problem: str
 
 def test_a_run_has_the_arguments_that_are_given_and_those_that_are_searched() -> None:
     given = StudySpec(rule={"pc": {"steps": 3}})
-    assert given.run(0.1, {"rate": 0.2}) == RunSpec(
+    assert given.run({RATE: 0.1, "rate": 0.2}) == RunSpec(
         rule={"rule": "pc", "steps": 3, "rate": 0.2}, seed=1000, learning_rate=0.1, measures=()
     )
-    assert StudySpec(rule="fa").run(0.1, {}).rule == "fa"
+    assert StudySpec(rule="fa").run({RATE: 0.1}).rule == "fa"
 
 
 def test_the_best_is_of_the_finished_and_the_first_of_equals() -> None:
@@ -152,7 +152,7 @@ class TestSearch:
         axes = {"x": Axis(0.001, 10.0, 0.001, logarithmic=True), "n": Axis(1, 9, 1, whole=True)}
         made: list[dict[str, Any]] = []
         for number in range(40):
-            setting = suggested(axes, made, number)
+            setting = suggested(axes, [], made, number)
             assert isinstance(setting["n"], int)
             over = setting["x"] > 5  # diverges
             status = "diverged" if over else "finished"
@@ -161,6 +161,24 @@ class TestSearch:
         found = best(made)
         assert found is not None
         assert found["validation_score"] > -0.3
+
+    def test_it_chooses_among_optimizers(self, tmp_path: Path) -> None:
+        decay = {"optimizer": "sgd", "weight_decay": 1e-3}
+        spec = replace(SPEC, rule="fa", optimizers=("adam", decay), trials=6)
+        found = study(spec, tmp_path / "t", progress=QUIET)
+        tried = [trial["setting"]["optimizer"] for trial in found["trials"]]
+        assert tried[0] == "adam"
+        assert set(tried) == {"adam", "sgd(weight_decay=0.001)"}
+        words = ["train", "--config", str(tmp_path / "t" / "train.yaml")]
+        again = spec_of(RunSpec, parser().parse_args(words).train)
+        chosen = found["best"]["setting"]["optimizer"]
+        assert again.optimizer == {"adam": "adam"}.get(chosen, decay)
+        record = train(replace(again, seed=SPEC.seed), tmp_path / "r", progress=QUIET)
+        score = found["best"]["validation_score"]
+        assert record["curve"][-1]["validation_score"] == score
+        words = ["compare", "--config", str(tmp_path / "t" / "compare.yaml")]
+        compared = spec_of(CompareSpec, parser().parse_args(words).compare)
+        assert compared.optimizers == ("adam", decay)
 
     def test_the_command_says_what_is_best_and_how_to_use_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,8 +9,10 @@ Run from the root of the repository, for example:
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from beyondprop import slots
 from beyondprop.tasks import Data, Split, find
 
 
@@ -65,4 +67,36 @@ def vgg8b_modules() -> nn.Module:
 
 cifar_vgg8_modules = replace(
     find("cifar-vgg8-narrow"), name="cifar-vgg8-modules", model=vgg8b_modules
+)
+
+
+def wide_slots() -> nn.Module:
+    """Return digits-mlp's network with the slots of the released code: values and scores ±√3σ."""
+    kind = slots.Reels(8, values=slots.WideGlorotUniform(), linear_scores=1.0, conv_scores=1.0)
+    return slots.convert(find("digits-mlp").model(), kind).model
+
+
+digits_slots_wide = replace(find("digits-slots"), name="digits-slots-wide", model=wide_slots)
+
+TEMPERATURE = 20.0
+"""Forward-forward's, by which its loss divides the sum of squares."""
+
+
+def summed_goodness() -> nn.Module:
+    """Return digits-goodness' network, whose scores are sums of squares as in the paper."""
+    model = find("digits-goodness").model()
+    model.summed = True
+    return model
+
+
+def with_temperature(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of sums of squares over the temperature."""
+    return F.cross_entropy(outputs / TEMPERATURE, targets)
+
+
+digits_goodness_summed = replace(
+    find("digits-goodness"),
+    name="digits-goodness-summed",
+    model=summed_goodness,
+    loss=with_temperature,
 )

@@ -120,9 +120,24 @@ def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
 
 
 def outward(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
-    """Return the neighbours of the best setting that were not tried at its length."""
+    """Return the neighbours of the best setting that were not tried at its length.
+
+    Where none finished and some diverged, it is the next lower learning rate of each optimizer.
+    """
     best = ranked(tried)[:1]
-    return [one for each in best for one in beside(space, each) if one not in tried]
+    near = [one for each in best for one in beside(space, each)]
+    if not best:
+        diverged = [one for one, trial in tried.items() if trial["status"] == "diverged"]
+        near = [beside(space, one)[0] for one in lowest(diverged)]
+    return [one for one in near if one not in tried]
+
+
+def lowest(settings: Iterable[Setting]) -> list[Setting]:
+    """Return of each optimizer the setting with the lowest learning rate."""
+    found: dict[str, Setting] = {}
+    for one in sorted(settings, key=lambda each: -each.learning_rate):
+        found[one.optimizer] = one
+    return list(found.values())
 
 
 def beside(space: Space, setting: Setting) -> list[Setting]:
@@ -163,8 +178,8 @@ def rounded(rate: float) -> float:
 def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
     """Return the best setting of the longest trials.
 
-    Where no trial finished it is the lowest learning rate of the first optimizer, where the budget
-    allowed none the middle of the grid.
+    Where no trial finished it is the lowest learning rate that the first optimizer was tried or
+    begins with, where the budget allowed none the middle of the grid.
     """
     if not trials:
         return space.grid()[0]
@@ -172,7 +187,8 @@ def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
         if best := ranked(at(trials, epochs)):
             return best[0]
     name, rates = next(iter(space.rates.items()))
-    return Setting(name, min(rates))
+    tried = [of(trial).learning_rate for trial in trials if trial["optimizer"] == name]
+    return Setting(name, min([*rates, *tried]))
 
 
 def at_edge(space: Space, trials: Sequence[Trial]) -> bool:

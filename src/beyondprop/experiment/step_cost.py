@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch.utils.flop_counter import FlopCounterMode
-
+from beyondprop._torch.operations import Operations
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.cost import batch_of, step_of
 from beyondprop.experiment.plan import ComparePlan
@@ -33,9 +32,9 @@ def step_costs(
 def operations(build: Callable[[], Step]) -> int:
     """Return the floating-point operations of a step, 0 where it fails or has none that count."""
     try:
-        step = build()
-        with FlopCounterMode(display=False) as counter:
+        step, counter = build(), Operations()
+        with counter:
             step()
     except Exception:  # whatever a rule or a model does wrong
         return 0
-    return int(counter.get_total_flops())
+    return counter.total

@@ -33,6 +33,9 @@ def told_apart(comparison: Comparison) -> list[str]:
     told = [f"Differences that are real ({by}): {_named(real, comparison) or 'none'}."]
     if others:
         told.append(f"Not told apart: {_named(others, comparison)}.")
+    left = [label(row.rule) for row in comparison.rows if row.rule not in scores]
+    if left:
+        told.append(f"Not compared so, as a seed has no score: {listing(left)}.")
     seeds = len(next(iter(scores.values())))
     if seeds < FEW:
         told.append(f"{plural(seeds, 'seed')} decide only large differences.")

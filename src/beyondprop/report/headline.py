@@ -154,6 +154,8 @@ def _controlled(comparison: Comparison) -> list[str]:
         told.append(f"There is no linear model: {comparison.no_linear}.")
     if comparison.chance is not None:
         told.append(f"Chance is {scores.full(comparison.chance)}: {comparison.chance_of}.")
+    elif comparison.chance_of:
+        told.append(f"Chance is {comparison.chance_of}.")
     return told
 
 

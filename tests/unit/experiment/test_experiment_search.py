@@ -150,8 +150,23 @@ def test_ranking(trials: list[tuple[float, float | None, float]], best: float) -
 
 def test_where_no_trial_finished_the_lowest_rate_is_taken() -> None:
     trials = searched(SPACE, lambda *_: None)
-    assert chosen(SPACE, trials) == Setting("", 0.001)
+    lowest = min(trial["learning_rate"] for trial in trials)
+    assert chosen(SPACE, trials) == Setting("", lowest)
     assert at_edge(SPACE, trials)
+
+
+def test_where_every_rate_of_the_grid_diverges_the_grid_moves_down() -> None:
+    space = Space({"adam": GRID, "sgd": GRID}, (1, 3), 20.0)
+    trials = searched(space, peak(1e-4, diverges=5e-4))
+    assert chosen(space, trials).learning_rate < 5e-4
+    assert {t["optimizer"] for t in trials if t["learning_rate"] < 1e-3} == {"adam", "sgd"}
+
+
+def test_a_rule_that_fails_is_not_tried_at_ever_lower_rates() -> None:
+    trials: list[dict[str, Any]] = []
+    while more := wanted(SPACE, trials, 1.0):
+        trials += [record(*one, None) | {"status": "failed"} for one in more]
+    assert {trial["learning_rate"] for trial in trials} == set(GRID)
 
 
 @given(

@@ -19,14 +19,13 @@ def step_costs(
     """Return the floating-point operations of a step by each rule, in those of backprop's.
 
     PyTorch counts its matrix products, convolutions and attention on one batch: a figure that no
-    other load of the machine changes. A rule that fails here fails in its trials, which say so; it
-    counts as backprop.
+    other load of the machine changes. A rule that cannot be counted is left out.
     """
     batch = batch_of(plan, train)
     with torch_settings(plan), generators_kept([train.device]):
         plain = operations(step_of(plan, task, batch, None))
         found = {name: operations(step_of(plan, task, batch, name)) for name in names}
-    return {name: (own or plain or 1) / (plain or own or 1) for name, own in found.items()}
+    return {name: own / plain for name, own in found.items() if own and plain}
 
 
 def operations(build: Callable[[], Step]) -> int:

@@ -113,7 +113,12 @@ def below(comparison: Mapping[str, Any]) -> list[str]:
         for name, head in heads
         if isinstance(head, Mapping) and not head.get("converged")
     )
-    told = [*steps, *open_ends]
+    unsettled = dict.fromkeys(
+        f"{name}: the penalty of the last layer is {head['edge']}"
+        for name, head in heads
+        if isinstance(head, Mapping) and not head.get("settled", True)
+    )
+    told = [*steps, *open_ends, *unsettled]
     if comparison.get("no_linear"):
         told.append(f"no linear model: {comparison['no_linear']}")
     if nothing := comparison.get("chance"):

@@ -149,6 +149,11 @@ def _controlled(comparison: Comparison) -> list[str]:
         for run in runs
         if run.finished and isinstance(run.head, Mapping) and not run.head.get("converged")
     )
+    found |= dict.fromkeys(
+        f"The penalty of the last layer of {label(run.rule)} is {run.head['edge']}."
+        for run in runs
+        if isinstance(run.head, Mapping) and not run.head.get("settled", True)
+    )
     told = list(found)
     if comparison.no_linear:
         told.append(f"There is no linear model: {comparison.no_linear}.")

@@ -141,6 +141,7 @@ class Search:
     compute: float
     step_cost: float
     edge: bool
+    counted: bool = True
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,15 @@ def test_a_head_that_is_not_solved_is_told() -> None:
     assert "The last layer of linear is not solved to convergence." in told
 
 
+def test_a_penalty_at_an_open_end_is_told() -> None:
+    found = with_rows(record(**SCORES))
+    edge = "the lowest penalty, and a lower one may be better"
+    for each in found["runs"]:
+        if each["rule"]["name"] == "frozen":
+            each["head"] = solved() | {"edge": edge, "settled": False}
+    assert f"The penalty of the last layer of frozen is {edge}." in summary(read_comparison(found))
+
+
 def test_a_solved_run_has_no_epochs_no_rate_and_a_flat_line() -> None:
     found = with_rows(record(**SCORES))
     rows = {line.rule: line for line in run_lines(read_comparison(found))}

@@ -293,7 +293,9 @@ def _describe(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_describe(each)}" for name, each in value.items())
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(_describe, value))
+        told = list(map(_describe, value))
+        alike = len(told) > 2 and len(set(told)) == 1
+        return f"{len(told)} {told[0]}" if alike else ", ".join(told)
     return f"of type {type(value).__name__}"
 
 

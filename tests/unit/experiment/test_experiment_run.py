@@ -32,7 +32,7 @@ from beyondprop.experiment import (
 from beyondprop.experiment.plan import plan_run
 from beyondprop.files import StorageError, read_json
 from beyondprop.measure import evaluate
-from beyondprop.tasks import Data, Split, Task
+from beyondprop.tasks import Data, Split, Task, from_dataset
 
 FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
 
@@ -448,8 +448,15 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
             replace(BLOBS, loss=lambda outputs, _: outputs),
             r"loss of task blobs does not fit: outputs \(16, 3\)",
         ),
+        (
+            replace(
+                BLOBS,
+                load=lambda _: Data("words", *[from_dataset([(torch.zeros(4), "cat")] * 16)] * 3),
+            ),
+            r"loss of task blobs does not fit: outputs \(16, 3\) float32, targets 16 of type str: ",
+        ),
     ],
-    ids=["model", "classes", "loss"],
+    ids=["model", "classes", "loss", "texts"],
 )
 def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     task: Any, said: str, run_folder: Path

@@ -237,13 +237,18 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
 
 def edge(tuning: Mapping[str, Any]) -> str:
     """Return a warning about rules whose chosen learning rate is not between two others, if any."""
-    rules = at_edges(tuning)
-    if not rules:
-        return ""
-    return (
-        f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
-        "a larger --tuning_budget may serve better"
+    rules, judged = at_edges(tuning), judged_rules(tuning)
+    tried = {trial["rule"] for trial in tuning["trials"]}
+    at_edge = [rule for rule in rules if rule in judged]
+    diverged = [rule for rule in rules if rule in tried and rule not in judged]
+    untried = [rule for rule in rules if rule not in tried]
+    larger = "a larger --tuning_budget may serve better"
+    warnings = (
+        (at_edge, f"the rate chosen for {{}} lies at the edge of those tried: {larger}"),
+        (diverged, "no trial of {} finished: lower --learning_rates may serve better"),
+        (untried, f"the budget allows no trial of {{}}: {larger}"),
     )
+    return "; ".join(said.format(", ".join(of)) for of, said in warnings if of)
 
 
 def at_edges(tuning: Mapping[str, Any]) -> list[str]:

@@ -141,6 +141,10 @@ def test_how_learning_rates_were_chosen_is_said() -> None:
     assert learning_rates(one).endswith(f"chosen on validation: fa 0.3, dfa sgd 0.1 {lowest}")
     none = learning_rates(tuning(fa=failed, dfa=failed))
     assert none == f"learning rates: fa 0.3 {lowest}, dfa sgd 0.1 {lowest}"
+    assert edge(one) == "no trial of dfa finished: lower --learning_rates may serve better"
+    no_trial = "the budget allows no trial of dfa: a larger --tuning_budget may serve better"
+    assert edge(tuning(fa=good)) == no_trial
+    assert edge(tuning()) == no_trial
 
 
 def test_edges_of_records_from_before_grids_moved() -> None:

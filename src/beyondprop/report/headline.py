@@ -84,7 +84,7 @@ def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
     found = [_controls(comparison), *_controlled(comparison)]
     found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
-    found += _troubles(comparison)
+    found += troubles(comparison)
     return [sentence for sentence in found if sentence]
 
 
@@ -171,7 +171,8 @@ def _noise(comparison: Comparison) -> str:
     )
 
 
-def _troubles(comparison: Comparison) -> list[str]:
+def troubles(comparison: Comparison) -> list[str]:
+    """Return a sentence for each rule of which runs diverged or failed."""
     chance = comparison.chance
     return [told for row in comparison.rows if (told := _trouble(row, chance is not None))]
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beyondprop import slots
+from beyondprop.models.goodness import Doubled
 from beyondprop.tasks import Data, Split, find
 
 
@@ -100,3 +101,18 @@ digits_goodness_summed = replace(
     model=summed_goodness,
     loss=with_temperature,
 )
+
+
+def contrastive_conv() -> nn.Module:
+    """Return the network that self-contrastive forward-forward's page recommends, for digits."""
+    return nn.Sequential(
+        nn.Conv2d(1, 96, 5, padding=2),
+        Doubled(),
+        nn.ReLU(),
+        nn.MaxPool2d(4, 2, 1),
+        nn.Flatten(),
+        nn.Linear(96 * 4 * 4, 10),
+    )
+
+
+digits_contrastive = replace(find("digits-conv"), name="digits-contrastive", model=contrastive_conv)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from benchmarks.comparisons.reading import Record, Shown, optimizers, shown
 from beyondprop.experiment.summary import LOWER
-from beyondprop.report.differences import few_seeds, of_pairs
-from beyondprop.report.headline import troubles
-from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR
+from beyondprop.report.differences import few_seeds, of_pairs, unpaired
+from beyondprop.report.headline import controlled, troubles
+from beyondprop.report.records import BACKPROP, CONTROLS, LINEAR
 from beyondprop.report.text import ScoreFormat, count, listing, plural, rate
 
 NAMED = 6
@@ -58,7 +58,8 @@ def verdict(record: Record) -> str:
     found = shown(record)
     controls = [row.rule for row in (found.upper, found.lower) if row is not None]
     told = [_where(found), *(_against(found, each) for each in controls), *_order(found)]
-    told += [_recovery(found), *troubles(found.facts), *few_seeds(found.facts)]
+    told += [*unpaired(found.facts), _recovery(found), *troubles(found.facts)]
+    told += few_seeds(found.facts)
     return " ".join(filter(None, told))
 
 
@@ -144,7 +145,7 @@ def _recovery(found: Shown) -> str:
 def made(record: Record) -> str:
     """Return how a comparison was made: the search, the seeds, the controls; what marks mean."""
     found = shown(record)
-    told = [*_before(found), _search(found), _below(found), SPREAD]
+    told = [*_before(found), _search(found), *_uncounted(found), *_below(found), SPREAD]
     return " ".join([*told, *_edges(found), *_absurd(found)])
 
 
@@ -159,8 +160,8 @@ def _search(found: Shown) -> str:
         among = optimizers(found.facts)
         what = f"its learning rate and {listing(among)}" if among else "its learning rate"
         return (
-            f"Each rule searched {what} in trials of {lengths} epochs, for at most "
-            f"{tuning.budget:g} of the longest by backprop; seeds {seeds}."
+            f"Each rule searched {what} in trials of {lengths} epochs, as far as they cost no more "
+            f"than {tuning.budget:g} of the longest by backprop; seeds {seeds}."
         )
     tried = sorted({t.learning_rate for t in tuning.trials if t.learning_rate is not None})
     if not tried:
@@ -170,18 +171,24 @@ def _search(found: Shown) -> str:
     return f"Each rule tried the learning rates {rates} for {epochs}; seeds {seeds}."
 
 
-def _below(found: Shown) -> str:
-    facts = found.facts
-    heads = [run.head for run in facts.runs if run.rule == FROZEN and isinstance(run.head, str)]
-    frozen = heads[0] if heads else "trained by steps like any rule"
-    told = (
-        "The last layer of frozen is solved to convergence"
-        if found.solved
-        else f"Frozen is {frozen}"
-    )
-    if facts.row(LINEAR):
-        return f"{told}; linear is a linear model on the inputs."
-    return f"{told}; there is no linear model{f': {facts.no_linear}' if facts.no_linear else ''}."
+def _below(found: Shown) -> list[str]:
+    """Return what is to be known of the lower controls and of chance."""
+    if found.old:
+        return ["Frozen is trained by steps like any rule; there is no linear model."]
+    told = ["The last layer of frozen is solved to convergence."] if found.solved else []
+    if found.facts.row(LINEAR):
+        told.append("Linear is a linear model on the inputs, solved alike.")
+    return [*told, *controlled(found.facts)]
+
+
+def _uncounted(found: Shown) -> list[str]:
+    """Return whose steps count by a guess in the search, and who had no trial."""
+    searches = found.facts.tuning.searches
+    rules = [rule for rule, own in searches.items() if not own.counted]
+    none = [rule for rule, own in searches.items() if not own.trials]
+    told = [f"The budget had no trial for {listing(none)}: the middle of the grid was taken."]
+    guessed = f"The operations of a step by {listing(rules)} cannot be counted: in the search it "
+    return told * bool(none) + [f"{guessed}counts as backprop's."] * bool(rules)
 
 
 def _edges(found: Shown, rules: Iterable[str] | None = None) -> list[str]:

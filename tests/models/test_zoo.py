@@ -41,7 +41,6 @@ cases = pytest.mark.parametrize(
 
 
 ELSEWHERE = {
-    ("NeRF", "dgl"): "classifies, so its targets must be class numbers",
     ("CLIP, its images", "dgl"): "needs targets",
     ("CLIP, its texts", "dgl"): "needs targets",
     ("vit-pytorch", "dgl"): "lies before several blocks that learn at once",

@@ -60,7 +60,8 @@ def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
 def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
     """Return the `score` on the test split of what has learned nothing, and `of` what it is.
 
-    It is the best constant output; where none can be found, the untrained model's.
+    It is the best constant output; where none can be found, the untrained model's; where that has
+    none either, None.
     """
     with generators_kept([data.train.device]):
         seed_generators(plan.seeds[0])
@@ -69,7 +70,11 @@ def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
             return {"score": constant_score(task, data, model), "of": "the best constant output"}
         except Exception as error:  # whatever a model or a loss does
             why = reason_of(error)
-        return {"score": score(task, model, data.test).score, "of": f"the untrained model ({why})"}
+        try:
+            found = score(task, model, data.test).score
+        except Exception as error:  # the runs that are made are worth their record
+            return {"score": None, "of": f"not known ({reason_of(error)})"}
+        return {"score": finite(found), "of": f"the untrained model ({why})"}
 
 
 def constant_score(task: Task, data: Data, model: nn.Module) -> float:
@@ -78,16 +83,16 @@ def constant_score(task: Task, data: Data, model: nn.Module) -> float:
     Raises:
         UserError: There is no such output.
     """
-    shape = outputs_of(task, data, model).shape[1:]
-    outputs = shape[-1] if shape else 1
-    problem = Problem(task.loss, task.metric, outputs, shape)
+    outputs = outputs_of(task, data, model)
+    shape = outputs.shape[1:]
+    problem = Problem(task.loss, task.metric, shape[-1] if shape else 1, shape)
     targets = targets_of(data.train)
     found = constant(problem, targets, torch.Size([len(targets), *shape[:-1]]))
     if not found.converged:
         raise UserError("no constant output has the least loss")
-    one = found.bias.float()
+    one = found.bias.to(outputs.dtype)
     tested = targets_of(data.test)
-    places = Split(torch.arange(len(tested)), tested)
+    places = Split(torch.arange(len(tested), device=one.device), tested)
     return score(task, Everywhere(one.expand(shape) if shape else one[0]), places).score
 
 
@@ -305,7 +310,7 @@ def flat(data: Data) -> Data:
 
 
 def rows_of(samples: Samples) -> Tensor:
-    """Return the inputs of all samples, ``(n, width)``.
+    """Return the inputs of all samples, ``(n, width)``, as a new layer takes them.
 
     Raises:
         UserError: They differ in length.
@@ -318,7 +323,7 @@ def rows_of(samples: Samples) -> Tensor:
     ]
     if len({each.shape[1] for each in rows}) > 1:
         raise UserError("the inputs differ in length")
-    return torch.cat(rows)
+    return torch.cat(rows).to(torch.get_default_dtype())
 
 
 def features(samples: Samples) -> Features:

@@ -29,7 +29,14 @@ TRIAL = {
     "validation_loss": FIGURE,
 }
 FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
-SEARCH = {"optimizer": str, "trials": int, "compute": float, "step_cost": float, "edge": bool}
+SEARCH: Form = {
+    "optimizer": str,
+    "trials": int,
+    "compute": float,
+    "step_cost": float,
+    "edge": bool,
+    "counted": (..., bool),
+}
 TUNING = {
     "learning_rates": (..., [float]),
     "trials": [TRIAL],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +146,7 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
     inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))
     if not isinstance(targets, Tensor):
         return "its targets are several tensors"
-    features, own, outputs = observed(handle, layer, inputs)
+    features, own, outputs = observed(handle, layer, inputs, marked)
     if own.ndim > 2 and not isinstance(data.train, Split):
         return "samples of a dataset may differ in length, and the last layer runs at each position"
     width = features[0].numel() + own[0].numel() if len(own) else 0
@@ -195,15 +196,37 @@ def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
     return None
 
 
-def observed(handle: Attachment, layer: nn.Module, inputs: Any) -> tuple[Tensor, Tensor, Any]:
+def marked(output: Tensor) -> Tensor:
+    """Return numbers of an output's shape, no two alike, by which it is known again.
+
+    A layer's own output may not be: of weights that begin at zero it is zero, and so is what many
+    a function makes of it.
+    """
+    marks = torch.linspace(-1, 2, output.numel(), dtype=output.dtype, device=output.device)
+    return marks.view(output.shape)
+
+
+def observed(
+    handle: Attachment,
+    layer: nn.Module,
+    inputs: Any,
+    replace: Callable[[Tensor], Tensor] = torch.Tensor.clone,
+) -> tuple[Tensor, Tensor, Any]:
     """Return a layer's input and output, and the model's output, in eval mode.
 
     A layer that does not run once has no rows in either.
+
+    Args:
+        handle: What is attached to the model.
+        layer: Of the model.
+        inputs: Of a batch.
+        replace: The layer's output to what it puts out instead.
     """
     found: list[tuple[Tensor, Tensor]] = []
 
-    def observe(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append((given[0].detach().clone(), output.detach().clone()))
+    def observe(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        found.append((given[0].detach().clone(), replace(output.detach())))
+        return found[-1][1].clone()
 
     hook = layer.register_forward_hook(observe)
     try:

@@ -14,6 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+FEW = 3
+"""Trials of a length for which the budget is kept while shorter ones are made."""
+WALK = 4
+"""Steps beyond its candidates that a search takes at a length which is not the last."""
 KEPT = 1 / 3
 """Share of the settings of one length that are tried at the next, which is three times longer."""
 
@@ -55,10 +59,13 @@ class Space:
         """Return what a trial of so many epochs by backprop costs, in those of the last length."""
         return epochs / self.lengths[-1]
 
-    def allowance(self, epochs: int) -> float:
-        """Return what trials up to this length may cost, so that each length has as many."""
-        upto = sum(length for length in self.lengths if length <= epochs)
-        return self.budget * upto / sum(self.lengths)
+    def affordable(self, step_cost: float) -> Sequence[int]:
+        """Return the lengths for which the budget lasts: for the grid, then for a few trials."""
+        for count in range(len(self.lengths), 1, -1):
+            first, *later = (self.cost(epochs) for epochs in self.lengths[:count])
+            if step_cost * (first * len(self.grid()) + FEW * sum(later)) <= self.budget:
+                return self.lengths[:count]
+        return self.lengths[:1]
 
     def grid(self) -> list[Setting]:
         """Return the settings to begin with, those in the middle of the rates first."""
@@ -78,11 +85,14 @@ def wanted(space: Space, trials: Sequence[Trial], step_cost: float) -> list[tupl
         trials: The records of its trials so far.
         step_cost: Of one step by the rule, in steps by backprop.
     """
-    candidates = space.grid()
-    for epochs in space.lengths:
-        tried = at(trials, epochs)
-        missing = [one for one in candidates if one not in tried] or outward(space, tried)
-        left = space.allowance(epochs) - spent(space, trials, step_cost)
+    candidates, lengths = space.grid(), space.affordable(step_cost)
+    for place, epochs in enumerate(lengths):
+        tried, later = at(trials, epochs), lengths[place + 1 :]
+        missing = [one for one in candidates if one not in tried]
+        if not missing and (not later or len(tried) < len(candidates) + WALK):
+            missing = outward(space, tried, everywhere=place == 0)
+        kept = step_cost * FEW * sum(map(space.cost, later))
+        left = space.budget - kept - spent(space, trials, step_cost)
         count = max(math.floor(left / (step_cost * space.cost(epochs)) + 1e-9), 0)
         if missing[:count]:
             return [(one, epochs) for one in missing[:count]]
@@ -119,10 +129,36 @@ def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
     return sorted(finished, key=worth, reverse=True)
 
 
-def outward(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
-    """Return the neighbours of the best setting that were not tried at its length."""
+def outward(
+    space: Space, tried: Mapping[Setting, Trial], everywhere: bool = False
+) -> list[Setting]:
+    """Return the neighbours of the best setting that were not tried at its length.
+
+    Where nothing finished and something diverged, it is the next lower learning rate.
+
+    Args:
+        space: Where the rule searches.
+        tried: The trials of one length.
+        everywhere: Of every optimizer's best, not of the best of all alone.
+    """
+    groups = [dict(tried)]
+    if everywhere or not ranked(tried):
+        groups = [
+            {one: trial for one, trial in tried.items() if one.optimizer == name}
+            for name in space.rates
+        ]
+    near = [one for group in groups for one in around(space, group)]
+    return [one for one in near if one not in tried]
+
+
+def around(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
+    """Return the neighbours of the best of these, or where all diverged the one below."""
     best = ranked(tried)[:1]
-    return [one for each in best for one in beside(space, each) if one not in tried]
+    if best:
+        return beside(space, best[0])
+    diverged = [one for one, trial in tried.items() if trial["status"] == "diverged"]
+    below = sorted(diverged, key=lambda one: one.learning_rate)[:1]
+    return [beside(space, one)[0] for one in below]
 
 
 def beside(space: Space, setting: Setting) -> list[Setting]:
@@ -163,8 +199,8 @@ def rounded(rate: float) -> float:
 def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
     """Return the best setting of the longest trials.
 
-    Where no trial finished it is the lowest learning rate of the first optimizer, where the budget
-    allowed none the middle of the grid.
+    Where no trial finished it is the lowest learning rate that the first optimizer was tried or
+    begins with, where the budget allowed none the middle of the grid.
     """
     if not trials:
         return space.grid()[0]
@@ -172,7 +208,8 @@ def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
         if best := ranked(at(trials, epochs)):
             return best[0]
     name, rates = next(iter(space.rates.items()))
-    return Setting(name, min(rates))
+    tried = [of(trial).learning_rate for trial in trials if trial["optimizer"] == name]
+    return Setting(name, min([*rates, *tried]))
 
 
 def at_edge(space: Space, trials: Sequence[Trial]) -> bool:

@@ -28,6 +28,8 @@ MOST = 31
 """Penalties that are tried at most."""
 INSIDE = 3
 """Lower penalties that must do no better than the best one, so that it lies inside the range."""
+OPEN = "may be better"
+"""What is said of penalties beyond an end of the range that is not settled."""
 UNCHANGED = 1e-5
 """Part of the loss of a constant output by which a lower penalty must change the loss to matter."""
 ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
@@ -250,6 +252,7 @@ def solve(problem: Problem, train: Features, validation: Features) -> Solution:
             "penalty": end.penalty,
             "penalties": [min(penalties), max(penalties)],
             "edge": edge,
+            "settled": edge is None or OPEN not in edge,
             "features": weight.shape[1],
             "samples": len(train.features),
             "iterations": end.iterations + sum(point.iterations for point, _ in path.tried),
@@ -337,12 +340,12 @@ class Path:
         place = self._place()
         if place == 0:
             how = "where outputs are constant" * self._is_constant()
-            return f"the highest penalty, {how or 'and a higher one may be better'}"
+            return f"the highest penalty, {how or f'and a higher one {OPEN}'}"
         if place == len(self.tried) - 1 or (
             place >= len(self.tried) - INSIDE and self._unpenalised()
         ):
             how = "where a lower one no longer changes the loss" * self._unpenalised()
-            return f"the lowest penalty, {how or 'and a lower one may be better'}"
+            return f"the lowest penalty, {how or f'and a lower one {OPEN}'}"
         return None
 
 

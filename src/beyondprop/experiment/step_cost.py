@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch.utils.flop_counter import FlopCounterMode
-
+from beyondprop._torch.operations import Operations
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.cost import batch_of, step_of
 from beyondprop.experiment.plan import ComparePlan
@@ -20,22 +19,21 @@ def step_costs(
     """Return the floating-point operations of a step by each rule, in those of backprop's.
 
     PyTorch counts its matrix products, convolutions and attention on one batch: a figure that no
-    other load of the machine changes. A rule that fails here fails in its trials, which say so; it
-    counts as backprop.
+    other load of the machine changes. A rule that cannot be counted is left out.
     """
     batch = batch_of(plan, train)
     with torch_settings(plan), generators_kept([train.device]):
         plain = operations(step_of(plan, task, batch, None))
         found = {name: operations(step_of(plan, task, batch, name)) for name in names}
-    return {name: (own or plain or 1) / (plain or own or 1) for name, own in found.items()}
+    return {name: own / plain for name, own in found.items() if own and plain}
 
 
 def operations(build: Callable[[], Step]) -> int:
     """Return the floating-point operations of a step, 0 where it fails or has none that count."""
     try:
-        step = build()
-        with FlopCounterMode(display=False) as counter:
+        step, counter = build(), Operations()
+        with counter:
             step()
     except Exception:  # whatever a rule or a model does wrong
         return 0
-    return int(counter.get_total_flops())
+    return counter.total

@@ -127,6 +127,8 @@ def recovered(
         seeds = sorted(own.keys() & above.keys() & base.keys())
         gain = [own[seed] - base[seed] for seed in seeds]
         found = fieller(gain, [above[seed] - base[seed] for seed in seeds])
+        if found is None and own:
+            reason = f"too few seeds ({len(seeds)}) have scores of {rule} and of both controls"
     return {
         "recovery": None if found is None else found.value,
         "recovery_interval": None if found is None else [found.low, found.high],

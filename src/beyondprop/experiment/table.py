@@ -95,12 +95,13 @@ GAINED = {"frozen": "frozen hidden layers", "linear": "a linear model on the inp
 
 
 def recovery(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what recovery is relative to, or why there is none."""
-    reason = next((row["recovery_reason"] for row in rows if row.get("recovery_reason")), None)
-    if reason:
-        return f"recovery: not reported, as {reason}"
+    """Return what recovery is relative to, or why there is none; of a rule alone too."""
+    reasons = list(dict.fromkeys(filter(None, (row.get("recovery_reason") for row in rows))))
+    if reasons and all(row["recovery"] is None for row in rows):
+        return f"recovery: not reported, as {reasons[0]}"
     known = next((row["recovery_below"] for row in rows if row.get("recovery_below")), "frozen")
-    return f"recovery: how much of what backprop gains over {GAINED[known]} the rule gains"
+    told = f"recovery: how much of what backprop gains over {GAINED[known]} the rule gains"
+    return "; ".join([told, *(f"none, as {reason}" for reason in reasons)])
 
 
 def below(comparison: Mapping[str, Any]) -> list[str]:
@@ -112,12 +113,18 @@ def below(comparison: Mapping[str, Any]) -> list[str]:
         for name, head in heads
         if isinstance(head, Mapping) and not head.get("converged")
     )
-    told = [*steps, *open_ends]
+    unsettled = dict.fromkeys(
+        f"{name}: the penalty of the last layer is {head['edge']}"
+        for name, head in heads
+        if isinstance(head, Mapping) and not head.get("settled", True)
+    )
+    told = [*steps, *open_ends, *unsettled]
     if comparison.get("no_linear"):
         told.append(f"no linear model: {comparison['no_linear']}")
     if nothing := comparison.get("chance"):
         diverged = ", which a diverged run counts as" * any(
-            run["status"] == "diverged" for run in comparison["runs"]
+            run["status"] == "diverged" and nothing["score"] is not None
+            for run in comparison["runs"]
         )
         told.append(f"chance: {number(nothing['score'], '.4f')}, {nothing['of']}{diverged}")
     return told

@@ -56,9 +56,13 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
     left = [name for name in added if not is_solved(plan, name, source)]
     searches = dict(earlier["searches"])
     if not alone(plan):
-        costs = step_costs(plan, source.task, source.data().train, left)
+        counted = step_costs(plan, source.task, source.data().train, left)
+        costs = dict.fromkeys(left, 1.0) | counted
         found |= search(plan, costs, source, folder, executor)
-        searches |= {name: summary(plan, found[name], costs[name]) for name in left}
+        searches |= {
+            name: summary(plan, found[name], costs[name]) | {"counted": name in counted}
+            for name in left
+        }
     best = {name: chosen(plan.space, found.get(name, [])).learning_rate for name in left}
     tuning = {
         "epochs": list(plan.space.lengths),
@@ -157,7 +161,7 @@ def perform(
 def title(plan: RunPlan) -> str:
     """Return what tells a trial from the others of its comparison."""
     optimizer = "" if plan.optimizer is None else f" {label(plan.optimizer)}"
-    return f"{plan.name}{optimizer} lr{plan.learning_rate:g} epochs{plan.epochs}"
+    return f"{plan.name}{optimizer} lr{plan.learning_rate} epochs{plan.epochs}"
 
 
 def earlier_trial(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
@@ -236,14 +240,20 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
 
 
 def edge(tuning: Mapping[str, Any]) -> str:
-    """Return a warning about rules whose chosen learning rate is not between two others, if any."""
-    rules = at_edges(tuning)
-    if not rules:
-        return ""
-    return (
-        f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
-        "a larger --tuning_budget may serve better"
-    )
+    """Return what to beware of in the searches: rates at an edge, steps that count by a guess."""
+    rules, told = at_edges(tuning), []
+    if rules:
+        told.append(
+            f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
+            "a larger --tuning_budget may serve better"
+        )
+    searches = tuning.get("searches", {})
+    if uncounted := [rule for rule, one in searches.items() if not one.get("counted", True)]:
+        told.append(
+            f"the operations of a step by {', '.join(uncounted)} cannot be counted: in the search "
+            "it counts as backprop's"
+        )
+    return "\n".join(told)
 
 
 def at_edges(tuning: Mapping[str, Any]) -> list[str]:

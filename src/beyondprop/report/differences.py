@@ -29,7 +29,7 @@ def told_apart(comparison: Comparison) -> list[str]:
     told = [f"Differences that are real ({by}): {_named(real, comparison) or 'none'}."]
     if others:
         told.append(f"Not told apart: {_named(others, comparison)}.")
-    return [*told, *few_seeds(comparison)]
+    return [*told, *unpaired(comparison), *few_seeds(comparison)]
 
 
 def of_pairs(comparison: Comparison) -> list[Difference]:
@@ -42,6 +42,13 @@ def of_pairs(comparison: Comparison) -> list[Difference]:
         return []
     size = comparison.task.test if ScoreFormat.of(comparison.task).percent else None
     return differences(scores, resolution=1 / size if size else 0.0)
+
+
+def unpaired(comparison: Comparison) -> list[str]:
+    """Return which rules are in no pair, if any."""
+    scores = paired_scores(comparison)
+    left = [label(row.rule) for row in comparison.rows if row.rule not in scores]
+    return [f"Not compared so, as a seed has no score: {listing(left)}."] if left else []
 
 
 def few_seeds(comparison: Comparison) -> list[str]:

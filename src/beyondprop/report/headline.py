@@ -41,11 +41,11 @@ NOISY = 0.1
 def headline(comparison: Comparison) -> str:
     """Return the finding in one sentence: what the rules recover, or what they score."""
     rows = [row for row in comparison.rows if row.rule not in CONTROLS]
-    known = [(label(row.rule), row.recovery) for row in rows if row.recovery is not None]
+    known = [row for row in rows if row.recovery is not None]
     if known:
         cost = rows[0].number("step_ratio")
         step = f", at {ratio(cost)} the step time"
-        return _recovered(known, comparison.below) + step * (len(rows) == 1 and cost is not None)
+        return _told(known, comparison.below) + step * (len(rows) == 1 and cost is not None)
     scores = ScoreFormat.of(comparison.task)
     reached = [
         f"{label(row.rule)} {scores.full(row.score_mean)}"
@@ -59,16 +59,37 @@ def headline(comparison: Comparison) -> str:
     return f"{what}: {listing(reached)}" if len(reached) <= NAMED + 2 else what
 
 
+def _told(rows: Sequence[RuleRow], below: str) -> str:
+    """Return what rules recover; of those whose interval holds zero that nothing is known."""
+    undecided = [label(row.rule) for row in rows if _undecided(row)]
+    worse = [label(row.rule) for row in rows if not _undecided(row) and _worse(row)]
+    known = [row for row in rows if not _undecided(row) and not _worse(row)]
+    verb = "do" if len(worse) > 1 else "does"
+    parts = [
+        _recovered([(label(row.rule), row.recovery or 0.0) for row in known], below) * bool(known),
+        f"{listing(worse)} {verb} worse than" * bool(worse),
+        f"{listing(undecided)} cannot be told from" * bool(undecided),
+    ]
+    first, *rest = [part for part in parts if part]
+    if not known:
+        first = f"{first} {GAINED[below]}"
+    return "; ".join([first, *(f"{part} {below}" for part in rest)])
+
+
+def _undecided(row: RuleRow) -> bool:
+    """Whether the interval of a recovery holds zero."""
+    interval = row.recovery_interval
+    return interval is not None and interval[0] <= 0 <= interval[1]
+
+
+def _worse(row: RuleRow) -> bool:
+    return row.recovery is not None and row.recovery < WORSE
+
+
 def _recovered(known: Sequence[tuple[str, float]], below: str) -> str:
     gain = f"of what backprop gains over {GAINED[below]}"
-    worse = [name for name, value in known if value < WORSE]
-    known = [(name, value) for name, value in known if value >= WORSE]
-    if worse:
-        verb = "do" if len(worse) > 1 else "does"
-        what = f"{listing(worse)} {verb} worse than"
-        if known:
-            return f"{_recovered(known, below)}; {what} {below}"
-        return f"{what} {GAINED[below]}"
+    if not known:
+        return ""
     if len(known) > NAMED:
         low, high = min(known, key=lambda item: item[1]), max(known, key=lambda item: item[1])
         return (
@@ -82,7 +103,7 @@ def _recovered(known: Sequence[tuple[str, float]], below: str) -> str:
 
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
-    found = [_controls(comparison), *_controlled(comparison)]
+    found = [_controls(comparison), *controlled(comparison)]
     found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
     found += troubles(comparison)
     return [sentence for sentence in found if sentence]
@@ -117,7 +138,7 @@ def _controls(comparison: Comparison) -> str:
     return sentence
 
 
-def _controlled(comparison: Comparison) -> list[str]:
+def controlled(comparison: Comparison) -> list[str]:
     """Return what is to be known of the lower controls."""
     runs, scores = comparison.runs, ScoreFormat.of(comparison.task)
     found = dict.fromkeys(
@@ -128,11 +149,18 @@ def _controlled(comparison: Comparison) -> list[str]:
         for run in runs
         if run.finished and isinstance(run.head, Mapping) and not run.head.get("converged")
     )
+    found |= dict.fromkeys(
+        f"The penalty of the last layer of {label(run.rule)} is {run.head['edge']}."
+        for run in runs
+        if isinstance(run.head, Mapping) and not run.head.get("settled", True)
+    )
     told = list(found)
     if comparison.no_linear:
         told.append(f"There is no linear model: {comparison.no_linear}.")
     if comparison.chance is not None:
         told.append(f"Chance is {scores.full(comparison.chance)}: {comparison.chance_of}.")
+    elif comparison.chance_of:
+        told.append(f"Chance is {comparison.chance_of}.")
     return told
 
 

@@ -141,6 +141,7 @@ class Search:
     compute: float
     step_cost: float
     edge: bool
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ class Comparison:
     @property
     def no_recovery(self) -> str | None:
         """Why there are no recoveries, where that is known."""
+        if any(row.recovery is not None for row in self.rows):
+            return None
         return next((row.recovery_reason for row in self.rows if row.recovery_reason), None)
 
     def finished(self, rule: str) -> list[Run]:

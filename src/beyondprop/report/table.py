@@ -151,6 +151,8 @@ KINDS = {
 
 def _outcome(row: RuleRow) -> str:
     kinds = ((row.finished, "finished"), (row.diverged, "diverged"), (row.failed, "failed"))
+    if row.finished == row.runs and row.runs:
+        return f"{row.runs} of {row.runs}"
     return ", ".join(f"{n} {kind}" for n, kind in kinds if n) or ABSENT
 
 

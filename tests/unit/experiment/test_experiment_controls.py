@@ -13,6 +13,7 @@ from experiment_tasks import BLOBS, blobs
 from torch import Tensor, nn
 
 from beyondprop.experiment import CompareSpec, compare
+from beyondprop.experiment.controls import constant_score
 from beyondprop.experiment.table import legend
 from beyondprop.files import read_json
 from beyondprop.tasks import Data, Split
@@ -161,6 +162,45 @@ def test_chance_is_the_score_of_the_most_frequent_class(tmp_path: Path) -> None:
     expected = (data.test.targets == 2).double().mean().item()
     assert found["chance"] == {"score": expected, "of": "the best constant output"}
     assert f"chance: {expected:.4f}" in legend(found)
+
+
+def test_the_constant_is_scored_where_its_targets_are_and_in_the_precision_of_the_outputs() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def metric(outputs: Tensor, targets: Tensor) -> float:
+        seen.append((outputs, targets))
+        return 0.5
+
+    def load(folder: Path | None) -> Data:
+        return blobs(folder).mapped(
+            lambda part: Split(part.batch(slice(None))[0].double(), part.batch(slice(None))[1])
+        )
+
+    task = replace(BLOBS, load=load, model=lambda: BLOBS.model().double(), metric=metric)
+    assert constant_score(task, task.load(None), task.model()) == 0.5
+    assert seen[-1][0].dtype == torch.float64
+
+
+def test_a_linear_model_takes_inputs_of_another_precision(tmp_path: Path) -> None:
+    def load(folder: Path | None) -> Data:
+        return blobs(folder).mapped(
+            lambda part: Split(part.batch(slice(None))[0].double(), part.batch(slice(None))[1])
+        )
+
+    task = replace(BLOBS, load=load, model=lambda: BLOBS.model().double())
+    found = compare(replace(SPEC, rules=("backprop",)), tmp_path / "c", task=task)
+    assert [run["status"] for run in linear_of(found)] == ["finished", "finished"]
+
+
+def test_where_chance_cannot_be_scored_the_runs_keep_their_record(tmp_path: Path) -> None:
+    def metric(outputs: Tensor, targets: Tensor) -> float:
+        raise ValueError(f"no such score of {len(outputs)} and {len(targets)}")
+
+    found = compare(SPEC, tmp_path / "c", task=replace(BLOBS, metric=metric))
+    assert all(row["failed"] == 2 for row in found["rows"])
+    assert found["chance"]["score"] is None
+    assert "no such score" in found["chance"]["of"]
+    assert "chance: –, not known" in legend(found)
 
 
 def test_without_a_best_constant_chance_is_the_untrained_model(tmp_path: Path) -> None:

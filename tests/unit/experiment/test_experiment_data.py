@@ -105,7 +105,7 @@ def test_two_inputs_by_position_and_by_name_train_alike(rule: str, tmp_path: Pat
 def test_two_inputs_are_compared_with_their_costs(tmp_path: Path) -> None:
     spec = CompareSpec(rules=("backprop", "dfa", "frozen"), seeds=(0,), learning_rates=(1e-2,))
     rows = compare(spec, tmp_path, task=paired(named))["rows"]
-    assert all(row["step_ratio"] > 0 for row in rows)
+    assert all(row["step_ratio"] > 0 for row in rows if row["rule"] != "linear")
 
 
 class Bag(nn.Module):

@@ -88,6 +88,13 @@ def squashed() -> nn.Module:
     return Named(torch.sigmoid)
 
 
+def zero_and_squashed() -> nn.Module:
+    model = Named(torch.tanh)
+    nn.init.zeros_(model.out.weight)
+    nn.init.zeros_(model.out.bias)
+    return model
+
+
 def tied() -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
     model[2].weight = model[0].weight
@@ -116,6 +123,10 @@ def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
             replace(BLOBS, model=lambda: Named(torch.sigmoid), blocks=["hidden", "out"]),
             "does not return what its last",
         ),
+        (
+            replace(BLOBS, model=zero_and_squashed, blocks=["hidden", "out"]),
+            "does not return what its last",
+        ),
         (replace(BLOBS, model=tied), "another layer's too"),
         (replace(BLOBS, model=still), "is not one nn.Linear"),
         (replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]), "is not one nn.Linear"),
@@ -123,7 +134,16 @@ def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
         (DIGITS_GOODNESS, "right and wrong answers"),
         (DIGITS_SLOTS, "among fixed values (slots)"),
     ],
-    ids=["sigmoid", "tied", "no bias", "two layers", "single precision", "contrast", "slots"],
+    ids=[
+        "sigmoid",
+        "zeros",
+        "tied",
+        "no bias",
+        "two layers",
+        "single precision",
+        "contrast",
+        "slots",
+    ],
 )
 def test_a_head_that_cannot_be_solved_is_trained_and_told(
     task: Task, why: str, run_folder: Path

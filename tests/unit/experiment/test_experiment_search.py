@@ -112,6 +112,34 @@ def test_a_short_trial_does_not_choose() -> None:
     )
 
 
+@pytest.mark.parametrize("cost", [1.0, 1.9, 3.24, 5.0, 10.5])
+def test_a_rule_of_dear_steps_tries_its_whole_grid_in_shorter_trials(cost: float) -> None:
+    trials = searched(SPACE, peak(0.03), cost)
+    assert {t["learning_rate"] for t in trials if t["epochs"] == 1} >= set(GRID)
+    assert chosen(SPACE, trials).learning_rate == 0.03
+    assert not at_edge(SPACE, trials)
+    assert spent(SPACE, trials, cost) <= SPACE.budget
+
+
+def test_noise_in_short_trials_does_not_take_the_budget_of_long_ones() -> None:
+    trials = searched(SPACE, lambda one, epochs: one.learning_rate if epochs < 9 else 0.5)
+    for epochs in (1, 3):
+        assert len([t for t in trials if t["epochs"] == epochs]) <= 9
+    assert len([t for t in trials if t["epochs"] == 9]) >= 3
+
+
+def test_every_optimizers_own_best_is_sought_beyond_its_grid() -> None:
+    space = Space({"adam": GRID, "sgd": GRID}, (1, 3, 9), 20.0)
+
+    def score(setting: Setting, epochs: int) -> float | None:
+        del epochs
+        best, top = (0.01, 0.5) if setting.optimizer == "adam" else (1.0, 0.9)
+        return top - abs(math.log10(setting.learning_rate / best))
+
+    assert chosen(space, searched(space, score)).optimizer == "sgd"
+    assert chosen(space, searched(space, score)).learning_rate == pytest.approx(1.11, rel=0.01)
+
+
 def test_a_budget_that_ends_at_an_edge_is_marked() -> None:
     space = Space(SPACE.rates, SPACE.lengths, 2.0)
     trials = searched(space, peak(100.0))
@@ -150,8 +178,23 @@ def test_ranking(trials: list[tuple[float, float | None, float]], best: float) -
 
 def test_where_no_trial_finished_the_lowest_rate_is_taken() -> None:
     trials = searched(SPACE, lambda *_: None)
-    assert chosen(SPACE, trials) == Setting("", 0.001)
+    lowest = min(trial["learning_rate"] for trial in trials)
+    assert chosen(SPACE, trials) == Setting("", lowest)
     assert at_edge(SPACE, trials)
+
+
+def test_where_every_rate_of_the_grid_diverges_the_grid_moves_down() -> None:
+    space = Space({"adam": GRID, "sgd": GRID}, (1, 3), 20.0)
+    trials = searched(space, peak(1e-4, diverges=5e-4))
+    assert chosen(space, trials).learning_rate < 5e-4
+    assert {t["optimizer"] for t in trials if t["learning_rate"] < 1e-3} == {"adam", "sgd"}
+
+
+def test_a_rule_that_fails_is_not_tried_at_ever_lower_rates() -> None:
+    trials: list[dict[str, Any]] = []
+    while more := wanted(SPACE, trials, 1.0):
+        trials += [record(*one, None) | {"status": "failed"} for one in more]
+    assert {trial["learning_rate"] for trial in trials} == set(GRID)
 
 
 @given(

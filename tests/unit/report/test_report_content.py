@@ -61,6 +61,21 @@ def test_the_headline_tells_every_rule_and_the_cost_of_a_single_one() -> None:
     assert headline(report.render(record)) == "FA, DFA and DRTP do worse than frozen hidden layers"
 
 
+def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
+    record = comparison(epochs=1)
+    found = [(1.0, [1.0, 1.0]), (0.9, [0.8, 1.0]), (0.4, [-0.1, 0.9]), (-16.0, [-42.0, 10.0])]
+    for row, (recovery, interval) in zip(record["rows"], found, strict=False):
+        row.update(recovery=recovery, recovery_interval=interval)
+    assert headline(report.render(record)) == (
+        "FA recovers 90% of what backprop gains over frozen hidden layers;"
+        " DFA and DRTP cannot be told from frozen"
+    )
+    record["rows"][1].update(recovery=-0.9, recovery_interval=[-1.0, -0.8])
+    assert headline(report.render(record)) == (
+        "FA does worse than frozen hidden layers; DFA and DRTP cannot be told from frozen"
+    )
+
+
 def test_many_rules_are_told_as_a_range() -> None:
     record = comparison(("backprop", "a", "b", "c", "d", "e", "frozen"), epochs=1)
     for row, recovery in zip(record["rows"], [1, 0.3, 0.5, 0.9, 0.2, 0.4, 0], strict=True):
@@ -133,7 +148,7 @@ def test_the_table_has_the_figures_of_every_row() -> None:
         "0.76× 0.684 ms 0.74–0.80×",
         "0.98× 3.90 MiB",
         "0.80 s",
-        "3 finished",
+        "3 of 3",
     ]
     assert head[3:7] == ["Alignment", "Isolated", "Step time", "Peak memory"]
     assert frozen[4:7] == ["–", "–", "–"]

@@ -11,6 +11,7 @@ from report_records import compare, diverge, measured, run
 
 from beyondprop import report
 from beyondprop.experiment.summary import summarise
+from beyondprop.experiment.table import recovery
 from beyondprop.files import read_json
 from beyondprop.report.differences import paired_scores
 from beyondprop.report.headline import headline, summary
@@ -92,6 +93,24 @@ def test_a_diverged_run_is_told_to_count_as_chance() -> None:
     assert paired_scores(shown)["dfa"] == [0.1, 0.967, 0.969]
 
 
+def test_a_rule_without_enough_seeds_is_told_to_be_left_out() -> None:
+    found = record(**SCORES)
+    for each in found["runs"]:
+        if each["rule"]["name"] == "dfa" and each["seed"] > 0:
+            each |= {"status": "failed", "reason": "no room", "test": None}
+    kept = with_rows(found)
+    shown = read_comparison(kept)
+    assert "Not compared so, as a seed has no score: DFA." in summary(shown)
+    assert shown.no_recovery is None
+    assert "none, as too few seeds (1) have scores of dfa" in recovery(kept["rows"])
+
+
+def test_chance_that_is_not_known_is_told() -> None:
+    found = with_rows(record(**SCORES))
+    found["chance"] = {"score": None, "of": "not known (no such score)"}
+    assert "Chance is not known (no such score)." in summary(read_comparison(found))
+
+
 def test_a_head_that_is_not_solved_is_told() -> None:
     found = record(**SCORES)
     for each in found["runs"]:
@@ -102,6 +121,15 @@ def test_a_head_that_is_not_solved_is_told() -> None:
     told = summary(read_comparison(with_rows(found)))
     assert "Frozen is trained by steps: the schedule is immediate." in told
     assert "The last layer of linear is not solved to convergence." in told
+
+
+def test_a_penalty_at_an_open_end_is_told() -> None:
+    found = with_rows(record(**SCORES))
+    edge = "the lowest penalty, and a lower one may be better"
+    for each in found["runs"]:
+        if each["rule"]["name"] == "frozen":
+            each["head"] = solved() | {"edge": edge, "settled": False}
+    assert f"The penalty of the last layer of frozen is {edge}." in summary(read_comparison(found))
 
 
 def test_a_solved_run_has_no_epochs_no_rate_and_a_flat_line() -> None:

@@ -44,6 +44,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_tasks_are_found_by_their_names() -> None:
     assert list(TASKS) == [
+        "fashion-small",
         "digits-mlp",
         "digits-conv",
         "mnist-mlp",

@@ -49,6 +49,7 @@ def test_few_seeds_and_lost_runs_are_said() -> None:
     said = words.verdict(record)
     assert said.endswith("3 seeds decide only large differences.")
     assert "LOST has no score: of 3 runs, 3 diverged." in said
+    assert "Not compared so, as a seed has no score: LOST." in said
     assert "`lost`" not in said
 
 
@@ -82,10 +83,17 @@ def test_how_a_record_was_made() -> None:
     for run in new["runs"]:
         run["head"] = {"converged": True} if run["rule"]["name"] == "frozen" else None
     said = words.made(new)
-    assert said.startswith("Each rule searched its learning rate in trials of 1 and 4 epochs, for")
-    assert "at most 10 of the longest by backprop; seeds 0, 1, 2, 3, 4." in said
-    assert "frozen is solved to convergence; there is no linear model." in said
+    assert said.startswith("Each rule searched its learning rate in trials of 1 and 4 epochs, as")
+    assert "no more than 10 of the longest by backprop; seeds 0, 1, 2, 3, 4." in said
+    assert "The last layer of frozen is solved to convergence. Chance is 10.0%" in said
     assert "†: " in said
+
+
+def test_searches_without_trials_or_counts_are_told() -> None:
+    dear = made.search(edge=True) | {"trials": 0, "counted": False}
+    said = words.made(made.record(SCORES, {"far": dear, "near": made.search()}))
+    assert "The budget had no trial for far: the middle of the grid was taken." in said
+    assert "The operations of a step by far cannot be counted: in the search it counts" in said
 
 
 def test_runs_at_an_absurd_loss_are_named() -> None:

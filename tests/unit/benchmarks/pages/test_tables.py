@@ -10,6 +10,7 @@ import pytest
 from benchmarks.common.records import RESULTS, ROOT
 from benchmarks.comparisons.published import STUDIES
 from benchmarks.pages import tables
+from beyondprop.experiment.tuning import at_edges
 
 PAGES = [
     ROOT / "README.md",
@@ -63,6 +64,14 @@ def test_every_comparison_has_its_finding_before_its_table_on_their_page(name: s
     text = (RESULTS / "comparisons" / "README.md").read_text("utf-8")
     place = [text.find(f"<!-- table {kind} {name} -->") for kind in ("verdict", "compare")]
     assert 0 < place[0] < place[1]
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_rate_at_an_edge_is_shown_in_its_row(name: str) -> None:
+    record = tables.comparison(name)
+    rows = dict.fromkeys(line.split(" | ")[0] for line in tables.compare(name).splitlines())
+    for rule in at_edges(record["tuning"]):
+        assert f"| {rule} †" in rows
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

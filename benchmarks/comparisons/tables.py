@@ -1,56 +1,184 @@
 """The tables of comparisons on pages: headings and rows, made of records."""
 
-from typing import Any
+from collections.abc import Mapping
+from itertools import chain
 
-from benchmarks.common.tables import Cells, number, percent
+from benchmarks.common.tables import Cells, number
+from benchmarks.comparisons.reading import Record, Shown, longest, optimizers, shown
+from beyondprop.experiment.table import EDGE
+from beyondprop.measure.base import ABSENT
+from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR, RuleRow, Trial
+from beyondprop.report.text import ScoreFormat, minus, percent, plural, rate
+
+MEASURED = {"alignment": "alignment", "step time": "step_ratio", "peak memory": "memory_ratio"}
+"""Columns of a comparison and their figures; one that no rule has is left out."""
 
 
-def compare(record: dict[str, Any]) -> Cells:
+def compare(record: Record) -> Cells:
     """Return a comparison: one row a rule."""
-    rows = [
+    found = shown(record)
+    rows, metric = found.facts.rows, found.facts.task.metric
+    measured = {
+        head: key
+        for head, key in MEASURED.items()
+        if any(row.number(key) is not None for row in rows)
+    }
+    chosen = ["optimizer and rate"] if optimizers(found.facts) else []
+    heads = ("rule", f"test {metric}", "recovery", *measured, *chosen, "runs finished")
+    return heads, [
         [
-            row["rule"],
-            percent(row["score_mean"], row["score_std"]),
-            number(row["recovery"], ".0%"),
-            number(row["alignment"], ".2f"),
-            number(row["step_ratio"], ".2f"),
-            number(row["memory_ratio"], ".2f"),
-            f"{row['finished']} of {row['runs']}",
+            name(found, row),
+            score(found, row),
+            recovery(found, row),
+            *(figure(row, key) for key in measured.values()),
+            *(setting(found, row) for _ in chosen),
+            outcome(row),
         ]
-        for row in record["rows"]
+        for row in rows
     ]
-    metric = f"test {record['task']['metric']}"
-    heads = ("rule", metric, "recovery", "alignment", "step time", "peak memory", "runs finished")
-    return heads, rows
 
 
-def rule(name: str, records: dict[str, dict[str, Any]]) -> Cells:
-    """Return what a rule reaches on every task, between the two controls.
+def name(found: Shown, row: RuleRow) -> str:
+    """Return a rule's name, with a mark where its search ended at an edge."""
+    return row.rule + (EDGE if row.rule in found.edges else "")
+
+
+def score(found: Shown, row: RuleRow | None) -> str:
+    """Return a mean score with half of its interval over seeds."""
+    form = ScoreFormat.of(found.facts.task)
+    if row is None or row.score_mean is None:
+        return ABSENT
+    spread = "" if row.spread is None else f" ± {form.bare(row.spread)}"
+    return form.full(row.score_mean) + spread
+
+
+def recovery(found: Shown, row: RuleRow) -> str:
+    """Return a recovery with its interval; of the controls that define it the number alone."""
+    if row.recovery is None or row.rule in CONTROLS:
+        own = row.rule in (BACKPROP, found.facts.below)
+        return percent(row.recovery if own else None)
+    low, high = row.recovery_interval or (None, None)
+    between = "" if low is None else f" ({percent(low)} to {percent(high)})"
+    return percent(row.recovery) + between
+
+
+def figure(row: RuleRow, key: str) -> str:
+    """Return a measured figure of a rule."""
+    return minus(number(row.number(key), ".2f"))
+
+
+def setting(found: Shown, row: RuleRow) -> str:
+    """Return the optimizer and the learning rate that a rule's search chose."""
+    own = found.facts.tuning.searches.get(row.rule)
+    return ABSENT if own is None else f"{own.optimizer} {rate(chosen(found, row.rule))}"
+
+
+def chosen(found: Shown, rule: str) -> float | None:
+    """Return the learning rate that a rule's runs were made with."""
+    return found.facts.tuning.chosen.get(rule)
+
+
+def outcome(row: RuleRow) -> str:
+    """Return how many runs finished, of how many, and what became of the others."""
+    others = {"diverged": row.diverged, "failed": row.failed}
+    told = [f"{count} {kind}" for kind, count in others.items() if count]
+    return ", ".join([f"{row.finished} of {row.runs}", *told])
+
+
+def rule(own: str, records: Mapping[str, Record]) -> Cells:
+    """Return what a rule reaches on every task, between the controls.
 
     Args:
-        name: The rule's.
+        own: The rule's name.
         records: A comparison's record by its task; made for any rules.
     """
-    rows = []
-    for task, record in records.items():
-        found = {row["rule"]: row for row in record["rows"]}
-        if name not in found:  # the record was made for fewer rules
-            continue
-        low, middle, high = (found[r]["score_mean"] for r in ("frozen", name, "backprop"))
-        scores = [number(score, ".2%") for score in (low, middle, high)]
-        if name in ("backprop", "frozen"):
-            rows.append([task, scores[0], scores[2], number(saved(low, high), ".0%")])
-            continue
-        recovery, alignment = found[name]["recovery"], found[name]["alignment"]
-        rows.append([task, *scores, number(recovery, ".0%"), number(alignment, ".2f")])
-    heads = ("task", "frozen", f"**{name}**", "backprop", "recovery", "alignment")
-    if name in ("backprop", "frozen"):
-        heads = ("task", "frozen", "backprop", "share of errors that teaching hidden layers saves")
+    made = {task: shown(record) for task, record in records.items()}
+    if own in CONTROLS:
+        return _controls(made)
+    rows = [
+        [
+            task,
+            below(found),
+            marked(found, row),
+            marked(found, found.upper),
+            recovery(found, row),
+            figure(row, "alignment"),
+            str(len(found.facts.seeds)),
+        ]
+        for task, found in made.items()
+        if (row := found.facts.row(own))  # the others were made without this rule
+    ]
+    heads = ("task", "lower control", f"**{own}**", "backprop", "recovery", "alignment", "seeds")
     return heads, rows
 
 
-def saved(frozen: float | None, backprop: float | None) -> float | None:
+def below(found: Shown) -> str:
+    """Return the stronger lower control's score, and which it is."""
+    return f"{marked(found, found.lower)} ({found.facts.below})"
+
+
+def marked(found: Shown, row: RuleRow | None) -> str:
+    """Return a mean score with a mark where the search ended at an edge."""
+    return score(found, row) + (EDGE if row and row.rule in found.edges else "")
+
+
+def _controls(made: Mapping[str, Shown]) -> Cells:
+    rows = []
+    for task, found in made.items():
+        if found.upper and found.lower:
+            low, high = found.lower.score_mean, found.upper.score_mean
+            three = [marked(found, found.facts.row(each)) for each in (LINEAR, FROZEN, BACKPROP)]
+            rows.append([task, *three, percent(saved(low, high)), str(len(found.facts.seeds))])
+    share = "share of the stronger lower control's errors that backprop saves"
+    return ("task", "linear", "frozen", "backprop", share, "seeds"), rows
+
+
+def saved(lower: float | None, backprop: float | None) -> float | None:
     """Return the share of the first accuracy's errors that the second saves, if there are any."""
-    if frozen is None or backprop is None or frozen >= 1:
+    if lower is None or backprop is None or lower >= 1:
         return None
-    return (backprop - frozen) / (1 - frozen)
+    return (backprop - lower) / (1 - lower)
+
+
+def by_optimizer(record: Record) -> Cells | None:
+    """Return what each rule reached with each optimizer in its longest trials, on validation.
+
+    Nothing where the search chose among no optimizers.
+    """
+    facts = shown(record).facts
+    form, names = ScoreFormat.of(facts.task), optimizers(facts)
+    if not names:
+        return None
+    rows = []
+    for row in facts.rows:
+        best = {each: longest(facts, row.rule, each) for each in names}
+        if any(best.values()):
+            rows.append([row.rule, *(tried(form, trial) for trial in best.values())])
+    return ("rule", *names), rows
+
+
+def tried(form: ScoreFormat, trial: Trial | None) -> str:
+    """Return what a trial reached, how long it was, and at which learning rate."""
+    if trial is None:
+        return ABSENT
+    how = f"{plural(trial.epochs, 'epoch')}, rate {rate(trial.learning_rate)}"
+    return f"{form.full(trial.score)} ({how})"
+
+
+def side_by_side(records: Mapping[str, Record]) -> Cells:
+    """Return the test scores and recoveries of several comparisons of one task.
+
+    Args:
+        records: By the head of their columns.
+    """
+    made = {head: shown(record) for head, record in records.items()}
+    names = dict.fromkeys(row.rule for found in made.values() for row in found.facts.rows)
+    heads = chain.from_iterable((head, "recovery") for head in made)
+    rows = []
+    for each in names:
+        cells = []
+        for found in made.values():
+            row = found.facts.row(each)
+            cells += [score(found, row), recovery(found, row) if row else ABSENT]
+        rows.append([each, *cells])
+    return ("rule", *heads), rows

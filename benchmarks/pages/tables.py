@@ -3,17 +3,20 @@
     python -m benchmarks.pages.tables
 
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
-`MADE`, or `compare TASK`, `rule RULE`, `step-time [RULES]`, `records [TOPIC]`. A test compares the
-pages with the records, so no figure is written by hand.
+`MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `published NAME`, `rule RULE`,
+`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure and
+no finding of a comparison is written by hand.
 """
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common.records import ROOT, load
+from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.common.tables import Cells, markdown
 from benchmarks.comparisons import tables as comparisons
+from benchmarks.comparisons import words
+from benchmarks.comparisons.published import STUDIES
 from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
 from benchmarks.optics import tables as optics
@@ -33,22 +36,18 @@ PAGES = [
 ]
 MARK = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 TASKS = (
+    "fashion-small",
     "digits-mlp",
     "digits-conv",
     "mnist-mlp",
     "fashion-mlp",
     "cifar-conv",
     "cifar-resnet20-short",
-    "digits-mlp-local",
-    "cifar-vgg8-narrow",
-    "cifar-vgg8-modules",
-    "mnist-goodness",
-    "digits-slots",
-    "digits-mlp-states",
-    "mnist-mlp-states",
-    "digits-softhebb",
 )
-"""The comparisons on a rule's page, in order."""
+"""The comparisons that come first on a rule's page, in order; all others follow by name."""
+
+OPTIMIZERS = ("sgd", "adam")
+"""Ends of the names of records that compare under one optimizer alone."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "memory": ("memory/rules", memory.rules),
@@ -102,18 +101,57 @@ def table(name: str) -> str:
         record, make = MADE[name]
         return markdown(*make(load(record)["rows"]), names=NAMES.get(name, 1))
     kind, *rest = name.split()
-    makers = {"compare": compare, "rule": rule, "step-time": step_time, "records": records}
-    return makers[kind](*rest)
+    return MAKERS[kind](*rest)
 
 
 def compare(task: str) -> str:
-    """Return a comparison: one row a rule."""
-    return markdown(*comparisons.compare(load(f"comparisons/{task}")))
+    """Return a comparison, one row a rule, and how it was made."""
+    record = comparison(task)
+    return f"{markdown(*comparisons.compare(record))}\n\n{words.made(record)}"
+
+
+def verdict(task: str) -> str:
+    """Return what a comparison found, in sentences."""
+    return words.verdict(comparison(task))
+
+
+def by_optimizer(task: str) -> str:
+    """Return what each rule reached with each optimizer: the best of the longest trials, and the
+    test scores where the comparison was made with each optimizer alone.
+    """
+    apart = {f"{end}, test": f"{task}-{end}" for end in OPTIMIZERS if f"{task}-{end}" in recorded()}
+    parts = [words.by_optimizer(comparison(task))]
+    if cells := comparisons.by_optimizer(comparison(task)):
+        parts.append(markdown(*cells))
+    if apart:
+        made = {head: comparison(name) for head, name in apart.items()}
+        parts += [words.APART, markdown(*comparisons.side_by_side(made))]
+    return "\n\n".join(parts)
+
+
+def published(name: str) -> str:
+    """Return what others have published: for each study its source, its setting and a table."""
+    return "\n\n".join(
+        f"{study.source}. {study.setting}\n\n{markdown(*study.cells())}" for study in STUDIES[name]
+    )
 
 
 def rule(name: str) -> str:
-    """Return what a rule reaches on every task: one row a task."""
-    return markdown(*comparisons.rule(name, {t: load(f"comparisons/{t}") for t in TASKS}))
+    """Return what a rule reaches on every task, one row a task, and what marks mean."""
+    records = {task: comparison(task) for task in recorded()}
+    cells = comparisons.rule(name, records)
+    return f"{markdown(*cells)}\n\n{words.ages(records, name)}"
+
+
+def comparison(task: str) -> dict[str, Any]:
+    """Return the record of a comparison."""
+    return load(f"comparisons/{task}")
+
+
+def recorded() -> list[str]:
+    """Return the names of all comparisons, in the order of rules' pages."""
+    names = sorted(path.stem for path in RESULTS.glob("comparisons/*.json"))
+    return sorted(names, key=lambda name: TASKS.index(name) if name in TASKS else len(TASKS))
 
 
 def step_time(*only: str) -> str:
@@ -124,6 +162,18 @@ def step_time(*only: str) -> str:
 def records(*topic: str) -> str:
     """Return the index of all records, or of a topic's: one row a record."""
     return markdown(*index.records(*topic), names=4)
+
+
+MAKERS: dict[str, Callable[..., str]] = {
+    "compare": compare,
+    "verdict": verdict,
+    "by-optimizer": by_optimizer,
+    "published": published,
+    "rule": rule,
+    "step-time": step_time,
+    "records": records,
+}
+"""What makes the blocks that take more words."""
 
 
 if __name__ == "__main__":

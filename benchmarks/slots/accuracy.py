@@ -120,8 +120,8 @@ def table(data_set: str, epochs: int, rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "Trained on all training samples with published learning rates, so nothing was chosen; "
-            "scored on the test split once, with the last weights"
+            "Trained on all training samples with the learning rates of the paper, so nothing was "
+            "chosen; scored on the test split once, with the last weights"
             + drawn(rows)
             + ". ±: one standard deviation over "
             "seeds. Recovery: the share of what learned weights gain over frozen random hidden "

@@ -43,7 +43,7 @@ def accuracy(rows: list[dict[str, Any]]) -> Cells:
 
 
 NAMES = {
-    "learned": "learned, published rate",
+    "learned": "learned, the paper's rate",
     "learned, 0.1": "learned, higher rate",
     "K=8, sampled": "K=8, sampled",
     "K=8, a layer's values": "K=8, values shared in a layer",

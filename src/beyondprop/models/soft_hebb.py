@@ -52,17 +52,17 @@ def soft_hebb_network(
     Each of them is given standardised channels, and ``Triangle`` and pooling follow it. Weights are
     drawn from normal distributions so that a neuron's has the length ``length``, far above the 1 at
     which SoftHebb has it rest. Before the read-out, which learns from labels, its inputs are
-    standardised too (the published read-out has none of this and learns by Adam), and half of them
+    standardised too (the paper's read-out has none of this and learns by Adam), and half of them
     are dropped in training.
 
     Args:
         channels: Of the images.
         side: Height and width of the images, 8 at least.
-        width: A factor to the published 96, 384 and 1,536 channels.
+        width: A factor to the paper's 96, 384 and 1,536 channels.
         length: Of the weights to begin with.
         classes: How many outputs there are.
     """
-    widths = [round(width * published) for published in CHANNELS]
+    widths = [round(width * full) for full in CHANNELS]
     if side < 8 or min(widths) < 1:
         raise UserError(
             f"images of side {side} or a width of {width} leave nothing of a layer: the network "

@@ -22,7 +22,7 @@ from beyondprop.registry.limits import Count, Positive
 class Specification:
     """What a device can hold, and how fast it is.
 
-    As given: LightOn's published specifications; 1140 × 912 mirrors and 1920 × 1080 pixels, a frame
+    As given: LightOn's specifications; 1140 × 912 mirrors and 1920 × 1080 pixels, a frame
     in 500 µs (lightonml 1.4, its simulated device), 30 W.
 
     Args:

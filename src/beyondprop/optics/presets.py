@@ -18,9 +18,10 @@ def ideal() -> PhotonicProcessor:
 def lighton_opu() -> PhotonicProcessor:
     """Return a device after LightOn's optical processing unit.
 
-    Published: sizes, rate, power, 8 bits, binary mirrors, ternary errors (arXiv 2006.01475), a
-    linear mode that takes five times as long as the intensity (lightonml's documentation, of 1.4).
-    How that one works in detail is not; four anchors take five shots. Assumed, and no more than the
+    From LightOn: sizes, rate, power, 8 bits, binary mirrors; ternary errors from its paper (arXiv
+    2006.01475); a linear mode that takes five times as long as the intensity (lightonml's
+    documentation, of 1.4). How that one works in detail it does not say; four anchors take five
+    shots. Assumed, and no more than the
     order of magnitude of common industrial CMOS cameras: photons, read noise, full well and hot
     pixels; and of the medium: lifetime and instability.
     """

@@ -22,8 +22,8 @@ class Dense(Stored):
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One matrix for all blocks, sliced to each width, as published for large models
-            (Launay et al. 2020); otherwise one matrix a block (Nøkland 2016).
+        shared: One matrix for all blocks, sliced to each width, as in the paper on large
+            models (Launay et al. 2020); otherwise one matrix a block (Nøkland 2016).
     """
 
     name: ClassVar[str] = "dense"

@@ -20,11 +20,7 @@ def told_apart(comparison: Comparison) -> list[str]:
 
     Nothing where there is one seed or one rule, or where runs are no comparison.
     """
-    scores = paired_scores(comparison)
-    if len(scores) < 2 or not comparison.controlled:
-        return []
-    size = comparison.task.test if ScoreFormat.of(comparison.task).percent else None
-    found = differences(scores, resolution=1 / size if size else 0.0)
+    found = of_pairs(comparison)
     if not found:
         return []
     real = [each for each in found if each.real]
@@ -33,13 +29,32 @@ def told_apart(comparison: Comparison) -> list[str]:
     told = [f"Differences that are real ({by}): {_named(real, comparison) or 'none'}."]
     if others:
         told.append(f"Not told apart: {_named(others, comparison)}.")
+    return [*told, *unpaired(comparison), *few_seeds(comparison)]
+
+
+def of_pairs(comparison: Comparison) -> list[Difference]:
+    """Return how all pairs of its rules differ that have a score for each seed.
+
+    Nothing where there is one seed or one rule, or where runs are no comparison.
+    """
+    scores = paired_scores(comparison)
+    if len(scores) < 2 or not comparison.controlled:
+        return []
+    size = comparison.task.test if ScoreFormat.of(comparison.task).percent else None
+    return differences(scores, resolution=1 / size if size else 0.0)
+
+
+def unpaired(comparison: Comparison) -> list[str]:
+    """Return which rules are in no pair, if any."""
+    scores = paired_scores(comparison)
     left = [label(row.rule) for row in comparison.rows if row.rule not in scores]
-    if left:
-        told.append(f"Not compared so, as a seed has no score: {listing(left)}.")
-    seeds = len(next(iter(scores.values())))
-    if seeds < FEW:
-        told.append(f"{plural(seeds, 'seed')} decide only large differences.")
-    return told
+    return [f"Not compared so, as a seed has no score: {listing(left)}."] if left else []
+
+
+def few_seeds(comparison: Comparison) -> list[str]:
+    """Return a warning where seeds are few."""
+    seeds = len(comparison.seeds)
+    return [f"{plural(seeds, 'seed')} decide only large differences."] if seeds < FEW else []
 
 
 def paired_scores(comparison: Comparison) -> dict[str, list[float]]:

@@ -103,9 +103,9 @@ def _recovered(known: Sequence[tuple[str, float]], below: str) -> str:
 
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
-    found = [_controls(comparison), *_controlled(comparison)]
+    found = [_controls(comparison), *controlled(comparison)]
     found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
-    found += _troubles(comparison)
+    found += troubles(comparison)
     return [sentence for sentence in found if sentence]
 
 
@@ -138,7 +138,7 @@ def _controls(comparison: Comparison) -> str:
     return sentence
 
 
-def _controlled(comparison: Comparison) -> list[str]:
+def controlled(comparison: Comparison) -> list[str]:
     """Return what is to be known of the lower controls."""
     runs, scores = comparison.runs, ScoreFormat.of(comparison.task)
     found = dict.fromkeys(
@@ -199,7 +199,8 @@ def _noise(comparison: Comparison) -> str:
     )
 
 
-def _troubles(comparison: Comparison) -> list[str]:
+def troubles(comparison: Comparison) -> list[str]:
+    """Return a sentence for each rule of which runs diverged or failed."""
     chance = comparison.chance
     return [told for row in comparison.rows if (told := _trouble(row, chance is not None))]
 

@@ -43,8 +43,8 @@ def convert(
         seed: Decides all fixed values, with the parameters' names. None draws one by PyTorch's
             global generator.
         exclude: Names or patterns of modules and parameters that are left as they are.
-        biases: Keep biases and the affine part of normalisation, which learn as before. Published
-            slot machines have neither.
+        biases: Keep biases and the affine part of normalisation, which learn as before. Slot
+            machines have neither, in the paper and in the released code.
 
     Returns:
         The machine; print its ``report``.

@@ -65,7 +65,7 @@ class MulticoatedSupermask(Kind):
 
     Each coat is a supermask with a share of its own, as in `Supermask`, so that each lies within
     the one before it. The weight is the value times the number of coats that keep it, ``W Σ_n
-    M_n``, as published: the sum is not divided by the number of coats, as the innermost ones
+    M_n``, as in the paper: the sum is not divided by the number of coats, as the innermost ones
     should stand out, and with shares that halve its variance stays near that of a dense layer.
 
     Args:
@@ -121,7 +121,7 @@ class SignedSupermask(Kind):
 
     Kept where the score is above the threshold, inverted where it is below minus the threshold, and
     hidden between: how many weights are zero is learned. The gradient of every score is ``∂L/∂s =
-    ∂L/∂w · W``. The threshold is the published one, the same in all layers; where ``λσ`` is below
+    ∂L/∂w · W``. The threshold is the paper's, the same in all layers; where ``λσ`` is below
     it, in layers of very many inputs, all weights begin at zero, so give a smaller one.
 
     Args:

@@ -1,8 +1,8 @@
 """Tasks whose networks learn by competition, as SoftHebb needs them.
 
 Journé, Garcia Rodriguez, Guo and Moraitis, "Hebbian deep learning without feedback", 2023. All
-learn by plain SGD, which makes the published update. Published training has two parts, hidden
-layers for one epoch and then the read-out by Adam for fifty; here both learn at once.
+learn by plain SGD, which makes the released program's update. The paper's training has two parts,
+hidden layers for one epoch and then the read-out by Adam for fifty; here both learn at once.
 """
 
 from collections.abc import Iterable
@@ -21,16 +21,16 @@ from beyondprop.tasks.mnist import load_mnist
 from beyondprop.tasks.optimizers import Sgd
 
 WIDTH = 0.25
-"""Of the published width."""
+"""Of the paper's width."""
 READ_OUT = 0.01
-"""The read-out's learning rate; the published ones of the three convolutions follow."""
+"""The read-out's learning rate; those of the authors' three convolutions follow."""
 RATES = dict(
     zip((int(WIDTH * channels) for channels in CHANNELS), (0.08, 0.005, 0.01), strict=True)
 )
 
 
 def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """Plain SGD; each convolution keeps its published rate's ratio to that of the read-out.
+    """Plain SGD; each convolution keeps the authors' ratio of its rate to that of the read-out.
 
     Args:
         parameters: Of a network of `WIDTH`, or of some of its layers: the channels tell them apart.
@@ -43,7 +43,7 @@ def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optim
     for p in parameters:
         if p.dim() == 4 and len(p) not in RATES:
             raise UserError(
-                f"no rate is published for a convolution of {len(p)} channels: give the task "
+                f"the authors give no rate for a convolution of {len(p)} channels: give the task "
                 "optimizer= with rates of its own"
             )
         rate = RATES[len(p)] / READ_OUT if p.dim() == 4 else 1
@@ -59,7 +59,7 @@ def digits() -> nn.Module:
 def mnist() -> nn.Module:
     """Return a network from images (1, 28, 28) to 10 logits by three convolutions, a quarter as
     wide as
-    published.
+    the paper's.
     """
     return soft_hebb_network(1, 28, WIDTH)
 
@@ -67,7 +67,7 @@ def mnist() -> nn.Module:
 def cifar() -> nn.Module:
     """Return a network from images (3, 32, 32) to 10 logits by three convolutions, a quarter as
     wide as
-    published.
+    the paper's.
     """
     return soft_hebb_network(3, 32, WIDTH)
 

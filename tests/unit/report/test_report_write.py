@@ -48,6 +48,7 @@ def test_several_comparisons_share_a_page_with_a_list(tmp_path: Path) -> None:
     first = rows(page.all("article")[0].all("table", class_="main")[0])
     assert joint[2][1].startswith(f"{first[2][1]} ± ")
     assert "recovery" in joint[2][1]
+    assert "± is half of the 95% interval over seeds" in page.all("nav")[0].text
     # A folder of comparisons, or one named twice, gives the same.
     for again in ([tmp_path], [*folders, folders[0]]):
         other = read(report.write(again, tmp_path / "r.html").read_text())

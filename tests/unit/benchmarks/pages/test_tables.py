@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from benchmarks.common.records import RESULTS, ROOT
-from benchmarks.comparisons import tables as comparisons
+from benchmarks.comparisons.published import STUDIES
 from benchmarks.pages import tables
+from beyondprop.experiment.tuning import at_edges
 
 PAGES = [
     ROOT / "README.md",
@@ -27,9 +28,9 @@ def test_tables_are_what_the_records_say(page: Path) -> None:
 
 
 def names() -> list[str]:
-    """The tables of all pages, but for those of words: the index, calls and refusals."""
+    """The tables of all pages, but for those of words and those of no record of ours."""
     found = {mark[1] for page in PAGES for mark in tables.MARK.findall(page.read_text("utf-8"))}
-    words = ("records", "models calls", "models refused")
+    words = ("records", "models calls", "models refused", "published", "by-optimizer")
     return sorted(name for name in found if not name.startswith(words))
 
 
@@ -55,26 +56,47 @@ def test_every_record_of_figures_has_a_table_on_some_page() -> None:
     assert set(tables.MADE) - words <= {*names()}
 
 
-def test_saved_errors_come_from_scores_as_recorded() -> None:
-    assert comparisons.saved(0.99994, 0.99996) == pytest.approx(
-        1 / 3
-    )  # both are 99.99% or 100.00% as text
-    assert comparisons.saved(0.5, 1.0) == 1
-    assert comparisons.saved(0.9, 0.8) == pytest.approx(-1)
-    assert comparisons.saved(1.0, 1.0) is None
-    assert comparisons.saved(None, 1.0) is None
+COMPARISONS = sorted(path.stem for path in RESULTS.glob("comparisons/*.json"))
 
 
-@pytest.mark.parametrize("rule", ["backprop", "dfa"])
-def test_a_page_of_a_rule_shows_what_is_missing(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = {"frozen": 1.0, "dfa": None, "backprop": 1.0}
-    rows = [
-        {"rule": r, "score_mean": s, "recovery": None, "alignment": None} for r, s in scores.items()
-    ]
-    monkeypatch.setattr(tables, "load", lambda _: {"rows": rows})
-    line = tables.rule(rule).splitlines()[2]
-    middle = "" if rule == "backprop" else " – |"
-    assert line.startswith(f"| digits-mlp | 100.00% |{middle} 100.00% | – |")
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_comparison_has_its_finding_before_its_table_on_their_page(name: str) -> None:
+    text = (RESULTS / "comparisons" / "README.md").read_text("utf-8")
+    place = [text.find(f"<!-- table {kind} {name} -->") for kind in ("verdict", "compare")]
+    assert 0 < place[0] < place[1]
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_rate_at_an_edge_is_shown_in_its_row(name: str) -> None:
+    record = tables.comparison(name)
+    rows = dict.fromkeys(line.split(" | ")[0] for line in tables.compare(name).splitlines())
+    for rule in at_edges(record["tuning"]):
+        assert f"| {rule} †" in rows
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_table_of_a_comparison_is_without_its_finding(page: Path) -> None:
+    marks = tables.MARK.findall(page.read_text("utf-8"))
+    found = [mark[1] for mark in marks]
+    for place, name in enumerate(found):
+        if name.startswith("compare "):
+            assert found[place - 1] == name.replace("compare", "verdict")
+
+
+def test_what_others_have_published_is_on_some_page() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert all(f"<!-- table published {name} -->" in text for name in STUDIES)
+
+
+def test_optimizers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tables.comparison("fashion-small")
+    for place, trial in enumerate(record["tuning"]["trials"]):
+        trial["optimizer"] = ("sgd", "adam")[place % 2]
+    monkeypatch.setattr(tables, "load", lambda _: record)
+    monkeypatch.setattr(tables, "recorded", lambda: ["a", "a-sgd", "a-adam"])
+    said = tables.by_optimizer("a")
+    assert said.startswith("Best validation score of each rule's longest trials with ")
+    assert "| rule | sgd, test | recovery | adam, test | recovery |" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,230 @@
+"""What others have published on tasks like those of our records, with their settings and sources.
+
+Figures are the authors' own, in percent. None of them was measured here, and none has the network,
+the data and the budget of the record that it is beside; the settings say what differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.common.tables import Cells, number
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of a paper, or of the code released with one.
+
+    Attributes:
+        source: Authors, title, year, and where the figures are.
+        setting: Data, training and what differs from ours.
+        figure: What the numbers are.
+        columns: Heads of the columns, one a network or setting.
+        rows: For each rule or method a number a column, None where there is none.
+    """
+
+    source: str
+    setting: str
+    figure: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float | None]]
+
+    def cells(self) -> Cells:
+        """Return headings and rows."""
+        lines = [[name, *(number(each, "g") for each in row)] for name, row in self.rows.items()]
+        return (self.figure, *self.columns), lines
+
+
+BIOTORCH = (
+    "Sanfiz and Akrout, *Benchmarking the accuracy and robustness of feedback alignment "
+    "algorithms*, 2021; `Benchmarks.md` of the released code (BioTorch)"
+)
+LOCAL_LOSSES = (
+    "Nøkland and Eidnes, *Training neural networks with local error signals*, ICML 2019; README of "
+    "the released code"
+)
+SLOT_MACHINES = (
+    "Aladago and Torresani, *Slot machines: discovering winning combinations of random weights in "
+    "neural networks*, ICML 2021; read off the plots of the paper"
+)
+SOFT_HEBB = (
+    "Journé, Garcia Rodriguez, Guo and Moraitis, *Hebbian deep learning without feedback*, ICLR "
+    "2023, the paper"
+)
+LAUNAY = (
+    "Launay, Poli, Boniface and Krzakala, *Direct feedback alignment scales to modern deep "
+    "learning tasks and architectures*, NeurIPS 2020"
+)
+ERROR = "test error, %"
+
+STUDIES: dict[str, tuple[Study, ...]] = {
+    "mnist-mlp": (
+        Study(
+            BIOTORCH,
+            "MNIST, a LeNet; the epoch is chosen on the 10,000 images that are scored.",
+            ERROR,
+            ("LeNet",),
+            {
+                "backprop": (0.91,),
+                "fa": (1.7,),
+                "dfa": (1.61,),
+                "usf": (0.94,),
+                "brsf": (0.91,),
+                "frsf": (0.97,),
+            },
+        ),
+        Study(
+            "Nøkland, *Direct feedback alignment provides learning in deep neural networks*, NIPS "
+            "2016, abstract",
+            "MNIST without the order of its pixels, with dropout.",
+            ERROR,
+            ("fully connected",),
+            {"dfa": (1.45,)},
+        ),
+        Study(
+            LOCAL_LOSSES,
+            "MNIST with jitter of 2 pixels, three hidden layers, 100 epochs of Adam, dropout 0.1.",
+            ERROR,
+            ("MLP, 2.9 M parameters",),
+            {"backprop": (0.75,), "dgl (*pred*)": (0.68,), "sim": (0.80,), "predsim": (0.62,)},
+        ),
+    ),
+    "fashion-mlp": (
+        Study(
+            BIOTORCH,
+            "Fashion-MNIST, a LeNet; the epoch is chosen on the 10,000 images that are scored.",
+            ERROR,
+            ("LeNet",),
+            {
+                "backprop": (9.2,),
+                "fa": (13.06,),
+                "dfa": (12.81,),
+                "usf": (9.69,),
+                "brsf": (10.02,),
+                "frsf": (9.61,),
+            },
+        ),
+        Study(
+            LOCAL_LOSSES,
+            "Fashion-MNIST with jitter of 2 pixels and flips.",
+            ERROR,
+            ("MLP, 2.9 M parameters",),
+            {"backprop": (8.37,), "dgl (*pred*)": (8.60,), "sim": (9.70,), "predsim": (8.54,)},
+        ),
+    ),
+    "cifar-conv": (
+        Study(
+            BIOTORCH,
+            "The original CIFAR-10, a LeNet of 32, 64 and 128 channels (ours has 6 and 16), one "
+            "seed, 250 epochs, batches of 128, weight decay 1e-4, the epoch chosen on 5,000 images "
+            "apart.",
+            ERROR,
+            ("SGD with momentum", "Adam"),
+            {
+                "backprop": (14.23, 15.92),
+                "fa": (46.69, 40.67),
+                "dfa": (54.21, 37.59),
+                "usf": (16.22, 16.34),
+                "brsf": (16.02, 17.08),
+                "frsf": (16.86, 16.83),
+            },
+        ),
+        Study(
+            "Webster, Choi and Ahn, *Learning the connections in direct feedback alignment*, 2021; "
+            "README of the released code",
+            "The original CIFAR-10, two convolutions and two linear layers, 50 epochs, four runs.",
+            "test accuracy, %",
+            ("their network",),
+            {"backprop": (70.47,), "dfa": (61.02,), "dkp": (67.52,)},
+        ),
+    ),
+    "cifar-resnet20-short": (
+        Study(
+            BIOTORCH,
+            "The original CIFAR-10, one seed, 250 epochs, batches of 128, weight decay 1e-4, the "
+            "epoch chosen on 5,000 images apart.",
+            ERROR,
+            ("ResNet-20, SGD", "ResNet-20, Adam", "ResNet-56, SGD", "ResNet-56, Adam"),
+            {
+                "backprop": (8.63, 10.01, 8.3, 7.83),
+                "fa": (32.16, 29.59, 34.88, 29.23),
+                "dfa": (45.94, 32.16, 38.01, 32.02),
+                "usf": (10.05, 10.59, 8.2, 9.19),
+                "brsf": (11.02, 11.08, 8.69, 10.13),
+                "frsf": (11.2, 11.22, 9.49, 10.02),
+            },
+        ),
+    ),
+    "cifar-vgg8-narrow": (
+        Study(
+            LOCAL_LOSSES,
+            "The original CIFAR-10 with augmentation, VGG8b at its full width, 400 epochs of Adam.",
+            ERROR,
+            ("VGG8b, 8.9 M parameters",),
+            {"backprop": (5.99,), "dgl (*pred*)": (8.40,), "sim": (7.16,), "predsim": (5.58,)},
+        ),
+    ),
+    "mnist-goodness": (
+        Study(
+            "Hinton, *The forward-forward algorithm: some preliminary investigations*, 2022, "
+            "section 3",
+            "MNIST without the order of its pixels, labels in the input, 60 epochs.",
+            ERROR,
+            ("four hidden layers of 2,000",),
+            {"ff": (1.36,)},
+        ),
+    ),
+    "cifar-softhebb": (
+        Study(
+            SOFT_HEBB,
+            "The original CIFAR-10, full width; hidden layers for one epoch, then a read-out by "
+            "itself for 50.",
+            "test accuracy, %",
+            ("three convolutions",),
+            {"softhebb": (80.3,)},
+        ),
+    ),
+    "mnist-softhebb": (
+        Study(
+            SOFT_HEBB,
+            "MNIST, full width; hidden layers for one epoch, then a read-out by itself for 50.",
+            "test accuracy, %",
+            ("three convolutions",),
+            {"softhebb": (99.4,)},
+        ),
+    ),
+    "slots-mnist": (
+        Study(
+            SLOT_MACHINES,
+            "MNIST, LeNet-300-100.",
+            "test accuracy, %",
+            ("LeNet-300-100",),
+            {"K=2": (97.1,), "K=4": (98.0,), "K=8": (98.2,), "learned weights": (97.95,)},
+        ),
+    ),
+    "slots-cifar": (
+        Study(
+            SLOT_MACHINES,
+            "The original CIFAR-10; ours is CONV-2.",
+            "test accuracy, %",
+            ("CONV-6",),
+            {"K=8": (88.4,), "learned weights": (88.0,)},
+        ),
+    ),
+    "larger": (
+        Study(
+            f"{LAUNAY}, and its released code",
+            "Criteo, Deep & Cross; *shallow*: the last layer alone learns.",
+            "AUC",
+            ("Deep & Cross",),
+            {"backprop": (0.8104,), "dfa": (0.8009,), "shallow": (0.7324,)},
+        ),
+        Study(
+            LAUNAY,
+            "WikiText-103, a transformer; *macro*: feedback to each block, *micro*: to each layer.",
+            "perplexity",
+            ("transformer",),
+            {"backprop": (29.8,), "dfa, macro": (52.0,), "dfa, micro": (93.3,)},
+        ),
+    ),
+}
+"""By the name of the record that they are beside; *larger*: tasks of which there is none yet."""

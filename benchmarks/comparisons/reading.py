@@ -1,0 +1,105 @@
+"""A comparison's record as pages need it: also of one from before searches and three controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from beyondprop.experiment import summary
+from beyondprop.experiment.assess import ABSURD
+from beyondprop.experiment.tuning import at_edges
+from beyondprop.report.read import read_comparison
+from beyondprop.report.records import BACKPROP, FROZEN, Comparison, RuleRow, Trial
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What pages show of a comparison.
+
+    Attributes:
+        facts: The comparison.
+        old: Whether it is from before searches within one budget and three controls.
+        edges: The rules whose chosen learning rate lies at an edge of those tried.
+        absurd: Runs that are recorded as finished with a loss that today is a divergence, by rule.
+    """
+
+    facts: Comparison
+    old: bool
+    edges: tuple[str, ...]
+    absurd: Mapping[str, tuple[int, ...]]
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last layer of frozen is solved."""
+        return any(run.solved for run in self.facts.runs if run.rule == FROZEN)
+
+    @property
+    def lower(self) -> RuleRow | None:
+        """The stronger lower control, where it has a score."""
+        row = self.facts.row(self.facts.below)
+        return row if row is not None and row.score_mean is not None else None
+
+    @property
+    def upper(self) -> RuleRow | None:
+        """Backprop, where it has a score."""
+        row = self.facts.row(BACKPROP)
+        return row if row is not None and row.score_mean is not None else None
+
+
+def shown(record: Record) -> Shown:
+    """Return what pages show of a comparison's record."""
+    facts = read_comparison(record)
+    if not any("recovery_below" in row for row in record["rows"]):
+        facts = replace(facts, rows=tuple(_paired(facts, record)))
+    tuning = record["tuning"]
+    return Shown(facts, "searches" not in tuning, tuple(at_edges(tuning)), _absurd(record))
+
+
+def _paired(facts: Comparison, record: Record) -> list[RuleRow]:
+    """Return the rows of an older record with recoveries as today's are: paired by seed, with an
+    interval, and none where the controls' intervals overlap.
+    """
+    names = [row.rule for row in facts.rows]
+    runs = {name: [r for r in record["runs"] if r["rule"]["name"] == name] for name in names}
+    scores = {name: summary.by_seed(own, None) for name, own in runs.items()}
+    below = summary.lower_control(scores)
+    reason = summary.no_recovery(scores, below)
+    found = {name: summary.recovered(scores, name, below, reason) for name in names}
+    return [replace(row, **found[row.rule]) for row in facts.rows]
+
+
+def _absurd(record: Record) -> dict[str, tuple[int, ...]]:
+    """Return the seeds of finished runs whose validation loss was once a thousand times the
+    untrained model's, by rule: what has been recorded as diverged since.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for run in record["runs"]:
+        losses = [point["validation_loss"] for point in run["curve"]]
+        if run["status"] == "finished" and any(
+            loss is None or abs(loss) > ABSURD * max(1.0, abs(losses[0])) for loss in losses[1:]
+        ):
+            name = run["rule"]["name"]
+            found[name] = (*found.get(name, ()), run["seed"])
+    return found
+
+
+def longest(facts: Comparison, rule: str, optimizer: str) -> Trial | None:
+    """Return the best of a rule's longest trials with an optimizer that finished."""
+    own = [
+        trial
+        for trial in facts.tuning.trials
+        if (trial.rule, trial.optimizer) == (rule, optimizer) and trial.score is not None
+    ]
+    most = max((trial.epochs for trial in own), default=0)
+    return max(
+        (trial for trial in own if trial.epochs == most),
+        key=lambda trial: trial.score or 0.0,
+        default=None,
+    )
+
+
+def optimizers(facts: Comparison) -> list[str]:
+    """Return the optimizers that the search chose among; none where there was no choice."""
+    names = list(dict.fromkeys(t.optimizer for t in facts.tuning.trials if t.optimizer))
+    return names if len(names) > 1 else []

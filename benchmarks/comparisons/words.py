@@ -1,0 +1,249 @@
+"""What comparisons found and how they were made, in sentences that are made of their records."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.comparisons.reading import Record, Shown, optimizers, shown
+from beyondprop.experiment.summary import LOWER
+from beyondprop.report.differences import few_seeds, of_pairs, unpaired
+from beyondprop.report.headline import controlled, troubles
+from beyondprop.report.records import BACKPROP, CONTROLS, LINEAR
+from beyondprop.report.text import ScoreFormat, count, listing, plural, rate
+
+NAMED = 6
+"""Pairs that cannot be ordered and are named one by one; of more the number is told."""
+
+BEFORE = "before the search and the three controls"
+SPREAD = "±: half of the 95% interval over seeds (Student's t)."
+
+UNTOLD = "untold"
+KINDS = {
+    "above": "{rules} {beat} `{control}`.",
+    "below": "`{control}` beats {rules}.",
+    "above, alone": "{rules} {beat} `{control}`, by the pair's own interval alone.",
+    "below, alone": "`{control}` beats {rules}, by the pair's own interval alone.",
+    UNTOLD: "{rules} {be} not told from `{control}`.",
+}
+"""How rules stand to a control. *Alone*: a pair's interval excludes zero, but not after Holm."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A rule's lead over a control.
+
+    Attributes:
+        rule: Its name.
+        value: Its score less the control's, mean over seeds.
+        half: Half of the paired interval at 95%.
+        real: Whether it is told from none after Holm's correction.
+    """
+
+    rule: str
+    value: float
+    half: float
+    real: bool
+
+    @property
+    def size(self) -> float:
+        """The lead without its sign."""
+        return abs(self.value)
+
+
+def verdict(record: Record) -> str:
+    """Return which rules are told from backprop and from the lower control, and by how much.
+
+    By Student's test of scores that are paired by seed; p-values of all pairs of the table are
+    corrected after Holm.
+    """
+    found = shown(record)
+    controls = [row.rule for row in (found.upper, found.lower) if row is not None]
+    told = [_where(found), *(_against(found, each) for each in controls), *_order(found)]
+    told += [*unpaired(found.facts), _recovery(found), *troubles(found.facts)]
+    told += few_seeds(found.facts)
+    return " ".join(filter(None, told))
+
+
+def _where(found: Shown) -> str:
+    task = found.facts.task
+    size = f"{count(task.test)} test samples, " * bool(task.test)
+    return f"On {task.data or task.name} ({size}{plural(len(found.facts.seeds), 'seed')}):"
+
+
+def _against(found: Shown, control: str) -> str:
+    """Return which rules beat a control, which it beats, and which are not told from it."""
+    leads = _leads(found, control)
+    kinds: dict[str, list[Lead]] = {}
+    for lead in leads:
+        kinds.setdefault(_kind(lead), []).append(lead)
+    form = ScoreFormat.of(found.facts.task)
+    told = [_told(kind, kinds[kind], control, form) for kind in KINDS if kind in kinds]
+    return " ".join(told)
+
+
+def _told(kind: str, leads: Sequence[Lead], control: str, form: ScoreFormat) -> str:
+    named = listing([_figure(lead, form, signed=kind == UNTOLD) for lead in leads])
+    many = len(leads) > 1
+    return KINDS[kind].format(
+        rules=named,
+        control=control,
+        beat="beat" if many else "beats",
+        be="are" if many else "is",
+    )
+
+
+def _figure(lead: Lead, form: ScoreFormat, signed: bool) -> str:
+    points = " points" if form.percent else ""
+    value = ("+" * (lead.value > 0) + form.bare(lead.value)) if signed else form.bare(lead.size)
+    return f"`{lead.rule}` ({'by ' * (not signed)}{value} ± {form.bare(lead.half)}{points})"
+
+
+def _kind(lead: Lead) -> str:
+    if not lead.real and lead.size <= lead.half:
+        return UNTOLD
+    return f"{'above' if lead.value > 0 else 'below'}{'' if lead.real else ', alone'}"
+
+
+def _leads(found: Shown, control: str) -> list[Lead]:
+    """Return each rule's lead over a control, the largest first."""
+    leads = []
+    for each in of_pairs(found.facts):
+        pair = [each.first, each.second]
+        if control in pair:
+            pair.remove(control)
+            if pair[0] not in LOWER:
+                sign = 1 if pair[0] == each.first else -1
+                half = (each.interval.high - each.interval.low) / 2
+                leads.append(Lead(pair[0], sign * each.interval.value, half, each.real))
+    return sorted(leads, key=lambda lead: -lead.value)
+
+
+def _order(found: Shown) -> list[str]:
+    """Return which pairs cannot be ordered."""
+    pairs = of_pairs(found.facts)
+    if not pairs:
+        return []
+    unsure = [f"`{each.first}` and `{each.second}`" for each in pairs if not each.real]
+    how = "by Student's test paired by seed, after Holm's correction for all pairs"
+    if not unsure:
+        every = "the one pair is" if len(pairs) == 1 else f"all {len(pairs)} pairs are"
+        return [f"At 95%, {every} ordered ({how})."]
+    which = f": {'; '.join(unsure)}" if len(unsure) <= NAMED else ""
+    verb = "is" if len(unsure) == 1 else "are"
+    return [
+        f"At 95%, {len(unsure)} of {plural(len(pairs), 'pair')} {verb} not ordered{which} ({how})."
+    ]
+
+
+def _recovery(found: Shown) -> str:
+    if found.facts.no_recovery:
+        return f"Recovery cannot be read: {found.facts.no_recovery}."
+    both = all(found.facts.row(each) for each in LOWER)
+    which = "the stronger lower control" if both else "the only lower control"
+    return f"Recovery is relative to {found.facts.below}, {which}."
+
+
+def made(record: Record) -> str:
+    """Return how a comparison was made: the search, the seeds, the controls; what marks mean."""
+    found = shown(record)
+    told = [*_before(found), _search(found), *_uncounted(found), *_below(found), SPREAD]
+    return " ".join([*told, *_edges(found), *_absurd(found)])
+
+
+def _before(found: Shown) -> list[str]:
+    return [f"**Made {BEFORE}.**"] if found.old else []
+
+
+def _search(found: Shown) -> str:
+    tuning, seeds = found.facts.tuning, ", ".join(map(str, found.facts.seeds))
+    if tuning.searches:
+        lengths = listing([str(length) for length in tuning.epochs])
+        among = optimizers(found.facts)
+        what = f"its learning rate and {listing(among)}" if among else "its learning rate"
+        return (
+            f"Each rule searched {what} in trials of {lengths} epochs, as far as they cost no more "
+            f"than {tuning.budget:g} of the longest by backprop; seeds {seeds}."
+        )
+    tried = sorted({t.learning_rate for t in tuning.trials if t.learning_rate is not None})
+    if not tried:
+        return f"No learning rate was searched; seeds {seeds}."
+    epochs = plural(tuning.epochs[-1], "epoch")
+    rates = listing([rate(each) for each in tried])
+    return f"Each rule tried the learning rates {rates} for {epochs}; seeds {seeds}."
+
+
+def _below(found: Shown) -> list[str]:
+    """Return what is to be known of the lower controls and of chance."""
+    if found.old:
+        return ["Frozen is trained by steps like any rule; there is no linear model."]
+    told = ["The last layer of frozen is solved to convergence."] if found.solved else []
+    if found.facts.row(LINEAR):
+        told.append("Linear is a linear model on the inputs, solved alike.")
+    return [*told, *controlled(found.facts)]
+
+
+def _uncounted(found: Shown) -> list[str]:
+    """Return whose steps count by a guess in the search, and who had no trial."""
+    searches = found.facts.tuning.searches
+    rules = [rule for rule, own in searches.items() if not own.counted]
+    none = [rule for rule, own in searches.items() if not own.trials]
+    told = [f"The budget had no trial for {listing(none)}: the middle of the grid was taken."]
+    guessed = f"The operations of a step by {listing(rules)} cannot be counted: in the search it "
+    return told * bool(none) + [f"{guessed}counts as backprop's."] * bool(rules)
+
+
+def _edges(found: Shown, rules: Iterable[str] | None = None) -> list[str]:
+    """Return what the mark means, where one of the rules has it; by default any rule."""
+    if not found.edges or (rules is not None and not {*rules} & {*found.edges}):
+        return []
+    return ["†: the chosen learning rate lies at an edge of those tried; another may serve better."]
+
+
+def _absurd(found: Shown) -> list[str]:
+    if not found.absurd:
+        return []
+    runs = [f"{rule} ({plural(len(seeds), 'run')})" for rule, seeds in sorted(found.absurd.items())]
+    return [
+        "Recorded as finished, but at a loss of more than a thousand times the untrained "
+        f"model's, which today counts as diverged: {listing(runs)}."
+    ]
+
+
+def ages(records: Mapping[str, Record], own: str) -> str:
+    """Return which of the comparisons that have a rule are from before; what marks mean.
+
+    Args:
+        records: A comparison's record by its task.
+        own: The rule.
+    """
+    known = {task: shown(record) for task, record in records.items()}
+    with_it = {task: found for task, found in known.items() if found.facts.row(own)}
+    told = [SPREAD]
+    if own not in CONTROLS:
+        told.append("Recovery: its 95% interval in brackets; – where the controls overlap.")
+    old = [task for task, found in with_it.items() if _before(found)]
+    if old:
+        some = "all" if len(old) == len(with_it) else _quoted(old)
+        told.append(f"Made {BEFORE}: {some}.")
+    marked = [
+        each for each in with_it.values() if {own, BACKPROP, each.facts.below} & {*each.edges}
+    ]
+    told += _edges(marked[0]) if marked else []
+    return " ".join(told)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return listing([f"`{name}`" for name in names])
+
+
+APART = "The same comparison with each optimizer alone:"
+
+
+def by_optimizer(record: Record) -> str:
+    """Return what a table by optimizer shows, or that there was no choice."""
+    names = optimizers(shown(record).facts)
+    if not names:
+        return "In this record the search had one optimizer, the task's own."
+    return (
+        f"Best validation score of each rule's longest trials with {listing(names)}, from which "
+        "the search chose (one seed, that of the search):"
+    )

@@ -137,7 +137,7 @@ def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
 def error(trial: Trial) -> float:
     """Return the standard error of a share of validation samples; 0 of a score that is none."""
     score, samples = trial["validation_score"], trial.get("validation_samples")
-    if not samples or not 0 <= score <= 1:
+    if not samples or samples < 1 or not 0 <= score <= 1:
         return 0.0
     return math.sqrt(score * (1 - score) / samples)
 

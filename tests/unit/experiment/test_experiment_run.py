@@ -466,7 +466,7 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
             r"loss of task blobs does not fit: outputs \(16, 3\) float32, targets 16 of type str: ",
         ),
     ],
-    ids=["model", "classes", "loss", "texts"],
+    ids=["gap", "model", "classes", "loss", "texts"],
 )
 def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     task: Any, said: str, run_folder: Path

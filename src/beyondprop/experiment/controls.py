@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -208,6 +209,10 @@ class LinearRuns:
         seconds = time.perf_counter() - begun
         held_out = score(task, model, data.validation)
         curve.append(point(1, held_out, solution.train_loss, seconds))
+        tested = score(task, model, data.test)
+        figures = solution.train_loss, held_out.loss, held_out.score, tested.loss, tested.score
+        if not all(map(math.isfinite, figures)):
+            raise UserError("its scores are not finite: the loss may have no least value")
         content = weights(model)
         parameters = sum(each.numel() for each in model.parameters())
         found = {
@@ -215,7 +220,7 @@ class LinearRuns:
             "reason": None,
             "head": solution.found,
             "curve": curve,
-            "test": describe_test(score(task, model, data.test)),
+            "test": describe_test(tested),
             "parameters": parameters,
             "trained_parameters": parameters,
             "weights_sha256": sha256(content).hexdigest(),

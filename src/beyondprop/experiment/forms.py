@@ -27,6 +27,7 @@ TRIAL = {
     "status": str,
     "validation_score": FIGURE,
     "validation_loss": FIGURE,
+    "validation_samples": (..., None, int),
 }
 FINISHED_TRIAL = TRIAL | {"validation_score": float, "validation_loss": float}
 SEARCH: Form = {

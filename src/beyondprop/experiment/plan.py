@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from torch.nn import Parameter
@@ -21,6 +21,8 @@ AROUND = (0.1, 0.3, 1, 3, 10)
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
 
+STEPS = 50
+"""Of a trial at least, where the longest has as many."""
 BUDGET = 10.0
 """What a search may cost for each optimizer, in trainings of the longest trial by backprop."""
 
@@ -74,6 +76,16 @@ class ComparePlan(CompareFields):
         lengths = sorted({math.ceil(longest / 9), math.ceil(longest / 3), longest})
         rates = {name: self._rates(each) for name, each in self.tried.items()}
         return Space(rates, lengths, self.tuning_budget)
+
+    def space_on(self, samples: int) -> Space:
+        """Return where every rule searches with so many training samples.
+
+        No trial but the longest is so short that it says nothing.
+        """
+        steps = math.ceil(samples / self.batch_size)
+        lengths = self.space.lengths
+        least = min(math.ceil(STEPS / steps), lengths[-1])
+        return replace(self.space, lengths=sorted({max(each, least) for each in lengths}))
 
     def _rates(self, optimizer: Spec | None) -> tuple[float, ...]:
         return self.learning_rates or around(OPTIMIZERS.make(optimizer or "adam").usual_rate)

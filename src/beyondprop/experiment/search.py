@@ -116,17 +116,30 @@ def spent(space: Space, trials: Iterable[Trial], step_cost: float) -> float:
 
 
 def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
-    """Return the settings of finished trials, the best validation score first.
+    """Return the settings of finished trials, the best first, by their validation scores.
 
-    A tie goes to the lower validation loss, then to the lower learning rate.
+    Scores that lie within one standard error of the highest are not told apart by it: among these
+    the lower validation loss is better. A tie goes to the lower learning rate.
     """
-    finished = [one for one, trial in tried.items() if trial["status"] == "finished"]
+    finished = {one: trial for one, trial in tried.items() if trial["status"] == "finished"}
+    if not finished:
+        return []
+    best = max(finished.values(), key=lambda trial: trial["validation_score"])
+    least = best["validation_score"] - error(best)
 
     def worth(setting: Setting) -> tuple[float, float, float]:
-        trial = tried[setting]
-        return trial["validation_score"], -trial["validation_loss"], -setting.learning_rate
+        score, loss = (finished[setting][f"validation_{figure}"] for figure in ("score", "loss"))
+        return min(score, least), -loss, -setting.learning_rate
 
     return sorted(finished, key=worth, reverse=True)
+
+
+def error(trial: Trial) -> float:
+    """Return the standard error of a share of validation samples; 0 of a score that is none."""
+    score, samples = trial["validation_score"], trial.get("validation_samples")
+    if not samples or not 0 <= score <= 1:
+        return 0.0
+    return math.sqrt(score * (1 - score) / samples)
 
 
 def outward(

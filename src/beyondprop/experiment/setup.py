@@ -22,7 +22,7 @@ from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.weights import check_weights
 from beyondprop.measure.blocks import gradients_of_blocks
-from beyondprop.tasks import Contrast, Data, Samples, Task, call, taught
+from beyondprop.tasks import Contrast, Data, Samples, Split, Task, call, taught
 from beyondprop.tasks.samples import Rows
 
 THREADS_A_CORE = 4
@@ -125,12 +125,25 @@ def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) ->
         UserError: The model does not take the data, the loss not its output, or its state cannot be
             kept.
     """
+    _check_finite(task, train)
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
     with generators_kept([train.device]), torch.no_grad():
         for size in _sizes(train, batch_size):
             inputs, targets = training_batch(task, train, slice(size))
             _try_batch(task, model, inputs, targets, _last(train, batch_size, size))
     check_weights(model)
+
+
+def _check_finite(task: Task, train: Samples) -> None:
+    """See that inputs in memory are numbers, and of a data set those of its first batch."""
+    seen = train.batch(slice(len(train) if isinstance(train, Split) else 1))[0]
+    for each in leaves(seen):
+        rows = each.isfinite().flatten(1).all(1) if each.ndim > 1 else each.isfinite()
+        if each.is_floating_point() and not rows.all():
+            raise UserError(
+                f"{int((~rows).sum())} of {len(train)} training inputs of task {task.name} are not "
+                "finite: leave them out, or fill in what is missing"
+            )
 
 
 def check_samples(handle: Attachment, train: Samples, batch_size: int) -> None:
@@ -293,7 +306,9 @@ def _describe(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_describe(each)}" for name, each in value.items())
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(_describe, value))
+        told = list(map(_describe, value))
+        alike = len(told) > 2 and len(set(told)) == 1
+        return f"{len(told)} {told[0]}" if alike else ", ".join(told)
     return f"of type {type(value).__name__}"
 
 

@@ -37,6 +37,9 @@ ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
 to penalty, and at the one that is chosen."""
 SMALL = 1e-3
 """The least first gradient that counts, relative to the root of the loss."""
+UNSEEN = 3e-8
+"""A gradient, relative to the root of the loss, at which double precision shows no gain any more:
+its square, half of it, is what there is to gain of the loss."""
 LARGE = 10**7
 """Numbers above which features are taken in single precision on that way."""
 ROWS, WIDTH = 20_000, 4096
@@ -370,6 +373,7 @@ def minimise(
     # There may be next to nothing to gain: a squared gradient here is of the size of a loss.
     least = SMALL * (abs(loss) or 1.0) ** 0.5
     goal = tolerance * max(np.abs(inner.gradient(*gradients)).max(initial=0.0), least)
+    goal = max(goal, UNSEEN * (abs(loss) or 1.0) ** 0.5)
 
     def value(point: np.ndarray) -> tuple[float, np.ndarray]:
         _, total, *slopes = objective.at(*inner.outside(point), penalty)

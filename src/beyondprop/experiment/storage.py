@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.recipe import RECIPE
 from beyondprop.files import cannot, discard, read_json
 
 SPEC = "spec.json"
@@ -65,8 +66,14 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
         )
         raise UserError(
             f"{folder} was made with other settings: {listed}; "
-            "use the same settings or choose another --output"
+            f"use the same settings{_own(folder)} or choose another --output"
         )
+
+
+def _own(folder: Path) -> str:
+    """Return how to use a folder's own settings, where it has them as YAML."""
+    recipe = folder / RECIPE
+    return f" (--config {recipe})" if recipe.exists() else ""
 
 
 def read_spec(folder: Path) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from beyondprop.experiment.controls import is_solved
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.record import reason_of
-from beyondprop.experiment.search import Setting, at_edge, chosen, spent, wanted
+from beyondprop.experiment.search import Setting, Space, at_edge, chosen, spent, wanted
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.experiment.source import Source
 from beyondprop.experiment.step_cost import step_costs
@@ -55,17 +55,19 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
     added = [name for name in plan.names if name not in found]
     left = [name for name in added if not is_solved(plan, name, source)]
     searches = dict(earlier["searches"])
+    train = source.data().train
+    space = plan.space_on(len(train))
     if not alone(plan):
-        counted = step_costs(plan, source.task, source.data().train, left)
+        counted = step_costs(plan, source.task, train, left)
         costs = dict.fromkeys(left, 1.0) | counted
-        found |= search(plan, costs, source, folder, executor)
+        found |= search(plan, space, costs, source, folder, executor)
         searches |= {
-            name: summary(plan, found[name], costs[name]) | {"counted": name in counted}
+            name: summary(space, found[name], costs[name]) | {"counted": name in counted}
             for name in left
         }
-    best = {name: chosen(plan.space, found.get(name, [])).learning_rate for name in left}
+    best = {name: chosen(space, found.get(name, [])).learning_rate for name in left}
     tuning = {
-        "epochs": list(plan.space.lengths),
+        "epochs": list(space.lengths),
         "budget": plan.tuning_budget,
         "trials": [trial for name in plan.names for trial in found.get(name, [])],
         "chosen": {name: (earlier["chosen"] | best).get(name) for name in plan.names},
@@ -89,14 +91,14 @@ def settings(plan: ComparePlan, task: Task, tuning: Mapping[str, Any]) -> dict[s
     }
 
 
-def summary(plan: ComparePlan, trials: Sequence[Mapping[str, Any]], cost: float) -> dict[str, Any]:
+def summary(space: Space, trials: Sequence[Mapping[str, Any]], cost: float) -> dict[str, Any]:
     """Return what a rule's row says of its search."""
     return {
-        "optimizer": chosen(plan.space, trials).optimizer,
+        "optimizer": chosen(space, trials).optimizer,
         "trials": len(trials),
-        "compute": spent(plan.space, trials, cost),
+        "compute": spent(space, trials, cost),
         "step_cost": cost,
-        "edge": at_edge(plan.space, trials),
+        "edge": at_edge(space, trials),
     }
 
 
@@ -119,7 +121,12 @@ def of_rule(trials: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 
 def search(
-    plan: ComparePlan, costs: Mapping[str, float], source: Source, folder: Path, executor: Executor
+    plan: ComparePlan,
+    space: Space,
+    costs: Mapping[str, float],
+    source: Source,
+    folder: Path,
+    executor: Executor,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the records of the trials of the rules that have costs, by the rule.
 
@@ -130,7 +137,7 @@ def search(
         plans = [
             plan.trial(name, setting, epochs)
             for name, cost in costs.items()
-            for setting, epochs in wanted(plan.space, found[name], cost)
+            for setting, epochs in wanted(space, found[name], cost)
         ]
         if not plans:
             return found
@@ -179,14 +186,15 @@ def attempt_trial(
         if earlier is not None:
             return earlier
         try:
-            fitted = fit(plan, source.task, source.data(), folder, progress)
+            data = source.data()
+            fitted = fit(plan, source.task, data, folder, progress)
         except StorageError:  # no fault of the rule's, and the others would meet it too
             raise
         except Exception as error:  # whatever a rule or a model does wrong, the others go on
             return record(plan, folder, "failed", reason_of(error))
     if fitted.trouble:
         return record(plan, folder, "diverged", fitted.trouble)
-    return record(plan, folder, "finished", None, fitted.curve[-1])
+    return record(plan, folder, "finished", None, fitted.curve[-1], len(data.validation))
 
 
 def record(
@@ -195,8 +203,18 @@ def record(
     status: str,
     reason: str | None,
     last: Mapping[str, Any] = MappingProxyType({}),
+    samples: int | None = None,
 ) -> dict[str, Any]:
-    """Write the record of a trial and return it; `last` is the end of its curve."""
+    """Write the record of a trial and return it.
+
+    Args:
+        plan: The trial's.
+        folder: Where it is written.
+        status: What became of it.
+        reason: Why, where it did not finish.
+        last: The end of its curve.
+        samples: Of which the validation score is.
+    """
     made = {
         "rule": plan.name,
         "optimizer": "" if plan.optimizer is None else label(plan.optimizer),
@@ -207,6 +225,7 @@ def record(
         "reason": reason,
         "validation_score": last.get("validation_score"),
         "validation_loss": last.get("validation_loss"),
+        "validation_samples": samples,
     }
     write_json(folder / TRIAL, made)
     return made
@@ -241,19 +260,22 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
 
 def edge(tuning: Mapping[str, Any]) -> str:
     """Return what to beware of in the searches: rates at an edge, steps that count by a guess."""
-    rules, told = at_edges(tuning), []
-    if rules:
-        told.append(
-            f"the rate chosen for {', '.join(rules)} lies at the edge of those tried: "
-            "a larger --tuning_budget may serve better"
-        )
+    rules, judged = at_edges(tuning), judged_rules(tuning)
+    tried = {trial["rule"] for trial in tuning["trials"]}
+    at_edge = [rule for rule in rules if rule in judged]
+    diverged = [rule for rule in rules if rule in tried and rule not in judged]
+    untried = [rule for rule in rules if rule not in tried]
+    larger = "a larger --tuning_budget may serve better"
     searches = tuning.get("searches", {})
-    if uncounted := [rule for rule, one in searches.items() if not one.get("counted", True)]:
-        told.append(
-            f"the operations of a step by {', '.join(uncounted)} cannot be counted: in the search "
-            "it counts as backprop's"
-        )
-    return "\n".join(told)
+    uncounted = [rule for rule, one in searches.items() if not one.get("counted", True)]
+    guess = "the operations of a step by {} cannot be counted: the search takes backprop's"
+    warnings = (
+        (at_edge, f"the rate chosen for {{}} lies at the edge of those tried: {larger}"),
+        (diverged, "no trial of {} finished: lower --learning_rates may serve better"),
+        (untried, f"the budget allows no trial of {{}}: {larger}"),
+        (uncounted, guess),
+    )
+    return "; ".join(said.format(", ".join(of)) for of, said in warnings if of)
 
 
 def at_edges(tuning: Mapping[str, Any]) -> list[str]:

@@ -140,10 +140,12 @@ class Task:
         Raises:
             UserError: The file cannot be read, lacks a column, or has nothing to predict.
         """
-        chosen = (target,) if isinstance(target, str) else tuple(target)
+        chosen = (target,) if isinstance(target, str) else target
+        if not _are_names(chosen):
+            raise UserError(f"target must be a name of a column, or several, not {target!r}")
         table = Table(
             path=Path(path),
-            target=chosen,
+            target=tuple(chosen),
             kind=None if kind is None else CRITERIA.make(kind),
             separator=separator,
             ignore=_names("ignore", ignore),
@@ -215,6 +217,11 @@ def _names(field: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):  # a string is a sequence of one-letter strings
         raise UserError(f"{field} must be a list of names: [{names!r}]")
     return tuple(names)
+
+
+def _are_names(names: object) -> bool:
+    names = list(names) if isinstance(names, Sequence) else []
+    return bool(names) and all(isinstance(each, str) for each in names)
 
 
 def _name_of(path: Path) -> str:

@@ -95,12 +95,23 @@ def classes_in(path: Path) -> tuple[str, ...]:
 
 
 def part_in(path: Path, name: str) -> Path | None:
-    """Return the folder of a part; without one, training images are in the folder itself."""
-    found = next((path / each for each in PARTS[name] if (path / each).is_dir()), None)
-    alone = (path / "train").is_dir()
-    if name == "train":
-        return found or path
-    return found if alone else None
+    """Return the folder of a part; without one, training images are in the folder itself.
+
+    Raises:
+        UserError: There are folders of other parts and none of training images.
+    """
+    inner = {each.name.lower(): each for each in _inner(path)}
+    found = {
+        part: inner[known[0]]
+        for part, names in PARTS.items()
+        if (known := [each for each in names if each in inner])
+    }
+    if "train" in found:
+        return found.get(name)
+    if found and len(found) == len(inner):  # else these are classes of such names
+        held = " and ".join(each.name for each in inner.values())
+        raise UserError(f"{path} holds {held} and no folder train: make one of training images")
+    return path if name == "train" else None
 
 
 def read_image(path: Path, size: int, channels: int) -> Tensor:
@@ -117,13 +128,30 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
         ) from error
     try:
         with Image.open(path) as opened:
-            image: Any = opened.convert("RGB" if channels == 3 else "L")
+            image: Any = _of_8_bits(opened).convert("RGB" if channels == 3 else "L")
             image = image.resize((size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # whatever Pillow raises on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is no image that can be read ({reason}): remove it") from error
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.view(size, size, channels).permute(2, 0, 1)
+
+
+def _of_8_bits(image: Any) -> Any:
+    """Return a grey image of 16 bits with 8, and any other as it is.
+
+    Pillow's own conversion clips it: all above 255 would be white.
+
+    Raises:
+        ValueError: It has 32 bits, of which nobody knows what white is.
+    """
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise ValueError("a pixel has 32 bits, and 8 or 16 are read")
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
 
 
 def _files(folder: Path, classes: tuple[str, ...]) -> Files:
@@ -134,7 +162,9 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Files:
                 f"{folder} holds a class {each.name} that the training images have not: "
                 f"they have {', '.join(classes)}"
             )
-        images = sorted(p for p in each.rglob("*") if p.suffix.lower() in ENDINGS)
+        images = sorted(
+            p for p in each.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".")
+        )
         if not images:
             raise UserError(f"{each} holds no image: remove it, or put images into it")
         found += [(image, classes.index(each.name)) for image in images]

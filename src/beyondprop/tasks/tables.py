@@ -31,6 +31,9 @@ CATEGORIES = 100
 FEW = 20
 """Different whole numbers up to which a target is taken for classes."""
 
+DELIMITERS = (";", "\t", "|", ",")
+"""What may stand between columns, where a message says what to do."""
+
 Columns = dict[str, list[str]]
 
 
@@ -82,7 +85,9 @@ class Table:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UserError(
                     f"{path.name} has no column {name!r}; it has {', '.join(columns)}{hint}"
+                    f"{_other_delimiter(list(columns), self.delimiter)}"
                 )
+        _check_finite(columns, (*self.ignore, *self.categories), path)
         columns, left_out = self._with_targets(columns, path)
         kind = self.kind or _kind(columns, self.target, self.separator)
         targets, names = _targets(columns, self.target, kind, self.separator, path)
@@ -193,8 +198,39 @@ def _columns(path: Path, delimiter: str) -> Columns:
         if len(row) != len(names):
             raise UserError(
                 f"{path}: row {number} has {len(row)} cells, and there are {len(names)} columns"
+                f"{_other_delimiter(names, delimiter)}"
             )
     return {name: [row[i] for row in cells] for i, name in enumerate(names)}
+
+
+def _other_delimiter(names: Sequence[str], delimiter: str) -> str:
+    """Return what to do where the only name seems to be several; else nothing."""
+    found = [each for each in DELIMITERS if each != delimiter and each in names[0]]
+    return f": give delimiter={found[0]!r}" if found and len(names) == 1 else ""
+
+
+def _check_finite(columns: Columns, apart: Sequence[str], path: Path) -> None:
+    """Refuse columns of numbers with an infinite one, which would be taken for categories.
+
+    Raises:
+        UserError: There is such a column.
+    """
+    for name, cells in columns.items():
+        infinite = next((cell for cell in cells if _is_infinite(cell)), None)
+        rest = [cell for cell in cells if not _is_infinite(cell)]
+        if infinite is None or name in apart or not _is_numeric(rest):
+            continue
+        raise UserError(
+            f"{path.name}: column {name!r} holds {infinite!r} among numbers: empty the cell, or "
+            f"leave the column out by ignore=({name!r},)"
+        )
+
+
+def _is_infinite(cell: str) -> bool:
+    try:
+        return math.isinf(float(cell))
+    except ValueError:
+        return False
 
 
 def _is_missing(cell: str) -> bool:
@@ -310,6 +346,9 @@ def _sorted(cells: Sequence[str]) -> tuple[str, ...]:
 
 def _standardised(values: Any, train: Any) -> Tensor:
     """Return values less the training rows' mean, by their deviation; ``(n, k)`` float32."""
+    # The square of 1e200 is none. A power of two changes no digit.
+    _, exponent = np.frexp(np.nanmax(np.abs(values), axis=0))
+    values = values / np.ldexp(1.0, exponent - 1)
     known = values[train]
     mean, deviation = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
     return torch.from_numpy((values - mean) / np.where(deviation > 0, deviation, 1)).float()

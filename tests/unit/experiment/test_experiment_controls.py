@@ -212,3 +212,12 @@ def test_without_a_best_constant_chance_is_the_untrained_model(tmp_path: Path) -
     assert 0 <= found["chance"]["score"] <= 1
     frozen = next(run for run in found["runs"] if run["rule"]["name"] == "frozen")
     assert f"frozen is {frozen['head']}" in legend(found)
+
+
+def test_a_loss_without_a_least_value_has_no_linear_model(tmp_path: Path) -> None:
+    def unbounded(outputs: Tensor, targets: Tensor) -> Tensor:
+        return -F.mse_loss(outputs, F.one_hot(targets, 3).to(outputs))
+
+    found = compare(SPEC, tmp_path / "c", task=replace(BLOBS, loss=unbounded))
+    assert {run["status"] for run in linear_of(found)} == {"failed"}
+    assert "may have no least value" in linear_of(found)[0]["reason"]

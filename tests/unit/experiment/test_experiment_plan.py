@@ -69,6 +69,13 @@ def test_learning_rates_lie_around_the_tasks() -> None:
     assert plan.tuning_epochs == 2  # a third of 4, rounded up
 
 
+def test_no_trial_but_the_longest_is_of_few_steps() -> None:
+    plan = plan_compare(CompareSpec(tuning_epochs=27, batch_size=10), BLOBS, "blobs")
+    assert plan.space_on(10_000).lengths == [3, 9, 27]
+    assert plan.space_on(100).lengths == [5, 9, 27]
+    assert plan.space_on(10).lengths == [27]
+
+
 def test_optimizers_begin_around_their_own_rates() -> None:
     decay = {"optimizer": "sgd", "weight_decay": 5e-4}
     plan = plan_compare(CompareSpec(optimizers=("adam", decay)), BLOBS, "blobs")

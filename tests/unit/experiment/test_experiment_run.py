@@ -32,7 +32,7 @@ from beyondprop.experiment import (
 from beyondprop.experiment.plan import plan_run
 from beyondprop.files import StorageError, read_json
 from beyondprop.measure import evaluate
-from beyondprop.tasks import Data, Split, Task
+from beyondprop.tasks import Data, Split, Task, from_dataset
 
 FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
 
@@ -44,6 +44,12 @@ class Killed(BaseException):
 def without_times(record: dict[str, Any]) -> dict[str, Any]:
     curve = [{k: v for k, v in point.items() if k != "seconds"} for point in record["curve"]]
     return {**record, "curve": curve, "provenance": None}
+
+
+def with_a_gap(data: Data) -> Data:
+    inputs = data.train.batch(slice(len(data.train)))[0].clone()
+    inputs[3, 0] = torch.nan
+    return replace(data, train=Split(inputs, data.train.batch(slice(len(inputs)))[1]))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -438,6 +444,10 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "said"),
     [
+        (
+            replace(BLOBS, load=lambda folder: with_a_gap(BLOBS.load(folder))),
+            "1 of 60 training inputs of task blobs are not finite: leave them out, or fill in",
+        ),
         (MISFIT, r"model of task misfit does not fit its data: inputs \(16, 4\) float32: .*shapes"),
         (
             WRONG_CLASSES,
@@ -448,8 +458,15 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
             replace(BLOBS, loss=lambda outputs, _: outputs),
             r"loss of task blobs does not fit: outputs \(16, 3\)",
         ),
+        (
+            replace(
+                BLOBS,
+                load=lambda _: Data("words", *[from_dataset([(torch.zeros(4), "cat")] * 16)] * 3),
+            ),
+            r"loss of task blobs does not fit: outputs \(16, 3\) float32, targets 16 of type str: ",
+        ),
     ],
-    ids=["model", "classes", "loss"],
+    ids=["model", "classes", "loss", "texts"],
 )
 def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     task: Any, said: str, run_folder: Path

@@ -176,6 +176,18 @@ def test_ranking(trials: list[tuple[float, float | None, float]], best: float) -
     assert ranked(settings)[0].learning_rate == best
 
 
+def test_scores_within_their_noise_are_ranked_by_loss() -> None:
+    settings = [Setting("", rate) for rate in (0.1, 0.2, 0.3)]
+    scores, losses = (0.52, 0.50, 0.40), (1.06, 0.79, 0.10)
+    few = {
+        one: record(one, 1, score, loss) | {"validation_samples": 60}
+        for one, score, loss in zip(settings, scores, losses, strict=True)
+    }
+    assert ranked(few) == [settings[1], settings[0], settings[2]]  # 0.40 is two errors away
+    many = {one: trial | {"validation_samples": 60_000} for one, trial in few.items()}
+    assert ranked(many) == settings
+
+
 def test_where_no_trial_finished_the_lowest_rate_is_taken() -> None:
     trials = searched(SPACE, lambda *_: None)
     lowest = min(trial["learning_rate"] for trial in trials)

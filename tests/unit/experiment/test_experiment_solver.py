@@ -14,6 +14,7 @@ from beyondprop.experiment import solver
 from beyondprop.experiment.solver import Features, Problem, Scale, Solution, constant, solve
 from beyondprop.tasks.base import accuracy
 from beyondprop.tasks.digits import load_vectors
+from beyondprop.tasks.metrics import r_squared
 
 
 def minus(loss: solver.Loss) -> solver.Loss:
@@ -168,3 +169,14 @@ def test_the_digits_are_those_of_newtons_method() -> None:
     train = parts[0]
     expected = linear_layer.solved(train.features, train.targets, 10, found.found["penalty"])
     assert objective(problem, train, found) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [6, 15, 16, 27])
+def test_where_rounding_hides_the_rest_the_best_constant_is_found(seed: int) -> None:
+    """The mean of standardised values is zero but for rounding: nothing is left to gain."""
+    values = torch.randn(180, 1, generator=torch.Generator().manual_seed(seed))
+    values = (values - values.mean()) / values.std()
+    problem = Problem(F.mse_loss, r_squared, 1, torch.Size([1]))
+    found = constant(problem, values, torch.Size([180]))
+    assert found.converged
+    assert found.bias.item() == pytest.approx(0, abs=1e-7)

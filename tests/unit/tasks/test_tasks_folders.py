@@ -98,3 +98,42 @@ def test_without_pillow_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UserError, match=r"pip install 'beyondprop\[data\]'"):
         task.load(None)
+
+
+def test_grey_images_of_16_bits_are_not_clipped(tmp_path: Path) -> None:
+    for name, value in (("dark", 1000), ("light", 60000)):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            deep = np.full((8, 8), value + 500 * i, dtype=np.uint16)
+            Image.fromarray(deep).save(tmp_path / name / f"{i}.png")
+    x, y = Task.from_folder(tmp_path, 8, grey=True).load(None).train.batch(slice(None))
+    assert x[y == 0].mean() < -0.9
+    assert x[y == 1].mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_images_of_32_bits_are_refused(tmp_path: Path, kind: Any) -> None:
+    deep = Image.fromarray(np.full((8, 8), 1, dtype=kind))
+    deep.save(filled(tmp_path) / "dark" / "deep.tiff")
+    with pytest.raises(UserError, match=r"deep\.tiff is no image that can be read .*32 bits"):
+        Task.from_folder(tmp_path, 8).load(None)
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    (filled(tmp_path) / "dark" / "._0.png").write_text("what a file manager leaves")
+    assert len(Task.from_folder(tmp_path, 8).load(None).train) == 12
+
+
+def test_parts_may_begin_with_a_capital(tmp_path: Path) -> None:
+    for part, each in (("Train", 5), ("Val", 2), ("Test", 3)):
+        filled(tmp_path / part, each)
+    data = Task.from_folder(tmp_path, 8).load(None)
+    assert data.classes == ("dark", "light")
+    assert [len(part) for part in data.parts.values()] == [10, 4, 6]
+
+
+def test_parts_without_training_images_are_no_classes(tmp_path: Path) -> None:
+    filled(tmp_path / "val")
+    filled(tmp_path / "test")
+    with pytest.raises(UserError, match="holds test and val and no folder train"):
+        Task.from_folder(tmp_path, 8)

@@ -284,3 +284,34 @@ def test_macro_f1_by_hand() -> None:
 
 def test_values_with_split_are_in_memory(tmp_path: Path) -> None:
     assert isinstance(Task.from_csv(written(tmp_path, ROWS), "pay").load(None).train, Split)
+
+
+@pytest.mark.parametrize("unit", ["e300", "e-300"])
+def test_huge_and_tiny_numbers_are_standardised(tmp_path: Path, unit: str) -> None:
+    rows = [{"size": f"{i + 1}{unit}", "pay": f"{i * 1.5}{unit}"} for i in range(60)]
+    data = Task.from_csv(written(tmp_path, rows), "pay", kind=bp.Values()).load(None)
+    for part in data.train.batch(slice(None)):
+        assert part.std().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("column", ["age", "pay"])
+def test_an_infinite_number_makes_no_column_of_categories(tmp_path: Path, column: str) -> None:
+    rows = [*ROWS, ROWS[0] | {column: "inf"}]
+    with pytest.raises(UserError, match=f"column '{column}' holds 'inf' among numbers"):
+        Task.from_csv(written(tmp_path, rows), "pay")
+
+
+@pytest.mark.parametrize(
+    ("text", "target"), [("a;b\n1;2\n", "b"), ("a\tb\n1\t2\n", "b"), ("a;b\n1,5;2,5\n", "b")]
+)
+def test_another_delimiter_is_named(tmp_path: Path, text: str, target: str) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"give delimiter='(;|.t)'"):
+        Task.from_csv(path, target)
+
+
+@pytest.mark.parametrize("target", [2, [], ["pay", 3]])
+def test_a_target_that_is_no_name_is_refused(tmp_path: Path, target: Any) -> None:
+    with pytest.raises(UserError, match="target must be a name of a column"):
+        Task.from_csv(written(tmp_path, ROWS), target)

@@ -20,7 +20,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo "Settings: PYTHON=$(PYTHON), PIP_ARGS (e.g. your CPU wheel index), PYTEST_ARGS (e.g. '-k attach')"
 
-compare: $(VENV)/.report ## Compare all rules on real images (14x14 clothing) and say where the report lies
+compare: $(VENV)/.report ## Compare five rules on real images (14x14 clothing) and say where the report lies
 	$(BIN)/python -m beyondprop compare --task fashion-small --output $(RUN) --resume
 	@echo "Open in a browser:  $(RUN)/report.html"
 	@echo "A finished comparison is shown again; 'make compare-again' computes it anew."

@@ -46,3 +46,9 @@ def test_at_most_one_pair_of_model_and_rule_in_ten_is_refused_and_each_says_why(
     for row in found:
         assert row["taught"] == (row["share"] >= ENOUGH)
         assert row["taught"] != bool(row["refused"])
+
+
+def test_steps_of_target_and_dual_propagation_take_longer_than_backprops() -> None:
+    for name in ("digits-mlp-states", "mnist-mlp-states"):
+        ratios = {row["rule"]: row["step_ratio"] for row in rows(f"comparisons/{name}")}
+        assert min(ratios["dtp"], ratios["dualprop"]) > max(1, ratios["backprop"])

@@ -13,9 +13,9 @@ from rich.console import Console
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare
-from beyondprop.experiment.controls import LINEAR
 from beyondprop.experiment.growing import own_name
 from beyondprop.experiment.joint_table import LEGEND, joint_table
+from beyondprop.experiment.linear import LINEAR
 from beyondprop.experiment.several import compare_tasks, tasks_in
 from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import edge

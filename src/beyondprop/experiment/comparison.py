@@ -12,9 +12,10 @@ from rich.progress import Progress
 
 from beyondprop import rules, tasks
 from beyondprop.experiment import forms
-from beyondprop.experiment.controls import LINEAR, LinearRuns, chance, linear_runs
+from beyondprop.experiment.chance import chance
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
+from beyondprop.experiment.linear import LINEAR, LinearRuns, linear_runs
 from beyondprop.experiment.plan import (
     ComparePlan,
     RunPlan,

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from beyondprop.experiment.controls import LINEAR
+from beyondprop.experiment.linear import LINEAR
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import NOT_COMPARED, read_spec

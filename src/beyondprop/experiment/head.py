@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop import rules
+from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
-from beyondprop.engine.untouched import untouched
+from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, order
 from beyondprop.experiment.faults import fault_of
-from beyondprop.experiment.plan import RunPlan
-from beyondprop.experiment.setup import augmented
+from beyondprop.experiment.plan import ComparePlan, RunPlan
+from beyondprop.experiment.setup import augmented, build
 from beyondprop.experiment.solver import Features, Problem, Solution, in_precision, solve
+from beyondprop.experiment.source import Source
 from beyondprop.registry.dotted import one_line
 from beyondprop.slots import machine_of
 from beyondprop.tasks import Data, Samples, Split, Task, call
@@ -126,6 +128,21 @@ def fill(layer: nn.Linear, solution: Solution) -> None:
         layer.weight.copy_(solution.weight)
         if layer.bias is not None:
             layer.bias.copy_(solution.bias)
+
+
+def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
+    """Whether this rule's runs train nothing, as their last layer is solved."""
+    one = plan.trial(name, plan.first, plan.tuning_epochs)
+    rule = rules.make(one.rule)
+    if rule.traits.learns:
+        return False
+    data = source.data()
+    with generators_kept([data.train.device]):
+        try:
+            handle = attach(build(source.task, plan), rule, blocks=plan.blocks)
+            return isinstance(find_head(one, source.task, data, handle), Head)
+        except Exception:  # whatever is wrong, its runs say so
+            return False
 
 
 def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head | str | None:

@@ -11,8 +11,8 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop.experiment import forms
-from beyondprop.experiment.controls import is_solved
 from beyondprop.experiment.fit import fit
+from beyondprop.experiment.head import is_solved
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.record import reason_of
 from beyondprop.experiment.search import Setting, Space, at_edge, chosen, spent, wanted

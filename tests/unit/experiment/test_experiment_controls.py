@@ -13,7 +13,7 @@ from experiment_tasks import BLOBS, blobs
 from torch import Tensor, nn
 
 from beyondprop.experiment import CompareSpec, compare
-from beyondprop.experiment.controls import constant_score
+from beyondprop.experiment.chance import constant_score
 from beyondprop.experiment.table import legend
 from beyondprop.files import read_json
 from beyondprop.tasks import Data, Split

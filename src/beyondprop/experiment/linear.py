@@ -1,4 +1,4 @@
-"""The controls of a comparison beside backprop: frozen hidden blocks, a linear model, chance."""
+"""The linear model on the inputs, a control of every comparison."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from beyondprop import rules
 from beyondprop._torch.pytrees import leaves
-from beyondprop.engine.attach import attach
-from beyondprop.engine.untouched import generators_kept, untouched
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, score
-from beyondprop.experiment.checkpoint import seed_generators
-from beyondprop.experiment.head import NUMBERS, Head, fill, find_head, no_loss
+from beyondprop.experiment.chance import outputs_of, targets_of
+from beyondprop.experiment.head import NUMBERS, fill
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import RECORD, SCHEMA, describe_task, describe_test, reason_of
 from beyondprop.experiment.run import over
 from beyondprop.experiment.setup import build, torch_settings
-from beyondprop.experiment.solver import Features, Problem, constant, solve
+from beyondprop.experiment.solver import Features, Problem, solve
 from beyondprop.experiment.source import Source
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.weights import WEIGHTS, weights
@@ -37,112 +35,10 @@ from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs import Executor, Job
 from beyondprop.measure import Evaluation
 from beyondprop.registry import file_name
-from beyondprop.tasks import Data, Samples, Split, Task, call
+from beyondprop.tasks import Data, Samples, Split
 
 LINEAR = "linear"
 """What tables call the linear model on the inputs; it is no rule."""
-
-
-def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
-    """Whether this rule's runs train nothing, as their last layer is solved."""
-    one = plan.trial(name, plan.first, plan.tuning_epochs)
-    rule = rules.make(one.rule)
-    if rule.traits.learns:
-        return False
-    data = source.data()
-    with generators_kept([data.train.device]):
-        try:
-            handle = attach(build(source.task, plan), rule, blocks=plan.blocks)
-            return isinstance(find_head(one, source.task, data, handle), Head)
-        except Exception:  # whatever is wrong, its runs say so
-            return False
-
-
-def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
-    """Return the `score` on the test split of what has learned nothing, and `of` what it is.
-
-    It is the best constant output; where none can be found, the untrained model's; where that has
-    none either, None.
-    """
-    with generators_kept([data.train.device]):
-        seed_generators(plan.seeds[0])
-        model = build(task, plan)
-        try:
-            return {"score": constant_score(task, data, model), "of": "the best constant output"}
-        except Exception as error:  # whatever a model or a loss does
-            why = reason_of(error)
-        try:
-            found = score(task, model, data.test).score
-        except Exception as error:  # the runs that are made are worth their record
-            return {"score": None, "of": f"not known ({reason_of(error)})"}
-        return {"score": finite(found), "of": f"the untrained model ({why})"}
-
-
-def constant_score(task: Task, data: Data, model: nn.Module) -> float:
-    """Return the test score of the output, the same for every sample, of the least training loss.
-
-    Raises:
-        UserError: There is no such output.
-    """
-    outputs = outputs_of(task, data, model)
-    shape = outputs.shape[1:]
-    problem = Problem(task.loss, task.metric, shape[-1] if shape else 1, shape)
-    targets = targets_of(data.train)
-    found = constant(problem, targets, torch.Size([len(targets), *shape[:-1]]))
-    if not found.converged:
-        raise UserError("no constant output has the least loss")
-    one = found.bias.to(outputs.dtype)
-    tested = targets_of(data.test)
-    places = Split(torch.arange(len(tested), device=one.device), tested)
-    return score(task, Everywhere(one.expand(shape) if shape else one[0]), places).score
-
-
-def targets_of(samples: Samples) -> Tensor:
-    """Return the targets of all samples.
-
-    Raises:
-        UserError: They are not one tensor.
-    """
-    if isinstance(samples, Split) and isinstance(samples.targets, Tensor):
-        return samples.targets
-    found = [targets for _, targets in samples.batches(EVALUATION_BATCH)]
-    if not all(isinstance(each, Tensor) for each in found):
-        raise UserError("the targets are several tensors")
-    if len({each.shape[1:] for each in found}) > 1:
-        raise UserError("the targets differ in length")
-    return torch.cat(found)
-
-
-class Everywhere(nn.Module):
-    """A model that returns the same for every sample."""
-
-    def __init__(self, output: Tensor) -> None:
-        super().__init__()
-        self.output = output
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return ``(batch, ...)``."""
-        return self.output.expand(len(inputs), *self.output.shape)
-
-
-def outputs_of(task: Task, data: Data, model: nn.Module) -> Tensor:
-    """Return what the model makes of the first training samples.
-
-    Raises:
-        UserError: It is no tensor of real numbers with a row a sample, or the loss does not take it
-            in double precision.
-    """
-    inputs, targets = data.train.batch(slice(min(2, len(data.train))))
-    if not isinstance(targets, Tensor):
-        raise UserError("the targets are several tensors")
-    with untouched(model), torch.no_grad():
-        outputs = call(model.eval(), inputs)
-    real = isinstance(outputs, Tensor) and outputs.is_floating_point()
-    if not isinstance(outputs, Tensor) or not real or len(outputs) != len(targets):
-        raise UserError("the model does not return one tensor of real numbers, samples first")
-    if why := no_loss(task, outputs, targets):
-        raise UserError(why)
-    return outputs
 
 
 @dataclass(frozen=True)

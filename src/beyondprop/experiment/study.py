@@ -68,6 +68,11 @@ class StudySpec(Fields):
 
     def __post_init__(self) -> None:
         self.run({RATE: 1.0})
+        if not rules.make(self.rule).traits.learns:
+            raise UserError(
+                f"there is nothing to search for {label(self.rule)}: it trains no hidden layers, "
+                "and its last layer is solved"
+            )
         for each in self.optimizers or ():
             tasks.OPTIMIZERS.make(each)
         if self.trials < 1:

@@ -98,7 +98,8 @@ def part_in(path: Path, name: str) -> Path | None:
     """Return the folder of a part; without one, training images are in the folder itself.
 
     Raises:
-        UserError: There are folders of other parts and none of training images.
+        UserError: There are folders of other parts and none of training images, or other folders
+            beside them.
     """
     inner = {each.name.lower(): each for each in _inner(path)}
     found = {
@@ -107,6 +108,11 @@ def part_in(path: Path, name: str) -> Path | None:
         if (known := [each for each in names if each in inner])
     }
     if "train" in found:
+        if strange := [each.name for each in inner.values() if each not in found.values()]:
+            raise UserError(
+                f"{path} holds {', '.join(strange)} beside its parts: a class belongs into each "
+                "part's folder; move what else there is away"
+            )
         return found.get(name)
     if found and len(found) == len(inner):  # else these are classes of such names
         held = " and ".join(each.name for each in inner.values())

@@ -49,6 +49,7 @@ def test_without_optuna_one_sentence_says_what_to_install(
         ({"trials": 0}, "trials must be at least 1, not 0"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"seed": -1}, "seed must be between 0"),
+        ({"rule": "frozen"}, "there is nothing to search for frozen"),
     ],
 )
 def test_what_no_search_can_have_is_refused(fields: dict[str, Any], problem: str) -> None:

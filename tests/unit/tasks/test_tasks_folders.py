@@ -132,6 +132,14 @@ def test_parts_may_begin_with_a_capital(tmp_path: Path) -> None:
     assert [len(part) for part in data.parts.values()] == [10, 4, 6]
 
 
+def test_a_class_beside_the_parts_is_not_dropped(tmp_path: Path) -> None:
+    filled(tmp_path / "train")
+    filled(tmp_path / "test")
+    picture(tmp_path / "grey" / "0.png", 100)
+    with pytest.raises(UserError, match="holds grey beside its parts: a class belongs into each"):
+        Task.from_folder(tmp_path, 8).load(None)
+
+
 def test_parts_without_training_images_are_no_classes(tmp_path: Path) -> None:
     filled(tmp_path / "val")
     filled(tmp_path / "test")

@@ -24,7 +24,7 @@ from beyondprop.jobs import Workers
 from beyondprop.registry import Spec
 from beyondprop.report import write
 
-HELP = "Compare rules on a task: every rule gets the same seeds, steps and trials."
+HELP = "Compare rules on a task: every rule gets the same seeds, steps and budget of search."
 
 
 def parser() -> Parser:

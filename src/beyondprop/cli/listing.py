@@ -14,12 +14,19 @@ from beyondprop.projections import PROJECTIONS
 from beyondprop.registry import Registry, dotted, first_line
 from beyondprop.registry.arguments import parameters
 from beyondprop.rules import OBJECTIVES, RULES
-from beyondprop.tasks import TASKS
+from beyondprop.tasks import OPTIMIZERS, TASKS
 from beyondprop.text import aligned
 
-HELP = "List the rules, tasks, projections and measures, with a line each."
+HELP = "List the rules, tasks, projections, optimizers and measures, with a line each."
 
-REGISTRIES: tuple[Registry[Any], ...] = (RULES, TASKS, PROJECTIONS, OBJECTIVES, MEASURES)
+REGISTRIES: tuple[Registry[Any], ...] = (
+    RULES,
+    TASKS,
+    PROJECTIONS,
+    OBJECTIVES,
+    OPTIMIZERS,
+    MEASURES,
+)
 
 
 def parser() -> Parser:
@@ -35,13 +42,13 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the four lists, or what is known of the names."""
+    """Print the lists, or what is known of the names."""
     if arguments.names:
         print("\n".join(details(name) for name in arguments.names))
         return 0
     lists = {
         f"{registry.kind}s": {name: registry.describe(name) for name in registry}
-        for registry in (RULES, TASKS, PROJECTIONS, MEASURES)
+        for registry in (RULES, TASKS, PROJECTIONS, OPTIMIZERS, MEASURES)
     }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))
     return 0

@@ -163,16 +163,6 @@ STUDIES: dict[str, tuple[Study, ...]] = {
             {"backprop": (5.99,), "dgl (*pred*)": (8.40,), "sim": (7.16,), "predsim": (5.58,)},
         ),
     ),
-    "mnist-goodness": (
-        Study(
-            "Hinton, *The forward-forward algorithm: some preliminary investigations*, 2022, "
-            "section 3",
-            "MNIST without the order of its pixels, labels in the input, 60 epochs.",
-            ERROR,
-            ("four hidden layers of 2,000",),
-            {"ff": (1.36,)},
-        ),
-    ),
     "cifar-softhebb": (
         Study(
             SOFT_HEBB,

@@ -88,7 +88,10 @@ class ComparePlan(CompareFields):
         return replace(self.space, lengths=sorted({max(each, least) for each in lengths}))
 
     def _rates(self, optimizer: Spec | None) -> tuple[float, ...]:
-        return self.learning_rates or around(OPTIMIZERS.make(optimizer or "adam").usual_rate)
+        if self.learning_rates:
+            return self.learning_rates
+        assert optimizer is not None, "the task's own optimizer has the task's learning rates"
+        return around(OPTIMIZERS.make(optimizer).usual_rate)
 
     def run(self, name: str, seed: int, setting: Setting) -> RunPlan:
         """Return the plan of one of its runs: all but the arguments is the same for every rule."""
@@ -115,10 +118,16 @@ def factory(task: Task, optimizer: Spec | None) -> Factory:
     return task.optimizer if optimizer is None else OPTIMIZERS.make(optimizer)
 
 
+def usual_rate(task: Task, optimizer: Spec | None) -> float:
+    """Return the learning rate of a task's own optimizer, or the usual one of another."""
+    return task.learning_rate if optimizer is None else OPTIMIZERS.make(optimizer).usual_rate
+
+
 def plan_run(spec: RunSpec, task: Task, named: Spec) -> RunPlan:
     """Return the plan of a run of `task`, which is named so."""
     seed = spec.seed if spec.feedback_seed is None else spec.feedback_seed
-    own = {"learning_rate": spec.learning_rate or task.learning_rate, "feedback_seed": seed}
+    rate = spec.learning_rate or usual_rate(task, spec.optimizer)
+    own = {"learning_rate": rate, "feedback_seed": seed}
     return RunPlan(**vars(spec) | _common(spec, task, named) | own)
 
 

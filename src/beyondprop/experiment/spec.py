@@ -61,7 +61,7 @@ class RunFields(Fields):
             as {rule: NAME, ARGUMENT: VALUE}.
         seed: Decides the initial weights and the order of the data, the same for every rule.
         learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
-            Default: the task's.
+            Default: the task's, or of an optimizer that is named its usual one.
         optimizer: The optimizer: adam, adamw, sgd, or with arguments as {optimizer: sgd,
             weight_decay: 5e-4}, or your own as my.module:factory. Default: the task's.
         feedback_seed: Decides the rule's fixed random matrices. Default: the seed.

@@ -6,7 +6,7 @@ goes on as it would have gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import forms
 from beyondprop.experiment.axes import Axis, axes_of
 from beyondprop.experiment.fit import fit
-from beyondprop.experiment.plan import RunPlan, as_json, plan_run
+from beyondprop.experiment.plan import RunPlan, as_json, plan_run, usual_rate
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import describe_task, reason_of
 from beyondprop.experiment.setup import load, torch_settings
@@ -38,7 +38,7 @@ SCHEMA = 1
 RATE, OPTIMIZER = "learning_rate", "optimizer"
 NONE: Mapping[str, Spec] = MappingProxyType({})
 WIDE = 100.0
-"""How far below and above the task's learning rate the search goes, as a factor."""
+"""How far below and above the usual learning rates the search goes, as a factor."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ def study(
     optuna_of()
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
-    axes = axes_of(spec.rule) | {RATE: around(task.learning_rate)}
     optimizers = spec.labels(task)
-    first = plan_run(spec.run({RATE: task.learning_rate}), task, name)
+    usual = [usual_rate(task, each) for each in (optimizers.values() or (None,))]
+    axes = axes_of(spec.rule) | {RATE: around(usual)}
+    first = plan_run(spec.run({RATE: usual[0]}), task, name)
     settings = as_json(first) | {"trials": spec.trials, "optimizers": list(optimizers.values())}
     del settings[RATE], settings[OPTIMIZER]  # they are searched
     check_claim(output, settings, resume, ("trials",))
@@ -176,9 +177,9 @@ def optuna_of() -> Any:
     return optuna
 
 
-def around(rate: float) -> Axis:
-    """Return where a learning rate is searched."""
-    return Axis(rate / WIDE, rate * WIDE, rate, logarithmic=True)
+def around(usual: Sequence[float]) -> Axis:
+    """Return where a learning rate is searched, around the usual ones of all optimizers."""
+    return Axis(min(usual) / WIDE, max(usual) * WIDE, usual[0], logarithmic=True)
 
 
 def suggested(

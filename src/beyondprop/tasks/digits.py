@@ -53,10 +53,10 @@ def load_vectors(folder: Path | None = None) -> Data:
     return data.mapped(flat)
 
 
-def mlp() -> nn.Module:
-    """Return a network from vectors of 64 to 10 logits by three hidden layers of 128."""
+def mlp(inputs: int = 64) -> nn.Module:
+    """Return a network from vectors to 10 logits by three hidden layers of 128."""
     return nn.Sequential(
-        nn.Linear(64, 128),
+        nn.Linear(inputs, 128),
         nn.Tanh(),
         nn.Linear(128, 128),
         nn.Tanh(),

@@ -13,6 +13,7 @@ from torch import nn
 
 from beyondprop.tasks import idx
 from beyondprop.tasks.base import Task
+from beyondprop.tasks.digits import mlp
 from beyondprop.tasks.mnist import ARTICLES
 from beyondprop.tasks.samples import Data, Split
 
@@ -39,24 +40,16 @@ def load(folder: Path | None = None) -> Data:
     return Data("Fashion-MNIST, small, half inverted", train, validation, test, ARTICLES)
 
 
-def mlp() -> nn.Module:
-    """Return a network from vectors of 196 to 10 logits by three hidden layers of 128."""
-    return nn.Sequential(
-        nn.Linear(196, 128),
-        nn.Tanh(),
-        nn.Linear(128, 128),
-        nn.Tanh(),
-        nn.Linear(128, 128),
-        nn.Tanh(),
-        nn.Linear(128, 10),
-    )
+def network() -> nn.Module:
+    """Return the network of digits-mlp, from vectors of 196."""
+    return mlp(196)
 
 
 FASHION_SMALL = Task(
     name="fashion-small",
     summary="6,000 14x14 images of clothing (embedded), half inverted, four linear layers",
     load=load,
-    model=mlp,
+    model=network,
     epochs=20,
     batch_size=64,
     learning_rate=2e-3,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from experiment_tasks import BLOBS
@@ -74,6 +75,16 @@ def test_no_trial_but_the_longest_is_of_few_steps() -> None:
     assert plan.space_on(10_000).lengths == [3, 9, 27]
     assert plan.space_on(100).lengths == [5, 9, 27]
     assert plan.space_on(10).lengths == [27]
+
+
+def test_a_named_optimizer_has_its_own_usual_rate() -> None:
+    def rate(**given: Any) -> float:
+        return plan_run(RunSpec(**given), BLOBS, "blobs").learning_rate
+
+    assert rate() == BLOBS.learning_rate
+    assert rate(optimizer="sgd") == 0.03
+    assert rate(optimizer="adam") == 1e-3
+    assert rate(optimizer="sgd", learning_rate=0.2) == 0.2
 
 
 def test_optimizers_begin_around_their_own_rates() -> None:

@@ -168,7 +168,7 @@ class TestSearch:
         spec = replace(SPEC, rule="fa", optimizers=("adam", decay), trials=6)
         found = study(spec, tmp_path / "t", progress=QUIET)
         tried = [trial["setting"]["optimizer"] for trial in found["trials"]]
-        assert tried[0] == "adam"
+        assert (tried[0], found["trials"][0]["setting"][RATE]) == ("adam", 1e-3)
         assert set(tried) == {"adam", "sgd(weight_decay=0.001)"}
         words = ["train", "--config", str(tmp_path / "t" / "train.yaml")]
         again = spec_of(RunSpec, parser().parse_args(words).train)

@@ -112,6 +112,8 @@ def run(arguments: Namespace) -> int:
     rule = rules.make(arguments.rule)
     with fault_of_rule(rule):
         named = {name: arguments[name] for name in ("axes", *PORTS, "shift")}
+        if isinstance(found, Task):
+            named |= {name: named[name] or getattr(found, name) for name in ("axes", "output")}
         handle = attach(model, rule, blocks=arguments.blocks or blocks, **named)
     print(handle.report, end="\n\n")
     if isinstance(found, Task):

@@ -119,7 +119,7 @@ def made(
     more: str,
 ) -> dict[str, Any]:
     """Make the comparison in its folder and return its record."""
-    check_rules(plan, source.task, source.data().train)
+    check_rules(plan, source.task, source.data(plan.seeds[0]).train)
     write_json(output / SPEC, as_json(plan))
     write_bytes(output / RECIPE, recipe(as_json(plan)).encode())
     before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
@@ -162,7 +162,7 @@ def work(
     # The workers are gone: a step is measured alone.
     done = {record["rule"]["name"] for record in finished(records)}
     timed = [name for name in plan.names if name in done]
-    data = source.data()
+    data = source.data(plan.seeds[0])
     nothing = chance(plan, source.task, data)
     rows = [*plan.names, *([] if isinstance(linear, str) else [LINEAR])]
     costs = {}
@@ -230,7 +230,7 @@ def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress)
         if earlier is not None:
             return earlier
         try:
-            return run(plan, source.task, source.data(), folder, progress)
+            return run(plan, source.task, source.data(plan.seed), folder, progress)
         except StorageError:  # no fault of the rule's, and the others would meet it too
             raise
         except Exception as error:  # whatever a rule or a model does wrong, the others go on
@@ -241,7 +241,9 @@ def failed_run(
     plan: RunPlan, source: Source, folder: Path, started: datetime, reason: str
 ) -> dict[str, Any]:
     """Record that a run failed, and return the record."""
-    record = run_record(plan, source.task, source.data(), started, None, None, failure=reason)
+    record = run_record(
+        plan, source.task, source.data(plan.seed), started, None, None, failure=reason
+    )
     write_json(folder / SPEC, as_json(plan))
     write_json(folder / RECORD, record)
     return record

@@ -93,4 +93,6 @@ def step_of(
         factory(task, plan.tried[plan.first.optimizer]),
         plan.first.learning_rate,
         plan.blocks if rule else None,
+        task.output,
+        task.axes,
     )

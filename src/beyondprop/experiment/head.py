@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop import rules
-from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
@@ -22,7 +21,7 @@ from beyondprop.experiment.solver import Features, Problem, Solution, in_precisi
 from beyondprop.experiment.source import Source
 from beyondprop.registry.dotted import one_line
 from beyondprop.slots import machine_of
-from beyondprop.tasks import Data, Samples, Split, Task, call
+from beyondprop.tasks import Data, Samples, Split, Task, attached, call
 
 JOINT = "joint"
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -136,10 +135,10 @@ def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
     rule = rules.make(one.rule)
     if rule.traits.learns:
         return False
-    data = source.data()
+    data = source.data(plan.seeds[0])
     with generators_kept([data.train.device]):
         try:
-            handle = attach(build(source.task, plan), rule, blocks=plan.blocks)
+            handle = attached(source.task, build(source.task, plan), rule, plan.blocks)
             return isinstance(find_head(one, source.task, data, handle), Head)
         except Exception:  # whatever is wrong, its runs say so
             return False
@@ -177,12 +176,13 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
 
 def _only_layer(handle: Attachment) -> nn.Linear | str:
     """Return the linear layer that is all that learns, or why there is none."""
-    block = handle.blocks[-1]
-    learned = {id(each) for _, each in block.parameters() if each.requires_grad}
-    linear = [module for _, module in block.named_modules() if type(module) is nn.Linear]
+    hidden = {id(each) for block in handle.blocks[:-1] for _, each in block.parameters()}
+    learned = {id(each) for each in handle.model.parameters() if each.requires_grad} - hidden
+    linear = [module for module in handle.model.modules() if type(module) is nn.Linear]
     found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
     if found is None:
-        return f"what learns in the last block, {block.name}, is not one nn.Linear"
+        block = handle.blocks[-1]
+        return f"what learns from the last block on, {block.name}, is not one nn.Linear"
     machine = machine_of(handle.model)
     if machine is not None and any(reel.parameter is found.weight for reel in machine.reels):
         return "the last layer chooses its weights among fixed values (slots)"

@@ -21,6 +21,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, score
 from beyondprop.experiment.chance import outputs_of, targets_of
+from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.head import NUMBERS, fill
 from beyondprop.experiment.plan import ComparePlan, RunPlan, as_json
 from beyondprop.experiment.provenance import provenance
@@ -35,7 +36,7 @@ from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs import Executor, Job
 from beyondprop.measure import Evaluation
 from beyondprop.registry import file_name
-from beyondprop.tasks import Data, Samples, Split
+from beyondprop.tasks import Data, Samples, Split, Task
 
 LINEAR = "linear"
 """What tables call the linear model on the inputs; it is no rule."""
@@ -94,7 +95,17 @@ class LinearRuns:
                 return self.failed(reason_of(error), started)
 
     def _solved(self, started: datetime) -> list[dict[str, Any]]:
-        task, data = self.source.task, flat(self.source.data())
+        """Return the records, of one solution where all seeds have the same data."""
+        seeds = self.plan.seeds
+        if self.source.task.split is None:
+            solution = self._solution(seeds[0])
+            return [self._written(seed, started, *solution) for seed in seeds]
+        return [self._written(seed, started, *self._solution(seed)) for seed in seeds]
+
+    def _solution(self, seed: int) -> tuple[dict[str, Any], bytes]:
+        """Return what a seed's record says of the solved model, and the weights."""
+        task = self.source.task
+        data = flat(task, self.source.data(seed))
         model = self.model().to(self.plan.device)
         layer = next(each for each in model if isinstance(each, nn.Linear))
         curve = [point(0, score(task, model, data.validation), None, 0.0)]
@@ -121,7 +132,7 @@ class LinearRuns:
             "trained_parameters": parameters,
             "weights_sha256": sha256(content).hexdigest(),
         }
-        return [self._written(seed, started, found, content) for seed in self.plan.seeds]
+        return found, content
 
     def failed(self, reason: str, started: datetime) -> list[dict[str, Any]]:
         """Write for each seed that there is no model, and why."""
@@ -140,7 +151,7 @@ class LinearRuns:
             {
                 "schema": SCHEMA,
                 "kind": "run",
-                "task": describe_task(self.source.task, self.source.data()),
+                "task": describe_task(self.source.task, self.source.data(seed)),
                 "rule": {"name": LINEAR, "settings": {}, "source": None, "report": None},
                 "seed": seed,
                 "learning_rate": None,
@@ -159,9 +170,11 @@ class LinearRuns:
 
 def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns | str:
     """Return the runs of the linear model, or why there is none."""
-    task, data = source.task, source.data()
-    inputs, _ = data.train.batch(slice(1))
-    given = list(leaves(inputs))
+    task, data = source.task, source.data(plan.seeds[0])
+    try:
+        given = list(leaves(seen(task, data.train.batch(slice(1))[0])))
+    except UserError as error:
+        return reason_of(error)
     if strange := [each for each in given if not each.is_floating_point()]:
         return (
             f"its inputs would be {str(strange[0].dtype).removeprefix('torch.')}, not real numbers"
@@ -175,7 +188,7 @@ def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns |
         try:
             for part in data.parts.values():
                 if not isinstance(part, Split):  # in memory all rows are as long
-                    rows_of(part), targets_of(part)
+                    rows_of(task, part), targets_of(part)
             outputs = outputs_of(task, data, build(task, plan))
         except Exception as error:  # whatever a model or a data set does
             return reason_of(error)
@@ -200,27 +213,40 @@ def linear_model(inputs: int, outputs: int, single: bool) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), layer, *([nn.Flatten(0)] if single else []))
 
 
-def flat(data: Data) -> Data:
+def seen(task: Task, inputs: Any) -> Any:
+    """Return what the linear model sees of a batch's inputs.
+
+    Raises:
+        UserError: The task's features fail.
+    """
+    if task.features is None:
+        return inputs
+    with fault_of("features", task):
+        return task.features(inputs)
+
+
+def flat(task: Task, data: Data) -> Data:
     """Return the data with inputs as rows of all their numbers.
 
     Raises:
         UserError: They make no such rows, or the targets are not one tensor.
     """
-    train, validation, test = (
-        Split(rows_of(each), targets_of(each)) for each in (data.train, data.validation, data.test)
-    )
-    return replace(data, train=train, validation=validation, test=test)
+    return data.mapped(lambda part: Split(rows_of(task, part), targets_of(part)))
 
 
-def rows_of(samples: Samples) -> Tensor:
-    """Return the inputs of all samples, ``(n, width)``, as a new layer takes them.
+def rows_of(task: Task, samples: Samples) -> Tensor:
+    """Return what the linear model sees of all samples, ``(n, width)``, as a new layer takes them.
 
     Raises:
         UserError: They differ in length.
     """
     rows = [
         torch.cat(
-            [each.flatten(1) if each.ndim > 1 else each[:, None] for each in leaves(inputs)], 1
+            [
+                each.flatten(1) if each.ndim > 1 else each[:, None]
+                for each in leaves(seen(task, inputs))
+            ],
+            1,
         )
         for inputs, _ in samples.batches(EVALUATION_BATCH)
     ]

@@ -45,6 +45,11 @@ class PipelineSteps(Steps):
                 f"a pipeline trains by inputs alone, and task {task.name} contrasts them with "
                 "others: leave --schedule out"
             )
+        if task.output is not None or task.axes is not None:
+            raise UserError(
+                f"a pipeline takes the error at the model's own output, and task {task.name} names "
+                "another one or axes: leave --schedule out"
+            )
         if not all(isinstance(each, Tensor) for each in train.batch(slice(1))):
             raise UserError(
                 "a pipeline sends one tensor of inputs from process to process, and a batch of "

@@ -19,7 +19,7 @@ from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
 from beyondprop.experiment.processes import joined, on_first
 from beyondprop.experiment.record import RECORD, run_record
-from beyondprop.experiment.setup import load, torch_settings
+from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import check_claim
 from beyondprop.experiment.weights import WEIGHTS, weights
@@ -72,7 +72,8 @@ def train(
             return earlier
         with torch_settings(plan), progress or bars() as shown:
             on_first(partial(say_what_is_made_again, plan, output, shown.console.print))
-            return run(plan, task, load(task, plan), output, shown)
+            data = of_seed(task, load(task, plan), plan.seed)
+            return run(plan, task, data, output, shown)
 
 
 def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> dict[str, Any]:

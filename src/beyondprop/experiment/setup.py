@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
@@ -22,7 +21,7 @@ from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.weights import check_weights
 from beyondprop.measure.blocks import gradients_of_blocks
-from beyondprop.tasks import Contrast, Data, Samples, Split, Task, call, taught
+from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
 from beyondprop.tasks.samples import Rows
 
 THREADS_A_CORE = 4
@@ -64,6 +63,24 @@ def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
         )
 
     return data.mapped(lambda part: part.to(plan.device))
+
+
+def of_seed(task: Task, data: Data, seed: int) -> Data:
+    """Return the data as a run of this seed has it.
+
+    Raises:
+        UserError: The task cannot split it.
+    """
+    if task.split is None:
+        return data
+    with fault_of("split", task):
+        found: object = task.split(data, seed)
+    if not isinstance(found, Data):
+        raise UserError(
+            f"the split of task {task.name} must return a beyondprop.tasks.Data, "
+            f"not a {type(found).__name__}"
+        )
+    return found
 
 
 def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
@@ -179,7 +196,7 @@ def check_rules(plan: ComparePlan, task: Task, train: Samples) -> None:
         made = rules.make(rule)
         try:
             with fault_of_rule(made):
-                handle = attach(model, made, blocks=plan.blocks)
+                handle = attached(task, model, made, plan.blocks)
             try:
                 check_samples(handle, train, plan.batch_size)
                 try_taught(task, handle, train, plan.batch_size)

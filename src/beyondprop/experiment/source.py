@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from beyondprop.experiment.plan import ComparePlan
-from beyondprop.experiment.setup import load
+from beyondprop.experiment.setup import load, of_seed
 from beyondprop.tasks import Data, Task
 
 
@@ -24,9 +24,12 @@ class Source:
     task: Task = field(compare=False)
     plan: ComparePlan = field(compare=False)
 
-    def data(self) -> Data:
-        """Return the data on the plan's device, the same each time in one process."""
-        return loaded(self)
+    def data(self, seed: int) -> Data:
+        """Return the data of a run of this seed, on the plan's device.
+
+        It is loaded once in each process.
+        """
+        return of_seed(self.task, loaded(self), seed)
 
 
 @lru_cache(maxsize=1)

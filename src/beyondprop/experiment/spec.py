@@ -46,7 +46,7 @@ class Fields:
     epochs: int | None = None
     batch_size: int | None = None
     data: Path | None = None
-    blocks: tuple[str, ...] | None = None
+    blocks: tuple[str | tuple[str, ...], ...] | None = None
     device: str = "cpu"
     threads: int = 1
     measures: tuple[Spec, ...] = MEASURES

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from beyondprop import rules
-from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
@@ -19,7 +18,7 @@ from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
-from beyondprop.tasks import Samples, Task, call, taught
+from beyondprop.tasks import Samples, Task, attached, call, taught
 
 
 class Steps(ABC):
@@ -78,7 +77,7 @@ class LocalSteps(Steps):
         check_fits(task, model, train, plan.batch_size)
         rule = rules.make(plan.rule, plan.feedback_seed)
         with fault_of_rule(rule):
-            self.handle = attach(model, rule, blocks=plan.blocks)
+            self.handle = attached(task, model, rule, plan.blocks)
         check_samples(self.handle, train, plan.batch_size)
         learned = [*model.parameters(), *self.handle.parameters()]
         with fault_of("optimizer", task):

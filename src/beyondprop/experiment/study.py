@@ -24,7 +24,7 @@ from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run, usual_rate
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import describe_task, reason_of
-from beyondprop.experiment.setup import load, torch_settings
+from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.experiment.spec import Fields, RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.files import StorageError, finite, write_bytes, write_json
@@ -134,7 +134,7 @@ def study(
     del settings[RATE], settings[OPTIMIZER]  # they are searched
     check_claim(output, settings, resume, ("trials",))
     with held(output), torch_settings(first), progress or bars() as shown:
-        data = load(task, first)
+        data = of_seed(task, load(task, first), first.seed)
         write_json(output / SPEC, settings)
         made: list[dict[str, Any]] = []
         with bar(shown, "trials", spec.trials) as whole:

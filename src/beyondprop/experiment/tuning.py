@@ -55,7 +55,7 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
     added = [name for name in plan.names if name not in found]
     left = [name for name in added if not is_solved(plan, name, source)]
     searches = dict(earlier["searches"])
-    train = source.data().train
+    train = source.data(plan.tuning_seed).train
     space = plan.space_on(len(train))
     if not alone(plan):
         counted = step_costs(plan, source.task, train, left)
@@ -186,7 +186,7 @@ def attempt_trial(
         if earlier is not None:
             return earlier
         try:
-            data = source.data()
+            data = source.data(plan.seed)
             fitted = fit(plan, source.task, data, folder, progress)
         except StorageError:  # no fault of the rule's, and the others would meet it too
             raise

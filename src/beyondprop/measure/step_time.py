@@ -4,7 +4,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,9 @@ def rule_step(
     loss: Callable[[Any, Any], Tensor],
     optimizer: Callable[[Iterable[Parameter], float], Optimizer],
     learning_rate: float,
-    blocks: Sequence[str] | None = None,
+    blocks: Sequence[str | Sequence[str]] | None = None,
+    output: str | None = None,
+    axes: str | Mapping[str, str] | None = None,
 ) -> Step:
     """Build a model, attach a rule to it, and return one step of the ordinary training loop.
 
@@ -76,9 +78,11 @@ def rule_step(
         optimizer: (parameters, learning rate) to an optimizer.
         learning_rate: For the optimizer.
         blocks: Names or patterns of the blocks, see `attach`.
+        output: Name of the module whose output carries the error, see `attach`.
+        axes: What the axes of the blocks' outputs mean, see `attach`.
     """
     network = model().to(next(leaves(inputs)).device).train()
-    handle = None if rule is None else attach(network, rule, blocks)
+    handle = None if rule is None else attach(network, rule, blocks, axes=axes, output=output)
     learned = [] if handle is None else handle.parameters()
     update = driven(optimizer([*network.parameters(), *learned], learning_rate), network)
 

@@ -1,7 +1,7 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
 from beyondprop.tasks.base import Contrast, Task
-from beyondprop.tasks.calling import arguments_of, call, taught
+from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
@@ -25,6 +25,7 @@ __all__ = [
     "Task",
     "accuracy",
     "arguments_of",
+    "attached",
     "call",
     "find",
     "from_csv",

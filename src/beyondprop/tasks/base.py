@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from functools import partial
@@ -42,7 +42,11 @@ class Task:
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score, higher is better.
         metric_name: The metric's name in tables.
-        blocks: Names or patterns of the model's blocks; None for the default of `attach`.
+        blocks: Names or patterns of the model's blocks, a tuple of names for one block of several
+            modules; None for the default of `attach`.
+        output: Name of the module at whose output rules take the error; None for the model's own.
+            See `attach`.
+        axes: What the axes of the blocks' outputs mean, where layers do not say it; see `attach`.
         epochs: Passes over the training part.
         batch_size: Samples per step.
         learning_rate: Of the optimizer at the start of a run; it falls linearly to zero.
@@ -54,6 +58,10 @@ class Task:
         contrast: (inputs, targets) of a training batch to what the model is called with and the
             targets that go with it, by PyTorch's global generator: where rules learn by right and
             wrong answers, it makes the wrong ones. None calls the model with the inputs.
+        split: (data, seed) to the data as a run of this seed has it, such as other training samples
+            each time; the same for every rule. None is the same data for every seed.
+        features: (inputs) to what the linear control sees of them, ``(n, ...)`` real numbers, where
+            the inputs are something else, such as class numbers or a graph. None is the inputs.
 
     Raises:
         UserError: Listing every field that makes no sense.
@@ -66,7 +74,9 @@ class Task:
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
     metric: Metric = accuracy
     metric_name: str = "accuracy"
-    blocks: Sequence[str] | None = None
+    blocks: Sequence[str | Sequence[str]] | None = None
+    output: str | None = None
+    axes: str | Mapping[str, str] | None = None
     epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
@@ -74,9 +84,13 @@ class Task:
     optimizers: Sequence[Spec] = ()
     augment: Callable[[Any], Any] | None = None
     contrast: Callable[[Any, Any], Contrast] | None = None
+    split: Callable[[Data, int], Data] | None = None
+    features: Callable[[Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        optional = [f for f in ("augment", "contrast") if getattr(self, f) is not None]
+        optional = [
+            f for f in ("augment", "contrast", "split", "features") if getattr(self, f) is not None
+        ]
         problems = [
             f"{field} must be callable"
             for field in ("load", "model", "loss", "metric", "optimizer", *optional)
@@ -208,6 +222,9 @@ class Task:
         }
         return cls(**own | scoring(Classes()) | _known(fields))
 
+
+OPTIONAL = ("augment", "contrast", "split", "features")
+"""Fields of a task that are functions or None."""
 
 SMALL = 2000
 """Training rows of a table below which a batch has fewer."""

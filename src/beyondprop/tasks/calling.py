@@ -1,14 +1,17 @@
-"""How a model is called with a batch, and what its rules see of the targets."""
+"""How rules are attached to a task's model, how it is called, and what they see of the targets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from beyondprop.core import Rule
+from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
+from beyondprop.tasks.base import Task
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """What a model is called with, by position and by name."""
@@ -31,6 +34,20 @@ def call(model: nn.Module, inputs: Any) -> Any:
     """Return what a model makes of a batch's inputs; see `arguments_of`."""
     arguments, keywords = arguments_of(inputs)
     return model(*arguments, **keywords)
+
+
+def attached(
+    task: Task, model: nn.Module, rule: Rule, blocks: Sequence[str | Sequence[str]] | None
+) -> Attachment:
+    """Attach a rule to a task's model, with the error and the axes where the task has them.
+
+    Args:
+        task: The model's.
+        model: Built by the task.
+        rule: For all blocks.
+        blocks: Those of a plan; see `attach`.
+    """
+    return attach(model, rule, blocks=blocks, output=task.output, axes=task.axes)
 
 
 def taught(handle: Attachment, targets: Any) -> AbstractContextManager[None]:

@@ -88,9 +88,7 @@ class Task:
     features: Callable[[Any], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        optional = [
-            f for f in ("augment", "contrast", "split", "features") if getattr(self, f) is not None
-        ]
+        optional = [field for field in OPTIONAL if getattr(self, field) is not None]
         problems = [
             f"{field} must be callable"
             for field in ("load", "model", "loss", "metric", "optimizer", *optional)

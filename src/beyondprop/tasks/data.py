@@ -23,6 +23,7 @@ class FileSource:
         gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
             it; the hash is then that of the decompressed content all the same.
         others: Name of a file to another one that it goes by.
+        page: Address where people get the files that no mirror has one by one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class FileSource:
     urls: tuple[str, ...] = ()
     gzipped: bool = True
     others: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
 
     @property
     def published(self) -> dict[str, str]:
@@ -72,7 +74,7 @@ def find_any(
     Raises:
         UserError: None of them is in any of these places.
     """
-    wanted = next(source for source in sources if source.urls)
+    wanted = next((source for source in sources if source.urls), sources[0])
     if folder is not None:
         folder = folder.expanduser()
         found = _look_in(folder, sources, itself=True)
@@ -87,6 +89,8 @@ def find_any(
     for place in named:  # what was put there half should not end in a download
         if near := _partial(place, sources):
             raise UserError(f"{wanted.name} is not in {place}{near}; add them or move the rest")
+    if not wanted.urls:
+        raise UserError(f"{wanted.name} is not on this machine; {_advice(wanted)} {NAMED}")
     return wanted, _download_to(cache_folder() / wanted.folders[0], wanted)
 
 
@@ -153,6 +157,7 @@ def _partial(place: Path, sources: Sequence[FileSource], itself: bool = False) -
 
 
 SHOWN = 5
+NAMED = "in a folder that --data or BEYONDPROP_DATA names"
 
 
 def _content(folder: Path) -> str:
@@ -189,12 +194,12 @@ def _download_to(folder: Path, source: FileSource) -> dict[str, Path]:
                 download(urls, found[name], digest, source.gzipped)
     except UserError as error:
         raise UserError(
-            f"{source.name} is not on this machine and {error}; or {_advice(source)} in a folder "
-            "that --data or BEYONDPROP_DATA names"
+            f"{source.name} is not on this machine and {error}; or {_advice(source)} {NAMED}"
         ) from error
     return found
 
 
 def _advice(source: FileSource) -> str:
     names = ", ".join(source.published.values())
-    return f"put its files ({names}) into a folder {source.folders[0]}/"
+    got = f", from {source.page}," if source.page else ""
+    return f"put its files ({names}){got} into a folder {source.folders[0]}/"

@@ -204,8 +204,10 @@ class InputDropout(nn.Module):
         """Return features of the same shape."""
         if not self.training or not self.share:
             return x
-        held = x.nonzero(as_tuple=True)
-        return torch.zeros_like(x).index_put(held, F.dropout(x[held], self.share))
+        flat = x.flatten()
+        held = flat.nonzero().squeeze(1)
+        kept = F.dropout(flat[held], self.share)
+        return torch.zeros_like(flat).index_copy_(0, held, kept).view_as(x)
 
 
 class NodeClassifier(nn.Module):

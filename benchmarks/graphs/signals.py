@@ -5,11 +5,12 @@
 A hidden layer's signal may arrive at each node, or behind the propagation that carries the hidden
 features to the output layer. At each node only labelled nodes have an error, so these alone are
 taught. Behind the propagation it comes back along the edges, unchanged, and their neighbours are
-taught too, as by backprop. Every way tries the same learning rates and weight decays on the
-validation nodes of one draw; then it is trained on other draws of the training nodes.
+taught too, as by backprop. Every way is trained at the same learning rates, on the same draws of
+the training nodes; the best rate is the one with the best mean score on the validation nodes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -28,12 +29,11 @@ from benchmarks.graphs import tables
 from beyondprop.core import Rule
 from beyondprop.models import graph
 from beyondprop.tasks import Data, accuracy
-from beyondprop.tasks.graphs import drawn
+from beyondprop.tasks.graphs import Graph, drawn
 from beyondprop.tasks.graphs.cora import CLASSES, WORDS, load_cora
 
-RATES = (0.003, 0.01, 0.03)
-DECAYS = (1e-4, 5e-4)
-TUNING_SEED = 100
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+WEIGHT_DECAY = 5e-4
 PER_CLASS = 20
 
 Named = tuple[str | tuple[str, ...], ...]
@@ -66,21 +66,57 @@ WAYS = (
 
 NETWORKS = {
     "gcn": graph.gcn,
-    "cheb, 2 terms": partial(graph.cheb, terms=2),
-    "cheb, 3 terms": graph.cheb,
+    "cheb-2": partial(graph.cheb, terms=2),
+    "cheb-3": graph.cheb,
     "sage": graph.sage,
     "spline": graph.spline,
 }
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a training is made with."""
+class Form:
+    """What is otherwise the same for all ways.
 
-    rate: float
-    decay: float
-    dropout: float
-    epochs: int
+    Attributes:
+        name: Of the form.
+        dropout: Share of the features that is dropped.
+        scaled: Whether words are shares of a paper's words, not 0 and 1.
+        glorot: Whether weights begin as by Glorot and Bengio, not as PyTorch's linear layers do.
+    """
+
+    name: str
+    dropout: float = 0.5
+    scaled: bool = True
+    glorot: bool = True
+
+    def data(self, data: Data) -> Data:
+        """Return the data in this form."""
+        if self.scaled:
+            return data
+        whole: Graph = data.train.graph  # type: ignore[attr-defined]
+        plain = replace(whole, features=(whole.features > 0).float())
+        return data.mapped(lambda part: replace(part, graph=plain))  # type: ignore[type-var]
+
+    def model(self, network: str) -> nn.Module:
+        """Return a network in this form."""
+        model = NETWORKS[network](WORDS, CLASSES, dropout=self.dropout)
+        if not self.glorot:
+            for layer in (model.conv1.linear, model.conv2.linear):
+                layer.reset_parameters()
+        return model
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form("as the task"),
+        Form("dropout .1", dropout=0.1),
+        Form("no dropout", dropout=0.0),
+        Form("words not scaled", scaled=False),
+        Form("PyTorch's weights", glorot=False),
+        Form("none of these", 0.0, scaled=False, glorot=False),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -97,9 +133,9 @@ class Trained:
 def main(
     output: Path = RESULTS / "graphs" / "signals.json",
     cases: list[str] | None = None,
-    seeds: int = 5,
+    forms: list[str] | None = None,
+    draws: int = 3,
     epochs: int = 200,
-    dropouts: list[float] | None = None,
     threads: int = 1,
 ) -> None:
     """Train every network in every way.
@@ -107,54 +143,54 @@ def main(
     Args:
         output: The record.
         cases: Networks; all by default.
-        seeds: Draws of the training nodes, after the one that is tuned on.
+        forms: Of `FORMS`; that of the task by default.
+        draws: Of the training nodes.
         epochs: Of a training; an epoch is one step.
-        dropouts: Shares of features that are dropped; .5 by default.
         threads: Of PyTorch.
     """
     torch.set_num_threads(threads)
     started = datetime.now(UTC)
-    chosen, data = cases or list(NETWORKS), load_cora()
-    shares = dropouts or [0.5]
+    chosen, kinds, data = cases or list(NETWORKS), forms or [next(iter(FORMS))], load_cora()
     rows = [
-        row(name, way, data, seeds, dropout, epochs)
-        for name, way, dropout in product(chosen, WAYS, shares)
+        row(name, FORMS[form], way, rate, data, draws, epochs)
+        for name, form, way, rate in product(chosen, kinds, WAYS, RATES)
     ]
-    spec = {"networks": chosen, "seeds": seeds, "epochs": epochs, "dropouts": shares}
+    spec = {"networks": chosen, "forms": kinds, "draws": draws, "epochs": epochs}
     save("graphs/signals", spec, rows, Table(*tables.signals(rows)), started, output)
 
 
-def row(name: str, way: Way, data: Data, seeds: int, dropout: float, epochs: int) -> dict[str, Any]:
-    """Return the figures of a network taught in a way: tuned on one draw, trained on others."""
-    tried = [Setting(*pair, dropout, epochs) for pair in product(RATES, DECAYS)]
-    found = [trained(name, way, data, TUNING_SEED, setting) for setting in tried]
-    best = max(range(len(tried)), key=lambda i: found[i].validation)
-    runs = [trained(name, way, data, seed, tried[best]) for seed in range(seeds)]
-    made = {
-        "network": name,
-        "way": way.name,
-        "dropout": dropout,
-        "rate": tried[best].rate,
-        "weight_decay": tried[best].decay,
-        "train": [run.train for run in runs],
-        "test": [run.test for run in runs],
-        "taught": [run.taught for run in runs],
-        "alignment": [run.alignment for run in runs],
-    }
-    print(made)
+def row(
+    name: str, form: Form, way: Way, rate: float, data: Data, draws: int, epochs: int
+) -> dict[str, Any]:
+    """Return the figures of a network taught in a way at a learning rate, on each draw."""
+    own = form.data(data)
+    runs = [
+        asdict(trained(form.model, name, way, rate, own, seed, epochs)) for seed in range(draws)
+    ]
+    figures = {key: [run[key] for run in runs] for key in runs[0]}
+    made = {"network": name, "form": form.name, "way": way.name, "rate": rate} | figures
+    print(name, form.name, way.name, rate, figures["test"], flush=True)
     return made
 
 
-def trained(name: str, way: Way, data: Data, seed: int, setting: Setting) -> Trained:
+def trained(
+    make: Callable[[str], nn.Module],
+    name: str,
+    way: Way,
+    rate: float,
+    data: Data,
+    seed: int,
+    epochs: int,
+) -> Trained:
     """Return a network trained on the draw of a seed."""
     own = drawn(PER_CLASS, data, seed)
     torch.manual_seed(seed)
-    model = NETWORKS[name](WORDS, CLASSES, dropout=setting.dropout)
+    model = make(name)
     handle = bp.attach(model, way.rule, way.blocks, graph.AXES, way.output)
-    optimizer = torch.optim.Adam(model.parameters(), setting.rate, weight_decay=setting.decay)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, setting.epochs)
+    optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, epochs)
     inputs, targets = own.train.batch(slice(None))
-    for _ in range(setting.epochs):
+    for _ in range(epochs):
         optimizer.zero_grad()
         with handle.targets(targets):
             cross_entropy(model(*inputs), targets).backward()

@@ -7,28 +7,23 @@ from benchmarks.common.tables import Cells
 
 
 def signals(rows: list[dict[str, Any]]) -> Cells:
-    """Return what each network scores in each way: one row a network, way and dropout."""
-    lines = [
-        [
-            row["network"],
-            row["way"],
-            f"{row['dropout']:g}",
-            f"{row['rate']:g}, {row['weight_decay']:g}",
-            spread(row["test"]),
-            f"{statistics.mean(row['train']):.1%}",
-            f"{statistics.mean(row['taught']):,.0f}",
-            f"{statistics.mean(row['alignment']):.2f}",
-        ]
-        for row in rows
-    ]
-    heads = (
-        *("network", "taught by", "dropout", "rate, weight decay", "test", "train"),
-        *("hidden nodes taught", "alignment"),
-    )
+    """Return what networks score at each learning rate: one row a network, form and way."""
+    rates = sorted({row["rate"] for row in rows})
+    found: dict[tuple[str, ...], dict[float, dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["network"], row["form"], row["way"]), {})[row["rate"]] = row
+    lines = []
+    for names, by_rate in found.items():
+        best = max(by_rate.values(), key=lambda row: statistics.mean(row["validation"]))
+        lines.append(
+            [
+                *names,
+                f"{statistics.mean(best['taught']):,.0f}",
+                *(f"{statistics.mean(by_rate[rate]['test']):.1%}" for rate in rates),
+                f"{best['rate']:g}",
+                f"{statistics.mean(best['alignment']):.2f}",
+            ]
+        )
+    at = [f"test, rate {rate:g}" for rate in rates]
+    heads = ("network", "form", "taught by", "nodes taught", *at, "best rate", "alignment there")
     return heads, lines
-
-
-def spread(found: list[float]) -> str:
-    """Return a mean and a standard deviation."""
-    deviation = statistics.stdev(found) if len(found) > 1 else 0.0
-    return f"{statistics.mean(found):.1%} ± {deviation:.1%}"

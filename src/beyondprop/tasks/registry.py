@@ -4,6 +4,7 @@ from beyondprop.registry import Registry, Spec
 from beyondprop.tasks import (
     cifar,
     digits,
+    families,
     fashion_small,
     goodness,
     mnist,
@@ -42,7 +43,8 @@ TASKS: Registry[Task] = Registry(
             random_features.MNIST_OPTICAL_FEATURES,
             random_features.MNIST_OPTICAL_DEFENCE,
         )
-    },
+    }
+    | families.FAMILIES,
     key="task",
 )
 """Every registered task by its name, the default first."""

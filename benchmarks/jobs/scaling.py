@@ -138,8 +138,8 @@ def table(rows: Sequence[Mapping[str, Any]], jobs: int, repeats: int) -> Table:
         ],
         [
             f"Medians of {len(rows)} rounds in which all four take turns; start-up is counted. "
-            f"A run took {shortest:.0f} s at least, with its share of the start. Both ways of the comparison left "
-            f"{same_bytes} of weights."
+            f"A run took {shortest:.0f} s at least, with its share of the start. Both ways of the "
+            f"comparison left {same_bytes} of weights."
         ],
     )
 

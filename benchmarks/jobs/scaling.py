@@ -117,25 +117,30 @@ def same(serial: Path, parallel: Path) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]], jobs: int, repeats: int) -> Table:
-    """Return the medians over the rounds."""
+def gains(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the medians over the rounds, a row for the library and one for plain PyTorch."""
 
     def cells(what: str, one: str, many: str) -> list[str]:
-        gains = [row[one] / row[many] for row in rows]
+        found = [row[one] / row[many] for row in rows]
         seconds = [statistics.median(row[way] for row in rows) for way in (one, many)]
-        spread = f"{min(gains):.2f} to {max(gains):.2f}"
+        spread = f"{min(found):.2f} to {max(found):.2f}"
         shown = [f"{each:.1f} s" for each in seconds]
-        return [what, spread, *shown, f"{statistics.median(gains):.2f}×"]
+        return [what, spread, *shown, f"{statistics.median(found):.2f}×"]
 
+    return [
+        cells("beyondprop compare", "serial", "parallel"),
+        cells("plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]], jobs: int, repeats: int) -> Table:
+    """Return the medians over the rounds, and how they were taken."""
     shortest = min(min(row["serial"], row["plain_serial"]) for row in rows) / repeats
     same_bytes = "the same bytes" if all(r["same_bytes"] for r in rows) else "DIFFERENT bytes"
     return Table(
         f"A comparison by {jobs} processes",
         ["training", "gain, all rounds", "one process", f"{jobs} processes", "gain"],
-        [
-            cells("beyondprop compare", "serial", "parallel"),
-            cells("plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
-        ],
+        gains(rows),
         [
             f"Medians of {len(rows)} rounds in which all four take turns; start-up is counted. "
             f"A run took {shortest:.0f} s at least, with its share of the start. Both ways of the "

@@ -18,6 +18,7 @@ from benchmarks.comparisons import architectures as by_network
 from benchmarks.comparisons import tables as comparisons
 from benchmarks.comparisons import words
 from benchmarks.comparisons.published import STUDIES
+from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
 from benchmarks.optics import tables as optics
@@ -74,6 +75,7 @@ OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
+    "jobs": ("jobs/scaling", jobs.gain),
     "memory": ("memory/rules", memory.rules),
     "depth": ("memory/depth", memory.depth),
     "models": ("models/coverage", models.coverage),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -193,7 +193,7 @@ def _check_flags(found: object, arguments: Namespace) -> None:
             raise UserError(f"--{flag} must be at least 1, not {arguments[flag]}")
 
 
-def find(name: str) -> tuple[object, nn.Module, tuple[str, ...] | None]:
+def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | None]:
     """Return what has this name (a task, or a model), its model, and the blocks a task gives it.
 
     Raises:

@@ -80,7 +80,7 @@ class Points:
         """Why these are too few for a law, or None."""
         if len(self.units) < FEW:
             return f"{len(self.units)} runs are too few for a bootstrap, which needs {FEW}"
-        sizes = len({size for size, _ in self.units})
+        sizes = min(len({size for size, _ in self.units}), len(np.unique(self.x)))
         if sizes < SIZES:
             return f"{sizes} sizes are too few for a law, which needs {SIZES}"
         return None

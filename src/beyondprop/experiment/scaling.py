@@ -158,11 +158,12 @@ def studied(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "against": {
             axis: {
-                rule: compared(each, of[UPPER])
+                rule: compared(each, above)
                 for rule, each in of.items()
-                if rule != UPPER and each is not None and of.get(UPPER) is not None
+                if rule != UPPER and each is not None
             }
             for axis, of in found.items()
+            if (above := of.get(UPPER)) is not None
         },
     }
 

@@ -83,7 +83,7 @@ def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) ->
     figure, axes = panel(WIDTH, HEIGHT, RIGHT, title="Test loss")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    ends = {}
+    ends: dict[str, float] = {}
     for rule, found in record["laws"][axis].items():
         ends |= line(axes, record, axis, rule, found, drawn[rule])
     _ticks(axes)

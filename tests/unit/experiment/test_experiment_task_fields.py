@@ -41,29 +41,32 @@ def test_the_error_is_taken_where_the_task_says() -> None:
 
 
 def test_a_comparison_attaches_there_and_solves_what_is_behind(tmp_path: Path) -> None:
-    task = replace(BEFORE_HEAD, model=without_affine)
+    task = replace(BLOBS, model=Behind, blocks=("first", "second"), output="norm")
     found = compare(SPEC, tmp_path / "c", task=task)
     frozen = [run for run in found["runs"] if run["rule"]["name"] == "frozen"]
     assert all(run["head"]["converged"] is True for run in frozen)
     direct = next(run for run in found["runs"] if run["rule"]["name"] == "dfa")
-    assert "norm" in direct["rule"]["report"]
+    assert "the error is taken at the output of norm" in direct["rule"]["report"]
 
 
-def without_affine() -> nn.Module:
-    """Return a network in which all that learns behind the output is one linear layer."""
-    return nn.Sequential(
-        *(nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, 12)),
-        nn.LayerNorm(12, elementwise_affine=False),
-        nn.Linear(12, 3),
-    )
+class Behind(nn.Module):
+    """A network in which all that learns behind the output is one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 12), nn.Linear(12, 12)
+        self.norm = nn.LayerNorm(12, elementwise_affine=False)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.norm(self.second(self.first(x).relu()).relu()))
+        return out
 
 
 def test_axes_are_those_of_the_task() -> None:
-    wrong = replace(BLOBS, axes="batch tokens features")
-    handle = attached(wrong, network(), bp.DirectFeedbackAlignment(), None)
-    x, y = blobs().train.batch(slice(8))
-    with pytest.raises(UserError, match="axes"):
-        BLOBS.loss(handle.model(x), y).backward()
+    named = replace(BLOBS, axes="batch features")
+    handle = attached(named, network(), bp.DirectFeedbackAlignment(), None)
+    assert {block.axes.words for block in handle.blocks} == {"batch features"}
 
 
 def halves(data: Data, seed: int) -> Data:

@@ -3,7 +3,7 @@
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
-from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
+from beyondprop.tasks.metrics import Metric, accuracy, auc, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
 from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
@@ -26,6 +26,7 @@ __all__ = [
     "accuracy",
     "arguments_of",
     "attached",
+    "auc",
     "call",
     "find",
     "from_csv",

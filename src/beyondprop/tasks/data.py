@@ -23,6 +23,7 @@ class FileSource:
         gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
             it; the hash is then that of the decompressed content all the same.
         others: Name of a file to another one that it goes by.
+        advice: Where people get the files, in a few words for messages.
     """
 
     name: str
@@ -31,11 +32,13 @@ class FileSource:
     urls: tuple[str, ...] = ()
     gzipped: bool = True
     others: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
 
     @property
     def published(self) -> dict[str, str]:
         """Each file's name to the one that it is published under."""
-        return {name: f"{name}.gz" if self.gzipped else name for name in self.files}
+        compressed = self.gzipped and self.urls
+        return {name: f"{name}.gz" if compressed else name for name in self.files}
 
 
 def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
@@ -64,7 +67,7 @@ def find_any(
     """Like `find`, for a data set that comes in several forms, the preferred one first.
 
     In each place all forms are looked for before the next place. The first form that has mirrors
-    is downloaded, and is what errors ask for.
+    is downloaded, and is what errors ask for; where none has, it is the first.
 
     Returns:
         The form that was found, and the path of each of its files.
@@ -72,7 +75,7 @@ def find_any(
     Raises:
         UserError: None of them is in any of these places.
     """
-    wanted = next(source for source in sources if source.urls)
+    wanted = next((source for source in sources if source.urls), sources[0])
     if folder is not None:
         folder = folder.expanduser()
         found = _look_in(folder, sources, itself=True)
@@ -87,6 +90,11 @@ def find_any(
     for place in named:  # what was put there half should not end in a download
         if near := _partial(place, sources):
             raise UserError(f"{wanted.name} is not in {place}{near}; add them or move the rest")
+    if not wanted.urls:
+        raise UserError(
+            f"{wanted.name} is not on this machine: {_advice(wanted)} in a folder that --data or "
+            "BEYONDPROP_DATA names"
+        )
     return wanted, _download_to(cache_folder() / wanted.folders[0], wanted)
 
 
@@ -197,4 +205,5 @@ def _download_to(folder: Path, source: FileSource) -> dict[str, Path]:
 
 def _advice(source: FileSource) -> str:
     names = ", ".join(source.published.values())
-    return f"put its files ({names}) into a folder {source.folders[0]}/"
+    where = f"; {source.advice}" if source.advice else ""
+    return f"put its files ({names}{where}) into a folder {source.folders[0]}/"

@@ -29,6 +29,34 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.argmax(dim=1) == targets).double().mean().item()
 
 
+def auc(outputs: Tensor, targets: Tensor) -> float:
+    """Return the area under the ROC curve: how often a positive's output is above a negative's.
+
+    A tie counts a half, so that outputs which say nothing have 0.5.
+
+    Args:
+        outputs: Scores or logits, ``(n,)``.
+        targets: Which samples are positive, ``(n,)`` bool or 0 and 1.
+
+    Raises:
+        UserError: The shapes do not fit, or all samples are of one kind.
+    """
+    from scipy.stats import rankdata
+
+    if outputs.ndim != 1 or outputs.shape != targets.shape:
+        raise UserError(
+            f"AUC needs outputs and targets (n,), got {tuple(outputs.shape)} and "
+            f"{tuple(targets.shape)}; give the task its own metric"
+        )
+    positive = (targets > 0.5 if targets.is_floating_point() else targets.bool()).cpu().numpy()
+    here = int(positive.sum())
+    pairs = here * (len(positive) - here)
+    if not pairs:
+        raise UserError("AUC has no meaning where all samples are of one kind; give another metric")
+    ranks = rankdata(outputs.detach().double().cpu().numpy())  # from 1; of ties their mean
+    return float((ranks[positive].sum() - here * (here + 1) / 2) / pairs)
+
+
 def r_squared(outputs: Tensor, targets: Tensor) -> float:
     """Return R², the share of the targets' variance that is explained; 1 at best, 0 for their mean.
 

@@ -13,6 +13,7 @@ from beyondprop.tasks import (
     soft_hebb,
 )
 from beyondprop.tasks.base import Task
+from beyondprop.tasks.recommenders import movielens
 
 TASKS: Registry[Task] = Registry(
     "task",
@@ -42,6 +43,11 @@ TASKS: Registry[Task] = Registry(
             random_features.DIGITS_OPTICAL_DEFENCE,
             random_features.MNIST_OPTICAL_FEATURES,
             random_features.MNIST_OPTICAL_DEFENCE,
+            movielens.MOVIELENS_FM,
+            movielens.MOVIELENS_DEEPFM,
+            movielens.MOVIELENS_DCN,
+            movielens.MOVIELENS_AUTOINT,
+            movielens.MOVIELENS_AFN,
         )
     }
     | families.FAMILIES,

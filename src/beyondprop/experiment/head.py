@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,12 +95,16 @@ class Head:
         with fault_of("model", self.task):
             for inputs, wanted in samples.batches(size):
                 given = augmented(self.task, inputs) if augment else inputs
-                features.append(observed(self.handle, self.layer, given)[0])
+                found, own, outputs = observed(self.handle, self.layer, given)
+                rows = rows_of(own, outputs)
+                if rows is None:
+                    raise UserError("of some samples it does not return what its last layer says")
+                features.append(found[rows])
                 targets.append(wanted)
-        found = Features(torch.cat(features), torch.cat(targets))
-        if not found.features.isfinite().all():
+        made = Features(torch.cat(features), torch.cat(targets))
+        if not made.features.isfinite().all():
             raise UserError("the features before the last layer are not finite, so it has no loss")
-        return found
+        return made
 
     @torch.no_grad()
     def _settle(self) -> None:
@@ -163,7 +166,7 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
         return layer
     if not isinstance(targets, Tensor):
         return "its targets are several tensors"
-    features, own, outputs = observed(handle, layer, inputs, marked)
+    features, own, outputs = observed(handle, layer, inputs)
     if own.ndim > 2 and not isinstance(data.train, Split):
         return "samples of a dataset may differ in length, and the last layer runs at each position"
     width = features[0].numel() + own[0].numel() if len(own) else 0
@@ -209,11 +212,31 @@ def _misfit(own: Tensor, outputs: Any, samples: int) -> str | None:
     """Return why a layer's outputs are not the model's, sample by sample."""
     if not isinstance(outputs, Tensor) or not outputs.dtype.is_floating_point:
         return "the model does not return one tensor of real numbers"
-    if len(own) != samples or len(outputs) != samples:
+    if len(own) < samples or len(outputs) != samples:
         return "the last layer does not run once for all samples, these first"
-    if not torch.equal(own.flatten(), outputs.flatten()):
+    if rows_of(own, outputs) is None:
         return "the model does not return what its last layer puts out"
     return None
+
+
+def rows_of(own: Tensor, outputs: Tensor) -> Tensor | slice | None:
+    """Return which of a layer's rows the model returns, None where it returns others.
+
+    A model may return some of them: of a graph's nodes those that it was asked for.
+
+    Args:
+        own: The layer's outputs, which are `marked`.
+        outputs: The model's.
+    """
+    if torch.equal(own.flatten(), outputs.flatten()):
+        return slice(None)
+    if own.shape[1:] != outputs.shape[1:] or not own.numel():
+        return None
+    marks, found = own.flatten(1)[:, 0].contiguous(), outputs.flatten(1)[:, 0].contiguous()
+    if not (marks.diff() > 0).all():  # too many to be told apart in this precision
+        return None
+    rows = torch.searchsorted(marks, found).clamp(max=len(own) - 1)
+    return rows if torch.equal(own[rows], outputs) else None
 
 
 def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
@@ -236,13 +259,8 @@ def marked(output: Tensor) -> Tensor:
     return marks.view(output.shape)
 
 
-def observed(
-    handle: Attachment,
-    layer: nn.Module,
-    inputs: Any,
-    replace: Callable[[Tensor], Tensor] = torch.Tensor.clone,
-) -> tuple[Tensor, Tensor, Any]:
-    """Return a layer's input and output, and the model's output, in eval mode.
+def observed(handle: Attachment, layer: nn.Module, inputs: Any) -> tuple[Tensor, Tensor, Any]:
+    """Return a layer's input and its `marked` output, and the model's output, in eval mode.
 
     A layer that does not run once has no rows in either.
 
@@ -250,12 +268,11 @@ def observed(
         handle: What is attached to the model.
         layer: Of the model.
         inputs: Of a batch.
-        replace: The layer's output to what it puts out instead.
     """
     found: list[tuple[Tensor, Tensor]] = []
 
     def observe(_module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        found.append((given[0].detach().clone(), replace(output.detach())))
+        found.append((given[0].detach().clone(), marked(output.detach())))
         return found[-1][1].clone()
 
     hook = layer.register_forward_hook(observe)

@@ -3,6 +3,7 @@
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
+from beyondprop.tasks.graphs import from_planetoid
 from beyondprop.tasks.metrics import Metric, accuracy, auc, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
@@ -32,6 +33,7 @@ __all__ = [
     "from_csv",
     "from_dataset",
     "from_folder",
+    "from_planetoid",
     "macro_f1",
     "r_squared",
     "taught",

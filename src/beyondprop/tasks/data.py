@@ -23,7 +23,7 @@ class FileSource:
         gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
             it; the hash is then that of the decompressed content all the same.
         others: Name of a file to another one that it goes by.
-        advice: Where people get the files, in a few words for messages.
+        page: Where people get the files that no mirror has one by one, as an address or in words.
     """
 
     name: str
@@ -32,7 +32,7 @@ class FileSource:
     urls: tuple[str, ...] = ()
     gzipped: bool = True
     others: Mapping[str, str] = field(default_factory=dict)
-    advice: str = ""
+    page: str = ""
 
     @property
     def published(self) -> dict[str, str]:
@@ -91,10 +91,7 @@ def find_any(
         if near := _partial(place, sources):
             raise UserError(f"{wanted.name} is not in {place}{near}; add them or move the rest")
     if not wanted.urls:
-        raise UserError(
-            f"{wanted.name} is not on this machine: {_advice(wanted)} in a folder that --data or "
-            "BEYONDPROP_DATA names"
-        )
+        raise UserError(f"{wanted.name} is not on this machine; {_advice(wanted)} {NAMED}")
     return wanted, _download_to(cache_folder() / wanted.folders[0], wanted)
 
 
@@ -161,6 +158,7 @@ def _partial(place: Path, sources: Sequence[FileSource], itself: bool = False) -
 
 
 SHOWN = 5
+NAMED = "in a folder that --data or BEYONDPROP_DATA names"
 
 
 def _content(folder: Path) -> str:
@@ -197,13 +195,12 @@ def _download_to(folder: Path, source: FileSource) -> dict[str, Path]:
                 download(urls, found[name], digest, source.gzipped)
     except UserError as error:
         raise UserError(
-            f"{source.name} is not on this machine and {error}; or {_advice(source)} in a folder "
-            "that --data or BEYONDPROP_DATA names"
+            f"{source.name} is not on this machine and {error}; or {_advice(source)} {NAMED}"
         ) from error
     return found
 
 
 def _advice(source: FileSource) -> str:
     names = ", ".join(source.published.values())
-    where = f"; {source.advice}" if source.advice else ""
-    return f"put its files ({names}{where}) into a folder {source.folders[0]}/"
+    got = f", from {source.page}," if source.page else ""
+    return f"put its files ({names}){got} into a folder {source.folders[0]}/"

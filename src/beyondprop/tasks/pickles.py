@@ -1,40 +1,94 @@
 """Reading pickles of arrays without running anything that they name.
 
 A pickle is a program: it may import and call whatever it likes. The pickles of published data sets
-need three names of NumPy's only, and here even these stand for a class that does nothing but
-remember what it is told.
+need a few names of NumPy and SciPy only, and here even these stand for a class that does nothing
+but remember what it is told.
 """
 
 import io
 import pickle
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from beyondprop.errors import UserError
 
-NAMES = (("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
+Name = tuple[str, str]
+"""A module and what it is asked for."""
+
+ARRAYS: frozenset[Name] = frozenset(
+    {
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+    }
+)
+"""What the pickle of an array names."""
+
+SPARSE = ARRAYS | {("scipy.sparse.csr", "csr_matrix"), ("scipy.sparse._csr", "csr_matrix")}
+"""What that of a sparse matrix by rows names."""
+
+LISTS: frozenset[Name] = frozenset(
+    {("collections", "defaultdict"), ("__builtin__", "list"), ("builtins", "list")}
+)
+"""What that of a dictionary names whose missing keys have empty lists."""
+
+NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
+"""Types of numbers, as NumPy writes them."""
 
 
 class Told:
     """Stands in for an array or a type: what a pickle says of it, which is not acted upon."""
 
-    __slots__ = ("arguments", "state")
+    __slots__ = ("arguments", "items", "state")
+    arguments: tuple[Any, ...]
+    items: dict[Any, Any]
+    state: Any
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
+    def __new__(cls, *arguments: Any) -> "Told":
+        """Return one; a pickle makes some without a call."""
+        made = super().__new__(cls)
+        made.arguments, made.items, made.state = arguments, {}, None
+        return made
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items[key] = value
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes, names: Collection[Name]) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self.names = names
+
     def find_class(self, module: str, name: str) -> type[Told]:
-        if (module, name) not in NAMES:
+        if (module, name) not in self.names:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs")
         return Told
+
+
+def unpickled(content: bytes, name: str, names: Collection[Name]) -> Any:
+    """Return what a pickle holds; strings of Python 2 are bytes, and all that it names is `Told`.
+
+    Args:
+        content: The pickle.
+        name: What errors call it.
+        names: What it may name.
+
+    Raises:
+        UserError: It is damaged, or names anything else.
+    """
+    try:
+        return _Unpickler(content, names).load()
+    except Exception as error:  # whatever a damaged pickle makes of it
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} is not a pickle of plain data ({reason})") from None
 
 
 def parse(content: bytes, name: str) -> dict[bytes, Any]:
@@ -48,33 +102,88 @@ def parse(content: bytes, name: str) -> dict[bytes, Any]:
     Raises:
         UserError: It is damaged, no dictionary, or names anything but what arrays need.
     """
-    try:
-        found: object = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # whatever a damaged pickle makes of it
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is not a pickle of plain data ({reason})") from None
+    found = unpickled(content, name, ARRAYS)
     if not isinstance(found, dict):
         raise UserError(f"{name} holds no dictionary but a {type(found).__name__}")
     return found
 
 
-def array(told: object, name: str) -> NDArray[np.uint8]:
-    """Return the array of bytes that a pickle told of, read-only.
+def array(told: object, name: str, types: Collection[str] = ("u1",)) -> NDArray[Any]:
+    """Return the array that a pickle told of, read-only.
 
     Args:
-        told: What stands for it in the dictionary.
+        told: What stands for it.
         name: What errors call it.
+        types: Of numbers that it may hold, as "u1" for bytes.
 
     Raises:
-        UserError: It is no array of uint8, or its size does not fit its shape.
+        UserError: It is no array of these, or its size does not fit its shape.
     """
-    refused = UserError(f"{name} is not an array of uint8")
+    kind = "uint8" if tuple(types) == ("u1",) else "numbers"
+    refused = UserError(f"{name} is not an array of {kind}")
     if not isinstance(told, Told):
         raise refused
     try:
         _, shape, dtype, fortran, content = told.state
-        if dtype.arguments[0] not in (b"u1", "u1"):
+        held, order = _text(dtype.arguments[0]), _text(dtype.state[1])
+        if held not in types or order not in ("|", "<", ">", "="):
             raise refused
-        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran else "C")
+        values = np.frombuffer(content, np.dtype(order + held))
+        return values.reshape(shape, order="F" if fortran else "C")
     except (AttributeError, IndexError, TypeError, ValueError):
         raise refused from None
+
+
+def matrix(told: object, name: str) -> NDArray[Any]:
+    """Return the matrix that a pickle told of: an array, or a sparse matrix by rows.
+
+    Args:
+        told: What stands for it.
+        name: What errors call it.
+
+    Raises:
+        UserError: It is none of numbers, or its parts do not fit.
+    """
+    state = told.state if isinstance(told, Told) else None
+    if not isinstance(state, dict):
+        found = array(told, name, NUMBERS)
+        if found.ndim != 2:
+            raise UserError(f"{name} is no matrix, but has {found.ndim} axes")
+        return found
+    parts = {_text(key): value for key, value in state.items()}
+    refused = UserError(f"{name} is not a sparse matrix by rows (csr)")
+    if not parts.keys() >= {"data", "indices", "indptr", "_shape"}:
+        raise refused
+    data, indices, starts = (
+        array(parts[key], f"{key} of {name}", NUMBERS) for key in ("data", "indices", "indptr")
+    )
+    try:
+        made = csr_matrix((data, indices, starts), shape=parts["_shape"])
+        made.check_format(full_check=True)
+        dense: NDArray[Any] = made.toarray()
+        return dense
+    except (TypeError, ValueError, IndexError, MemoryError):
+        raise refused from None
+
+
+def lists(told: object, name: str) -> dict[int, list[int]]:
+    """Return the dictionary of lists of whole numbers that a pickle holds or told of.
+
+    Args:
+        told: The dictionary, or what stands for one whose missing keys have empty lists.
+        name: What errors call it.
+
+    Raises:
+        UserError: It is no such dictionary.
+    """
+    found = told.items if isinstance(told, Told) else told
+    if not isinstance(found, dict) or not all(
+        type(key) is int and isinstance(value, list) and all(type(each) is int for each in value)
+        for key, value in found.items()
+    ):
+        raise UserError(f"{name} is no dictionary of lists of whole numbers")
+    return found
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

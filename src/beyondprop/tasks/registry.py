@@ -7,6 +7,7 @@ from beyondprop.tasks import (
     families,
     fashion_small,
     goodness,
+    graphs,
     mnist,
     random_features,
     slot_machines,
@@ -48,6 +49,11 @@ TASKS: Registry[Task] = Registry(
             movielens.MOVIELENS_DCN,
             movielens.MOVIELENS_AUTOINT,
             movielens.MOVIELENS_AFN,
+            graphs.CORA_GCN,
+            graphs.CORA_CHEB,
+            graphs.CORA_GAT,
+            graphs.CORA_SAGE,
+            graphs.CORA_SPLINE,
         )
     }
     | families.FAMILIES,

@@ -11,6 +11,7 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop import rules
+from beyondprop.errors import UserError
 from beyondprop.measure import check_batch
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
@@ -339,3 +340,10 @@ def test_backprop_is_not_isolated_before_the_place_of_the_error_either():
     report = check_batch(handle, x=X, labels=Y)
     words = [row.isolation.partition(":")[0] for row in report.rows]
     assert words == ["dependent", "dependent", "last"]
+
+
+def test_a_pass_that_fails_before_a_head_has_a_shape_says_why():
+    handle = bp.attach(chain(), bp.LocalLoss())
+    with pytest.raises(UserError, match="cannot be multiplied"):
+        check_batch(handle, X[:, :5], targets=Y)
+    assert any(nn.parameter.is_lazy(p) for p in handle.parameters())

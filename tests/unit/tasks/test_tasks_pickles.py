@@ -1,5 +1,6 @@
 import contextlib
 import pickle
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from cifar_mirror import pickled_array, pickled_batch, pickled_labels, tiny_batc
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from beyondprop.errors import UserError
 from beyondprop.tasks import pickles
@@ -105,3 +107,29 @@ def test_what_is_no_array_of_bytes_is_refused(data: bytes) -> None:
     found = pickles.parse(pickled_batch(data, pickled_labels([1])), "x")
     with pytest.raises(UserError, match="x is not an array of uint8"):
         pickles.array(found[b"data"], "x")
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", "<i4", "<i8", "|u1"])
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_arrays_and_sparse_matrices_of_numbers_are_read(kind: str, protocol: int) -> None:
+    values = (np.arange(12) % 5 * (np.arange(12) % 3)).reshape(3, 4).astype(kind)
+    for held in (values, csr_matrix(values.astype(values.dtype.newbyteorder("=")))):
+        told = pickles.unpickled(pickle.dumps(held, protocol), "x", pickles.SPARSE)
+        np.testing.assert_array_equal(pickles.matrix(told, "x"), values)
+
+
+def test_a_sparse_matrix_whose_parts_do_not_fit_is_refused() -> None:
+    for part, value in (("indices", [0, 9]), ("indptr", [0, 5, 1]), ("_shape", (1, 1))):
+        held = csr_matrix(np.eye(2))
+        setattr(held, part, np.array(value, np.int32) if part != "_shape" else value)
+        told = pickles.unpickled(pickle.dumps(held, 4), "x", pickles.SPARSE)
+        with pytest.raises(UserError, match=r"x is not a sparse matrix by rows \(csr\)"):
+            pickles.matrix(told, "x")
+
+
+def test_a_dictionary_of_lists_is_read() -> None:
+    lists = {0: [1, 2], 3: []}
+    for held in (lists, defaultdict(list, lists)):
+        for protocol in (2, 4):
+            told = pickles.unpickled(pickle.dumps(held, protocol), "x", pickles.LISTS)
+            assert pickles.lists(told, "x") == lists

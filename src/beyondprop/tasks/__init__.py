@@ -3,6 +3,7 @@
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
+from beyondprop.tasks.language import from_text, shakespeare
 from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
@@ -31,7 +32,9 @@ __all__ = [
     "from_csv",
     "from_dataset",
     "from_folder",
+    "from_text",
     "macro_f1",
     "r_squared",
+    "shakespeare",
     "taught",
 ]

@@ -6,6 +6,7 @@ from beyondprop.tasks import (
     digits,
     fashion_small,
     goodness,
+    language,
     mnist,
     random_features,
     slot_machines,
@@ -41,6 +42,10 @@ TASKS: Registry[Task] = Registry(
             random_features.DIGITS_OPTICAL_DEFENCE,
             random_features.MNIST_OPTICAL_FEATURES,
             random_features.MNIST_OPTICAL_DEFENCE,
+            language.SHAKESPEARE_PRE_MACRO,
+            language.SHAKESPEARE_PRE_MICRO,
+            language.SHAKESPEARE_POST_MACRO,
+            language.SHAKESPEARE_POST_MICRO,
         )
     },
     key="task",

@@ -66,6 +66,10 @@ def test_tasks_are_found_by_their_names() -> None:
         "digits-optical-defence",
         "mnist-optical-features",
         "mnist-optical-defence",
+        "shakespeare-pre-macro",
+        "shakespeare-pre-micro",
+        "shakespeare-post-macro",
+        "shakespeare-post-micro",
     ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 

@@ -3,9 +3,10 @@
     python -m benchmarks.pages.tables
 
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
-`MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `published NAME`, `rule RULE`,
-`architectures`, `below-frozen`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages
-with the records, so no figure and no finding of a comparison is written by hand.
+`MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
+`published NAME`, `rule RULE`, `architectures`, `below-frozen`, `step-time [RULES]`,
+`records [TOPIC]`. A test compares the pages with the records, so no figure and no finding of a
+comparison is written by hand.
 """
 
 import re
@@ -162,6 +163,11 @@ def published(name: str) -> str:
     )
 
 
+def by_block(task: str, own: str) -> str:
+    """Return how a rule's update of each block of a task's model aligns with the gradient."""
+    return markdown(*comparisons.by_block(own, comparison(task)))
+
+
 def rule(name: str) -> str:
     """Return what a rule reaches on every task, one row a task, and what marks mean."""
     records = {task: comparison(task) for task in recorded()}
@@ -214,6 +220,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "compare": compare,
     "verdict": verdict,
     "by-optimizer": by_optimizer,
+    "by-block": by_block,
     "published": published,
     "architectures": architectures,
     "below-frozen": below_frozen,

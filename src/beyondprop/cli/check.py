@@ -204,7 +204,7 @@ def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | 
         found = built(found, name)
     blocks, model = None, found
     if isinstance(found, Task):
-        blocks = tuple(found.blocks) if found.blocks else None
+        blocks = found.blocks or None
         model = built(found.model, name)
     if not isinstance(model, nn.Module):
         raise UserError(f"{name} is of type {type(model).__name__}, not a torch.nn.Module")

@@ -4,6 +4,7 @@ from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.graphs import from_planetoid
+from beyondprop.tasks.language import from_text, shakespeare
 from beyondprop.tasks.metrics import Metric, accuracy, auc, macro_f1, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
@@ -34,7 +35,9 @@ __all__ = [
     "from_dataset",
     "from_folder",
     "from_planetoid",
+    "from_text",
     "macro_f1",
     "r_squared",
+    "shakespeare",
     "taught",
 ]

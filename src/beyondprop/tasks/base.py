@@ -174,7 +174,7 @@ class Task:
             "model": partial(mlp, found.inputs, found.outputs),
             "batch_size": 32 if len(data.train) < SMALL else 128,
         }
-        return cls(**own | scoring(found.kind) | known(fields))
+        return cls(**own | scoring(found.kind) | known_fields(fields))
 
     @classmethod
     def from_folder(
@@ -218,7 +218,7 @@ class Task:
             "model": partial(convnet, folder.channels, size, len(classes)),
             "batch_size": 32,
         }
-        return cls(**own | scoring(Classes()) | known(fields))
+        return cls(**own | scoring(Classes()) | known_fields(fields))
 
 
 OPTIONAL = ("augment", "contrast", "split", "features")
@@ -245,15 +245,15 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"
 
 
-def known(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is given for a task's fields.
+def known_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given, which are fields of a task.
 
     Raises:
-        UserError: It has no such field.
+        UserError: One of them is none.
     """
-    names = {each.name for each in fields_of(Task)}
-    if unknown := sorted(given.keys() - names):
-        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(names))}")
+    known = {each.name for each in fields_of(Task)}
+    if unknown := sorted(given.keys() - known):
+        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(known))}")
     return given
 
 

@@ -8,6 +8,7 @@ from beyondprop.tasks import (
     fashion_small,
     goodness,
     graphs,
+    language,
     mnist,
     random_features,
     slot_machines,
@@ -54,6 +55,10 @@ TASKS: Registry[Task] = Registry(
             graphs.CORA_GAT,
             graphs.CORA_SAGE,
             graphs.CORA_SPLINE,
+            language.SHAKESPEARE_PRE_MACRO,
+            language.SHAKESPEARE_PRE_MICRO,
+            language.SHAKESPEARE_POST_MACRO,
+            language.SHAKESPEARE_POST_MICRO,
         )
     }
     | families.FAMILIES,

@@ -3,10 +3,11 @@
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
-from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
+from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, psnr, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
 from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
+from beyondprop.tasks.views import Views
 
 from_csv, from_folder = Task.from_csv, Task.from_folder
 """By these names a task of a file can be asked for in a spec."""
@@ -23,6 +24,7 @@ __all__ = [
     "Samples",
     "Split",
     "Task",
+    "Views",
     "accuracy",
     "arguments_of",
     "attached",
@@ -32,6 +34,7 @@ __all__ = [
     "from_dataset",
     "from_folder",
     "macro_f1",
+    "psnr",
     "r_squared",
     "taught",
 ]

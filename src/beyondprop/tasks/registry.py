@@ -11,6 +11,7 @@ from beyondprop.tasks import (
     random_features,
     slot_machines,
     soft_hebb,
+    views,
 )
 from beyondprop.tasks.base import Task
 
@@ -42,6 +43,7 @@ TASKS: Registry[Task] = Registry(
             random_features.DIGITS_OPTICAL_DEFENCE,
             random_features.MNIST_OPTICAL_FEATURES,
             random_features.MNIST_OPTICAL_DEFENCE,
+            views.VIEWS_SCENE,
         )
     }
     | families.FAMILIES,

@@ -66,6 +66,7 @@ def test_tasks_are_found_by_their_names() -> None:
         "digits-optical-defence",
         "mnist-optical-features",
         "mnist-optical-defence",
+        "views-scene",
     ]
     assert all(find(name) is task and task.name == name for name, task in TASKS.items())
 

@@ -27,6 +27,7 @@ from beyondprop.report.figures.cost import score_against_cost
 from beyondprop.report.figures.curves import learning_curves
 from beyondprop.report.figures.panel import page_style
 from beyondprop.report.figures.probe import learned_by_block
+from beyondprop.report.figures.views import rendered_views
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
@@ -78,7 +79,7 @@ def _page(comparisons: Sequence[Comparison]) -> str:
     return template.render(parts=parts, joint=table.joint(comparisons), terms=terms)
 
 
-PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block}
+PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block, "views": rendered_views}
 """How the figures of some measures are drawn; those of the others are in tables."""
 
 

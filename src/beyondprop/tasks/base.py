@@ -168,7 +168,7 @@ class Task:
         )
         data, found = table.made()
         own: dict[str, Any] = {
-            "name": _name_of(table.path),
+            "name": name_of(table.path),
             "summary": found.summary(table),
             "load": table,
             "model": partial(mlp, found.inputs, found.outputs),
@@ -211,7 +211,7 @@ class Task:
         folder = ImageFolder(Path(path), size, 1 if grey else 3, (validation, test), seed)
         classes = classes_in(folder.path)
         own: dict[str, Any] = {
-            "name": _name_of(folder.path.resolve()),
+            "name": name_of(folder.path.resolve()),
             "summary": f"images of {folder.path.name} at {size} x {size} pixels, one of "
             f"{len(classes)} classes",
             "load": folder,
@@ -239,7 +239,7 @@ def _are_names(names: object) -> bool:
     return bool(names) and all(isinstance(each, str) for each in names)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return a file's name without its endings, as a task's name."""
     name = path.name.partition(".")[0] or "data"
     return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"

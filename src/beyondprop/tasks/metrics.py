@@ -1,5 +1,6 @@
 """Scores of outputs by their targets; higher is better."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,27 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
     if not varies.any():
         raise UserError("R² has no meaning where all targets are the same; give another metric")
     return (1 - rest[varies] / whole[varies]).mean().item()
+
+
+def psnr(outputs: Tensor, targets: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB, −10 log10 of the mean squared error.
+
+    Of no error at all it is 100.
+
+    Args:
+        outputs: Colours in [0, 1], of any shape.
+        targets: As many.
+
+    Raises:
+        UserError: The shapes do not fit.
+    """
+    if outputs.shape != targets.shape:
+        raise UserError(
+            "PSNR needs outputs and targets of one shape, "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    error = (outputs.double() - targets.double()).square().mean().item()
+    return -10 * math.log10(max(error, 1e-10))
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:

@@ -13,6 +13,7 @@ from beyondprop.tasks import (
     random_features,
     slot_machines,
     soft_hebb,
+    views,
 )
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.recommenders import movielens
@@ -59,6 +60,7 @@ TASKS: Registry[Task] = Registry(
             language.SHAKESPEARE_PRE_MICRO,
             language.SHAKESPEARE_POST_MACRO,
             language.SHAKESPEARE_POST_MICRO,
+            views.VIEWS_SCENE,
         )
     }
     | families.FAMILIES,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from beyondprop.models.nerf import BLOCKS, OUTPUT, RadianceField
-from beyondprop.tasks.base import Task, name_of
+from beyondprop.tasks.base import Task, known_fields, name_of
 from beyondprop.tasks.metrics import psnr
 from beyondprop.tasks.samples import Data
 from beyondprop.tasks.views.cameras import Camera, half_sphere

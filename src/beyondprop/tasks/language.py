@@ -101,8 +101,8 @@ def from_text(
     """Return the task of a text: a decoder says each next character, or byte pair.
 
     The first nine tenths of the text are the training part, the next twentieth is for validation,
-    the last for the test. The vocabulary is that of the training part; characters that it lacks are
-    one class.
+    the last for the test. The vocabulary is that of the training part; characters that only the
+    others have are one more class.
 
     Args:
         path: A file in UTF-8, which may be compressed by gzip, or a folder of such files

@@ -25,9 +25,6 @@ TRAINING, VALIDATION = 0.9, 0.05
 ENDINGS = (".txt", ".txt.gz")
 """Of the files of a folder that are read."""
 
-UNKNOWN = 0
-"""The class of all characters that the training part lacks."""
-
 BYTES = 256
 
 
@@ -49,21 +46,24 @@ class Vocabulary(ABC):
 
 
 class Characters(Vocabulary):
-    """A class for each character, and one for all others.
+    """A class for each character of a text, and a last one for all that only other texts have.
 
     Args:
-        text: Holds each character; they are numbered from 1 on in the order of Unicode.
+        text: Holds each character; they are numbered in the order of Unicode.
+        others: Texts that may have characters that it lacks. If none has, there is no last class,
+            as nothing would teach it.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *others: str) -> None:
         self.codes = np.unique(_codes(text))
-        self.characters = (1,) * (1 + len(self.codes))
+        unknown = not all(np.isin(_codes(other), self.codes).all() for other in others)
+        self.characters = (1,) * (len(self.codes) + unknown)
 
     def encode(self, text: str) -> Tensor:
-        """Return a text's classes, ``(n,)`` int64, see `UNKNOWN`."""
-        codes = _codes(text)
-        places = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
-        found = np.where(self.codes[places] == codes, places + 1, UNKNOWN)
+        """Return a text's classes, ``(n,)`` int64."""
+        codes, last = _codes(text), len(self.codes)
+        places = np.searchsorted(self.codes, codes)
+        found = np.where(self.codes[places.clip(max=last - 1)] == codes, places, last)
         return torch.from_numpy(found.astype(np.int64))
 
 
@@ -136,7 +136,10 @@ class Text:
             raise UserError(f"{name} is empty: give a text")
         pairs = self.byte_pairs
         vocabulary: Vocabulary
-        vocabulary = Characters(train) if pairs is None else BytePairs(train, pairs)
+        if pairs is None:
+            vocabulary = Characters(train, validation, test)
+        else:
+            vocabulary = BytePairs(train, pairs)
 
         def windows(part: str) -> Split:
             return self._windows(name, vocabulary.encode(part))

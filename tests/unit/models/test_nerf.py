@@ -11,6 +11,7 @@ from torch.nn.functional import mse_loss
 import beyondprop as bp
 from beyondprop.core import Block
 from beyondprop.errors import UserError
+from beyondprop.measure import isolation
 from beyondprop.models.nerf import (
     BLOCKS,
     OUTPUT,
@@ -234,3 +235,11 @@ def test_the_coarse_samples_teach_nothing(rule: str) -> None:
     model.depths = lambda _origins, _directions: depths
     after = gradients(model, handle)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(("fine", "isolated"), [(0, True), (4, False)])
+def test_only_where_the_fine_samples_go_depends_on_later_blocks(fine: int, isolated: bool) -> None:
+    handle = attach(small(fine=fine), "dfa")
+    found = isolation(handle, rays(), rays()[:, 3:].abs())
+    assert found.isolated == isolated
+    assert found.crossings == ()

@@ -1,7 +1,8 @@
 """What others have published on tasks like those of our records, with their settings and sources.
 
-Figures are the authors' own, in percent. None of them was measured here, and none has the network,
-the data and the budget of the record that it is beside; the settings say what differs.
+Figures are the authors' own, in percent where no other unit is said. None of them was measured
+here, and none has the network, the data and the budget of the record that it is beside; the
+settings say what differs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -208,11 +209,16 @@ STUDIES: dict[str, tuple[Study, ...]] = {
             ("Deep & Cross",),
             {"backprop": (0.8104,), "dfa": (0.8009,), "shallow": (0.7324,)},
         ),
+    ),
+    "wikitext-103": (
         Study(
             LAUNAY,
-            "WikiText-103, a transformer; *macro*: feedback to each block, *micro*: to each layer.",
+            "WikiText-103 in byte pairs, a post-LN decoder of 6 layers, width 512 (2,048 within "
+            "feed-forward layers), 8 heads, 128 tokens, batches of 64, gradients clipped at 0.5. "
+            "Direct feedback: Adam at 1e-4 with β₂ 0.999, the rate lowered on plateaus; one matrix "
+            "of uniform numbers in (−1, 1), sliced to each width, over the root of the widest.",
             "perplexity",
-            ("transformer",),
+            ("best on validation",),
             {"backprop": (29.8,), "dfa, macro": (52.0,), "dfa, micro": (93.3,)},
         ),
     ),

@@ -1,13 +1,14 @@
 """The tables of comparisons on pages: headings and rows, made of records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from benchmarks.common.tables import Cells, number
 from benchmarks.comparisons.reading import Record, Shown, longest, optimizers, shown
 from beyondprop.experiment.table import EDGE
 from beyondprop.measure.base import ABSENT
-from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR, RuleRow, Trial
+from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR, RuleRow, Run, Trial
 from beyondprop.report.text import ScoreFormat, minus, percent, plural, rate
 
 MEASURED = {"alignment": "alignment", "step time": "step_ratio", "peak memory": "memory_ratio"}
@@ -65,6 +66,65 @@ def recovery(found: Shown, row: RuleRow) -> str:
 def figure(row: RuleRow, key: str) -> str:
     """Return a measured figure of a rule."""
     return minus(number(row.number(key), ".2f"))
+
+
+def by_block(own: str, record: Record) -> Cells:
+    """Return how a rule's update of each block aligns with the true gradient: one row a block.
+
+    Figures are means over seeds, before training and at its end. Backprop's own norms say how the
+    signal of the true gradient is spread over blocks where training is as it should be.
+    """
+    heads = (
+        "block",
+        "norm at first",
+        "backprop's norm at the end",
+        f"{own}'s norm at the end",
+        "alignment at first",
+        "at the end",
+    )
+    runs = shown(record).facts.runs
+    plain, taught = (_blocks(runs, rule) for rule in (BACKPROP, own))
+    return heads, [
+        [
+            block,
+            number(found["gradient_norm"][0], ".2g"),
+            number(plain.get(block, {}).get("gradient_norm", (None, None))[1], ".2g"),
+            number(found["gradient_norm"][1], ".2g"),
+            *(minus(number(each, ".2f")) for each in found["cosine"]),
+        ]
+        for block, found in taught.items()
+    ]
+
+
+Ends = tuple[float | None, float | None]
+"""A figure before training and at its end."""
+
+
+def _blocks(runs: Iterable[Run], rule: str) -> dict[str, dict[str, Ends]]:
+    """Return for each block the figures of its alignment, by their keys."""
+    curves = [
+        [point for point in run.curve if "alignment" in point.measures]
+        for run in runs
+        if run.rule == rule and run.finished
+    ]
+    ends = [
+        [curve[place].measures["alignment"].blocks for curve in curves if curve]
+        for place in (0, -1)
+    ]
+    keys = ("gradient_norm", "cosine")
+    blocks = ends[0][0]["gradient_norm"] if ends[0] else {}
+    return {
+        block: {key: (_mean_of(ends[0], key, block), _mean_of(ends[1], key, block)) for key in keys}
+        for block in blocks
+    }
+
+
+def _mean_of(
+    found: Sequence[Mapping[str, Mapping[str, Any]]], key: str, block: str
+) -> float | None:
+    """Return the mean of a block's figure over seeds, None where one of them has none."""
+    values = [each[key][block] for each in found]
+    return None if None in values else sum(values) / len(values)
 
 
 def setting(found: Shown, row: RuleRow) -> str:

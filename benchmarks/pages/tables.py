@@ -3,9 +3,10 @@
     python -m benchmarks.pages.tables
 
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
-`MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `published NAME`, `rule RULE`,
-`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure and
-no finding of a comparison is written by hand.
+`MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
+`published NAME`, `rule RULE`, `architectures`, `below-frozen`, `step-time [RULES]`,
+`records [TOPIC]`. A test compares the pages with the records, so no figure and no finding of a
+comparison is written by hand.
 """
 
 import re
@@ -14,9 +15,11 @@ from typing import Any
 
 from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.common.tables import Cells, markdown
+from benchmarks.comparisons import architectures as by_network
 from benchmarks.comparisons import tables as comparisons
 from benchmarks.comparisons import words
 from benchmarks.comparisons.published import STUDIES
+from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
 from benchmarks.optics import tables as optics
@@ -46,10 +49,34 @@ TASKS = (
 )
 """The comparisons that come first on a rule's page, in order; all others follow by name."""
 
+ARCHITECTURES = {
+    "GCN, Cora": "cora-gcn",
+    "ChebNet, Cora": "cora-cheb",
+    "GAT, Cora": "cora-gat",
+    "SAGE, Cora": "cora-sage",
+    "SplineConv, Cora": "cora-spline",
+    "DeepFM, MovieLens": "movielens-deepfm",
+    "Deep & Cross, MovieLens": "movielens-dcn",
+    "AutoInt, MovieLens": "movielens-autoint",
+    "AFN, MovieLens": "movielens-afn",
+    "decoder, pre-LN, macro": "shakespeare-pre-macro",
+    "decoder, pre-LN, micro": "shakespeare-pre-micro",
+    "decoder, post-LN, macro": "shakespeare-post-macro",
+    "decoder, post-LN, micro": "shakespeare-post-micro",
+    "NeRF": "views-scene",
+    "ResNet-20, CIFAR-10": "cifar-resnet20-short",
+    "VGG8b, narrow, CIFAR-10": "cifar-vgg8-narrow",
+}
+"""The rows of the table of networks and their comparisons; those not recorded yet are left out."""
+ALONE = {"movielens-deepfm", "movielens-dcn", "movielens-autoint", "movielens-afn"}
+"""Comparisons in which a factorisation machine alone takes the place of the linear model."""
+MACHINE = "movielens-fm"
+
 OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
+    "jobs": ("jobs/scaling", jobs.gain),
     "memory": ("memory/rules", memory.rules),
     "depth": ("memory/depth", memory.depth),
     "models": ("models/coverage", models.coverage),
@@ -136,11 +163,36 @@ def published(name: str) -> str:
     )
 
 
+def by_block(task: str, own: str) -> str:
+    """Return how a rule's update of each block of a task's model aligns with the gradient."""
+    return markdown(*comparisons.by_block(own, comparison(task)))
+
+
 def rule(name: str) -> str:
     """Return what a rule reaches on every task, one row a task, and what marks mean."""
     records = {task: comparison(task) for task in recorded()}
     cells = comparisons.rule(name, records)
     return f"{markdown(*cells)}\n\n{words.ages(records, name)}"
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Return the comparisons of the table of networks that are recorded, by their rows' names."""
+    made = set(recorded())
+    return {name: comparison(task) for name, task in ARCHITECTURES.items() if task in made}
+
+
+def architectures() -> str:
+    """Return the table of networks."""
+    alone = {}
+    if MACHINE in recorded():
+        machine = comparison(MACHINE)
+        alone = {name: machine for name, task in ARCHITECTURES.items() if task in ALONE}
+    return markdown(*by_network.table(networks(), alone), names=2)
+
+
+def below_frozen() -> str:
+    """Return which rules end below frozen, network by network."""
+    return by_network.below_frozen(networks())
 
 
 def comparison(task: str) -> dict[str, Any]:
@@ -168,7 +220,10 @@ MAKERS: dict[str, Callable[..., str]] = {
     "compare": compare,
     "verdict": verdict,
     "by-optimizer": by_optimizer,
+    "by-block": by_block,
     "published": published,
+    "architectures": architectures,
+    "below-frozen": below_frozen,
     "rule": rule,
     "step-time": step_time,
     "records": records,

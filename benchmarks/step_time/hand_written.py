@@ -17,11 +17,12 @@ from benchmarks.common.networks import CLASSES, RATE, sgd
 from beyondprop.measure import Step
 from beyondprop.models import resnet, transformer
 from beyondprop.models.resnet import resnet18
-from beyondprop.models.transformer import Layer, gpt, vit
+from beyondprop.models.transformer import Layer, NormFirstLayer, gpt, vit
 
 TOKENS, WIDTH, LAYERS, HEADS = 128, 256, 6, 8
 Names = list[str | tuple[str, ...]]
 Cut = Callable[[Tensor], Tensor]
+Hidden = Callable[[nn.Module, Tensor, Cut], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Written:
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
     blocks: Callable[[nn.Module], Names]
-    hidden: Callable[[nn.Module, Tensor, Cut], Tensor]
+    hidden: Hidden
     vocabulary: int = 0
     within: bool = False
 
@@ -126,7 +127,10 @@ def by_hand(written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], No
                     made[end.shape] = rows.unsqueeze(1).expand(end.shape)
                 else:
                     made[end.shape] = rows.view(end.shape)
-        torch.autograd.backward([*ends, output], [*(made[end.shape] for end in ends), error])
+        signals = [made[end.shape] for end in ends]
+        if output.requires_grad:  # not that of the last norm, which has nothing to learn
+            ends, signals = [*ends, output], [*signals, error]
+        torch.autograd.backward(ends, signals)
 
     return teach
 
@@ -144,11 +148,6 @@ def of_layers(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
     return x
 
 
-def of_layers_and_norm(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
-    """Cut behind the last norm too."""
-    return cut(model.get_submodule("norm")(of_layers(model, inputs, cut)))
-
-
 def of_parts(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
     """Cut within each layer too: behind attention and norm, activation, and the second norm."""
     x = cut(model.get_submodule("embed")(inputs))
@@ -157,7 +156,23 @@ def of_parts(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
         x = cut(layer.norm1(x + layer.attention(x)))
         wide = cut(layer.activation(layer.up(x)))
         x = cut(layer.norm2(x + layer.down(wide)))
-    return cut(model.get_submodule("norm")(x))
+    return x
+
+
+def of_parts_norms_first(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
+    """Cut within each layer too: behind attention, activation, and the second sum."""
+    x = cut(model.get_submodule("embed")(inputs))
+    for layer in model.get_submodule("layers").children():
+        assert isinstance(layer, NormFirstLayer)
+        x = x + cut(layer.attention(layer.attention_norm(x)))
+        wide = cut(layer.activation(layer.up(layer.up_norm(x))))
+        x = cut(x + layer.down(wide))
+    return x
+
+
+def normed(hidden: Hidden) -> Hidden:
+    """Return what makes the last norm of it, which has nothing to learn."""
+    return lambda model, inputs, cut: model.get_submodule("norm")(hidden(model, inputs, cut))
 
 
 def of_residual_blocks(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
@@ -176,14 +191,24 @@ TEACHING: dict[str, Callable[[Written, nn.Module], Callable[[Tensor, Tensor], No
 """What teaches a network: the first is what the others are compared with."""
 
 
-def decoder(vocabulary: int) -> Callable[[], nn.Module]:
+def decoder(vocabulary: int, norm_first: bool = False) -> Callable[[], nn.Module]:
     """Return what builds the decoder."""
-    return partial(gpt, vocabulary, TOKENS, WIDTH, LAYERS, HEADS)
+    return partial(gpt, vocabulary, TOKENS, WIDTH, LAYERS, HEADS, norm_first)
 
 
 def whole(_model: nn.Module) -> Names:
-    """Return a block for each layer of a transformer, and for its last norm."""
+    """Return a block for each layer of a transformer."""
     return list(transformer.BLOCKS)
+
+
+def macro(_model: nn.Module) -> Names:
+    """Return a block for each layer, where the error is taken at the last norm."""
+    return ["embed", "layers.*"]
+
+
+def micro(norm_first: bool) -> Callable[[nn.Module], Names]:
+    """Return what names blocks within each layer, where the error is taken at the last norm."""
+    return lambda _model: transformer.parts(LAYERS, norm_first)
 
 
 def networks(batch: int = 8) -> list[Written]:
@@ -191,17 +216,18 @@ def networks(batch: int = 8) -> list[Written]:
     texts, images = (batch, TOKENS), (2 * batch, 3, 32, 32)
     many, encoder = 50257, partial(vit, 32, 4, WIDTH, LAYERS, HEADS, CLASSES)
     small = partial(Written, build=decoder(65), shape=texts, vocabulary=65)
+    within = partial(small, within=True)
+    first = partial(within, build=decoder(65, norm_first=True))
     large = partial(Written, build=decoder(many), shape=texts, vocabulary=many)
     return [
-        small("decoder", blocks=whole, hidden=of_layers_and_norm),
-        small("decoder, finer", blocks=bp.finer_blocks, hidden=of_parts),
-        large(
-            "decoder, 50257, norm",
-            blocks=lambda _: ["embed", "layers.*"],
-            hidden=of_layers,
-            within=True,
-        ),
-        large("decoder, 50257, logits", blocks=whole, hidden=of_layers_and_norm),
-        Written("vit", encoder, images, whole, of_layers_and_norm),
+        small("decoder", blocks=whole, hidden=normed(of_layers)),
+        small("decoder, finer", blocks=bp.finer_blocks, hidden=normed(of_parts)),
+        within("decoder, post-LN, macro", blocks=macro, hidden=of_layers),
+        within("decoder, post-LN, micro", blocks=micro(False), hidden=of_parts),
+        first("decoder, pre-LN, macro", blocks=macro, hidden=of_layers),
+        first("decoder, pre-LN, micro", blocks=micro(True), hidden=of_parts_norms_first),
+        large("decoder, 50257, norm", blocks=macro, hidden=of_layers, within=True),
+        large("decoder, 50257, logits", blocks=whole, hidden=normed(of_layers)),
+        Written("vit", encoder, images, whole, normed(of_layers)),
         Written("resnet18", resnet18, images, lambda _: list(resnet.BLOCKS), of_residual_blocks),
     ]

@@ -33,6 +33,7 @@ from tests.modules import CASE, CASES, Case
 QUICK: dict[str, Measure] = dict(MEASURES) | {
     "step-time": StepTimeMeasure(rounds=3, warmup=1, seconds=0, fewest=1)
 }
+del QUICK["views"]  # of networks that render, see test_measure_views
 LAYERWISE = ("backprop", "fa", "usf", "brsf", "frsf", "wm", "kp")
 
 every_measure = pytest.mark.parametrize("measure", QUICK.values(), ids=list(QUICK))

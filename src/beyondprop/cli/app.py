@@ -1,4 +1,4 @@
-"""The command line: `beyondprop train | compare | tune | report | list | check | project`."""
+"""The command line: `beyondprop` and one of `COMMANDS`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from beyondprop.cli import (
     listing,
     project,
     report,
+    scale,
     train,
     tune,
 )
@@ -27,6 +28,7 @@ from beyondprop.files import (
 COMMANDS = {
     "train": train,
     "compare": compare,
+    "scale": scale,
     "tune": tune,
     "report": report,
     "list": listing,
@@ -86,7 +88,7 @@ def parser() -> Parser:
 
 def again(words: Sequence[str]) -> str:
     """Return how to go on with a command that was stopped, where that can be done."""
-    if words[0] not in ("train", "compare", "tune"):
+    if words[0] not in ("train", "compare", "scale", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
     return f"; to continue: beyondprop {shlex.join(resumed)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -193,7 +193,7 @@ def _check_flags(found: object, arguments: Namespace) -> None:
             raise UserError(f"--{flag} must be at least 1, not {arguments[flag]}")
 
 
-def find(name: str) -> tuple[object, nn.Module, tuple[str, ...] | None]:
+def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | None]:
     """Return what has this name (a task, or a model), its model, and the blocks a task gives it.
 
     Raises:
@@ -204,7 +204,7 @@ def find(name: str) -> tuple[object, nn.Module, tuple[str, ...] | None]:
         found = built(found, name)
     blocks, model = None, found
     if isinstance(found, Task):
-        blocks = tuple(found.blocks) if found.blocks else None
+        blocks = found.blocks or None
         model = built(found.model, name)
     if not isinstance(model, nn.Module):
         raise UserError(f"{name} is of type {type(model).__name__}, not a torch.nn.Module")

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 TEXTS = ("--rules", "--blocks", "--measures", "--projections", "--tasks", "--optimizers")
-NUMBERS = ("--seeds", "--learning_rates", "--input")
+NUMBERS = ("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples")
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 SpecT = TypeVar("SpecT")

@@ -6,11 +6,10 @@ from torch import nn
 
 from beyondprop._torch.modules import children, has_parameters, inside, is_chain
 from beyondprop.errors import UserError
+from beyondprop.models.transformer import Layer, NormFirstLayer, Parts, within
 
 MOST = 2
 """Stacks that a model of layers has: an encoder, a decoder."""
-
-Parts = tuple[tuple[str, ...], ...]
 
 KNOWN: tuple[Parts, ...] = (
     # GPT-2: here and in the next ones norms come first, and the layer ends in a sum
@@ -31,8 +30,8 @@ KNOWN: tuple[Parts, ...] = (
         ("ffn.lin1", "ffn.activation"),
         ("ffn.lin2", "output_layer_norm"),
     ),
-    # `beyondprop.models.transformer`
-    (("attention", "norm1"), ("up", "activation"), ("down", "norm2")),
+    Layer.PARTS,
+    NormFirstLayer.PARTS,
 )
 """The blocks of layers of common transformers: of each the modules in the order they run.
 
@@ -67,7 +66,7 @@ def finer_blocks(model: nn.Module) -> list[str | tuple[str, ...]]:
             "nn.Sequential: name its blocks in blocks="
         )
     blocks = [
-        tuple(f"{name}.{part}" if part else name for part in block)
+        within(name, block)
         for _, layers in found
         for name, layer in layers
         for block in _parts_of(layer)

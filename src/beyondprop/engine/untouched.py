@@ -76,10 +76,10 @@ class _Lazy:
 
     def restore(self) -> None:
         """Take the shape away again; that is how PyTorch gives it."""
-        if type(self.parameter) is self.kind:  # the pass failed before it gave it one
-            return
-        self.parameter.requires_grad_(self.learns).grad = None
-        self.parameter.data, self.parameter.__class__ = self.data, self.kind
+        has_shape = not is_lazy(self.parameter)  # else the pass failed before it gave it one
+        if has_shape:
+            self.parameter.requires_grad_(self.learns).grad = None
+            self.parameter.data, self.parameter.__class__ = self.data, self.kind
 
 
 class _Kept:

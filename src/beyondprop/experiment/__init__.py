@@ -2,8 +2,18 @@
 
 from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
+from beyondprop.experiment.scaling import Sizes, scale
 from beyondprop.experiment.several import compare_tasks
 from beyondprop.experiment.spec import CompareSpec, RunSpec
 from beyondprop.experiment.weights import read_weights
 
-__all__ = ["CompareSpec", "RunSpec", "compare", "compare_tasks", "read_weights", "train"]
+__all__ = [
+    "CompareSpec",
+    "RunSpec",
+    "Sizes",
+    "compare",
+    "compare_tasks",
+    "read_weights",
+    "scale",
+    "train",
+]

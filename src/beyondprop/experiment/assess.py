@@ -17,7 +17,7 @@ from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import Evaluation, Subject, evaluate
-from beyondprop.tasks import Data, Samples, Task
+from beyondprop.tasks import Data, Samples, Task, Views
 
 EVALUATION_BATCH = 1000
 SAMPLES = 5000
@@ -94,7 +94,7 @@ def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Su
     """Return what is measured at the end of a run: the model on samples of two splits besides.
 
     Of training samples, not augmented, and of validation samples at most 5,000 of the seed's, the
-    same for every rule. The test split is not looked at.
+    same for every rule; views are whole. The test split is not looked at.
     """
 
     def some(samples: Samples) -> Samples:
@@ -105,6 +105,7 @@ def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Su
         train=some(data.train),
         held_out=some(data.validation),
         classes=data.classes or None,
+        views=data.validation if isinstance(data.validation, Views) else None,
     )
 
 

@@ -114,7 +114,8 @@ def _solved(head: Head, state: TrainingState, folder: Path, progress: Progress) 
         state.curve.append(point(plan, task, data, handle, state, seconds))
         progress.advance(shown)
     _begin_files(folder, plan, state)
-    return Fit(handle, state.curve, trouble(state), [], solution.found)
+    found = solution.found | {"parameters": sum(p.numel() for p in head.layer.parameters())}
+    return Fit(handle, state.curve, trouble(state), [], found)
 
 
 def _describe(plan: RunPlan, state: TrainingState) -> str:

@@ -21,12 +21,12 @@ GROWS = ("rules", "seeds")
 """Fields of a comparison that `--resume` adds to; all others stay."""
 
 
-def own_name(spec: CompareSpec) -> str:
+def own_name(spec: CompareSpec, command: str = "compare") -> str:
     """Return the name of a comparison's folder where none is given: it can grow, not change."""
     open_fields = (*GROWS, "projections", *NOT_COMPARED)
     fixed = {k: v for k, v in asdict(spec).items() if k not in open_fields}
     digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
-    return f"compare-{file_name(label(spec.task))}-{digest[:8]}"
+    return f"{command}-{file_name(label(spec.task))}-{digest[:8]}"
 
 
 def expanded(spec: CompareSpec) -> CompareSpec:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop import rules
+from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
@@ -159,10 +160,10 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
         return f"the schedule is {plan.schedule}"
     if task.contrast is not None:
         return "the task learns from right and wrong answers"
-    layer = _only_layer(handle)
+    inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))
+    layer = _only_layer(handle, inputs)
     if isinstance(layer, str):
         return layer
-    inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))
     if not isinstance(targets, Tensor):
         return "its targets are several tensors"
     features, own, outputs = observed(handle, layer, inputs)
@@ -177,10 +178,12 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
     return Head(handle, layer, plan, task, data, outputs.shape[1:], width)
 
 
-def _only_layer(handle: Attachment) -> nn.Linear | str:
-    """Return the linear layer that is all that learns, or why there is none."""
-    hidden = {id(each) for block in handle.blocks[:-1] for _, each in block.parameters()}
-    learned = {id(each) for each in handle.model.parameters() if each.requires_grad} - hidden
+def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
+    """Return the linear layer that is all that learns, or why there is none.
+
+    What stands before frozen blocks alone, as an embedding may, hears of no error.
+    """
+    learned = _reached(handle, inputs)
     linear = [module for module in handle.model.modules() if type(module) is nn.Linear]
     found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
     if found is None:
@@ -193,6 +196,16 @@ def _only_layer(handle: Attachment) -> nn.Linear | str:
     if sum(each is found.weight for _, each in named) > 1:
         return "the weight of the last layer is another layer's too"
     return found
+
+
+def _reached(handle: Attachment, inputs: Any) -> set[int]:
+    """Return the parameters that the output's gradient reaches, by their `id`."""
+    learning = [each for each in handle.model.parameters() if each.requires_grad]
+    with untouched(handle.model), torch.enable_grad():
+        handle.model.eval()
+        outputs = [each.sum() for each in leaves(call(handle.model, inputs)) if each.requires_grad]
+        found = torch.autograd.grad(outputs, learning, allow_unused=True) if outputs else ()
+    return {id(each) for each, g in zip(learning, found, strict=bool(outputs)) if g is not None}
 
 
 def _misfit(own: Tensor, outputs: Any, samples: int) -> str | None:

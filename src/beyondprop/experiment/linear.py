@@ -41,6 +41,9 @@ from beyondprop.tasks import Data, Samples, Split, Task
 LINEAR = "linear"
 """What tables call the linear model on the inputs; it is no rule."""
 
+NO_POSITIONS = torch.Size()
+"""Of samples that have one row each."""
+
 
 @dataclass(frozen=True)
 class LinearRuns:
@@ -105,7 +108,7 @@ class LinearRuns:
     def _solution(self, seed: int) -> tuple[dict[str, Any], bytes]:
         """Return what a seed's record says of the solved model, and the weights."""
         task = self.source.task
-        data = flat(task, self.source.data(seed))
+        data = flat(task, self.source.data(seed), self.shape[:-1])
         model = self.model().to(self.plan.device)
         layer = next(each for each in model if isinstance(each, nn.Linear))
         curve = [point(0, score(task, model, data.validation), None, 0.0)]
@@ -188,29 +191,36 @@ def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns |
         try:
             for part in data.parts.values():
                 if not isinstance(part, Split):  # in memory all rows are as long
-                    rows_of(task, part), targets_of(part)
+                    rows_of(task, part, NO_POSITIONS), targets_of(part)
             outputs = outputs_of(task, data, build(task, plan))
         except Exception as error:  # whatever a model or a data set does
             return reason_of(error)
-    if outputs.ndim > 2:
-        return f"the model's outputs are {tuple(outputs.shape[1:])} a sample, not one row"
-    count = outputs[0].numel()
-    model = partial(linear_model, width, count, outputs.ndim == 1)
-    return LinearRuns(plan, source, folder, model, outputs.shape[1:])
+    shape = outputs.shape[1:]
+    positions = shape[:-1]
+    if positions and (task.features is None or any(e.shape[1:-1] != positions for e in given)):
+        return (
+            f"the model's outputs are {tuple(shape)} a sample, and the task gives no features for "
+            "each position"
+        )
+    width //= math.prod(positions)
+    model = partial(linear_model, width, shape[-1] if shape else 1, len(positions), not shape)
+    return LinearRuns(plan, source, folder, model, shape)
 
 
-def linear_model(inputs: int, outputs: int, single: bool) -> nn.Sequential:
+def linear_model(inputs: int, outputs: int, positions: int, single: bool) -> nn.Sequential:
     """Return a linear layer on flattened inputs, all zero.
 
     Args:
-        inputs: Numbers a sample.
+        inputs: Numbers a sample, or a position of it.
         outputs: Of the layer.
+        positions: How many axes of a sample hold positions, each of which the layer sees alone.
         single: Whether a sample's output is one number without a dimension.
     """
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.Flatten(), layer, *([nn.Flatten(0)] if single else []))
+    flatten = nn.Flatten(1 + positions)
+    return nn.Sequential(flatten, layer, *([nn.Flatten(0)] if single else []))
 
 
 def seen(task: Task, inputs: Any) -> Any:
@@ -225,32 +235,34 @@ def seen(task: Task, inputs: Any) -> Any:
         return task.features(inputs)
 
 
-def flat(task: Task, data: Data) -> Data:
-    """Return the data with inputs as rows of all their numbers.
+def flat(task: Task, data: Data, positions: torch.Size) -> Data:
+    """Return the data with inputs as rows of all their numbers, see `rows_of`.
 
     Raises:
         UserError: They make no such rows, or the targets are not one tensor.
     """
-    return data.mapped(lambda part: Split(rows_of(task, part), targets_of(part)))
+    return data.mapped(lambda part: Split(rows_of(task, part, positions), targets_of(part)))
 
 
-def rows_of(task: Task, samples: Samples) -> Tensor:
-    """Return what the linear model sees of all samples, ``(n, width)``, as a new layer takes them.
+def rows_of(task: Task, samples: Samples, positions: torch.Size) -> Tensor:
+    """Return what the linear model sees of all samples, as a new layer takes it.
+
+    Args:
+        task: Says what is seen of inputs.
+        samples: They are read in batches.
+        positions: Sizes of the axes of a sample that hold positions, each with a row of its own.
+
+    Returns:
+        ``(n, *positions, width)``.
 
     Raises:
         UserError: They differ in length.
     """
     rows = [
-        torch.cat(
-            [
-                each.flatten(1) if each.ndim > 1 else each[:, None]
-                for each in leaves(seen(task, inputs))
-            ],
-            1,
-        )
+        torch.cat([x.reshape(len(x), *positions, -1) for x in leaves(seen(task, inputs))], -1)
         for inputs, _ in samples.batches(EVALUATION_BATCH)
     ]
-    if len({each.shape[1] for each in rows}) > 1:
+    if len({each.shape[1:] for each in rows}) > 1:
         raise UserError("the inputs differ in length")
     return torch.cat(rows).to(torch.get_default_dtype())
 

@@ -69,7 +69,7 @@ def run_record(
         "test": describe_test(test) if test else None,
         "measures": measured or {},
         "parameters": count(handle) if handle else None,
-        "trained_parameters": count_trained(handle) if handle else None,
+        "trained_parameters": count_trained(handle, fitted) if handle else None,
         "provenance": provenance(started, fitted.earlier if fitted else ()),
     }
     plain: dict[str, Any] = finite(record)
@@ -117,8 +117,10 @@ def count(handle: Attachment) -> int:
     return sum(parameter.numel() for parameter in handle.model.parameters())
 
 
-def count_trained(handle: Attachment) -> int:
-    """Return those of them that the rule teaches."""
+def count_trained(handle: Attachment, fitted: Fit | None) -> int:
+    """Return those of them that the rule teaches, or that were solved."""
+    if fitted is not None and isinstance(fitted.head, dict):
+        return int(fitted.head["parameters"])
     return sum(
         parameter.numel()
         for block in handle.blocks

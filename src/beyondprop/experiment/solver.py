@@ -35,6 +35,8 @@ UNCHANGED = 1e-5
 ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
 """Iterations at most, and the part of the first gradient at which they end: on the way from penalty
 to penalty, and at the one that is chosen."""
+ABSENT = 1e-12
+"""What a class without a sample counts for, where the best constant is looked for."""
 SMALL = 1e-3
 """The least first gradient that counts, relative to the root of the loss."""
 UNSEEN = 3e-8
@@ -219,11 +221,27 @@ def constant(problem: Problem, targets: Tensor, rows: torch.Size) -> Point:
     objective = Objective(problem, nothing, targets)
     start = Point(
         torch.zeros(0, problem.outputs, dtype=torch.float64, device=targets.device),
-        torch.zeros(problem.outputs, dtype=torch.float64, device=targets.device),
+        first_bias(problem, targets, rows),
         penalty=0.0,
         loss=math.nan,
     )
     return minimise(objective, 0.0, start, *FINE)
+
+
+def first_bias(problem: Problem, targets: Tensor, rows: torch.Size) -> Tensor:
+    """Return where the search for the best constant output begins, ``(outputs,)`` float64.
+
+    Where each row has a class, that is the log of the classes' shares, which for cross-entropy is
+    the best one already: from zero the rare classes of a text take hundreds of iterations.
+    """
+    zero = torch.zeros(problem.outputs, dtype=torch.float64, device=targets.device)
+    if targets.is_floating_point() or targets.dtype == torch.bool or targets.shape != rows:
+        return zero
+    classes = targets[(targets >= 0) & (targets < problem.outputs)]
+    if not len(classes) or not problem.bias:
+        return zero
+    counts = torch.bincount(classes, minlength=problem.outputs).double()
+    return (counts.clamp(min=ABSENT) / len(classes)).log()
 
 
 def solve(problem: Problem, train: Features, validation: Features) -> Solution:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from beyondprop._torch.operations import Operations
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.cost import batch_of, step_of
 from beyondprop.experiment.plan import ComparePlan
-from beyondprop.experiment.setup import torch_settings
+from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.measure import Step
 from beyondprop.tasks import Samples, Task
 
@@ -26,6 +27,20 @@ def step_costs(
         plain = operations(step_of(plan, task, batch, None))
         found = {name: operations(step_of(plan, task, batch, name)) for name in names}
     return {name: own / plain for name, own in found.items() if own and plain}
+
+
+def training_operations(plan: ComparePlan, task: Task, names: Sequence[str]) -> dict[str, int]:
+    """Return the floating-point operations of a whole run by each rule, as `step_costs` counts.
+
+    Raises:
+        UserError: The data cannot be loaded.
+    """
+    train = of_seed(task, load(task, plan), plan.seeds[0]).train
+    steps = plan.epochs * math.ceil(len(train) / plan.batch_size)
+    batch = batch_of(plan, train)
+    with torch_settings(plan), generators_kept([train.device]):
+        found = {name: operations(step_of(plan, task, batch, name)) for name in names}
+    return {name: own * steps for name, own in found.items() if own}
 
 
 def operations(build: Callable[[], Step]) -> int:

@@ -32,6 +32,7 @@ from beyondprop.measure.one_batch import check_batch
 from beyondprop.measure.one_batch_report import BatchReport, BatchRow
 from beyondprop.measure.probe import ProbeMeasure, linear_probe
 from beyondprop.measure.step_time import Case, StepTime, StepTimeMeasure, rule_step, step_time
+from beyondprop.measure.views import ViewsMeasure
 from beyondprop.registry import Registry, Spec
 
 MEASURES: Registry[Measure] = Registry(
@@ -46,6 +47,7 @@ MEASURES: Registry[Measure] = Registry(
             ProbeMeasure(),
             StepTimeMeasure(),
             MemoryMeasure(),
+            ViewsMeasure(),
         )
     },
 )
@@ -94,6 +96,7 @@ __all__ = [
     "StepTime",
     "StepTimeMeasure",
     "Subject",
+    "ViewsMeasure",
     "alignment",
     "angle_degrees",
     "block_alignments",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
-from beyondprop.tasks import Metric, Samples
+from beyondprop.tasks import Metric, Samples, Views
 
 ABSENT = "–"
 
@@ -34,6 +34,7 @@ class Subject:
         train: Samples that a classifier is fitted to.
         held_out: Samples that nothing is fitted to.
         classes: Names of the classes, where targets are class numbers.
+        views: Whole views that nothing is fitted to, where samples are rays.
         step: Builds a fresh model and returns its training step, see `rule_step`.
         plain_step: The same with nothing attached, in plain PyTorch.
         device: Where the steps compute.
@@ -48,6 +49,7 @@ class Subject:
     train: Samples | None = None
     held_out: Samples | None = None
     classes: Sequence[str] | None = None
+    views: Views | None = None
     step: Callable[[], Step] | None = None
     plain_step: Callable[[], Step] | None = None
     device: torch.device | str = "cpu"

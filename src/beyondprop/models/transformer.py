@@ -1,17 +1,25 @@
 """Transformers: a decoder for texts and an encoder for images.
 
-Layers normalise what they add (Vaswani et al., "Attention is all you need", NeurIPS 2017), so that
-a block can end behind each norm; a last norm stands before the head.
+A `Layer` normalises what it adds (post-LN: Vaswani et al., "Attention is all you need", NeurIPS
+2017), a `NormFirstLayer` what it reads (pre-LN, as GPT-2: Xiong et al., "On layer normalization in
+the transformer architecture", ICML 2020). A last norm stands before the head. It has no scale and
+shift: a linear head with a bias absorbs them, so the model makes the same functions without, and
+the head is all that learns behind the layers.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCKS = ("embed", "layers.*", "norm", "head")
+BLOCKS = ("embed", "layers.*", "head")
 """The blocks of these models, in the order they run: each layer is one."""
+
+Parts = tuple[tuple[str, ...], ...]
+"""Blocks within a layer, by the names of modules in it; an empty one is the layer's own."""
 
 
 class Attention(nn.Module):
@@ -47,6 +55,8 @@ class Layer(nn.Module):
         causal: Whether a token sees only those before it.
     """
 
+    PARTS: ClassVar[Parts] = (("attention", "norm1"), ("up", "activation"), ("down", "norm2"))
+
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
         self.attention = Attention(width, heads, causal)
@@ -60,6 +70,39 @@ class Layer(nn.Module):
         """(batch, tokens, width) to the same."""
         x = self.norm1(x + self.attention(x))
         out: Tensor = self.norm2(x + self.down(self.activation(self.up(x))))
+        return out
+
+
+class NormFirstLayer(nn.Module):
+    """Attention, then two linear layers with an activation, each of both on a norm of the sum.
+
+    Args:
+        width: Of a token.
+        heads: Of the attention.
+        causal: Whether a token sees only those before it.
+    """
+
+    # The sum behind attention is no module: a signal there is one at the output of attention, as
+    # what is added to it has no graph. The second sum is the layer's own output.
+    PARTS: ClassVar[Parts] = (
+        ("attention_norm", "attention"),
+        ("up_norm", "up", "activation"),
+        ("down", ""),
+    )
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, causal)
+        self.up_norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.activation = nn.GELU()
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tokens, width) to the same."""
+        x = x + self.attention(self.attention_norm(x))
+        out: Tensor = x + self.down(self.activation(self.up(self.up_norm(x))))
         return out
 
 
@@ -122,13 +165,43 @@ class MeanHead(nn.Module):
         return out
 
 
-def gpt(vocabulary: int, length: int, width: int, layers: int, heads: int) -> nn.Module:
-    """Return a decoder from tokens (batch, tokens) to logits (batch, tokens, vocabulary)."""
+def gpt(
+    vocabulary: int, length: int, width: int, layers: int, heads: int, norm_first: bool = False
+) -> nn.Module:
+    """Return a decoder from tokens (batch, tokens) to logits (batch, tokens, vocabulary).
+
+    Args:
+        vocabulary: How many tokens there are.
+        length: Tokens in a text at most.
+        width: Of a token.
+        layers: How many.
+        heads: Of each attention.
+        norm_first: Whether norms stand before what they serve (pre-LN), or behind (post-LN).
+    """
+    kind = _kind(norm_first)
     return _stacked(
         Embedding(vocabulary, length, width),
-        [Layer(width, heads, causal=True) for _ in range(layers)],
-        nn.Linear(width, vocabulary, bias=False),
+        [kind(width, heads, causal=True) for _ in range(layers)],
+        width,
+        nn.Linear(width, vocabulary),
     )
+
+
+def parts(layers: int, norm_first: bool = False) -> list[str | tuple[str, ...]]:
+    """Return the blocks of `gpt` that are smaller than a layer, without the head.
+
+    Args:
+        layers: How many the model has.
+        norm_first: As `gpt` takes it.
+    """
+    names = [f"layers.{number}" for number in range(layers)]
+    blocks = _kind(norm_first).PARTS
+    return ["embed", *(within(name, block) for name in names for block in blocks)]
+
+
+def within(layer: str, block: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in the model of the modules of a block within a layer."""
+    return tuple(f"{layer}.{part}" if part else layer for part in block)
 
 
 def vit(side: int, patch: int, width: int, layers: int, heads: int, classes: int) -> nn.Module:
@@ -136,12 +209,18 @@ def vit(side: int, patch: int, width: int, layers: int, heads: int, classes: int
     return _stacked(
         Patches(side, patch, width),
         [Layer(width, heads, causal=False) for _ in range(layers)],
+        width,
         MeanHead(width, classes),
     )
 
 
-def _stacked(embed: nn.Module, layers: list[Layer], head: nn.Module) -> nn.Module:
-    width = layers[0].norm1.normalized_shape[0]
-    norm = nn.LayerNorm(width)
+def _kind(norm_first: bool) -> type[Layer] | type[NormFirstLayer]:
+    return NormFirstLayer if norm_first else Layer
+
+
+def _stacked(
+    embed: nn.Module, layers: Sequence[nn.Module], width: int, head: nn.Module
+) -> nn.Module:
+    norm = nn.LayerNorm(width, elementwise_affine=False)
     stack = nn.Sequential(*layers)
     return nn.Sequential(OrderedDict(embed=embed, layers=stack, norm=norm, head=head))

@@ -27,6 +27,8 @@ from beyondprop.report.figures.cost import score_against_cost
 from beyondprop.report.figures.curves import learning_curves
 from beyondprop.report.figures.panel import page_style
 from beyondprop.report.figures.probe import learned_by_block
+from beyondprop.report.figures.views import rendered_views
+from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
 from beyondprop.report.style import Style, styles
@@ -68,29 +70,16 @@ def write(folders: Sequence[Path], output: Path) -> Path:
 
 
 def _page(comparisons: Sequence[Comparison]) -> str:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise UserError('the report needs jinja2; pip install "beyondprop[report]"') from error
-    environment = Environment(
-        loader=PackageLoader("beyondprop.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    template = environment().get_template("page.html.jinja")
     rules = [row.rule for comparison in comparisons for row in comparison.rows]
     drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
     with page_style():
         parts = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
     terms = {m.title: m.about for comparison in comparisons for m in comparison.measures}
-    return environment.get_template("page.html.jinja").render(
-        parts=parts, joint=table.joint(comparisons), terms=terms
-    )
+    return template.render(parts=parts, joint=table.joint(comparisons), terms=terms)
 
 
-PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block}
+PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block, "views": rendered_views}
 """How the figures of some measures are drawn; those of the others are in tables."""
 
 

@@ -69,7 +69,7 @@ class Pipeline:
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         loss: Loss,
         chunks: int = 4,
-        blocks: Sequence[str] | None = None,
+        blocks: Sequence[str | Sequence[str]] | None = None,
         sizes: Sequence[int] | None = None,
     ) -> None:
         check_processes(model)

@@ -4,10 +4,12 @@ from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import arguments_of, attached, call, taught
 from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.graphs import from_planetoid
-from beyondprop.tasks.metrics import Metric, accuracy, macro_f1, r_squared
+from beyondprop.tasks.language import from_text, shakespeare
+from beyondprop.tasks.metrics import Metric, accuracy, auc, macro_f1, psnr, r_squared
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
 from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
+from beyondprop.tasks.views import Views
 
 from_csv, from_folder = Task.from_csv, Task.from_folder
 """By these names a task of a file can be asked for in a spec."""
@@ -24,16 +26,21 @@ __all__ = [
     "Samples",
     "Split",
     "Task",
+    "Views",
     "accuracy",
     "arguments_of",
     "attached",
+    "auc",
     "call",
     "find",
     "from_csv",
     "from_dataset",
     "from_folder",
     "from_planetoid",
+    "from_text",
     "macro_f1",
+    "psnr",
     "r_squared",
+    "shakespeare",
     "taught",
 ]

@@ -168,13 +168,13 @@ class Task:
         )
         data, found = table.made()
         own: dict[str, Any] = {
-            "name": _name_of(table.path),
+            "name": name_of(table.path),
             "summary": found.summary(table),
             "load": table,
             "model": partial(mlp, found.inputs, found.outputs),
             "batch_size": 32 if len(data.train) < SMALL else 128,
         }
-        return cls(**own | scoring(found.kind) | known(fields))
+        return cls(**own | scoring(found.kind) | known_fields(fields))
 
     @classmethod
     def from_folder(
@@ -211,14 +211,14 @@ class Task:
         folder = ImageFolder(Path(path), size, 1 if grey else 3, (validation, test), seed)
         classes = classes_in(folder.path)
         own: dict[str, Any] = {
-            "name": _name_of(folder.path.resolve()),
+            "name": name_of(folder.path.resolve()),
             "summary": f"images of {folder.path.name} at {size} x {size} pixels, one of "
             f"{len(classes)} classes",
             "load": folder,
             "model": partial(convnet, folder.channels, size, len(classes)),
             "batch_size": 32,
         }
-        return cls(**own | scoring(Classes()) | known(fields))
+        return cls(**own | scoring(Classes()) | known_fields(fields))
 
 
 OPTIONAL = ("augment", "contrast", "split", "features")
@@ -239,21 +239,21 @@ def _are_names(names: object) -> bool:
     return bool(names) and all(isinstance(each, str) for each in names)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return a file's name without its endings, as a task's name."""
     name = path.name.partition(".")[0] or "data"
     return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"
 
 
-def known(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is given for a task's fields.
+def known_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given, which are fields of a task.
 
     Raises:
-        UserError: It has no such field.
+        UserError: One of them is none.
     """
-    names = {each.name for each in fields_of(Task)}
-    if unknown := sorted(given.keys() - names):
-        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(names))}")
+    known = {each.name for each in fields_of(Task)}
+    if unknown := sorted(given.keys() - known):
+        raise UserError(f"a task has no {unknown[0]}; it has {', '.join(sorted(known))}")
     return given
 
 

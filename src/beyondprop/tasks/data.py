@@ -23,7 +23,7 @@ class FileSource:
         gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
             it; the hash is then that of the decompressed content all the same.
         others: Name of a file to another one that it goes by.
-        page: Address where people get the files that no mirror has one by one.
+        page: Where people get the files that no mirror has one by one, as an address or in words.
     """
 
     name: str
@@ -37,7 +37,8 @@ class FileSource:
     @property
     def published(self) -> dict[str, str]:
         """Each file's name to the one that it is published under."""
-        return {name: f"{name}.gz" if self.gzipped else name for name in self.files}
+        compressed = self.gzipped and self.urls
+        return {name: f"{name}.gz" if compressed else name for name in self.files}
 
 
 def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
@@ -66,7 +67,7 @@ def find_any(
     """Like `find`, for a data set that comes in several forms, the preferred one first.
 
     In each place all forms are looked for before the next place. The first form that has mirrors
-    is downloaded, and is what errors ask for.
+    is downloaded, and is what errors ask for; where none has, it is the first.
 
     Returns:
         The form that was found, and the path of each of its files.

@@ -126,16 +126,11 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
     Raises:
         UserError: It cannot be read, or Pillow is not installed.
     """
+    images = pillow()
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError(
-            "images are read by Pillow, which is not installed: pip install 'beyondprop[data]'"
-        ) from error
-    try:
-        with Image.open(path) as opened:
-            image: Any = _of_8_bits(opened).convert("RGB" if channels == 3 else "L")
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        with images.open(path) as opened:
+            image: Any = of_8_bits(opened).convert("RGB" if channels == 3 else "L")
+            image = image.resize((size, size), images.Resampling.BILINEAR)
     except Exception as error:  # whatever Pillow raises on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is no image that can be read ({reason}): remove it") from error
@@ -143,7 +138,22 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
     return pixels.view(size, size, channels).permute(2, 0, 1)
 
 
-def _of_8_bits(image: Any) -> Any:
+def pillow() -> Any:
+    """Return Pillow's module of images.
+
+    Raises:
+        UserError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError(
+            "images are read by Pillow, which is not installed: pip install 'beyondprop[data]'"
+        ) from error
+    return Image
+
+
+def of_8_bits(image: Any) -> Any:
     """Return a grey image of 16 bits with 8, and any other as it is.
 
     Pillow's own conversion clips it: all above 255 would be white.

@@ -1,5 +1,6 @@
 """Scores of outputs by their targets; higher is better."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,34 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
     return (outputs.argmax(dim=1) == targets).double().mean().item()
 
 
+def auc(outputs: Tensor, targets: Tensor) -> float:
+    """Return the area under the ROC curve: how often a positive's output is above a negative's.
+
+    A tie counts a half, so that outputs which say nothing have 0.5.
+
+    Args:
+        outputs: Scores or logits, ``(n,)``.
+        targets: Which samples are positive, ``(n,)`` bool or 0 and 1.
+
+    Raises:
+        UserError: The shapes do not fit, or all samples are of one kind.
+    """
+    from scipy.stats import rankdata
+
+    if outputs.ndim != 1 or outputs.shape != targets.shape:
+        raise UserError(
+            f"AUC needs outputs and targets (n,), got {tuple(outputs.shape)} and "
+            f"{tuple(targets.shape)}; give the task its own metric"
+        )
+    positive = (targets > 0.5 if targets.is_floating_point() else targets.bool()).cpu().numpy()
+    here = int(positive.sum())
+    pairs = here * (len(positive) - here)
+    if not pairs:
+        raise UserError("AUC has no meaning where all samples are of one kind; give another metric")
+    ranks = rankdata(outputs.detach().double().cpu().numpy())  # from 1; of ties their mean
+    return float((ranks[positive].sum() - here * (here + 1) / 2) / pairs)
+
+
 def r_squared(outputs: Tensor, targets: Tensor) -> float:
     """Return R², the share of the targets' variance that is explained; 1 at best, 0 for their mean.
 
@@ -53,6 +82,27 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
     if not varies.any():
         raise UserError("R² has no meaning where all targets are the same; give another metric")
     return (1 - rest[varies] / whole[varies]).mean().item()
+
+
+def psnr(outputs: Tensor, targets: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB, −10 log10 of the mean squared error.
+
+    Of no error at all it is 100.
+
+    Args:
+        outputs: Colours in [0, 1], of any shape.
+        targets: As many.
+
+    Raises:
+        UserError: The shapes do not fit.
+    """
+    if outputs.shape != targets.shape:
+        raise UserError(
+            "PSNR needs outputs and targets of one shape, "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    error = (outputs.double() - targets.double()).square().mean().item()
+    return -10 * math.log10(max(error, 1e-10))
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:

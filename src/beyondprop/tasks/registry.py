@@ -4,15 +4,19 @@ from beyondprop.registry import Registry, Spec
 from beyondprop.tasks import (
     cifar,
     digits,
+    families,
     fashion_small,
     goodness,
     graphs,
+    language,
     mnist,
     random_features,
     slot_machines,
     soft_hebb,
+    views,
 )
 from beyondprop.tasks.base import Task
+from beyondprop.tasks.recommenders import movielens
 
 TASKS: Registry[Task] = Registry(
     "task",
@@ -42,13 +46,24 @@ TASKS: Registry[Task] = Registry(
             random_features.DIGITS_OPTICAL_DEFENCE,
             random_features.MNIST_OPTICAL_FEATURES,
             random_features.MNIST_OPTICAL_DEFENCE,
+            movielens.MOVIELENS_FM,
+            movielens.MOVIELENS_DEEPFM,
+            movielens.MOVIELENS_DCN,
+            movielens.MOVIELENS_AUTOINT,
+            movielens.MOVIELENS_AFN,
             graphs.CORA_GCN,
             graphs.CORA_CHEB,
             graphs.CORA_GAT,
             graphs.CORA_SAGE,
             graphs.CORA_SPLINE,
+            language.SHAKESPEARE_PRE_MACRO,
+            language.SHAKESPEARE_PRE_MICRO,
+            language.SHAKESPEARE_POST_MACRO,
+            language.SHAKESPEARE_POST_MICRO,
+            views.VIEWS_SCENE,
         )
-    },
+    }
+    | families.FAMILIES,
     key="task",
 )
 """Every registered task by its name, the default first."""

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.models.transformer import gpt
+from beyondprop.models.transformer import gpt, parts
 
 VOCABULARY, WIDTH = 11, 8
 IDS = torch.arange(3 * 5).view(3, 5).mul(7) % VOCABULARY
@@ -49,9 +49,9 @@ class Others(nn.Module):
         self.head = nn.Linear(WIDTH, 2)
 
 
-def small_gpt():
+def small_gpt(norm_first=False):
     torch.manual_seed(0)
-    return gpt(VOCABULARY, 5, WIDTH, 2, 2)
+    return gpt(VOCABULARY, 5, WIDTH, 2, 2, norm_first)
 
 
 def transformer(kind, norm_first):
@@ -172,14 +172,16 @@ def test_a_tuple_that_makes_no_block_is_refused(block, said):
         bp.attach(small_gpt(), bp.DirectFeedbackAlignment(), blocks, output="head")
 
 
-def test_finer_blocks_of_a_chain_name_its_other_children_too():
-    model = small_gpt()
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_finer_blocks_of_a_chain_name_its_other_children_too(norm_first):
+    model = small_gpt(norm_first)
     blocks = bp.finer_blocks(model)
-    assert [blocks[0], *blocks[-2:]] == ["embed", "norm", "head"]
+    assert [blocks[0], blocks[-1]] == ["embed", "head"]
+    assert blocks[:-1] == parts(2, norm_first)
     bp.attach(model, bp.DirectFeedbackAlignment(), blocks)
     loss_of(model).backward()
     ends = [name if isinstance(name, str) else name[-1] for name in blocks[:-1]]
-    expected = by_hooks(small_gpt(), ends, "head", loss_of)
+    expected = by_hooks(small_gpt(norm_first), ends, "head", loss_of)
     torch.testing.assert_close(gradients(model), expected)
 
 

@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +148,24 @@ BROKEN = replace(SLOW, name="broken", load=broken_load)
 HOPELESS = task("hopeless", loss=nan_loss)
 MISFIT = task("misfit", model=misfit_network)
 WRONG_CLASSES = task("wrong-classes", model=two_outputs)
+
+
+def sized_network(width: int, depth: int) -> nn.Module:
+    widths = [4, *[width] * depth]
+    hidden = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.Tanh())]
+    return nn.Sequential(*hidden, nn.Linear(width, 3))
+
+
+def some_blobs(samples: int, folder: Path | None = None) -> Data:
+    data = blobs(folder)
+    return replace(data, train=data.train.some(torch.arange(samples)))
+
+
+def blob_family(width: int = 4, depth: int = 2, samples: int = 60) -> Task:
+    """A family of tasks for `scale`."""
+    return replace(
+        BLOBS,
+        name=f"blobs-w{width}-d{depth}-n{samples}",
+        load=partial(some_blobs, samples),
+        model=partial(sized_network, width, depth),
+    )

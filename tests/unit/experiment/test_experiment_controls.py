@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from experiment_tasks import BLOBS, blobs
 from torch import Tensor, nn
 
-from beyondprop.experiment import CompareSpec, compare
+from beyondprop.experiment import CompareSpec, compare, solver
 from beyondprop.experiment.chance import constant_score
 from beyondprop.experiment.table import legend
 from beyondprop.files import read_json
-from beyondprop.tasks import Data, Split
+from beyondprop.tasks import Data, Split, accuracy
 
 SPEC = CompareSpec(
     rules=("backprop", "frozen"),
@@ -123,6 +123,14 @@ class Tokens(nn.Module):
         return self.out(self.hidden(x[..., None]).tanh())
 
 
+def one_row_each(inputs: Tensor) -> Tensor:
+    return inputs[..., None]  # (n, positions, width)
+
+
+def loss_at_positions(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
 def embedded() -> nn.Module:
     return nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 3))
 
@@ -136,7 +144,7 @@ def embedded() -> nn.Module:
                 BLOBS,
                 load=of_tokens,
                 model=Tokens,
-                loss=lambda o, t: F.cross_entropy(o.flatten(0, 1), t.flatten()),
+                loss=loss_at_positions,
                 metric=lambda o, t: (o.argmax(-1) == t).double().mean().item(),
             ),
             "outputs are (4, 3) a sample",
@@ -152,6 +160,28 @@ def test_where_there_is_no_linear_model_the_record_says_why(
     assert why in found["no_linear"]
     assert why in legend(found)
     assert found["chance"]["of"] == "the best constant output"
+
+
+def test_at_positions_the_linear_model_is_one_layer_on_the_features_of_each(tmp_path: Path) -> None:
+    task = replace(
+        BLOBS,
+        load=of_tokens,
+        model=Tokens,
+        loss=loss_at_positions,
+        metric=lambda o, t: (o.argmax(-1) == t).double().mean().item(),
+        features=one_row_each,
+    )
+    found = compare(replace(SPEC, seeds=(0,)), tmp_path / "c", task=task)
+    (run,) = linear_of(found)
+    assert run["parameters"] == 1 * 3 + 3
+    data = of_tokens(None)
+    flat = [
+        solver.Features(part.inputs.reshape(-1, 1), part.targets.flatten())
+        for part in (data.train, data.validation)
+    ]
+    problem = solver.Problem(F.cross_entropy, accuracy, 3, torch.Size([3]))
+    expected = solver.solve(problem, *flat)
+    assert run["curve"][-1]["train_loss"] == pytest.approx(expected.train_loss)
 
 
 def test_chance_is_the_score_of_the_most_frequent_class(tmp_path: Path) -> None:

@@ -112,6 +112,25 @@ def two_at_the_end() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 12), nn.Tanh(), end)
 
 
+class BesideTheHead(nn.Module):
+    """What makes the inputs of a frozen block is in one block with the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.hidden, self.out = nn.Linear(4, 6), nn.Linear(6, 12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.hidden(self.before(x)).tanh())
+        return out
+
+
+def test_what_no_error_reaches_does_not_learn_beside_the_last_layer(run_folder: Path) -> None:
+    task = replace(BLOBS, model=BesideTheHead, blocks=["hidden", ("before", "out")])
+    record = train(FROZEN, run_folder, task=task)
+    assert record["head"]["converged"] is True
+    assert record["trained_parameters"] == record["head"]["parameters"] == 12 * 3 + 3
+
+
 def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs, targets, weight=torch.ones(3))
 

@@ -160,6 +160,16 @@ def test_the_best_constant(loss: solver.Loss, targets: Tensor, expected: list[fl
     assert bias.tolist() == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_best_constant_of_classes_rare_and_absent_takes_no_iterations() -> None:
+    targets = torch.repeat_interleave(torch.arange(4), torch.tensor([1, 0, 10, 100_000]))
+    problem = Problem(F.cross_entropy, accuracy, 4, torch.Size([4]))
+    found = constant(problem, targets, targets.shape)
+    assert found.converged
+    assert found.iterations <= 1
+    shares = targets.bincount(minlength=4).double() / len(targets)
+    assert found.bias.softmax(0).tolist() == pytest.approx(shares.tolist(), abs=1e-9)
+
+
 @pytest.mark.slow
 def test_the_digits_are_those_of_newtons_method() -> None:
     data = load_vectors()

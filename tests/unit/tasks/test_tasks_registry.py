@@ -6,6 +6,7 @@ import pytest
 
 from beyondprop.errors import UserError
 from beyondprop.tasks import TASKS, find
+from beyondprop.tasks.families import FAMILIES
 
 MODULE = """
 from torch import nn
@@ -66,13 +67,25 @@ def test_tasks_are_found_by_their_names() -> None:
         "digits-optical-defence",
         "mnist-optical-features",
         "mnist-optical-defence",
+        "movielens-fm",
+        "movielens-deepfm",
+        "movielens-dcn",
+        "movielens-autoint",
+        "movielens-afn",
         "cora-gcn",
         "cora-cheb",
         "cora-gat",
         "cora-sage",
         "cora-spline",
+        "shakespeare-pre-macro",
+        "shakespeare-pre-micro",
+        "shakespeare-post-macro",
+        "shakespeare-post-micro",
+        "views-scene",
+        *FAMILIES,
     ]
-    assert all(find(name) is task and task.name == name for name, task in TASKS.items())
+    tasks = {name: task for name, task in TASKS.items() if name not in FAMILIES}
+    assert all(find(name) is task and task.name == name for name, task in tasks.items())
 
 
 def test_every_task_has_a_line_of_summary() -> None:

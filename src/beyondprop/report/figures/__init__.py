@@ -16,6 +16,7 @@ class Exhibit:
         caption: What is drawn and how to read it.
         panels: SVG texts; empty where there is nothing to draw.
         small: Whether the panels are small multiples, three side by side.
+        wide: Whether each panel takes the whole width.
         missing: Why there is nothing to draw.
         table: The figures of the blocks.
         words: For each rule what was found, in words.
@@ -25,6 +26,7 @@ class Exhibit:
     caption: str = ""
     panels: tuple[str, ...] = ()
     small: bool = False
+    wide: bool = False
     missing: str = ""
     table: BlockTable | None = None
     words: tuple[tuple[str, str], ...] = ()

@@ -15,7 +15,7 @@ from torch import nn
 
 from beyondprop.errors import UserError
 from beyondprop.models import graph
-from beyondprop.tasks.base import Task, known
+from beyondprop.tasks.base import Task, known_fields
 from beyondprop.tasks.graphs.cora import CLASSES, WORDS, load_cora
 from beyondprop.tasks.graphs.nodes import drawn, features
 from beyondprop.tasks.graphs.planetoid import Planetoid, name_in
@@ -67,7 +67,7 @@ def of_nodes(
         "split": partial(drawn, per_class),
         "features": features,
     }
-    return Task(name, summary, load, model, **own | known(fields))
+    return Task(name, summary, load, model, **own | known_fields(fields))
 
 
 def from_planetoid(

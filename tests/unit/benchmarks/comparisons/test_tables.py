@@ -1,5 +1,7 @@
 """The tables of comparisons, from records with chosen scores."""
 
+from typing import Any
+
 import pytest
 
 from benchmarks.comparisons import tables
@@ -98,3 +100,23 @@ def test_saved_errors_come_from_scores_as_recorded() -> None:
     assert tables.saved(0.9, 0.8) == pytest.approx(-1)
     assert tables.saved(1.0, 1.0) is None
     assert tables.saved(None, 1.0) is None
+
+
+def aligned(rule: str, seed: int, ends: list[tuple[float, float | None]]) -> dict[str, Any]:
+    run = made.run(rule, seed, 0.9)
+    for point, (norm, cosine) in zip(run["curve"], ends, strict=True):
+        blocks = {"gradient_norm": {"a": norm}, "cosine": {"a": cosine}}
+        point |= {"step": 0, "measures": {"alignment": {"blocks": blocks}}}
+    return run
+
+
+def test_alignment_by_block_is_the_mean_over_seeds_at_both_ends() -> None:
+    record = made.record({"backprop": [0.9, 0.9], "dfa": [0.8, 0.8]})
+    record["runs"] = [
+        aligned("backprop", 0, [(2.0, 1.0), (0.5, 1.0)]),
+        aligned("backprop", 1, [(2.0, 1.0), (0.7, 1.0)]),
+        aligned("dfa", 0, [(1.0, 0.0), (3.0, 0.2)]),
+        aligned("dfa", 1, [(3.0, -0.5), (5.0, None)]),
+    ]
+    cells = tables.by_block("dfa", record)
+    assert cells[1] == [["a", "2", "0.6", "4", "−0.25", "–"]]

@@ -1,0 +1,11 @@
+"""The table of what several processes gain on pages: headings and rows, made of a record."""
+
+from typing import Any
+
+from benchmarks.common.tables import Cells
+from benchmarks.jobs.scaling import gains
+
+
+def gain(rows: list[dict[str, Any]]) -> Cells:
+    """Return the medians: one row for the library and one for plain PyTorch."""
+    return ("training", "gain, all rounds", "one process", "2 processes", "gain"), gains(rows)

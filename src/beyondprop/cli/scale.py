@@ -1,0 +1,71 @@
+"""`beyondprop scale`: rules x sizes x seeds, and the laws by which losses fall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.errors import UserError
+from beyondprop.experiment import CompareSpec
+from beyondprop.experiment.growing import own_name
+from beyondprop.experiment.laws_table import answers, laws_table
+from beyondprop.experiment.scaling import Sizes, scale
+from beyondprop.files import StorageError
+from beyondprop.jobs import Workers
+from beyondprop.report import write_scaling
+from beyondprop.tasks.families import FAMILIES
+
+HELP = "Train a family of networks by several rules, and fit how their losses fall with size."
+
+
+def parser() -> Parser:
+    """Return the command's flags: those of `CompareSpec` and of the sizes, and the folder's."""
+    made = Parser(
+        description=f"{HELP} --task names the family: {', '.join(FAMILIES)}, or your own as "
+        "my.module:function of width, depth and samples. Every size is a comparison with its own "
+        "search for every rule. With --resume a study grows: --widths 512 adds a size.",
+        epilog="Example: beyondprop scale --task scaled-fashion-small --widths 8 16 32 64 128 "
+        "--rules backprop dfa fa dgl --seeds 0 1 2 --jobs 2",
+    )
+    made.add_spec(
+        CompareSpec,
+        output="The study's folder. Default: runs/scale-TASK-DIGEST, where the digest is one of "
+        "all settings but rules, projections, seeds and sizes.",
+        resume="Continue what the folder holds; what is over is kept, and sizes, rules and seeds "
+        "that the folder lacks are added.",
+    )
+    made.add_class_arguments(Sizes, as_group=True)
+    made.add_class_arguments(Workers, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Train, fit, and say how each rule's losses fall beside backprop's."""
+    spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
+    sizes = spec_of(Sizes, arguments)
+    output = arguments.output or Path("runs") / own_name(spec, "scale")
+    found = scale(spec, sizes, output, arguments.resume, workers=workers)
+    page = report(output)
+    console = Console(highlight=False, soft_wrap=True)
+    for axis in found["laws"]:
+        shown = laws_table(found, axis)
+        if shown is not None:
+            console.print(shown)
+    for sentence in answers(found):
+        console.print(sentence)
+    print(f"folder: {output}")
+    print(page)
+    return 0 if any(run["status"] == "finished" for run in found["runs"]) else 2
+
+
+def report(folder: Path) -> str:
+    """Write the page beside the record and say where, or what is missing to write it."""
+    try:
+        return f"report: {write_scaling(folder, folder / 'scaling.html')}"
+    except StorageError:
+        raise
+    except UserError as missing:
+        return f"no report: {missing}"

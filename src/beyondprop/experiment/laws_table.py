@@ -1,0 +1,110 @@
+"""A study of scale in words and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from beyondprop.experiment.summary import UPPER
+from beyondprop.measure.base import ABSENT
+
+WORDS = {
+    "parameters": "parameters",
+    "samples": "training samples",
+    "operations": "floating-point operations of training",
+    "seconds": "seconds of training",
+}
+"""What a loss falls with, as tables name it."""
+
+
+def laws_table(record: Mapping[str, Any], axis: str) -> Table | None:
+    """Return the laws along an axis, a row a rule; None where no rule has one."""
+    laws = record["laws"][axis]
+    if not any("exponent" in each for each in laws.values()):
+        return None
+    shown = Table(
+        title=f"test loss against {WORDS[axis]}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    shown.add_column("rule", no_wrap=True)
+    for column in ("exponent", "less backprop's", "offset", "the gap", "ahead"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for rule, found in laws.items():
+        shown.add_row(rule, *cells(found, record["against"][axis].get(rule, {})))
+    return shown
+
+
+def cells(found: Mapping[str, Any], against: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one rule: exponent, difference, offset, gap, and whether it is ahead."""
+    return [
+        interval(found.get("exponent")),
+        interval(against.get("exponent")),
+        interval(found.get("offset")) if found.get("offset") else "not resolved",
+        against.get("gap", ABSENT),
+        against.get("ahead", ABSENT),
+    ]
+
+
+def interval(values: Sequence[float] | None) -> str:
+    """Return value, low and high: `0.112 (0.101 to 0.123)`."""
+    if values is None:
+        return ABSENT
+    value, low, high = values
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def answers(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the study says of each rule: whether the gap closes, and whether it is ahead."""
+    for rule, found in record["against"]["parameters"].items():
+        if rule in ("frozen", "linear"):
+            continue
+        yield f"{rule}: {closing(found)} {leading(record['against']['operations'].get(rule))}"
+    lost = lost_runs(record)
+    if lost:
+        yield f"Runs that did not finish are in no law: {lost}."
+
+
+def closing(found: Mapping[str, Any]) -> str:
+    """Return whether a rule's gap to backprop closes with the number of parameters."""
+    known = {
+        "closes": "with more parameters its gap to backprop closes",
+        "opens": "with more parameters its gap to backprop opens",
+        "not resolved": "whether its gap to backprop closes or opens with size is not resolved",
+    }
+    if "gap" not in found:
+        return f"there is no law of its gap ({found.get('reason', 'not known')})."
+    told = f"{known[found['gap']]}: the exponents differ by {interval(found['exponent'])}"
+    first, last = found["ratios"][0], found["ratios"][-1]
+    return (
+        f"{told}; its loss is {first[0]:.2f} times {UPPER}'s at the small end and {last[0]:.2f} "
+        "at the large one."
+    )
+
+
+def leading(found: Mapping[str, Any] | None) -> str:
+    """Return whether a rule is ever ahead at equal computation."""
+    if found is None or "ahead" not in found:
+        return "At equal computation it cannot be compared."
+    known = {
+        "somewhere": "At equal computation it is ahead somewhere in the range",
+        "never": "At equal computation it is never ahead in the range",
+        "not resolved": "At equal computation it is not resolved who is ahead",
+    }
+    low, high = (found["places"][i] for i in (0, -1))
+    return f"{known[found['ahead']]} of {low:.2g} to {high:.2g} operations."
+
+
+def lost_runs(record: Mapping[str, Any]) -> str:
+    """Return which runs have no loss, by rule; empty of none."""
+    lost: dict[str, int] = {}
+    for run in record["runs"]:
+        if run["status"] != "finished":
+            lost[run["rule"]] = lost.get(run["rule"], 0) + 1
+    return ", ".join(f"{count} of {rule}" for rule, count in lost.items())

@@ -1,0 +1,252 @@
+"""A study of scale: the same rules on a family of networks and data sizes, and their power laws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from beyondprop import tasks
+from beyondprop.errors import UserError
+from beyondprop.experiment.comparison import SERIAL
+from beyondprop.experiment.laws import (
+    Law,
+    Points,
+    common,
+    difference,
+    law,
+    offset,
+    overlap,
+    ratios,
+)
+from beyondprop.experiment.plan import plan_compare
+from beyondprop.experiment.several import compare_tasks, keyed, tasks_in
+from beyondprop.experiment.spec import CompareSpec
+from beyondprop.experiment.statistics import Interval
+from beyondprop.experiment.step_cost import training_operations
+from beyondprop.experiment.summary import LOWER, UPPER
+from beyondprop.files import finite, write_json
+from beyondprop.jobs import Workers
+from beyondprop.registry import Spec, read
+
+SCALING = "scaling.json"
+SCHEMA = 1
+AXES = ("parameters", "samples", "operations", "seconds")
+"""What a loss may fall with."""
+PLACES = 9
+"""Where two laws are compared over their common range."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which members of a family are trained: every combination.
+
+    Attributes:
+        widths: Of the networks. Default: the family's.
+        depths: Hidden layers of the networks. Default: the family's.
+        samples: Training samples. Default: the family's, which is all.
+
+    Raises:
+        UserError: A number twice or below 1.
+    """
+
+    widths: tuple[int, ...] | None = None
+    depths: tuple[int, ...] | None = None
+    samples: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in asdict(self).items():
+            if values is not None and (
+                len(set(values)) < len(values) or min(values, default=0) < 1
+            ):
+                raise UserError(f"{name} must be different whole numbers from 1 on, not {values}")
+
+    def members(self, family: Spec) -> list[dict[str, Any]]:
+        """Return the specs of the tasks, the smallest first."""
+        name, given = read(family, "task", "task")
+        own = {"width": self.widths, "depth": self.depths, "samples": self.samples}
+        named = {key: sorted(values) for key, values in own.items() if values}
+        return [
+            {"task": name, **given, **dict(zip(named, values, strict=True))}
+            for values in product(*named.values())
+        ]
+
+
+def scale(
+    spec: CompareSpec,
+    sizes: Sizes,
+    output: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    workers: Workers = SERIAL,
+) -> dict[str, Any]:
+    """Compare rules on every member of a family, and fit how their losses fall.
+
+    The folder is that of a comparison on several tasks, each member a task, with its own search for
+    every rule, and holds `scaling.json` besides.
+
+    Args:
+        spec: What to compare; its task is the family, a function of ``width``, ``depth`` and
+            ``samples``.
+        sizes: Which members.
+        output: The folder.
+        resume: Continue what the folder holds. Sizes, rules and seeds that it does not hold yet are
+            added to those that it does.
+        progress: Bars to draw on; by default own ones, on the terminal.
+        workers: Who trains.
+
+    Returns:
+        The content of `scaling.json`: `runs`, a figure for each size, rule and seed, `laws` and
+        `against`, how each rule's laws differ from backprop's.
+
+    Raises:
+        UserError: As `compare_tasks`.
+    """
+    made = compare_tasks(spec, sizes.members(spec.task), output, resume, progress, workers)
+    named = dict(keyed(tasks_in(output)))
+    runs = [
+        run
+        for name, comparison in made["comparisons"].items()
+        for run in measured(spec, named[name], name, comparison)
+    ]
+    record = {"schema": SCHEMA, "kind": "scaling", "family": spec.task, **studied(runs)}
+    kept: dict[str, Any] = finite(record)
+    write_json(output / SCALING, kept)
+    return kept
+
+
+def measured(
+    spec: CompareSpec, named: Spec, label: str, comparison: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return what each run of one member has: its size, its cost and its loss."""
+    task = tasks.find(named)
+    rules = tuple(row["rule"] for row in comparison["rows"] if row["rule"] not in LOWER)
+    plan = plan_compare(replace(spec, rules=comparison["spec"]["rules"], task=named), task, named)
+    operations = training_operations(plan, task, [rule for rule in rules if rule in plan.names])
+    return [
+        {
+            "size": label,
+            "rule": run["rule"]["name"],
+            "seed": run["seed"],
+            "status": run["status"],
+            "parameters": run["parameters"],
+            "samples": comparison["task"]["train"],
+            "operations": operations.get(run["rule"]["name"]),
+            "seconds": sum(point["seconds"] for point in run["curve"]),
+            "loss": (run["test"] or {}).get("loss"),
+            "score": (run["test"] or {}).get("score"),
+        }
+        for run in comparison["runs"]
+    ]
+
+
+def studied(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the runs with their laws, and how each rule differs from backprop."""
+    rules = list(dict.fromkeys(run["rule"] for run in runs))
+    found = {axis: {rule: points(runs, rule, axis) for rule in rules} for axis in AXES}
+    return {
+        "runs": list(runs),
+        "laws": {
+            axis: {rule: told(each) for rule, each in of.items() if each is not None}
+            for axis, of in found.items()
+        },
+        "against": {
+            axis: {
+                rule: compared(each, above)
+                for rule, each in of.items()
+                if rule != UPPER and each is not None
+            }
+            for axis, of in found.items()
+            if (above := of.get(UPPER)) is not None
+        },
+    }
+
+
+def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | None:
+    """Return the losses of a rule's finished runs along an axis; None of none.
+
+    Along ``samples`` those of the largest network, along the others those with all samples.
+    """
+    held = "parameters" if axis == "samples" else "samples"
+    most = max((run[held] for run in runs if run[held]), default=None)
+    own = [
+        run
+        for run in runs
+        if run["rule"] == rule and run[held] == most and run["loss"] and run[axis]
+    ]
+    if not own:
+        return None
+    return Points(
+        np.array([run[axis] for run in own], dtype=np.float64),
+        np.array([run["loss"] for run in own], dtype=np.float64),
+        tuple((run["size"], run["seed"]) for run in own),
+    )
+
+
+def told(found: Points) -> dict[str, Any]:
+    """Return the law of points as records keep it, or why there is none."""
+    fitted = law(found)
+    if not isinstance(fitted, Law):
+        return {"reason": fitted}
+    return {
+        "factor": fitted.factor,
+        "exponent": as_list(fitted.exponent),
+        "range": [fitted.low, fitted.high],
+        "offset": as_list(offset(found)),
+        "runs": len(found.units),
+    }
+
+
+def compared(own: Points, backprop: Points) -> dict[str, Any]:
+    """Return how a rule's law differs from backprop's, or why that is not known.
+
+    Returns:
+        `exponent`, the rule's less backprop's; `ratios`, the rule's loss over backprop's at places
+        of their common range; and in words the `gap` and, at an equal place, who is `ahead`.
+    """
+    both = common(own, backprop)
+    between = overlap(*both) if both[0].units else None
+    gained = difference(own, backprop) if both[0].units else "they have no runs in common"
+    if isinstance(gained, str):
+        return {"reason": gained}
+    if between is None:
+        return {"exponent": as_list(gained), "reason": "their ranges do not overlap"}
+    places = np.geomspace(*between, PLACES).tolist()
+    quotients = ratios(own, backprop, places)
+    assert not isinstance(quotients, str)
+    return {
+        "exponent": as_list(gained),
+        "places": places,
+        "ratios": [as_list(each) for each in quotients],
+        "gap": gap(gained, quotients),
+        "ahead": ahead(quotients),
+    }
+
+
+def gap(exponent: Interval, quotients: Sequence[Interval]) -> str:
+    """Return whether the ratio of the losses comes closer to one: closes, opens or not resolved."""
+    if not exponent.excludes_zero:
+        return "not resolved"
+    above = math.prod(each.value for each in quotients) > 1
+    return "closes" if (exponent.value > 0) == above else "opens"
+
+
+def ahead(quotients: Iterable[Interval]) -> str:
+    """Return whether a rule's loss lies below backprop's anywhere: somewhere, never, not
+    resolved.
+    """
+    intervals = list(quotients)
+    if any(each.high < 1 for each in intervals):
+        return "somewhere"
+    return "never" if all(each.low > 1 for each in intervals) else "not resolved"
+
+
+def as_list(found: Interval | None) -> list[float] | None:
+    """Return an interval as records keep it: value, low, high."""
+    return None if found is None else [found.value, found.low, found.high]

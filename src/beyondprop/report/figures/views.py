@@ -1,0 +1,86 @@
+"""Held-out views of a scene as each rule's network renders them, beside the true ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from beyondprop.measure import Figures
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.records import Comparison
+from beyondprop.report.style import Style
+from beyondprop.report.svg import plain
+from beyondprop.report.text import label, shorten
+
+TITLE = "Views that it was not trained on"
+SIDE, GAP, BELOW = 140, 12, 38
+"""Of a picture in CSS pixels; between pictures; for the words below one."""
+
+BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
+
+CAPTION = (
+    "Each row is a view from a camera that was not trained on: the true picture, then what the"
+    " network of each rule renders after training from the first seed. PSNR is of this view alone."
+)
+
+
+def rendered_views(
+    comparison: Comparison,
+    styles: Mapping[str, Style],  # noqa: ARG001
+    prefix: str,  # noqa: ARG001
+) -> Exhibit | None:
+    """Return the pictures of each view, a row for each; None if there are none."""
+    found = {row.rule: _figures(comparison, row.rule) for row in comparison.rows}
+    shown = {rule: each for rule, each in found.items() if each and _pictures(each, "rendered")}
+    if not shown:
+        return None
+    true = _pictures(next(iter(shown.values())), "true")
+    rows = tuple(_row(i, picture, shown) for i, picture in enumerate(true))
+    return Exhibit(TITLE, CAPTION, rows, wide=True)
+
+
+def _figures(comparison: Comparison, rule: str) -> Figures | None:
+    """Return what the first finished run of a rule has of views."""
+    runs = comparison.finished(rule)
+    return next((run.measures["views"] for run in runs if "views" in run.measures), None)
+
+
+def _pictures(figures: Figures, key: str) -> list[str]:
+    found = figures.details.get(key)
+    listed = found if isinstance(found, list) else []
+    return [each for each in listed if isinstance(each, str) and BASE64.fullmatch(each)]
+
+
+def _row(number: int, true: str, shown: Mapping[str, Figures]) -> str:
+    """Return a row of pictures as SVG."""
+    cells = [_cell(0, true, "true", "")]
+    for place, (rule, figures) in enumerate(shown.items(), 1):
+        made = _pictures(figures, "rendered")
+        if number < len(made):
+            told = _ratio(figures.details.get("psnr"), number)
+            cells.append(_cell(place, made[number], shorten(label(rule), 18), told))
+    width, height = (len(shown) + 1) * (SIDE + GAP) - GAP, SIDE + BELOW
+    names = ", ".join(["true", *(label(rule) for rule in shown)])
+    told = escape(plain(f"View {number + 1}: {names}"))
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{told}">'
+        + "".join(cells)
+        + "</svg>"
+    )
+
+
+def _ratio(ratios: object, number: int) -> str:
+    known = ratios[number] if isinstance(ratios, Sequence) and number < len(ratios) else None
+    return f"{known:.2f} dB" if isinstance(known, int | float) else ""
+
+
+def _cell(place: int, picture: str, name: str, told: str) -> str:
+    x = place * (SIDE + GAP)
+    return (
+        f'<image x="{x}" y="0" width="{SIDE}" height="{SIDE}" '
+        f'style="image-rendering: pixelated" href="data:image/png;base64,{picture}"></image>'
+        f'<text x="{x}" y="{SIDE + 16}" font-size="13" fill="currentColor">{escape(plain(name))}'
+        f'</text><text x="{x}" y="{SIDE + 32}" font-size="12" style="fill: var(--muted)">{told}'
+        "</text>"
+    )

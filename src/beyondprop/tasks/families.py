@@ -1,0 +1,104 @@
+"""Families of tasks: one data set and one kind of network, of any width, depth and data size.
+
+`beyondprop scale` trains their members. A family is a function of ``width``, ``depth`` and
+``samples`` that returns a task; your own is named as my.module:function.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.tasks import fashion_small, mnist
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.samples import Data
+
+
+def scaled_fashion(width: int = 64, depth: int = 3, samples: int | None = None) -> Task:
+    """Return Fashion-MNIST with a network of linear layers.
+
+    Args:
+        width: Of the hidden layers.
+        depth: How many hidden layers there are.
+        samples: Training images, the first of those in the set; by default all 55,000. Training is
+            as many steps as with all of them.
+
+    Raises:
+        UserError: A number is not above zero, or there are not as many images.
+    """
+    return member(mnist.FASHION_MLP, "scaled-fashion", 784, width, depth, samples, epochs=4)
+
+
+def scaled_fashion_small(width: int = 32, depth: int = 3, samples: int | None = None) -> Task:
+    """Return the embedded images of clothing with a network of linear layers.
+
+    Args:
+        width: Of the hidden layers.
+        depth: How many hidden layers there are.
+        samples: Training images, the first of those in the set; by default all 4,000. Training is
+            as many steps as with all of them.
+
+    Raises:
+        UserError: A number is not above zero, or there are not as many images.
+    """
+    small = fashion_small.FASHION_SMALL
+    return member(small, "scaled-fashion-small", 196, width, depth, samples, epochs=10)
+
+
+WHOLE = {"scaled-fashion": 55_000, "scaled-fashion-small": fashion_small.TRAIN}
+"""Training samples of the families here."""
+
+
+def member(
+    base: Task, name: str, inputs: int, width: int, depth: int, samples: int | None, epochs: int
+) -> Task:
+    """Return a task's data with a network of this size.
+
+    Raises:
+        UserError: A number is not above zero, or there are not as many samples.
+    """
+    whole = WHOLE[name]
+    count = whole if samples is None else samples
+    if min(width, depth, count) < 1 or count > whole:
+        raise UserError(
+            f"{name} takes a width and a depth of 1 at least and 1 to {whole:,} samples, "
+            f"not width {width}, depth {depth}, samples {count}"
+        )
+    return replace(
+        base,
+        name=f"{name}-w{width}-d{depth}-n{count}",
+        summary=f"{base.summary.partition(',')[0]}, {depth} hidden layers of {width}, "
+        f"{count:,} training samples",
+        load=partial(first_samples, base.load, count),
+        model=partial(layers, inputs, width, depth),
+        epochs=max(1, round(epochs * whole / count)),
+    )
+
+
+def first_samples(load: Callable[[Path | None], Data], count: int, folder: Path | None) -> Data:
+    """Return a data set with so many of its training samples."""
+    data = load(folder)
+    return replace(data, train=data.train.some(torch.arange(count)))
+
+
+def layers(inputs: int, width: int, depth: int, classes: int = 10) -> nn.Module:
+    """Return a network from inputs of any shape to logits, by so many hidden layers of a width."""
+    widths = [inputs, *[width] * depth]
+    hidden = [
+        module
+        for before, after in pairwise(widths)
+        for module in (nn.Linear(before, after), nn.Tanh())
+    ]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))
+
+
+FAMILIES = {
+    "scaled-fashion-small": scaled_fashion_small,
+    "scaled-fashion": scaled_fashion,
+}
+"""By name."""

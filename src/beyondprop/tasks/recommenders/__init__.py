@@ -1,0 +1,11 @@
+"""Tasks that predict clicks: MovieLens-100k, and files in the format of Criteo."""
+
+from beyondprop.tasks.recommenders.criteo import (
+    criteo_afn,
+    criteo_autoint,
+    criteo_dcn,
+    criteo_deepfm,
+    criteo_fm,
+)
+
+__all__ = ["criteo_afn", "criteo_autoint", "criteo_dcn", "criteo_deepfm", "criteo_fm"]

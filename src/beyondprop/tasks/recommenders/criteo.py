@@ -1,0 +1,202 @@
+"""Clicks in files of Criteo's format, with five networks for them.
+
+A line is a label, 13 whole numbers and 26 categories between tabs; a cell may be empty. So is
+``train.txt`` of the Kaggle display advertising challenge (2014). Networks are as large as those of
+Launay et al. 2020.
+"""
+
+import gzip
+import math
+import zlib
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.models.recommender import (
+    AFN,
+    AutoInt,
+    Blocks,
+    DeepCross,
+    DeepFM,
+    FactorisationMachine,
+)
+from beyondprop.tasks.base import Task
+from beyondprop.tasks.recommenders.clicks import scored
+from beyondprop.tasks.samples import Data, Split
+from beyondprop.tasks.splitting import in_three
+
+NUMBERS, CATEGORIES = 13, 26
+CELLS = 1 + NUMBERS + CATEGORIES
+DEEP = (400, 400, 400)
+
+
+@dataclass(frozen=True)
+class CriteoFile:
+    """A file in Criteo's format. Called with a data folder or None, it gives the data.
+
+    Attributes:
+        path: The file, which may be compressed by gzip.
+        least: Training rows in which a value must occur; rarer ones are one value, number 0.
+        rows: How many lines are read; None for all.
+    """
+
+    path: Path
+    least: int
+    rows: int | None
+
+    def __call__(self, folder: Path | None) -> Data:
+        """Return the data; a folder is where a file of this name is looked for.
+
+        Raises:
+            UserError: The file cannot be read, or has another format.
+        """
+        return self.made(folder)[0]
+
+    def made(self, folder: Path | None = None) -> tuple[Data, tuple[int, ...]]:
+        """Return the data, 80, 10 and 10 % of the lines at random, and how many values each of the
+        39 fields has.
+
+        Raises:
+            UserError: The file cannot be read, or has another format.
+        """
+        path = self.path if folder is None else folder / self.path.name
+        clicks, fields = self._read(path)
+        parts = in_three(torch.zeros(len(clicks)).long(), (0.1, 0.1), 0, ("",))
+        inputs, sizes = torch.empty(len(clicks), len(fields), dtype=torch.int64), []
+        for place, field in enumerate(fields):
+            values, size = _coded(np.frombuffer(field, np.int32), parts[0].numpy(), self.least)
+            inputs[:, place] = torch.from_numpy(values)
+            sizes.append(size)
+        targets = torch.tensor(clicks).bool()
+        train, validation, test = (Split(inputs[part], targets[part]) for part in parts)
+        return Data(path.name, train, validation, test), tuple(sizes)
+
+    def _read(self, path: Path) -> tuple["array[int]", list["array[int]"]]:
+        """Return labels, and for each field a number of the value in each line."""
+        clicks, fields = array("b"), [array("i") for _ in range(CELLS - 1)]
+        known: list[dict[str | int, int]] = [{} for _ in fields]
+        for number, line in enumerate(islice(_lines(path), self.rows), 1):
+            label, *cells = line.rstrip("\r\n").split("\t")
+            if label not in ("0", "1") or len(cells) != CELLS - 1:
+                raise UserError(
+                    f"{path}: line {number} is not a label 0 or 1, {NUMBERS} whole numbers and "
+                    f"{CATEGORIES} categories between tabs"
+                )
+            clicks.append(int(label))
+            try:
+                values = [*map(bucket, cells[:NUMBERS]), *cells[NUMBERS:]]
+            except ValueError as error:
+                raise UserError(f"{path}: line {number} has no whole number ({error})") from error
+            for field, numbers, value in zip(fields, known, values, strict=True):
+                field.append(numbers.setdefault(value, len(numbers)))
+        if not clicks:
+            raise UserError(f"{path} holds no line")
+        return clicks, fields
+
+
+def bucket(cell: str) -> str | int:
+    """Return the category of a number: above 2 the whole part of its squared logarithm.
+
+    So the winners of the challenge took them, and others since.
+    """
+    if not cell:
+        return cell
+    number = int(cell)
+    return math.floor(math.log(number) ** 2) if number > 2 else number - 2
+
+
+def _coded(values: Any, train: Any, least: int) -> tuple[Any, int]:
+    """Return values counted from 1, with 0 for those too rare in training, and their number."""
+    kept = np.bincount(values[train], minlength=values.max() + 1) >= least
+    return np.where(kept, kept.cumsum(), 0)[values].astype(np.int64), 1 + int(kept.sum())
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file, one after another: it may be larger than the memory.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as lines:
+            yield from (line.decode("utf-8") for line in lines)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+
+
+def criteo_fm(path: str, least: int = 10, rows: int | None = None) -> Task:
+    """Return the task of a file in Criteo's format with a factorisation machine alone.
+
+    Args:
+        path: The file.
+        least: Training rows in which a value must occur; rarer ones are one value.
+        rows: How many lines are read; all unless given.
+
+    Raises:
+        UserError: The file cannot be read, or has another format.
+    """
+    return _task("fm", CriteoFile(Path(path), least, rows), FactorisationMachine, None, 2048, 1e-4)
+
+
+def criteo_deepfm(
+    path: str, least: int = 10, rows: int | None = None, dropout: float = 0.0
+) -> Task:
+    """Return the task of such a file with DeepFM; see `criteo_fm`."""
+    network = partial(DeepFM, width=10, deep=DEEP, dropout=dropout)
+    return _task("deepfm", CriteoFile(Path(path), least, rows), network, DeepFM.BLOCKS, 2048, 3e-4)
+
+
+def criteo_dcn(path: str, least: int = 10, rows: int | None = None, dropout: float = 0.0) -> Task:
+    """Return the task of such a file with Deep & Cross; see `criteo_fm`."""
+    network = partial(DeepCross, width=16, crosses=6, deep=(1024, 1024), dropout=dropout)
+    return _task("dcn", CriteoFile(Path(path), least, rows), network, DeepCross.BLOCKS, 512, 2e-4)
+
+
+def criteo_autoint(
+    path: str, least: int = 10, rows: int | None = None, dropout: float = 0.0
+) -> Task:
+    """Return the task of such a file with AutoInt; see `criteo_fm`."""
+    network = partial(
+        AutoInt, width=16, attention=32, heads=2, layers=3, deep=DEEP, dropout=dropout
+    )
+    file = CriteoFile(Path(path), least, rows)
+    return _task("autoint", file, network, AutoInt.BLOCKS, 2048, 1e-4)
+
+
+def criteo_afn(path: str, least: int = 10, rows: int | None = None, dropout: float = 0.0) -> Task:
+    """Return the task of such a file with AFN; see `criteo_fm`."""
+    network = partial(AFN, width=10, neurons=1500, deep=DEEP, dropout=dropout)
+    return _task("afn", CriteoFile(Path(path), least, rows), network, AFN.BLOCKS, 2048, 4e-4)
+
+
+def _task(
+    name: str,
+    file: CriteoFile,
+    network: Callable[..., nn.Module],
+    blocks: Blocks | None,
+    batch_size: int,
+    learning_rate: float,
+) -> Task:
+    data, sizes = file.made()
+    return Task(
+        name=f"criteo-{name}",
+        summary=f"clicks of {data.name}: {sum(sizes):,} values of {len(sizes)} fields",
+        load=file,
+        model=partial(network, sizes),
+        blocks=blocks,
+        epochs=15,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        **scored(sizes),
+    )

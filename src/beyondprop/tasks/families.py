@@ -5,8 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,27 +73,52 @@ def member(
         name=f"{name}-w{width}-d{depth}-n{count}",
         summary=f"{base.summary.partition(',')[0]}, {depth} hidden layers of {width}, "
         f"{count:,} training samples",
-        load=partial(first_samples, base.load, count),
-        model=partial(layers, inputs, width, depth),
+        load=FirstSamples(base.load, count),
+        model=Layers(inputs, width, depth),
         epochs=max(1, round(epochs * whole / count)),
     )
 
 
-def first_samples(load: Callable[[Path | None], Data], count: int, folder: Path | None) -> Data:
-    """Return a data set with so many of its training samples."""
-    data = load(folder)
-    return replace(data, train=data.train.some(torch.arange(count)))
+@dataclass(frozen=True)
+class FirstSamples:
+    """A data set with only the first of its training samples.
+
+    Attributes:
+        load: Gives the whole.
+        count: How many training samples are kept.
+    """
+
+    load: Callable[[Path | None], Data]
+    count: int
+
+    def __call__(self, folder: Path | None = None) -> Data:
+        """Return the data."""
+        data = self.load(folder)
+        return replace(data, train=data.train.some(torch.arange(self.count)))
 
 
-def layers(inputs: int, width: int, depth: int, classes: int = 10) -> nn.Module:
-    """Return a network from inputs of any shape to logits, by so many hidden layers of a width."""
-    widths = [inputs, *[width] * depth]
-    hidden = [
-        module
-        for before, after in pairwise(widths)
-        for module in (nn.Linear(before, after), nn.Tanh())
-    ]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, classes))
+@dataclass(frozen=True)
+class Layers:
+    """Builds networks from inputs of any shape to logits of ten classes, by hidden tanh layers.
+
+    Attributes:
+        inputs: Numbers in an input.
+        width: Of the hidden layers.
+        depth: How many hidden layers there are.
+    """
+
+    inputs: int
+    width: int
+    depth: int
+
+    def __call__(self) -> nn.Module:
+        """Return a fresh network."""
+        hidden = [
+            module
+            for before, after in pairwise([self.inputs, *[self.width] * self.depth])
+            for module in (nn.Linear(before, after), nn.Tanh())
+        ]
+        return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(self.width, 10))
 
 
 FAMILIES = {

@@ -20,7 +20,7 @@ from beyondprop.experiment.statistics import Interval
 from beyondprop.files import read_json
 from beyondprop.jobs import Workers
 from beyondprop.report import render_scaling, write_scaling
-from beyondprop.tasks.families import FAMILIES, layers
+from beyondprop.tasks.families import FAMILIES, Layers
 
 FAMILY = "experiment_tasks:blob_family"
 SPEC = CompareSpec(
@@ -224,7 +224,7 @@ def test_the_embedded_family_has_the_first_samples() -> None:
     whole = FAMILIES["scaled-fashion-small"]().load(None)
     assert torch.equal(data.train.batch(slice(100))[0], whole.train.batch(slice(100))[0])
     assert len(data.test) == len(whole.test)
-    assert layers(196, 8, 3)(data.test.batch(slice(2))[0]).shape == (2, 10)
+    assert Layers(196, 8, 3)()(data.test.batch(slice(2))[0]).shape == (2, 10)
 
 
 def test_rules_of_a_resumed_study_are_kept(folder: Path, record: dict[str, Any]) -> None:

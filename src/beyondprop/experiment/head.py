@@ -186,15 +186,15 @@ def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
     learned = _reached(handle, inputs)
     linear = [module for module in handle.model.modules() if type(module) is nn.Linear]
     found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
+    named = [each for _, each in handle.model.named_parameters(remove_duplicate=False)]
+    if any(sum(each is m.weight for each in named) > 1 for m in ([found] if found else linear)):
+        return "the weight of the last layer is another layer's too"
     if found is None:
         block = handle.blocks[-1]
         return f"what learns from the last block on, {block.name}, is not one nn.Linear"
     machine = machine_of(handle.model)
     if machine is not None and any(reel.parameter is found.weight for reel in machine.reels):
         return "the last layer chooses its weights among fixed values (slots)"
-    named = handle.model.named_parameters(remove_duplicate=False)
-    if sum(each is found.weight for _, each in named) > 1:
-        return "the weight of the last layer is another layer's too"
     return found
 
 

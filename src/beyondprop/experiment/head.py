@@ -186,8 +186,10 @@ def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
     learned = _reached(handle, inputs)
     linear = [module for module in handle.model.modules() if type(module) is nn.Linear]
     found = next((m for m in linear if {id(each) for each in m.parameters()} == learned), None)
+    hidden = {id(m) for block in handle.blocks[:-1] for _, m in block.named_modules()}
     named = [each for _, each in handle.model.named_parameters(remove_duplicate=False)]
-    if any(sum(each is m.weight for each in named) > 1 for m in ([found] if found else linear)):
+    last = [module for module in linear if id(module) not in hidden]
+    if any(sum(each is module.weight for each in named) > 1 for module in last):
         return "the weight of the last layer is another layer's too"
     if found is None:
         block = handle.blocks[-1]

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from benchmarks.common.command_line import command_line
 from benchmarks.common.plotting import COLOURS, GREY, svg
-from benchmarks.common.records import RESULTS
 from beyondprop.errors import UserError
 from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Task, find
@@ -31,7 +30,7 @@ def main(
     comparison: Path,
     rules: list[str] | None = None,
     seed: int = 0,
-    output: Path = RESULTS / "graphs" / "hidden.svg",
+    output: Path = Path("results/graphs/hidden.svg"),
 ) -> None:
     """Draw the hidden layer of a comparison's runs side by side.
 

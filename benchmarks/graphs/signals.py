@@ -23,7 +23,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 import beyondprop as bp
 from benchmarks.common.command_line import command_line
-from benchmarks.common.records import RESULTS, save
+from benchmarks.common.records import save
 from benchmarks.common.tables import Table
 from benchmarks.graphs import tables
 from beyondprop.core import Rule
@@ -131,7 +131,7 @@ class Trained:
 
 
 def main(
-    output: Path = RESULTS / "graphs" / "signals.json",
+    output: Path = Path("results/graphs/signals.json"),
     cases: list[str] | None = None,
     forms: list[str] | None = None,
     draws: int = 3,

@@ -104,7 +104,7 @@ def test_absent_files_are_asked_for() -> None:
         movielens.load_movielens()
     message = str(raised.value)
     assert "\n" not in message
-    assert message.startswith("MovieLens-100k is not on this machine: put its files (ml-100k.inter")
+    assert message.startswith("MovieLens-100k is not on this machine; put its files (ml-100k.inter")
     assert "recbole" in message
     assert message.endswith("BEYONDPROP_DATA names")
 

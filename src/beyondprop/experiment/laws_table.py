@@ -57,7 +57,7 @@ def interval(values: Sequence[float] | None) -> str:
     if values is None:
         return ABSENT
     value, low, high = values
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})".replace("-", "\N{MINUS SIGN}")
 
 
 def answers(record: Mapping[str, Any]) -> Iterator[str]:

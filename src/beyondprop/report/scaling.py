@@ -87,6 +87,7 @@ def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) ->
     for rule, found in record["laws"][axis].items():
         ends |= line(axes, record, axis, rule, found, drawn[rule])
     _ticks(axes)
+    _places(axes, max(places) / min(places))
     axes.set_xlabel(WORDS[axis])
     names = {rule: shorten(rule, 12) for rule in ends}
     colours = {rule: drawn[rule].colour for rule in ends}
@@ -133,6 +134,23 @@ def log_label_ends(
     twin.set_ylim(math.log(low), math.log(high))
     twin.set_yticks([])
     label_ends(twin, {rule: math.log(y) for rule, y in ends.items()}, names, colours)
+
+
+def _places(axes: Axes, ratio: float) -> None:
+    """Write the places on the horizontal axis, closer together where they span little."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if ratio > 50 else (1, 3)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: compact(value))
+
+
+def compact(value: float) -> str:
+    """Return a number in few characters: 30, 3k, 40M, 1e+12."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if unit <= value < 1000 * unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
 
 
 def _ticks(axes: Axes) -> None:

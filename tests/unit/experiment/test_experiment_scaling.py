@@ -20,6 +20,7 @@ from beyondprop.experiment.statistics import Interval
 from beyondprop.files import read_json
 from beyondprop.jobs import Workers
 from beyondprop.report import render_scaling, write_scaling
+from beyondprop.report.scaling import compact
 from beyondprop.tasks.families import FAMILIES, Layers
 
 FAMILY = "experiment_tasks:blob_family"
@@ -133,6 +134,14 @@ def test_the_page_says_what_was_found(record: dict[str, Any], folder: Path, tmp_
     assert write_scaling(folder, tmp_path / "page.html").read_text() == page
     with pytest.raises(UserError, match=r"holds no scaling\.json"):
         write_scaling(tmp_path, tmp_path / "none.html")
+
+
+def test_places_are_written_in_few_characters() -> None:
+    assert [compact(x) for x in (0.5, 30, 3e3, 4e7, 1e9, 1e12)] == [
+        *("0.5", "30", "3k", "40M", "1G", "1e+12")
+    ]
+    page = render_scaling({"family": "f", **studied(made_runs({"backprop": 0.1, "dfa": 0.05}))})
+    assert "mathdefault" not in page
 
 
 def interval(low: float, high: float) -> Interval:

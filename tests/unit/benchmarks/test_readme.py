@@ -9,7 +9,7 @@ import pytest
 from benchmarks.common.records import ROOT
 
 README = (ROOT / "benchmarks/README.md").read_text("utf-8")
-COMMANDS = re.findall(r"^\| `python -m (\S+)` \| ", README, re.M)
+COMMANDS = re.findall(r"^\| `python -m (\S+)(?: [A-Z]+)?` \| ", README, re.M)
 ROWS = re.findall(r"^\| `python -m (\S+)` \| `([\w/-]+\.json)` \|", README, re.M)
 
 

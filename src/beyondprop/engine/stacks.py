@@ -50,7 +50,8 @@ def finer_blocks(model: nn.Module) -> list[str | tuple[str, ...]]:
 
     In each layer a block ends behind the attention, the activation and each norm; where norms come
     first (as in GPT-2), also where the layer itself does, after the last sum. Where they follow on
-    sums with the input (as in BERT), attention and norm are one block. Known are the layers of
+    sums with the input (as in BERT), attention and norm are one block; in the decoder of
+    `beyondprop.models` with norms first, a norm and what reads it are one. Known are the layers of
     `nn.TransformerEncoder` and `nn.TransformerDecoder`, and in Hugging Face those of GPT-2, Llama
     (Mistral, Qwen, Mixtral), BERT (RoBERTa, ELECTRA), DistilBERT and ViT (DeiT). Of a chain
     (`nn.Sequential`) around them the other children with parameters are blocks too; elsewhere name

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 from beyondprop.models.transformer import gpt, parts
@@ -69,21 +69,46 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
-def recent(inputs: Tensor, classes: int, count: int = SEEN) -> Tensor:
-    """Return the last classes up to each position, one-hot; zeros before a window's beginning.
+@dataclass(frozen=True)
+class Recent:
+    """What the linear model sees: the last classes up to each position, one-hot.
 
-    Args:
-        inputs: Of windows, ``(n, length)``.
+    Attributes:
         classes: How many there are.
         count: How many are seen, the current one among them.
-
-    Returns:
-        ``(n, length, count * classes)``.
     """
-    known = F.one_hot(inputs, classes).to(torch.get_default_dtype())  # (n, length, classes)
-    length = inputs.shape[1]
-    shifted = [F.pad(known, (0, 0, back, 0))[:, :length] for back in range(count)]
-    return torch.cat(shifted, -1)
+
+    classes: int
+    count: int = SEEN
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the features of windows ``(n, length)``; before a window's beginning are zeros.
+
+        Returns:
+            ``(n, length, count * classes)``.
+        """
+        known = F.one_hot(inputs, self.classes).to(torch.get_default_dtype())
+        length = inputs.shape[1]
+        shifted = [F.pad(known, (0, 0, back, 0))[:, :length] for back in range(self.count)]
+        return torch.cat(shifted, -1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Builds a decoder; see `gpt`."""
+
+    vocabulary: int
+    length: int
+    width: int
+    layers: int
+    heads: int
+    norm_first: bool
+
+    def __call__(self) -> nn.Module:
+        """Return a fresh one."""
+        return gpt(
+            self.vocabulary, self.length, self.width, self.layers, self.heads, self.norm_first
+        )
 
 
 def from_text(
@@ -214,8 +239,7 @@ class Decoder:
             "summary": f"{tokens} of {title}, a {norms}-LN decoder of {self.layers} layers, "
             f"{ends} blocks",
             "load": text,
-            "model": partial(
-                gpt,
+            "model": Model(
                 len(vocabulary),
                 text.length,
                 self.width,
@@ -229,10 +253,10 @@ class Decoder:
             "blocks": parts(self.layers, self.norm_first) if self.micro else ["embed", "layers.*"],
             "output": "norm",
             "axes": "batch tokens features",
-            "epochs": 3,
-            "batch_size": 32,
+            "epochs": 2,
+            "batch_size": 8,  # steps are what a short run lacks
             "learning_rate": 1e-3,
-            "features": partial(recent, classes=len(vocabulary)),
+            "features": Recent(len(vocabulary)),
         }
         return Task(**own | known_fields(fields))
 

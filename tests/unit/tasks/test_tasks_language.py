@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import beyondprop as bp
 from beyondprop.errors import UserError
 from beyondprop.tasks import Task, attached, call, find, from_text, language, shakespeare
-from beyondprop.tasks.language import BitsPerCharacter, recent, token_loss
+from beyondprop.tasks.language import BitsPerCharacter, Recent, token_loss
 from beyondprop.tasks.texts import Characters
 
 TEXT = "".join(f"{number} cats sat on {number} mats, and so on.\n" for number in range(60))
@@ -71,7 +71,7 @@ def test_bits_are_those_of_a_character_whatever_a_class_holds() -> None:
 
 def test_the_linear_model_sees_the_last_classes_one_hot() -> None:
     inputs = torch.tensor([[2, 0, 1]])
-    found = recent(inputs, 3, count=2)
+    found = Recent(3, count=2)(inputs)
     now = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     before = [[0, 0, 0], [0, 0, 1], [1, 0, 0]]
     assert found[0].tolist() == [a + b for a, b in zip(now, before, strict=True)]

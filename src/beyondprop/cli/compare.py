@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
+from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, compare
@@ -19,7 +20,6 @@ from beyondprop.experiment.linear import LINEAR
 from beyondprop.experiment.several import compare_tasks, tasks_in
 from beyondprop.experiment.table import legend, table
 from beyondprop.experiment.tuning import edge
-from beyondprop.files import StorageError
 from beyondprop.jobs import Workers
 from beyondprop.registry import Spec
 from beyondprop.report import write
@@ -68,7 +68,9 @@ def run(arguments: Namespace) -> int:
     else:
         made = compare_tasks(spec, tasks, output, arguments.resume, workers=workers)
         comparisons, rows = list(made["comparisons"].values()), made["rows"]
-    page = report(output)  # before anything is printed, which may fail
+    page = told_of(
+        lambda: write([output], output / "report.html")
+    )  # before what may fail: printing
     show(comparisons, rows)
     print(f"folder: {output}")
     print(page)
@@ -102,13 +104,3 @@ def show(comparisons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
             console.print(warning)
     if rows:
         console.print("", joint_table(rows), LEGEND, sep="\n")
-
-
-def report(folder: Path) -> str:
-    """Write the report beside the record and say where, or what is missing to write it."""
-    try:
-        return f"report: {write([folder], folder / 'report.html')}"
-    except StorageError:
-        raise
-    except UserError as missing:
-        return f"no report: {missing}"

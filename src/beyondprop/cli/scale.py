@@ -7,13 +7,12 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
+from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec
 from beyondprop.experiment.growing import own_name
 from beyondprop.experiment.laws_table import answers, laws_table
 from beyondprop.experiment.scaling import Sizes, scale
-from beyondprop.files import StorageError
 from beyondprop.jobs import Workers
 from beyondprop.report import write_scaling
 from beyondprop.tasks.families import FAMILIES
@@ -48,7 +47,7 @@ def run(arguments: Namespace) -> int:
     sizes = spec_of(Sizes, arguments)
     output = arguments.output or Path("runs") / own_name(spec, "scale")
     found = scale(spec, sizes, output, arguments.resume, workers=workers)
-    page = report(output)
+    page = told_of(lambda: write_scaling(output, output / "scaling.html"))
     console = Console(highlight=False, soft_wrap=True)
     for axis in found["laws"]:
         shown = laws_table(found, axis)
@@ -59,13 +58,3 @@ def run(arguments: Namespace) -> int:
     print(f"folder: {output}")
     print(page)
     return 0 if any(run["status"] == "finished" for run in found["runs"]) else 2
-
-
-def report(folder: Path) -> str:
-    """Write the page beside the record and say where, or what is missing to write it."""
-    try:
-        return f"report: {write_scaling(folder, folder / 'scaling.html')}"
-    except StorageError:
-        raise
-    except UserError as missing:
-        return f"no report: {missing}"

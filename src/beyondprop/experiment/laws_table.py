@@ -76,6 +76,7 @@ def closing(found: Mapping[str, Any]) -> str:
     known = {
         "closes": "with more parameters its gap to backprop closes",
         "opens": "with more parameters its gap to backprop opens",
+        "crosses": "with more parameters its loss crosses backprop's",
         "not resolved": "whether its gap to backprop closes or opens with size is not resolved",
     }
     if "gap" not in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -174,12 +173,9 @@ def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | 
     Along ``samples`` those of the largest network, along the others those with all samples.
     """
     held = "parameters" if axis == "samples" else "samples"
-    most = max((run[held] for run in runs if run[held]), default=None)
-    own = [
-        run
-        for run in runs
-        if run["rule"] == rule and run[held] == most and run["loss"] and run[axis]
-    ]
+    made = [run for run in runs if run["rule"] == rule and run[held]]
+    most = max((run[held] for run in made), default=None)
+    own = [run for run in made if run[held] == most and run["loss"] and run[axis]]
     if not own:
         return None
     return Points(
@@ -230,11 +226,15 @@ def compared(own: Points, backprop: Points) -> dict[str, Any]:
 
 
 def gap(exponent: Interval, quotients: Sequence[Interval]) -> str:
-    """Return whether the ratio of the losses comes closer to one: closes, opens or not resolved."""
+    """Return whether the ratio of the losses comes closer to one: closes, opens, crosses (it passes
+    one) or not resolved.
+    """
     if not exponent.excludes_zero:
         return "not resolved"
-    above = math.prod(each.value for each in quotients) > 1
-    return "closes" if (exponent.value > 0) == above else "opens"
+    first, last = (quotients[i].value > 1 for i in (0, -1))
+    if first != last:
+        return "crosses"
+    return "closes" if (exponent.value > 0) == first else "opens"
 
 
 def ahead(quotients: Iterable[Interval]) -> str:

@@ -132,7 +132,7 @@ class Join(nn.Module):
 def begin(module: nn.Module) -> None:
     """Give a linear layer the weights that the released code begins with (Glorot and Bengio 2010).
 
-    PyTorch's own have a third of that variance; in as many steps they end 3 dB lower.
+    PyTorch's own have a third of that variance.
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

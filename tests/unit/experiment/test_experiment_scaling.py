@@ -154,6 +154,7 @@ def test_what_a_gap_does() -> None:
     assert gap(interval(-0.03, -0.01), above) == "opens"
     assert gap(interval(0.01, 0.03), below) == "opens"
     assert gap(interval(-0.01, 0.03), above) == "not resolved"
+    assert gap(interval(0.01, 0.03), [above[0], below[0]]) == "crosses"
 
 
 def test_who_is_ahead() -> None:
@@ -195,6 +196,14 @@ def test_known_laws_give_known_answers() -> None:
     told = list(answers(opening))
     assert "opens" in told[0]
     assert "never ahead" in told[0]
+
+
+def test_a_larger_linear_model_hides_no_law_along_samples() -> None:
+    runs = [
+        run | {"samples": run["parameters"], "parameters": 50} for run in made_runs({"dfa": 0.1})
+    ]
+    runs += [run | {"rule": "linear", "parameters": 900} for run in runs]
+    assert studied(runs)["laws"]["samples"]["dfa"]["runs"] == 12
 
 
 def test_runs_that_diverged_are_named() -> None:

@@ -23,6 +23,7 @@ from beyondprop.errors import UserError
 from beyondprop.models.transformer import gpt, parts
 from beyondprop.tasks import data, files
 from beyondprop.tasks.base import Task, known_fields
+from beyondprop.tasks.splitting import Drawn
 from beyondprop.tasks.texts import Characters, Text, Vocabulary, text_of
 
 LOOSE = data.FileSource(
@@ -121,6 +122,7 @@ def from_text(
     width: int = 128,
     heads: int = 4,
     length: int = 128,
+    windows: int | None = None,
     **fields: Any,
 ) -> Task:
     """Return the task of a text: a decoder says each next character, or byte pair.
@@ -141,13 +143,14 @@ def from_text(
         width: Of a token in it.
         heads: Of each attention.
         length: Of a window in characters or byte pairs.
+        windows: Of the training part, drawn anew by each run's seed; by default all of them.
         fields: Of the task, in place of its defaults: ``name``, ``epochs``, ``learning_rate``, ...
 
     Raises:
         UserError: The text cannot be read or is too short, or a size fits no decoder.
     """
     text = Text(partial(text_of, Path(path)), length, byte_pairs)
-    given = Decoder(norm_first, micro, layers, width, heads)
+    given = Decoder(norm_first, micro, layers, width, heads, windows)
     _check(given, length)
     found, vocabulary = text.made()
     stem = re.sub(r"[^\w-]", "-", found.name.partition(".")[0]).lstrip("-") or "text"
@@ -163,6 +166,7 @@ def shakespeare(
     width: int = 128,
     heads: int = 4,
     length: int = 128,
+    windows: int | None = None,
     **fields: Any,
 ) -> Task:
     """Return the task of Tiny Shakespeare; see `from_text`.
@@ -175,13 +179,14 @@ def shakespeare(
         width: Of a token in it.
         heads: Of each attention.
         length: Of a window in characters or byte pairs.
+        windows: Of the training part, drawn anew by each run's seed; by default all of them.
         fields: Of the task, in place of its defaults.
 
     Raises:
         UserError: A size fits no decoder; with byte pairs, the text is not found.
     """
     text = Text(shakespeare_text, length, byte_pairs)
-    given = Decoder(norm_first, micro, layers, width, heads)
+    given = Decoder(norm_first, micro, layers, width, heads, windows)
     _check(given, length)
     vocabulary = Characters(LETTERS) if byte_pairs is None else text.made()[1]
     return given.task("shakespeare", LOOSE.name, text, vocabulary, fields)
@@ -211,6 +216,7 @@ class Decoder:
         layers: How many.
         width: Of a token.
         heads: Of each attention.
+        windows: Of the training part that each run draws; None is all.
     """
 
     norm_first: bool
@@ -218,6 +224,7 @@ class Decoder:
     layers: int
     width: int
     heads: int
+    windows: int | None
 
     def task(
         self, stem: str, title: str, text: Text, vocabulary: Vocabulary, fields: dict[str, Any]
@@ -257,6 +264,7 @@ class Decoder:
             "batch_size": 8,  # steps are what a short run lacks
             "learning_rate": 1e-3,
             "features": Recent(len(vocabulary)),
+            "split": None if self.windows is None else Drawn(self.windows),
         }
         return Task(**own | known_fields(fields))
 
@@ -272,6 +280,7 @@ def _check(given: Decoder, length: int) -> None:
         "width": given.width,
         "heads": given.heads,
         "length": length,
+        "windows": 1 if given.windows is None else given.windows,
     }
     for name, size in sizes.items():
         if not isinstance(size, int) or size < 1:
@@ -280,7 +289,10 @@ def _check(given: Decoder, length: int) -> None:
         raise UserError(f"a width of {given.width} cannot be shared by {given.heads} heads")
 
 
-SHAKESPEARE_PRE_MACRO = shakespeare()
-SHAKESPEARE_PRE_MICRO = shakespeare(micro=True)
-SHAKESPEARE_POST_MACRO = shakespeare(norm_first=False)
-SHAKESPEARE_POST_MICRO = shakespeare(norm_first=False, micro=True)
+part_of_shakespeare = partial(shakespeare, windows=2_000, epochs=6)
+"""A quarter of the text for each run, so that runs differ in what they are taught too."""
+
+SHAKESPEARE_PRE_MACRO = part_of_shakespeare()
+SHAKESPEARE_PRE_MICRO = part_of_shakespeare(micro=True)
+SHAKESPEARE_POST_MACRO = part_of_shakespeare(norm_first=False)
+SHAKESPEARE_POST_MICRO = part_of_shakespeare(norm_first=False, micro=True)

@@ -1,12 +1,14 @@
-"""Seeded splits that hold out the same number of samples of each class."""
+"""Seeded splits: samples held out of each class alike, and training samples drawn for each run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
+from beyondprop.tasks.samples import Data
 
 
 def hold_out(labels: Tensor, per_class: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -75,3 +77,29 @@ def in_three(
             part.append(rows)
     train, validation, test = (torch.cat(part).sort().values for part in parts)
     return train, validation, test
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws training samples by a run's seed, whatever their classes: a task's ``split``.
+
+    Attributes:
+        count: How many.
+    """
+
+    count: int
+
+    def __call__(self, data: Data, seed: int) -> Data:
+        """Return the data with these training samples alone, in their order.
+
+        Raises:
+            UserError: There are not as many, or fewer than one is asked for.
+        """
+        whole = len(data.train)
+        if not 0 < self.count <= whole:
+            raise UserError(
+                f"{data.name} has {whole:,} training samples: draw 1 to {whole:,}, not {self.count:,}"
+            )
+        generator = np.random.RandomState(seed)
+        rows = np.sort(generator.permutation(whole)[: self.count])
+        return replace(data, train=data.train.some(torch.from_numpy(rows)))

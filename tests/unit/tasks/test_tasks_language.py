@@ -46,11 +46,34 @@ def test_a_spec_names_it(path: Path) -> None:
     assert find(spec).name == "s"
 
 
+def test_each_seed_draws_its_windows(path: Path) -> None:
+    task = from_text(path, **SIZES, windows=9)
+    data = task.load(None)
+    assert task.split is not None
+    drawn = [task.split(data, seed) for seed in (0, 0, 1)]
+    first, again, other = (each.train.batch(slice(9))[0] for each in drawn)
+    assert len(drawn[0].train) == 9
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    whole = {tuple(row.tolist()) for row in data.train.batch(slice(len(data.train)))[0]}
+    assert {tuple(row.tolist()) for row in first} <= whole
+    assert drawn[0].test is data.test
+    assert from_text(path, **SIZES).split is None
+
+
+def test_more_windows_than_there_are_are_refused(path: Path) -> None:
+    task = from_text(path, **SIZES, windows=10_000)
+    assert task.split is not None
+    with pytest.raises(UserError, match="draw 1 to .*, not 10,000"):
+        task.split(task.load(None), 0)
+
+
 @pytest.mark.parametrize(
     ("sizes", "why"),
     [
         ({"layers": 0}, "layers must be a whole number > 0, not 0"),
         ({"length": "12"}, "length must be a whole number > 0, not '12'"),
+        ({"windows": 0}, "windows must be a whole number > 0, not 0"),
         ({"width": 9}, "a width of 9 cannot be shared by 2 heads"),
         ({"epoch": 3}, "a task has no epoch"),
     ],

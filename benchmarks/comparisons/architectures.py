@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from benchmarks.common.tables import Cells
+from benchmarks.comparisons import words
 from benchmarks.comparisons.reading import Record, Shown, shown
 from benchmarks.comparisons.tables import marked, recovery
 from beyondprop.measure.base import ABSENT
@@ -53,13 +54,25 @@ def row(name: str, found: Shown, alone: Record | None) -> list[str]:
 
 
 def best_other(found: Shown) -> RuleRow | None:
-    """Return the rule besides DFA and the controls with the best mean score."""
-    others = [
-        each
-        for each in found.facts.rows
-        if each.rule not in (DFA, *CONTROLS) and each.score_mean is not None
+    """Return the rule besides DFA and the controls that scores best on the validation samples."""
+    others = [each for each in found.facts.rows if each.rule not in (DFA, *CONTROLS)]
+    scored = [
+        (score, place)
+        for place, each in enumerate(others)
+        if (score := validation_score(found, each.rule)) is not None
     ]
-    return max(others, key=lambda each: each.score_mean or 0.0, default=None)
+    return others[max(scored)[1]] if scored else None
+
+
+def validation_score(found: Shown, rule: str) -> float | None:
+    """Return a rule's mean score on the validation samples at the end of its finished runs."""
+    ends = [
+        run.curve[-1].score
+        for run in found.facts.runs
+        if run.rule == rule and run.finished and run.curve
+    ]
+    known = [score for score in ends if score is not None]
+    return sum(known) / len(known) if known else None
 
 
 def simpler(found: Shown, alone: Record | None) -> str:
@@ -74,19 +87,9 @@ def below_frozen(records: Mapping[str, Record]) -> str:
     """Return which rules end below frozen, network by network: the first line of a page."""
     told = []
     for name, record in records.items():
-        found = shown(record)
-        frozen = found.facts.row(FROZEN)
-        if frozen is None or frozen.score_mean is None:
-            continue
-        lower = [each.rule for each in found.facts.rows if is_below(each, frozen)]
-        if lower:
-            told.append(f"on {name} {listing([f'`{rule}`' for rule in lower])}")
+        leads = words.leads_over(shown(record), FROZEN)
+        if lower := [f"`{lead.rule}`" for lead in leads if lead.real and lead.value < 0]:
+            told.append(f"on {name} {listing(lower)}")
     if not told:
-        return "No rule ends below frozen hidden layers on any of these networks."
-    return f"Below frozen hidden layers end, by their means: {'; '.join(told)}."
-
-
-def is_below(each: RuleRow, frozen: RuleRow) -> bool:
-    """Whether a rule's mean score is less than that of frozen."""
-    known = each.score_mean is not None and frozen.score_mean is not None
-    return known and each.rule not in CONTROLS and (each.score_mean or 0) < (frozen.score_mean or 0)
+        return "No rule is told to end below frozen hidden layers on any of these networks."
+    return f"Below frozen hidden layers end: {'; '.join(told)}."

@@ -71,9 +71,8 @@ def _where(found: Shown) -> str:
 
 def _against(found: Shown, control: str) -> str:
     """Return which rules beat a control, which it beats, and which are not told from it."""
-    leads = _leads(found, control)
     kinds: dict[str, list[Lead]] = {}
-    for lead in leads:
+    for lead in leads_over(found, control):
         kinds.setdefault(_kind(lead), []).append(lead)
     form = ScoreFormat.of(found.facts.task)
     told = [_told(kind, kinds[kind], control, form) for kind in KINDS if kind in kinds]
@@ -103,7 +102,7 @@ def _kind(lead: Lead) -> str:
     return f"{'above' if lead.value > 0 else 'below'}{'' if lead.real else ', alone'}"
 
 
-def _leads(found: Shown, control: str) -> list[Lead]:
+def leads_over(found: Shown, control: str) -> list[Lead]:
     """Return each rule's lead over a control, the largest first."""
     leads = []
     for each in of_pairs(found.facts):

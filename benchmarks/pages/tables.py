@@ -66,6 +66,7 @@ ARCHITECTURES = {
     "NeRF": "views-scene",
     "ResNet-20, CIFAR-10": "cifar-resnet20-short",
     "VGG8b, narrow, CIFAR-10": "cifar-vgg8-narrow",
+    "ViT, Fashion-MNIST 14 × 14": "fashion-small-vit",
 }
 """The rows of the table of networks and their comparisons; those not recorded yet are left out."""
 ALONE = {"movielens-deepfm", "movielens-dcn", "movielens-autoint", "movielens-afn"}

@@ -2,7 +2,9 @@
 
 The objective is the task's own loss plus ``penalty / 2`` of the squared weights, on features that
 are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in the
-basis of the features' covariance, where its Hessian is about the identity whatever the penalty.
+basis of the features' covariance, over the
+curvature of the loss in each output, where its Hessian is about the identity whatever the penalty
+and however rare a class is.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ SMALL = 1e-3
 UNSEEN = 3e-8
 """A gradient, relative to the root of the loss, at which double precision shows no gain any more:
 its square, half of it, is what there is to gain of the loss."""
+RARE = 1e-7
+"""The least curvature of an output that counts, relative to the largest."""
 LARGE = 10**7
 """Numbers above which features are taken in single precision on that way."""
 ROWS, WIDTH = 20_000, 4096
@@ -191,8 +195,9 @@ class Objective:
         of_bias = slope.sum(0, dtype=torch.float64) * self.problem.bias
         return loss, loss + penalty / 2 * weight.square().sum().item(), of_weight, of_bias
 
-    def curvature(self, weight: Tensor, bias: Tensor) -> float:
-        """Return the mean second derivative of the loss in an output, times the rows.
+    def curvature(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the second derivative of the loss in each output, summed over rows: ``(outputs,)``
+        float64, above zero.
 
         From a difference of gradients along signs drawn once (Hutchinson 1990).
         """
@@ -201,7 +206,10 @@ class Objective:
         signs = (drawn < 0.5).to(outputs) * 2 - 1
         step = 1e-2
         change = self.slope(outputs + step * signs)[1] - self.slope(outputs - step * signs)[1]
-        return (change * signs).sum().item() / (2 * step) / self.problem.outputs
+        found = (change * signs).sum(0, dtype=torch.float64) / (2 * step)
+        found = found.nan_to_num(0.0, 0.0, 0.0)
+        largest = found.max().item()
+        return found.clamp(min=RARE * largest) if largest > 0 else torch.ones_like(found)
 
 
 def in_precision(targets: Tensor, dtype: torch.dtype) -> Tensor:
@@ -320,8 +328,7 @@ class Path:
         self.tried: list[tuple[Point, tuple[float, float]]] = []
 
     def _curvature(self, weight: Tensor, bias: Tensor) -> float:
-        found = self.objective.curvature(weight, bias)
-        return found if math.isfinite(found) and found > 0 else 1.0
+        return self.objective.curvature(weight, bias).mean().item()
 
     def best(self) -> tuple[Point, str | None]:
         """Return the best point, and in words at which end of the range it lies, if at one."""
@@ -418,11 +425,12 @@ class Coordinates:
     """
 
     def __init__(self, objective: Objective, penalty: float, start: Point) -> None:
-        found = objective.curvature(start.weight, start.bias)
-        curvature = found if math.isfinite(found) and found > 0 else 1.0
-        self.scale = (curvature * objective.variance.to(start.weight) + penalty).rsqrt()
-        self.scale = self.scale.nan_to_num(posinf=0.0)[:, None]
-        self.of_bias = curvature**-0.5 * objective.problem.bias
+        curvature = objective.curvature(start.weight, start.bias)
+        variance = objective.variance.to(start.weight)
+        self.scale = (torch.outer(variance, curvature) + penalty).rsqrt()  # (d, outputs)
+        self.scale = self.scale.nan_to_num(posinf=0.0)
+        self.of_bias = curvature.rsqrt() * objective.problem.bias  # (outputs,)
+        self.bias = objective.problem.bias
         self.basis = None if objective.basis is None else objective.basis.to(start.weight)
         self.shape = start.weight.shape
 
@@ -437,7 +445,7 @@ class Coordinates:
         """Return the point of a weight and a bias."""
         weight = weight if self.basis is None else self.basis.T @ weight
         scale = self.scale.masked_fill(self.scale == 0, math.inf)
-        own = bias / self.of_bias if self.of_bias else bias
+        own = bias / self.of_bias if self.bias else bias
         return torch.cat([(weight / scale).flatten(), own]).cpu().numpy()
 
     def gradient(self, of_weight: Tensor, of_bias: Tensor) -> np.ndarray:

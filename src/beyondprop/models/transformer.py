@@ -134,16 +134,20 @@ class Patches(nn.Module):
         side: Of the image, in pixels.
         patch: Side of a patch.
         width: Of a vector.
+        channels: Of the image.
     """
 
-    def __init__(self, side: int, patch: int, width: int) -> None:
+    def __init__(self, side: int, patch: int, width: int, channels: int) -> None:
         super().__init__()
-        self.patch = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
-        self.position = nn.Parameter(0.02 * torch.randn((side // patch) ** 2, width))
+        self.patch = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
+        self.position = nn.Embedding((side // patch) ** 2, width)
+        nn.init.normal_(self.position.weight, std=0.02)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, side, side) to (batch, tokens, width)."""
-        out: Tensor = self.patch(images).flatten(2).transpose(1, 2) + self.position
+        """(batch, channels, side, side) to (batch, tokens, width)."""
+        tokens: Tensor = self.patch(images).flatten(2).transpose(1, 2)
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        out: Tensor = tokens + self.position(places)
         return out
 
 
@@ -204,10 +208,26 @@ def within(layer: str, block: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{layer}.{part}" if part else layer for part in block)
 
 
-def vit(side: int, patch: int, width: int, layers: int, heads: int, classes: int) -> nn.Module:
-    """Return an encoder from images (batch, 3, side, side) to logits (batch, classes)."""
+def vit(
+    side: int, patch: int, width: int, layers: int, heads: int, classes: int, channels: int = 3
+) -> nn.Module:
+    """Return an encoder from images (batch, channels, side, side) to logits (batch, classes).
+
+    Images are cut into patches (Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021);
+    in place of a class token the head reads the mean of all tokens (Beyer, Zhai and Kolesnikov,
+    "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580).
+
+    Args:
+        side: Of an image, in pixels.
+        patch: Side of a patch, which divides that.
+        width: Of a token.
+        layers: How many, post-LN.
+        heads: Of each attention.
+        classes: How many.
+        channels: Of an image.
+    """
     return _stacked(
-        Patches(side, patch, width),
+        Patches(side, patch, width, channels),
         [Layer(width, heads, causal=False) for _ in range(layers)],
         width,
         MeanHead(width, classes),

@@ -3,11 +3,13 @@
 Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from beyondprop.models import transformer
 from beyondprop.models.resnet import BLOCKS, resnet20
 from beyondprop.models.vgg import vgg8b, vgg8b_narrow
 from beyondprop.tasks.augment import crop_and_flip
@@ -137,4 +139,17 @@ CIFAR_VGG8_NARROW = Task(
     epochs=5,
     batch_size=128,
     learning_rate=1.5e-3,
+)
+
+CIFAR_VIT = Task(
+    name="cifar-vit",
+    summary="CIFAR-10's 32x32 colour images, augmented, 64 patches, a small ViT of six layers",
+    load=load_cifar10,
+    model=partial(transformer.vit, 32, patch=4, width=128, layers=6, heads=4, classes=len(CLASSES)),
+    blocks=transformer.BLOCKS,
+    axes="batch tokens features",
+    epochs=50,
+    batch_size=128,
+    learning_rate=1e-3,
+    augment=crop_and_flip,
 )

@@ -6,18 +6,21 @@ one is inverted, black for white. No linear model undoes that, and few fixed ran
 that a rule shows whether it teaches hidden layers.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from beyondprop.models.transformer import BLOCKS, vit
 from beyondprop.tasks import idx
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.digits import mlp
 from beyondprop.tasks.mnist import ARTICLES
-from beyondprop.tasks.samples import Data, Split
+from beyondprop.tasks.samples import Data, Samples, Split
 
 CLASSES = len(ARTICLES)
+SIDE = 14  # of an image, in pixels
 TRAIN, VALIDATION = 4000, 500  # of 6,000; the rest is tested
 
 
@@ -40,6 +43,17 @@ def load(folder: Path | None = None) -> Data:
     return Data("Fashion-MNIST, small, half inverted", train, validation, test, ARTICLES)
 
 
+def load_images(folder: Path | None = None) -> Data:
+    """Return the same as images (n, 1, 14, 14)."""
+    return load(folder).mapped(as_images)
+
+
+def as_images(part: Samples) -> Split:
+    """Return a part with images in place of vectors."""
+    inputs, targets = part.batch(slice(len(part)))
+    return Split(inputs.unflatten(1, (1, SIDE, SIDE)), targets)
+
+
 def network() -> nn.Module:
     """Return the network of digits-mlp, from vectors of 196."""
     return mlp(196)
@@ -53,4 +67,16 @@ FASHION_SMALL = Task(
     epochs=20,
     batch_size=64,
     learning_rate=2e-3,
+)
+
+FASHION_SMALL_VIT = Task(
+    name="fashion-small-vit",
+    summary="the same 14x14 images, 49 patches, a small ViT of three layers",
+    load=load_images,
+    model=partial(vit, SIDE, patch=2, width=64, layers=3, heads=4, classes=CLASSES, channels=1),
+    blocks=BLOCKS,
+    axes="batch tokens features",
+    epochs=15,
+    batch_size=64,
+    learning_rate=1e-3,
 )

@@ -25,6 +25,7 @@ TASKS: Registry[Task] = Registry(
         task.name: task
         for task in (
             fashion_small.FASHION_SMALL,
+            fashion_small.FASHION_SMALL_VIT,
             digits.DIGITS_MLP,
             digits.DIGITS_CONV,
             mnist.MNIST_MLP,
@@ -33,6 +34,7 @@ TASKS: Registry[Task] = Registry(
             cifar.CIFAR_RESNET20,
             cifar.CIFAR_VGG8,
             cifar.CIFAR_VGG8_NARROW,
+            cifar.CIFAR_VIT,
             goodness.DIGITS_GOODNESS,
             goodness.MNIST_GOODNESS,
             goodness.CIFAR_GOODNESS,

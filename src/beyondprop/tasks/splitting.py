@@ -98,7 +98,8 @@ class Drawn:
         whole = len(data.train)
         if not 0 < self.count <= whole:
             raise UserError(
-                f"{data.name} has {whole:,} training samples: draw 1 to {whole:,}, not {self.count:,}"
+                f"{data.name} has {whole:,} training samples: draw 1 to {whole:,} of them, "
+                f"not {self.count:,}"
             )
         generator = np.random.RandomState(seed)
         rows = np.sort(generator.permutation(whole)[: self.count])

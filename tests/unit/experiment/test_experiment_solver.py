@@ -181,6 +181,24 @@ def test_the_digits_are_those_of_newtons_method() -> None:
     assert objective(problem, train, found) == pytest.approx(expected, abs=1e-6)
 
 
+def test_rare_classes_take_no_more_iterations_than_common_ones() -> None:
+    """As letters of a text: shares from a third to a few in ten thousand."""
+    torch.manual_seed(0)
+    shares = 0.6 ** torch.arange(16.0)
+    targets = torch.multinomial(shares, 6000, replacement=True)
+    centres = 0.3 * torch.randn(16, 8, dtype=torch.float64)
+    features = centres[targets] + torch.randn(6000, 8, dtype=torch.float64)
+    problem = Problem(F.cross_entropy, accuracy, 16, torch.Size((16,)))
+    base = constant(problem, targets, torch.Size((6000,)))
+    objective = solver.Objective(
+        problem, Scale.of(features, True)(features, torch.float64), targets
+    )
+    start = solver.Point(base.weight.new_zeros(8, 16), base.bias, 0.0, base.loss)
+    point = solver.minimise(objective, 1e-5, start, *solver.FINE)
+    assert point.converged
+    assert point.iterations < 150  # 367 by a curvature that is the same for all classes
+
+
 @pytest.mark.parametrize("seed", [6, 15, 16, 27])
 def test_where_rounding_hides_the_rest_the_best_constant_is_found(seed: int) -> None:
     """The mean of standardised values is zero but for rounding: nothing is left to gain."""

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import beyondprop as bp
-from beyondprop.models.transformer import Layer, NormFirstLayer, gpt, parts
+from beyondprop.models.transformer import Layer, NormFirstLayer, gpt, parts, vit
 
 WIDTH, HEADS = 8, 2
 
@@ -77,3 +77,20 @@ def test_blocks_within_layers_hold_all_that_learns_before_the_head(norm_first):
     assert sorted(taught) == sorted(
         name for name, _ in model.named_parameters() if not name.startswith("head")
     )
+
+
+def test_an_encoder_of_images_is_that_of_its_patches():
+    model = vit(8, 4, WIDTH, layers=2, heads=HEADS, classes=3, channels=1).double()
+    images = torch.randn(5, 1, 8, 8, dtype=torch.float64)
+    patches = [images[:, 0, i : i + 4, j : j + 4].flatten(1) for i in (0, 4) for j in (0, 4)]
+    kernel = model.embed.patch
+    tokens = [
+        patch @ kernel.weight.flatten(1).T + kernel.bias + model.embed.position.weight[place]
+        for place, patch in enumerate(patches)
+    ]
+    x = torch.stack(tokens, 1)  # (batch, patches, width)
+    for layer in model.layers:
+        x = of_pytorch(layer)(x)
+    x = nn.functional.layer_norm(x, (WIDTH,)).mean(1)
+    expected = x @ model.head.linear.weight.T + model.head.linear.bias
+    torch.testing.assert_close(model(images), expected, rtol=1e-10, atol=1e-12)

@@ -51,3 +51,11 @@ def test_the_images_are_those_of_fashion_mnist() -> None:
     expected = halved.flatten(1).numpy()
     inverted = (np.arange(1500) // 10 % 2 == 1)[:, None]
     np.testing.assert_array_equal(found, np.where(inverted, 255 - expected, expected))
+
+
+def test_the_transformer_sees_the_same_images() -> None:
+    images, vectors = fashion_small.load_images(), fashion_small.load()
+    assert images.test.inputs.shape == (1500, 1, 14, 14)
+    assert torch.equal(images.train.inputs.flatten(1), vectors.train.inputs)
+    assert torch.equal(images.train.targets, vectors.train.targets)
+    assert images.classes == vectors.classes

@@ -64,7 +64,7 @@ def test_each_seed_draws_its_windows(path: Path) -> None:
 def test_more_windows_than_there_are_are_refused(path: Path) -> None:
     task = from_text(path, **SIZES, windows=10_000)
     assert task.split is not None
-    with pytest.raises(UserError, match="draw 1 to .*, not 10,000"):
+    with pytest.raises(UserError, match=r"draw 1 to .*, not 10,000"):
         task.split(task.load(None), 0)
 
 

@@ -46,6 +46,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_tasks_are_found_by_their_names() -> None:
     assert list(TASKS) == [
         "fashion-small",
+        "fashion-small-vit",
         "digits-mlp",
         "digits-conv",
         "mnist-mlp",
@@ -54,6 +55,7 @@ def test_tasks_are_found_by_their_names() -> None:
         "cifar-resnet20",
         "cifar-vgg8",
         "cifar-vgg8-narrow",
+        "cifar-vit",
         "digits-goodness",
         "mnist-goodness",
         "cifar-goodness",

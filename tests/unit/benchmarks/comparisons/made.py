@@ -36,7 +36,10 @@ def run(rule: str, seed: int, score: float | None) -> dict[str, Any]:
         "seed": seed,
         "status": "finished" if score is not None else "diverged",
         "test": None if score is None else {"score": score, "loss": 0.5},
-        "curve": [{"epoch": i, "validation_loss": loss} for i, loss in enumerate(losses)],
+        "curve": [
+            {"epoch": i, "validation_loss": loss, "validation_score": score}
+            for i, loss in enumerate(losses)
+        ],
     }
 
 

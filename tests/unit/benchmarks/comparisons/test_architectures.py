@@ -30,6 +30,15 @@ def test_a_row_has_the_best_other_rule_and_the_controls() -> None:
     assert row[6].startswith("75%")
 
 
+def test_the_best_other_rule_is_chosen_by_validation() -> None:
+    record = made.record(SCORES)
+    for run in record["runs"]:
+        if run["rule"]["name"] == "fa":
+            run["curve"][-1]["validation_score"] = 0.95
+    _, (row,) = architectures.table({"GCN": record}, {})
+    assert cell("best other rule", list(row)).startswith("fa 81.0%")
+
+
 def test_a_simpler_model_takes_the_place_of_the_linear_one() -> None:
     machine = made.record({"backprop": [0.75, 0.76, 0.77], "frozen": [0.5, 0.51, 0.52]})
     _, (row,) = architectures.table({"DCN": made.record(SCORES)}, {"DCN": machine})
@@ -44,6 +53,11 @@ def test_a_network_without_dfa_or_other_rules_has_dashes() -> None:
 
 def test_rules_below_frozen_are_named_first() -> None:
     told = architectures.below_frozen({"GCN": made.record(SCORES)})
-    assert told == "Below frozen hidden layers end, by their means: on GCN `dfa`."
+    assert told == "Below frozen hidden layers end: on GCN `dfa`."
     above = {rule: scores for rule, scores in SCORES.items() if rule != "dfa"}
-    assert architectures.below_frozen({"GCN": made.record(above)}).startswith("No rule ends below")
+    assert architectures.below_frozen({"GCN": made.record(above)}).startswith("No rule is told")
+
+
+def test_a_rule_that_is_not_told_from_frozen_is_not_below_it() -> None:
+    close = SCORES | {"dfa": [0.69, 0.75, 0.60]}
+    assert architectures.below_frozen({"GCN": made.record(close)}).startswith("No rule is told")

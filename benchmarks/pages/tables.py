@@ -4,9 +4,9 @@
 
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
-`published NAME`, `rule RULE`, `architectures`, `below-frozen`, `step-time [RULES]`,
-`records [TOPIC]`. A test compares the pages with the records, so no figure and no finding of a
-comparison is written by hand.
+`published NAME`, `rule RULE`, `architectures`, `below-frozen`, `scaling STUDY`,
+`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure
+and no finding of a comparison is written by hand.
 """
 
 import re
@@ -28,6 +28,7 @@ from benchmarks.pages.recipes import recipes
 from benchmarks.peers import tables as peers
 from benchmarks.projections import tables as projections
 from benchmarks.random_features import tables as random_features
+from benchmarks.scaling import tables as scaling
 from benchmarks.schedules import tables as schedules
 from benchmarks.slots import tables as slots
 from benchmarks.step_time import tables as times
@@ -196,6 +197,13 @@ def below_frozen() -> str:
     return by_network.below_frozen(networks())
 
 
+def study(name: str) -> str:
+    """Return what a study of scale says, and its laws along each axis."""
+    record = load(f"scaling/{name}")
+    laws = [markdown(*scaling.laws(record, axis)) for axis in scaling.axes(record)]
+    return "\n\n".join([scaling.told(record), *laws])
+
+
 def comparison(task: str) -> dict[str, Any]:
     """Return the record of a comparison."""
     return load(f"comparisons/{task}")
@@ -226,6 +234,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "architectures": architectures,
     "below-frozen": below_frozen,
     "rule": rule,
+    "scaling": study,
     "step-time": step_time,
     "records": records,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from beyondprop.experiment.laws import (
     ratios,
 )
 from beyondprop.experiment.plan import plan_compare
+from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.several import compare_tasks, keyed, tasks_in
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
@@ -102,11 +104,13 @@ def scale(
 
     Returns:
         The content of `scaling.json`: `runs`, a figure for each size, rule and seed, `laws` and
-        `against`, how each rule's laws differ from backprop's.
+        `against`, how each rule's laws differ from backprop's; and `provenance`, the command that
+        ended the study, where and when.
 
     Raises:
         UserError: As `compare_tasks`.
     """
+    started = datetime.now(UTC)
     made = compare_tasks(spec, sizes.members(spec.task), output, resume, progress, workers)
     named = dict(keyed(tasks_in(output)))
     runs = [
@@ -115,7 +119,7 @@ def scale(
         for run in measured(spec, named[name], name, comparison)
     ]
     record = {"schema": SCHEMA, "kind": "scaling", "family": spec.task, **studied(runs)}
-    kept: dict[str, Any] = finite(record)
+    kept: dict[str, Any] = finite(record | {"provenance": provenance(started)})
     write_json(output / SCALING, kept)
     return kept
 

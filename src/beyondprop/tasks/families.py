@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import fashion_small, mnist
+from beyondprop.tasks import fashion_small, language, mnist
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.samples import Data
 
@@ -49,14 +49,46 @@ def scaled_fashion_small(width: int = 32, depth: int = 3, samples: int | None = 
     return member(small, "scaled-fashion-small", 196, width, depth, samples, epochs=10)
 
 
-WHOLE = {"scaled-fashion": 55_000, "scaled-fashion-small": fashion_small.TRAIN}
+def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = None) -> Task:
+    """Return Tiny Shakespeare with a post-LN decoder, whose layers are its blocks.
+
+    Args:
+        width: Of a token; a multiple of 16, the width of a head.
+        depth: How many layers there are.
+        samples: Training windows of 128 characters, the first of the text; by default all 7,842.
+            Training is as many steps as with all of them.
+
+    Raises:
+        UserError: A number is not above zero, the width no multiple of 16, or there are not as many
+            windows.
+    """
+    if width < HEAD or width % HEAD:
+        raise UserError(f"scaled-shakespeare takes a width of {HEAD}, {2 * HEAD}, ..., not {width}")
+    count, epochs = within("scaled-shakespeare", width, depth, samples, epochs=2)
+    task = language.shakespeare(
+        norm_first=False,
+        layers=depth,
+        width=width,
+        heads=width // HEAD,
+        name=f"scaled-shakespeare-w{width}-d{depth}-n{count}",
+        epochs=epochs,
+    )
+    return replace(task, load=FirstSamples(task.load, count))
+
+
+HEAD = 16
+"""Width of a head of attention in the family of decoders."""
+
+WHOLE = {
+    "scaled-fashion": 55_000,
+    "scaled-fashion-small": fashion_small.TRAIN,
+    "scaled-shakespeare": 7_842,
+}
 """Training samples of the families here."""
 
 
-def member(
-    base: Task, name: str, inputs: int, width: int, depth: int, samples: int | None, epochs: int
-) -> Task:
-    """Return a task's data with a network of this size.
+def within(name: str, width: int, depth: int, samples: int | None, epochs: int) -> tuple[int, int]:
+    """Return a member's samples and its epochs, which are as many steps as with all samples.
 
     Raises:
         UserError: A number is not above zero, or there are not as many samples.
@@ -68,6 +100,18 @@ def member(
             f"{name} takes a width and a depth of 1 at least and 1 to {whole:,} samples, "
             f"not width {width}, depth {depth}, samples {count}"
         )
+    return count, max(1, round(epochs * whole / count))
+
+
+def member(
+    base: Task, name: str, inputs: int, width: int, depth: int, samples: int | None, epochs: int
+) -> Task:
+    """Return a task's data with a network of this size.
+
+    Raises:
+        UserError: A number is not above zero, or there are not as many samples.
+    """
+    count, lengthened = within(name, width, depth, samples, epochs)
     return replace(
         base,
         name=f"{name}-w{width}-d{depth}-n{count}",
@@ -75,7 +119,7 @@ def member(
         f"{count:,} training samples",
         load=FirstSamples(base.load, count),
         model=Layers(inputs, width, depth),
-        epochs=max(1, round(epochs * whole / count)),
+        epochs=lengthened,
     )
 
 
@@ -124,5 +168,6 @@ class Layers:
 FAMILIES = {
     "scaled-fashion-small": scaled_fashion_small,
     "scaled-fashion": scaled_fashion,
+    "scaled-shakespeare": scaled_shakespeare,
 }
 """By name."""

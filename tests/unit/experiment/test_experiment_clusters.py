@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import experiment_tasks
 import pytest
@@ -20,6 +21,7 @@ from rich.progress import Progress
 from test_experiment_jobs import SPEC, content, over
 
 from beyondprop.experiment import compare
+from beyondprop.files import read_json
 
 pytestmark = [
     pytest.mark.foreign,
@@ -32,6 +34,11 @@ COMMAND = (
     *("compare", "--task", "experiment_tasks:SLOW", "--rules", "backprop", "dfa", "frozen"),
     *("--seeds", "0", "1", "--learning_rates", "0.001", "0.03", "--measure_cost", "false"),
     *("--output", "c"),
+)
+STUDY = (
+    *("scale", "--task", "experiment_tasks:blob_family", "--widths", "2", "4", "8"),
+    *("--rules", "backprop", "dfa", "--seeds", "0", "1", "2", "3"),
+    *("--learning_rates", "0.003", "0.01", "--measure_cost", "false", "--output", "c"),
 )
 
 
@@ -149,9 +156,15 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(folder: Path, home: Path, *more: str, **variables: str) -> subprocess.Popen[str]:
+def started(
+    folder: Path,
+    home: Path,
+    *more: str,
+    command: tuple[str, ...] = COMMAND,
+    **variables: str,
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "beyondprop", *COMMAND, *more],
+        [sys.executable, "-m", "beyondprop", *command, *more],
         cwd=folder,
         env=environment(home, **variables),
         stdout=subprocess.PIPE,
@@ -183,6 +196,37 @@ def test_two_nodes_of_ray_leave_the_same_bytes(
         found = started(tmp_path, cluster.home, "--cluster", named, RAY_ADDRESS=cluster.address)
         finish(found)
     assert content(tmp_path / "c") == content(reference)
+
+
+def test_two_nodes_of_ray_study_scale_to_the_same_figures(cluster: Cluster, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    finish(started(alone, cluster.home, command=STUDY))
+    with cluster.head(), cluster.second():
+        finish(
+            started(
+                tmp_path,
+                cluster.home,
+                *("--cluster", "auto"),
+                command=STUDY,
+                RAY_ADDRESS=cluster.address,
+            )
+        )
+    found, expected = figures(tmp_path / "c"), figures(alone / "c")
+    assert found == expected
+    assert len(found["runs"]) == 2 * 3 * 4
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """What a study of scale found, without what a clock has measured."""
+    record = read_json(folder / "scaling.json")
+    assert record is not None
+    runs = [{key: run[key] for key in run if key != "seconds"} for run in record["runs"]]
+    axes = {
+        key: {axis: found for axis, found in record[key].items() if axis != "seconds"}
+        for key in ("laws", "against")
+    }
+    return {"runs": runs} | axes
 
 
 def test_a_node_that_dies_loses_nothing(cluster: Cluster, tmp_path: Path, reference: Path) -> None:

@@ -229,12 +229,33 @@ def test_ranges_that_do_not_meet_are_not_compared() -> None:
 def test_families_have_the_size_that_is_asked_for(name: str) -> None:
     task = FAMILIES[name](width=16, depth=2, samples=1000)
     assert task.name.endswith("-w16-d2-n1000")
-    hidden = [m for m in task.model().modules() if isinstance(m, nn.Linear)]
-    assert [m.out_features for m in hidden] == [16, 16, 10]
     whole = FAMILIES[name]()
     assert task.epochs > whole.epochs
     with pytest.raises(UserError, match="takes a width"):
         FAMILIES[name](samples=10**6)
+
+
+@pytest.mark.parametrize("name", ["scaled-fashion-small", "scaled-fashion"])
+def test_families_of_linear_layers(name: str) -> None:
+    model = FAMILIES[name](width=16, depth=2).model()
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert [module.out_features for module in linear] == [16, 16, 10]
+
+
+def test_the_family_of_decoders() -> None:
+    task = FAMILIES["scaled-shakespeare"](width=48, depth=3)
+    model: Any = task.model()
+    assert len(model.layers) == 3
+    assert model.layers[0].attention.heads == 3
+    assert model.layers[0].down.out_features == 48
+    for width in (0, 24):
+        with pytest.raises(UserError, match="a width of 16, 32"):
+            FAMILIES["scaled-shakespeare"](width=width)
+
+
+def test_a_study_tells_how_it_was_made(record: dict[str, Any]) -> None:
+    assert record["provenance"]["finished"] >= record["provenance"]["started"]
+    assert record["provenance"]["versions"]["torch"] == torch.__version__
 
 
 def test_the_embedded_family_has_the_first_samples() -> None:

@@ -1,0 +1,1 @@
+"""Studies of scale: their pictures and tables."""

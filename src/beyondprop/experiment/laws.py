@@ -23,6 +23,8 @@ DRAWS = 2000
 SIZES = 3
 """Different places on the axis that a law needs at least."""
 OFFSET_DRAWS = 200
+ENDLESS = 1e12
+"""A cost that stands for no end."""
 OFFSETS = 40
 """Offsets that are tried, from none to almost the least loss."""
 GAIN = 2.0
@@ -137,6 +139,25 @@ def ratios(
     ]
 
 
+def costs(
+    first: Points, second: Points, places: Sequence[float], level: float = LEVEL
+) -> list[Interval] | str:
+    """Return how many times as large an x the first takes for the same loss as the second, at each
+    of these x of the first.
+
+    The second's x may lie outside its range, where its law is extrapolated. Where the second's loss
+    does not fall the answer is `ENDLESS`, which none is larger than.
+    """
+    both = common(first, second)
+    if why := both[0].enough:
+        return why
+    every, draws = np.arange(len(both[0].units))[None], _draws(len(both[0].units))
+    return [
+        Interval(float(_cost(*both, every, x)[0]), *_ends(_cost(*both, draws, x), level))
+        for x in places
+    ]
+
+
 def overlap(first: Points, second: Points) -> tuple[float, float] | None:
     """Return the range of x that both have points around, None where there is none."""
     low = max(first.x.min(), second.x.min())
@@ -183,6 +204,15 @@ def _ratio(first: Points, second: Points, rows: NDArray[np.int64], x: float) -> 
     above, below = (_fitted(each, rows) for each in (first, second))
     ratio: Numbers = above[0] / below[0] * x ** (below[1] - above[1])
     return ratio
+
+
+def _cost(first: Points, second: Points, rows: NDArray[np.int64], x: float) -> Numbers:
+    above, below = (_fitted(each, rows) for each in (first, second))
+    loss = np.log(above[0]) - above[1] * np.log(x)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        cost: Numbers = np.exp(np.log(x) - (np.log(below[0]) - loss) / below[1])
+    # No x is enough where the loss does not fall.
+    return np.where(below[1] > 0, np.minimum(cost, ENDLESS), ENDLESS)
 
 
 def _ends(drawn: Numbers, level: float) -> tuple[float, float]:

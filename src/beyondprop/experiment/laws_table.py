@@ -11,6 +11,9 @@ from rich.table import Table
 from beyondprop.experiment.summary import UPPER
 from beyondprop.measure.base import ABSENT
 
+MOST = 1000
+"""A ratio of costs from which on the number says no more."""
+
 WORDS = {
     "parameters": "parameters",
     "samples": "training samples",
@@ -99,7 +102,26 @@ def leading(found: Mapping[str, Any] | None) -> str:
         "not resolved": "At equal computation it is not resolved who is ahead",
     }
     low, high = (found["places"][i] for i in (0, -1))
-    return f"{known[found['ahead']]} of {low:.2g} to {high:.2g} operations."
+    told = f"{known[found['ahead']]} of {low:.2g} to {high:.2g} operations"
+    return f"{told}: for the same loss it takes {price(found['costs'])} times {UPPER}'s."
+
+
+def price(costs: Sequence[Sequence[float]]) -> str:
+    """Return how many times backprop's operations a rule takes at both ends of the range."""
+    first, last = (factor(costs[i]) for i in (0, -1))
+    return first if first == last else f"from {first} to {last}"
+
+
+def factor(values: Sequence[float]) -> str:
+    """Return value, low and high of a ratio: `1.3 (0.9 to 2.1)`; a large one as such."""
+    value, low, high = map(_short, values)
+    return f"{value} ({low} to {high})"
+
+
+def _short(ratio: float) -> str:
+    if ratio >= MOST:
+        return f"over {MOST:,}"
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def lost_runs(record: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from beyondprop.experiment.laws import (
     Law,
     Points,
     common,
+    costs,
     difference,
     law,
     offset,
@@ -208,7 +209,8 @@ def compared(own: Points, backprop: Points) -> dict[str, Any]:
 
     Returns:
         `exponent`, the rule's less backprop's; `ratios`, the rule's loss over backprop's at places
-        of their common range; and in words the `gap` and, at an equal place, who is `ahead`.
+        of their common range; `costs`, how many times as far along the axis the rule is there as
+        backprop at the same loss; and in words the `gap` and, at an equal place, who is `ahead`.
     """
     both = common(own, backprop)
     between = overlap(*both) if both[0].units else None
@@ -218,12 +220,14 @@ def compared(own: Points, backprop: Points) -> dict[str, Any]:
     if between is None:
         return {"exponent": as_list(gained), "reason": "their ranges do not overlap"}
     places = np.geomspace(*between, PLACES).tolist()
-    quotients = ratios(own, backprop, places)
+    quotients, prices = ratios(own, backprop, places), costs(own, backprop, places)
     assert not isinstance(quotients, str)
+    assert not isinstance(prices, str)
     return {
         "exponent": as_list(gained),
         "places": places,
         "ratios": [as_list(each) for each in quotients],
+        "costs": [as_list(each) for each in prices],
         "gap": gap(gained, quotients),
         "ahead": ahead(quotients),
     }

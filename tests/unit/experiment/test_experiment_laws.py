@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from beyondprop.errors import UserError
 from beyondprop.experiment.laws import (
+    ENDLESS,
     Law,
     Points,
     common,
+    costs,
     difference,
     law,
     offset,
@@ -99,6 +101,22 @@ def test_ratios_are_those_of_the_laws() -> None:
         assert each.low < each.value < each.high
 
 
+def test_costs_are_how_much_further_the_same_loss_lies() -> None:
+    first, second = made(factor=3, noise=0.05), made(exponent=0.12, noise=0.03, seed=1)
+    at = costs(first, second, [1e3, 1e5])
+    assert not isinstance(at, str)
+    for x, each in zip([1e3, 1e5], at, strict=True):
+        assert found(second).at(x / each.value) == pytest.approx(found(first).at(x))
+        assert each.low < each.value < each.high
+
+
+def test_no_size_is_enough_where_the_loss_does_not_fall() -> None:
+    rising = made(exponent=-0.1, noise=0.0)
+    at = costs(made(), rising, [1e3])
+    assert not isinstance(at, str)
+    assert at[0].value == ENDLESS
+
+
 def test_too_few_runs_or_sizes_have_no_law() -> None:
     points = made()
     few = points.some(points.units[:9])
@@ -109,6 +127,7 @@ def test_too_few_runs_or_sizes_have_no_law() -> None:
     assert "2 sizes are too few" in str(law(two))
     assert "2 sizes" in str(difference(two, two))
     assert "2 sizes" in str(ratios(two, two, [1.0]))
+    assert "2 sizes" in str(costs(two, two, [1.0]))
     assert offset(two) is None
 
 

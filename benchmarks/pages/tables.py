@@ -5,8 +5,8 @@
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
 `published NAME`, `rule RULE`, `architectures`, `below-frozen`, `scaling STUDY`,
-`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure
-and no finding of a comparison is written by hand.
+`scaling-light STUDY`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the
+records, so no figure and no finding of a comparison is written by hand.
 """
 
 import re
@@ -28,6 +28,7 @@ from benchmarks.pages.recipes import recipes
 from benchmarks.peers import tables as peers
 from benchmarks.projections import tables as projections
 from benchmarks.random_features import tables as random_features
+from benchmarks.scaling import light
 from benchmarks.scaling import tables as scaling
 from benchmarks.schedules import tables as schedules
 from benchmarks.slots import tables as slots
@@ -73,6 +74,9 @@ ARCHITECTURES = {
 ALONE = {"movielens-deepfm", "movielens-dcn", "movielens-autoint", "movielens-afn"}
 """Comparisons in which a factorisation machine alone takes the place of the linear model."""
 MACHINE = "movielens-fm"
+
+STUDIES_OF_LAYERS = {"fashion": light.Layers(inputs=784, depth=3)}
+"""Studies of scale whose networks are linear layers of one width."""
 
 OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
@@ -204,6 +208,11 @@ def study(name: str) -> str:
     return "\n\n".join([scaling.told(record), *laws])
 
 
+def study_light(name: str) -> str:
+    """Return from what size on light would pay, by a study's laws."""
+    return markdown(*light.table(load(f"scaling/{name}"), STUDIES_OF_LAYERS[name]))
+
+
 def comparison(task: str) -> dict[str, Any]:
     """Return the record of a comparison."""
     return load(f"comparisons/{task}")
@@ -235,6 +244,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "below-frozen": below_frozen,
     "rule": rule,
     "scaling": study,
+    "scaling-light": study_light,
     "step-time": step_time,
     "records": records,
 }

@@ -1,12 +1,14 @@
 """Pictures and tables of studies of scale, of losses that follow known laws."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.scaling import pictures, tables
+from benchmarks.scaling import light, pictures, tables
 from beyondprop.experiment.scaling import studied
+from beyondprop.optics import Electronics, PhotonicCost, step_cost
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +50,29 @@ def test_a_picture_names_its_rules(record: dict[str, Any], tmp_path: Path) -> No
     pictures.draw(record, tmp_path / "study.svg")
     assert (tmp_path / "study.svg").read_bytes() == first
     assert first.startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_networks_have_about_as_many_parameters(depth: int) -> None:
+    widths = light.Layers(20, depth).widths(50_000)
+    assert len(widths) == depth + 2
+    count = sum(before * after + after for before, after in pairwise(widths))
+    assert count == pytest.approx(50_000, rel=0.02)
+
+
+def test_backprop_takes_another_product_for_all_layers_but_the_first() -> None:
+    chip, widths = Electronics(1e12, 100.0), (20, 3000, 3000, 10)
+    without = step_cost(PhotonicCost(), chip, light.ROWS, widths).seconds
+    more = 2 * light.ROWS * (3000 * 3000 + 3000 * 10) / 1e12
+    assert light.backprop_seconds(chip, widths) == pytest.approx(without + more)
+
+
+def test_light_pays_for_no_rule_that_needs_many_times_the_parameters(
+    record: dict[str, Any],
+) -> None:
+    heads, rows = light.table(record, light.Layers(20, 3))
+    assert all(len(row) == len(heads) for row in rows)
+    assert [row[0] for row in rows] == ["10", "3e+02", "1e+08", "1e+09", "1e+10"]
+    # Backprop's loss falls twice as fast: for DFA's loss at N it takes about the root of N.
+    assert float(rows[-1][2].split()[0]) == pytest.approx(1e5, rel=0.1)
+    assert float(rows[-1][-1].split()[0]) > 1

@@ -309,6 +309,9 @@ def summed(x: Tensor, edges: Tensor, weights: Tensor) -> Tensor:
         edges: ``(2, edges)``.
         weights: One an edge.
     """
+    if torch.compiler.is_compiling():  # which cannot trace sparse matrices
+        products = x.to(weights.dtype)[edges[0]] * weights.unsqueeze(1)  # (edges, features)
+        return products.new_zeros(x.shape).index_add(0, edges[1], products)
     # One product by a sparse matrix: an edge's copy of its source's features is never made.
     with torch.autocast(x.device.type, enabled=False):  # such a product has no half precision
         size = len(x), len(x)

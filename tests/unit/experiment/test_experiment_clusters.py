@@ -214,7 +214,7 @@ def test_two_nodes_of_ray_study_scale_to_the_same_figures(cluster: Cluster, tmp_
         )
     found, expected = figures(tmp_path / "c"), figures(alone / "c")
     assert found == expected
-    assert len(found["runs"]) == 2 * 3 * 4
+    assert len(found["runs"]) == 3 * 3 * 4  # backprop, dfa and linear
 
 
 def figures(folder: Path) -> dict[str, Any]:

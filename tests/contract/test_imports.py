@@ -24,6 +24,7 @@ LAYERS = (
     ("engine",),
     ("slots", "schedules"),
     ("jobs",),
+    ("neighbourhoods",),
     ("engine.fast",),
     ("tasks", "measure"),
     ("experiment",),

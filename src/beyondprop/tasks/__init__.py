@@ -1,7 +1,8 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
+from beyondprop._torch.calling import arguments_of, call
 from beyondprop.tasks.base import Contrast, Task
-from beyondprop.tasks.calling import arguments_of, attached, call, taught
+from beyondprop.tasks.calling import attached, taught
 from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.graphs import from_planetoid
 from beyondprop.tasks.language import from_text, shakespeare

@@ -1,39 +1,16 @@
-"""How rules are attached to a task's model, how it is called, and what they see of the targets."""
+"""How rules are attached to a task's model, and what they see of the targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.tasks.base import Task
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a model is called with, by position and by name."""
-
-
-def arguments_of(inputs: Any) -> Arguments:
-    """Return what a model is called with: of a batch's inputs several arguments, or one.
-
-    A tuple or list holds arguments in their order, a mapping arguments by name. All else, a tensor
-    or a packed sequence say, is one argument.
-    """
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, (tuple, list)) and not isinstance(inputs, PackedSequence):
-        return tuple(inputs), {}
-    return (inputs,), {}
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """Return what a model makes of a batch's inputs; see `arguments_of`."""
-    arguments, keywords = arguments_of(inputs)
-    return model(*arguments, **keywords)
 
 
 def attached(

@@ -1,0 +1,163 @@
+"""What a neighbourhood of the teacher gets and gives: the data on which its student is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+
+Batch = Any
+"""What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
+`beyondprop._torch.calling`.
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a neighbourhood.
+
+    Attributes:
+        arguments: By position.
+        keywords: By name.
+        output: What it returned.
+    """
+
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    output: Any
+
+    def of(self, piece: nn.Module) -> Any:
+        """Return what a piece makes of the same inputs."""
+        return piece(*self.arguments, **self.keywords)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors among the inputs, each once."""
+        return list(leaves((self.arguments, dict(self.keywords))))
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors of the output, each once."""
+        return list(leaves(self.output))
+
+
+class EnoughError(Exception):
+    """Ends a pass of the teacher behind the last neighbourhood that is asked for."""
+
+
+@dataclass
+class Tape:
+    """Calls as they are seen.
+
+    Attributes:
+        wanted: Neighbourhoods that are asked for.
+        stop: Whether the pass ends when all of them were called.
+        seen: Their calls, by name.
+        begun: Inputs of those that have begun.
+    """
+
+    wanted: Sequence[Neighbourhood]
+    stop: bool
+    seen: dict[str, Call] = field(default_factory=dict)
+    begun: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def begin(self, each: Neighbourhood, inputs: tuple[Any, Any]) -> None:
+        """Keep the inputs of a neighbourhood's first module."""
+        if each.name in self.begun:
+            raise UserError(
+                f"'{each.name}' runs more than once in a pass: its calls differ, and one student "
+                "can't be trained on its own for all of them; leave it out"
+            )
+        self.begun[each.name] = copied(inputs)
+
+    def end(self, each: Neighbourhood, output: Any) -> None:
+        """Keep the output of a neighbourhood's last module.
+
+        Raises:
+            EnoughError: All were called, and the pass is to end there.
+        """
+        if each.name not in self.begun:
+            raise UserError(
+                f"'{each.modules[-1]}' runs before '{each.name}': name the modules of a "
+                "neighbourhood in the order in which they run"
+            )
+        self.seen[each.name] = Call(*self.begun[each.name], copied(output))
+        if self.stop and len(self.seen) == len(self.wanted):
+            raise EnoughError
+
+
+def calls(
+    teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch, whole: bool = False
+) -> dict[str, Call]:
+    """Return the call of each neighbourhood in one pass of the teacher, without gradients.
+
+    Args:
+        teacher: In eval mode.
+        wanted: Whose calls are returned.
+        batch: What the teacher is called with.
+        whole: Whether the pass goes on to the model's end, also where all of them were called. By
+            default it ends there, so that nothing behind is computed.
+
+    Raises:
+        UserError: The teacher is in training mode, or a neighbourhood runs never, or twice.
+    """
+    check_resting(teacher)
+    tape = Tape(wanted, stop=not whole)
+    with torch.no_grad(), taped(teacher, tape), suppress(EnoughError):
+        call(teacher, batch)
+    for each in wanted:
+        if each.name not in tape.seen:
+            raise UserError(
+                f"'{each.name}' does not run when the model does: is it a part that only training "
+                "or another task uses? leave it out"
+            )
+    return {each.name: tape.seen[each.name] for each in wanted}
+
+
+@contextmanager
+def taped(teacher: nn.Module, tape: Tape) -> Iterator[None]:
+    """Keep the calls of a pass inside."""
+    with ExitStack() as stack:
+        for each in tape.wanted:
+            first, last = (teacher.get_submodule(each.modules[place]) for place in (0, -1))
+
+            def begun(*given: Any, each: Neighbourhood = each) -> None:
+                tape.begin(each, given[1:])
+
+            def ended(*given: Any, each: Neighbourhood = each) -> None:
+                tape.end(each, given[-1])
+
+            for hook in (
+                first.register_forward_pre_hook(begun, with_kwargs=True),
+                last.register_forward_hook(ended),
+            ):
+                stack.callback(hook.remove)
+        yield
+
+
+def copied(value: Any) -> Any:
+    """Return a value whose tensors nothing behind can change in place."""
+    return replaced(value, lambda tensor: tensor.detach().clone())
+
+
+def check_resting(teacher: nn.Module) -> None:
+    """See that a teacher gives the same each time.
+
+    Raises:
+        UserError: A module of it is in training mode.
+    """
+    training = [name or "the model" for name, module in teacher.named_modules() if module.training]
+    if training:
+        raise UserError(
+            f"the teacher is in training mode ({training[0]}): call teacher.eval() first, or its "
+            "dropout and batch norms would change what students learn"
+        )

@@ -1,0 +1,160 @@
+"""Which tensors of a call have a row a sample, and which are the same in every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import leaves, others, replaced
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of a neighbourhood's calls.
+
+    Attributes:
+        sample: A call of one sample, whose containers and constants all calls have.
+        rows: For each tensor of it, inputs first, whether it has a row a sample; the others are the
+            same in every call.
+    """
+
+    sample: Call
+    rows: tuple[bool, ...]
+
+    def flat(self, found: Call) -> list[Tensor]:
+        """Return the tensors with a row a sample, in order: those that differ from call to call."""
+        return [each for each, row in zip(tensors(found), self.rows, strict=True) if row]
+
+    def call_of(self, flat: Sequence[Tensor]) -> Call:
+        """Return the call of these tensors, as `flat` gives them."""
+        rest = iter(flat)
+        known = tensors(self.sample)
+        made = {
+            id(each): next(rest) if row else each
+            for each, row in zip(known, self.rows, strict=True)
+        }
+        both = replaced(whole(self.sample), lambda each: made[id(each)])
+        return Call(*both)
+
+
+def whole(found: Call) -> tuple[Any, Any, Any]:
+    """Return all that a call has."""
+    return found.arguments, found.keywords, found.output
+
+
+def tensors(found: Call) -> list[Tensor]:
+    """Return the tensors of a call, inputs first, each once."""
+    return list(leaves(whole(found)))
+
+
+def first(batch: Batch, count: int) -> Batch:
+    """Return the first samples of a batch."""
+    return replaced(batch, lambda tensor: tensor[:count])
+
+
+def size(batch: Batch) -> int:
+    """Return how many samples a batch has.
+
+    Raises:
+        UserError: It has no tensor, or tensors of different lengths.
+    """
+    lengths = {len(each) if each.dim() else 0 for each in leaves(batch)}
+    if len(lengths) != 1 or 0 in lengths:
+        found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
+        raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
+    return lengths.pop()
+
+
+def layouts(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -> dict[str, Layout]:
+    """Return the layout of each neighbourhood's calls, seen in passes of two samples and of one.
+
+    Args:
+        teacher: In eval mode.
+        wanted: Whose layouts are returned.
+        batch: What the teacher is called with: two samples at least.
+
+    Raises:
+        UserError: There are fewer samples, a neighbourhood can't be trained on its own, or its
+            calls hold something besides tensors that differs between the passes.
+    """
+    if size(batch) < 2:
+        raise UserError("two samples at least show what a neighbourhood gets: give larger batches")
+    both = calls(teacher, wanted, first(batch, 2), whole=True)
+    single = calls(teacher, wanted, first(batch, 1), whole=True)
+    return {name: _layout(name, both[name], single[name]) for name in both}
+
+
+def _layout(name: str, both: Call, single: Call) -> Layout:
+    two, one = tensors(both), tensors(single)
+    told = [list(others(whole(each))) for each in (both, single)]
+    if len(two) != len(one) or not _same(*told):
+        raise UserError(
+            f"the calls of '{name}' hold something besides tensors that differs from pass to pass, "
+            "such as a cache of keys and values: call the model without it (use_cache=False)"
+        )
+    return Layout(single, tuple(_has_rows(name, *pair) for pair in zip(two, one, strict=True)))
+
+
+def _same(one: list[Any], other: list[Any]) -> bool:
+    """Whether constants are equal; an object is equal to itself alone."""
+    return len(one) == len(other) and all(
+        type(a) is type(b) and (a is b or bool(a == b)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _has_rows(name: str, two: Tensor, one: Tensor) -> bool:
+    """Whether a tensor has a row a sample, as its shapes in both passes say."""
+    if two.dim() and one.dim() and (len(two), len(one)) == (2, 1) and two[0].shape == one[0].shape:
+        return True
+    if two.shape == one.shape and torch.equal(two, one):
+        return False
+    raise UserError(
+        f"a tensor of '{name}' has the shape {tuple(two.shape)} for two samples and "
+        f"{tuple(one.shape)} for one: its first axis must be the samples', or it must be the same "
+        "for all; take a larger part of the model as neighbourhood"
+    )
+
+
+def check_pieces(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -> None:
+    """See that the teacher's own pieces, put back, give exactly the teacher's output.
+
+    Args:
+        teacher: In eval mode.
+        wanted: The neighbourhoods.
+        batch: What the teacher is called with.
+
+    Raises:
+        UserError: One does not: the model reaches into it in another way than by calling it.
+    """
+    with torch.no_grad():
+        expected = list(leaves(call(teacher, batch)))
+        for each in wanted:
+            try:
+                found = list(leaves(call(merged(teacher, {each: each.piece(teacher)}), batch)))
+            except (AttributeError, TypeError, RuntimeError, IndexError) as error:
+                raise _cut(
+                    each, f"the model fails ({' '.join(str(error).split())[:200]})"
+                ) from error
+            if len(found) != len(expected) or not all(map(_equal, found, expected)):
+                raise _cut(each, "the model's output changes")
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same to the bit; NaN is as NaN."""
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _cut(each: Neighbourhood, what: str) -> UserError:
+    return UserError(
+        f"with the teacher's own piece put back as '{each.name}' {what}: the model uses what lies "
+        "within it elsewhere too, as a skip connection that is cut in half does; take the whole "
+        "block that holds it"
+    )

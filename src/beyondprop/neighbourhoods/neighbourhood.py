@@ -1,0 +1,157 @@
+"""Neighbourhoods: parts of a network with an interface of their own, one after another or not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from beyondprop._torch.modules import inside, is_chain
+from beyondprop.errors import UserError
+
+Pattern = str | tuple[str, ...]
+"""Names modules, each a neighbourhood; or all modules of one neighbourhood."""
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A part of a network that another module with the same interface can replace.
+
+    Attributes:
+        name: That of its first module.
+        modules: Names of its modules: one, or neighbours in one `nn.Sequential`, in their order.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+
+    def piece(self, model: nn.Module) -> nn.Module:
+        """Return this part of a model: its module, or a chain of its modules; nothing is copied."""
+        found = [model.get_submodule(name) for name in self.modules]
+        return found[0] if len(found) == 1 else nn.Sequential(*found)
+
+    def put(self, model: nn.Module, piece: nn.Module) -> None:
+        """Put a piece in this part's place, in the model itself.
+
+        What stood in the other places of a chain is replaced by `nn.Identity`.
+        """
+        model.set_submodule(self.modules[0], piece, strict=True)
+        for name in self.modules[1:]:
+            model.set_submodule(name, nn.Identity(), strict=True)
+
+
+def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood, ...]:
+    """Return the neighbourhoods that patterns name, in the order of the model's modules.
+
+    Args:
+        teacher: The whole model; it is left as it is.
+        blocks: Patterns of module names by `fnmatch`, such as ``"transformer.h.*"``, of which the
+            outermost matches count. A tuple names the modules of one neighbourhood, which must
+            follow one another in one `nn.Sequential`.
+
+    Raises:
+        UserError: A pattern matches nothing, neighbourhoods overlap, a module has two names, or a
+            tuple is no run of a chain.
+    """
+    if isinstance(blocks, str):
+        raise UserError(f"blocks must be a list of names: [{blocks!r}]")
+    known = dict(teacher.named_modules(remove_duplicate=False))
+    found = [
+        each
+        for pattern in blocks
+        for each in (
+            _matching(known, pattern) if isinstance(pattern, str) else [_run(known, pattern)]
+        )
+    ]
+    order = {name: place for place, name in enumerate(known)}
+    found = sorted(dict.fromkeys(found), key=lambda each: order[each.name])
+    _check_apart(found)
+    _check_unshared(known, found)
+    return tuple(found)
+
+
+def merged(teacher: nn.Module, pieces: dict[Neighbourhood, nn.Module]) -> nn.Module:
+    """Return a copy of the teacher with pieces in the place of its neighbourhoods."""
+    model = copy.deepcopy(teacher)
+    for neighbourhood, piece in pieces.items():
+        neighbourhood.put(model, piece)
+    return model
+
+
+def _matching(known: dict[str, nn.Module], pattern: str) -> list[Neighbourhood]:
+    """Return a neighbourhood for each outermost module of this name."""
+    hits = [name for name in known if name and fnmatchcase(name, pattern)]
+    outermost = [
+        name for name in hits if not any(name != other and inside(name, other) for other in hits)
+    ]
+    if not outermost:
+        near = ", ".join(name for name in known if name.count(".") <= 1 and name)
+        raise UserError(f"'{pattern}' names no module of the model, which has {near or 'none'}")
+    return [Neighbourhood(name, (name,)) for name in outermost]
+
+
+def _run(known: dict[str, nn.Module], names: tuple[str, ...]) -> Neighbourhood:
+    """Return the neighbourhood of modules that follow one another in a chain."""
+    missing = [name for name in names if not name or name not in known]
+    if missing or not names:
+        raise UserError(
+            f"the neighbourhood {names} names '{''.join(missing[:1])}', which is no module"
+        )
+    parents = {name.rpartition(".")[0] for name in names}
+    parent = known[min(parents)]
+    inner = [name.rpartition(".")[2] for name in names]
+    places = list(parent._modules)
+    start = places.index(inner[0]) if inner[0] in places else 0
+    if len(parents) > 1 or not is_chain(parent) or places[start : start + len(inner)] != inner:
+        raise UserError(
+            f"the neighbourhood {names} is no run of one nn.Sequential: name one module, or "
+            "modules that follow one another there"
+        )
+    return Neighbourhood(names[0], names)
+
+
+def _check_apart(found: Sequence[Neighbourhood]) -> None:
+    """See that none holds what another holds."""
+    owners: dict[str, Neighbourhood] = {}
+    for each in found:
+        for name in each.modules:
+            for other, owner in owners.items():
+                if inside(name, other) or inside(other, name):
+                    raise UserError(
+                        f"the neighbourhoods '{owner.name}' and '{each.name}' both hold '{name}': "
+                        "name each module once"
+                    )
+            owners[name] = each
+
+
+def _check_unshared(known: dict[str, nn.Module], found: Sequence[Neighbourhood]) -> None:
+    """See that no module or parameter of one is elsewhere in the model too."""
+    for each in found:
+        own = {
+            id(inner): inner_name
+            for name in each.modules
+            for inner_name, inner in known[name].named_modules(prefix=name)
+        }
+        parameters = {
+            id(parameter): f"{name}.{inner}"
+            for name in each.modules
+            for inner, parameter in known[name].named_parameters()
+        }
+        for name, module in known.items():
+            if any(inside(name, own_name) for own_name in each.modules):
+                continue
+            if id(module) in own:
+                raise UserError(
+                    f"'{own[id(module)]}' of the neighbourhood '{each.name}' is '{name}' too: a "
+                    "shared module can't be replaced in one of its places; leave it out"
+                )
+            for inner, parameter in module.named_parameters(recurse=False):
+                if id(parameter) in parameters:
+                    raise UserError(
+                        f"'{parameters[id(parameter)]}' of the neighbourhood '{each.name}' is "
+                        f"'{name}.{inner}' too: a shared weight can't be trained in one of its "
+                        "places; leave the neighbourhood out, or untie the weights first"
+                    )

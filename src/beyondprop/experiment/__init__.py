@@ -1,11 +1,11 @@
 """Experiments: a spec in, a folder with a record out."""
 
+from beyondprop._torch.weights import read_weights
 from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
 from beyondprop.experiment.scaling import Sizes, scale
 from beyondprop.experiment.several import compare_tasks
 from beyondprop.experiment.spec import CompareSpec, RunSpec
-from beyondprop.experiment.weights import read_weights
 
 __all__ = [
     "CompareSpec",

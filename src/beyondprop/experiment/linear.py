@@ -17,6 +17,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves
+from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, score
@@ -31,7 +32,6 @@ from beyondprop.experiment.setup import build, torch_settings
 from beyondprop.experiment.solver import Features, Problem, solve
 from beyondprop.experiment.source import Source
 from beyondprop.experiment.storage import SPEC, check_claim
-from beyondprop.experiment.weights import WEIGHTS, weights
 from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs import Executor, Job
 from beyondprop.measure import Evaluation

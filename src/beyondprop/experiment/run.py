@@ -12,6 +12,7 @@ from typing import Any
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
+from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.experiment import forms, schedules
 from beyondprop.experiment.assess import run_subject, score
 from beyondprop.experiment.fit import Fit, fit
@@ -22,7 +23,6 @@ from beyondprop.experiment.record import RECORD, run_record
 from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import check_claim
-from beyondprop.experiment.weights import WEIGHTS, weights
 from beyondprop.files import (
     StorageError,
     cannot,

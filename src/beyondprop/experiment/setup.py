@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.weights import check_weights
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan
-from beyondprop.experiment.weights import check_weights
 from beyondprop.measure.blocks import gradients_of_blocks
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
 from beyondprop.tasks.samples import Rows

@@ -14,9 +14,9 @@ import torch
 from experiment_tasks import BLOBS
 from torch import Tensor, nn
 
+from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, RunSpec, compare, fit, read_weights, train
-from beyondprop.experiment.weights import weights
 
 
 class Counter(nn.Module):

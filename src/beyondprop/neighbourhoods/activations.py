@@ -1,0 +1,112 @@
+"""The calls of a neighbourhood on all data: read from a cache, or computed by the teacher again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.shards import read
+
+
+class Activations(ABC):
+    """The calls of one neighbourhood, in batches; the same in every pass but for their order."""
+
+    @abstractmethod
+    def batches(self, size: int, seed: int) -> Iterator[Call]:
+        """Yield the calls of one pass over the data.
+
+        Args:
+            size: Samples a batch, at most.
+            seed: Of the order.
+        """
+
+
+@dataclass(frozen=True)
+class Streamed(Activations):
+    """Calls that the teacher makes anew in each pass; it ends behind the neighbourhood.
+
+    No disk is needed, and of the teacher no more is kept than one pass without gradients holds.
+    Batches are those of the data, in its order.
+
+    Attributes:
+        teacher: In eval mode.
+        neighbourhood: Whose calls they are.
+        data: Batches that the teacher is called with; it can be iterated again and again.
+    """
+
+    teacher: nn.Module
+    neighbourhood: Neighbourhood
+    data: Iterable[Batch]
+
+    def batches(self, size: int, seed: int) -> Iterator[Call]:
+        """Yield the call of each batch of the data, whose size and order are the data's own."""
+        del size, seed
+        empty = True
+        for batch in self.data:
+            empty = False
+            yield calls(self.teacher, [self.neighbourhood], batch)[self.neighbourhood.name]
+        if empty:
+            raise UserError(
+                "the data gave no batch: it must be iterable again and again, as a list or a "
+                "DataLoader is, and a generator is not"
+            )
+
+
+@dataclass(frozen=True)
+class Cached(Activations):
+    """Calls in files of safetensors, a shard each.
+
+    Attributes:
+        folder: Holds the shards.
+        layout: The form of the calls.
+        shards: How many samples each shard has.
+        digests: The SHA-256 of each shard's file.
+    """
+
+    folder: Path
+    layout: Layout
+    shards: tuple[int, ...]
+    digests: tuple[str, ...]
+
+    def batches(self, size: int, seed: int) -> Iterator[Call]:
+        """Yield calls of so many samples; shards come in a random order, and samples within each.
+
+        Of two shards parts are held at most.
+        """
+        generator = np.random.RandomState(seed)
+        rest: list[Tensor] | None = None
+        for number in generator.permutation(len(self.shards)):
+            order = torch.from_numpy(generator.permutation(self.shards[number]))
+            rows = [tensor[order] for tensor in self.shard(int(number))]
+            if rest is not None:
+                rows = [torch.cat(pair) for pair in zip(rest, rows, strict=True)]
+            whole = len(rows[0]) - len(rows[0]) % size
+            for start in range(0, whole, size):
+                yield self._call([tensor[start : start + size] for tensor in rows])
+            rest = [tensor[whole:] for tensor in rows]
+        if rest is not None and len(rest[0]):
+            yield self._call(rest)
+
+    def shard(self, number: int) -> list[Tensor]:
+        """Return the tensors of a shard, ``(samples, ...)`` each, as they are stored.
+
+        Raises:
+            StorageError: The file is missing, or not what was written.
+        """
+        return read(self.folder, number, self.digests[number])
+
+    def _call(self, stored: Sequence[Tensor]) -> Call:
+        kinds = [each.dtype for each in self.layout.flat(self.layout.sample)]
+        return self.layout.call_of(
+            [each.to(kind) for each, kind in zip(stored, kinds, strict=True)]
+        )

@@ -1,0 +1,140 @@
+"""What is captured of a teacher: on disk, in parts, again, and streamed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError
+from beyondprop.neighbourhoods import Cache, Streamed, calls, capture, split
+from beyondprop.neighbourhoods.activations import Activations
+
+EXACT = Cache(dtype=None)
+
+
+def chain() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.Linear(4, 2)).eval()
+
+
+def batches(count: int = 5, size: int = 6) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(size, 3, generator=generator) for _ in range(count)]
+
+
+def rows(found: Activations, size: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return all inputs and outputs, one below another."""
+    every = list(found.batches(size, seed))
+    return (
+        torch.cat([call.inputs[0] for call in every]),
+        torch.cat([call.outputs[0] for call in every]),
+    )
+
+
+def sorted_rows(x: Tensor) -> Tensor:
+    return x[x[:, 0].argsort()]
+
+
+@pytest.mark.parametrize("shard_mib", [1e-5, 1e-4, 64.0])
+def test_every_sample_is_there_once_in_every_pass(tmp_path: Path, shard_mib: float) -> None:
+    model, data = chain(), batches()
+    wanted = split(model, ["0", "2"])
+    found = capture(model, wanted, data, tmp_path, Cache(None, shard_mib=shard_mib))
+    assert list(found) == ["0", "2"]
+    for seed in range(3):
+        x, y = rows(found["2"], 4, seed)
+        assert torch.equal(sorted_rows(x), sorted_rows(model[:2](torch.cat(data))))
+        torch.testing.assert_close(y, model[2](x))
+    sizes = [len(call.output) for call in found["2"].batches(4, 0)]
+    assert sizes == [4] * 7 + [2]
+    assert not torch.equal(rows(found["2"], 4, 0)[0], rows(found["2"], 4, 1)[0])
+    assert torch.equal(rows(found["2"], 4, 1)[0], rows(found["2"], 4, 1)[0])
+
+
+def test_half_precision_is_taken_back_to_the_teachers(tmp_path: Path) -> None:
+    model, data = chain(), batches()
+    found = capture(model, split(model, ["2"]), data, tmp_path)["2"]
+    x, y = rows(found)
+    assert (x.dtype, y.dtype) == (torch.float32, torch.float32)
+    torch.testing.assert_close(model[2](x), y, rtol=2e-3, atol=2e-3)
+    assert not torch.equal(sorted_rows(x), sorted_rows(model[:2](torch.cat(data))))
+
+
+def test_streamed_calls_are_those_of_each_batch() -> None:
+    model, data = chain(), batches()
+    (wanted,) = split(model, ["2"])
+    streamed = list(Streamed(model, wanted, data).batches(1, 0))
+    assert len(streamed) == 5
+    for batch, found in zip(data, streamed, strict=True):
+        assert torch.equal(found.output, calls(model, [wanted], batch)["2"].output)
+    with pytest.raises(UserError, match="the data gave no batch"):
+        list(Streamed(model, wanted, iter(())).batches(1, 0))
+
+
+def test_a_second_capture_reads_what_is_there(tmp_path: Path) -> None:
+    model, data = chain(), batches()
+    first = capture(model, split(model, ["0", "2"]), data, tmp_path, EXACT)
+    shutil.rmtree(tmp_path / "0")
+    ran: list[int] = []
+    model[2].register_forward_hook(lambda *_: ran.append(1))
+    again = capture(model, split(model, ["0", "2"]), data, tmp_path, EXACT)
+    assert len(ran) < 10  # not all batches again: those behind the missing one do not run
+    for name in ("0", "2"):
+        assert torch.equal(rows(first[name])[0], rows(again[name])[0])
+    other = capture(model, split(model, ["2"]), batches(4), tmp_path, EXACT)
+    before = rows(other["2"])[0]
+    assert len(before) == 24
+    with torch.no_grad():
+        model[0].weight += 1
+    changed = capture(model, split(model, ["2"]), batches(4), tmp_path, EXACT)
+    assert not torch.equal(rows(changed["2"])[0], before)
+
+
+def test_a_cache_that_is_full_holds_the_first_samples(tmp_path: Path) -> None:
+    model, data = chain(), batches()
+    room = 20 * (5 + 4) * 4 / 2**30
+    found = capture(model, split(model, ["2"]), data, tmp_path, Cache(None, gib=room))
+    x, _ = rows(found["2"])
+    assert torch.equal(sorted_rows(x), sorted_rows(model[:2](torch.cat(data)[:20])))
+
+
+def test_what_cannot_be_captured_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, wanted = chain(), split(chain(), ["2"])
+    with pytest.raises(UserError, match="it gave no batch"):
+        capture(model, wanted, [], tmp_path)
+    with pytest.raises(UserError, match="which can be iterated once alone"):
+        capture(model, wanted, iter(batches()), tmp_path)
+    with pytest.raises(UserError, match=r"of one sample take .* more than the cache's"):
+        capture(model, wanted, batches(), tmp_path, Cache(gib=1e-9))
+    with pytest.raises(UserError, match=r"reach .*e\+0., too large for torch.float16"):
+        capture(model, split(model, ["0"]), [1e6 * (x + 9) for x in batches()], tmp_path / "large")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match=r"has 0.00 GiB free, and the activations need 0.00 more"):
+        capture(model, wanted, batches(), tmp_path / "full")
+
+
+@pytest.mark.parametrize("wrong", [{"gib": 0}, {"shard_mib": -1}, {"dtype": torch.int8}])
+def test_a_cache_of_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="a cache"):
+        Cache(**wrong)
+
+
+def test_a_damaged_shard_is_told(tmp_path: Path) -> None:
+    model = chain()
+    found = capture(model, split(model, ["2"]), batches(), tmp_path)["2"]
+    (file,) = (tmp_path / "2").glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StorageError, match="is not what was written there: delete"):
+        rows(found)
+    file.unlink()
+    with pytest.raises(StorageError, match="cannot read"):
+        rows(found)

@@ -2,22 +2,34 @@
 
 from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
+from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache, capture
+from beyondprop.neighbourhoods.distances import DISTANCES, Distance
+from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
+from beyondprop.neighbourhoods.training import Recipe, teach
 
 __all__ = [
+    "DISTANCES",
     "Activations",
     "Cache",
     "Cached",
     "Call",
+    "Candidate",
+    "Distance",
     "Layout",
+    "Library",
     "Neighbourhood",
+    "Recipe",
     "Streamed",
+    "Student",
     "calls",
     "capture",
     "check_pieces",
+    "distil",
     "layouts",
     "merged",
     "split",
+    "teach",
 ]

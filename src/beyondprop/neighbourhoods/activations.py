@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,15 @@ class Activations(ABC):
             size: Samples a batch, at most.
             seed: Of the order.
         """
+
+    @abstractmethod
+    def steps(self, size: int) -> int:
+        """Return how many batches a pass has."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """What tells them from others, as far as it is known."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,22 @@ class Streamed(Activations):
                 "the data gave no batch: it must be iterable again and again, as a list or a "
                 "DataLoader is, and a generator is not"
             )
+
+    def steps(self, size: int) -> int:
+        """Return how many batches the data has.
+
+        Raises:
+            UserError: It does not say.
+        """
+        del size
+        if not isinstance(self.data, Sized):
+            raise UserError("streamed data needs a length: give a list of batches or a DataLoader")
+        return len(self.data)
+
+    @property
+    def digest(self) -> str:
+        """Nothing: what the data holds is not looked at before it is used."""
+        return "streamed"
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,15 @@ class Cached(Activations):
             rest = [tensor[whole:] for tensor in rows]
         if rest is not None and len(rest[0]):
             yield self._call(rest)
+
+    def steps(self, size: int) -> int:
+        """Return how many batches of this size a pass has."""
+        return math.ceil(sum(self.shards) / size)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the shards' digests."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
 
     def shard(self, number: int) -> list[Tensor]:
         """Return the tensors of a shard, ``(samples, ...)`` each, as they are stored.

@@ -1,0 +1,1 @@
+"""Ready-made students of common blocks."""

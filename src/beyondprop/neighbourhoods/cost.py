@@ -1,0 +1,84 @@
+"""What a piece costs where it is used, and what its training costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from beyondprop._torch.operations import Operations
+from beyondprop._torch.pytrees import leaves
+from beyondprop.neighbourhoods.calls import Call
+
+ROUNDS = 7
+"""How often a piece is timed; the median counts."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one forward pass of one sample costs.
+
+    Attributes:
+        parameters: Numbers in weights.
+        operations: Floating-point operations, as PyTorch counts them.
+        bytes: Of weights and buffers.
+    """
+
+    parameters: int
+    operations: int
+    bytes: int
+
+
+def cost_of(piece: nn.Module, call: Call) -> Cost:
+    """Return the cost of a piece in eval mode.
+
+    Args:
+        piece: Takes the call's inputs.
+        call: Of one sample.
+    """
+    state = [*piece.parameters(), *piece.buffers()]
+    return Cost(
+        sum(each.numel() for each in piece.parameters()),
+        forward_operations(piece, call),
+        sum(each.numel() * each.element_size() for each in state),
+    )
+
+
+@torch.no_grad()
+def forward_operations(piece: nn.Module, call: Call) -> int:
+    """Return the operations of one forward pass on a call's inputs."""
+    counted = Operations()
+    with counted:
+        call.of(piece)
+    return counted.total
+
+
+def step_operations(piece: nn.Module, call: Call) -> int:
+    """Return the operations of a forward and a backward pass on a call's inputs.
+
+    The gradients that are left on the piece's weights are those that were there.
+    """
+    before = {each: each.grad for each in piece.parameters()}
+    counted = Operations()
+    with counted, torch.enable_grad():
+        outputs = [each for each in leaves(call.of(piece)) if each.requires_grad]
+        if outputs:
+            torch.autograd.backward(outputs, [torch.zeros_like(each) for each in outputs])
+    for each, gradient in before.items():
+        each.grad = gradient
+    return counted.total
+
+
+@torch.no_grad()
+def seconds_of(piece: nn.Module, call: Call) -> float:
+    """Return the median time of a forward pass on a call's inputs; nothing else should run."""
+    times = []
+    call.of(piece)
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        call.of(piece)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

@@ -1,0 +1,131 @@
+"""How far a student's output is from the teacher's: the losses of pieces, as objects.
+
+Each is a mean over the output's tensors of real numbers, relative to the teacher's, so that errors
+of different neighbourhoods can be compared. Shao et al., "Neighbourhood distillation: on the
+benefits of non end-to-end distillation", arXiv 2010.01189, train by a squared error; relative
+errors of one vector at a time are those of block-wise searches (Bercovich et al., "Puzzle",
+arXiv 2411.19146).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from beyondprop._torch.pytrees import leaves
+from beyondprop.errors import UserError
+from beyondprop.registry import Registry
+
+TINY = 1e-12
+"""The least squared norm that something is divided by."""
+
+
+class Distance(ABC):
+    """A differentiable distance between two outputs of one form."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the distance of two tensors of one shape, ``(batch, ...)``: a scalar."""
+
+    def __call__(self, student: Any, teacher: Any) -> Tensor:
+        """Return the mean distance over the tensors of two outputs.
+
+        Raises:
+            UserError: They have other tensors, or other shapes.
+        """
+        own, other = reals(student), reals(teacher)
+        shapes = [[tuple(each.shape) for each in found] for found in (own, other)]
+        if shapes[0] != shapes[1] or not own:
+            raise UserError(
+                f"the student's output has the shapes {shapes[0]} and the teacher's {shapes[1]}: a "
+                "student returns what the teacher's piece returns"
+            )
+        return torch.stack([self.between(*pair) for pair in zip(own, other, strict=True)]).mean()
+
+
+def reals(value: Any) -> list[Tensor]:
+    """Return the tensors of real numbers in an output, in order."""
+    return [each for each in leaves(value) if each.is_floating_point()]
+
+
+@dataclass(frozen=True)
+class RelativeError(Distance):
+    """The squared error of the whole batch over the teacher's squared norm: ``|s - t|² / |t|²``."""
+
+    name: ClassVar[str] = "relative"
+
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return it of two tensors."""
+        return (student - teacher).square().sum() / teacher.square().sum().clamp(min=TINY)
+
+
+@dataclass(frozen=True)
+class VectorError(Distance):
+    """The same of each vector alone, then the mean: small vectors count as much as large ones.
+
+    Attributes:
+        axis: Of the vectors, such as -1 for tokens ``(batch, tokens, features)`` and 1 for maps
+            ``(batch, channels, height, width)``; None: all numbers of a sample are one vector.
+    """
+
+    name: ClassVar[str] = "relative-vectors"
+    axis: int | None = None
+
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return it of two tensors."""
+        one, other = (vectors(each, self.axis) for each in (student, teacher))
+        error = (one - other).square().sum(-1)
+        return (error / other.square().sum(-1).clamp(min=TINY)).mean()
+
+
+@dataclass(frozen=True)
+class Deviation(Distance):
+    """The squared error over the teacher's variance in the batch: one less R².
+
+    A constant part of the output, which any student learns at once, does not make it small.
+    """
+
+    name: ClassVar[str] = "deviation"
+
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return it of two tensors."""
+        spread = (teacher - teacher.mean(0)).square().sum().clamp(min=TINY)
+        return (student - teacher).square().sum() / spread
+
+
+@dataclass(frozen=True)
+class Angle(Distance):
+    """One less the cosine of each pair of vectors, then the mean.
+
+    Attributes:
+        axis: Of the vectors; see `VectorError`.
+    """
+
+    name: ClassVar[str] = "cosine"
+    axis: int | None = None
+
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return it of two tensors."""
+        one, other = (vectors(each, self.axis) for each in (student, teacher))
+        return 1 - cosine_similarity(one, other, dim=-1).mean()
+
+
+def vectors(x: Tensor, axis: int | None) -> Tensor:
+    """Return a tensor's vectors along its last axis, ``(..., numbers)``."""
+    return x.flatten(1) if axis is None else x.movedim(axis, -1)
+
+
+DISTANCES: Registry[Distance] = Registry(
+    "distance",
+    Distance,
+    {each.name: each for each in (RelativeError(), VectorError(), Deviation(), Angle())},
+    key="distance",
+)
+"""By name."""

@@ -1,0 +1,278 @@
+"""Distillation piece by piece: every candidate of every neighbourhood is an independent job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from torch import nn
+
+from beyondprop._torch.weights import WEIGHTS, read_weights, weights
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError, read_json, write_bytes, write_json
+from beyondprop.jobs import Executor, Job, Outcome, Workers, places
+from beyondprop.jobs.lock import held
+from beyondprop.jobs.progress import bars
+from beyondprop.neighbourhoods.activations import Activations, Cached
+from beyondprop.neighbourhoods.calls import Batch, Call
+from beyondprop.neighbourhoods.candidates.base import Candidate
+from beyondprop.neighbourhoods.capture import Cache, capture
+from beyondprop.neighbourhoods.cost import cost_of, step_operations
+from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+from beyondprop.neighbourhoods.training import Recipe, error, teach
+from beyondprop.registry import file_name, settings
+from beyondprop.registry.settings import plain
+
+RECORD = "record.json"
+ACTIVATIONS, HELD, PIECES = "activations", "validation", "pieces"
+"""Folders in that of a distillation."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student of one neighbourhood, trained.
+
+    Attributes:
+        neighbourhood: That it can replace.
+        candidate: Built it.
+        folder: Holds its weights and its record.
+        error: Its distance from the teacher's piece on the validation data, or without such data on
+            what it was trained on.
+        record: All that is known of it.
+    """
+
+    neighbourhood: Neighbourhood
+    candidate: Candidate
+    folder: Path
+    error: float
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Library:
+    """The students of a teacher's neighbourhoods, from which models are put together.
+
+    Attributes:
+        neighbourhoods: In the order of the model's modules.
+        samples: A call of one sample of each, by name.
+        students: By the neighbourhood's name, each by its candidate's label.
+    """
+
+    neighbourhoods: tuple[Neighbourhood, ...]
+    samples: Mapping[str, Call]
+    students: Mapping[str, Mapping[str, Student]] = field(default_factory=dict)
+
+    def merge(self, teacher: nn.Module, choice: Mapping[str, str]) -> nn.Module:
+        """Return a copy of the teacher with students in place of its pieces, in eval mode.
+
+        Args:
+            teacher: Of this library.
+            choice: Labels of candidates by the names of neighbourhoods; those that are not named
+                keep the teacher's piece.
+
+        Raises:
+            UserError: There is no such student.
+            StorageError: Its weights cannot be read.
+        """
+        pieces = {}
+        for each in self.neighbourhoods:
+            if each.name in choice:
+                pieces[each] = self.piece(teacher, each, choice[each.name])
+        if unknown := set(choice) - {each.name for each in self.neighbourhoods}:
+            raise UserError(f"there is no neighbourhood {sorted(unknown)[0]!r}")
+        return merged(teacher, pieces)
+
+    def piece(self, teacher: nn.Module, neighbourhood: Neighbourhood, label: str) -> nn.Module:
+        """Return a student with its weights.
+
+        Raises:
+            UserError: There is no such student.
+            StorageError: Its weights cannot be read.
+        """
+        known = self.students[neighbourhood.name]
+        if label not in known:
+            raise UserError(
+                f"'{neighbourhood.name}' has no student {label!r}; it has {', '.join(known)}"
+            )
+        student = known[label]
+        call = self.samples[neighbourhood.name]
+        built = student.candidate.build(neighbourhood.piece(teacher), call)
+        built.load_state_dict(read_weights(student.folder / WEIGHTS))
+        return built.eval()
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a job does: a candidate is built and trained, and what came out is kept in its folder.
+
+    Attributes:
+        neighbourhood: Whose student it trains.
+        label: Of the candidate.
+        piece: The teacher's.
+        layout: Of its calls.
+        candidate: To be trained.
+        taught: The activations it is trained on.
+        judged: Those it is judged by.
+        recipe: How it is trained.
+        folder: Of the student.
+        asked: What decides the result; a student that was asked for alike is taken as it is.
+    """
+
+    neighbourhood: Neighbourhood
+    label: str
+    piece: nn.Module
+    layout: Layout
+    candidate: Candidate
+    taught: Activations
+    judged: Activations
+    recipe: Recipe
+    folder: Path
+    asked: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its name as people read it."""
+        return f"{self.neighbourhood.name}, {self.label}"
+
+    def earlier(self) -> dict[str, Any] | None:
+        """Return the record of a student that an earlier call has finished."""
+        found = read_json(self.folder / RECORD)
+        if found is None or found["asked"] != self.asked:
+            return None
+        try:
+            content = (self.folder / WEIGHTS).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(content).hexdigest() != found["weights_sha256"]:
+            raise StorageError(
+                f"{self.folder / WEIGHTS} is not what was written there: delete {self.folder}, and "
+                "the student is trained again"
+            )
+        return found
+
+    def work(self, progress: Progress) -> dict[str, Any]:
+        """Build, train, judge and keep the student; return its record."""
+        call = self.layout.sample
+        student = self.candidate.build(self.piece, call)
+        curve = teach(student, self.taught, self.recipe, progress, self.title)
+        found = error(student, self.judged, self.recipe.distance, self.recipe.batch_size)
+        content = weights(student)
+        record = {
+            "title": self.title,
+            "asked": dict(self.asked),
+            "error": found,
+            "errors": list(curve.errors),
+            "steps": curve.steps,
+            "cost": asdict(cost_of(student, call)),
+            "training_operations": step_operations(student, call) * curve.samples,
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        write_bytes(self.folder / WEIGHTS, content)
+        write_json(self.folder / RECORD, record)
+        return record
+
+
+def distil(
+    teacher: nn.Module,
+    neighbourhoods: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    folder: Path,
+    candidates: Mapping[str, Candidate],
+    *,
+    recipe: Recipe | None = None,
+    validation: Iterable[Batch] | None = None,
+    cache: Cache | None = None,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> Library:
+    """Train every candidate of every neighbourhood on its own, and return all of them.
+
+    What is finished in the folder is not done again, also where a call before was killed. A
+    candidate that can't be built of a neighbourhood's piece is left out, and said; one whose job
+    fails is tried again next time.
+
+    Args:
+        teacher: In eval mode.
+        neighbourhoods: From `split`.
+        data: Batches that the teacher is called with, the same each time.
+        folder: Holds activations and students.
+        candidates: By a label for each.
+        recipe: How students are trained.
+        validation: Batches by which students are judged.
+        cache: How activations are stored.
+        workers: Who trains; this process alone by default.
+        progress: Bars to draw on.
+
+    Raises:
+        UserError: The teacher can't be taken apart so, there is no data, or no student at all.
+        StorageError: A file cannot be read or written.
+    """
+    own, shown = recipe or Recipe(), progress or bars()
+    place = None if workers is None or workers.serial else places.find(workers, 1)
+    with held(folder), shown:
+        taught = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
+        judged: Mapping[str, Activations] = taught
+        if validation is not None:
+            judged = capture(teacher, neighbourhoods, validation, folder / HELD, cache)
+        lessons = [
+            lesson(teacher, each, taught[each.name], judged[each.name], label, one, own, folder)
+            for each in neighbourhoods
+            for label, one in candidates.items()
+        ]
+        with Executor(folder, shown, place) as executor:
+            jobs = [Job(each.title, each.work, each.earlier) for each in lessons]
+            outcomes = executor.perform("students", jobs, told)
+    made = dict(zip(lessons, outcomes, strict=True))
+    if all(outcome.error is not None for outcome in outcomes):
+        reasons = "; ".join(str(each.error) for each in outcomes[:3])
+        raise UserError(f"no student could be trained ({reasons})")
+    samples = {name: one.layout.sample for name, one in taught.items()}
+    return Library(tuple(neighbourhoods), samples, shelved(neighbourhoods, made))
+
+
+def lesson(
+    teacher: nn.Module,
+    neighbourhood: Neighbourhood,
+    taught: Cached,
+    judged: Activations,
+    label: str,
+    candidate: Candidate,
+    recipe: Recipe,
+    folder: Path,
+) -> Lesson:
+    """Return the job of one candidate of one neighbourhood."""
+    piece = neighbourhood.piece(teacher)
+    asked = {
+        "piece": hashlib.sha256(weights(piece)).hexdigest(),
+        "candidate": settings(candidate, "candidate"),
+        "recipe": plain({name: getattr(recipe, name) for name in vars(recipe)}),
+        "activations": [taught.digest, judged.digest],
+    }
+    place = folder / PIECES / file_name(neighbourhood.name) / file_name(label)
+    return Lesson(
+        neighbourhood, label, piece, taught.layout, candidate, taught, judged, recipe, place, asked
+    )
+
+
+def shelved(
+    neighbourhoods: Sequence[Neighbourhood], made: Mapping[Lesson, Outcome]
+) -> dict[str, dict[str, Student]]:
+    """Return the students that were trained, by neighbourhood and label."""
+    shelves: dict[str, dict[str, Student]] = {each.name: {} for each in neighbourhoods}
+    for each, outcome in made.items():
+        if outcome.error is None:
+            record = outcome.value
+            shelves[each.neighbourhood.name][each.label] = Student(
+                each.neighbourhood, each.candidate, each.folder, record["error"], record
+            )
+    return shelves
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """Return a student's record in one line."""
+    return f"{record['title']} · error {record['error']:.4f}"

@@ -1,0 +1,175 @@
+"""A student is trained alone, from the teacher's activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from beyondprop import slots
+from beyondprop.core import Rule
+from beyondprop.engine.attach import attach
+from beyondprop.engine.attachment import Attachment
+from beyondprop.errors import UserError
+from beyondprop.jobs.progress import bar
+from beyondprop.neighbourhoods.activations import Activations
+from beyondprop.neighbourhoods.calls import Call
+from beyondprop.neighbourhoods.distances import Distance, RelativeError
+from beyondprop.rules import Backprop
+
+OptimizerOf = Callable[[Iterable[Parameter], float], Optimizer]
+
+
+def adam(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
+    """Return Adam."""
+    return torch.optim.Adam(parameters, learning_rate)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a student is trained.
+
+    Attributes:
+        epochs: Passes over the activations.
+        batch_size: Samples a step, where they come from a cache.
+        learning_rate: At the start; it falls linearly to zero.
+        distance: What is made small.
+        optimizer: (parameters, learning rate) to an optimizer.
+        rule: That teaches the student's blocks; backprop within the piece unless given.
+        blocks: Of the student, for that rule; see `beyondprop.attach`.
+        seed: Of the order of samples, and of what a student draws as it is trained.
+
+    Raises:
+        UserError: A number is not above zero.
+    """
+
+    epochs: int = 4
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    distance: Distance = field(default_factory=RelativeError)
+    optimizer: OptimizerOf = adam
+    rule: Rule = field(default_factory=Backprop)
+    blocks: Sequence[str | tuple[str, ...]] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a whole number > 0, not {value!r}")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise UserError(f"learning_rate must be a number > 0, not {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a student's training went.
+
+    Attributes:
+        errors: The mean distance of each epoch's steps.
+        steps: How many there were.
+        samples: That it was taught, each as often as it came.
+    """
+
+    errors: tuple[float, ...]
+    steps: int
+    samples: int
+
+
+def teach(
+    student: nn.Module, activations: Activations, recipe: Recipe, progress: Progress, title: str
+) -> Curve:
+    """Train a student in place, and leave it in eval mode.
+
+    Args:
+        student: Is called as the teacher's piece is.
+        activations: Of the neighbourhood.
+        recipe: How it is trained.
+        progress: Bars to draw on.
+        title: Of the bar.
+
+    Raises:
+        UserError: The student's output is not of the teacher's form, or its error is no number any
+            more.
+    """
+    torch.manual_seed(recipe.seed)
+    if not any(each.requires_grad for each in student.parameters()):
+        student.eval()
+        return Curve((), 0, 0)  # an identity has nothing to learn
+    handle = attach(student.train(), recipe.rule, recipe.blocks)
+    optimizer = recipe.optimizer(
+        [*student.parameters(), *handle.parameters()], recipe.learning_rate
+    )
+    if slots.machine_of(student) is not None:
+        optimizer = slots.drive(optimizer, student)
+    total = recipe.epochs * activations.steps(recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
+    errors, steps, samples = [], 0, 0
+    with bar(progress, title, total) as shown:
+        for epoch in range(recipe.epochs):
+            sums = []
+            for call in activations.batches(recipe.batch_size, recipe.seed + epoch):
+                with seen(handle, call):
+                    sums.append(step(student, call, recipe.distance, optimizer))
+                schedule.step()
+                steps, samples = steps + 1, samples + rows_of(call)
+                progress.advance(shown)
+            errors.append(sum(sums) / len(sums))
+            if not math.isfinite(errors[-1]):
+                raise UserError(
+                    f"the error of {title} is no finite number any more in epoch {epoch}: lower "
+                    f"the learning rate, which is {recipe.learning_rate:g}"
+                )
+    handle.remove()
+    student.eval()
+    return Curve(tuple(errors), steps, samples)
+
+
+def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:
+    """Return the context in which rules that are taught by targets see the teacher's output.
+
+    Raises:
+        UserError: A rule needs one tensor, and the output has several.
+    """
+    if not handle.needs_targets:
+        return nullcontext()
+    if len(call.outputs) > 1:
+        raise UserError(
+            f"a rule that is taught by targets needs one tensor, and the teacher's piece returns "
+            f"{len(call.outputs)}: take a rule that needs the error alone"
+        )
+    return handle.targets(call.outputs[0])
+
+
+def step(student: nn.Module, call: Call, distance: Distance, optimizer: Optimizer) -> float:
+    """Take one step on a batch, and return its distance before it."""
+    optimizer.zero_grad()
+    loss = distance(call.of(student), call.output)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def error(
+    student: nn.Module, activations: Activations, distance: Distance, batch_size: int
+) -> float:
+    """Return a student's mean distance over a pass, samples weighed alike; it is in eval mode."""
+    found = [
+        (distance(call.of(student), call.output).item(), rows_of(call))
+        for call in activations.batches(batch_size, 0)
+    ]
+    return sum(value * count for value, count in found) / sum(count for _, count in found)
+
+
+def rows_of(call: Call) -> int:
+    """Return how many samples a call has: rows of its output's first tensor."""
+    first: Tensor = call.outputs[0]
+    return len(first)

@@ -1,0 +1,197 @@
+"""Students of neighbourhoods: trained alone, kept, taken again, and put together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.progress import Progress
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError
+from beyondprop.jobs import Workers
+from beyondprop.neighbourhoods import (
+    DISTANCES,
+    Cache,
+    Candidate,
+    Library,
+    Recipe,
+    Streamed,
+    distil,
+    split,
+    teach,
+)
+from tests.unit.neighbourhoods.pieces import Linear, Refusing, Same, batches, teacher
+
+QUIET = Progress(disable=True)
+RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01)
+CANDIDATES: dict[str, Candidate] = {"same": Same(), "fresh": Same(kept=False), "line": Linear()}
+
+
+def distilled(folder: Path, **changes: Any) -> Library:
+    model = teacher()
+    given: dict[str, Any] = {
+        "candidates": CANDIDATES,
+        "recipe": RECIPE,
+        "validation": batches(3, seed=2),
+        "cache": Cache(None),
+        "progress": QUIET,
+    }
+    return distil(model, split(model, ["0", "1"]), batches(), folder, **given | changes)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    return distilled(tmp_path_factory.mktemp("distilled"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    found = sorted((folder / "pieces").rglob("*.*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def test_every_candidate_of_every_neighbourhood_is_trained(library: Library) -> None:
+    assert {name: [*of] for name, of in library.students.items()} == {
+        "0": ["same", "fresh", "line"],
+        "1": ["same", "fresh", "line"],
+    }
+    for of in library.students.values():
+        assert of["same"].error < 1e-3
+        assert of["fresh"].record["errors"][-1] < of["fresh"].record["errors"][0]
+        assert of["fresh"].record["steps"] == 3 * 8
+        assert of["same"].record["cost"]["parameters"] > of["line"].record["cost"]["parameters"]
+
+
+def test_the_error_is_the_students_on_the_validation_data(library: Library) -> None:
+    model, x = teacher(), torch.cat(batches(3, seed=2))
+    with torch.no_grad():
+        given = model[0](x)
+        (wanted,) = split(model, ["1"])
+        student = library.piece(model, wanted, "line")
+        expected = [
+            ((student(part) - model[1](part)).square().sum() / model[1](part).square().sum()).item()
+            for part in given.split(16)
+        ]
+    # Batches differ in their samples, so the mean of their ratios does a little.
+    assert library.students["1"]["line"].error == pytest.approx(
+        sum(expected) / len(expected), rel=0.1
+    )
+
+
+def test_students_are_put_in_the_place_of_pieces(library: Library) -> None:
+    model, x = teacher(), batches()[0]
+    merged = library.merge(model, {"0": "same", "1": "fresh"})
+    with torch.no_grad():
+        expected = model[2](
+            library.piece(model, library.neighbourhoods[1], "fresh")(
+                library.piece(model, library.neighbourhoods[0], "same")(x)
+            )
+        )
+        assert torch.equal(merged(x), expected)
+        assert torch.equal(library.merge(model, {})(x), model(x))
+    assert not merged.training
+    with pytest.raises(UserError, match="'0' has no student 'none'; it has same, fresh, line"):
+        library.merge(model, {"0": "none"})
+    with pytest.raises(UserError, match="there is no neighbourhood '7'"):
+        library.merge(model, {"7": "same"})
+
+
+def test_a_second_call_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled(tmp_path)
+    before = content(tmp_path)
+    (tmp_path / "pieces" / "1" / "line" / "record.json").unlink()
+    trained: list[str] = []
+
+    def counted(*given: Any) -> Any:
+        trained.append(given[-1])
+        return teach(*given)
+
+    monkeypatch.setattr("beyondprop.neighbourhoods.distillation.teach", counted)
+    distilled(tmp_path)
+    assert trained == ["1, line"]
+    assert content(tmp_path) == before
+    distilled(tmp_path, recipe=replace(RECIPE, learning_rate=0.02))
+    assert len(trained) == 7
+    assert content(tmp_path) != before
+
+
+def test_workers_train_the_same(tmp_path: Path, library: Library) -> None:
+    distilled(tmp_path, workers=Workers(jobs=2))
+    (one, *_) = library.students["0"].values()
+    assert content(tmp_path) == content(one.folder.parents[2])
+
+
+def test_a_candidate_that_fits_nothing_is_left_out(tmp_path: Path) -> None:
+    found = distilled(tmp_path, candidates={"line": Linear(), "refusing": Refusing()})
+    assert [*found.students["0"]] == ["line"]
+    with pytest.raises(UserError, match=r"no student could be trained .*of 1 inputs"):
+        distilled(tmp_path / "none", candidates={"refusing": Refusing()})
+
+
+def test_damaged_weights_are_told(tmp_path: Path) -> None:
+    distilled(tmp_path)
+    (tmp_path / "pieces" / "0" / "same" / "weights.safetensors").write_bytes(b"no weights")
+    with pytest.raises(StorageError, match="is not what was written there: delete"):
+        distilled(tmp_path)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "fa", "kp"])
+def test_any_rule_of_errors_trains_a_piece(rule: str) -> None:
+    model, data = teacher(), batches()
+    (wanted,) = split(model, ["1"])
+    found = Streamed(model, wanted, data)
+    student = Same(kept=False).build(wanted.piece(model), next(found.batches(1, 0)))
+    recipe = replace(RECIPE, rule=bp.rules.make(rule), epochs=10)
+    curve = teach(student, found, recipe, QUIET, "piece")
+    assert curve.errors[-1] < 0.8 * curve.errors[0]
+    assert bp.attachment_of(student) is None
+
+
+def test_choices_among_fixed_weights_train_a_piece() -> None:
+    model, data = teacher(), batches()
+    (wanted,) = split(model, ["1"])
+    found = Streamed(model, wanted, data)
+    student = Same(kept=False).build(wanted.piece(model), next(found.batches(1, 0)))
+    bp.slots.convert(student, 8, seed=0)
+    curve = teach(student, found, replace(RECIPE, epochs=10), QUIET, "piece")
+    assert curve.errors[-1] < 0.9 * curve.errors[0]
+
+
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_distances_are_zero_of_the_teacher_and_one_of_nothing(distance: str) -> None:
+    measure, x = DISTANCES[distance], torch.randn(6, 4, 3, dtype=torch.float64)
+    assert measure(x, x).item() == pytest.approx(0, abs=1e-12)
+    centred = x - x.mean(0)
+    assert measure(torch.zeros_like(x), centred).item() == pytest.approx(1)
+    assert measure({"a": x, "b": [centred]}, {"a": x, "b": [centred]}).item() < 1e-12
+    with pytest.raises(UserError, match="a student returns what the teacher's piece returns"):
+        measure(x[:, :2], x)
+
+
+def test_vectors_have_an_axis() -> None:
+    student, target = torch.randn(2, 5, 3, 3), torch.randn(2, 5, 3, 3)
+    by_place = DISTANCES.make({"distance": "relative-vectors", "axis": 1})(student, target)
+    error = (student - target).square().sum(1) / target.square().sum(1)
+    torch.testing.assert_close(by_place, error.mean())
+
+
+def test_a_student_that_diverges_is_told() -> None:
+    model, data = teacher(), batches()
+    (wanted,) = split(model, ["1"])
+    student = nn.Linear(4, 4)
+    wild = replace(RECIPE, learning_rate=1e30, optimizer=torch.optim.SGD)
+    with pytest.raises(UserError, match="the error of piece is no finite number"):
+        teach(student, Streamed(model, wanted, data), wild, QUIET, "piece")
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0.0}])
+def test_a_recipe_of_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="must be a"):
+        Recipe(**wrong)

@@ -5,7 +5,7 @@ python -m benchmarks.jobs.plain 400 0 1
 
 import torch
 
-from beyondprop.experiment.assess import order
+from beyondprop.experiment.order import order
 from beyondprop.tasks import find
 
 TASK = "digits-conv"

@@ -2,9 +2,37 @@
 
 from typing import Any
 
+import torch
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+aten = torch.ops.aten
+
+
+def attention_on_cpu(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Return the operations of attention by PyTorch's operator for CPUs.
+
+    All pairs of tokens count, also those that a causal mask leaves out, as on other devices.
+    """
+    count: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+    return count
+
+
+def attention_backward_on_cpu(
+    gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any
+) -> int:
+    """Return the operations of its backward pass."""
+    count: int = sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
+    return count
+
+
+COUNTS = {
+    **flop_registry,
+    aten._scaled_dot_product_flash_attention_for_cpu: attention_on_cpu,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_on_cpu,
+}
+"""Of an operator: its arguments, and its result as ``out_val``, to its operations."""
 
 
 class Operations(TorchDispatchMode):
@@ -29,7 +57,7 @@ class Operations(TorchDispatchMode):
         named = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return NotImplemented
-        count = flop_registry.get(func._overloadpacket)
+        count = COUNTS.get(func._overloadpacket)
         if count is None:
             with self:  # in inference mode it may be several that count
                 made = func.decompose(*args, **named)

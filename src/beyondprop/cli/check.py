@@ -15,6 +15,7 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
+from beyondprop.experiment.order import drawn
 from beyondprop.experiment.setup import training_batch
 from beyondprop.measure.blocks import Batch
 from beyondprop.measure.one_batch import check_batch, check_called
@@ -131,14 +132,14 @@ def run(arguments: Namespace) -> int:
 
 
 def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> BatchReport:
-    """Return what the first samples of a task's training part show.
+    """Return what some samples of a task's training part show.
 
     Raises:
         UserError: The data cannot be loaded, or the batch cannot be run.
     """
     with fault_of("load", task):
         train = task.load(folder).train
-    inputs, targets = training_batch(task, train, slice(min(size, len(train))))
+    inputs, targets = training_batch(task, train, drawn(len(train), size))
     loss = fault_of("loss", task)(task.loss)
     return check_called(handle, Batch(*arguments_of(inputs), targets), loss)
 

@@ -6,15 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
+from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import Evaluation, Subject, evaluate
 from beyondprop.tasks import Data, Samples, Task, Views
@@ -27,15 +26,6 @@ UNTRAINED = "before the first step"
 """In the reason of a run that had no chance: no learning rate would have helped."""
 ABSURD = 1000.0
 """How many times the untrained model's validation loss, or 1 if that is less, no loss may reach."""
-
-
-def order(seed: int, epoch: int, length: int) -> Tensor:
-    """Return the order of the data: of the seed and the epoch alone, so the same for every rule.
-
-    Returns:
-        A permutation of `range(length)`, int64.
-    """
-    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(length))
 
 
 def point(

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
 from beyondprop import rules
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import ComparePlan, factory
+from beyondprop.experiment.setup import torch_settings
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
+from beyondprop.measure.base import given
 from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Samples, Task
 
@@ -31,38 +34,45 @@ def measure_costs(
     """Measure a step on one batch of the task, by every rule.
 
     A measure that fails (memory, where the task cannot travel to another process) is left out, and
-    the reason is said.
+    the reason is said; so is a rule whose step can't be taken on the batch.
 
     Args:
         plan: The comparison's.
         task: Whose model, loss and optimizer are stepped.
-        train: Training data; its first examples are the batch.
+        train: Training data, of which the batch is drawn.
         names: The rules to measure, all by the first optimizer at its lowest learning rate.
         progress: Bars to draw on.
     """
     batch = batch_of(plan, train)
     plain = step_of(plan, task, batch, None)
-    subjects = [
-        Subject(
+    subjects = {
+        rule: Subject(
             step=step_of(plan, task, batch, rule),
             plain_step=plain,
             device=plan.device,
         )
         for rule in names
-    ]
+    }
     asked = [
         measure
         for measure in find_all(plan.measures)
         if "step" in measure.traits.needs
-        if not any(measure.lacking(subject) for subject in subjects)
+        if not any(measure.lacking(subject) for subject in subjects.values())
     ]
     costs: Costs = {rule: {} for rule in names}
+    if not asked:
+        return costs
+    with torch_settings(plan), generators_kept([train.device]):
+        failing = {rule: said for rule in names if (said := fails(subjects[rule]))}
+    for rule, said in failing.items():
+        progress.console.print(f"the cost of {rule} is not measured: {said}")
+        del subjects[rule]
     with bar(progress, "cost", len(asked)) as shown:
         for measure in asked:
             progress.update(shown, description=measure.title.lower())
             try:
-                found = measure.run_together(subjects)
-                for rule, figures in zip(costs, found, strict=True):
+                found = measure.run_together([*subjects.values()])
+                for rule, figures in zip(subjects, found, strict=True):
                     costs[rule] |= figures.values
             except Exception as error:  # whatever a model or a measure does wrong
                 reason = str(error) if isinstance(error, UserError) else one_line(error)
@@ -72,10 +82,18 @@ def measure_costs(
     return costs
 
 
+def fails(subject: Subject) -> str | None:
+    """Return why a rule's step can't be taken on the batch, None where it can."""
+    try:
+        given(subject.step, "a step")()()
+    except Exception as error:  # whatever a model or a rule does wrong
+        return str(error) if isinstance(error, UserError) else one_line(error)
+    return None
+
+
 def batch_of(plan: ComparePlan, train: Samples) -> tuple[Any, Any]:
-    """Return the batch that is stepped: the first examples of the training data."""
-    # By numbers, as a slice would take the whole data set to another process.
-    return train.batch(torch.arange(min(plan.batch_size, len(train))))
+    """Return the batch that is stepped, drawn from the training data."""
+    return train.batch(drawn(len(train), plan.batch_size))
 
 
 def step_of(

@@ -15,10 +15,11 @@ from rich.progress import Progress
 
 from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment import checkpoint, metrics, schedules
-from beyondprop.experiment.assess import order, point, trouble
+from beyondprop.experiment.assess import point, trouble
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.head import Head, find_head
+from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
 from beyondprop.experiment.provenance import session

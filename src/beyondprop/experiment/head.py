@@ -13,8 +13,9 @@ from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
-from beyondprop.experiment.assess import EVALUATION_BATCH, order
+from beyondprop.experiment.assess import EVALUATION_BATCH
 from beyondprop.experiment.faults import fault_of
+from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.setup import augmented, build
 from beyondprop.experiment.solver import Features, Problem, Solution, in_precision, solve

@@ -19,6 +19,7 @@ from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
+from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.measure.blocks import gradients_of_blocks
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
@@ -146,7 +147,7 @@ def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) ->
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
     with generators_kept([train.device]), torch.no_grad():
         for size in _sizes(train, batch_size):
-            inputs, targets = training_batch(task, train, slice(size))
+            inputs, targets = training_batch(task, train, drawn(len(train), size))
             _try_batch(task, model, inputs, targets, _last(train, batch_size, size))
     check_weights(model)
 
@@ -216,7 +217,7 @@ def try_taught(task: Task, handle: Attachment, train: Samples, batch_size: int) 
     """
     model, name = handle.model.train(), handle.blocks[0].rule.name
     with untouched(model), torch.enable_grad():
-        inputs, targets = training_batch(task, train, slice(min(batch_size, len(train))))
+        inputs, targets = training_batch(task, train, drawn(len(train), batch_size))
         with fault_of(f"batch by rule {name}", task):
             with taught(handle, targets):
                 loss = task.loss(call(model, inputs), targets)

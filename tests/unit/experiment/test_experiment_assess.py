@@ -8,8 +8,9 @@ from torch import nn
 from torch.optim import SGD
 
 from beyondprop.engine.attach import attach
-from beyondprop.experiment.assess import order, trouble
+from beyondprop.experiment.assess import trouble
 from beyondprop.experiment.checkpoint import TrainingState
+from beyondprop.experiment.order import order
 from beyondprop.rules import Backprop
 
 

@@ -11,7 +11,7 @@ from tests import internals
 
 import beyondprop.measure.memory as memory
 from beyondprop.experiment import CompareSpec
-from beyondprop.experiment.cost import measure_costs, step_of
+from beyondprop.experiment.cost import batch_of, measure_costs, step_of
 from beyondprop.experiment.plan import plan_compare
 from beyondprop.jobs.progress import bars
 from beyondprop.measure import MEASURES, PeakMemory, StepTimeMeasure, Subject
@@ -110,3 +110,24 @@ def test_memory_is_of_one_kind_in_all_rows(
 ) -> None:
     peaks = [PeakMemory(i, resident, "") for i, resident in enumerate(residents)]
     assert memory.of_one_kind(peaks) == (kind, held)
+
+
+def test_a_rule_whose_step_fails_loses_its_own_figures_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    rules = ("backprop", "dfa", "ff")  # the last one teaches other networks
+    plan = plan_compare(CompareSpec(rules=rules, measures=("step-time",)), BLOBS, "blobs")
+    found = measure_costs(plan, BLOBS, TRAIN, ["dfa", "ff"], bars())
+    assert found["dfa"]["step_ratio"] > 0
+    assert found["ff"] == {}
+    assert "the cost of ff is not measured: cannot attach" in capsys.readouterr().err
+
+
+def test_the_batch_is_drawn_from_all_samples() -> None:
+    """The first ones may be of one class, or white: a rule could fail on them alone."""
+    plan = plan_compare(CompareSpec(batch_size=8), BLOBS, "blobs")
+    ordered = TRAIN.some(TRAIN.targets.argsort())
+    assert len(batch_of(plan, ordered)[1].unique()) > 1
+    again = batch_of(plan, ordered)[0]
+    assert batch_of(plan, ordered)[0].equal(again)

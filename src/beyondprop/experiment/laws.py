@@ -1,7 +1,11 @@
 """Power laws: how a loss falls with size, data, computation or time, and what is not resolved.
 
-Two rules are compared on the same units, a unit being a size and a seed: what is resampled is
-resampled for both, so their laws differ by no more than they must.
+A law is a straight line through the mean logarithms of the losses of each size. Seeds of a size
+share its learning rate, and how far the law is wrong there, so sizes are what varies independently:
+intervals are Student's, with as many degrees of freedom as there are sizes, less two. (A bootstrap
+over single runs takes them all for independent: where sizes vary as much as seeds do, its intervals
+of 95% hold the truth in three quarters of studies.) Two rules are compared on the same sizes and
+seeds; what both have in common takes nothing from how well their difference is known.
 """
 
 from __future__ import annotations
@@ -14,21 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.statistics import FEW, LEVEL, Interval
+from beyondprop.experiment.statistics import LEVEL, Interval, quantile
 
 Numbers = NDArray[np.float64]
 
-DRAWS = 2000
-"""How often the units are resampled."""
 SIZES = 3
 """Different places on the axis that a law needs at least."""
-OFFSET_DRAWS = 200
 ENDLESS = 1e12
 """A cost that stands for no end."""
-OFFSETS = 40
+OFFSETS = 200
 """Offsets that are tried, from none to almost the least loss."""
-GAIN = 2.0
-"""By how much a law with an offset must have the better criterion (Akaike's, small samples)."""
+SMALLEST = 1e-12
+"""The least variance, relative to the logarithms' size, that numbers show."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Law:
 
     Attributes:
         factor: The loss at 1.
-        exponent: How fast the loss falls, with the percentile interval of its bootstrap.
+        exponent: How fast the loss falls.
         low: The least x of the points.
         high: The largest.
     """
@@ -80,8 +81,6 @@ class Points:
     @property
     def enough(self) -> str | None:
         """Why these are too few for a law, or None."""
-        if len(self.units) < FEW:
-            return f"{len(self.units)} runs are too few for a bootstrap, which needs {FEW}"
         sizes = min(len({size for size, _ in self.units}), len(np.unique(self.x)))
         if sizes < SIZES:
             return f"{sizes} sizes are too few for a law, which needs {SIZES}"
@@ -94,15 +93,54 @@ class Points:
         return Points(self.x[rows], self.loss[rows], tuple(units))
 
 
+class Line:
+    """The line of least squares through the mean logarithms of each size.
+
+    Args:
+        points: At three sizes at least.
+
+    Attributes:
+        x: Mean logarithm of the place of each size, ``(sizes,)``.
+        y: Of the loss.
+        slopes: ``(sizes,)``, whose product with y is the slope.
+        residuals: What the line leaves of y.
+    """
+
+    def __init__(self, points: Points) -> None:
+        sizes = list(dict.fromkeys(size for size, _ in points.units))
+        of = np.array([sizes.index(size) for size, _ in points.units])
+        counts = np.bincount(of)
+        self.x: Numbers = np.bincount(of, np.log(points.x)) / counts
+        self.y: Numbers = np.bincount(of, np.log(points.loss)) / counts
+        self.centred = self.x - self.x.mean()
+        self.spread = float(self.centred @ self.centred)
+        self.slopes: Numbers = self.centred / max(self.spread, SMALLEST)
+        self.residuals: Numbers = self.y - self.y.mean() - self.centred * (self.slopes @ self.y)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom that the line leaves."""
+        return len(self.x) - 2
+
+    @property
+    def exponent(self) -> float:
+        """How fast the loss falls."""
+        return -float(self.slopes @ self.y)
+
+    def weights(self, x: float) -> Numbers:
+        """Return ``(sizes,)`` numbers, whose product with y is the line at the logarithm x."""
+        found: Numbers = 1 / len(self.x) + (x - self.x.mean()) * self.slopes
+        return found
+
+
 def law(points: Points, level: float = LEVEL) -> Law | str:
     """Return the law of least squares in logarithms, or why there is none."""
     if why := points.enough:
         return why
-    every = np.arange(len(points.units))[None]
-    factor, exponent = (float(each[0]) for each in _fitted(points, every))
-    drawn = _fitted(points, _draws(len(points.units)))[1]
-    low, high = _ends(drawn, level)
-    return Law(factor, Interval(exponent, low, high), float(points.x.min()), float(points.x.max()))
+    line = Line(points)
+    factor = math.exp(line.weights(0.0) @ line.y)
+    exponent = _interval(line, None, -line.slopes, None, level)
+    return Law(factor, exponent, float(points.x.min()), float(points.x.max()))
 
 
 def common(first: Points, second: Points) -> tuple[Points, Points]:
@@ -111,32 +149,39 @@ def common(first: Points, second: Points) -> tuple[Points, Points]:
     return first.some(units), second.some(units)
 
 
+def _lines(first: Points, second: Points) -> tuple[Line, Line] | str:
+    """Return the lines of two rules over the units that both have, or why there are none."""
+    both = common(first, second)
+    if why := both[0].enough or both[1].enough:
+        return why
+    return Line(both[0]), Line(both[1])
+
+
 def difference(first: Points, second: Points, level: float = LEVEL) -> Interval | str:
     """Return by how much the first's exponent is larger, over the units that both have.
 
     Above zero the first's loss falls faster: where it is the higher, the ratio of both shrinks.
     """
-    both = common(first, second)
-    if why := both[0].enough:
-        return why
-    every, draws = np.arange(len(both[0].units))[None], _draws(len(both[0].units))
-    value = _fitted(both[0], every)[1] - _fitted(both[1], every)[1]
-    drawn = _fitted(both[0], draws)[1] - _fitted(both[1], draws)[1]
-    return Interval(float(value[0]), *_ends(drawn, level))
+    lines = _lines(first, second)
+    if isinstance(lines, str):
+        return lines
+    one, other = lines
+    return _interval(one, other, -one.slopes, -other.slopes, level)
 
 
 def ratios(
     first: Points, second: Points, places: Sequence[float], level: float = LEVEL
 ) -> list[Interval] | str:
     """Return what the first's law says over what the second's does, at each of these x."""
-    both = common(first, second)
-    if why := both[0].enough:
-        return why
-    every, draws = np.arange(len(both[0].units))[None], _draws(len(both[0].units))
-    return [
-        Interval(float(_ratio(*both, every, x)[0]), *_ends(_ratio(*both, draws, x), level))
+    lines = _lines(first, second)
+    if isinstance(lines, str):
+        return lines
+    one, other = lines
+    found = [
+        _interval(one, other, one.weights(math.log(x)), other.weights(math.log(x)), level)
         for x in places
     ]
+    return [Interval(*(math.exp(end) for end in (e.value, e.low, e.high))) for e in found]
 
 
 def costs(
@@ -145,17 +190,44 @@ def costs(
     """Return how many times as large an x the first takes for the same loss as the second, at each
     of these x of the first.
 
-    The second's x may lie outside its range, where its law is extrapolated. Where the second's loss
-    does not fall the answer is `ENDLESS`, which none is larger than.
+    The second's x may lie outside its range, where its law is extrapolated. Its interval holds all
+    x at which the second's law is not told from the first's loss (Fieller 1954). Where the second's
+    loss is not told from one that does not fall, that has no end, and is `ENDLESS`.
     """
-    both = common(first, second)
-    if why := both[0].enough:
-        return why
-    every, draws = np.arange(len(both[0].units))[None], _draws(len(both[0].units))
-    return [
-        Interval(float(_cost(*both, every, x)[0]), *_ends(_cost(*both, draws, x), level))
-        for x in places
-    ]
+    lines = _lines(first, second)
+    if isinstance(lines, str):
+        return lines
+    return [_cost(*lines, math.log(x), level) for x in places]
+
+
+def _cost(one: Line, other: Line, x: float, level: float) -> Interval:
+    """Return how many times as large an x the one takes for its loss at the logarithm x."""
+    reached = float(one.weights(x) @ one.y)
+    fall, mean = other.exponent, other.x.mean()
+    if fall <= 0:
+        return Interval(ENDLESS, 1 / ENDLESS, ENDLESS)
+    there = (other.y.mean() - reached) / fall  # from the mean of the other's x
+    own, both, its = _variances(one, other)
+    weights, square = one.weights(x), quantile(other.freedom, level) ** 2
+    gap = reached - other.y.mean()
+    a = fall**2 - square * its / other.spread
+    b = gap * fall + square * both * float(weights @ other.slopes)
+    c = gap**2 - square * (
+        own * float(weights @ weights) + (its - 2 * both * float(weights.sum())) / len(other.x)
+    )
+    ends = _roots(a, b, c)
+    low, high = (math.exp(x - mean - end) for end in (ends[1], ends[0])) if ends else (0.0, ENDLESS)
+    value = math.exp(min(x - mean - there, math.log(ENDLESS)))
+    return Interval(value, max(low, 1 / ENDLESS), min(high, ENDLESS))
+
+
+def _roots(a: float, b: float, c: float) -> tuple[float, float] | None:
+    """Return where ``a v² + 2 b v + c`` is zero, the lower first, where it is below in between."""
+    inside = b * b - a * c
+    if a <= 0 or inside < 0:
+        return None
+    root = math.sqrt(inside)
+    return (-b - root) / a, (-b + root) / a
 
 
 def overlap(first: Points, second: Points) -> tuple[float, float] | None:
@@ -168,77 +240,58 @@ def overlap(first: Points, second: Points) -> tuple[float, float] | None:
 def offset(points: Points, level: float = LEVEL) -> Interval | None:
     """Return the loss that is left at any size, where the points tell it from none.
 
-    ``loss = offset + factor * x ** -exponent``. It is resolved where this law has a better
-    criterion (Akaike's, corrected for small samples) by 2 at least, and the interval of the
-    bootstrap lies above zero.
+    ``loss = offset + factor * x ** -exponent``. Its interval holds the offsets under which the
+    law's squared error, in logarithms of the sizes' mean losses, is not told from the least one (a
+    profile by the F test). It is resolved where that leaves out zero.
     """
-    count = len(points.units)
-    if points.enough or len({size for size, _ in points.units}) < SIZES + 1:
+    from scipy.special import fdtri
+
+    if points.enough:
         return None
-    every = np.arange(count)
-    value, with_offset = _with_offset(points, every)
-    without = _error(points, every, 0.0)
-    if _criterion(without, count, 3) - _criterion(with_offset, count, 4) < GAIN:
+    x, loss = _means(points)
+    freedom = len(x) - 3
+    if freedom < 1:
         return None
-    drawn = [_with_offset(points, rows)[0] for rows in _draws(count)[:OFFSET_DRAWS]]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high)) if low > 0 else None
-
-
-def _draws(count: int) -> NDArray[np.int64]:
-    """Return which units each draw takes, ``(draws, count)``, always alike."""
-    return np.random.default_rng(0).integers(count, size=(DRAWS, count))
-
-
-def _fitted(points: Points, rows: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """Return factors and exponents of draws, ``(draws,)`` each; NaN where all x are one."""
-    x, y = np.log(points.x)[rows], np.log(points.loss)[rows]  # (draws, units)
-    centred = x - x.mean(1, keepdims=True)
-    spread = (centred**2).sum(1)
-    spread = np.where(spread > 1e-12, spread, np.nan)
-    slope = (centred * y).sum(1) / spread
-    return np.exp(y.mean(1) - slope * x.mean(1)), -slope
-
-
-def _ratio(first: Points, second: Points, rows: NDArray[np.int64], x: float) -> Numbers:
-    above, below = (_fitted(each, rows) for each in (first, second))
-    ratio: Numbers = above[0] / below[0] * x ** (below[1] - above[1])
-    return ratio
-
-
-def _cost(first: Points, second: Points, rows: NDArray[np.int64], x: float) -> Numbers:
-    above, below = (_fitted(each, rows) for each in (first, second))
-    loss = np.log(above[0]) - above[1] * np.log(x)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        cost: Numbers = np.exp(np.log(x) - (np.log(below[0]) - loss) / below[1])
-    # No x is enough where the loss does not fall.
-    return np.where(below[1] > 0, np.minimum(cost, ENDLESS), ENDLESS)
-
-
-def _ends(drawn: Numbers, level: float) -> tuple[float, float]:
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _with_offset(points: Points, rows: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the offset of least squared error in logarithms, and that error."""
-    tried = np.linspace(0, 0.98, OFFSETS) * points.loss[rows].min()
-    errors = [_error(points, rows, each) for each in tried]
+    tried = np.linspace(0, 0.98, OFFSETS) * loss.min()
+    errors = np.array([_error(x, loss, each) for each in tried])
     best = int(np.argmin(errors))
-    return float(tried[best]), errors[best]
+    bound = errors[best] * (1 + fdtri(1, freedom, level) / freedom)
+    within = tried[errors <= max(bound, SMALLEST)]
+    if not within.min() > 0:
+        return None
+    return Interval(float(tried[best]), float(within.min()), float(within.max()))
 
 
-def _error(points: Points, rows: NDArray[np.int64], below: float) -> float:
+def _means(points: Points) -> tuple[Numbers, Numbers]:
+    """Return the mean place and the mean loss of each size, by logarithms."""
+    line = Line(points)
+    return np.exp(line.x), np.exp(line.y)
+
+
+def _interval(
+    one: Line, other: Line | None, own: Numbers, its: Numbers | None, level: float
+) -> Interval:
+    """Return a weighted sum of the one's y, less one of the other's, with Student's interval."""
+    value, variance = float(own @ one.y), _variances(one, one)[0] * float(own @ own)
+    if other is not None and its is not None:
+        mine, both, theirs = _variances(one, other)
+        value -= float(its @ other.y)
+        variance = float(mine * (own @ own) + theirs * (its @ its) - 2 * both * (own @ its))
+    half = quantile(one.freedom, level) * math.sqrt(max(variance, 0.0))
+    return Interval(value, value - half, value + half)
+
+
+def _variances(one: Line, other: Line) -> tuple[float, float, float]:
+    """Return the variance of the one's residuals, both's covariance, and the other's variance."""
+    pairs = ((one, one), (one, other), (other, other))
+    found = [float(a.residuals @ b.residuals) / one.freedom for a, b in pairs]
+    return found[0], found[1], found[2]
+
+
+def _error(x: Numbers, loss: Numbers, below: float) -> float:
     """Return the squared error in logarithms of the loss, where so much of it stays."""
-    x, loss = np.log(points.x[rows]), points.loss[rows]
-    y = np.log(loss - below)
-    centred = x - x.mean()
-    slope = (centred @ y) / max(float(centred @ centred), 1e-12)
+    logs, y = np.log(x), np.log(loss - below)
+    centred = logs - logs.mean()
+    slope = (centred @ y) / max(float(centred @ centred), SMALLEST)
     predicted = below + np.exp(y.mean() + slope * centred)
     return float(((np.log(loss) - np.log(predicted)) ** 2).sum())
-
-
-def _criterion(error: float, count: int, parameters: int) -> float:
-    """Return Akaike's criterion for few samples; the variance is one of the parameters."""
-    plain = count * math.log(max(error, 1e-300) / count) + 2 * parameters
-    return plain + 2 * parameters * (parameters + 1) / (count - parameters - 1)

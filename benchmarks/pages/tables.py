@@ -75,9 +75,6 @@ ALONE = {"movielens-deepfm", "movielens-dcn", "movielens-autoint", "movielens-af
 """Comparisons in which a factorisation machine alone takes the place of the linear model."""
 MACHINE = "movielens-fm"
 
-STUDIES_OF_LAYERS = {"fashion": light.Layers(inputs=784, depth=3)}
-"""Studies of scale whose networks are linear layers of one width."""
-
 OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
 
@@ -210,7 +207,8 @@ def study(name: str) -> str:
 
 def study_light(name: str) -> str:
     """Return from what size on light would pay, by a study's laws."""
-    return markdown(*light.table(load(f"scaling/{name}"), STUDIES_OF_LAYERS[name]))
+    record = load(f"scaling/{name}")
+    return f"{light.break_even(record)}\n\n{markdown(*light.table(record))}"
 
 
 def comparison(task: str) -> dict[str, Any]:

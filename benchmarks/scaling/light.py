@@ -2,7 +2,7 @@
 
 All members of a family take as many steps. So at a size of direct feedback alignment's network the
 study's laws say how large a network backprop needs for the same loss, and the cost model what a
-step of each takes. Sizes beyond the study's are extrapolated.
+step of each takes. Sizes beyond the study's are extrapolated: a law says nothing there.
 """
 
 import math
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+from torch import nn
+
 from benchmarks.common.tables import Cells
 from beyondprop.experiment.laws import costs
 from beyondprop.experiment.scaling import points
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.summary import UPPER
-from beyondprop.optics import Electronics, Link, lighton_opu, optical_cost, step_cost
+from beyondprop.optics import Electronics, Link, PhotonicCost, lighton_opu, optical_cost, step_cost
+from beyondprop.tasks import find
 
 RULE, AXIS = "dfa", "parameters"
 ROWS = 64
@@ -23,6 +27,7 @@ LINK = Link(inputs=1e9, outputs=1e9)
 CHIPS = {"1 TFLOP/s": 1e12, "100 TFLOP/s": 1e14}
 """Electronics that are assumed, by their operations a second."""
 WATTS = 300.0
+STEPS = 200
 BEYOND = (1e8, 1e9, 1e10)
 """Parameters to which the laws are extrapolated."""
 
@@ -41,6 +46,13 @@ class Layers:
     depth: int
     classes: int = 10
 
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Layers":
+        """Return the family of a study: that of its first member's linear layers."""
+        model = find(next(iter(record["members"].values()))).model()
+        layers = [each for each in model.modules() if isinstance(each, nn.Linear)]
+        return cls(layers[0].in_features, len(layers) - 1, layers[-1].out_features)
+
     def widths(self, parameters: float) -> tuple[int, ...]:
         """Return the widths of input and layers of the network of about so many parameters."""
         square, line = self.depth - 1, self.inputs + self.classes + self.depth
@@ -49,16 +61,45 @@ class Layers:
         return (self.inputs, *[width] * self.depth, self.classes)
 
 
-def table(record: dict[str, Any], family: Layers) -> Cells:
+def table(record: dict[str, Any]) -> Cells:
     """Return one row a size: what backprop needs for the same loss, and the times of a step."""
+    family, sizes = Layers.of(record), places(record)
+    heads = ("DFA's parameters", "width", "over backprop's for the same loss", *CHIPS)
+    return heads, [row(family, *each) for each in zip(sizes, prices(record, sizes), strict=True)]
+
+
+def places(record: dict[str, Any]) -> list[float]:
+    """Return the ends of the study's range of parameters, and sizes beyond it."""
+    own = points(record["runs"], RULE, AXIS)
+    assert own is not None
+    return [own.x.min(), own.x.max(), *(size for size in BEYOND if size > own.x.max())]
+
+
+def prices(record: dict[str, Any], sizes: list[float]) -> list[Interval]:
+    """Return how many times backprop's parameters the rule needs for the same loss."""
     own, above = (points(record["runs"], rule, AXIS) for rule in (RULE, UPPER))
     assert own is not None
     assert above is not None
-    sizes = [own.x.min(), own.x.max(), *(size for size in BEYOND if size > own.x.max())]
-    prices = costs(own, above, sizes)
-    assert not isinstance(prices, str)
-    heads = ("DFA's parameters", "width", "over backprop's for the same loss", *CHIPS)
-    return heads, [row(family, *each) for each in zip(sizes, prices, strict=True)]
+    found = costs(own, above, sizes)
+    assert not isinstance(found, str)
+    return found
+
+
+def break_even(record: dict[str, Any]) -> str:
+    """Return in a sentence from which size on light would pay, by each of the chips."""
+    family, sizes = Layers.of(record), np.geomspace(places(record)[0], BEYOND[-1], STEPS).tolist()
+    found = prices(record, sizes)
+    told = []
+    for name, rate in CHIPS.items():
+        chip = Electronics(rate, WATTS)
+        faster = [
+            size
+            for size, price in zip(sizes, found, strict=True)
+            if ratio(family, size, price.value, chip) <= 1
+        ]
+        when = f"from {faster[0]:.1g} parameters on" if faster else "at none of these sizes"
+        told.append(f"beside electronics of {name} {when}")
+    return f"By the laws as they are fitted, light pays {'; '.join(told)}."
 
 
 def row(family: Layers, parameters: float, price: Interval) -> list[str]:
@@ -88,8 +129,6 @@ def ratio(family: Layers, parameters: float, price: float, chip: Electronics) ->
 
 def backprop_seconds(chip: Electronics, widths: tuple[int, ...]) -> float:
     """Return the seconds of a step by backprop: another product for all layers but the first."""
-    weights = [before * after for before, after in pairwise(widths)]
-    product = 2.0 * ROWS / chip.rate
-    simple = chip.simple_rate or chip.rate
-    rest = (8.0 * ROWS * sum(widths[1:-1]) + 2.0 * sum(weights)) / simple
-    return product * (2 * sum(weights) + sum(weights[1:])) + rest
+    behind = sum(before * after for before, after in pairwise(widths[1:]))
+    without = step_cost(PhotonicCost(), chip, ROWS, widths).seconds
+    return without + 2.0 * ROWS * behind / chip.rate

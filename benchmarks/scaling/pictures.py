@@ -3,12 +3,14 @@
 python -m benchmarks.scaling.pictures
 """
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common.plotting import COLOURS, GREY, open_frame, svg
 from benchmarks.common.records import RESULTS, load
 from beyondprop.experiment.laws_table import WORDS
+from beyondprop.experiment.scaling import along
 from beyondprop.experiment.summary import LOWER, UPPER
 
 SHOWN = ("parameters", "operations")
@@ -40,10 +42,10 @@ def panel(axes: Any, record: dict[str, Any], axis: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     rules = [rule for rule in record["laws"][axis] if rule not in LOWER]
-    others = iter(zip(COLOURS, MARKERS[1:], strict=False))
+    others = zip(cycle(COLOURS), cycle(MARKERS[1:]), strict=False)
     for rule in rules:
         colour, marker = (GREY, MARKERS[0]) if rule == UPPER else next(others)
-        own = [run for run in record["runs"] if run["rule"] == rule and run["loss"]]
+        own = along(record["runs"], rule, axis)
         x, y = [run[axis] for run in own], [run["loss"] for run in own]
         axes.plot(x, y, marker, color=colour, markersize=4, label=rule)
         found = record["laws"][axis][rule]

@@ -3,9 +3,7 @@
 from typing import Any
 
 from benchmarks.common.tables import Cells
-from beyondprop.experiment.laws_table import WORDS, answers, cells
-
-HEADS = ("rule", "exponent", "less backprop's", "offset", "the gap", "ahead")
+from beyondprop.experiment.laws_table import COLUMNS, WORDS, answers, has_law, rows
 
 
 def told(record: dict[str, Any]) -> str:
@@ -15,17 +13,10 @@ def told(record: dict[str, Any]) -> str:
 
 def laws(record: dict[str, Any], axis: str) -> Cells:
     """Return the laws along an axis, one row a rule."""
-    against = record["against"][axis]
-    rows = [
-        [rule, *cells(found, against.get(rule, {}))] for rule, found in record["laws"][axis].items()
-    ]
-    return (f"against {WORDS[axis]}", *HEADS[1:]), rows
+    heads = (f"against {WORDS[axis]}", *COLUMNS)
+    return heads, [[rule, *cells] for rule, cells in rows(record, axis)]
 
 
 def axes(record: dict[str, Any]) -> list[str]:
     """Return the axes along which a rule has a law."""
-    return [
-        axis
-        for axis, laws in record["laws"].items()
-        if any("exponent" in found for found in laws.values())
-    ]
+    return [axis for axis in record["laws"] if has_law(record, axis)]

@@ -17,6 +17,9 @@ from beyondprop.jobs import Workers
 from beyondprop.report import write_scaling
 from beyondprop.tasks.families import FAMILIES
 
+WIDEST = 1000
+"""Characters of a table."""
+
 HELP = "Train a family of networks by several rules, and fit how their losses fall with size."
 
 
@@ -51,8 +54,9 @@ def run(arguments: Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     for axis in found["laws"]:
         shown = laws_table(found, axis)
-        if shown is not None:
-            console.print(shown)
+        if shown is not None:  # as wide as it is, also where the terminal's width is not known
+            width = console.measure(shown, options=console.options.update(width=WIDEST)).maximum
+            console.print(shown, width=max(width, console.width), crop=False)
     for sentence in answers(found):
         console.print(sentence)
     print(f"folder: {output}")

@@ -11,6 +11,8 @@ from rich.table import Table
 from beyondprop.experiment.summary import UPPER
 from beyondprop.measure.base import ABSENT
 
+COLUMNS = ("exponent", "less backprop's", "offset", "the gap", "ahead")
+"""Of a table of laws, behind the rule."""
 MOST = 1000
 """A ratio of costs from which on the number says no more."""
 
@@ -25,8 +27,7 @@ WORDS = {
 
 def laws_table(record: Mapping[str, Any], axis: str) -> Table | None:
     """Return the laws along an axis, a row a rule; None where no rule has one."""
-    laws = record["laws"][axis]
-    if not any("exponent" in each for each in laws.values()):
+    if not has_law(record, axis):
         return None
     shown = Table(
         title=f"test loss against {WORDS[axis]}",
@@ -37,11 +38,24 @@ def laws_table(record: Mapping[str, Any], axis: str) -> Table | None:
         show_edge=False,
     )
     shown.add_column("rule", no_wrap=True)
-    for column in ("exponent", "less backprop's", "offset", "the gap", "ahead"):
+    for column in COLUMNS:
         shown.add_column(column, justify="right", no_wrap=True)
-    for rule, found in laws.items():
-        shown.add_row(rule, *cells(found, record["against"][axis].get(rule, {})))
+    for rule, found in rows(record, axis):
+        shown.add_row(rule, *found)
     return shown
+
+
+def has_law(record: Mapping[str, Any], axis: str) -> bool:
+    """Whether a rule has a law along an axis."""
+    return any("exponent" in found for found in record["laws"][axis].values())
+
+
+def rows(record: Mapping[str, Any], axis: str) -> list[tuple[str, list[str]]]:
+    """Return each rule with its cells, as `COLUMNS` names them."""
+    against = record["against"][axis]
+    return [
+        (rule, cells(found, against.get(rule, {}))) for rule, found in record["laws"][axis].items()
+    ]
 
 
 def cells(found: Mapping[str, Any], against: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ from beyondprop.experiment.several import compare_tasks, keyed, tasks_in
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.step_cost import training_operations
-from beyondprop.experiment.summary import LOWER, UPPER
+from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_json
 from beyondprop.jobs import Workers
 from beyondprop.registry import Spec, read
@@ -41,6 +41,12 @@ SCALING = "scaling.json"
 SCHEMA = 1
 AXES = ("parameters", "samples", "operations", "seconds")
 """What a loss may fall with."""
+MEANINGLESS = {
+    "parameters": (LINEAR,),
+    "operations": (LINEAR, FROZEN),
+    "seconds": (LINEAR, FROZEN),
+}
+"""Controls that have no law along an axis."""
 PLACES = 9
 """Where two laws are compared over their common range."""
 
@@ -104,14 +110,19 @@ def scale(
         workers: Who trains.
 
     Returns:
-        The content of `scaling.json`: `runs`, a figure for each size, rule and seed, `laws` and
-        `against`, how each rule's laws differ from backprop's; and `provenance`, the command that
-        ended the study, where and when.
+        The content of `scaling.json`: `members`, the task of each size by its name, `runs`, a
+        figure for each size, rule and seed, `laws` and `against`, how each rule's laws differ from
+        backprop's; and `provenance`, the command that ended the study, where and when.
 
     Raises:
-        UserError: As `compare_tasks`.
+        UserError: Epochs are given with several numbers of samples; or as `compare_tasks`.
     """
     started = datetime.now(UTC)
+    if spec.epochs is not None and len(sizes.samples or ()) > 1:
+        raise UserError(
+            "with several numbers of samples each has its own number of epochs, so that all take "
+            "about as many steps: leave out --epochs"
+        )
     made = compare_tasks(spec, sizes.members(spec.task), output, resume, progress, workers)
     named = dict(keyed(tasks_in(output)))
     runs = [
@@ -119,7 +130,13 @@ def scale(
         for name, comparison in made["comparisons"].items()
         for run in measured(spec, named[name], name, comparison)
     ]
-    record = {"schema": SCHEMA, "kind": "scaling", "family": spec.task, **studied(runs)}
+    record = {
+        "schema": SCHEMA,
+        "kind": "scaling",
+        "family": spec.task,
+        "members": named,
+        **studied(runs),
+    }
     kept: dict[str, Any] = finite(record | {"provenance": provenance(started)})
     write_json(output / SCALING, kept)
     return kept
@@ -164,23 +181,31 @@ def studied(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             axis: {
                 rule: compared(each, above)
                 for rule, each in of.items()
-                if rule != UPPER and each is not None
+                if (above := of.get(UPPER)) is not None and rule != UPPER and each is not None
             }
             for axis, of in found.items()
-            if (above := of.get(UPPER)) is not None
         },
     }
 
 
-def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | None:
-    """Return the losses of a rule's finished runs along an axis; None of none.
+def along(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> list[Mapping[str, Any]]:
+    """Return the finished runs of a rule to which its law along an axis is fitted.
 
-    Along ``samples`` those of the largest network, along the others those with all samples.
+    Along ``samples`` those of the largest network, along the others those with all samples. The
+    linear model is the same at every size, and frozen takes no steps whose time would say
+    something.
     """
+    if rule in MEANINGLESS.get(axis, ()):
+        return []
     held = "parameters" if axis == "samples" else "samples"
     made = [run for run in runs if run["rule"] == rule and run[held]]
     most = max((run[held] for run in made), default=None)
-    own = [run for run in made if run[held] == most and run["loss"] and run[axis]]
+    return [run for run in made if run[held] == most and run["loss"] and run[axis]]
+
+
+def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | None:
+    """Return the losses of a rule along an axis; None of none."""
+    own = along(runs, rule, axis)
     if not own:
         return None
     return Points(

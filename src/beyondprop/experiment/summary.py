@@ -11,7 +11,8 @@ from beyondprop.experiment.statistics import fieller, paired
 from beyondprop.measure import Column, Description, find_all
 from beyondprop.registry import Spec
 
-UPPER, LOWER = "backprop", ("frozen", "linear")
+FROZEN, LINEAR = "frozen", "linear"
+UPPER, LOWER = "backprop", (FROZEN, LINEAR)
 """The controls: a rule's score is read between them."""
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.laws_table import WORDS, answers, cells
-from beyondprop.experiment.scaling import AXES, SCALING
+from beyondprop.experiment.laws_table import COLUMNS, WORDS, answers, has_law, rows
+from beyondprop.experiment.scaling import AXES, SCALING, along
 from beyondprop.files import read_json, write_bytes
 from beyondprop.registry import label
 from beyondprop.report.figures.lines import label_ends
@@ -42,6 +42,7 @@ def render_scaling(record: Mapping[str, Any]) -> str:
         answers=list(answers(record)),
         panels=[each for each in panels if each is not None],
         tables=[lines(record, axis) for axis in AXES if has_law(record, axis)],
+        columns=COLUMNS,
         styles=drawn,
         runs=record["runs"],
         sizes=len({run["size"] for run in record["runs"]}),
@@ -61,18 +62,9 @@ def write_scaling(folder: Path, output: Path) -> Path:
     return output
 
 
-def has_law(record: Mapping[str, Any], axis: str) -> bool:
-    """Whether a rule has a law along this axis."""
-    return any("exponent" in found for found in record["laws"][axis].values())
-
-
 def lines(record: Mapping[str, Any], axis: str) -> dict[str, Any]:
     """Return the table of the laws along an axis."""
-    against = record["against"][axis]
-    rows = [
-        (rule, cells(found, against.get(rule, {}))) for rule, found in record["laws"][axis].items()
-    ]
-    return {"title": f"Test loss against {WORDS[axis]}", "rows": rows}
+    return {"title": f"Test loss against {WORDS[axis]}", "rows": rows(record, axis)}
 
 
 def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) -> str | None:
@@ -105,7 +97,7 @@ def line(
     style: Style,
 ) -> dict[str, float]:
     """Draw one rule's runs and its law; return where the line ends."""
-    own = [r for r in record["runs"] if r["rule"] == rule and r[axis] and r["loss"]]
+    own = along(record["runs"], rule, axis)
     axes.plot(
         [run[axis] for run in own],
         [run["loss"] for run in own],

@@ -17,7 +17,7 @@ from beyondprop.experiment.laws import Points
 from beyondprop.experiment.laws_table import answers, laws_table
 from beyondprop.experiment.scaling import Sizes, ahead, compared, gap, scale, studied
 from beyondprop.experiment.statistics import Interval
-from beyondprop.files import read_json
+from beyondprop.files import read_json, write_json
 from beyondprop.jobs import Workers
 from beyondprop.report import render_scaling, write_scaling
 from beyondprop.report.scaling import compact
@@ -251,6 +251,31 @@ def test_the_family_of_decoders() -> None:
     for width in (0, 24):
         with pytest.raises(UserError, match="a width of 16, 32"):
             FAMILIES["scaled-shakespeare"](width=width)
+
+
+def test_a_study_without_backprop_has_laws_and_no_comparison(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
+    alone = studied([run for run in record["runs"] if run["rule"] == "dfa"])
+    assert "exponent" in alone["laws"]["parameters"]["dfa"]
+    assert alone["against"]["parameters"] == {}
+    made = record | alone
+    assert laws_table(made, "parameters") is not None
+    assert list(answers(made)) == []
+    write_json(tmp_path / "scaling.json", made)
+    assert "exponent" in write_scaling(tmp_path, tmp_path / "s.html").read_text().lower()
+
+
+def test_controls_have_laws_along_what_means_something(record: dict[str, Any]) -> None:
+    laws = record["laws"]
+    assert "frozen" in laws["parameters"]
+    assert not {"frozen", "linear"} & {*laws["seconds"], *laws["operations"]}
+    assert "linear" not in laws["parameters"]
+
+
+def test_epochs_do_not_go_with_several_numbers_of_samples(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave out --epochs"):
+        scale(SPEC, Sizes(samples=(30, 60)), tmp_path / "s")
 
 
 def test_a_study_tells_how_it_was_made(record: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ HEADS = (
     "recovery",
     "frozen",
     "linear",
+    "FM alone",
     "seeds",
 )
 
@@ -30,8 +31,7 @@ def table(records: Mapping[str, Record], alone: Mapping[str, Record]) -> Cells:
 
     Args:
         records: Comparisons by what their rows are called.
-        alone: Of some of them the comparison of a simpler model, a factorisation machine say, whose
-            backprop is the linear control.
+        alone: Of some of them the comparison of a factorisation machine alone, by backprop.
     """
     return HEADS, [row(name, shown(record), alone.get(name)) for name, record in records.items()]
 
@@ -48,7 +48,8 @@ def row(name: str, found: Shown, alone: Record | None) -> list[str]:
         f"{other.rule} {marked(found, other)}" if other else ABSENT,
         recovery(found, other) if other else ABSENT,
         marked(found, found.facts.row(FROZEN)),
-        simpler(found, alone),
+        marked(found, found.facts.row(LINEAR)),
+        machine(alone),
         str(len(found.facts.seeds)),
     ]
 
@@ -65,31 +66,43 @@ def best_other(found: Shown) -> RuleRow | None:
 
 
 def validation_score(found: Shown, rule: str) -> float | None:
-    """Return a rule's mean score on the validation samples at the end of its finished runs."""
-    ends = [
-        run.curve[-1].score
-        for run in found.facts.runs
-        if run.rule == rule and run.finished and run.curve
+    """Return a rule's mean score on the validation samples at the end of its runs.
+
+    As in all scores of a comparison a run that didn't finish counts as chance; where chance isn't
+    known, a rule with such a run has no score.
+    """
+    runs = [run for run in found.facts.runs if run.rule == rule]
+    scores = [
+        run.curve[-1].score if run.finished and run.curve else found.facts.chance for run in runs
     ]
-    known = [score for score in ends if score is not None]
-    return sum(known) / len(known) if known else None
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known and len(known) == len(runs) else None
 
 
-def simpler(found: Shown, alone: Record | None) -> str:
-    """Return the score of the linear model, or of what takes its place."""
+def machine(alone: Record | None) -> str:
+    """Return the score of a factorisation machine alone."""
     if alone is None:
-        return marked(found, found.facts.row(LINEAR))
-    other = shown(alone)
-    return f"FM alone {marked(other, other.upper)}"
+        return ABSENT
+    found = shown(alone)
+    return marked(found, found.upper)
 
 
 def below_frozen(records: Mapping[str, Record]) -> str:
     """Return which rules end below frozen, network by network: the first line of a page."""
-    told = []
+    if not records:
+        return "None of these networks has a record yet."
+    told, untold = [], []
     for name, record in records.items():
-        leads = words.leads_over(shown(record), FROZEN)
-        if lower := [f"`{lead.rule}`" for lead in leads if lead.real and lead.value < 0]:
-            told.append(f"on {name} {listing(lower)}")
-    if not told:
-        return "No rule is told to end below frozen hidden layers on any of these networks."
-    return f"Below frozen hidden layers end: {'; '.join(told)}."
+        found = shown(record)
+        leads = [lead for lead in words.leads_over(found, FROZEN) if lead.value < 0]
+        for kind, some in ((told, True), (untold, False)):
+            if rules := [f"`{lead.rule}`" for lead in leads if lead.real == some]:
+                kind.append(f"on {name} {listing(rules)}")
+    lines = [
+        f"Below frozen hidden layers end: {'; '.join(told)}."
+        if told
+        else "No rule is told to end below frozen hidden layers on any of these networks."
+    ]
+    if untold:
+        lines.append(f"In the mean below, but not told apart: {'; '.join(untold)}.")
+    return " ".join(lines)

@@ -14,6 +14,7 @@ NAMED = 6
 """Pairs that cannot be ordered and are named one by one; of more the number is told."""
 
 BEFORE = "before the search and the three controls"
+RECOVERY = "Recovery: its 95% interval in brackets; – where the controls overlap."
 SPREAD = "±: half of the 95% interval over seeds (Student's t)."
 
 UNTOLD = "untold"
@@ -218,11 +219,8 @@ def ages(records: Mapping[str, Record], own: str) -> str:
     with_it = {task: found for task, found in known.items() if found.facts.row(own)}
     told = [SPREAD]
     if own not in CONTROLS:
-        told.append("Recovery: its 95% interval in brackets; – where the controls overlap.")
-    old = [task for task, found in with_it.items() if _before(found)]
-    if old:
-        some = "all" if len(old) == len(with_it) else _quoted(old)
-        told.append(f"Made {BEFORE}: {some}.")
+        told.append(RECOVERY)
+    told += _old({f"`{task}`": found for task, found in with_it.items()})
     marked = [
         each for each in with_it.values() if {own, BACKPROP, each.facts.below} & {*each.edges}
     ]
@@ -230,8 +228,23 @@ def ages(records: Mapping[str, Record], own: str) -> str:
     return " ".join(told)
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return listing([f"`{name}`" for name in names])
+def legend(records: Mapping[str, Record]) -> str:
+    """Return what marks in a table of several comparisons mean, and which of them are from before.
+
+    Args:
+        records: By what their rows are called.
+    """
+    known = {name: shown(record) for name, record in records.items()}
+    marked = [each for each in known.values() if each.edges]
+    told = [SPREAD, RECOVERY, *_old(known), *(_edges(marked[0]) if marked else [])]
+    return " ".join(told)
+
+
+def _old(known: Mapping[str, Shown]) -> list[str]:
+    """Return which comparisons are from before, by what they are called."""
+    old = [name for name, found in known.items() if _before(found)]
+    some = "all" if len(old) == len(known) else listing(old)
+    return [f"Made {BEFORE}: {some}."] if old else []
 
 
 APART = "The same comparison with each optimizer alone:"

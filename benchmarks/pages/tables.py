@@ -4,13 +4,13 @@
 
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
-`published NAME`, `rule RULE`, `architectures`, `below-frozen`, `scaling STUDY`,
+`published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the
 records, so no figure and no finding of a comparison is written by hand.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from benchmarks.common.records import RESULTS, ROOT, load
@@ -66,6 +66,7 @@ ARCHITECTURES = {
     "decoder, post-LN, macro": "shakespeare-post-macro",
     "decoder, post-LN, micro": "shakespeare-post-micro",
     "NeRF": "views-scene",
+    "LeNet, CIFAR-10": "cifar-conv",
     "ResNet-20, CIFAR-10": "cifar-resnet20-short",
     "VGG8b, narrow, CIFAR-10": "cifar-vgg8-narrow",
     "ViT, Fashion-MNIST 14 × 14": "fashion-small-vit",
@@ -178,10 +179,14 @@ def rule(name: str) -> str:
     return f"{markdown(*cells)}\n\n{words.ages(records, name)}"
 
 
-def networks() -> dict[str, dict[str, Any]]:
-    """Return the comparisons of the table of networks that are recorded, by their rows' names."""
+def networks(tasks: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the comparisons of networks that are recorded, by what they are called in tables."""
     made = set(recorded())
-    return {name: comparison(task) for name, task in ARCHITECTURES.items() if task in made}
+    return {
+        name: comparison(task)
+        for name, task in ARCHITECTURES.items()
+        if task in made and task in tasks
+    }
 
 
 def architectures() -> str:
@@ -190,12 +195,17 @@ def architectures() -> str:
     if MACHINE in recorded():
         machine = comparison(MACHINE)
         alone = {name: machine for name, task in ARCHITECTURES.items() if task in ALONE}
-    return markdown(*by_network.table(networks(), alone), names=2)
+    found = networks(ARCHITECTURES.values())
+    table = markdown(*by_network.table(found, alone), names=2)
+    return f"{table}\n\n{words.legend(found)}"
 
 
-def below_frozen() -> str:
-    """Return which rules end below frozen, network by network."""
-    return by_network.below_frozen(networks())
+def below_frozen(*tasks: str) -> str:
+    """Return which rules end below frozen, network by network; of all networks or of those named.
+
+    A comparison that is not recorded yet is left out.
+    """
+    return by_network.below_frozen(networks(tasks or ARCHITECTURES.values()))
 
 
 def study(name: str) -> str:

@@ -79,6 +79,25 @@ def in_three(
     return train, validation, test
 
 
+def in_three_at_random(
+    count: int, shares: tuple[float, float], seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split samples into parts for training, validation and test, whatever their classes.
+
+    Args:
+        count: How many there are.
+        shares: For validation and for test.
+        seed: Of the draw.
+
+    Returns:
+        Indices of the samples of each part, in ascending order.
+
+    Raises:
+        UserError: The shares leave nothing for training, or there are too few samples.
+    """
+    return in_three(torch.zeros(count, dtype=torch.int64), shares, seed, ("",))
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Draws training samples by a run's seed, whatever their classes: a task's ``split``.

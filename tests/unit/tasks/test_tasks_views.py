@@ -352,6 +352,8 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     fails("lacks 'camera_angle_x'")
     photos(tmp_path, "transforms", 8, camera_model="OPENCV_FISHEYE", **ANGLE)
     fails("OPENCV_FISHEYE are not known: undistort the photos first")
+    photos(tmp_path, "transforms", 8, k1=0.1, k3=0.5, **ANGLE)
+    fails("the lens has k3, which are not known")
     photos(tmp_path, "transforms", 8, **ANGLE)
     fails("fewer than 5 pixels", shrink=5)
     fails("shrink must be a whole number of at least 1", shrink=0)

@@ -32,7 +32,7 @@ from beyondprop.models.recommender import (
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.recommenders.clicks import scored
 from beyondprop.tasks.samples import Data, Split
-from beyondprop.tasks.splitting import in_three
+from beyondprop.tasks.splitting import in_three_at_random
 
 NUMBERS, CATEGORIES = 13, 26
 CELLS = 1 + NUMBERS + CATEGORIES
@@ -70,7 +70,7 @@ class CriteoFile:
         """
         path = self.path if folder is None else folder / self.path.name
         clicks, fields = self._read(path)
-        parts = in_three(torch.zeros(len(clicks)).long(), (0.1, 0.1), 0, ("",))
+        parts = in_three_at_random(len(clicks), (0.1, 0.1), 0)
         inputs, sizes = torch.empty(len(clicks), len(fields), dtype=torch.int64), []
         for place, field in enumerate(fields):
             values, size = _coded(np.frombuffer(field, np.int32), parts[0].numpy(), self.least)

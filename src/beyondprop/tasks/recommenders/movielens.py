@@ -25,7 +25,7 @@ from beyondprop.tasks.base import Task
 from beyondprop.tasks.files import read
 from beyondprop.tasks.recommenders.clicks import scored
 from beyondprop.tasks.samples import Data, Split
-from beyondprop.tasks.splitting import in_three
+from beyondprop.tasks.splitting import in_three_at_random
 
 RATINGS, ITEMS, USERS = "ml-100k.inter", "ml-100k.item", "ml-100k.user"
 MOVIELENS = data.FileSource(
@@ -76,7 +76,7 @@ def load(source: data.FileSource, folder: Path | None = None) -> Data:
     rows = [[*of_users[u], *of_items[i]] for u, i in zip(user, item, strict=True)]
     inputs = torch.tensor(rows)
     clicks = torch.tensor([float(rating) >= CLICK for rating in ratings["rating"]])
-    parts = in_three(torch.zeros(len(rows)).long(), (0.1, 0.1), 0, ("",))
+    parts = in_three_at_random(len(rows), (0.1, 0.1), 0)
     train, validation, test = (Split(inputs[part], clicks[part]) for part in parts)
     return Data(source.name, train, validation, test)
 

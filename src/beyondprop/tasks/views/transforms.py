@@ -30,6 +30,7 @@ EVERY = 8
 """Where one file holds all frames, each eighth is for the test, and those halfway between them for
 validation."""
 
+OTHER_LENSES = ("k3", "k4", "k5", "k6")
 LENSES = ("", "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 """Camera models that are known; the distortion of others is another one."""
 
@@ -238,6 +239,11 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
         focal = across[0] / 2 / math.tan(float(frame["camera_angle_x"]) / 2)
     upright = float(frame.get("fl_y", focal))
     centre = float(frame.get("cx", across[0] / 2)), float(frame.get("cy", across[1] / 2))
+    if other := [key for key in OTHER_LENSES if float(frame.get(key, 0.0))]:
+        raise UserError(
+            f"the lens has {' and '.join(other)}, which are not known; k1, k2, p1 and p2 are: "
+            "undistort the photos first"
+        )
     k1, k2, p1, p2 = (float(frame.get(key, 0.0)) for key in ("k1", "k2", "p1", "p2"))
     return Camera(
         height,

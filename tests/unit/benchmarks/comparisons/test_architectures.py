@@ -39,10 +39,17 @@ def test_the_best_other_rule_is_chosen_by_validation() -> None:
     assert cell("best other rule", list(row)).startswith("fa 81.0%")
 
 
-def test_a_simpler_model_takes_the_place_of_the_linear_one() -> None:
+def test_a_rule_whose_runs_diverged_counts_as_chance() -> None:
+    scores = SCORES | {"kp": [0.99, None, None]}
+    _, (row,) = architectures.table({"GCN": made.record(scores)}, {})
+    assert cell("best other rule", list(row)).startswith("fa 81.0%")
+
+
+def test_a_factorisation_machine_alone_has_its_column() -> None:
     machine = made.record({"backprop": [0.75, 0.76, 0.77], "frozen": [0.5, 0.51, 0.52]})
     _, (row,) = architectures.table({"DCN": made.record(SCORES)}, {"DCN": machine})
-    assert cell("linear", list(row)).startswith("FM alone 76.0%")
+    assert cell("FM alone", list(row)).startswith("76.0%")
+    assert cell("linear", list(row)).startswith("50.0%")
 
 
 def test_a_network_without_dfa_or_other_rules_has_dashes() -> None:
@@ -60,4 +67,6 @@ def test_rules_below_frozen_are_named_first() -> None:
 
 def test_a_rule_that_is_not_told_from_frozen_is_not_below_it() -> None:
     close = SCORES | {"dfa": [0.69, 0.75, 0.60]}
-    assert architectures.below_frozen({"GCN": made.record(close)}).startswith("No rule is told")
+    told = architectures.below_frozen({"GCN": made.record(close)})
+    assert told.startswith("No rule is told")
+    assert told.endswith("In the mean below, but not told apart: on GCN `dfa`.")

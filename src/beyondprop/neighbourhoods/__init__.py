@@ -8,11 +8,13 @@ from beyondprop.neighbourhoods.distances import DISTANCES, Distance
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
+from beyondprop.neighbourhoods.search import Assembly, Option, options_of, replaced_alone, search
 from beyondprop.neighbourhoods.training import Recipe, teach
 
 __all__ = [
     "DISTANCES",
     "Activations",
+    "Assembly",
     "Cache",
     "Cached",
     "Call",
@@ -21,6 +23,7 @@ __all__ = [
     "Layout",
     "Library",
     "Neighbourhood",
+    "Option",
     "Recipe",
     "Streamed",
     "Student",
@@ -30,6 +33,9 @@ __all__ = [
     "distil",
     "layouts",
     "merged",
+    "options_of",
+    "replaced_alone",
+    "search",
     "split",
     "teach",
 ]

@@ -1,0 +1,180 @@
+"""Which students to put together under a budget: by integer programming, with nothing trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.cost import cost_of, seconds_of
+from beyondprop.neighbourhoods.distillation import Library
+
+TEACHER = "teacher"
+"""The label of the teacher's own piece, which may stay where it is."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What may stand in a neighbourhood's place.
+
+    Attributes:
+        score: What it is expected to cost the whole: a sum over neighbourhoods is made small.
+        costs: By name: ``parameters``, ``operations``, ``bytes``, ``seconds``.
+    """
+
+    score: float
+    costs: Mapping[str, float]
+
+
+Options = Mapping[str, Mapping[str, Option]]
+"""By neighbourhood and label."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """One choice for every neighbourhood.
+
+    Attributes:
+        choice: Labels by the names of neighbourhoods; those that keep the teacher's piece are left
+            out, as `Library.merge` takes it.
+        score: The sum of its options' scores.
+        costs: The sums of their costs.
+    """
+
+    choice: Mapping[str, str]
+    score: float
+    costs: Mapping[str, float]
+
+
+def options_of(
+    teacher: nn.Module,
+    library: Library,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    timed: bool = False,
+) -> dict[str, dict[str, Option]]:
+    """Return what may stand in each neighbourhood's place: its students, and the teacher's piece.
+
+    Args:
+        teacher: In eval mode.
+        library: Its students.
+        scores: Of each student; by default its error. `replaced_alone` gives better ones.
+        timed: Whether pieces are timed on this machine, where nothing else should run then.
+    """
+    found: dict[str, dict[str, Option]] = {}
+    for each in library.neighbourhoods:
+        call = library.samples[each.name]
+        students = library.students[each.name]
+        pieces = {TEACHER: each.piece(teacher)}
+        pieces |= {label: library.piece(teacher, each, label) for label in students}
+        known = scores[each.name] if scores else {k: one.error for k, one in students.items()}
+        found[each.name] = {
+            label: Option(
+                0.0 if label == TEACHER else known[label],
+                asdict(cost_of(piece, call))
+                | ({"seconds": seconds_of(piece, call)} if timed else {}),
+            )
+            for label, piece in pieces.items()
+        }
+    return found
+
+
+def replaced_alone(
+    teacher: nn.Module, library: Library, loss: Callable[[nn.Module], float]
+) -> dict[str, dict[str, float]]:
+    """Return by how much a loss of the whole model rises where one student alone is put in.
+
+    Nothing is trained, and a student is judged by what its error does to the model's end
+    (Bercovich et al., "Puzzle", arXiv 2411.19146, section 4).
+
+    Args:
+        teacher: In eval mode.
+        library: Its students.
+        loss: Of a whole model, on validation data.
+    """
+    whole = loss(teacher)
+    return {
+        each.name: {
+            label: loss(library.merge(teacher, {each.name: label})) - whole
+            for label in library.students[each.name]
+        }
+        for each in library.neighbourhoods
+    }
+
+
+def search(options: Options, budget: Mapping[str, float], count: int = 1) -> list[Assembly]:
+    """Return the assemblies with the least sums of scores within a budget, the best first.
+
+    The optimum of an integer program, not of a heuristic: one option for each neighbourhood.
+
+    Args:
+        options: Of every neighbourhood.
+        budget: What costs may add up to at most, by name.
+        count: How many assemblies; fewer where there are no more.
+
+    Raises:
+        UserError: None is within the budget, or a cost is not known.
+    """
+    names = [(name, label) for name, of in options.items() for label in of]
+    for cost in budget:
+        for name, label in names:
+            if cost not in options[name][label].costs:
+                raise UserError(f"the cost {cost!r} of '{name}', {label} is not known")
+    found: list[Assembly] = []
+    for _ in range(count):
+        chosen = _solved(options, names, budget, found)
+        if chosen is None:
+            break
+        found.append(chosen)
+    if not found:
+        raise UserError(f"no assembly is within the budget: {_least(options, budget)}")
+    return found
+
+
+def _solved(
+    options: Options,
+    names: list[tuple[str, str]],
+    budget: Mapping[str, float],
+    known: list[Assembly],
+) -> Assembly | None:
+    """Return the best assembly that is not known yet, None where there is none."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    of = [options[name][label] for name, label in names]
+    one_each = np.array([[float(name == each) for name, _ in names] for each in options])
+    constraints = [LinearConstraint(one_each, 1, 1)]
+    for cost, most in budget.items():  # in shares of the budget, so that all are of one size
+        constraints.append(
+            LinearConstraint([[each.costs[cost] / most for each in of]], -math.inf, 1 + 1e-9)
+        )
+    for earlier in known:  # at least one choice is another
+        same = [float(earlier.choice.get(name, TEACHER) == label) for name, label in names]
+        constraints.append(LinearConstraint([same], -math.inf, len(options) - 1))
+    result = milp(
+        [each.score for each in of],
+        constraints=constraints,
+        integrality=np.ones(len(names)),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0.0},
+    )
+    if result.x is None:
+        return None
+    taken = [place for place, value in enumerate(result.x) if value > 0.5]
+    costs = {cost for each in of for cost in each.costs}
+    return Assembly(
+        {names[place][0]: names[place][1] for place in taken if names[place][1] != TEACHER},
+        sum(of[place].score for place in taken),
+        {cost: sum(of[place].costs.get(cost, math.nan) for place in taken) for cost in costs},
+    )
+
+
+def _least(options: Options, budget: Mapping[str, float]) -> str:
+    """Return how little of each cost is possible, and how much was allowed."""
+    told = []
+    for cost, most in budget.items():
+        least = sum(min(each.costs[cost] for each in of.values()) for of in options.values())
+        told.append(f"{cost} {most:.3g} where {least:.3g} is the least")
+    return ", ".join(told)

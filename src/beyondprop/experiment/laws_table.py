@@ -83,6 +83,12 @@ def answers(record: Mapping[str, Any]) -> Iterator[str]:
         if rule in ("frozen", "linear"):
             continue
         yield f"{rule}: {closing(found)} {leading(record['against']['operations'].get(rule))}"
+    edges = sorted({f"{run['rule']} at {run['size']}" for run in record["runs"] if run.get("edge")})
+    if edges:
+        yield (
+            "The search ended at an edge of the learning rates that it could try, so that another "
+            f"one may serve better, for {', '.join(edges)}."
+        )
     lost = lost_runs(record)
     if lost:
         yield f"Runs that did not finish are in no law: {lost}."

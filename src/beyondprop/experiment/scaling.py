@@ -35,7 +35,7 @@ from beyondprop.experiment.step_cost import training_operations
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_json
 from beyondprop.jobs import Workers
-from beyondprop.registry import Spec, read
+from beyondprop.registry import Spec, label, read
 
 SCALING = "scaling.json"
 SCHEMA = 1
@@ -47,6 +47,7 @@ MEANINGLESS = {
     "seconds": (LINEAR, FROZEN),
 }
 """Controls that have no law along an axis."""
+SIZE_NAMES = ("width", "depth", "samples")
 PLACES = 9
 """Where two laws are compared over their common range."""
 
@@ -78,7 +79,7 @@ class Sizes:
     def members(self, family: Spec) -> list[dict[str, Any]]:
         """Return the specs of the tasks, the smallest first."""
         name, given = read(family, "task", "task")
-        own = {"width": self.widths, "depth": self.depths, "samples": self.samples}
+        own = dict(zip(SIZE_NAMES, (self.widths, self.depths, self.samples), strict=True))
         named = {key: sorted(values) for key, values in own.items() if values}
         return [
             {"task": name, **given, **dict(zip(named, values, strict=True))}
@@ -123,7 +124,8 @@ def scale(
             "with several numbers of samples each has its own number of epochs, so that all take "
             "about as many steps: leave out --epochs"
         )
-    made = compare_tasks(spec, sizes.members(spec.task), output, resume, progress, workers)
+    asked = members(spec.task, sizes, output, resume)
+    made = compare_tasks(spec, asked, output, resume, progress, workers)
     named = dict(keyed(tasks_in(output)))
     runs = [
         run
@@ -142,6 +144,27 @@ def scale(
     return kept
 
 
+def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec]:
+    """Return the tasks of a study: those that are asked for; none where a study is only continued.
+
+    Raises:
+        UserError: The folder holds the study of another family.
+    """
+    own = read(family, "task", "task")
+    held = tasks_in(folder) if resume else []
+    for each in held:
+        found = read(each, "task", "task")
+        given = {key: found.arguments[key] for key in found.arguments if key not in SIZE_NAMES}
+        if (found.name, given) != (own.name, dict(own.arguments)):
+            raise UserError(
+                f"{folder} holds a study of {label(each)}, not of {label(family)}: choose another "
+                "--output, or name that family"
+            )
+    if held and not any(asdict(sizes).values()):
+        return []
+    return list(sizes.members(family))
+
+
 def measured(
     spec: CompareSpec, named: Spec, label: str, comparison: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -149,6 +172,7 @@ def measured(
     task = tasks.find(named)
     rules = tuple(row["rule"] for row in comparison["rows"] if row["rule"] not in LOWER)
     plan = plan_compare(replace(spec, rules=comparison["spec"]["rules"], task=named), task, named)
+    edges = {row["rule"] for row in comparison["rows"] if row.get("search_edge")}
     operations = training_operations(plan, task, [rule for rule in rules if rule in plan.names])
     return [
         {
@@ -160,6 +184,7 @@ def measured(
             "samples": comparison["task"]["train"],
             "operations": operations.get(run["rule"]["name"]),
             "seconds": sum(point["seconds"] for point in run["curve"]),
+            "edge": run["rule"]["name"] in edges,
             "loss": (run["test"] or {}).get("loss"),
             "score": (run["test"] or {}).get("score"),
         }
@@ -200,14 +225,16 @@ def along(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> list[Mappi
     held = "parameters" if axis == "samples" else "samples"
     made = [run for run in runs if run["rule"] == rule and run[held]]
     most = max((run[held] for run in made), default=None)
-    return [run for run in made if run[held] == most and run["loss"] and run[axis]]
+    return [run for run in made if run[held] == most and run["loss"] is not None and run[axis]]
 
 
-def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | None:
-    """Return the losses of a rule along an axis; None of none."""
+def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | str | None:
+    """Return the losses of a rule along an axis, why they have no law, or None of none."""
     own = along(runs, rule, axis)
     if not own:
         return None
+    if (least := min(run["loss"] for run in own)) <= 0:
+        return f"a loss of {least:g} has no logarithm: give the family a loss that is above zero"
     return Points(
         np.array([run[axis] for run in own], dtype=np.float64),
         np.array([run["loss"] for run in own], dtype=np.float64),
@@ -215,10 +242,10 @@ def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | 
     )
 
 
-def told(found: Points) -> dict[str, Any]:
+def told(found: Points | str) -> dict[str, Any]:
     """Return the law of points as records keep it, or why there is none."""
-    fitted = law(found)
-    if not isinstance(fitted, Law):
+    fitted = found if isinstance(found, str) else law(found)
+    if isinstance(found, str) or not isinstance(fitted, Law):
         return {"reason": fitted}
     return {
         "factor": fitted.factor,
@@ -229,7 +256,7 @@ def told(found: Points) -> dict[str, Any]:
     }
 
 
-def compared(own: Points, backprop: Points) -> dict[str, Any]:
+def compared(own: Points | str, backprop: Points | str) -> dict[str, Any]:
     """Return how a rule's law differs from backprop's, or why that is not known.
 
     Returns:
@@ -237,6 +264,8 @@ def compared(own: Points, backprop: Points) -> dict[str, Any]:
         of their common range; `costs`, how many times as far along the axis the rule is there as
         backprop at the same loss; and in words the `gap` and, at an equal place, who is `ahead`.
     """
+    if isinstance(own, str) or isinstance(backprop, str):
+        return {"reason": own if isinstance(own, str) else str(backprop)}
     both = common(own, backprop)
     between = overlap(*both) if both[0].units else None
     gained = difference(own, backprop) if both[0].units else "they have no runs in common"

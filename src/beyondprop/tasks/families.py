@@ -4,6 +4,7 @@
 ``samples`` that returns a task; your own is named as my.module:function.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,7 +26,7 @@ def scaled_fashion(width: int = 64, depth: int = 3, samples: int | None = None) 
         width: Of the hidden layers.
         depth: How many hidden layers there are.
         samples: Training images, the first of those in the set; by default all 55,000. Training is
-            as many steps as with all of them.
+            about as many steps as with all of them.
 
     Raises:
         UserError: A number is not above zero, or there are not as many images.
@@ -40,7 +41,7 @@ def scaled_fashion_small(width: int = 32, depth: int = 3, samples: int | None = 
         width: Of the hidden layers.
         depth: How many hidden layers there are.
         samples: Training images, the first of those in the set; by default all 4,000. Training is
-            as many steps as with all of them.
+            about as many steps as with all of them.
 
     Raises:
         UserError: A number is not above zero, or there are not as many images.
@@ -56,7 +57,7 @@ def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = No
         width: Of a token; a multiple of 16, the width of a head.
         depth: How many layers there are.
         samples: Training windows of 128 characters, the first of the text; by default all 7,842.
-            Training is as many steps as with all of them.
+            Training is about as many steps as with all of them.
 
     Raises:
         UserError: A number is not above zero, the width no multiple of 16, or there are not as many
@@ -64,7 +65,7 @@ def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = No
     """
     if width < HEAD or width % HEAD:
         raise UserError(f"scaled-shakespeare takes a width of {HEAD}, {2 * HEAD}, ..., not {width}")
-    count, epochs = within("scaled-shakespeare", width, depth, samples, epochs=2)
+    count, epochs = within("scaled-shakespeare", width, depth, samples, epochs=2, batch_size=8)
     task = language.shakespeare(
         norm_first=False,
         layers=depth,
@@ -72,6 +73,7 @@ def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = No
         heads=width // HEAD,
         name=f"scaled-shakespeare-w{width}-d{depth}-n{count}",
         epochs=epochs,
+        batch_size=8,
     )
     return replace(task, load=FirstSamples(task.load, count))
 
@@ -87,8 +89,10 @@ WHOLE = {
 """Training samples of the families here."""
 
 
-def within(name: str, width: int, depth: int, samples: int | None, epochs: int) -> tuple[int, int]:
-    """Return a member's samples and its epochs, which are as many steps as with all samples.
+def within(
+    name: str, width: int, depth: int, samples: int | None, epochs: int, batch_size: int
+) -> tuple[int, int]:
+    """Return a member's samples and its epochs, which are about as many steps as with all samples.
 
     Raises:
         UserError: A number is not above zero, or there are not as many samples.
@@ -100,7 +104,8 @@ def within(name: str, width: int, depth: int, samples: int | None, epochs: int) 
             f"{name} takes a width and a depth of 1 at least and 1 to {whole:,} samples, "
             f"not width {width}, depth {depth}, samples {count}"
         )
-    return count, max(1, round(epochs * whole / count))
+    steps = [math.ceil(each / batch_size) for each in (whole, count)]  # of an epoch
+    return count, max(1, round(epochs * steps[0] / steps[1]))
 
 
 def member(
@@ -111,7 +116,7 @@ def member(
     Raises:
         UserError: A number is not above zero, or there are not as many samples.
     """
-    count, lengthened = within(name, width, depth, samples, epochs)
+    count, lengthened = within(name, width, depth, samples, epochs, base.batch_size)
     return replace(
         base,
         name=f"{name}-w{width}-d{depth}-n{count}",

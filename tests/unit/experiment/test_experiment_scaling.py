@@ -273,6 +273,44 @@ def test_controls_have_laws_along_what_means_something(record: dict[str, Any]) -
     assert "linear" not in laws["parameters"]
 
 
+def test_a_study_of_another_family_is_not_mixed_in(folder: Path) -> None:
+    other = replace(SPEC, task={"task": FAMILY, "depth": 2})
+    with pytest.raises(UserError, match=r"holds a study of .*, not of"):
+        scale(other, SIZES, folder, resume=True)
+
+
+def test_a_study_is_continued_without_naming_its_sizes(
+    folder: Path, record: dict[str, Any]
+) -> None:
+    again = scale(SPEC, Sizes(), folder, resume=True)
+    assert [run["size"] for run in again["runs"]] == [run["size"] for run in record["runs"]]
+    assert again["laws"]["parameters"] == record["laws"]["parameters"]
+
+
+def test_a_loss_without_a_logarithm_leaves_its_rule_alone_without_a_law(
+    record: dict[str, Any],
+) -> None:
+    runs = [run | {"loss": -0.5 if run["rule"] == "dfa" else run["loss"]} for run in record["runs"]]
+    found = studied(runs)
+    assert "has no logarithm" in found["laws"]["parameters"]["dfa"]["reason"]
+    assert "exponent" in found["laws"]["parameters"]["backprop"]
+    assert "has no logarithm" in found["against"]["parameters"]["dfa"]["reason"]
+
+
+def test_searches_that_ended_at_an_edge_are_told(record: dict[str, Any]) -> None:
+    assert not any(run["edge"] for run in record["runs"])
+    assert not any("ended at an edge" in each for each in answers(record))
+    record["runs"][0]["edge"] = True
+    assert any("ended at an edge" in each for each in answers(record))
+
+
+@pytest.mark.parametrize("samples", [40, 129, 1000])
+def test_members_take_about_as_many_steps(samples: int) -> None:
+    task, whole = (FAMILIES["scaled-fashion-small"](samples=n) for n in (samples, None))
+    steps = [each.epochs * -(-n // each.batch_size) for each, n in ((task, samples), (whole, 4000))]
+    assert steps[0] == pytest.approx(steps[1], rel=0.1)
+
+
 def test_epochs_do_not_go_with_several_numbers_of_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leave out --epochs"):
         scale(SPEC, Sizes(samples=(30, 60)), tmp_path / "s")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import beyondprop as bp
+from beyondprop.neighbourhoods.candidates import CANDIDATES
 from beyondprop.optics.parts import PARTS
 from beyondprop.projections import PROJECTIONS, Projection
 from beyondprop.registry.limits import Limits
 from beyondprop.rules import AUXILIARIES, OBJECTIVES, OUTPUTS, RULES
 
-REGISTRIES = RULES, PROJECTIONS, OBJECTIVES, AUXILIARIES, OUTPUTS
+REGISTRIES = RULES, PROJECTIONS, OBJECTIVES, AUXILIARIES, OUTPUTS, CANDIDATES
 THINGS = [registry[name] for registry in REGISTRIES for name in registry]
 THINGS += [part() for part in PARTS.values()]
 THINGS += [bp.LocalLoss(), bp.optics.Link(), bp.optics.Electronics(1.0, 1.0)]

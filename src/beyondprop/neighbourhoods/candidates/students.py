@@ -1,0 +1,160 @@
+"""What candidates share: a copy of the piece, layers exchanged in it, and a check that it fits."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.modules import is_made
+from beyondprop._torch.pytrees import leaves
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.calls import Call, copied
+from beyondprop.registry.limits import Limits
+
+Seed = Annotated[int, Limits(0, 2**63 - 1)]
+"""Decides what a candidate draws."""
+
+
+def student_of(piece: nn.Module) -> nn.Module:
+    """Return a copy that shares no memory with the piece, without gradients.
+
+    Of a piece that does not learn at all, as of a frozen teacher, everything learns in the copy;
+    else what does not learn stays so.
+    """
+    student = copy.deepcopy(piece)
+    frozen = not any(parameter.requires_grad for parameter in student.parameters())
+    for parameter in student.parameters():
+        parameter.grad = None
+        if frozen and (parameter.is_floating_point() or parameter.is_complex()):
+            parameter.requires_grad_()
+    return student
+
+
+def free(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules inside whose own weights can be cut, by name; a shared one once.
+
+    Left out are those that share a weight with another module, those whose weight is made of other
+    parameters, as by `weight_norm`, and those with weights that are no real numbers.
+    """
+    owners = Counter(
+        id(parameter) for inner in module.modules() for parameter in inner.parameters(recurse=False)
+    )
+    return {
+        name: inner
+        for name, inner in module.named_modules()
+        if not is_made(inner)
+        and all(
+            owners[id(parameter)] == 1 and parameter.is_floating_point()
+            for parameter in inner.parameters(recurse=False)
+        )
+    }
+
+
+def exchanged(
+    student: nn.Module, change: Callable[[nn.Module], nn.Module | None]
+) -> tuple[nn.Module, int]:
+    """Return a student with other modules in the place of some, and how many were replaced.
+
+    Args:
+        student: It is changed, unless it is replaced as a whole.
+        change: Returns what replaces a module, or None where it stays. It is asked once for each
+            module whose weights can be cut. Within what is replaced nothing else is.
+    """
+    made: dict[int, nn.Module] = {}
+    inside: set[int] = set()
+    for module in free(student).values():
+        found = None if id(module) in inside else change(module)
+        if found is not None:
+            made[id(module)] = found.train(module.training)
+            inside |= {id(inner) for inner in module.modules()}
+    if id(student) in made:
+        return made[id(student)], 1
+    places = [
+        (name, made[id(module)])
+        for name, module in student.named_modules(remove_duplicate=False)
+        if id(module) in made
+    ]
+    for name, new in places:
+        student.set_submodule(name, new, strict=True)
+    unfuse(student)
+    return student, len(made)
+
+
+def unfuse(student: nn.Module) -> None:
+    """Have PyTorch's transformers call their layers, also where no gradient is asked for.
+
+    There they otherwise pass the weights that layers of theirs have by name to a fused kernel.
+    """
+    for module in student.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False
+
+
+def fitting(name: str, student: nn.Module, call: Call) -> nn.Module:
+    """Return a student that gives what the piece gives, but for the values.
+
+    Args:
+        name: Of the candidate.
+        student: In eval mode.
+        call: One call of the piece.
+
+    Raises:
+        UserError: It fails when it is called, or gives something of another form.
+    """
+    try:
+        given = answer(student, call)
+    except Exception as error:  # whatever the code of the piece does with another layer in it
+        raise UserError(
+            f"'{name}' cannot be built of this {type(student).__name__}: its own code relies on "
+            f"what was replaced ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
+        ) from error
+    wanted, found = ([_form(each) for each in leaves(value)] for value in (call.output, given))
+    if wanted != found:
+        raise UserError(
+            f"'{name}' cannot be built of this {type(student).__name__}: it would return "
+            f"{_words(found)}, not {_words(wanted)}"
+        )
+    return student
+
+
+def answer(module: nn.Module, call: Call) -> Any:
+    """Return what a module makes of a call's inputs, which stay as they are, without gradients."""
+    arguments, keywords = copied((call.arguments, dict(call.keywords)))
+    with torch.no_grad():
+        return module(*arguments, **keywords)
+
+
+def like(new: Tensor, old: Tensor) -> Tensor:
+    """Return a tensor in the dtype, on the device and with the order in memory of another."""
+    made = new.to(old.device, old.dtype)
+    last = old.dim() == new.dim() == 4 and old.is_contiguous(memory_format=torch.channels_last)
+    if last and not old.is_contiguous():
+        return made.contiguous(memory_format=torch.channels_last)
+    return made.contiguous()
+
+
+def written(
+    layer: nn.Module, like_layer: nn.Module, weight: Tensor, offset: object = None
+) -> nn.Module:
+    """Return a new layer with a weight, and a bias if any, in the form of another layer's."""
+    old = like_layer.get_parameter("weight")
+    for name, value in (("weight", weight), ("bias", offset)):
+        if isinstance(value, Tensor):
+            new = nn.Parameter(like(value.detach().clone(), old), old.requires_grad)
+            layer.register_parameter(name, new)
+    return layer.train(like_layer.training)
+
+
+def _form(tensor: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(tensor.shape), tensor.dtype
+
+
+def _words(forms: list[tuple[tuple[int, ...], torch.dtype]]) -> str:
+    return ", ".join(f"{shape} of {kind}" for shape, kind in forms) or "no tensor"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from torch import nn
 
@@ -200,7 +201,9 @@ def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | 
     Raises:
         UserError: There is none.
     """
-    found: object = dotted.resolve(name) if ":" in name else tasks.find(name)
+    spec = yaml.safe_load(name) if name.lstrip().startswith("{") else name
+    dotted_name = isinstance(spec, str) and ":" in spec
+    found: object = dotted.resolve(name) if dotted_name else tasks.find(spec)
     if callable(found) and not isinstance(found, nn.Module):
         found = built(found, name)
     blocks, model = None, found

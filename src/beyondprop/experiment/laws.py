@@ -83,7 +83,8 @@ class Points:
         """Why these are too few for a law, or None."""
         sizes = min(len({size for size, _ in self.units}), len(np.unique(self.x)))
         if sizes < SIZES:
-            return f"{sizes} sizes are too few for a law, which needs {SIZES}"
+            found = "1 size is" if sizes == 1 else f"{sizes} sizes are"
+            return f"{found} too few for a law, which needs {SIZES}"
         return None
 
     def some(self, units: Sequence[tuple[str, int]]) -> Points:

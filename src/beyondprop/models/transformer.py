@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from beyondprop.errors import UserError
+
 BLOCKS = ("embed", "layers.*", "head")
 """The blocks of these models, in the order they run: each layer is one."""
 
@@ -225,7 +227,14 @@ def vit(
         heads: Of each attention.
         classes: How many.
         channels: Of an image.
+
+    Raises:
+        UserError: Patches don't fill the image, or heads don't share the width.
     """
+    if patch < 1 or side % patch:
+        raise UserError(f"patches of {patch} pixels do not fill a side of {side}")
+    if width % heads:
+        raise UserError(f"a width of {width} cannot be shared by {heads} heads")
     return _stacked(
         Patches(side, patch, width, channels),
         [Layer(width, heads, causal=False) for _ in range(layers)],

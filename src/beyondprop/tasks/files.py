@@ -51,3 +51,16 @@ def check(content: bytes, name: str, digest: str) -> None:
             f"{name} is damaged or belongs to another data set (its {kind} is not the published "
             "one); replace or delete it"
         )
+
+
+def check_own(path: Path, folder: Path | None) -> None:
+    """See that a task whose sizes are those of one file is not to read another.
+
+    Raises:
+        UserError: A data folder is given.
+    """
+    if folder is not None:
+        raise UserError(
+            f"the task is made of {path}, whose classes its model has: leave out --data, and give "
+            "the path of another file to the task itself"
+        )

@@ -164,12 +164,13 @@ def text_of(path: Path, folder: Path | None) -> tuple[str, str]:
     Args:
         path: From the current directory or, if there is none, from the folder that
             `BEYONDPROP_DATA` names. Files may be compressed by gzip.
-        folder: Where to look for it by its name alone, if given.
+        folder: Not taken: the classes are those of the text that the path names.
 
     Raises:
-        UserError: There is no such text, or it is not UTF-8.
+        UserError: There is no such text, it is not UTF-8, or a folder is given.
     """
-    found = _located(path, folder)
+    files.check_own(path, folder)
+    found = _located(path)
     if not found.is_dir():
         return found.name, _decoded(found, files.read(found))
     texts = sorted(each for each in found.iterdir() if each.name.endswith(ENDINGS))
@@ -178,11 +179,11 @@ def text_of(path: Path, folder: Path | None) -> tuple[str, str]:
     return found.name, "".join(_decoded(each, files.read(each)) for each in texts)
 
 
-def _located(path: Path, folder: Path | None) -> Path:
+def _located(path: Path) -> Path:
     path = path.expanduser()
     named = os.environ.get("BEYONDPROP_DATA")
-    places = [path] if folder is None else [folder / path.name]
-    if folder is None and named:
+    places = [path]
+    if named:
         places.append(Path(named).expanduser() / path)
     for place in places:
         if place.exists():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import beyondprop as bp
+from beyondprop.errors import UserError
 from beyondprop.models.transformer import Layer, NormFirstLayer, gpt, parts, vit
 
 WIDTH, HEADS = 8, 2
@@ -77,6 +78,14 @@ def test_blocks_within_layers_hold_all_that_learns_before_the_head(norm_first):
     assert sorted(taught) == sorted(
         name for name, _ in model.named_parameters() if not name.startswith("head")
     )
+
+
+def test_patches_that_do_not_fill_an_image_are_refused():
+    for side, patch in ((8, 3), (8, 0)):
+        with pytest.raises(UserError, match="do not fill a side of 8"):
+            vit(side, patch, WIDTH, layers=1, heads=HEADS, classes=3)
+    with pytest.raises(UserError, match="cannot be shared by 3 heads"):
+        vit(8, 4, WIDTH, layers=1, heads=3, classes=3)
 
 
 def test_an_encoder_of_images_is_that_of_its_patches():

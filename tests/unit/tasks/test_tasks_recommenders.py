@@ -216,13 +216,21 @@ def test_tasks_of_a_file_can_be_named_in_a_spec(name: str, criteo: Path) -> None
     assert logits.shape == (4,)
 
 
-def test_a_compressed_file_and_another_folder(criteo: Path, tmp_path: Path) -> None:
+def test_a_compressed_file_and_no_other_folder(criteo: Path, tmp_path: Path) -> None:
     task = criteo_dcn(str(criteo))
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "train.txt").write_bytes(gzip.compress(criteo.read_bytes()))
-    here, there = task.load(None), task.load(other)
+    other = tmp_path / "other.txt.gz"
+    other.write_bytes(gzip.compress(criteo.read_bytes()))
+    here, there = task.load(None), criteo_dcn(str(other)).load(None)
     assert torch.equal(here.test.batch(slice(None))[0], there.test.batch(slice(None))[0])
+    with pytest.raises(UserError, match="leave out --data"):
+        task.load(tmp_path)
+
+
+def test_lines_of_one_label_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.txt"
+    path.write_text("\n".join("0" + criteo_line(i)[1:] for i in range(40)))
+    with pytest.raises(UserError, match="holds no click"):
+        criteo_dcn(str(path))
 
 
 @pytest.mark.parametrize(

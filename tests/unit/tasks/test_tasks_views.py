@@ -237,6 +237,10 @@ def test_a_mesh_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     fails("holds no faces", "v 0 0 0\n")
     fails("line 2 is 'f 1 2 3'", "v 0 0 0\nf 1 2 3\n")
     fails("line 1 is 'v 0 x 0'", "v 0 x 0\n")
+    for wrong in ("nan", "inf", "1e200"):
+        fails(f"line 1 is 'v {wrong} 0 0'", f"v {wrong} 0 0\n")
+    fails("faces without area", "v 1 1 1\n" * 3 + "f 1 2 3\n")
+    fails("divide them by 255", "v 0 0 0 200 3 3\nv 1 0 0 0 0 0\nv 0 1 0 0 0 0\nf 1 2 3\n")
     many = "v 0 0 0\nv 1 0 0\nv 0 1 0\n" + "f 1 2 3\n" * 20_001
     fails("20,001 triangles, more than 20,000", many)
     with pytest.raises(UserError, match="cannot be read"):
@@ -354,6 +358,19 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     fails("OPENCV_FISHEYE are not known: undistort the photos first")
     photos(tmp_path, "transforms", 8, k1=0.1, k3=0.5, **ANGLE)
     fails("the lens has k3, which are not known")
+    for angle in (40, 0, -1):
+        photos(tmp_path, "transforms", 8, camera_angle_x=angle)
+        fails("camera_angle_x is in radians")
+    photos(tmp_path, "transforms", 8, fl_x=-17)
+    fails("focal lengths must be above 0")
+    photos(tmp_path, "transforms", 8, w=10, h=400, **ANGLE)
+    fails("are they swapped")
+    photos(tmp_path, "transforms", 8, **ANGLE)
+    shifted = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 2, 3, 1]]
+    changed(transform_matrix=shifted)
+    fails("is it transposed")
+    changed(transform_matrix=[[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    fails("must be at right angles")
     photos(tmp_path, "transforms", 8, **ANGLE)
     fails("fewer than 5 pixels", shrink=5)
     fails("shrink must be a whole number of at least 1", shrink=0)

@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 400, 260
 def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
     """Return the test score against every cost that was measured, all relative to backprop."""
     scores = ScoreFormat.of(comparison.task)
-    title = f"{scores.metric.capitalize()} against cost"
+    title = f"{capital(scores.metric)} against cost"
     panels, missing = [], []
     for i, cost in enumerate(column for column in comparison.columns if column.cost):
         rows = [

@@ -21,6 +21,8 @@ from beyondprop.tasks import files, pickles
 from beyondprop.tasks.graphs.nodes import Graph, Nodes, both_ways, shares
 from beyondprop.tasks.samples import Data
 
+SPARE = 10
+"""Nodes that are numbered, at most, for one that is in a file."""
 VALIDATION = 500
 
 
@@ -52,10 +54,22 @@ class Planetoid:
         tested, neighbours = self._tested(folder), self._neighbours(folder)
         known = len(held)
         fits = len(held_classes) == known and len(own_classes) == len(own) == len(tested)
-        if not fits or held.shape[1] != own.shape[1] or tested.min() < known:
-            raise UserError(f"the files of {self.name} in {folder} do not fit together")
+        alike = held.shape[1] == own.shape[1] and held_classes.shape[1] == own_classes.shape[1]
+        if not fits or not alike or tested.min() < known or len(set(tested)) < len(tested):
+            raise UserError(
+                f"the files of {self.name} in {folder} do not fit together: get all of them again"
+            )
+        if max(held_classes.sum(1).max(initial=0), own_classes.sum(1).max(initial=0)) > 1:
+            raise UserError(f"{self.name} has nodes of several classes, which is not read")
+        if held_classes.shape[1] < 2:
+            raise UserError(f"{self.name} has one class, and there is nothing to tell apart")
         # A node without neighbours may be in no file: then it has a number, and no words.
         count = max(known, int(tested.max()) + 1, int(neighbours.max(initial=-1)) + 1)
+        if count > SPARE * (known + len(tested)):
+            raise UserError(
+                f"the files of {self.name} in {folder} number {count:,} nodes and describe "
+                f"{known + len(tested):,}: get all of them again"
+            )
         x, y = np.zeros((count, held.shape[1]), np.float32), np.zeros((count, own_classes.shape[1]))
         x[:known], x[tested], y[:known], y[tested] = held, own, held_classes, own_classes
         classes = torch.from_numpy(np.where(y.any(1), y.argmax(1), -1))
@@ -81,7 +95,7 @@ class Planetoid:
         path = folder / f"ind.{self.name}.test.index"
         try:
             found = np.array([int(word) for word in files.read(path).split()], np.int64)
-        except ValueError:
+        except (ValueError, OverflowError):
             found = np.empty(0, np.int64)
         if not len(found):
             raise UserError(f"{path} holds no list of numbers of nodes")

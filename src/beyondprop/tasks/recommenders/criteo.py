@@ -29,10 +29,11 @@ from beyondprop.models.recommender import (
     DeepFM,
     FactorisationMachine,
 )
+from beyondprop.tasks import files
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.recommenders.clicks import scored
 from beyondprop.tasks.samples import Data, Split
-from beyondprop.tasks.splitting import in_three_at_random
+from beyondprop.tasks.splitting import in_three
 
 NUMBERS, CATEGORIES = 13, 26
 CELLS = 1 + NUMBERS + CATEGORIES
@@ -54,29 +55,34 @@ class CriteoFile:
     rows: int | None
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where a file of this name is looked for.
+        """Return the data.
 
         Raises:
-            UserError: The file cannot be read, or has another format.
+            UserError: The file cannot be read, or has another format; or a folder is given.
         """
         return self.made(folder)[0]
 
     def made(self, folder: Path | None = None) -> tuple[Data, tuple[int, ...]]:
-        """Return the data, 80, 10 and 10 % of the lines at random, and how many values each of the
-        39 fields has.
+        """Return the data, 80, 10 and 10 % of each label's lines at random, and how many values
+        each of the 39 fields has.
 
         Raises:
             UserError: The file cannot be read, or has another format.
         """
-        path = self.path if folder is None else folder / self.path.name
+        files.check_own(self.path, folder)
+        path = self.path
         clicks, fields = self._read(path)
-        parts = in_three_at_random(len(clicks), (0.1, 0.1), 0)
+        labels = torch.tensor(clicks).long()
+        if len(found := labels.unique()) < 2:
+            told = "no click" if not int(found[0]) else "nothing but clicks"
+            raise UserError(f"{path} holds {told}: a task of clicks needs lines with 0 and with 1")
+        parts = in_three(labels, (0.1, 0.1), 0, ("0", "1"))
         inputs, sizes = torch.empty(len(clicks), len(fields), dtype=torch.int64), []
         for place, field in enumerate(fields):
             values, size = _coded(np.frombuffer(field, np.int32), parts[0].numpy(), self.least)
             inputs[:, place] = torch.from_numpy(values)
             sizes.append(size)
-        targets = torch.tensor(clicks).bool()
+        targets = labels.bool()
         train, validation, test = (Split(inputs[part], targets[part]) for part in parts)
         return Data(path.name, train, validation, test), tuple(sizes)
 

@@ -15,6 +15,8 @@ from beyondprop.tasks.views.scenes import shaded
 GREY = (0.7, 0.7, 0.7)
 """The colour of vertices that have none."""
 
+LARGEST = 1e30
+"""Coordinates that are read; NaN and infinity are not."""
 TRIANGLES = 20_000
 """Of a mesh at most: every ray is tried with each."""
 
@@ -125,6 +127,11 @@ def read_obj(path: Path) -> Mesh:
             f"{path} has {len(faces):,} triangles, more than {TRIANGLES:,}: simplify the mesh first"
         )
     table = torch.tensor(vertices, dtype=torch.float64)
+    if table.shape[1] == 6 and not bool(((table[:, 3:] >= 0) & (table[:, 3:] <= 1)).all()):
+        raise UserError(f"{path} has colours that are not between 0 and 1: divide them by 255")
+    used = table[torch.tensor(faces).unique(), :3]
+    if not (used.amax(0) - used.amin(0)).max() > 0:
+        raise UserError(f"{path} has faces without area: all of their corners are at one place")
     return Mesh(table[:, :3], torch.tensor(faces), table[:, 3:].clamp(0, 1))
 
 
@@ -135,7 +142,7 @@ def _vertex(words: list[str]) -> list[float]:
         ValueError: The words are not those of one.
     """
     numbers = [float(word) for word in words]
-    if len(numbers) < 3:
+    if len(numbers) < 3 or not all(abs(each) < LARGEST for each in numbers):
         raise ValueError
     return [*numbers[:3], *(numbers[3:6] if len(numbers) >= 6 else GREY)]
 

@@ -30,6 +30,8 @@ EVERY = 8
 """Where one file holds all frames, each eighth is for the test, and those halfway between them for
 validation."""
 
+TINY, SKEW = 1e-12, 1e-2
+"""The least length of a column, and how far a pose may be from a rotation, as by rounding."""
 OTHER_LENSES = ("k3", "k4", "k5", "k6")
 LENSES = ("", "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 """Camera models that are known; the distortion of others is another one."""
@@ -197,6 +199,16 @@ def pose(frame: Frame, file: Path) -> Tensor:
         found = torch.empty(0)
     if found.shape not in ((4, 4), (3, 4)) or not found.isfinite().all():
         raise UserError(f"the pose of {file} is no matrix of 4 x 4 numbers")
+    turn = found[:3, :3]
+    scale = torch.linalg.vector_norm(turn, dim=0)
+    turned = turn / scale.clamp(min=TINY)
+    if not torch.allclose(turned.T @ turned, torch.eye(3, dtype=torch.float64), atol=SKEW) or (
+        len(found) == 4 and not torch.allclose(found[3], found.new_tensor([0, 0, 0, 1]), atol=SKEW)
+    ):
+        raise UserError(
+            f"the pose of {file} is no rotation and place: its first three columns must be at "
+            "right angles, and its last row 0 0 0 1 (is it transposed?)"
+        )
     return found
 
 
@@ -224,7 +236,7 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
         KeyError: There is neither an angle nor a focal length.
         TypeError: Something is no number.
         ValueError: Something is no number.
-        UserError: The lens is of a kind that is not known.
+        UserError: The lens is of a kind that is not known, or a number makes no sense.
     """
     lens = str(frame.get("camera_model") or "")
     if lens not in LENSES or frame.get("is_fisheye"):
@@ -232,12 +244,24 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
             f"cameras of the kind {lens or 'fisheye'} are not known: undistort the photos first"
         )
     across = float(frame.get("w", width)), float(frame.get("h", height))
+    if min(across) <= 0 or abs(across[0] * height - across[1] * width) > max(across):
+        raise UserError(
+            f"a photo of {width} x {height} pixels is no smaller or larger form of {across[0]:g} x "
+            f"{across[1]:g}, as w and h say: are they swapped?"
+        )
     scale = width / across[0], height / across[1]  # photos may be smaller than the file says
     if "fl_x" in frame:
         focal = float(frame["fl_x"])
     else:
-        focal = across[0] / 2 / math.tan(float(frame["camera_angle_x"]) / 2)
+        angle = float(frame["camera_angle_x"])
+        if not 0 < angle < math.pi:
+            raise UserError(
+                f"camera_angle_x is in radians, between 0 and {math.pi:.4g}, not {angle:g}"
+            )
+        focal = across[0] / 2 / math.tan(angle / 2)
     upright = float(frame.get("fl_y", focal))
+    if not all(0 < each < math.inf for each in (focal, upright)):
+        raise UserError(f"focal lengths must be above 0 pixels, not {focal:g} and {upright:g}")
     centre = float(frame.get("cx", across[0] / 2)), float(frame.get("cy", across[1] / 2))
     if other := [key for key in OTHER_LENSES if float(frame.get(key, 0.0))]:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.candidates.base import Candidate
+from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.distances import DISTANCES, Distance
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
@@ -12,6 +12,7 @@ from beyondprop.neighbourhoods.search import Assembly, Option, options_of, repla
 from beyondprop.neighbourhoods.training import Recipe, teach
 
 __all__ = [
+    "CANDIDATES",
     "DISTANCES",
     "Activations",
     "Assembly",
@@ -32,6 +33,7 @@ __all__ = [
     "check_pieces",
     "distil",
     "layouts",
+    "make",
     "merged",
     "options_of",
     "replaced_alone",

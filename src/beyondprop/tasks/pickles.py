@@ -25,6 +25,9 @@ ARRAYS: frozenset[Name] = frozenset(
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
+        ("_codecs", "encode"),  # bytes, as Python 3 writes them for Python 2
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
     }
 )
 """What the pickle of an array names."""
@@ -124,11 +127,16 @@ def array(told: object, name: str, types: Collection[str] = ("u1",)) -> NDArray[
     if not isinstance(told, Told):
         raise refused
     try:
-        _, shape, dtype, fortran, content = told.state
+        if told.state is None:  # as the fifth protocol writes it
+            content, dtype, shape, letter = told.arguments
+            fortran = _text(letter) == "F"
+        else:
+            _, shape, dtype, fortran, content = told.state
         held, order = _text(dtype.arguments[0]), _text(dtype.state[1])
         if held not in types or order not in ("|", "<", ">", "="):
             raise refused
-        values = np.frombuffer(content, np.dtype(order + held))
+        values = np.frombuffer(_bytes(content), np.dtype(order + held))
+        values.flags.writeable = False
         return values.reshape(shape, order="F" if fortran else "C")
     except (AttributeError, IndexError, TypeError, ValueError):
         raise refused from None
@@ -183,6 +191,11 @@ def lists(told: object, name: str) -> dict[int, list[int]]:
     ):
         raise UserError(f"{name} is no dictionary of lists of whole numbers")
     return found
+
+
+def _bytes(content: Any) -> Any:
+    """Return the bytes that are there, or that a pickle tells of as a text of their values."""
+    return content.arguments[0].encode("latin-1") if isinstance(content, Told) else content
 
 
 def _text(value: object) -> str:

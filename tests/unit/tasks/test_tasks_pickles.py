@@ -60,7 +60,6 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int
         "numpy\nndarray.tofile",
         "numpy.core.multiarray\nfromfile",
         "beyondprop.tasks.pickles\nTold",
-        "_codecs\nencode",
         "copyreg\n_reconstructor",
     ],
 )
@@ -110,7 +109,7 @@ def test_what_is_no_array_of_bytes_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", "<i4", "<i8", "|u1"])
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_arrays_and_sparse_matrices_of_numbers_are_read(kind: str, protocol: int) -> None:
     values = (np.arange(12) % 5 * (np.arange(12) % 3)).reshape(3, 4).astype(kind)
     for held in (values, csr_matrix(values.astype(values.dtype.newbyteorder("=")))):

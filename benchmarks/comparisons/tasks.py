@@ -44,6 +44,15 @@ cifar_resnet20_short = replace(
 )
 
 
+cifar_vgg8_short = replace(
+    find("cifar-vgg8-narrow"),
+    name="cifar-vgg8-short",
+    load=part_of_cifar,
+    epochs=3,
+    batch_size=64,
+)
+
+
 def with_fixed_filters() -> nn.Module:
     """Return cifar-conv's network with convolutions that keep their random weights."""
     model = find("cifar-conv").model()

@@ -68,7 +68,7 @@ ARCHITECTURES = {
     "NeRF": "views-scene",
     "LeNet, CIFAR-10": "cifar-conv",
     "ResNet-20, CIFAR-10": "cifar-resnet20-short",
-    "VGG8b, narrow, CIFAR-10": "cifar-vgg8-narrow",
+    "VGG8b, narrow, CIFAR-10": "cifar-vgg8-short",
     "ViT, Fashion-MNIST 14 × 14": "fashion-small-vit",
 }
 """The rows of the table of networks and their comparisons; those not recorded yet are left out."""

@@ -157,10 +157,11 @@ def _search(found: Shown) -> str:
     tuning, seeds = found.facts.tuning, ", ".join(map(str, found.facts.seeds))
     if tuning.searches:
         lengths = listing([str(length) for length in tuning.epochs])
+        word = "epoch" if lengths == "1" else "epochs"
         among = optimizers(found.facts)
         what = f"its learning rate and {listing(among)}" if among else "its learning rate"
         return (
-            f"Each rule searched {what} in trials of {lengths} epochs, as far as they cost no more "
+            f"Each rule searched {what} in trials of {lengths} {word}, as far as they cost no more "
             f"than {tuning.budget:g} of the longest by backprop; seeds {seeds}."
         )
     tried = sorted({t.learning_rate for t in tuning.trials if t.learning_rate is not None})

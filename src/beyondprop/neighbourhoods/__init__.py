@@ -9,7 +9,7 @@ from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
 from beyondprop.neighbourhoods.search import Assembly, Option, options_of, replaced_alone, search
-from beyondprop.neighbourhoods.training import Recipe, teach
+from beyondprop.neighbourhoods.training import Recipe, heal, teach
 
 __all__ = [
     "CANDIDATES",
@@ -32,6 +32,7 @@ __all__ = [
     "capture",
     "check_pieces",
     "distil",
+    "heal",
     "layouts",
     "make",
     "merged",

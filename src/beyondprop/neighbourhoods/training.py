@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from beyondprop import slots
+from beyondprop._torch.calling import call as call_model
+from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
@@ -24,6 +28,10 @@ from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.distances import Distance, RelativeError
 from beyondprop.rules import Backprop
 
+Labelled = tuple[Any, Any]
+"""Inputs and targets of a batch."""
+Loader = DataLoader[Any]
+T = TypeVar("T")
 OptimizerOf = Callable[[Iterable[Parameter], float], Optimizer]
 
 
@@ -99,36 +107,115 @@ def teach(
         UserError: The student's output is not of the teacher's form, or its error is no number any
             more.
     """
-    torch.manual_seed(recipe.seed)
     if not any(each.requires_grad for each in student.parameters()):
         student.eval()
         return Curve((), 0, 0)  # an identity has nothing to learn
-    handle = attach(student.train(), recipe.rule, recipe.blocks)
-    optimizer = recipe.optimizer(
-        [*student.parameters(), *handle.parameters()], recipe.learning_rate
-    )
-    if slots.machine_of(student) is not None:
-        optimizer = slots.drive(optimizer, student)
+    handle = attach(student, recipe.rule, recipe.blocks)
+
+    def loss(call: Call) -> Tensor:
+        with seen(handle, call):
+            return recipe.distance(call.of(student), call.output)
+
+    def batches(epoch: int) -> Iterator[Call]:
+        return activations.batches(recipe.batch_size, recipe.seed + epoch)
+
     total = recipe.epochs * activations.steps(recipe.batch_size)
+    curve = trained(handle, recipe, batches, total, loss, rows_of, progress, title)
+    handle.remove()
+    return curve
+
+
+def heal(
+    model: nn.Module,
+    data: Sequence[Labelled] | Loader,
+    loss: Callable[[Any, Any], Tensor],
+    recipe: Recipe,
+    progress: Progress,
+    output: str | None = None,
+    axes: str | Mapping[str, str] | None = None,
+) -> Curve:
+    """Train a model that was put together as a whole for a while, in place; leave it in eval mode.
+
+    Args:
+        model: From `Library.merge`; all of it learns.
+        data: Batches of (inputs, targets); it has a length, and can be iterated again and again.
+        loss: (outputs, targets) to a scalar.
+        recipe: How it is trained, by any rule; its batch size and its distance are not used.
+        progress: Bars to draw on.
+        output: Where the rule takes the error; see `beyondprop.attach`.
+        axes: What the axes of the blocks' outputs mean; see `beyondprop.attach`.
+
+    Raises:
+        UserError: The rule can't teach the model, or the loss is no number any more.
+    """
+    handle = attach(model, recipe.rule, recipe.blocks, axes=axes, output=output)
+
+    def own(batch: Labelled) -> Tensor:
+        inputs, targets = batch
+        with handle.targets(targets) if handle.needs_targets else nullcontext():
+            return loss(call_model(model, inputs), targets)
+
+    def rows(batch: Labelled) -> int:
+        return len(next(leaves(batch[0])))
+
+    total = recipe.epochs * len(data)
+    curve = trained(handle, recipe, lambda _: iter(data), total, own, rows, progress, "healing")
+    handle.remove()
+    return curve
+
+
+def trained(
+    handle: Attachment,
+    recipe: Recipe,
+    batches: Callable[[int], Iterable[T]],
+    total: int,
+    loss: Callable[[T], Tensor],
+    rows: Callable[[T], int],
+    progress: Progress,
+    title: str,
+) -> Curve:
+    """Train a model to which a rule is attached, and leave it in eval mode.
+
+    Args:
+        handle: Of the rule.
+        recipe: How it is trained.
+        batches: Returns those of an epoch.
+        total: Steps of all epochs.
+        loss: Of a batch.
+        rows: How many samples a batch has.
+        progress: Bars to draw on.
+        title: Of the bar.
+
+    Raises:
+        UserError: The loss is no number any more.
+    """
+    torch.manual_seed(recipe.seed)
+    model = handle.model.train()
+    optimizer = recipe.optimizer([*model.parameters(), *handle.parameters()], recipe.learning_rate)
+    if slots.machine_of(model) is not None:
+        optimizer = slots.drive(optimizer, model)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
     errors, steps, samples = [], 0, 0
     with bar(progress, title, total) as shown:
         for epoch in range(recipe.epochs):
-            sums = []
-            for call in activations.batches(recipe.batch_size, recipe.seed + epoch):
-                with seen(handle, call):
-                    sums.append(step(student, call, recipe.distance, optimizer))
+            found = []
+            for batch in batches(epoch):
+                optimizer.zero_grad()
+                now = loss(batch)
+                now.backward()
+                optimizer.step()
                 schedule.step()
-                steps, samples = steps + 1, samples + rows_of(call)
+                found.append(now.item())
+                samples += rows(batch)
                 progress.advance(shown)
-            errors.append(sum(sums) / len(sums))
+            steps += len(found)
+            errors.append(sum(found) / len(found))
             if not math.isfinite(errors[-1]):
                 raise UserError(
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
                     f"the learning rate, which is {recipe.learning_rate:g}"
                 )
-    handle.remove()
-    student.eval()
+    model.eval()
     return Curve(tuple(errors), steps, samples)
 
 
@@ -146,15 +233,6 @@ def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:
             f"{len(call.outputs)}: take a rule that needs the error alone"
         )
     return handle.targets(call.outputs[0])
-
-
-def step(student: nn.Module, call: Call, distance: Distance, optimizer: Optimizer) -> float:
-    """Take one step on a batch, and return its distance before it."""
-    optimizer.zero_grad()
-    loss = distance(call.of(student), call.output)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
 
 
 @torch.no_grad()

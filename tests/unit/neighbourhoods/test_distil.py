@@ -23,6 +23,8 @@ from beyondprop.neighbourhoods import (
     Recipe,
     Streamed,
     distil,
+    heal,
+    make,
     split,
     teach,
 )
@@ -195,3 +197,47 @@ def test_a_student_that_diverges_is_told() -> None:
 def test_a_recipe_of_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="must be a"):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize("rule", ["backprop", "dfa", "drtp"])
+def test_a_model_that_was_put_together_is_healed_by_any_rule(rule: str, library: Library) -> None:
+    model, x = teacher(), torch.cat(batches())
+    classes = model(x).argmax(1)
+    data = list(zip(x.split(16), classes.split(16), strict=True))
+    merged = library.merge(model, {"0": "line", "1": "line"})
+
+    def wrong() -> float:
+        with torch.no_grad():
+            return (merged(x).argmax(1) != classes).float().mean().item()
+
+    before = wrong()
+    recipe = replace(RECIPE, epochs=20, rule=bp.rules.make(rule))
+    curve = heal(merged, data, nn.functional.cross_entropy, recipe, QUIET)
+    assert (curve.steps, curve.samples) == (20 * 8, 20 * 128)
+    assert wrong() < 0.7 * before
+    assert not merged.training
+    assert bp.attachment_of(merged) is None
+
+
+@pytest.mark.foreign
+def test_a_model_of_hugging_face_is_taken_apart(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 30, "n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    data = [{"input_ids": torch.randint(30, (6, 8)), "use_cache": False} for _ in range(2)]
+    found = distil(
+        model,
+        split(model, ["transformer.h.*"]),
+        data,
+        tmp_path,
+        {name: make(name) for name in ("copy", "narrower", "fewer-heads")},
+        recipe=Recipe(epochs=1),
+        cache=Cache(None),
+        progress=QUIET,
+    )
+    assert [*found.students] == ["transformer.h.0", "transformer.h.1"]
+    choice = {"transformer.h.0": "narrower", "transformer.h.1": "fewer-heads"}
+    with torch.no_grad():
+        merged, whole = found.merge(model, choice)(**data[0]).logits, model(**data[0]).logits
+    assert 0 < (merged - whole).norm() < 0.5 * whole.norm()

@@ -28,12 +28,14 @@ from beyondprop.experiment.laws import (
 )
 from beyondprop.experiment.plan import plan_compare
 from beyondprop.experiment.provenance import provenance
-from beyondprop.experiment.several import compare_tasks, keyed, tasks_in
+from beyondprop.experiment.recipe import RECIPE, recipe
+from beyondprop.experiment.several import TASKS, compare_tasks, keyed, tasks_in
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.step_cost import training_operations
+from beyondprop.experiment.storage import read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
-from beyondprop.files import finite, write_json
+from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import Workers
 from beyondprop.registry import Spec, label, read
 
@@ -47,7 +49,8 @@ MEANINGLESS = {
     "seconds": (LINEAR, FROZEN),
 }
 """Controls that have no law along an axis."""
-SIZE_NAMES = ("width", "depth", "samples")
+SIZE_NAMES = {"width": "widths", "depth": "depths", "samples": "samples"}
+"""What a family takes, and what several of it are called."""
 PLACES = 9
 """Where two laws are compared over their common range."""
 
@@ -125,7 +128,10 @@ def scale(
             "about as many steps: leave out --epochs"
         )
     asked = members(spec.task, sizes, output, resume)
-    made = compare_tasks(spec, asked, output, resume, progress, workers)
+    try:
+        made = compare_tasks(spec, asked, output, resume, progress, workers)
+    finally:
+        write_recipe(spec.task, output)
     named = dict(keyed(tasks_in(output)))
     runs = [
         run
@@ -163,6 +169,27 @@ def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec
     if held and not any(asdict(sizes).values()):
         return []
     return list(sizes.members(family))
+
+
+def write_recipe(family: Spec, folder: Path) -> None:
+    """Write the settings of a study for `beyondprop scale --config`, in place of a comparison's."""
+    held = read_spec(folder)
+    if held is None:
+        return
+    given = [arguments(each) for each in tasks_in(folder)]
+    sizes = {
+        plural: sorted({each[key] for each in given if key in each})
+        for key, plural in SIZE_NAMES.items()
+        if any(key in each for each in given)
+    }
+    rest = {key: value for key, value in held.items() if key != TASKS}
+    text = recipe({"task": family} | sizes | rest, "scale")
+    write_bytes(folder / RECIPE, text.encode())
+
+
+def arguments(named: Spec) -> Mapping[str, Any]:
+    """Return the arguments in a task's spec."""
+    return read(named, "task", "task").arguments
 
 
 def measured(

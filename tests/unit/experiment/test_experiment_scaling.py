@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from experiment_tasks import blob_family
 from torch import nn
 
+from beyondprop.cli.parser import spec_of
+from beyondprop.cli.scale import parser
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec
 from beyondprop.experiment.laws import Points
@@ -314,6 +317,17 @@ def test_members_take_about_as_many_steps(samples: int) -> None:
 def test_epochs_do_not_go_with_several_numbers_of_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leave out --epochs"):
         scale(SPEC, Sizes(samples=(30, 60)), tmp_path / "s")
+
+
+def test_a_studys_settings_make_it_again(folder: Path) -> None:
+    text = (folder / "spec.yaml").read_text()
+    assert text.startswith("# All settings of a study of scale. To make it again: beyondprop scale")
+    settings = yaml.safe_load(text)
+    assert settings["widths"] == [2, 4, 8]
+    assert settings["task"] == FAMILY
+    given = parser().parse_args(["--config", str(folder / "spec.yaml")])
+    assert spec_of(CompareSpec, given).rules == SPEC.rules
+    assert spec_of(Sizes, given) == Sizes(widths=(2, 4, 8))
 
 
 def test_a_study_tells_how_it_was_made(record: dict[str, Any]) -> None:

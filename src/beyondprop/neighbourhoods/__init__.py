@@ -4,16 +4,25 @@ from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
-from beyondprop.neighbourhoods.distances import DISTANCES, Distance
+from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
-from beyondprop.neighbourhoods.search import Assembly, Option, options_of, replaced_alone, search
+from beyondprop.neighbourhoods.search import (
+    TEACHER,
+    Assembly,
+    Option,
+    Options,
+    options_of,
+    replaced_alone,
+    search,
+)
 from beyondprop.neighbourhoods.training import Recipe, heal, teach
 
 __all__ = [
     "CANDIDATES",
     "DISTANCES",
+    "TEACHER",
     "Activations",
     "Assembly",
     "Cache",
@@ -25,7 +34,9 @@ __all__ = [
     "Library",
     "Neighbourhood",
     "Option",
+    "Options",
     "Recipe",
+    "SoftLabels",
     "Streamed",
     "Student",
     "calls",

@@ -1,10 +1,10 @@
 """How far a student's output is from the teacher's: the losses of pieces, as objects.
 
-Each is a mean over the output's tensors of real numbers, relative to the teacher's, so that errors
-of different neighbourhoods can be compared. Shao et al., "Neighbourhood distillation: on the
-benefits of non end-to-end distillation", arXiv 2010.01189, train by a squared error; relative
-errors of one vector at a time are those of block-wise searches (Bercovich et al., "Puzzle",
-arXiv 2411.19146).
+Each is a mean over the output's tensors of real numbers; but for the one of labels it is relative
+to the teacher's, so that errors of different neighbourhoods can be compared. Shao et al.,
+"Neighbourhood distillation: on the benefits of non end-to-end distillation", arXiv 2010.01189,
+train by a squared error; relative errors of one vector at a time are those of block-wise searches
+(Bercovich et al., "Puzzle", arXiv 2411.19146).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, kl_div
 
 from beyondprop._torch.pytrees import leaves
 from beyondprop.errors import UserError
@@ -117,6 +117,29 @@ class Angle(Distance):
         return 1 - cosine_similarity(one, other, dim=-1).mean()
 
 
+@dataclass(frozen=True)
+class SoftLabels(Distance):
+    """The cross-entropy of the student's softened classes by the teacher's, less the teacher's own.
+
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531: for
+    outputs that are logits, by the last axis.
+
+    Attributes:
+        temperature: By which logits are divided; the square of it makes up for smaller gradients.
+    """
+
+    name: ClassVar[str] = "soft-labels"
+    temperature: float = 4.0
+
+    def between(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return it of two tensors of logits, ``(..., classes)``."""
+        one, other = (each.flatten(0, -2) / self.temperature for each in (student, teacher))
+        divergence = kl_div(
+            one.log_softmax(-1), other.log_softmax(-1), reduction="batchmean", log_target=True
+        )
+        return divergence * self.temperature**2
+
+
 def vectors(x: Tensor, axis: int | None) -> Tensor:
     """Return a tensor's vectors along its last axis, ``(..., numbers)``."""
     return x.flatten(1) if axis is None else x.movedim(axis, -1)
@@ -125,7 +148,10 @@ def vectors(x: Tensor, axis: int | None) -> Tensor:
 DISTANCES: Registry[Distance] = Registry(
     "distance",
     Distance,
-    {each.name: each for each in (RelativeError(), VectorError(), Deviation(), Angle())},
+    {
+        each.name: each
+        for each in (RelativeError(), VectorError(), Deviation(), Angle(), SoftLabels())
+    },
     key="distance",
 )
 """By name."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -53,6 +54,7 @@ class Recipe:
         rule: That teaches the student's blocks; backprop within the piece unless given.
         blocks: Of the student, for that rule; see `beyondprop.attach`.
         seed: Of the order of samples, and of what a student draws as it is trained.
+        steps: At most, over all epochs; None: as many as the epochs have.
 
     Raises:
         UserError: A number is not above zero.
@@ -66,10 +68,13 @@ class Recipe:
     rule: Rule = field(default_factory=Backprop)
     blocks: Sequence[str | tuple[str, ...]] | None = None
     seed: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "steps"):
             value = getattr(self, name)
+            if name == "steps" and value is None:
+                continue
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} must be a whole number > 0, not {value!r}")
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
@@ -194,12 +199,13 @@ def trained(
     optimizer = recipe.optimizer([*model.parameters(), *handle.parameters()], recipe.learning_rate)
     if slots.machine_of(model) is not None:
         optimizer = slots.drive(optimizer, model)
+    total = min(total, recipe.steps or total)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
     errors, steps, samples = [], 0, 0
     with bar(progress, title, total) as shown:
         for epoch in range(recipe.epochs):
             found = []
-            for batch in batches(epoch):
+            for batch in islice(batches(epoch), total - steps):
                 optimizer.zero_grad()
                 now = loss(batch)
                 now.backward()
@@ -208,6 +214,8 @@ def trained(
                 found.append(now.item())
                 samples += rows(batch)
                 progress.advance(shown)
+            if not found:
+                break
             steps += len(found)
             errors.append(sum(found) / len(found))
             if not math.isfinite(errors[-1]):

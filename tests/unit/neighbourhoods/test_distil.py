@@ -166,7 +166,10 @@ def test_choices_among_fixed_weights_train_a_piece() -> None:
     assert curve.errors[-1] < 0.9 * curve.errors[0]
 
 
-@pytest.mark.parametrize("distance", sorted(DISTANCES))
+RELATIVE = sorted({*DISTANCES} - {"soft-labels"})
+
+
+@pytest.mark.parametrize("distance", RELATIVE)
 def test_distances_are_zero_of_the_teacher_and_one_of_nothing(distance: str) -> None:
     measure, x = DISTANCES[distance], torch.randn(6, 4, 3, dtype=torch.float64)
     assert measure(x, x).item() == pytest.approx(0, abs=1e-12)
@@ -241,3 +244,21 @@ def test_a_model_of_hugging_face_is_taken_apart(tmp_path: Path) -> None:
     with torch.no_grad():
         merged, whole = found.merge(model, choice)(**data[0]).logits, model(**data[0]).logits
     assert 0 < (merged - whole).norm() < 0.5 * whole.norm()
+
+
+def test_soft_labels_are_those_of_hinton() -> None:
+    student, target = torch.randn(6, 5, dtype=torch.float64), torch.randn(6, 5, dtype=torch.float64)
+    p, q = (x.div(4).softmax(-1) for x in (target, student))
+    expected = 16 * (p * (p / q).log()).sum(-1).mean()
+    torch.testing.assert_close(DISTANCES["soft-labels"](student, target), expected)
+    assert DISTANCES["soft-labels"](target, target).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_steps_end_a_training_early() -> None:
+    model, data = teacher(), batches()
+    (wanted,) = split(model, ["1"])
+    recipe = replace(RECIPE, steps=11)
+    curve = teach(nn.Linear(4, 4), Streamed(model, wanted, data), recipe, QUIET, "piece")
+    assert (curve.steps, len(curve.errors)) == (11, 2)
+    with pytest.raises(UserError, match="steps must be a whole number"):
+        Recipe(steps=0)

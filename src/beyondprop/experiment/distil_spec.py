@@ -1,0 +1,80 @@
+"""What to distil piece by piece, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from beyondprop.errors import UserError
+from beyondprop.registry import Spec, label
+
+CANDIDATES: tuple[Spec, ...] = (
+    {"candidate": "narrower", "share": 0.75},
+    {"candidate": "narrower", "share": 0.5},
+    {"candidate": "narrower", "share": 0.25},
+    {"candidate": "low-rank", "share": 0.25},
+)
+"""Those that are trained for every neighbourhood unless others are named."""
+
+
+@dataclass(frozen=True)
+class DistilSpec:
+    """A distillation piece by piece, beside what the same computation does otherwise.
+
+    Attributes:
+        task: A task's name (see `beyondprop list`), or your own as my.module:task.
+        blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, but the last.
+        candidates: Students of each neighbourhood, by name or with arguments.
+        budgets: Shares of the operations of the whole model that are kept.
+        seeds: Each has a teacher and students of its own.
+        teacher_epochs: Passes over the data by which teachers are trained. Default: the task's.
+        epochs: Passes over the activations by which students are trained.
+        heal_epochs: Passes over the data by which a model is trained that was put together.
+        batch_size: Samples a step of students and of whole models. Default: the task's.
+        learning_rate: Of students.
+        rates: Learning rates of whole models; each way to train them takes the one that serves it
+            best on the validation data.
+        rule: That heals whole models.
+        cache_gib: GiB of activations on disk, at most.
+        data: Folder that holds the data set's files. Default: they are looked for.
+        device: Where to compute: cpu, cuda, ...
+        threads: CPU threads.
+
+    Raises:
+        UserError: A field makes no sense.
+    """
+
+    task: Spec = "fashion-small"
+    blocks: tuple[str | tuple[str, ...], ...] | None = None
+    candidates: tuple[Spec, ...] = CANDIDATES
+    budgets: tuple[float, ...] = (0.85, 0.65, 0.35)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    teacher_epochs: int | None = None
+    epochs: int = 4
+    heal_epochs: int = 2
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    rule: Spec = "backprop"
+    cache_gib: float = 8.0
+    data: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be {what}"
+            for name, what, right in (
+                ("budgets", "shares between 0 and 1", all(0 < each < 1 for each in self.budgets)),
+                ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
+                ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
+                (
+                    "candidates",
+                    "different",
+                    len(set(map(label, self.candidates))) == len(self.candidates),
+                ),
+            )
+            if not (right and getattr(self, name))
+        ]
+        if problems:
+            raise UserError("; ".join(problems))

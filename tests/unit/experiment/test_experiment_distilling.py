@@ -1,0 +1,132 @@
+"""Distillation of a task's network: what each way reaches, and what it is charged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.distil_ways import Batches, beyond
+from beyondprop.experiment.distilling import distil_task, drawn
+from beyondprop.files import read_json
+from beyondprop.tasks import find
+
+QUIET = Progress(disable=True)
+SPEC = DistilSpec(
+    task="digits-conv",
+    blocks=(("0", "1", "2", "3", "4"),),
+    candidates=({"candidate": "narrower", "share": 0.5}, {"candidate": "narrower", "share": 0.25}),
+    budgets=(0.7, 0.001),
+    seeds=(0,),
+    teacher_epochs=2,
+    epochs=1,
+    heal_epochs=1,
+    rates=(1e-3, 3e-3),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("distilled") / "d"
+    distil_task(SPEC, made, QUIET)
+    return made
+
+
+@pytest.fixture
+def record(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "distillation.json") or {}
+
+
+def test_every_budget_has_an_assembly_or_a_reason(record: dict[str, Any]) -> None:
+    (seed,) = record["seeds"]
+    first, second = seed["assemblies"]
+    assert first["choice"] == {"0": "narrower(share=0.5)"}
+    assert 0.3 < first["kept"] < 0.7
+    assert "no assembly is within the budget" in second["failed"]
+    assert list(first["ways"]) == [
+        *("merged", "healed", "end to end, whole", "end to end, shared", "pruned", "scratch"),
+    ]
+    for way in ("merged", "healed", "pruned"):
+        assert first["ways"][way]["score"] > 0.5  # of ten digits
+
+
+def test_ways_get_the_computation_that_they_are_charged(record: dict[str, Any]) -> None:
+    (seed,) = record["seeds"]
+    first, costs = seed["assemblies"][0], seed["assemblies"][0]["computation"]
+    students = [
+        one["training_operations"] for of in seed["students"].values() for one in of.values()
+    ]
+    assert costs["whole"] == sum(students)
+    assert costs["shared"] == costs["whole"] / 2
+    data = find("digits-conv").load(None)
+    captured = len(data.train) + len(data.validation)
+    assert costs["capture"] == captured * seed["teacher"]["operations"]
+    ways, size = first["ways"], find("digits-conv").batch_size
+    step = costs["healing"] / len(data.train)
+    total = costs["healing"] + costs["capture"] + costs["shared"]
+    assert ways["healed"]["steps"] == round(len(data.train) / size)
+    assert ways["pruned"]["steps"] == ways["scratch"]["steps"] == round(total / step / size)
+    taught = step + seed["teacher"]["operations"]
+    assert ways["end to end, shared"]["steps"] == round(total / taught / size)
+    assert ways["end to end, whole"]["steps"] > ways["end to end, shared"]["steps"]
+
+
+def test_a_second_call_does_nothing_again(
+    folder: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("beyondprop.experiment.distil_ways.heal", never)
+    again = distil_task(SPEC, folder, QUIET)
+    assert again["seeds"] == record["seeds"]
+
+
+def test_rates_go_on_where_the_best_is_at_an_end() -> None:
+    def found(*scores: float) -> dict[float, dict[str, Any]]:
+        return {
+            float(10**place): {"validation_score": score, "validation_loss": 0.0}
+            for place, score in enumerate(scores)
+        }
+
+    assert beyond(found(0.1, 0.3, 0.2)) is None
+    assert beyond(found(0.1, 0.2, 0.3)) == 300
+    assert beyond(found(0.3, 0.2, 0.1)) == pytest.approx(1 / 3)
+    assert beyond({1.0: {"failed": "no"}}) is None
+
+
+def test_batches_come_in_the_same_orders_for_all_ways() -> None:
+    train = find("digits-conv").load(None).train
+    one, other = Batches(train, 100, 3), Batches(train, 100, 3)
+    first, second = ([x for x, _ in one] for _ in range(2))
+    assert all(torch.equal(a, b) for a, (b, _) in zip(first, other, strict=True))
+    assert not torch.equal(first[0], second[0])
+    assert sum(map(len, first)) == len(train)
+    assert len(one) == len(first)
+
+
+def test_scratch_begins_anew() -> None:
+    torch.manual_seed(0)
+    known = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    before = known[0].weight.clone()
+    assert not torch.equal(drawn(lambda: known)[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"budgets": (1.5,)}, {"rates": (0.0,)}, {"seeds": (1, 1)}, {"candidates": ()}]
+)
+def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="must be"):
+        replace(SPEC, **wrong)
+
+
+def test_a_task_without_blocks_asks_for_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names no blocks: give --blocks"):
+        distil_task(replace(SPEC, blocks=None), tmp_path / "d", QUIET)

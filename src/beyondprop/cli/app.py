@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from beyondprop.cli import (
     check,
     compare,
+    distil,
     listing,
     project,
     report,
@@ -29,6 +30,7 @@ COMMANDS = {
     "train": train,
     "compare": compare,
     "scale": scale,
+    "distil": distil,
     "tune": tune,
     "report": report,
     "list": listing,
@@ -88,7 +90,7 @@ def parser() -> Parser:
 
 def again(words: Sequence[str]) -> str:
     """Return how to go on with a command that was stopped, where that can be done."""
-    if words[0] not in ("train", "compare", "scale", "tune"):
+    if words[0] not in ("train", "compare", "scale", "distil", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
     return f"; to continue: beyondprop {shlex.join(resumed)}"

@@ -12,8 +12,19 @@ from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 
-TEXTS = ("--rules", "--blocks", "--measures", "--projections", "--tasks", "--optimizers")
-NUMBERS = ("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples")
+TEXTS = (
+    "--rules",
+    "--blocks",
+    "--measures",
+    "--projections",
+    "--tasks",
+    "--optimizers",
+    "--candidates",
+)
+NUMBERS = (
+    *("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples"),
+    *("--budgets", "--rates"),
+)
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 SpecT = TypeVar("SpecT")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.cli.tables import show
 from beyondprop.experiment import CompareSpec
 from beyondprop.experiment.growing import own_name
 from beyondprop.experiment.laws_table import answers, laws_table
@@ -16,9 +17,6 @@ from beyondprop.experiment.scaling import Sizes, scale
 from beyondprop.jobs import Workers
 from beyondprop.report import write_scaling
 from beyondprop.tasks.families import FAMILIES
-
-WIDEST = 1000
-"""Characters of a table."""
 
 HELP = "Train a family of networks by several rules, and fit how their losses fall with size."
 
@@ -51,12 +49,11 @@ def run(arguments: Namespace) -> int:
     output = arguments.output or Path("runs") / own_name(spec, "scale")
     found = scale(spec, sizes, output, arguments.resume, workers=workers)
     page = told_of(lambda: write_scaling(output, output / "scaling.html"))
-    console = Console(highlight=False, soft_wrap=True)
     for axis in found["laws"]:
-        shown = laws_table(found, axis)
-        if shown is not None:  # as wide as it is, also where the terminal's width is not known
-            width = console.measure(shown, options=console.options.update(width=WIDEST)).maximum
-            console.print(shown, width=max(width, console.width), crop=False)
+        table = laws_table(found, axis)
+        if table is not None:
+            show(table)
+    console = Console(highlight=False, soft_wrap=True)
     for sentence in answers(found):
         console.print(sentence)
     print(f"folder: {output}")

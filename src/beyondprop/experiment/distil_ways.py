@@ -78,14 +78,6 @@ class Setting:
         return self.spec.batch_size or self.task.batch_size
 
     @property
-    def blocks(self) -> tuple[str | tuple[str, ...], ...] | None:
-        """The blocks of the task's model."""
-        own = self.task.blocks
-        if own is None:
-            return None
-        return tuple(each if isinstance(each, str) else tuple(each) for each in own)
-
-    @property
     def sample(self) -> Call:
         """The whole model's call of one sample; its output is left out."""
         inputs, _ = self.data.train.batch(torch.arange(1))
@@ -107,6 +99,13 @@ class Setting:
     def validation_loss(self, model: nn.Module) -> float:
         """Return a model's loss on the validation data."""
         return score(self.task, model, self.data.validation).loss
+
+
+def blocks_of(task: Task) -> tuple[str | tuple[str, ...], ...] | None:
+    """Return the blocks of a task's model, None where it names none."""
+    if task.blocks is None:
+        return None
+    return tuple(each if isinstance(each, str) else tuple(each) for each in task.blocks)
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def attempt(
         epochs=-(-steps // len(batches)),
         learning_rate=rate,
         rule=rules.make(setting.spec.rule, setting.seed),
-        blocks=setting.blocks,
+        blocks=blocks_of(setting.task),
         seed=setting.seed,
         steps=steps,
     )

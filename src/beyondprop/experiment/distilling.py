@@ -26,11 +26,13 @@ from beyondprop import tasks
 from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import Setting, by_labels, by_teacher, trained
+from beyondprop.experiment.distil_ways import Setting, blocks_of, by_labels, by_teacher, trained
 from beyondprop.experiment.provenance import provenance
+from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
-from beyondprop.files import finite, read_json, write_json
+from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import Workers
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import (
@@ -53,6 +55,7 @@ from beyondprop.registry import label
 from beyondprop.tasks import Samples, Task
 
 DISTILLATION = "distillation.json"
+GROWS = ("seeds",)
 SCHEMA = 1
 WHOLE, SHARED = "whole", "shared"
 """How a library that serves several budgets is charged to one."""
@@ -73,16 +76,17 @@ class Inputs:
 def distil_task(
     spec: DistilSpec,
     output: Path,
+    resume: bool = False,
     progress: Progress | None = None,
     workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Distil a task's network piece by piece from every seed, and compare at equal computation.
 
-    What is finished in the folder is not done again.
-
     Args:
         spec: What to distil.
         output: The folder.
+        resume: Continue what the folder holds: what is finished is not done again, and seeds may be
+            added.
         progress: Bars to draw on; by default own ones, on the terminal.
         workers: Who trains students.
 
@@ -91,9 +95,17 @@ def distil_task(
         `assemblies`, one a budget, with what each way reaches, at what computation.
 
     Raises:
-        UserError: The task, its blocks or its data can't be used.
+        UserError: The task, its blocks or its data can't be used, or the folder holds something
+            else.
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
+    for each in spec.candidates:
+        make(each)
+    neighbourhoods(spec, task, task.model())
+    given = finite(plain(spec))
+    check_claim(output, given, resume, GROWS)
+    write_json(output / SPEC, given)
+    write_bytes(output / RECIPE, recipe(given, "distil").encode())
     shown = progress or bars()
     seeds = [of_seed(spec, task, seed, output, shown, workers) for seed in spec.seeds]
     record: dict[str, Any] = finite(
@@ -168,7 +180,7 @@ def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Libra
     spec, data = setting.spec, setting.data
     return distil(
         setting.teacher,
-        neighbourhoods(setting),
+        neighbourhoods(spec, setting.task, setting.teacher),
         Inputs(data.train, setting.batch_size),
         folder,
         {label(each): make(each) for each in spec.candidates},
@@ -185,19 +197,18 @@ def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Libra
     )
 
 
-def neighbourhoods(setting: Setting) -> tuple[Neighbourhood, ...]:
+def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neighbourhood, ...]:
     """Return the neighbourhoods that are named, or the task's blocks but the last.
 
     Raises:
         UserError: None is named, and the task has no blocks.
     """
-    blocks = setting.spec.blocks
-    if blocks is not None:
-        return split(setting.teacher, blocks)
-    own = setting.blocks
+    if spec.blocks is not None:
+        return split(model, spec.blocks)
+    own = blocks_of(task)
     if own is None:
-        raise UserError(f"the task {setting.task.name} names no blocks: give --blocks")
-    return split(setting.teacher, own)[:-1]
+        raise UserError(f"the task {task.name} names no blocks: give --blocks")
+    return split(model, own)[:-1]
 
 
 def of_budget(
@@ -233,7 +244,7 @@ def assembled(
     It is kept in the seed's folder, and read from there when it is asked for again.
     """
     path = folder / "assemblies" / f"{budget:g}.json"
-    asked = {"choice": dict(best.choice), "spec": plain(setting.spec)}
+    asked = {"choice": dict(best.choice), "spec": plain(setting.spec) | {"seeds": None}}
     found = read_json(path)
     if found is not None and found["asked"] == finite(asked):
         return found

@@ -11,6 +11,7 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
+from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Batches, beyond
@@ -35,7 +36,7 @@ SPEC = DistilSpec(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made: Path = tmp_path_factory.mktemp("distilled") / "d"
-    distil_task(SPEC, made, QUIET)
+    distil_task(SPEC, made, progress=QUIET)
     return made
 
 
@@ -85,7 +86,7 @@ def test_a_second_call_does_nothing_again(
         raise AssertionError
 
     monkeypatch.setattr("beyondprop.experiment.distil_ways.heal", never)
-    again = distil_task(SPEC, folder, QUIET)
+    again = distil_task(SPEC, folder, resume=True, progress=QUIET)
     assert again["seeds"] == record["seeds"]
 
 
@@ -129,4 +130,22 @@ def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_task_without_blocks_asks_for_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no blocks: give --blocks"):
-        distil_task(replace(SPEC, blocks=None), tmp_path / "d", QUIET)
+        distil_task(replace(SPEC, blocks=None), tmp_path / "d", progress=QUIET)
+    with pytest.raises(UserError, match="'9x' names no module"):
+        distil_task(replace(SPEC, blocks=("9x",)), tmp_path / "d", progress=QUIET)
+    assert not (tmp_path / "d").exists()
+
+
+def test_the_command_shows_every_budget(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["distil", "--config", str(folder / "spec.yaml"), "--output", str(folder)]) == 2
+    assert "is not empty; add --resume" in capsys.readouterr().err
+    words = ["distil", "--config", str(folder / "spec.yaml"), "--output", str(folder), "--resume"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "end to end, shared" in said
+    assert "0%: no assembly is within the budget" in said
+
+
+def test_another_distillation_is_not_mixed_in(folder: Path) -> None:
+    with pytest.raises(UserError, match="settings"):
+        distil_task(replace(SPEC, epochs=2), folder, resume=True, progress=QUIET)

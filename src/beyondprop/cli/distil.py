@@ -1,0 +1,61 @@
+"""`beyondprop distil`: a network taken apart, its pieces made smaller, and put together again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.cli.tables import show
+from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.distil_table import distil_table, notes
+from beyondprop.experiment.distilling import distil_task, plain
+from beyondprop.files import finite
+from beyondprop.jobs import Workers
+from beyondprop.registry import file_name, label
+
+HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
+
+
+def parser() -> Parser:
+    """Return the command's flags: those of `DistilSpec` and of workers, and the folder's."""
+    made = Parser(
+        description=f"{HELP} For each seed a teacher is trained by backprop; candidates of each of "
+        "its neighbourhoods learn alone from what it does there; for each budget of operations the "
+        "best are chosen by integer programming, put together and healed. Beside them stand the "
+        "same networks trained as a whole with as much computation.",
+        epilog="Example: beyondprop distil --task digits-conv --budgets 0.7 --seeds 0 "
+        '--teacher_epochs 3 --blocks \'[["0", "1", "2", "3", "4"]]\'',
+    )
+    made.add_spec(
+        DistilSpec,
+        output="The distillation's folder. Default: runs/distil-TASK-DIGEST, where the digest is "
+        "one of all settings but seeds.",
+        resume="Continue what the folder holds; what is over is kept, and seeds are added.",
+    )
+    made.add_class_arguments(Workers, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Distil, and say what each way reaches."""
+    spec, workers = spec_of(DistilSpec, arguments), spec_of(Workers, arguments)
+    output = arguments.output or Path("runs") / own_name(spec)
+    record = distil_task(spec, output, arguments.resume, workers=workers)
+    show(distil_table(record))
+    console = Console(highlight=False, soft_wrap=True)
+    for sentence in notes(record):
+        console.print(sentence)
+    print(f"folder: {output}")
+    return 0
+
+
+def own_name(spec: DistilSpec) -> str:
+    """Return the name of a folder where none is given."""
+    fixed = {key: value for key, value in plain(spec).items() if key not in ("seeds", "threads")}
+    digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
+    return f"distil-{file_name(label(spec.task))}-{digest[:8]}"

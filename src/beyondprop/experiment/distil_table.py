@@ -1,0 +1,81 @@
+"""A distillation as a table, and in words."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from beyondprop.measure.base import ABSENT
+
+WAYS = (
+    "merged",
+    "healed",
+    "end to end, shared",
+    "end to end, whole",
+    "pruned",
+    "scratch",
+)
+"""In the order of columns."""
+
+
+def distil_table(record: Mapping[str, Any]) -> Table:
+    """Return the mean score of each way over seeds, a row a budget."""
+    shown = Table(
+        title="score, mean over seeds",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for column in ("operations kept", "teacher", *WAYS):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in rows(record):
+        shown.add_row(*row)
+    return shown
+
+
+def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the cells of each budget: operations kept, the teacher's score, and each way's."""
+    teacher = mean([seed["teacher"]["score"] for seed in record["seeds"]])
+    for place in range(len(record["spec"]["budgets"])):
+        found = [seed["assemblies"][place] for seed in record["seeds"]]
+        known = [each for each in found if "ways" in each]
+        kept = f"{mean([each['kept'] for each in known]):.0%}" if known else ABSENT
+        yield [kept, f"{teacher:.4f}", *(cell(known, way) for way in WAYS)]
+
+
+def cell(found: list[Mapping[str, Any]], way: str) -> str:
+    """Return the mean score of a way, marked where a chosen rate lies at an end of those tried."""
+    scores = [each["ways"][way].get("score") for each in found]
+    if not scores or None in scores:
+        return ABSENT
+    edge = any(each["ways"][way].get("edge") for each in found)
+    return f"{mean(scores):.4f}{' †' * edge}"
+
+
+def mean(values: list[float]) -> float:
+    """Return the mean."""
+    return statistics.fmean(values)
+
+
+def notes(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be known beside the table."""
+    for place, budget in enumerate(record["spec"]["budgets"]):
+        failed = [
+            each["failed"]
+            for seed in record["seeds"]
+            if "failed" in (each := seed["assemblies"][place])
+        ]
+        if failed:
+            yield f"{budget:.0%}: {failed[0]}."
+    if any("†" in cell for row in rows(record) for cell in row):
+        yield "†: a chosen learning rate lies at an end of those that were tried."
+    yield (
+        "End to end, pruned and scratch have the computation of capture, students and healing; "
+        "shared: the library is shared among the budgets, whole: charged to this one."
+    )

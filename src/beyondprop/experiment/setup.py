@@ -153,14 +153,20 @@ def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) ->
 
 
 def _check_finite(task: Task, train: Samples) -> None:
-    """See that inputs in memory are numbers, and of a data set those of its first batch."""
-    seen = train.batch(slice(len(train) if isinstance(train, Split) else 1))[0]
-    for each in leaves(seen):
-        rows = each.isfinite().flatten(1).all(1) if each.ndim > 1 else each.isfinite()
-        if each.is_floating_point() and not rows.all():
+    """See that inputs and targets in memory are numbers, and of a data set those of its first
+    sample.
+    """
+    seen = train.batch(slice(len(train) if isinstance(train, Split) else 1))
+    for what, values in zip(("inputs", "targets"), seen, strict=True):
+        for each in leaves(values):
+            rows = each.isfinite().flatten(1).all(1) if each.ndim > 1 else each.isfinite()
+            if not each.is_floating_point() or rows.all():
+                continue
+            some = f"{int((~rows).sum())} of {len(train)} " if len(rows) == len(train) else ""
+            verb = "are not" if some else "hold numbers that are not"
             raise UserError(
-                f"{int((~rows).sum())} of {len(train)} training inputs of task {task.name} are not "
-                "finite: leave them out, or fill in what is missing"
+                f"{some}training {what} of task {task.name} {verb} finite: leave them out, or fill "
+                "in what is missing"
             )
 
 

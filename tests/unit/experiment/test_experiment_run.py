@@ -52,6 +52,14 @@ def with_a_gap(data: Data) -> Data:
     return replace(data, train=Split(inputs, data.train.batch(slice(len(inputs)))[1]))
 
 
+def without_a_target(data: Data) -> Data:
+    """Return data whose targets are numbers, and one of them none."""
+    inputs, classes = data.train.batch(slice(len(data.train)))
+    targets = classes.float()
+    targets[3] = torch.nan
+    return replace(data, train=Split(inputs, targets))
+
+
 def lines(folder: Path) -> list[dict[str, Any]]:
     read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in read]
@@ -448,6 +456,10 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
             replace(BLOBS, load=lambda folder: with_a_gap(BLOBS.load(folder))),
             "1 of 60 training inputs of task blobs are not finite: leave them out, or fill in",
         ),
+        (
+            replace(BLOBS, load=lambda folder: without_a_target(BLOBS.load(folder))),
+            "1 of 60 training targets of task blobs are not finite: leave them out, or fill in",
+        ),
         (MISFIT, r"model of task misfit does not fit its data: inputs \(16, 4\) float32: .*shapes"),
         (
             WRONG_CLASSES,
@@ -466,7 +478,7 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
             r"loss of task blobs does not fit: outputs \(16, 3\) float32, targets 16 of type str: ",
         ),
     ],
-    ids=["gap", "model", "classes", "loss", "texts"],
+    ids=["gap", "target", "model", "classes", "loss", "texts"],
 )
 def test_a_model_that_does_not_fit_is_said_in_one_sentence(
     task: Any, said: str, run_folder: Path

@@ -239,6 +239,9 @@ def test_a_mesh_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     fails("line 1 is 'v 0 x 0'", "v 0 x 0\n")
     for wrong in ("nan", "inf", "1e200"):
         fails(f"line 1 is 'v {wrong} 0 0'", f"v {wrong} 0 0\n")
+    for wrong in ({"size": -1}, {"size": 2.5}, {"network": {"dept": 2}}, {"network": [3]}):
+        with pytest.raises(UserError, match=r"must be a whole number|network of views takes"):
+            from_mesh(written(tmp_path / "p.obj", PYRAMID), **wrong)
     fails("faces without area", "v 1 1 1\n" * 3 + "f 1 2 3\n")
     fails("divide them by 255", "v 0 0 0 200 3 3\nv 1 0 0 0 0 0\nv 0 1 0 0 0 0\nf 1 2 3\n")
     many = "v 0 0 0\nv 1 0 0\nv 0 1 0\n" + "f 1 2 3\n" * 20_001

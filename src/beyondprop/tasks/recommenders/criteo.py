@@ -70,6 +70,8 @@ class CriteoFile:
             UserError: The file cannot be read, or has another format.
         """
         files.check_own(self.path, folder)
+        if self.rows is not None and self.rows < 1:
+            raise UserError(f"rows must be a whole number > 0, not {self.rows}")
         path = self.path
         clicks, fields = self._read(path)
         labels = torch.tensor(clicks).long()

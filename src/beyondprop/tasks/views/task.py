@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from beyondprop.errors import UserError
 from beyondprop.models.nerf import BLOCKS, OUTPUT, RadianceField
 from beyondprop.tasks.base import Task, known_fields, name_of
 from beyondprop.tasks.metrics import psnr
@@ -94,11 +96,24 @@ class FieldBetween:
         near: Distance from the cameras at which the scene begins.
         far: Distance at which it ends.
         arguments: Others of `RadianceField`.
+
+    Raises:
+        UserError: `RadianceField` has no such argument.
     """
 
     near: float
     far: float
     arguments: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        known = list(signature(RadianceField).parameters)
+        given = self.arguments
+        unknown = sorted({*given} - {*known}) if isinstance(given, Mapping) else [given]
+        if unknown:
+            raise UserError(
+                f"the network of views takes {', '.join(known[2:])}, not {unknown[0]!r}: write "
+                "network: {width: 64, depth: 3}"
+            )
 
     def __call__(self) -> RadianceField:
         """Return a network with fresh weights."""
@@ -152,6 +167,8 @@ def from_mesh(
         UserError: The mesh cannot be read.
     """
     path = Path(path)
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"size must be a whole number > 0 of pixels, not {size!r}")
     read_obj(path)
     named = {
         "name": name_of(path),

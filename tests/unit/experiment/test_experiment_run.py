@@ -32,7 +32,7 @@ from beyondprop.experiment import (
 from beyondprop.experiment.plan import plan_run
 from beyondprop.files import StorageError, read_json
 from beyondprop.measure import evaluate
-from beyondprop.tasks import Data, Split, Task, from_dataset
+from beyondprop.tasks import Data, Samples, Split, Task, from_dataset
 
 FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "checkpoint.pt"}
 
@@ -54,10 +54,14 @@ def with_a_gap(data: Data) -> Data:
 
 def without_a_target(data: Data) -> Data:
     """Return data whose targets are numbers, and one of them none."""
-    inputs, classes = data.train.batch(slice(len(data.train)))
-    targets = classes.float()
-    targets[3] = torch.nan
-    return replace(data, train=Split(inputs, targets))
+
+    def as_numbers(part: Samples) -> Split:
+        inputs, classes = part.batch(slice(len(part)))
+        return Split(inputs, classes.float())
+
+    found = replace(data, classes=()).mapped(as_numbers)
+    found.train.batch(slice(4))[1][3] = torch.nan
+    return found
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from rich.console import Console
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.cli.tables import show
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_table import distil_table, notes
-from beyondprop.experiment.distilling import distil_task, plain
+from beyondprop.experiment.distil_table import distil_table, notes, plan_notes, plan_table
+from beyondprop.experiment.distilling import distil_task, plain, plan_task
 from beyondprop.files import finite
 from beyondprop.jobs import Workers
+from beyondprop.neighbourhoods import Plan
 from beyondprop.registry import file_name, label
 
 HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
@@ -37,6 +38,11 @@ def parser() -> Parser:
         "one of all settings but seeds.",
         resume="Continue what the folder holds; what is over is kept, and seeds are added.",
     )
+    made.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="Say what would be trained, what it would take, and what can't be built.",
+    )
     made.add_class_arguments(Workers, as_group=True)
     return made
 
@@ -44,6 +50,8 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Distil, and say what each way reaches."""
     spec, workers = spec_of(DistilSpec, arguments), spec_of(Workers, arguments)
+    if arguments.dry_run:
+        return show_plan(plan_task(spec), workers.jobs or 1)
     output = arguments.output or Path("runs") / own_name(spec)
     record = distil_task(spec, output, arguments.resume, workers=workers)
     show(distil_table(record))
@@ -51,6 +59,15 @@ def run(arguments: Namespace) -> int:
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")
+    return 0
+
+
+def show_plan(plan: Plan, workers: int) -> int:
+    """Say what would be done; return the exit code."""
+    show(plan_table(plan))
+    console = Console(highlight=False, soft_wrap=True)
+    for sentence in plan_notes(plan, workers):
+        console.print(sentence)
     return 0
 
 

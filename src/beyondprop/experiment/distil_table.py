@@ -10,6 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from beyondprop.measure.base import ABSENT
+from beyondprop.neighbourhoods import Plan
+
+GIB = 2**30
 
 WAYS = (
     "merged",
@@ -37,6 +40,49 @@ def distil_table(record: Mapping[str, Any]) -> Table:
     for row in rows(record):
         shown.add_row(*row)
     return shown
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return what each student would take, a row a student."""
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in ("neighbourhood", "candidate"):
+        shown.add_column(column, no_wrap=True)
+    for column in ("parameters", "operations", "training"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for each in plan.students:
+        if each.cost is None:
+            shown.add_row(each.neighbourhood, each.candidate, ABSENT, ABSENT, ABSENT)
+            continue
+        whole = plan.teacher[each.neighbourhood]
+        shares = (
+            f"{own / of:.0%}" if of else ABSENT
+            for own, of in (
+                (each.cost.parameters, whole.parameters),
+                (each.cost.operations, whole.operations),
+            )
+        )
+        shown.add_row(each.neighbourhood, each.candidate, *shares, f"{each.seconds:.0f} s")
+    return shown
+
+
+def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
+    """Yield what is to be known of a plan: reasons, disk, and time.
+
+    Args:
+        plan: Of one seed.
+        workers: Who would train.
+    """
+    for each in plan.students:
+        if each.reason:
+            yield f"{each.neighbourhood}, {each.candidate}: {each.reason}."
+    some = "all" if plan.samples == plan.whole else f"the first {plan.samples:,}"
+    room = f"{plan.bytes / GIB:.2f} GiB"
+    yield f"Students see {some} of {plan.whole:,} samples; activations take {room}."
+    yield (
+        f"All students of a seed take about {plan.seconds / workers:.0f} s, as trials of a few "
+        f"steps predict, on {workers} worker{'s' * (workers > 1)}; the teacher and whole models "
+        "come on top."
+    )
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -39,13 +39,16 @@ from beyondprop.neighbourhoods import (
     TEACHER,
     Assembly,
     Cache,
+    Candidate,
     Library,
     Neighbourhood,
     Options,
+    Plan,
     Recipe,
     distil,
     make,
     options_of,
+    plan,
     replaced_alone,
     search,
     split,
@@ -99,8 +102,7 @@ def distil_task(
             else.
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
-    for each in spec.candidates:
-        make(each)
+    candidates_of(spec)
     neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
@@ -183,17 +185,45 @@ def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Libra
         neighbourhoods(spec, setting.task, setting.teacher),
         Inputs(data.train, setting.batch_size),
         folder,
-        {label(each): make(each) for each in spec.candidates},
-        recipe=Recipe(
-            epochs=spec.epochs,
-            batch_size=setting.batch_size,
-            learning_rate=spec.learning_rate,
-            seed=setting.seed,
-        ),
+        candidates_of(spec),
+        recipe=recipe_of(spec, setting.task, setting.seed),
         validation=Inputs(data.validation, setting.batch_size),
         cache=Cache(gib=spec.cache_gib),
         workers=workers,
         progress=setting.progress,
+    )
+
+
+def candidates_of(spec: DistilSpec) -> dict[str, Candidate]:
+    """Return the candidates by their labels."""
+    return {label(each): make(each) for each in spec.candidates}
+
+
+def recipe_of(spec: DistilSpec, task: Task, seed: int) -> Recipe:
+    """Return how students are trained."""
+    return Recipe(
+        epochs=spec.epochs,
+        batch_size=spec.batch_size or task.batch_size,
+        learning_rate=spec.learning_rate,
+        seed=seed,
+    )
+
+
+def plan_task(spec: DistilSpec) -> Plan:
+    """Return what the students of one seed would take; the teacher is not trained for it.
+
+    Raises:
+        UserError: The task, its blocks or its data can't be used.
+    """
+    task = tasks.find(spec.task)
+    model, data = task.model().eval(), task.load(spec.data)
+    return plan(
+        model,
+        neighbourhoods(spec, task, model),
+        Inputs(data.train, spec.batch_size or task.batch_size),
+        candidates_of(spec),
+        recipe_of(spec, task, spec.seeds[0]),
+        Cache(gib=spec.cache_gib),
     )
 
 

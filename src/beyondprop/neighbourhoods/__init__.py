@@ -8,6 +8,7 @@ from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
+from beyondprop.neighbourhoods.plan import Plan, Planned, plan
 from beyondprop.neighbourhoods.search import (
     TEACHER,
     Assembly,
@@ -35,6 +36,8 @@ __all__ = [
     "Neighbourhood",
     "Option",
     "Options",
+    "Plan",
+    "Planned",
     "Recipe",
     "SoftLabels",
     "Streamed",
@@ -48,6 +51,7 @@ __all__ = [
     "make",
     "merged",
     "options_of",
+    "plan",
     "replaced_alone",
     "search",
     "split",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,18 @@ def test_the_command_shows_every_budget(folder: Path, capsys: pytest.CaptureFixt
 def test_another_distillation_is_not_mixed_in(folder: Path) -> None:
     with pytest.raises(UserError, match="settings"):
         distil_task(replace(SPEC, epochs=2), folder, resume=True, progress=QUIET)
+
+
+def test_a_dry_run_says_what_it_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = '[["0", "1", "2", "3", "4"]]'
+    words = ["--blocks", blocks, "--candidates", "narrower", "fewer-heads", "--epochs", "1"]
+    assert main(["distil", "--task", "digits-conv", *words, "--dry-run", "--jobs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"0 +narrower +5\d% +\d\d% +\d+ s", said)
+    assert "0, fewer-heads: 'fewer-heads'" in said
+    assert "Students see all of" in said
+    assert "on 2 workers" in said
+    assert not [*tmp_path.iterdir()]

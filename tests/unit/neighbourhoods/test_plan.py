@@ -1,0 +1,51 @@
+"""What a distillation would take, said before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from beyondprop.neighbourhoods import Cache, Recipe, make, plan, split
+from tests.unit.neighbourhoods.pieces import Linear, Refusing, Same, batches, teacher
+from tests.unit.neighbourhoods.test_distil import CANDIDATES, RECIPE, distilled
+
+
+def test_a_plan_is_what_is_done(tmp_path: Path) -> None:
+    model, cache = teacher(), Cache(None)
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    found = plan(model, split(model, ["0", "1"]), batches(), CANDIDATES, RECIPE, cache)
+    library = distilled(tmp_path)
+    named = [(each.neighbourhood, each.candidate) for each in found.students]
+    assert named == [(name, label) for name in "01" for label in ("same", "fresh", "line")]
+    for each in found.students:
+        assert each.cost is not None
+        record = library.students[each.neighbourhood][each.candidate].record
+        assert each.cost.parameters == record["cost"]["parameters"]
+        assert each.seconds > 0
+    assert found.seconds == sum(each.seconds for each in found.students)
+    assert (found.samples, found.whole) == (8 * 16, 8 * 16)
+    shards = (tmp_path / "activations").rglob("*.safetensors")
+    held = sum(file.stat().st_size for file in shards)
+    assert found.bytes <= held <= 1.2 * found.bytes
+    assert found.teacher["0"].parameters == 3 * 16 + 16 + 16 * 4 + 4
+    assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
+
+
+def test_what_cannot_be_built_has_a_reason_and_a_full_cache_a_part() -> None:
+    model = teacher()
+    room = 40 * (4 + 4) * 4 / 2**30
+    candidates = {"line": Linear(), "refusing": Refusing(), "heads": make("fewer-heads")}
+    found = plan(model, split(model, ["1"]), batches(), candidates, Recipe(), Cache(None, gib=room))
+    line, refusing, heads = found.students
+    assert line.reason == ""
+    assert "there is no such student" in refusing.reason
+    assert refusing.cost is None
+    assert heads.reason
+    assert (found.samples, found.whole) == (40, 8 * 16)
+
+
+def test_a_plan_of_one_student_names_it() -> None:
+    model = teacher()
+    (one,) = plan(model, split(model, ["1"]), batches(), {"same": Same()}).students
+    assert one.neighbourhood == "1"

@@ -1,5 +1,6 @@
 """A comparison's record as pages need it: also of one from before searches and three controls."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,8 +48,22 @@ class Shown:
         return row if row is not None and row.score_mean is not None else None
 
 
+KNOWN: deque[tuple[Record, Shown]] = deque(maxlen=64)
+"""Records that were read, each with what is shown of it: every page of a rule asks for all."""
+
+
 def shown(record: Record) -> Shown:
-    """Return what pages show of a comparison's record."""
+    """Return what pages show of a comparison's record, which must not change behind that."""
+    for one, found in KNOWN:
+        if one is record:
+            return found
+    found = read(record)
+    KNOWN.append((record, found))
+    return found
+
+
+def read(record: Record) -> Shown:
+    """Return what pages show of a record that is not known yet."""
     facts = read_comparison(record)
     if not any("recovery_below" in row for row in record["rows"]):
         facts = replace(facts, rows=tuple(_paired(facts, record)))

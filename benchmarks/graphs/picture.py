@@ -51,7 +51,9 @@ def main(
             draw(axes, placed(hidden(task, data, folder)), data)
             axes.set_title(f"{rule}, test {score(folder):.1%}", fontsize=10)
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, markerscale=3)
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=4, frameon=False, markerscale=3
+        )
     print(output)
 
 

@@ -11,6 +11,7 @@ records, so no figure and no finding of a comparison is written by hand.
 
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 from benchmarks.common.records import RESULTS, ROOT, load
@@ -222,8 +223,14 @@ def study_light(name: str) -> str:
 
 
 def comparison(task: str) -> dict[str, Any]:
-    """Return the record of a comparison."""
-    return load(f"comparisons/{task}")
+    """Return the record of a comparison; the same object each time."""
+    return loaded(load, f"comparisons/{task}")
+
+
+@lru_cache(maxsize=64)
+def loaded(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return a record as a function reads it, once."""
+    return read(name)
 
 
 def recorded() -> list[str]:

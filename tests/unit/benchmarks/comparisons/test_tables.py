@@ -59,6 +59,7 @@ def test_the_optimizer_is_shown_where_the_search_chose_one() -> None:
     record = made.record(APART, searches)
     assert "optimizer and rate" not in tables.compare(record)[0]
     assert tables.by_optimizer(record) is None
+    record = record | {"tuning": dict(record["tuning"])}
     record["tuning"]["trials"] = [
         made.trial("backprop", 0.1, "sgd", score=0.8),
         made.trial("backprop", 0.1, "adam", score=0.7),

@@ -1,5 +1,6 @@
 """No figure in README and docs is written by hand."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_what_others_have_published_is_on_some_page() -> None:
 
 
 def test_optimizers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = tables.comparison("fashion-small")
+    record = copy.deepcopy(tables.comparison("fashion-small"))
     for place, trial in enumerate(record["tuning"]["trials"]):
         trial["optimizer"] = ("sgd", "adam")[place % 2]
     monkeypatch.setattr(tables, "load", lambda _: record)

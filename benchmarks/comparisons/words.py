@@ -185,7 +185,8 @@ def _below(found: Shown) -> list[str]:
 def _uncounted(found: Shown) -> list[str]:
     """Return whose steps count by a guess in the search, and who had no trial."""
     searches = found.facts.tuning.searches
-    rules = [rule for rule, own in searches.items() if not own.counted]
+    # Backprop counts as itself, whatever PyTorch can count.
+    rules = [rule for rule, own in searches.items() if not own.counted and rule != BACKPROP]
     none = [rule for rule, own in searches.items() if not own.trials]
     told = [f"The budget had no trial for {listing(none)}: the middle of the grid was taken."]
     guessed = f"The operations of a step by {listing(rules)} cannot be counted: in the search it "

@@ -263,7 +263,10 @@ def edge(tuning: Mapping[str, Any]) -> str:
     rules, judged = at_edges(tuning), judged_rules(tuning)
     tried = {trial["rule"] for trial in tuning["trials"]}
     at_edge = [rule for rule in rules if rule in judged]
-    diverged = [rule for rule in rules if rule in tried and rule not in judged]
+    lost = [rule for rule in rules if rule in tried and rule not in judged]
+    numbers = {trial["rule"] for trial in tuning["trials"] if trial["status"] == "diverged"}
+    diverged = [rule for rule in lost if rule in numbers]
+    failed = [rule for rule in lost if rule not in numbers]
     untried = [rule for rule in rules if rule not in tried]
     larger = "a larger --tuning_budget may serve better"
     searches = tuning.get("searches", {})
@@ -272,6 +275,7 @@ def edge(tuning: Mapping[str, Any]) -> str:
     warnings = (
         (at_edge, f"the rate chosen for {{}} lies at the edge of those tried: {larger}"),
         (diverged, "no trial of {} finished: lower --learning_rates may serve better"),
+        (failed, "{} failed in every trial: see why in the lines above"),
         (untried, f"the budget allows no trial of {{}}: {larger}"),
         (uncounted, guess),
     )

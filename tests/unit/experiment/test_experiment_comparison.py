@@ -141,6 +141,8 @@ def test_how_learning_rates_were_chosen_is_said() -> None:
     none = learning_rates(tuning(fa=failed, dfa=failed))
     assert none == f"learning rates: fa 0.3 {lowest}, dfa sgd 0.1 {lowest}"
     assert edge(one) == "no trial of dfa finished: lower --learning_rates may serve better"
+    failing = edge(tuning(fa=good, dfa=["failed"] * 3))
+    assert failing == "dfa failed in every trial: see why in the lines above"
     no_trial = "the budget allows no trial of dfa: a larger --tuning_budget may serve better"
     assert edge(tuning(fa=good)) == no_trial
     assert edge(tuning()) == no_trial

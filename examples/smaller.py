@@ -1,0 +1,70 @@
+"""Make a trained network smaller: its blocks learn alone to do with fewer channels, by any rule.
+
+python examples/smaller.py
+
+Your own network: give its trained model, the names of its parts, and batches of its inputs.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from beyondprop import tasks
+from beyondprop.neighbourhoods import Recipe, distil, make, options_of, search, split
+
+
+def trained(images: Tensor, classes: Tensor) -> nn.Module:
+    """Return a network that tells digits apart."""
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1)),
+        nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1)),
+        nn.Flatten(),
+        nn.Linear(16 * 64, 10),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(8):
+        for x, y in zip(images.split(64), classes.split(64), strict=True):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
+    return (model(images).argmax(1) == classes).float().mean().item()
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    data = tasks.find("digits-conv").load(None)
+    images, classes = data.train.batch(slice(None))
+    test = data.test.batch(slice(None))
+    teacher = trained(images, classes)
+    with TemporaryDirectory() as folder:
+        library = distil(
+            teacher,
+            split(teacher, ["0", "1"]),
+            images.split(64),
+            Path(folder),
+            {
+                f"{share:.0%}": make({"candidate": "narrower", "share": share})
+                for share in (0.5, 0.25)
+            },
+            recipe=Recipe(epochs=4),
+        )
+        options = options_of(teacher, library)
+        whole = sum(of["teacher"].costs["operations"] for of in options.values())
+        print(f"the teacher: {accuracy(teacher, *test):.1%}")
+        for share in (0.8, 0.6, 0.4):
+            (best,) = search(options, {"operations": share * whole})
+            smaller = library.merge(teacher, best.choice)
+            kept = best.costs["operations"] / whole
+            print(f"{kept:.0%} of the operations of its blocks: {accuracy(smaller, *test):.1%}")
+
+
+if __name__ == "__main__":
+    main()

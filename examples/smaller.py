@@ -51,19 +51,19 @@ def main() -> None:
             images.split(64),
             Path(folder),
             {
-                f"{share:.0%}": make({"candidate": "narrower", "share": share})
-                for share in (0.5, 0.25)
+                "half": make({"candidate": "narrower", "share": 0.5}),
+                "quarter": make({"candidate": "narrower", "share": 0.25}),
             },
             recipe=Recipe(epochs=4),
         )
         options = options_of(teacher, library)
         whole = sum(of["teacher"].costs["operations"] for of in options.values())
-        print(f"the teacher: {accuracy(teacher, *test):.1%}")
+        print(f"The teacher: {accuracy(teacher, *test):.1%}")
         for share in (0.8, 0.6, 0.4):
             (best,) = search(options, {"operations": share * whole})
             smaller = library.merge(teacher, best.choice)
-            kept = best.costs["operations"] / whole
-            print(f"{kept:.0%} of the operations of its blocks: {accuracy(smaller, *test):.1%}")
+            kept = f"{best.costs['operations'] / whole:.0%} of the operations of its blocks"
+            print(f"Test accuracy: {accuracy(smaller, *test):.1%} with {kept}")
 
 
 if __name__ == "__main__":

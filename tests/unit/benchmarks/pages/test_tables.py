@@ -44,7 +44,7 @@ def changed(figures: Any) -> Any:
         return {key: changed(value) for key, value in figures.items()}
     if isinstance(figures, list):
         return [changed(value) for value in figures]
-    return figures * 1.1 + 0.01 if isinstance(figures, float) else figures
+    return figures * 1.5 + 0.01 if isinstance(figures, float) else figures
 
 
 @pytest.mark.parametrize("name", names())
@@ -118,6 +118,8 @@ def test_records_are_complete(record: Path) -> None:
         rules = {row["rule"] for row in content["rows"]}
         # Where true gradients cannot train a network, the record's page says so.
         upper = set() if record.stem in ("cifar-softhebb", "mnist-softhebb") else {"backprop"}
-        assert {"frozen"} | upper <= rules
+        # A factorisation machine has no hidden layers that could be frozen.
+        lower = {"linear"} if record.stem == "movielens-fm" else {"frozen"}
+        assert lower | upper <= rules
         assert len(content["seeds"]) >= 3
         assert not made["commit"].endswith("-dirty")

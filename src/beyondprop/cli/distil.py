@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -14,10 +12,9 @@ from beyondprop.cli.tables import show
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import distil_table, notes, plan_notes, plan_table
 from beyondprop.experiment.distilling import distil_task, plain, plan_task
-from beyondprop.files import finite
+from beyondprop.experiment.growing import folder_name
 from beyondprop.jobs import Workers
 from beyondprop.neighbourhoods import Plan
-from beyondprop.registry import file_name, label
 
 HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
 
@@ -74,5 +71,4 @@ def show_plan(plan: Plan, workers: int) -> int:
 def own_name(spec: DistilSpec) -> str:
     """Return the name of a folder where none is given."""
     fixed = {key: value for key, value in plain(spec).items() if key not in ("seeds", "threads")}
-    digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
-    return f"distil-{file_name(label(spec.task))}-{digest[:8]}"
+    return folder_name("distil", spec.task, fixed)

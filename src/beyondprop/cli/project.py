@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
 
+from beyondprop._torch.threads import threads_set
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
 from beyondprop.experiment.optical_trial import project_by_light
@@ -61,7 +61,7 @@ def run(arguments: Namespace) -> int:
         raise UserError(f"--seed must be from 0 to 2^63 - 1, not {arguments.seed}")
 
     figures = {"kind": arguments.kind, "seed": arguments.seed, "memory": memory}
-    with threads(arguments.threads):
+    with threads_set(arguments.threads or torch.get_num_threads()):
         show(said(arguments.device, **sizes, **figures, watts=arguments.watts))
     return 0
 
@@ -82,17 +82,6 @@ def whole(name: str, number: float) -> int:
     if not 1 <= number <= 2**53 or number != int(number):
         raise UserError(f"--{name} must be a whole number of at least 1, not {number:g}")
     return int(number)
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads; afterwards their number is as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def show(lines: Sequence[tuple[str, str]]) -> None:

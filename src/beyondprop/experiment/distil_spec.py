@@ -37,7 +37,6 @@ class DistilSpec:
         rule: That heals whole models.
         cache_gib: GiB of activations on disk, at most.
         data: Folder that holds the data set's files. Default: they are looked for.
-        device: Where to compute: cpu, cuda, ...
         threads: CPU threads.
 
     Raises:
@@ -58,7 +57,6 @@ class DistilSpec:
     rule: Spec = "backprop"
     cache_gib: float = 8.0
     data: Path | None = None
-    device: str = "cpu"
     threads: int = 1
 
     def __post_init__(self) -> None:

@@ -182,19 +182,19 @@ def attempt(
 ) -> dict[str, Any]:
     """Return what a whole model reaches at a learning rate, or why it failed."""
     torch.manual_seed(setting.seed)
-    model, batches = fresh(), way.batches()
-    step = step_operations(model, setting.sample) + way.extra
-    steps = max(1, round(budget / step / setting.batch_size))
-    recipe = Recipe(
-        epochs=-(-steps // len(batches)),
-        learning_rate=rate,
-        rule=rules.make(setting.spec.rule, setting.seed),
-        blocks=blocks_of(setting.task),
-        seed=setting.seed,
-        steps=steps,
-    )
-    task = setting.task
     try:
+        model, batches = fresh(), way.batches()
+        step = step_operations(model, setting.sample) + way.extra
+        steps = max(1, round(budget / step / setting.batch_size))
+        recipe = Recipe(
+            epochs=-(-steps // len(batches)),
+            learning_rate=rate,
+            rule=rules.make(setting.spec.rule, setting.seed),
+            blocks=blocks_of(setting.task),
+            seed=setting.seed,
+            steps=steps,
+        )
+        task = setting.task
         heal(model, batches, way.loss, recipe, setting.progress, task.output, task.axes)
     except UserError as error:
         return {"rate": rate, "failed": str(error)}

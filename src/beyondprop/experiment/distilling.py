@@ -23,7 +23,9 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop import tasks
+from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Setting, blocks_of, by_labels, by_teacher, trained
@@ -103,13 +105,15 @@ def distil_task(
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
     candidates_of(spec)
-    neighbourhoods(spec, task, task.model())
+    with generators_kept():
+        neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
     write_json(output / SPEC, given)
     write_bytes(output / RECIPE, recipe(given, "distil").encode())
     shown = progress or bars()
-    seeds = [of_seed(spec, task, seed, output, shown, workers) for seed in spec.seeds]
+    with threads_set(spec.threads), generators_kept():
+        seeds = [of_seed(spec, task, seed, output, shown, workers) for seed in spec.seeds]
     record: dict[str, Any] = finite(
         {
             "schema": SCHEMA,
@@ -144,7 +148,6 @@ def of_seed(
         seed=seed,
         epochs=spec.teacher_epochs,
         data=spec.data,
-        device=spec.device,
         threads=spec.threads,
         measures=(),
     )
@@ -206,6 +209,7 @@ def recipe_of(spec: DistilSpec, task: Task, seed: int) -> Recipe:
         batch_size=spec.batch_size or task.batch_size,
         learning_rate=spec.learning_rate,
         seed=seed,
+        threads=spec.threads,
     )
 
 
@@ -216,15 +220,16 @@ def plan_task(spec: DistilSpec) -> Plan:
         UserError: The task, its blocks or its data can't be used.
     """
     task = tasks.find(spec.task)
-    model, data = task.model().eval(), task.load(spec.data)
-    return plan(
-        model,
-        neighbourhoods(spec, task, model),
-        Inputs(data.train, spec.batch_size or task.batch_size),
-        candidates_of(spec),
-        recipe_of(spec, task, spec.seeds[0]),
-        Cache(gib=spec.cache_gib),
-    )
+    with threads_set(spec.threads), generators_kept():
+        model, data = task.model().eval(), task.load(spec.data)
+        return plan(
+            model,
+            neighbourhoods(spec, task, model),
+            Inputs(data.train, spec.batch_size or task.batch_size),
+            candidates_of(spec),
+            recipe_of(spec, task, spec.seeds[0]),
+            Cache(gib=spec.cache_gib),
+        )
 
 
 def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neighbourhood, ...]:
@@ -335,10 +340,19 @@ def begun(setting: Setting, library: Library, best: Assembly) -> nn.Module:
 
 
 def drawn(fresh: Callable[[], nn.Module]) -> nn.Module:
-    """Return the assembly with weights that are drawn anew by each layer's own way."""
+    """Return the assembly with weights that are drawn anew by each layer's own way.
+
+    Raises:
+        UserError: A module has weights and no such way: they would stay the teacher's.
+    """
     model = fresh()
-    for module in model.modules():
+    for name, module in model.named_modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise UserError(
+                f"'{name}' ({type(module).__name__}) cannot be drawn anew for training from "
+                "scratch: give it a method reset_parameters"
+            )
     return model

@@ -25,8 +25,13 @@ def own_name(spec: CompareSpec, command: str = "compare") -> str:
     """Return the name of a comparison's folder where none is given: it can grow, not change."""
     open_fields = (*GROWS, "projections", *NOT_COMPARED)
     fixed = {k: v for k, v in asdict(spec).items() if k not in open_fields}
+    return folder_name(command, spec.task, fixed)
+
+
+def folder_name(command: str, task: Spec, fixed: Mapping[str, Any]) -> str:
+    """Return the name of a folder: the command, the task, and a digest of what may not change."""
     digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
-    return f"{command}-{file_name(label(spec.task))}-{digest[:8]}"
+    return f"{command}-{file_name(label(task))}-{digest[:8]}"
 
 
 def expanded(spec: CompareSpec) -> CompareSpec:

@@ -3,9 +3,9 @@
 A law is a straight line through the mean logarithms of the losses of each size. Seeds of a size
 share its learning rate, and how far the law is wrong there, so sizes are what varies independently:
 intervals are Student's, with as many degrees of freedom as there are sizes, less two. (A bootstrap
-over single runs takes them all for independent: where sizes vary as much as seeds do, its intervals
-of 95% hold the truth in three quarters of studies.) Two rules are compared on the same sizes and
-seeds; what both have in common takes nothing from how well their difference is known.
+over single runs would take them all for independent, and its intervals would be too narrow.) Two
+rules are compared on the same sizes and seeds; what both have in common takes nothing from how well
+their difference is known.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import check_weights
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
@@ -40,13 +41,8 @@ def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
     most = THREADS_A_CORE * (os.cpu_count() or 1)
     if plan.threads > most:
         raise UserError(f"threads must be at most {most} on this machine, not {plan.threads}")
-    device, before = _device(plan.device), torch.get_num_threads()
-    with generators_kept([device]):
-        torch.set_num_threads(plan.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with generators_kept([_device(plan.device)]), threads_set(plan.threads):
+        yield
 
 
 def load(task: Task, plan: RunPlan | ComparePlan) -> Data:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.progress import Progress
 from torch import nn
 
+from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.errors import UserError
 from beyondprop.files import StorageError, read_json, write_bytes, write_json
@@ -157,6 +158,10 @@ class Lesson:
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Build, train, judge and keep the student; return its record."""
+        with threads_set(self.recipe.threads):
+            return self._done(progress)
+
+    def _done(self, progress: Progress) -> dict[str, Any]:
         call = self.layout.sample
         student = self.candidate.build(self.piece, call)
         curve = teach(student, self.taught, self.recipe, progress, self.title)
@@ -213,14 +218,23 @@ def distil(
         StorageError: A file cannot be read or written.
     """
     own, shown = recipe or Recipe(), progress or bars()
-    place = None if workers is None or workers.serial else places.find(workers, 1)
+    place = None if workers is None or workers.serial else places.find(workers, own.threads)
     with held(folder), shown:
         taught = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
         judged: Mapping[str, Activations] = taught
         if validation is not None:
             judged = capture(teacher, neighbourhoods, validation, folder / HELD, cache)
         lessons = [
-            lesson(teacher, each, taught[each.name], judged[each.name], label, one, own, folder)
+            lesson(
+                teacher,
+                each,
+                taught[each.name],
+                judged[each.name],
+                label,
+                one,
+                own,
+                folder,
+            )
             for each in neighbourhoods
             for label, one in candidates.items()
         ]
@@ -255,7 +269,16 @@ def lesson(
     }
     place = folder / PIECES / file_name(neighbourhood.name) / file_name(label)
     return Lesson(
-        neighbourhood, label, piece, taught.layout, candidate, taught, judged, recipe, place, asked
+        neighbourhood,
+        label,
+        piece,
+        taught.layout,
+        candidate,
+        taught,
+        judged,
+        recipe,
+        place,
+        asked,
     )
 
 

@@ -22,6 +22,7 @@ from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.neighbourhoods.activations import Activations
@@ -55,6 +56,8 @@ class Recipe:
         blocks: Of the student, for that rule; see `beyondprop.attach`.
         seed: Of the order of samples, and of what a student draws as it is trained.
         steps: At most, over all epochs; None: as many as the epochs have.
+        threads: Of the CPU: their number decides how sums are rounded, so that with one number
+            students are the same whoever trains them.
 
     Raises:
         UserError: A number is not above zero.
@@ -69,9 +72,10 @@ class Recipe:
     blocks: Sequence[str | tuple[str, ...]] | None = None
     seed: int = 0
     steps: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "steps"):
+        for name in ("epochs", "batch_size", "steps", "threads"):
             value = getattr(self, name)
             if name == "steps" and value is None:
                 continue
@@ -179,7 +183,8 @@ def trained(
     progress: Progress,
     title: str,
 ) -> Curve:
-    """Train a model to which a rule is attached, and leave it in eval mode.
+    """Train a model to which a rule is attached, and leave it in eval mode; generators are left as
+    they were.
 
     Args:
         handle: Of the rule.
@@ -194,7 +199,21 @@ def trained(
     Raises:
         UserError: The loss is no number any more.
     """
-    torch.manual_seed(recipe.seed)
+    with generators_kept({each.device for each in handle.model.parameters()}):
+        torch.manual_seed(recipe.seed)
+        return _trained(handle, recipe, batches, total, loss, rows, progress, title)
+
+
+def _trained(
+    handle: Attachment,
+    recipe: Recipe,
+    batches: Callable[[int], Iterable[T]],
+    total: int,
+    loss: Callable[[T], Tensor],
+    rows: Callable[[T], int],
+    progress: Progress,
+    title: str,
+) -> Curve:
     model = handle.model.train()
     optimizer = recipe.optimizer([*model.parameters(), *handle.parameters()], recipe.learning_rate)
     if slots.machine_of(model) is not None:

@@ -121,6 +121,25 @@ def test_scratch_begins_anew() -> None:
     assert not torch.equal(drawn(lambda: known)[0].weight, before)
 
 
+def test_weights_that_cannot_be_drawn_anew_are_told() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+
+    with pytest.raises(UserError, match=r"'0' .Own. cannot be drawn anew"):
+        drawn(lambda: nn.Sequential(Own()))
+
+
+def test_threads_and_generators_are_left_as_they_were(folder: Path) -> None:
+    torch.manual_seed(3)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    (folder / "seed-0" / "assemblies" / "0.7.json").unlink()
+    distil_task(SPEC, folder, resume=True, progress=QUIET)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize(
     "wrong", [{"budgets": (1.5,)}, {"rates": (0.0,)}, {"seeds": (1, 1)}, {"candidates": ()}]
 )

@@ -45,7 +45,7 @@ from beyondprop.files import (
     write_bytes,
     write_json,
 )
-from beyondprop.jobs import Executor, Job, Workers, places
+from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.progress import bars
@@ -55,7 +55,6 @@ from beyondprop.tasks import Task
 
 COMPARISON, SESSIONS = "comparison.json", "sessions.json"
 SCHEMA = 2
-SERIAL = Workers()
 
 
 def compare(
@@ -96,7 +95,7 @@ def compare(
         rules.make(rule)
     more = added(spec, output) if resume else ""
     plan = plan_compare(spec, task, name)
-    place = None if workers.serial else places.find(workers, plan.threads, accelerators(plan))
+    place = places.find(workers, plan.threads, accelerators(plan))
     check_claim(output, as_json(plan), resume, GROWS)
     earlier = forms.read_comparison(output / COMPARISON)
     if earlier is not None and complete(earlier, plan):

@@ -1,29 +1,30 @@
-"""Whole models trained in several ways, within a budget of operations."""
+"""The ways in which a whole model is trained: from which weights, by what, at whose charge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
-from beyondprop import rules, tasks
+from beyondprop import tasks
+from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.order import order
-from beyondprop.neighbourhoods import Call, Recipe, SoftLabels, heal
-from beyondprop.neighbourhoods.cost import forward_operations, step_operations
+from beyondprop.neighbourhoods import Call, Library, Recipe, SoftLabels
+from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.training import LabelledBatches
 from beyondprop.tasks import Data, Samples, Task
 
-FACTOR = 3.0
-"""Between a rate at an end of those that were tried and the next one."""
-MORE = 3
-"""Rates that are tried beyond those that are given, at most."""
+TEACHER_FOLDER = "teacher"
+CAPTURE, HEALING, WHOLE, SHARED = "capture", "healing", "whole", "shared"
+"""What operations are counted for. A library that serves several budgets is charged to one of them
+whole, or shared among all."""
 
 
 @dataclass
@@ -62,7 +63,6 @@ class Setting:
         data: As this seed has it.
         seed: Of the teacher and of all training.
         teacher: In eval mode.
-        progress: Bars to draw on.
     """
 
     spec: DistilSpec
@@ -70,7 +70,6 @@ class Setting:
     data: Data
     seed: int
     teacher: nn.Module
-    progress: Progress
 
     @property
     def batch_size(self) -> int:
@@ -101,6 +100,22 @@ class Setting:
         return score(self.task, model, self.data.validation).loss
 
 
+def setting_of(spec: DistilSpec, seed: int, folder: Path) -> Setting:
+    """Return the setting of a seed whose teacher is trained.
+
+    Args:
+        spec: The distillation's.
+        seed: Of the teacher.
+        folder: Of the seed.
+    """
+    task = tasks.find(spec.task)
+    data = task.load(spec.data)
+    data = task.split(data, seed) if task.split else data
+    teacher = task.model()
+    teacher.load_state_dict(read_weights(folder / TEACHER_FOLDER / WEIGHTS))
+    return Setting(spec, task, data, seed, teacher.eval())
+
+
 def blocks_of(task: Task) -> tuple[str | tuple[str, ...], ...] | None:
     """Return the blocks of a task's model, None where it names none."""
     if task.blocks is None:
@@ -109,8 +124,8 @@ def blocks_of(task: Task) -> tuple[str | tuple[str, ...], ...] | None:
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a whole model is trained.
+class Lessons:
+    """What a whole model is taught by.
 
     Attributes:
         batches: Of inputs and targets.
@@ -118,25 +133,9 @@ class Way:
         extra: Operations of a sample besides the model's own step.
     """
 
-    batches: Callable[[], Any]
+    batches: LabelledBatches
     loss: Callable[[Any, Any], Tensor]
     extra: int = 0
-
-
-def by_labels(setting: Setting) -> Way:
-    """Return training by the task's own loss."""
-    return Way(
-        partial(Batches, setting.data.train, setting.batch_size, setting.seed), setting.task.loss
-    )
-
-
-def by_teacher(setting: Setting) -> Way:
-    """Return training by the teacher's outputs: softened classes where there are classes."""
-    targets = setting.data.train.batch(torch.arange(1))[1]
-    distance = SoftLabels() if not targets.is_floating_point() else Recipe().distance
-    own = partial(Batches, setting.data.train, setting.batch_size, setting.seed)
-    cost = forward_operations(setting.teacher, setting.sample)
-    return Way(lambda: Taught(own(), setting.teacher), distance, cost)
 
 
 @dataclass(frozen=True)
@@ -156,62 +155,83 @@ class Taught:
             yield inputs, outputs
 
 
-def trained(
-    setting: Setting, fresh: Callable[[], nn.Module], way: Way, budget: float
-) -> dict[str, Any]:
-    """Return what a whole model reaches within a budget of operations.
+def by_labels(setting: Setting) -> Lessons:
+    """Return training by the task's own loss."""
+    own = Batches(setting.data.train, setting.batch_size, setting.seed)
+    return Lessons(own, setting.task.loss)
 
-    Every learning rate is tried, and further ones as long as the best is at an end of those; the
-    one with the best validation score is taken. What the others cost is charged to none.
+
+def by_teacher(setting: Setting) -> Lessons:
+    """Return training by the teacher's outputs: softened classes where there are classes."""
+    targets = setting.data.train.batch(torch.arange(1))[1]
+    distance = SoftLabels() if not targets.is_floating_point() else Recipe().distance
+    own = Batches(setting.data.train, setting.batch_size, setting.seed)
+    cost = forward_operations(setting.teacher, setting.sample)
+    return Lessons(Taught(own, setting.teacher), distance, cost)
+
+
+def joined(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
+    """Return an assembly of trained students."""
+    return library.merge(setting.teacher, choice)
+
+
+def begun(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
+    """Return an assembly with the weights with which its students began."""
+    teacher = setting.teacher
+    model = library.merge(teacher, {})
+    for each in library.neighbourhoods:
+        if each.name in choice:
+            student = library.students[each.name][choice[each.name]]
+            piece = student.candidate.build(each.piece(teacher), library.samples[each.name])
+            each.put(model, piece)
+    return model
+
+
+def redrawn(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
+    """Return an assembly with random weights."""
+    return drawn(joined(setting, library, choice))
+
+
+def drawn(model: nn.Module) -> nn.Module:
+    """Return a model whose weights are drawn anew, in place, by each layer's own way.
+
+    Raises:
+        UserError: A module has weights and no such way: they would stay what they were.
     """
-    found = {rate: attempt(setting, fresh, way, budget, rate) for rate in setting.spec.rates}
-    for _ in range(MORE):
-        rate = beyond(found)
-        if rate is None:
-            break
-        found[rate] = attempt(setting, fresh, way, budget, rate)
-    known = [each for each in found.values() if "failed" not in each]
-    if not known:
-        return next(iter(found.values()))
-    best = max(known, key=quality)
-    return best | {"rates": sorted(found), "edge": beyond(found) is not None}
+    for name, module in model.named_modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise UserError(
+                f"'{name}' ({type(module).__name__}) cannot be drawn anew for training from "
+                "scratch: give it a method reset_parameters"
+            )
+    return model
 
 
-def attempt(
-    setting: Setting, fresh: Callable[[], nn.Module], way: Way, budget: float, rate: float
-) -> dict[str, Any]:
-    """Return what a whole model reaches at a learning rate, or why it failed."""
-    torch.manual_seed(setting.seed)
-    try:
-        model, batches = fresh(), way.batches()
-        step = step_operations(model, setting.sample) + way.extra
-        steps = max(1, round(budget / step / setting.batch_size))
-        recipe = Recipe(
-            epochs=-(-steps // len(batches)),
-            learning_rate=rate,
-            rule=rules.make(setting.spec.rule, setting.seed),
-            blocks=blocks_of(setting.task),
-            seed=setting.seed,
-            steps=steps,
-        )
-        task = setting.task
-        heal(model, batches, way.loss, recipe, setting.progress, task.output, task.axes)
-    except UserError as error:
-        return {"rate": rate, "failed": str(error)}
-    return setting.evaluated(model) | {"rate": rate, "steps": steps}
+@dataclass(frozen=True)
+class Way:
+    """How a whole model is trained.
+
+    Attributes:
+        name: As people read it.
+        begin: Returns the model at its beginning.
+        lessons: Returns what it is taught by.
+        charge: What its operations are those of, by the names in `computation`.
+    """
+
+    name: str
+    begin: Callable[[Setting, Library, Mapping[str, str]], nn.Module]
+    lessons: Callable[[Setting], Lessons]
+    charge: tuple[str, ...]
 
 
-def beyond(found: Mapping[float, Mapping[str, Any]]) -> float | None:
-    """Return the next rate beyond the best one, None where that lies between others."""
-    known = {rate: each for rate, each in found.items() if "failed" not in each}
-    if not known or len(found) < 2:
-        return None
-    best = max(known, key=lambda rate: quality(known[rate]))
-    if best == min(found):
-        return best / FACTOR
-    return best * FACTOR if best == max(found) else None
-
-
-def quality(found: Mapping[str, Any]) -> tuple[float, float]:
-    """Return what is greater of a better model, by the validation data."""
-    return found["validation_score"], -found["validation_loss"]
+WAYS = (
+    Way("healed", joined, by_labels, (HEALING,)),
+    Way("end to end, whole", begun, by_teacher, (HEALING, CAPTURE, WHOLE)),
+    Way("end to end, shared", begun, by_teacher, (HEALING, CAPTURE, SHARED)),
+    Way("pruned", begun, by_labels, (HEALING, CAPTURE, SHARED)),
+    Way("scratch", redrawn, by_labels, (HEALING, CAPTURE, SHARED)),
+)
+"""Healing, and what the same computation does otherwise."""

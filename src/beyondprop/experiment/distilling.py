@@ -12,7 +12,7 @@ library serves all budgets: it is charged whole to one, and shared among all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,18 +24,29 @@ from torch import nn
 
 from beyondprop import tasks
 from beyondprop._torch.threads import threads_set
-from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_attempts import Whole, trained
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import Setting, blocks_of, by_labels, by_teacher, trained
+from beyondprop.experiment.distil_ways import (
+    CAPTURE,
+    HEALING,
+    SHARED,
+    TEACHER_FOLDER,
+    WAYS,
+    WHOLE,
+    Setting,
+    blocks_of,
+    setting_of,
+)
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim
-from beyondprop.files import finite, read_json, write_bytes, write_json
-from beyondprop.jobs import Workers
+from beyondprop.files import finite, write_bytes, write_json
+from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
+from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import (
     TEACHER,
@@ -62,8 +73,7 @@ from beyondprop.tasks import Samples, Task
 DISTILLATION = "distillation.json"
 GROWS = ("seeds",)
 SCHEMA = 1
-WHOLE, SHARED = "whole", "shared"
-"""How a library that serves several budgets is charged to one."""
+MERGED = "merged"
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def distil_task(
     output: Path,
     resume: bool = False,
     progress: Progress | None = None,
-    workers: Workers | None = None,
+    workers: Workers = SERIAL,
 ) -> dict[str, Any]:
     """Distil a task's network piece by piece from every seed, and compare at equal computation.
 
@@ -93,7 +103,7 @@ def distil_task(
         resume: Continue what the folder holds: what is finished is not done again, and seeds may be
             added.
         progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains students.
+        workers: Who trains.
 
     Returns:
         The content of `distillation.json`: for each seed its teacher, its students, and a list of
@@ -109,21 +119,20 @@ def distil_task(
         neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
-    write_json(output / SPEC, given)
-    write_bytes(output / RECIPE, recipe(given, "distil").encode())
-    shown = progress or bars()
-    with threads_set(spec.threads), generators_kept():
-        seeds = [of_seed(spec, task, seed, output, shown, workers) for seed in spec.seeds]
-    record: dict[str, Any] = finite(
-        {
-            "schema": SCHEMA,
-            "kind": "distillation",
-            "spec": plain(spec),
-            "seeds": seeds,
-            "provenance": provenance(started),
-        }
-    )
-    write_json(output / DISTILLATION, record)
+    with held(output), threads_set(spec.threads), generators_kept():
+        write_json(output / SPEC, given)
+        write_bytes(output / RECIPE, recipe(given, "distil").encode())
+        seeds = of_seeds(spec, output, progress or bars(), workers)
+        record: dict[str, Any] = finite(
+            {
+                "schema": SCHEMA,
+                "kind": "distillation",
+                "spec": plain(spec),
+                "seeds": seeds,
+                "provenance": provenance(started),
+            }
+        )
+        write_json(output / DISTILLATION, record)
     return record
 
 
@@ -132,16 +141,38 @@ def plain(spec: DistilSpec) -> dict[str, Any]:
     return asdict(spec) | {"data": None if spec.data is None else "given"}
 
 
-def of_seed(
-    spec: DistilSpec,
-    task: Task,
-    seed: int,
-    output: Path,
-    progress: Progress,
-    workers: Workers | None,
-) -> dict[str, Any]:
-    """Return all that one seed gives."""
-    folder = output / f"seed-{seed}"
+def of_seeds(
+    spec: DistilSpec, output: Path, progress: Progress, workers: Workers
+) -> list[dict[str, Any]]:
+    """Return all that each seed gives.
+
+    Teachers are trained first, then the students of each, then all whole models: whatever is
+    independent is trained at the same time where there are workers.
+    """
+    folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
+    with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
+        jobs = [
+            Job(f"teacher, seed {seed}", partial(taught, spec, seed, folder))
+            for seed, folder in folders.items()
+        ]
+        values(executor.perform("teachers", jobs))
+        executor.close()  # students have workers of their own
+        made = [taken_apart(spec, *each, progress, workers) for each in folders.items()]
+        wholes = [whole for _, of in made for whole in of]
+        reached = iter(trained(wholes, executor))
+    for record, _ in made:
+        for assembly in record["assemblies"]:
+            if "failed" not in assembly:
+                assembly["ways"] |= {way.name: next(reached) for way in WAYS}
+    return [record for record, _ in made]
+
+
+def taught(spec: DistilSpec, seed: int, folder: Path, progress: Progress) -> None:
+    """Train the teacher of a seed.
+
+    Raises:
+        UserError: It diverged.
+    """
     run = RunSpec(
         task=spec.task,
         rule="backprop",
@@ -151,20 +182,44 @@ def of_seed(
         threads=spec.threads,
         measures=(),
     )
-    record = train(run, folder / "teacher", resume=True, progress=progress)
+    record = train(run, folder / TEACHER_FOLDER, resume=True, progress=progress)
     if record["status"] != "finished":
         raise UserError(f"the teacher of seed {seed} {record['status']}: {record['reason']}")
-    data = task.load(spec.data)
-    data = task.split(data, seed) if task.split else data
-    teacher = task.model()
-    teacher.load_state_dict(read_weights(folder / "teacher" / WEIGHTS))
-    setting = Setting(spec, task, data, seed, teacher.eval(), progress)
-    library = library_of(setting, folder, workers)
+
+
+def taken_apart(
+    spec: DistilSpec, seed: int, folder: Path, progress: Progress, workers: Workers
+) -> tuple[dict[str, Any], list[Whole]]:
+    """Return what a seed's students and their assemblies give, and the whole models to train."""
+    setting = setting_of(spec, seed, folder)
+    teacher = setting.teacher
+    library = library_of(setting, folder, progress, workers)
     scores = replaced_alone(teacher, library, setting.validation_loss)
     options = options_of(teacher, library, scores)
     whole = forward_operations(teacher, setting.sample)
     fixed = whole - sum(of[TEACHER].costs["operations"] for of in options.values())
-    return {
+    assemblies, wholes = [], []
+    for budget in spec.budgets:
+        found = within(options, budget * whole - fixed)
+        if isinstance(found, str):
+            assemblies.append({"budget": budget, "failed": found})
+            continue
+        made = assembled(setting, library, found)
+        assemblies.append({"budget": budget} | made)
+        wholes += [
+            Whole(
+                spec,
+                seed,
+                folder,
+                library,
+                found.choice,
+                budget,
+                way,
+                sum(made["computation"][each] for each in way.charge),
+            )
+            for way in WAYS
+        ]
+    record = {
         "seed": seed,
         "teacher": setting.evaluated(teacher) | {"operations": whole},
         "students": {
@@ -173,14 +228,12 @@ def of_seed(
             }
             for name, of in library.students.items()
         },
-        "assemblies": [
-            of_budget(setting, library, options, budget, budget * whole - fixed, folder)
-            for budget in spec.budgets
-        ],
+        "assemblies": assemblies,
     }
+    return record, wholes
 
 
-def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Library:
+def library_of(setting: Setting, folder: Path, progress: Progress, workers: Workers) -> Library:
     """Return the students of all neighbourhoods."""
     spec, data = setting.spec, setting.data
     return distil(
@@ -193,7 +246,7 @@ def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Libra
         validation=Inputs(data.validation, setting.batch_size),
         cache=Cache(gib=spec.cache_gib),
         workers=workers,
-        progress=setting.progress,
+        progress=progress,
     )
 
 
@@ -246,70 +299,25 @@ def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neig
     return split(model, own)[:-1]
 
 
-def of_budget(
-    setting: Setting,
-    library: Library,
-    options: Options,
-    budget: float,
-    operations: float,
-    folder: Path,
-) -> dict[str, Any]:
-    """Return what the best assembly within a budget reaches, or why there is none.
-
-    Args:
-        setting: Of the seed.
-        library: Its students.
-        options: Of each neighbourhood.
-        budget: The share of the whole model's operations that is kept.
-        operations: What that leaves to the neighbourhoods.
-        folder: Of the seed.
-    """
+def within(options: Options, operations: float) -> Assembly | str:
+    """Return the best assembly within a budget of operations, or why there is none."""
     try:
-        (best,) = search(options, {"operations": max(1.0, operations)})
+        return search(options, {"operations": max(1.0, operations)})[0]
     except UserError as error:
-        return {"budget": budget, "failed": str(error)}
-    return assembled(setting, library, best, budget, folder)
+        return str(error)
 
 
-def assembled(
-    setting: Setting, library: Library, best: Assembly, budget: float, folder: Path
-) -> dict[str, Any]:
-    """Return what an assembly reaches merged, healed, and trained as a whole otherwise.
-
-    It is kept in the seed's folder, and read from there when it is asked for again.
-    """
-    path = folder / "assemblies" / f"{budget:g}.json"
-    asked = {"choice": dict(best.choice), "spec": plain(setting.spec) | {"seeds": None}}
-    found = read_json(path)
-    if found is not None and found["asked"] == finite(asked):
-        return found
+def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, Any]:
+    """Return what an assembly costs, and what it reaches before it is healed."""
     merged = library.merge(setting.teacher, best.choice)
-    kept = forward_operations(merged, setting.sample)
-    costs = computation(setting, library, merged)
-    ways: dict[str, Any] = {"merged": setting.evaluated(merged)}
-    fresh = partial(library.merge, setting.teacher, best.choice)
-    ways["healed"] = trained(setting, fresh, by_labels(setting), costs["healing"])
-    for charge in (WHOLE, SHARED):
-        total = costs["healing"] + costs["capture"] + costs[charge]
-        ways[f"end to end, {charge}"] = trained(
-            setting, partial(begun, setting, library, best), by_teacher(setting), total
-        )
-    total = costs["healing"] + costs["capture"] + costs[SHARED]
-    ways["pruned"] = trained(
-        setting, partial(begun, setting, library, best), by_labels(setting), total
-    )
-    ways["scratch"] = trained(setting, partial(drawn, fresh), by_labels(setting), total)
-    record = {
-        "asked": asked,
-        "budget": budget,
+    whole = forward_operations(setting.teacher, setting.sample)
+    return {
         "choice": dict(best.choice),
         "predicted": best.score,
-        "kept": kept / forward_operations(setting.teacher, setting.sample),
-        "computation": costs,
-        "ways": ways,
+        "kept": forward_operations(merged, setting.sample) / whole,
+        "computation": computation(setting, library, merged),
+        "ways": {MERGED: setting.evaluated(merged)},
     }
-    write_json(path, record)
-    return record
 
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
@@ -320,39 +328,8 @@ def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[s
     )
     healed = setting.spec.heal_epochs * len(setting.data.train)
     return {
-        "capture": float(captured * forward_operations(setting.teacher, setting.sample)),
-        "healing": float(healed * step_operations(merged, setting.sample)),
+        CAPTURE: float(captured * forward_operations(setting.teacher, setting.sample)),
+        HEALING: float(healed * step_operations(merged, setting.sample)),
         WHOLE: float(trained_all),
         SHARED: trained_all / len(setting.spec.budgets),
     }
-
-
-def begun(setting: Setting, library: Library, best: Assembly) -> nn.Module:
-    """Return the assembly with the weights with which its students began."""
-    teacher = setting.teacher
-    model = library.merge(teacher, {})
-    for each in library.neighbourhoods:
-        if each.name in best.choice:
-            student = library.students[each.name][best.choice[each.name]]
-            piece = student.candidate.build(each.piece(teacher), library.samples[each.name])
-            each.put(model, piece)
-    return model
-
-
-def drawn(fresh: Callable[[], nn.Module]) -> nn.Module:
-    """Return the assembly with weights that are drawn anew by each layer's own way.
-
-    Raises:
-        UserError: A module has weights and no such way: they would stay the teacher's.
-    """
-    model = fresh()
-    for name, module in model.named_modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise UserError(
-                f"'{name}' ({type(module).__name__}) cannot be drawn anew for training from "
-                "scratch: give it a method reset_parameters"
-            )
-    return model

@@ -14,7 +14,6 @@ from rich.progress import Progress
 
 from beyondprop import tasks
 from beyondprop.errors import UserError
-from beyondprop.experiment.comparison import SERIAL
 from beyondprop.experiment.laws import (
     Law,
     Points,
@@ -36,7 +35,7 @@ from beyondprop.experiment.step_cost import training_operations
 from beyondprop.experiment.storage import read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_bytes, write_json
-from beyondprop.jobs import Workers
+from beyondprop.jobs import SERIAL, Workers
 from beyondprop.registry import Spec, label, read
 
 SCALING = "scaling.json"

@@ -11,14 +11,14 @@ from rich.progress import Progress
 
 from beyondprop import tasks
 from beyondprop.errors import UserError
-from beyondprop.experiment.comparison import SERIAL, compare
+from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.growing import GROWS, expanded, grown
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.storage import SPEC, check_claim, read_spec
 from beyondprop.experiment.summary import score_interval
 from beyondprop.files import finite, write_bytes, write_json
-from beyondprop.jobs import Workers
+from beyondprop.jobs import SERIAL, Workers
 from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, file_name, label
 

@@ -2,6 +2,6 @@
 
 from beyondprop.jobs.executor import Executor
 from beyondprop.jobs.job import Job, Outcome, values
-from beyondprop.jobs.workers import Workers
+from beyondprop.jobs.workers import SERIAL, Workers
 
-__all__ = ["Executor", "Job", "Outcome", "Workers", "values"]
+__all__ = ["SERIAL", "Executor", "Job", "Outcome", "Workers", "values"]

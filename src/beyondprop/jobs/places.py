@@ -16,17 +16,19 @@ from beyondprop.jobs.workers import Workers
 JOBS_A_CORE = 4
 
 
-def find(workers: Workers, threads: int, accelerators: int = 0) -> Place:
-    """Return the place where these workers work.
+def find(workers: Workers, threads: int, accelerators: int = 0) -> Place | None:
+    """Return the place where these workers work, None for this process alone.
 
     Args:
-        workers: What was asked for, not serial.
+        workers: What was asked for.
         threads: CPU threads of each.
         accelerators: That each job needs.
 
     Raises:
         UserError: There is no such cluster, a package is missing, or the jobs are far too many.
     """
+    if workers.serial:
+        return None
     jobs, cluster, memory = workers.jobs, workers.cluster, workers.worker_memory
     if cluster is None:
         several = _checked(jobs or 1)

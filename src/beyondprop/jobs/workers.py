@@ -39,3 +39,7 @@ class Workers:
     def serial(self) -> bool:
         """Whether this process does everything itself."""
         return self.cluster is None and self.jobs in (None, 1)
+
+
+SERIAL = Workers()
+"""This process alone."""

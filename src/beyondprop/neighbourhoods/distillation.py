@@ -15,7 +15,7 @@ from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.errors import UserError
 from beyondprop.files import StorageError, read_json, write_bytes, write_json
-from beyondprop.jobs import Executor, Job, Outcome, Workers, places
+from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods.activations import Activations, Cached
@@ -192,7 +192,7 @@ def distil(
     recipe: Recipe | None = None,
     validation: Iterable[Batch] | None = None,
     cache: Cache | None = None,
-    workers: Workers | None = None,
+    workers: Workers = SERIAL,
     progress: Progress | None = None,
 ) -> Library:
     """Train every candidate of every neighbourhood on its own, and return all of them.
@@ -218,7 +218,7 @@ def distil(
         StorageError: A file cannot be read or written.
     """
     own, shown = recipe or Recipe(), progress or bars()
-    place = None if workers is None or workers.serial else places.find(workers, own.threads)
+    place = places.find(workers, own.threads)
     with held(folder), shown:
         taught = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
         judged: Mapping[str, Activations] = taught

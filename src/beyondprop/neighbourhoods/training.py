@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from beyondprop import slots
 from beyondprop._torch.calling import call as call_model
@@ -32,9 +31,16 @@ from beyondprop.rules import Backprop
 
 Labelled = tuple[Any, Any]
 """Inputs and targets of a batch."""
-Loader = DataLoader[Any]
 T = TypeVar("T")
 OptimizerOf = Callable[[Iterable[Parameter], float], Optimizer]
+
+
+class LabelledBatches(Protocol):
+    """Batches of (inputs, targets) that can be iterated again and again: a list, a DataLoader."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Labelled]: ...
 
 
 def adam(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
@@ -136,7 +142,7 @@ def teach(
 
 def heal(
     model: nn.Module,
-    data: Sequence[Labelled] | Loader,
+    data: LabelledBatches,
     loss: Callable[[Any, Any], Tensor],
     recipe: Recipe,
     progress: Progress,

@@ -14,9 +14,10 @@ from torch import nn
 
 from beyondprop.cli import main
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import Batches, beyond
-from beyondprop.experiment.distilling import distil_task, drawn
+from beyondprop.experiment.distil_ways import Batches, drawn
+from beyondprop.experiment.distilling import distil_task
 from beyondprop.files import read_json
 from beyondprop.tasks import find
 
@@ -86,7 +87,7 @@ def test_a_second_call_does_nothing_again(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("beyondprop.experiment.distil_ways.heal", never)
+    monkeypatch.setattr("beyondprop.experiment.distil_attempts.heal", never)
     again = distil_task(SPEC, folder, resume=True, progress=QUIET)
     assert again["seeds"] == record["seeds"]
 
@@ -98,10 +99,10 @@ def test_rates_go_on_where_the_best_is_at_an_end() -> None:
             for place, score in enumerate(scores)
         }
 
-    assert beyond(found(0.1, 0.3, 0.2)) is None
-    assert beyond(found(0.1, 0.2, 0.3)) == 300
-    assert beyond(found(0.3, 0.2, 0.1)) == pytest.approx(1 / 3)
-    assert beyond({1.0: {"failed": "no"}}) is None
+    assert beyond(found(0.1, 0.3, 0.2)) == ()
+    assert beyond(found(0.1, 0.2, 0.3)) == (300,)
+    assert beyond(found(0.3, 0.2, 0.1)) == pytest.approx((1 / 3,))
+    assert beyond({1.0: {"failed": "no"}}) == ()
 
 
 def test_batches_come_in_the_same_orders_for_all_ways() -> None:
@@ -118,7 +119,7 @@ def test_scratch_begins_anew() -> None:
     torch.manual_seed(0)
     known = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     before = known[0].weight.clone()
-    assert not torch.equal(drawn(lambda: known)[0].weight, before)
+    assert not torch.equal(drawn(known)[0].weight, before)
 
 
 def test_weights_that_cannot_be_drawn_anew_are_told() -> None:
@@ -128,13 +129,14 @@ def test_weights_that_cannot_be_drawn_anew_are_told() -> None:
             self.scale = nn.Parameter(torch.ones(3))
 
     with pytest.raises(UserError, match=r"'0' .Own. cannot be drawn anew"):
-        drawn(lambda: nn.Sequential(Own()))
+        drawn(nn.Sequential(Own()))
 
 
 def test_threads_and_generators_are_left_as_they_were(folder: Path) -> None:
     torch.manual_seed(3)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    (folder / "seed-0" / "assemblies" / "0.7.json").unlink()
+    for each in (folder / "seed-0" / "whole").rglob("*.json"):
+        each.unlink()
     distil_task(SPEC, folder, resume=True, progress=QUIET)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads

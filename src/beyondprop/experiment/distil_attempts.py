@@ -1,0 +1,178 @@
+"""Whole models, trained in each way at several learning rates; every one is an independent job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from beyondprop import rules
+from beyondprop._torch.threads import threads_set
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import UserError
+from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.distil_ways import Way, blocks_of, setting_of
+from beyondprop.files import finite, read_json, write_json
+from beyondprop.jobs import Executor, Job, values
+from beyondprop.neighbourhoods import Library, Recipe, heal
+from beyondprop.neighbourhoods.cost import step_operations
+from beyondprop.registry import file_name
+
+FACTOR = 3.0
+"""Between a rate at an end of those that were tried and the next one."""
+MORE = 3
+"""Rates that are tried beyond those that are given, at most."""
+
+Found = dict[float, dict[str, Any]]
+"""What a model reaches, by learning rate."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole model that is to be trained in one way.
+
+    Attributes:
+        spec: The distillation's.
+        seed: Of its teacher and of its training.
+        folder: Of the seed.
+        library: Of that teacher.
+        choice: Of its students.
+        budget: The share of operations that was asked for.
+        way: How it is trained.
+        operations: That its training has.
+    """
+
+    spec: DistilSpec
+    seed: int
+    folder: Path
+    library: Library
+    choice: Mapping[str, str]
+    budget: float
+    way: Way
+    operations: float
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.way.name}, {self.budget:.0%} of operations, seed {self.seed}"
+
+    def path(self, rate: float) -> Path:
+        """Return the file that keeps what it reaches at a learning rate."""
+        return (
+            self.folder
+            / "whole"
+            / f"{self.budget:g}"
+            / file_name(self.way.name)
+            / f"{rate:.6g}.json"
+        )
+
+    def asked(self, rate: float) -> dict[str, Any]:
+        """Return what decides the result within this folder."""
+        asked = {"choice": dict(self.choice), "operations": self.operations, "rate": rate}
+        return dict(finite(asked))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A whole model trained at one learning rate."""
+
+    whole: Whole
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.whole.name}, learning rate {self.rate:.3g}"
+
+    def earlier(self) -> dict[str, Any] | None:
+        """Return what an earlier call has found."""
+        found = read_json(self.whole.path(self.rate))
+        known = found is not None and found["asked"] == self.whole.asked(self.rate)
+        return dict(found["found"]) if found is not None and known else None
+
+    def work(self, progress: Progress) -> dict[str, Any]:
+        """Train the model; keep and return what it reaches, or why it failed."""
+        with threads_set(self.whole.spec.threads), generators_kept():
+            try:
+                found = self._trained(progress)
+            except UserError as error:
+                found = {"rate": self.rate, "failed": str(error)}
+        made = finite({"asked": self.whole.asked(self.rate), "found": found})
+        write_json(self.whole.path(self.rate), made)
+        return dict(made["found"])
+
+    def _trained(self, progress: Progress) -> dict[str, Any]:
+        whole = self.whole
+        spec, way = whole.spec, whole.way
+        setting = setting_of(spec, whole.seed, whole.folder)
+        task = setting.task
+        torch.manual_seed(whole.seed)
+        model, lessons = way.begin(setting, whole.library, whole.choice), way.lessons(setting)
+        sample = step_operations(model, setting.sample) + lessons.extra
+        steps = max(1, round(whole.operations / sample / setting.batch_size))
+        own = Recipe(
+            epochs=-(-steps // len(lessons.batches)),
+            learning_rate=self.rate,
+            rule=rules.make(spec.rule, whole.seed),
+            blocks=blocks_of(task),
+            seed=whole.seed,
+            steps=steps,
+        )
+        heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
+        return setting.evaluated(model) | {"rate": self.rate, "steps": steps}
+
+
+def trained(wholes: Sequence[Whole], executor: Executor) -> list[dict[str, Any]]:
+    """Return what each whole model reaches at the learning rate that serves it best.
+
+    Every learning rate is tried, and further ones as long as the best is at an end of those; the
+    one with the best validation score is taken. What the others cost is charged to none.
+    """
+    found: list[Found] = [{} for _ in wholes]
+    for number in range(1 + MORE):
+        wanted = [
+            (place, Attempt(whole, rate))
+            for place, whole in enumerate(wholes)
+            for rate in (beyond(found[place]) if number else whole.spec.rates)
+        ]
+        if not wanted:
+            break
+        jobs = [Job(each.name, each.work, each.earlier) for _, each in wanted]
+        made = values(executor.perform("whole models", jobs, told))
+        for (place, each), value in zip(wanted, made, strict=True):
+            found[place][each.rate] = value
+    return [best(each) for each in found]
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """Return what a model reaches in one line."""
+    reached = found.get("failed") or f"validation score {found['validation_score']:.4f}"
+    return f"learning rate {found['rate']:.3g} · {reached}"
+
+
+def best(found: Found) -> dict[str, Any]:
+    """Return the best of what a model reaches, and at which rates it was trained."""
+    known = [each for each in found.values() if "failed" not in each]
+    if not known:
+        return next(iter(found.values()))
+    return max(known, key=quality) | {"rates": sorted(found), "edge": bool(beyond(found))}
+
+
+def beyond(found: Found) -> tuple[float, ...]:
+    """Return the next rate beyond the best one, none where that lies between others."""
+    known = {rate: each for rate, each in found.items() if "failed" not in each}
+    if not known or len(found) < 2:
+        return ()
+    top = max(known, key=lambda rate: quality(known[rate]))
+    if top == min(found):
+        return (top / FACTOR,)
+    return (top * FACTOR,) if top == max(found) else ()
+
+
+def quality(found: Mapping[str, Any]) -> tuple[float, float]:
+    """Return what is greater of a better model, by the validation data."""
+    return found["validation_score"], -found["validation_loss"]

@@ -11,7 +11,7 @@ from uuid import uuid4
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
-from beyondprop.experiment import forms
+from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
@@ -53,7 +53,7 @@ from beyondprop.measure import find_all
 from beyondprop.registry import file_name
 from beyondprop.tasks import Task
 
-COMPARISON, SESSIONS = "comparison.json", "sessions.json"
+COMPARISON = "comparison.json"
 SCHEMA = 2
 
 
@@ -121,9 +121,8 @@ def made(
     check_rules(plan, source.task, source.data(plan.seeds[0]).train)
     write_json(output / SPEC, as_json(plan))
     write_bytes(output / RECIPE, recipe(as_json(plan)).encode())
-    before = (forms.read(output / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
     now = session(started) | {"workers": describe(place, plan)}
-    write_json(output / SESSIONS, {"sessions": [*before, now]})
+    before = sessions.begin(output, now)
     if more:
         progress.console.print(more)
     comparison: dict[str, Any] = finite(work(plan, source, output, progress, place))

@@ -13,7 +13,7 @@ library serves all budgets: it is charged whole to one, and shared among all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from beyondprop import tasks
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment import sessions
 from beyondprop.experiment.distil_attempts import Whole, trained
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import (
@@ -39,12 +40,12 @@ from beyondprop.experiment.distil_ways import (
     blocks_of,
     setting_of,
 )
-from beyondprop.experiment.provenance import provenance
+from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
-from beyondprop.experiment.storage import SPEC, check_claim
-from beyondprop.files import finite, write_bytes, write_json
+from beyondprop.experiment.storage import SPEC, check_claim, read_spec
+from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
@@ -114,12 +115,17 @@ def distil_task(
             else.
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
+    spec = grown(spec, output) if resume else spec
     candidates_of(spec)
     with generators_kept():
         neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
+    known = read_json(output / DISTILLATION)
+    if known is not None and known["spec"] == given:
+        return known
     with held(output), threads_set(spec.threads), generators_kept():
+        before = sessions.begin(output, session(started))
         write_json(output / SPEC, given)
         write_bytes(output / RECIPE, recipe(given, "distil").encode())
         seeds = of_seeds(spec, output, progress or bars(), workers)
@@ -127,13 +133,21 @@ def distil_task(
             {
                 "schema": SCHEMA,
                 "kind": "distillation",
-                "spec": plain(spec),
+                "spec": given,
                 "seeds": seeds,
-                "provenance": provenance(started),
+                "provenance": provenance(started, before),
             }
         )
         write_json(output / DISTILLATION, record)
     return record
+
+
+def grown(spec: DistilSpec, folder: Path) -> DistilSpec:
+    """Return the spec with the seeds that the folder has before its own."""
+    earlier = (read_spec(folder) or {}).get("seeds")
+    if not isinstance(earlier, list):
+        return spec  # not a distillation's folder: whoever claims it says so
+    return replace(spec, seeds=tuple(dict.fromkeys((*earlier, *spec.seeds))))
 
 
 def plain(spec: DistilSpec) -> dict[str, Any]:

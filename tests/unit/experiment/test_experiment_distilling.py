@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Batches, drawn
 from beyondprop.experiment.distilling import distil_task
-from beyondprop.files import read_json
+from beyondprop.files import finite, read_json
 from beyondprop.tasks import find
 
 QUIET = Progress(disable=True)
@@ -90,6 +91,52 @@ def test_a_second_call_does_nothing_again(
     monkeypatch.setattr("beyondprop.experiment.distil_attempts.heal", never)
     again = distil_task(SPEC, folder, resume=True, progress=QUIET)
     assert again["seeds"] == record["seeds"]
+
+
+def test_a_folder_keeps_its_seeds_and_tells_its_sessions(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "d")
+    before = (tmp_path / "d" / "distillation.json").read_bytes()
+    assert distil_task(SPEC, tmp_path / "d", resume=True, progress=QUIET)
+    assert (tmp_path / "d" / "distillation.json").read_bytes() == before
+    more = distil_task(replace(SPEC, seeds=(1,)), tmp_path / "d", resume=True, progress=QUIET)
+    assert [seed["seed"] for seed in more["seeds"]] == [0, 1]
+    assert [each["started"] for each in more["provenance"]["sessions"]]
+    assert finite(more["seeds"][0]) == (read_json(folder / "distillation.json") or {})["seeds"][0]
+
+
+class Killed(BaseException):
+    """What stands for `kill -9`."""
+
+
+@pytest.mark.parametrize("write", [1, 9, 14, 19, 24])
+def test_a_distillation_killed_at_any_write_is_resumed_to_the_same_result(
+    write: int,
+    folder: Path,
+    record: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    countdown, replaced = write, Path.replace
+
+    def dies(self: Path, target: Path) -> Path:
+        nonlocal countdown
+        countdown -= 1
+        if countdown < 0:
+            raise Killed
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(Killed):
+        distil_task(SPEC, tmp_path / "d", progress=QUIET)
+    monkeypatch.setattr(Path, "replace", replaced)
+    over = {each: each.read_bytes() for each in (tmp_path / "d" / "seed-0").rglob("*.json")}
+    resumed = distil_task(SPEC, tmp_path / "d", resume=True, progress=QUIET)
+    assert resumed["seeds"] == record["seeds"]
+    assert all(each.read_bytes() == content for each, content in over.items())
+    weights = [f.relative_to(folder) for f in folder.rglob("weights.safetensors")]
+    assert len(weights) == 3
+    for file in weights:
+        assert (folder / file).read_bytes() == (tmp_path / "d" / file).read_bytes()
 
 
 def test_rates_go_on_where_the_best_is_at_an_end() -> None:

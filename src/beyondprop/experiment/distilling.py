@@ -96,8 +96,9 @@ def distil_task(
         workers: Who trains students.
 
     Returns:
-        The content of `distillation.json`: for each seed its teacher, its students, and a list of
-        `assemblies`, one a budget, with what each way reaches, at what computation.
+        The content of `distillation.json`: for each seed the task's facts, its teacher, what the
+        teacher's pieces cost, its students, and a list of `assemblies`, one a budget, with what
+        each way reaches, at what computation.
 
     Raises:
         UserError: The task, its blocks or its data can't be used, or the folder holds something
@@ -166,7 +167,9 @@ def of_seed(
     fixed = whole - sum(of[TEACHER].costs["operations"] for of in options.values())
     return {
         "seed": seed,
+        "task": record["task"],
         "teacher": setting.evaluated(teacher) | {"operations": whole},
+        "pieces": {name: dict(of[TEACHER].costs) for name, of in options.items()},
         "students": {
             name: {
                 each: dict(one.record) | {"alone": scores[name][each]} for each, one in of.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
+from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.cli.tables import show
 from beyondprop.experiment.distil_spec import DistilSpec
@@ -15,6 +16,7 @@ from beyondprop.experiment.distilling import distil_task, plain, plan_task
 from beyondprop.experiment.growing import folder_name
 from beyondprop.jobs import Workers
 from beyondprop.neighbourhoods import Plan
+from beyondprop.report import write
 
 HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
 
@@ -25,7 +27,8 @@ def parser() -> Parser:
         description=f"{HELP} For each seed a teacher is trained by backprop; candidates of each of "
         "its neighbourhoods learn alone from what it does there; for each budget of operations the "
         "best are chosen by integer programming, put together and healed. Beside them stand the "
-        "same networks trained as a whole with as much computation.",
+        "same networks trained as a whole with as much computation. It ends with a table, a record "
+        "and a report that shows which candidate was chosen where.",
         epilog="Example: beyondprop distil --task digits-conv --budgets 0.7 --seeds 0 "
         '--teacher_epochs 3 --blocks \'[["0", "1", "2", "3", "4"]]\'',
     )
@@ -45,17 +48,19 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Distil, and say what each way reaches."""
+    """Distil, write the report, and say what each way reaches."""
     spec, workers = spec_of(DistilSpec, arguments), spec_of(Workers, arguments)
     if arguments.dry_run:
         return show_plan(plan_task(spec), workers.jobs or 1)
     output = arguments.output or Path("runs") / own_name(spec)
     record = distil_task(spec, output, arguments.resume, workers=workers)
+    page = told_of(lambda: write([output], output / "report.html"))
     show(distil_table(record))
     console = Console(highlight=False, soft_wrap=True)
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")
+    print(page)
     return 0
 
 

@@ -20,7 +20,8 @@ def parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="What `beyondprop compare` or `beyondprop train` left, or a folder of runs.",
+        help="What `beyondprop compare`, `beyondprop distil` or `beyondprop train` left, or a "
+        "folder of such folders.",
     )
     made.add_argument(
         "--output",

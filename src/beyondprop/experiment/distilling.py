@@ -42,6 +42,7 @@ from beyondprop.experiment.distil_ways import (
 )
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.recipe import RECIPE, recipe
+from beyondprop.experiment.record import describe_task
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim, read_spec
@@ -107,8 +108,9 @@ def distil_task(
         workers: Who trains.
 
     Returns:
-        The content of `distillation.json`: for each seed its teacher, its students, and a list of
-        `assemblies`, one a budget, with what each way reaches, at what computation.
+        The content of `distillation.json`: for each seed the task's facts, its teacher, what the
+        teacher's pieces cost, its students, and a list of `assemblies`, one a budget, with what
+        each way reaches, at what computation.
 
     Raises:
         UserError: The task, its blocks or its data can't be used, or the folder holds something
@@ -125,9 +127,9 @@ def distil_task(
     if known is not None and known["spec"] == given:
         return known
     with held(output), threads_set(spec.threads), generators_kept():
-        before = sessions.begin(output, session(started))
         write_json(output / SPEC, given)
         write_bytes(output / RECIPE, recipe(given, "distil").encode())
+        before = sessions.begin(output, session(started))
         seeds = of_seeds(spec, output, progress or bars(), workers)
         record: dict[str, Any] = finite(
             {
@@ -235,7 +237,9 @@ def taken_apart(
         ]
     record = {
         "seed": seed,
+        "task": describe_task(setting.task, setting.data),
         "teacher": setting.evaluated(teacher) | {"operations": whole},
+        "pieces": {name: dict(of[TEACHER].costs) for name, of in options.items()},
         "students": {
             name: {
                 each: dict(one.record) | {"alone": scores[name][each]} for each, one in of.items()

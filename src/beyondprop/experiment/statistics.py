@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -154,17 +154,21 @@ def holm(chances: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], floa
 
 
 def differences(
-    scores: Mapping[str, Sequence[float]], overlap: float = 0.0, resolution: float = 0.0
+    scores: Mapping[str, Sequence[float]],
+    overlap: float = 0.0,
+    resolution: float = 0.0,
+    pairs: Iterable[tuple[str, str]] | None = None,
 ) -> list[Difference]:
-    """Return how all pairs of rules differ, with Holm's p-values over them.
+    """Return how pairs of rules differ, with Holm's p-values over them.
 
     Args:
         scores: For each rule one score a seed, in one order of seeds.
         overlap: As of `paired`.
         resolution: As of `paired`.
+        pairs: Those that are asked for; by default all.
     """
     intervals, chances = {}, {}
-    for pair in combinations(scores, 2):
+    for pair in combinations(scores, 2) if pairs is None else pairs:
         first, second = (scores[name] for name in pair)
         interval = paired(first, second, overlap, resolution)
         if interval is not None:

@@ -20,7 +20,9 @@ from beyondprop.report import (
     tuning,
 )
 from beyondprop.report.blocks import block_table, words
-from beyondprop.report.collect import collect
+from beyondprop.report.collect import Collected, collect
+from beyondprop.report.distilled.part import distilled_part
+from beyondprop.report.distilled.read import read_distillation
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.alignment import alignment_over_time
 from beyondprop.report.figures.cost import score_against_cost
@@ -32,7 +34,7 @@ from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
 from beyondprop.report.style import Style, styles
-from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, rate
+from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, plural, rate
 
 
 def render(comparison: Mapping[str, Any]) -> str:
@@ -47,15 +49,27 @@ def render(comparison: Mapping[str, Any]) -> str:
     Raises:
         UserError: `comparison` is not such a record, or the `report` extra is not installed.
     """
-    return _page([read_comparison(comparison)])
+    return _page(Collected((read_comparison(comparison),)))
+
+
+def render_distillation(record: Mapping[str, Any]) -> str:
+    """Return the report on one distillation as the text of an HTML page, as `render` does.
+
+    Args:
+        record: What `beyondprop distil` writes as `distillation.json`.
+
+    Raises:
+        UserError: It is no such record, or the `report` extra is not installed.
+    """
+    return _page(Collected((), (read_distillation(record),)))
 
 
 def write(folders: Sequence[Path], output: Path) -> Path:
     """Write one HTML page on the records in `folders`, and return `output`.
 
     Args:
-        folders: Each is what `beyondprop compare` or `beyondprop train` wrote, or holds such
-            folders. Single runs are put together by task.
+        folders: Each is what `beyondprop compare`, `beyondprop distil` or `beyondprop train` wrote,
+            or holds such folders. Single runs are put together by task.
         output: The HTML file; it is replaced as a whole or left as it was.
 
     Raises:
@@ -69,14 +83,22 @@ def write(folders: Sequence[Path], output: Path) -> Path:
     return output
 
 
-def _page(comparisons: Sequence[Comparison]) -> str:
-    template = environment().get_template("page.html.jinja")
+def _page(found: Collected) -> str:
+    template, comparisons = environment().get_template("page.html.jinja"), found.comparisons
     rules = [row.rule for comparison in comparisons for row in comparison.rows]
     drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
     with page_style():
-        parts = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
-    terms = {m.title: m.about for comparison in comparisons for m in comparison.measures}
-    return template.render(parts=parts, joint=table.joint(comparisons), terms=terms)
+        compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
+    distilled = [distilled_part(each, f"d{i}") for i, each in enumerate(found.distillations)]
+    kinds = {"comparison": len(compared), "distillation": len(distilled)}
+    return template.render(
+        parts=compared + distilled,
+        compared=compared,
+        distilled=distilled,
+        what=listing([plural(count, kind) for kind, count in kinds.items() if count]),
+        joint=table.joint(comparisons),
+        terms={m.title: m.about for comparison in comparisons for m in comparison.measures},
+    )
 
 
 PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block, "views": rendered_views}
@@ -104,7 +126,9 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
     ]
     exhibits += [exhibit(comparison, measure, drawn, prefix) for measure in comparison.measures]
     return {
+        "template": "comparison.html.jinja",
         "prefix": prefix,
+        "name": comparison.task.name,
         "comparison": comparison,
         "headline": headline.headline(comparison),
         "summary": headline.summary(comparison),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.distilling import DISTILLATION
 from beyondprop.experiment.forms import check_run
 from beyondprop.experiment.summary import summarise
 from beyondprop.files import (
     finite,
     read_json,
 )
+from beyondprop.report.distilled.read import read_distillation
+from beyondprop.report.distilled.records import Distillation
 from beyondprop.report.read import read_comparison, read_run, up_to_date
 from beyondprop.report.records import (
     BACKPROP,
@@ -25,36 +28,51 @@ from beyondprop.report.records import (
 
 RECOVERY = ("recovery", "recovery_interval", "recovery_below", "recovery_reason")
 COMPARISON, RUN = "comparison.json", "record.json"
+RECORDS = (COMPARISON, DISTILLATION, RUN)
 
 
-def collect(folders: Sequence[Path]) -> list[Comparison]:
-    """Return the comparisons in `folders`, in their order; then the single runs, by task.
+@dataclass(frozen=True)
+class Collected:
+    """What folders hold, in their order; single runs, put together by task, behind the others."""
 
-    A folder is what `compare` or `train` wrote, or holds such folders. Raises `UserError` where it
-    is neither or a record cannot be read.
+    comparisons: tuple[Comparison, ...]
+    distillations: tuple[Distillation, ...] = ()
+
+
+def collect(folders: Sequence[Path]) -> Collected:
+    """Return what `folders` hold.
+
+    A folder is what `compare`, `distil` or `train` wrote, or holds such folders.
+
+    Raises:
+        UserError: A folder is none of these, or a record cannot be read.
     """
     comparisons: list[Comparison] = []
+    distillations: list[Distillation] = []
     singles: dict[TaskFacts, dict[Path, dict[str, Any]]] = {}
     for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
         record = read_json(path) or {}
         if path.name == COMPARISON:
             comparisons.append(read_comparison(record, str(path)))
+        elif path.name == DISTILLATION:
+            distillations.append(read_distillation(record, str(path)))
         else:
             task, _ = read_run(record, str(path))
             found = finite(up_to_date(record))
             check_run(found, path)
             singles.setdefault(task, {})[path] = found
-    return comparisons + [_of_single_runs(records) for records in singles.values()]
+    comparisons += [_of_single_runs(records) for records in singles.values()]
+    return Collected(tuple(comparisons), tuple(distillations))
 
 
 def _records(folder: Path) -> list[Path]:
-    names = (COMPARISON, RUN)
-    own = [folder / name for name in names if (folder / name).is_file()]
-    found = own[:1] or sorted(path for name in names for path in folder.glob(f"*/{name}"))
+    own = [folder / name for name in RECORDS if (folder / name).is_file()]
+    found = own[:1] or sorted(path for name in RECORDS for path in folder.glob(f"*/{name}"))
     if not found:
         raise UserError(
-            f"{folder} holds no {COMPARISON} and no {RUN}; name a folder that `beyondprop compare`"
-            " or `beyondprop train` has written (--resume ends one that was interrupted)"
+            f"{folder} holds no {', no '.join(RECORDS[:-1])} and no {RECORDS[-1]}; name a folder"
+            " that `beyondprop compare`, `beyondprop distil` or `beyondprop train` has written"
+            " (--resume ends one that was interrupted)"
         )
     return found
 

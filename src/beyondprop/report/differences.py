@@ -26,9 +26,10 @@ def told_apart(comparison: Comparison) -> list[str]:
     real = [each for each in found if each.real]
     others = [each for each in found if not each.real]
     by = f"paired by seed, {plural(len(found), 'pair')} after Holm, 95%"
-    told = [f"Differences that are real ({by}): {_named(real, comparison) or 'none'}."]
+    scores = ScoreFormat.of(comparison.task)
+    told = [f"Differences that are real ({by}): {named(real, scores) or 'none'}."]
     if others:
-        told.append(f"Not told apart: {_named(others, comparison)}.")
+        told.append(f"Not told apart: {named(others, scores)}.")
     return [*told, *unpaired(comparison), *few_seeds(comparison)]
 
 
@@ -72,8 +73,8 @@ def paired_scores(comparison: Comparison) -> dict[str, list[float]]:
     return found
 
 
-def _named(found: Sequence[Difference], comparison: Comparison) -> str:
-    scores = ScoreFormat.of(comparison.task)
+def named(found: Sequence[Difference], scores: ScoreFormat) -> str:
+    """Return differences one by one, the largest first, each as its better side over the other."""
     ordered = sorted(found, key=lambda each: -abs(each.interval.value))
     told = [_one(each, scores) for each in ordered[:SHOWN]]
     more = len(found) - SHOWN

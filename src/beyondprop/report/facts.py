@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from beyondprop.report.records import Comparison
+from beyondprop.report.records import Comparison, TaskFacts
 from beyondprop.report.text import (
     count,
     duration,
@@ -31,23 +31,32 @@ def facts(comparison: Comparison) -> list[Fact]:
     """Return the task, the budget, the command, the versions and the machine; what is known of
     them.
     """
-    task, origin = comparison.task, comparison.provenance
+    task = comparison.task
     found = [
         Fact("Task", task.name),
         Fact("Data", task.data),
-        Fact("Examples", _examples(comparison)),
+        Fact("Examples", examples(comparison.task)),
         Fact("Rules", listing([label(row.rule) for row in comparison.rows])),
         Fact("Seeds", listing([str(seed) for seed in comparison.seeds])),
         Fact("Each run", _budget(comparison)),
         Fact("Learning rates", _tuned(comparison)),
         Fact("Device", str(_setting(comparison, "device") or "")),
+        *origin_facts(comparison.provenance),
+    ]
+    return [fact for fact in found if fact.text]
+
+
+def origin_facts(origin: Mapping[str, Any]) -> list[Fact]:
+    """Return the command, the versions and the machine of a record; without text what is not
+    known.
+    """
+    return [
         Fact("Command", str(origin.get("command") or ""), code=True),
         Fact("Started", _moment(origin)),
         Fact("Versions", _pairs(origin.get("versions"))),
         Fact("Source commit", str(origin.get("commit") or ""), code=True),
         Fact("Machine", _machine(origin.get("hardware"))),
     ]
-    return [fact for fact in found if fact.text]
 
 
 def attached(comparison: Comparison) -> list[tuple[str, str]]:
@@ -64,8 +73,8 @@ def _setting(comparison: Comparison, name: str) -> Any:
     return values[0] if values and values.count(values[0]) == len(values) else None
 
 
-def _examples(comparison: Comparison) -> str:
-    task = comparison.task
+def examples(task: TaskFacts) -> str:
+    """Return how many examples each part of the data has."""
     training = "training (augmented)" if task.augmented else "training"
     parts = {training: task.train, "validation": task.validation, "test": task.test}
     return listing([f"{count(n)} {name}" for name, n in parts.items() if n is not None])

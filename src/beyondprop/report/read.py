@@ -34,12 +34,12 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
     """Return a comparison from its JSON record. Raises `UserError` where it is not one."""
-    _expect(record, "comparison", source)
+    expect(record, "comparison", source)
     record = finite(record)
     try:
         record = up_to_date(record)
         return Comparison(
-            task=_task(record["task"]),
+            task=task_facts(record["task"]),
             rows=tuple(_row(row, record["runs"]) for row in record["rows"]),
             runs=_runs(record["runs"]),
             seeds=tuple(int(seed) for seed in record.get("seeds") or ()),
@@ -47,25 +47,25 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
             tuning=_tuning(record.get("tuning") or {}),
             provenance=dict(record.get("provenance") or {}),
             measures=tuple(map(Description.read, (record.get("measures") or {}).values())),
-            chance=_number((record.get("chance") or {}).get("score")),
+            chance=number((record.get("chance") or {}).get("score")),
             chance_of=str((record.get("chance") or {}).get("of") or ""),
             no_linear=record.get("no_linear"),
         )
     except UNREADABLE as error:
-        raise _unreadable(source, "comparison", error) from error
+        raise unreadable(source, "comparison", error) from error
 
 
 def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[TaskFacts, Run]:
     """Return a run and its task from its JSON record. Raises `UserError` where it is not one."""
-    _expect(record, "run", source)
+    expect(record, "run", source)
     record = finite(record)
     try:
         record = up_to_date(record)
         for measure in (record.get("measures") or {}).values():
             Description.read(measure)
-        return _task(record["task"]), _run(record)
+        return task_facts(record["task"]), _run(record)
     except UNREADABLE as error:
-        raise _unreadable(source, "run", error) from error
+        raise unreadable(source, "run", error) from error
 
 
 def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,32 +73,41 @@ def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
     return of_schema_1(record) if record["schema"] == 1 else dict(record)
 
 
-def _expect(record: Mapping[str, Any], kind: str, source: str) -> None:
+def expect(
+    record: Mapping[str, Any], kind: str, source: str, schemas: tuple[int, ...] = SCHEMAS
+) -> None:
+    """Refuse what is no record of a kind in a schema that can be read.
+
+    Raises:
+        UserError: It is none.
+    """
     found = record.get("kind") if isinstance(record, Mapping) else None
     if found != kind:
         raise UserError(f"{source} is not the record of a {kind}: its kind is {found!r}")
-    if record.get("schema") not in SCHEMAS:
+    if record.get("schema") not in schemas:
         raise UserError(
             f"{source} has record schema {record.get('schema')!r} and this version reads"
-            f" {' and '.join(map(str, SCHEMAS))};"
+            f" {' and '.join(map(str, schemas))};"
             " render it with the version of beyondprop that wrote it"
         )
 
 
-def _unreadable(source: str, kind: str, error: Exception) -> UserError:
+def unreadable(source: str, kind: str, error: Exception) -> UserError:
+    """Return what is said of a damaged record."""
     return UserError(
         f"{source} is a damaged record of a {kind} ({type(error).__name__}: {error});"
         " delete it and run again with --resume"
     )
 
 
-def _task(task: Mapping[str, Any]) -> TaskFacts:
+def task_facts(task: Mapping[str, Any]) -> TaskFacts:
+    """Return a task as its record names it."""
     return TaskFacts(
         name=str(task["name"]),
         data=str(task.get("data") or ""),
-        train=_number(task.get("train")),
-        validation=_number(task.get("validation")),
-        test=_number(task.get("test")),
+        train=number(task.get("train")),
+        validation=number(task.get("validation")),
+        test=number(task.get("test")),
         metric=str(task.get("metric") or "score"),
         classes=tuple(str(name) for name in task.get("classes") or ()),
         augmented=bool(task.get("augmented")),
@@ -119,12 +128,12 @@ def _run(run: Mapping[str, Any]) -> Run:
         seed=int(run["seed"]),
         status=str(run["status"]),
         reason=run.get("reason"),
-        learning_rate=_number(run.get("learning_rate")),
+        learning_rate=number(run.get("learning_rate")),
         curve=tuple(_point(point) for point in run.get("curve") or ()),
-        score=_number(test.get("score")),
+        score=number(test.get("score")),
         confusion=_confusion(test.get("confusion")),
-        parameters=_number(run.get("parameters")),
-        trained_parameters=_number(run.get("trained_parameters")),
+        parameters=number(run.get("parameters")),
+        trained_parameters=number(run.get("trained_parameters")),
         attached=str(run["rule"].get("report") or ""),
         spec=dict(run.get("spec") or {}),
         provenance=dict(run.get("provenance") or {}),
@@ -146,8 +155,8 @@ def _point(point: Mapping[str, Any]) -> Point:
     return Point(
         epoch=int(point["epoch"]),
         step=int(point.get("step") or 0),
-        score=_number(point.get("validation_score")),
-        seconds=_number(point.get("seconds")),
+        score=number(point.get("validation_score")),
+        seconds=number(point.get("seconds")),
         measures=_measures(point.get("measures")),
     )
 
@@ -177,14 +186,14 @@ def _row(row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> RuleRow:
         finished=int(row["finished"]),
         diverged=int(row["diverged"]),
         failed=int(row["failed"]),
-        score_mean=_number(row.get("score_mean")),
-        score_std=_number(row.get("score_std")),
+        score_mean=number(row.get("score_mean")),
+        score_std=number(row.get("score_std")),
         score_interval=_interval(score_interval(row, runs)),
-        recovery=_number(row.get("recovery")),
+        recovery=number(row.get("recovery")),
         recovery_interval=_interval(row.get("recovery_interval")),
         recovery_below=row.get("recovery_below"),
         recovery_reason=row.get("recovery_reason"),
-        train_seconds=_number(row.get("train_seconds")),
+        train_seconds=number(row.get("train_seconds")),
         figures={str(key): value for key, value in row.items() if key not in OWN},
     )
 
@@ -192,19 +201,19 @@ def _row(row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> RuleRow:
 def _tuning(tuning: Mapping[str, Any]) -> Tuning:
     return Tuning(
         epochs=_epochs(tuning.get("epochs")),
-        budget=_number(tuning.get("budget")),
+        budget=number(tuning.get("budget")),
         trials=tuple(
             Trial(
                 rule=str(trial["rule"]),
-                learning_rate=_number(trial["learning_rate"]),
+                learning_rate=number(trial["learning_rate"]),
                 status=str(trial.get("status") or ""),
-                score=_number(trial.get("validation_score")),
+                score=number(trial.get("validation_score")),
                 optimizer=str(trial.get("optimizer") or ""),
                 epochs=int(trial.get("epochs") or 0),
             )
             for trial in tuning.get("trials") or ()
         ),
-        chosen={str(k): _number(v) for k, v in (tuning.get("chosen") or {}).items()},
+        chosen={str(k): number(v) for k, v in (tuning.get("chosen") or {}).items()},
         searches={str(k): Search(**v) for k, v in (tuning.get("searches") or {}).items()},
     )
 
@@ -220,5 +229,6 @@ def _interval(value: Any) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """Return a number of a record; None where it is null."""
     return None if value is None else float(value)

@@ -57,6 +57,11 @@ def percent(value: float | None) -> str:
     return ABSENT if value is None else minus(f"{value * 100:.0f}%")
 
 
+def share(value: float) -> str:
+    """0.125 as `12.5%`: with as many digits as it needs."""
+    return f"{100 * value:.3g}%"
+
+
 def ratio(value: float | None) -> str:
     """0.84 as `0.84×`."""
     return ABSENT if value is None else f"{value:.2f}×"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,33 @@ def test_the_command_shows_every_budget(folder: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "end to end, shared" in said
     assert "0%: no assembly is within the budget" in said
+    assert f"report: {folder / 'report.html'}" in said
+    page = (folder / "report.html").read_text()
+    assert "Within 0.1% there is no assembly from seed 0: no assembly is within" in page
+    assert "one seed tells nothing apart" in page
+    assert main(["report", str(folder.parent), "--output", str(folder / "again.html")]) == 0
+    assert (folder / "again.html").read_text() == page
+
+
+def test_without_the_report_extra_the_record_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    words = ["distil", "--config", str(folder / "spec.yaml"), "--output", str(folder), "--resume"]
+    assert main(words) == 0
+    assert 'no report: the report needs jinja2; pip install "beyondprop[report]"' in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_record_says_what_the_pieces_of_the_teacher_cost(record: dict[str, Any]) -> None:
+    (seed,) = record["seeds"]
+    piece, student = seed["pieces"]["0"], seed["students"]["0"]["narrower(share=0.5)"]["cost"]
+    assert piece.keys() == student.keys()
+    assert piece["operations"] < seed["teacher"]["operations"]
+    assert student["operations"] < piece["operations"]
+    assert seed["task"]["metric"] == "accuracy"
+    assert seed["task"]["test"] == len(find("digits-conv").load(None).test)
 
 
 def test_another_distillation_is_not_mixed_in(folder: Path) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distilled_records import distillation
 from report_records import comparison, measured, probe, run
 from tests.damage import damaged
 
 from beyondprop.errors import UserError
 from beyondprop.report.build import _part
 from beyondprop.report.collect import collect
+from beyondprop.report.distilled.part import distilled_part
 from beyondprop.report.style import styles
 
 
@@ -29,7 +31,9 @@ def check(file: Path, record: dict[str, Any]) -> str:
         found = collect([file.parent])
     except UserError as problem:
         return str(problem)
-    for each in found:
+    for distilled in found.distillations:
+        distilled_part(distilled, "d0")
+    for each in found.comparisons:
         rules = [row.rule for row in each.rows] + [run.rule for run in each.runs]
         _part(each, styles(rules), "c0")
     return ""
@@ -60,3 +64,9 @@ def test_a_damaged_comparison(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("key", sorted(of_run()))
 def test_a_damaged_run(tmp_path: Path, key: str) -> None:
     check_each(tmp_path / "record.json", of_run(), key)
+
+
+@pytest.mark.parametrize("key", sorted(distillation()))
+def test_a_damaged_distillation(tmp_path: Path, key: str) -> None:
+    record = distillation(("a", "b"), (0.7,), seeds=(0, 1))
+    check_each(tmp_path / "distillation.json", record, key)

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
+from distilled_records import distillation, fail_budget, fail_way, without_facts
 from html_tree import Element, read
 from report_records import compare, comparison, diverge, measured, probe, realistic, run
 
@@ -63,12 +64,40 @@ CASES = {
     "measured": lambda: measured(probe(realistic())),
     "measured, numbers gone": lambda: numbers_gone(measured(probe(realistic()))),
     "bare": bare,
+    "distillation": distillation,
+    "distillation, one seed": lambda: distillation(seeds=(3,)),
+    "distillation, one neighbourhood": lambda: distillation(("0",), (0.7,)),
+    "distillation, thirty neighbourhoods": lambda: distillation(
+        tuple(f"backbone.encoder.layers.{i}.mlp" for i in range(30)), (0.8, 0.6, 0.4, 0.2)
+    ),
+    "distillation, failures": lambda: fail_way(fail_budget(distillation(), 0, (0, 2)), 1, 1),
+    "distillation, nothing": lambda: fail_budget(distillation(budgets=(0.01,)), 0, (0, 1, 2)),
+    "distillation, early": lambda: without_facts(distillation()),
+    "distillation, numbers gone": lambda: distilled_numbers_gone(distillation()),
 }
+
+
+def rendered(record: dict[str, Any]) -> str:
+    distilled = record["kind"] == "distillation"
+    return (report.render_distillation if distilled else report.render)(record)
+
+
+def distilled_numbers_gone(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` without the numbers that may be null."""
+    for seed in record["seeds"]:
+        students = [each for of in seed["students"].values() for each in of.values()]
+        for number, found in enumerate(students):
+            found |= {"error": None, "alone": float("nan") if number % 2 else None, "steps": None}
+        for assembly in seed["assemblies"]:
+            for way in assembly["ways"].values():
+                way |= {"score": float("nan"), "validation_score": None}
+        seed["teacher"]["score"] = None
+    return record
 
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return {name: report.render(make()) for name, make in CASES.items()}
+    return {name: rendered(make()) for name, make in CASES.items()}
 
 
 @pytest.fixture(params=CASES)

@@ -1,0 +1,93 @@
+"""Which differences of healed networks are real, budget by budget.
+
+Scores are paired by seed: the healed network of a seed, its teacher, and the same network trained
+otherwise. A difference is real where Student's test of pairs tells it from none, after Holm over
+the pairs of its budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from beyondprop.experiment.statistics import Difference, differences
+from beyondprop.neighbourhoods import TEACHER
+from beyondprop.report.distilled.records import HEALED, Distillation
+from beyondprop.report.text import ScoreFormat
+
+ABOVE, BELOW, ALIKE, UNKNOWN = "above", "below", "not told apart from", "not compared with"
+"""Verdicts, as sentences say them."""
+MERGED = "merged"
+"""What a healed network begins from: no other way to get one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of the healed networks within one budget.
+
+    Attributes:
+        budget: The share of operations that may be kept.
+        seeds: How many have an assembly within it.
+        differences: From the teacher and from every other way, by names as people read them.
+        unpaired: What is not compared, as a seed has no score of it.
+    """
+
+    budget: float
+    seeds: int
+    differences: tuple[Difference, ...]
+    unpaired: tuple[str, ...]
+
+    def of(self, other: str) -> Difference | None:
+        """Return the difference from the teacher or another way; None where it is not known."""
+        return next((each for each in self.differences if each.second == other), None)
+
+
+def findings(found: Distillation) -> list[Finding]:
+    """Return what is known of each budget, in their order."""
+    return [_finding(found, place) for place in range(len(found.budgets))]
+
+
+def apart(pair: Difference) -> bool:
+    """Whether the seeds tell two apart; the interval that is written beside it agrees."""
+    return pair.real and pair.interval.excludes_zero
+
+
+def verdict(pair: Difference | None) -> str:
+    """Return where the first of two stands beside the second, as far as the seeds tell."""
+    if pair is None:
+        return UNKNOWN
+    if not apart(pair):
+        return ALIKE
+    return ABOVE if pair.interval.value > 0 else BELOW
+
+
+def scores_at(found: Distillation, place: int) -> dict[str, list[float | None]]:
+    """Return the scores within a budget of the teacher and of each way, one a seed that has an
+    assembly.
+    """
+    seeds = found.known(place)
+    scores: dict[str, list[float | None]] = {TEACHER: [each.score for each in seeds]}
+    for way, name in found.ways.items():
+        ways = [each.assemblies[place].ways.get(way) for each in seeds]
+        scores[name] = [None if each is None else each.score for each in ways]
+    return scores
+
+
+def resolution(found: Distillation) -> float:
+    """Return the step by which scores differ at least: one test sample, of an accuracy."""
+    size = found.task.test if ScoreFormat.of(found.task).percent else None
+    return 1 / size if size else 0.0
+
+
+def _finding(found: Distillation, place: int) -> Finding:
+    scores = scores_at(found, place)
+    whole = {name: [v for v in of if v is not None] for name, of in scores.items()}
+    seeds = len(found.known(place))
+    others = [name for name in scores if name not in (HEALED, MERGED)]
+    paired = [name for name in others if seeds == len(whole[name]) == len(whole[HEALED])]
+    pairs = [(HEALED, name) for name in paired]
+    return Finding(
+        budget=found.budgets[place],
+        seeds=seeds,
+        differences=tuple(differences(whole, 0.0, resolution(found), pairs)) if seeds > 1 else (),
+        unpaired=tuple(name for name in others if name not in paired),
+    )

@@ -1,0 +1,78 @@
+"""The sentences under the headline of a distillation, made from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from beyondprop.experiment.summary import interval, mean
+from beyondprop.report.differences import FEW, named
+from beyondprop.report.distilled.findings import apart, findings
+from beyondprop.report.distilled.records import Distillation
+from beyondprop.report.text import ScoreFormat, capital, count, listing, plural, share
+
+
+def summary(found: Distillation) -> list[str]:
+    """Return the sentences under the headline: the teacher, what is told apart, what failed."""
+    return [_teacher(found), *told_apart(found), *failures(found), *_few(found)]
+
+
+def _teacher(found: Distillation) -> str:
+    task, scores = found.task, ScoreFormat.of(found.task)
+    known = [each.score for each in found.seeds if each.score is not None]
+    spread = interval(known)
+    reached = scores.full(mean(known))
+    if spread is not None:
+        reached += f" ± {scores.bare((spread[1] - spread[0]) / 2)}"
+    on = f"On {task.data or task.name}" + f" ({count(task.test)} test examples)" * bool(task.test)
+    several = ", the mean over seeds; each seed has a teacher and students of its own"
+    return f"{on} the teacher reaches {reached} test {scores.metric}{several * (len(known) > 1)}."
+
+
+def told_apart(found: Distillation) -> Iterator[str]:
+    """Yield what the healed networks of each budget are told from; nothing of one seed."""
+    scores, first = ScoreFormat.of(found.task), True
+    for each in findings(found):
+        if not each.differences:
+            continue
+        real = [one for one in each.differences if apart(one)]
+        others = [one for one in each.differences if one not in real]
+        by = f" (paired by seed, {plural(len(each.differences), 'pair')} after Holm, 95%)" * first
+        told = f"Within {share(each.budget)}, differences that are real{by}: "
+        told += f"{named(real, scores) or 'none'}."
+        told += f" Not told apart: {named(others, scores)}." * bool(others)
+        left = f" Not compared so, as a seed has no score: {listing(each.unpaired)}."
+        yield told + left * bool(each.unpaired)
+        first = False
+
+
+def failures(found: Distillation) -> Iterator[str]:
+    """Yield why there is no assembly within a budget, and why a way reached nothing."""
+    for place, budget in enumerate(found.budgets):
+        at = {each.seed: each.assemblies[place] for each in found.seeds}
+        reasons = {seed: each.failed for seed, each in at.items() if each.failed}
+        for reason, seeds in _by_reason(reasons):
+            yield f"Within {share(budget)} there is no assembly from {seeds}: {reason}."
+        for way, name in found.ways.items():
+            reasons = {
+                seed: each.ways[way].failed
+                for seed, each in at.items()
+                if way in each.ways and each.ways[way].failed
+            }
+            for reason, seeds in _by_reason(reasons):
+                yield f"{capital(name)} failed within {share(budget)} from {seeds}: {reason}."
+
+
+def _by_reason(reasons: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """Yield each reason once, without its full stop, and the seeds that have it."""
+    for reason in dict.fromkeys(reasons.values()):
+        own = [str(seed) for seed, each in reasons.items() if each == reason]
+        yield reason.removesuffix("."), f"seed{'s' * (len(own) > 1)} {listing(own)}"
+
+
+def _few(found: Distillation) -> Iterator[str]:
+    """Yield a warning where seeds are few."""
+    seeds = len(found.seeds)
+    if seeds == 1:
+        yield "One seed gives no interval, so nothing is told apart; --resume adds seeds."
+    elif seeds < FEW:
+        yield f"{plural(seeds, 'seed')} decide only large differences."

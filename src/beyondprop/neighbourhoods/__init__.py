@@ -19,6 +19,7 @@ from beyondprop.neighbourhoods.search import (
     replaced_alone,
     search,
 )
+from beyondprop.neighbourhoods.synthetic import DrawnBatches, DrawnInputs, Synthetic
 from beyondprop.neighbourhoods.training import Recipe, heal, teach
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Candidate",
     "Distance",
     "Draw",
+    "DrawnBatches",
+    "DrawnInputs",
     "Gaussian",
     "Layout",
     "Library",
@@ -48,6 +51,7 @@ __all__ = [
     "SoftLabels",
     "Streamed",
     "Student",
+    "Synthetic",
     "Uniform",
     "calls",
     "capture",

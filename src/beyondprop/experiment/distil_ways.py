@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from beyondprop import rules, tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
+from beyondprop.experiment.distil_data import Noise, noise
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.order import order
-from beyondprop.neighbourhoods import Call, Recipe, SoftLabels, heal
+from beyondprop.neighbourhoods import Call, DrawnInputs, Recipe, SoftLabels, heal
 from beyondprop.neighbourhoods.cost import forward_operations, step_operations
 from beyondprop.tasks import Data, Samples, Task
 
@@ -59,7 +60,8 @@ class Setting:
     Attributes:
         spec: The distillation's.
         task: Its task.
-        data: As this seed has it.
+        data: As this seed has it, with the training samples that students may see.
+        drawn: How inputs are drawn; None where students learn from the training samples.
         seed: Of the teacher and of all training.
         teacher: In eval mode.
         progress: Bars to draw on.
@@ -68,6 +70,7 @@ class Setting:
     spec: DistilSpec
     task: Task
     data: Data
+    drawn: DrawnInputs | None
     seed: int
     teacher: nn.Module
     progress: Progress
@@ -131,19 +134,25 @@ def by_labels(setting: Setting) -> Way:
 
 
 def by_teacher(setting: Setting) -> Way:
-    """Return training by the teacher's outputs: softened classes where there are classes."""
+    """Return training by the teacher's outputs, on drawn inputs where inputs are drawn.
+
+    Outputs are softened classes where there are classes.
+    """
     targets = setting.data.train.batch(torch.arange(1))[1]
     distance = SoftLabels() if not targets.is_floating_point() else Recipe().distance
-    own = partial(Batches, setting.data.train, setting.batch_size, setting.seed)
+    data, size, seed = setting.data, setting.batch_size, setting.seed
+    batches: Callable[[], Batches | Noise] = partial(Batches, data.train, size, seed)
+    if setting.drawn is not None:
+        batches = partial(noise, setting.drawn, data, setting.teacher, size, seed)
     cost = forward_operations(setting.teacher, setting.sample)
-    return Way(lambda: Taught(own(), setting.teacher), distance, cost)
+    return Way(lambda: Taught(batches(), setting.teacher), distance, cost)
 
 
 @dataclass(frozen=True)
 class Taught:
     """Batches whose targets are the teacher's outputs."""
 
-    batches: Batches
+    batches: Batches | Noise
     teacher: nn.Module
 
     def __len__(self) -> int:

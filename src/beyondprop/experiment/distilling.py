@@ -8,12 +8,15 @@ which are parts of the teacher's (pruned), and by the labels from random weights
 Computation is counted in floating-point operations: one pass of the teacher over the data for
 capture, the training of the library, and healing. The teacher's own training is left out. A
 library serves all budgets: it is charged whole to one, and shared among all.
+
+Where inputs are drawn, the library's training holds what the teacher's pieces make of them, and
+what needs labels (healed, pruned, scratch) is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,7 @@ from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Setting, blocks_of, by_labels, by_teacher, trained
 from beyondprop.experiment.provenance import provenance
@@ -38,6 +42,7 @@ from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import Workers
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import (
+    DRAWS,
     TEACHER,
     Assembly,
     Cache,
@@ -57,25 +62,15 @@ from beyondprop.neighbourhoods import (
 )
 from beyondprop.neighbourhoods.cost import forward_operations, step_operations
 from beyondprop.registry import label
-from beyondprop.tasks import Samples, Task
+from beyondprop.tasks import Task
 
 DISTILLATION = "distillation.json"
 GROWS = ("seeds",)
 SCHEMA = 1
 WHOLE, SHARED = "whole", "shared"
 """How a library that serves several budgets is charged to one."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs of samples in their order, as a teacher is called with them."""
-
-    samples: Samples
-    size: int
-
-    def __iter__(self) -> Iterator[Any]:
-        for inputs, _ in self.samples.batches(self.size):
-            yield inputs
+LABELLED = "healed", "pruned", "scratch"
+WITHOUT = "it needs labels, and drawn inputs have none"
 
 
 def distil_task(
@@ -105,6 +100,8 @@ def distil_task(
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
     candidates_of(spec)
+    if spec.inputs is not None:
+        DRAWS.make(spec.inputs)
     with generators_kept():
         neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
@@ -151,14 +148,15 @@ def of_seed(
         threads=spec.threads,
         measures=(),
     )
+    data = task.load(spec.data)
+    data = task.split(data, seed) if task.split else data
+    seen, drawing = few(spec, data, seed), drawn_inputs(spec, data)
     record = train(run, folder / "teacher", resume=True, progress=progress)
     if record["status"] != "finished":
         raise UserError(f"the teacher of seed {seed} {record['status']}: {record['reason']}")
-    data = task.load(spec.data)
-    data = task.split(data, seed) if task.split else data
     teacher = task.model()
     teacher.load_state_dict(read_weights(folder / "teacher" / WEIGHTS))
-    setting = Setting(spec, task, data, seed, teacher.eval(), progress)
+    setting = Setting(spec, task, seen, drawing, seed, teacher.eval(), progress)
     library = library_of(setting, folder, workers)
     scores = replaced_alone(teacher, library, setting.validation_loss)
     options = options_of(teacher, library, scores)
@@ -194,6 +192,7 @@ def library_of(setting: Setting, folder: Path, workers: Workers | None) -> Libra
         cache=Cache(gib=spec.cache_gib),
         workers=workers,
         progress=setting.progress,
+        synthetic=setting.drawn,
     )
 
 
@@ -222,13 +221,15 @@ def plan_task(spec: DistilSpec) -> Plan:
     task = tasks.find(spec.task)
     with threads_set(spec.threads), generators_kept():
         model, data = task.model().eval(), task.load(spec.data)
+        seen = few(spec, data, spec.seeds[0])
         return plan(
             model,
             neighbourhoods(spec, task, model),
-            Inputs(data.train, spec.batch_size or task.batch_size),
+            Inputs(seen.train, spec.batch_size or task.batch_size),
             candidates_of(spec),
             recipe_of(spec, task, spec.seeds[0]),
             Cache(gib=spec.cache_gib),
+            drawn_inputs(spec, data),
         )
 
 
@@ -288,17 +289,21 @@ def assembled(
     costs = computation(setting, library, merged)
     ways: dict[str, Any] = {"merged": setting.evaluated(merged)}
     fresh = partial(library.merge, setting.teacher, best.choice)
-    ways["healed"] = trained(setting, fresh, by_labels(setting), costs["healing"])
+    if setting.drawn is None:
+        ways["healed"] = trained(setting, fresh, by_labels(setting), costs["healing"])
     for charge in (WHOLE, SHARED):
         total = costs["healing"] + costs["capture"] + costs[charge]
         ways[f"end to end, {charge}"] = trained(
             setting, partial(begun, setting, library, best), by_teacher(setting), total
         )
-    total = costs["healing"] + costs["capture"] + costs[SHARED]
-    ways["pruned"] = trained(
-        setting, partial(begun, setting, library, best), by_labels(setting), total
-    )
-    ways["scratch"] = trained(setting, partial(drawn, fresh), by_labels(setting), total)
+    if setting.drawn is None:
+        total = costs["healing"] + costs["capture"] + costs[SHARED]
+        ways["pruned"] = trained(
+            setting, partial(begun, setting, library, best), by_labels(setting), total
+        )
+        ways["scratch"] = trained(setting, partial(drawn, fresh), by_labels(setting), total)
+    else:
+        ways |= {name: {"absent": WITHOUT} for name in LABELLED}
     record = {
         "asked": asked,
         "budget": budget,
@@ -314,11 +319,13 @@ def assembled(
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
     """Return the operations of capture, of healing, and of the library, whole and shared."""
-    captured = len(setting.data.train) + len(setting.data.validation)
+    seen = len(setting.data.train)
+    taught = seen if setting.drawn is None else min(seen, setting.drawn.known)
+    captured = taught + len(setting.data.validation)
     trained_all = sum(
         one.record["training_operations"] for of in library.students.values() for one in of.values()
     )
-    healed = setting.spec.heal_epochs * len(setting.data.train)
+    healed = setting.spec.heal_epochs * seen if setting.drawn is None else 0
     return {
         "capture": float(captured * forward_operations(setting.teacher, setting.sample)),
         "healing": float(healed * step_operations(merged, setting.sample)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -31,6 +31,9 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.registry.limits import Count
 from beyondprop.shapes import taken_by
 
+KNOWN = 256
+"""Samples of the data that are held in memory, unless more or fewer are asked for."""
+
 
 @dataclass(frozen=True)
 class DrawnInputs:
@@ -48,7 +51,7 @@ class DrawnInputs:
 
     draw: Draw
     samples: Count
-    known: Count = 256
+    known: Count = KNOWN
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -75,7 +78,7 @@ class Source:
         if not self.real:
             raise UserError(
                 f"{self.called} gets no real numbers that could be drawn, only whole ones and "
-                "masks: there it must learn from data"
+                "masks: leave it out, or let it learn from data"
             )
         count = len(self.known[0].samples)
         if count < self.draw.needs:
@@ -261,10 +264,6 @@ class DrawnBatches:
         generator = self.source.generator(f"the network, {self.seed}")
         for start in range(0, self.samples, self.batch_size):
             yield self._batch(min(self.batch_size, self.samples - start), generator)
-
-    def of(self, seed: int) -> DrawnBatches:
-        """Return the batches of another seed."""
-        return replace(self, seed=seed)
 
     @torch.no_grad()
     def _batch(self, count: int, generator: torch.Generator) -> Batch:

@@ -307,7 +307,7 @@ def test_batches_for_the_whole_network_are_the_same_each_time(name: str, tmp_pat
     assert [len(each) for each in once] == [16, 16, 8]
     assert len(drawn) == 3
     assert all(map(torch.equal, once, again))
-    assert not torch.equal(once[0], next(iter(drawn.of(1))))
+    assert not torch.equal(once[0], next(iter(replace(drawn, seed=1))))
     wanted = split(model, ["1"])
     found = capture(model, wanted, drawn, tmp_path, Cache(None))["1"]
     x = torch.cat([each.inputs[0] for each in found.batches(16, 0)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -79,6 +79,11 @@ class Setting:
     def batch_size(self) -> int:
         """Samples a step."""
         return self.spec.batch_size or self.task.batch_size
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pass in which a whole model is trained."""
+        return len(self.data.train) if self.drawn is None else self.drawn.samples
 
     @property
     def sample(self) -> Call:
@@ -170,15 +175,25 @@ def trained(
 ) -> dict[str, Any]:
     """Return what a whole model reaches within a budget of operations.
 
-    Every learning rate is tried, and further ones as long as the best is at an end of those; the
-    one with the best validation score is taken. What the others cost is charged to none.
+    What other learning rates cost is charged to none.
     """
-    found = {rate: attempt(setting, fresh, way, budget, rate) for rate in setting.spec.rates}
+    return searched(setting.spec.rates, partial(attempt, setting, fresh, way, budget))
+
+
+def searched(
+    rates: Sequence[float], attempted: Callable[[float], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the best learning rate reaches.
+
+    Every one is tried, and further ones as long as the best is at an end of those; the one with the
+    best validation score is taken.
+    """
+    found = {rate: attempted(rate) for rate in rates}
     for _ in range(MORE):
         rate = beyond(found)
         if rate is None:
             break
-        found[rate] = attempt(setting, fresh, way, budget, rate)
+        found[rate] = attempted(rate)
     known = [each for each in found.values() if "failed" not in each]
     if not known:
         return next(iter(found.values()))
@@ -194,7 +209,8 @@ def attempt(
     try:
         model, batches = fresh(), way.batches()
         step = step_operations(model, setting.sample) + way.extra
-        steps = max(1, round(budget / step / setting.batch_size))
+        rows = setting.samples / len(batches)  # of a batch; the last one of a pass is smaller
+        steps = max(1, round(budget / step / rows))
         recipe = Recipe(
             epochs=-(-steps // len(batches)),
             learning_rate=rate,

@@ -148,6 +148,21 @@ def axes_of(modules: Sequence[nn.Module]) -> Axes:
     return TOKENS
 
 
+def taken_by(modules: Iterable[nn.Module]) -> Axes:
+    """Return the axes of what modules in a row take: the first layer that decides says it.
+
+    Convolutions, their norms and poolings take channels, layers with features last take tokens, and
+    in front of `nn.Flatten` each number of a sample is a feature. Where no layer decides, features
+    come last.
+    """
+    return _first_of(modules) or TOKENS
+
+
+def _first_of(modules: Iterable[nn.Module]) -> Axes | None:
+    found = (_of_layer(module) or _first_of(module.children()) for module in modules)
+    return next(filter(None, found), None)
+
+
 def _has_images(module: nn.Module) -> bool:
     """Whether layers of images are in a module."""
     return any(isinstance(inner, (nn.Conv2d, nn.Conv3d)) for inner in module.modules())

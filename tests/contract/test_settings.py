@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import beyondprop as bp
+from beyondprop.neighbourhoods import DRAWS
 from beyondprop.neighbourhoods.candidates import CANDIDATES
 from beyondprop.optics.parts import PARTS
 from beyondprop.projections import PROJECTIONS, Projection
 from beyondprop.registry.limits import Limits
 from beyondprop.rules import AUXILIARIES, OBJECTIVES, OUTPUTS, RULES
 
-REGISTRIES = RULES, PROJECTIONS, OBJECTIVES, AUXILIARIES, OUTPUTS, CANDIDATES
+REGISTRIES = RULES, PROJECTIONS, OBJECTIVES, AUXILIARIES, OUTPUTS, CANDIDATES, DRAWS
 THINGS = [registry[name] for registry in REGISTRIES for name in registry]
 THINGS += [part() for part in PARTS.values()]
 THINGS += [bp.LocalLoss(), bp.optics.Link(), bp.optics.Electronics(1.0, 1.0)]

@@ -25,6 +25,8 @@ NUMBERS = (
     *("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples"),
     *("--budgets", "--rates"),
 )
+SINGLE = {"distil": ("--samples",)}
+"""Flags that take one value in a command, and a list in others."""
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
 SpecT = TypeVar("SpecT")
@@ -76,6 +78,8 @@ def with_lists(argv: Sequence[str]) -> list[str]:
     Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`.
     """
     words, rest = [], list(argv)
+    single = SINGLE.get(argv[0], ()) if argv else ()
+    lists = {each for each in TEXTS + NUMBERS if each not in single}
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
@@ -84,9 +88,9 @@ def with_lists(argv: Sequence[str]) -> list[str]:
             continue
         name = "--" + name[2:].replace("-", "_")
         values = [value] if equals else []
-        while name in TEXTS + NUMBERS and not equals and rest and not rest[0].startswith("--"):
+        while name in lists and not equals and rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
-        if name in TEXTS + NUMBERS and values:
+        if name in lists and values:
             words.append(f"{name}={as_list(values, quoted=name in TEXTS)}")
         else:
             words.append(name + equals + value)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
+from torch import nn
 
 from beyondprop import rules
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import Way, blocks_of, setting_of
+from beyondprop.experiment.distil_ways import Lessons, Setting, Way, blocks_of, setting_of
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import Executor, Job, values
 from beyondprop.neighbourhoods import Library, Recipe, heal
@@ -97,33 +99,56 @@ class Attempt:
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train the model; keep and return what it reaches, or why it failed."""
         with threads_set(self.whole.spec.threads), generators_kept():
-            try:
-                found = self._trained(progress)
-            except UserError as error:
-                found = {"rate": self.rate, "failed": str(error)}
+            found = self._found(progress)
         made = finite({"asked": self.whole.asked(self.rate), "found": found})
         write_json(self.whole.path(self.rate), made)
         return dict(made["found"])
 
-    def _trained(self, progress: Progress) -> dict[str, Any]:
+    def _found(self, progress: Progress) -> dict[str, Any]:
         whole = self.whole
-        spec, way = whole.spec, whole.way
-        setting = setting_of(spec, whole.seed, whole.folder)
-        task = setting.task
-        torch.manual_seed(whole.seed)
-        model, lessons = way.begin(setting, whole.library, whole.choice), way.lessons(setting)
+        setting = setting_of(whole.spec, whole.seed, whole.folder)
+        begin = partial(whole.way.begin, setting, whole.library, whole.choice)
+        teach = partial(whole.way.lessons, setting)
+        return attempted(setting, begin, teach, whole.operations, self.rate, progress)
+
+
+def attempted(
+    setting: Setting,
+    begin: Callable[[], nn.Module],
+    teach: Callable[[], Lessons],
+    operations: float,
+    rate: float,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return what a whole model reaches at a learning rate, or why it failed.
+
+    Args:
+        setting: Of its seed.
+        begin: Returns the model at its beginning.
+        teach: Returns what it is taught by.
+        operations: That its training has.
+        rate: The learning rate.
+        progress: Bars to draw on.
+    """
+    spec, task = setting.spec, setting.task
+    torch.manual_seed(setting.seed)
+    try:
+        model, lessons = begin(), teach()
         sample = step_operations(model, setting.sample) + lessons.extra
-        steps = max(1, round(whole.operations / sample / setting.batch_size))
+        rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
+        steps = max(1, round(operations / sample / rows))
         own = Recipe(
             epochs=-(-steps // len(lessons.batches)),
-            learning_rate=self.rate,
-            rule=rules.make(spec.rule, whole.seed),
+            learning_rate=rate,
+            rule=rules.make(spec.rule, setting.seed),
             blocks=blocks_of(task),
-            seed=whole.seed,
+            seed=setting.seed,
             steps=steps,
         )
         heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
-        return setting.evaluated(model) | {"rate": self.rate, "steps": steps}
+    except UserError as error:
+        return {"rate": rate, "failed": str(error)}
+    return setting.evaluated(model) | {"rate": rate, "steps": steps}
 
 
 def trained(wholes: Sequence[Whole], executor: Executor) -> list[dict[str, Any]]:

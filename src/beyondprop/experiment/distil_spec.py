@@ -36,6 +36,12 @@ class DistilSpec:
             best on the validation data.
         rule: That heals whole models.
         cache_gib: GiB of activations on disk, at most.
+        samples: Training samples that students and whole models see, the first so many in each
+            seed's order; the teacher sees all. Default: all.
+        inputs: How inputs are drawn at random, by name or with arguments: each neighbourhood's
+            own, and the network's for training end to end. Of the training samples (256 at most,
+            or as many as are named) only forms and moments are then seen, and no labels. Default:
+            students learn from training samples.
         data: Folder that holds the data set's files. Default: they are looked for.
         threads: CPU threads.
 
@@ -56,6 +62,8 @@ class DistilSpec:
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     rule: Spec = "backprop"
     cache_gib: float = 8.0
+    samples: int | None = None
+    inputs: Spec | None = None
     data: Path | None = None
     threads: int = 1
 
@@ -74,5 +82,7 @@ class DistilSpec:
             )
             if not (right and getattr(self, name))
         ]
+        if self.samples is not None and self.samples < 2:
+            problems.append("samples must be 2 or more")
         if problems:
             raise UserError("; ".join(problems))

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from beyondprop.measure.base import ABSENT
 from beyondprop.neighbourhoods import Plan
+from beyondprop.neighbourhoods.synthetic import KNOWN
+from beyondprop.registry import label
 
 GIB = 2**30
 
@@ -75,14 +77,25 @@ def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
     for each in plan.students:
         if each.reason:
             yield f"{each.neighbourhood}, {each.candidate}: {each.reason}."
-    some = "all" if plan.samples == plan.whole else f"the first {plan.samples:,}"
-    room = f"{plan.bytes / GIB:.2f} GiB"
-    yield f"Students see {some} of {plan.whole:,} samples; activations take {room}."
+    if plan.drawn is not None:
+        yield (
+            f"In each pass {plan.drawn:,} samples are drawn; {plan.samples:,} of {plan.whole:,} "
+            "known ones show forms and moments. Nothing is stored."
+        )
+    else:
+        yield students_see(plan)
     yield (
         f"All students of a seed take about {plan.seconds / workers:.0f} s, as trials of a few "
         f"steps predict, on {workers} worker{'s' * (workers > 1)}; the teacher and whole models "
         "come on top."
     )
+
+
+def students_see(plan: Plan) -> str:
+    """Return of what data students learn, and what it takes on disk."""
+    some = "all" if plan.samples == plan.whole else f"the first {plan.samples:,}"
+    room = f"{plan.bytes / GIB:.2f} GiB"
+    return f"Students see {some} of {plan.whole:,} samples; activations take {room}."
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -121,7 +134,43 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{budget:.0%}: {failed[0]}."
     if any("†" in cell for row in rows(record) for cell in row):
         yield "†: a chosen learning rate lies at an end of those that were tried."
-    yield (
-        "End to end, pruned and scratch have the computation of capture, students and healing; "
-        "shared: the library is shared among the budgets, whole: charged to this one."
-    )
+    for reason, ways in missing(record).items():
+        yield f"{', '.join(ways)}: {reason}."
+    yield from seen(record["spec"])
+    if record["spec"].get("inputs") is None:
+        equal = "End to end, pruned and scratch have the computation of capture, students and "
+        equal += "healing"
+    else:
+        equal = "End to end has the computation of capture and students, which holds what the "
+        equal += "teacher's pieces make of drawn inputs"
+    yield f"{equal}; shared: the library is shared among the budgets, whole: charged to this one."
+
+
+def missing(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the ways without a score, by the reason."""
+    found: dict[str, list[str]] = {}
+    for way in WAYS:
+        for seed in record["seeds"]:
+            for each in seed["assemblies"]:
+                own = each.get("ways", {}).get(way, {})
+                reason = own.get("absent", own.get("failed"))
+                if reason is not None and way not in found.setdefault(reason, []):
+                    found[reason].append(way)
+    return found
+
+
+def seen(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Yield of what data students learn, where it is not all of it."""
+    samples, inputs = spec.get("samples"), spec.get("inputs")
+    if inputs is not None:
+        yield (
+            f"Inputs are drawn by {label(inputs)}: students' own, and the network's for end to "
+            f"end. {samples or KNOWN:,} training samples at most show forms and moments."
+        )
+    elif samples is not None:
+        yield f"Students and whole models see {samples:,} training samples."
+    if samples is not None or inputs is not None:
+        yield (
+            "The teacher saw all training samples, and all validation data chooses assemblies and "
+            "learning rates."
+        )

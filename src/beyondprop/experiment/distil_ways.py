@@ -14,9 +14,10 @@ from beyondprop import tasks
 from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
+from beyondprop.experiment.distil_data import Noise, drawn_inputs, few, noise
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.order import order
-from beyondprop.neighbourhoods import Call, Library, Recipe, SoftLabels
+from beyondprop.neighbourhoods import Call, DrawnInputs, Library, Recipe, SoftLabels
 from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.neighbourhoods.training import LabelledBatches
 from beyondprop.tasks import Data, Samples, Task
@@ -60,7 +61,8 @@ class Setting:
     Attributes:
         spec: The distillation's.
         task: Its task.
-        data: As this seed has it.
+        data: As this seed has it, with the training samples that students may see.
+        drawn: How inputs are drawn; None where students learn from the training samples.
         seed: Of the teacher and of all training.
         teacher: In eval mode.
     """
@@ -68,6 +70,7 @@ class Setting:
     spec: DistilSpec
     task: Task
     data: Data
+    drawn: DrawnInputs | None
     seed: int
     teacher: nn.Module
 
@@ -75,6 +78,11 @@ class Setting:
     def batch_size(self) -> int:
         """Samples a step."""
         return self.spec.batch_size or self.task.batch_size
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pass in which a whole model is trained."""
+        return len(self.data.train) if self.drawn is None else self.drawn.samples
 
     @property
     def sample(self) -> Call:
@@ -113,7 +121,8 @@ def setting_of(spec: DistilSpec, seed: int, folder: Path) -> Setting:
     data = task.split(data, seed) if task.split else data
     teacher = task.model()
     teacher.load_state_dict(read_weights(folder / TEACHER_FOLDER / WEIGHTS))
-    return Setting(spec, task, data, seed, teacher.eval())
+    seen, drawing = few(spec, data, seed), drawn_inputs(spec, data)
+    return Setting(spec, task, seen, drawing, seed, teacher.eval())
 
 
 def blocks_of(task: Task) -> tuple[str | tuple[str, ...], ...] | None:
@@ -142,7 +151,7 @@ class Lessons:
 class Taught:
     """Batches whose targets are the teacher's outputs."""
 
-    batches: Batches
+    batches: Batches | Noise
     teacher: nn.Module
 
     def __len__(self) -> int:
@@ -162,10 +171,16 @@ def by_labels(setting: Setting) -> Lessons:
 
 
 def by_teacher(setting: Setting) -> Lessons:
-    """Return training by the teacher's outputs: softened classes where there are classes."""
+    """Return training by the teacher's outputs, on drawn inputs where inputs are drawn.
+
+    Outputs are softened classes where there are classes.
+    """
     targets = setting.data.train.batch(torch.arange(1))[1]
     distance = SoftLabels() if not targets.is_floating_point() else Recipe().distance
-    own = Batches(setting.data.train, setting.batch_size, setting.seed)
+    data, size, seed = setting.data, setting.batch_size, setting.seed
+    own: Batches | Noise = Batches(data.train, size, seed)
+    if setting.drawn is not None:
+        own = noise(setting.drawn, data, setting.teacher, size, seed)
     cost = forward_operations(setting.teacher, setting.sample)
     return Lessons(Taught(own, setting.teacher), distance, cost)
 
@@ -219,18 +234,20 @@ class Way:
         begin: Returns the model at its beginning.
         lessons: Returns what it is taught by.
         charge: What its operations are those of, by the names in `computation`.
+        labelled: Whether it needs labels, which drawn inputs do not have.
     """
 
     name: str
     begin: Callable[[Setting, Library, Mapping[str, str]], nn.Module]
     lessons: Callable[[Setting], Lessons]
     charge: tuple[str, ...]
+    labelled: bool = True
 
 
 WAYS = (
     Way("healed", joined, by_labels, (HEALING,)),
-    Way("end to end, whole", begun, by_teacher, (HEALING, CAPTURE, WHOLE)),
-    Way("end to end, shared", begun, by_teacher, (HEALING, CAPTURE, SHARED)),
+    Way("end to end, whole", begun, by_teacher, (HEALING, CAPTURE, WHOLE), False),
+    Way("end to end, shared", begun, by_teacher, (HEALING, CAPTURE, SHARED), False),
     Way("pruned", begun, by_labels, (HEALING, CAPTURE, SHARED)),
     Way("scratch", redrawn, by_labels, (HEALING, CAPTURE, SHARED)),
 )

@@ -8,12 +8,14 @@ which are parts of the teacher's (pruned), and by the labels from random weights
 Computation is counted in floating-point operations: one pass of the teacher over the data for
 capture, the training of the library, and healing. The teacher's own training is left out. A
 library serves all budgets: it is charged whole to one, and shared among all.
+
+Where inputs are drawn, the library's training holds what the teacher's pieces make of them, and
+what needs labels (healed, pruned, scratch) is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment import sessions
 from beyondprop.experiment.distil_attempts import Whole, trained
+from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import (
     CAPTURE,
@@ -37,6 +40,7 @@ from beyondprop.experiment.distil_ways import (
     WAYS,
     WHOLE,
     Setting,
+    Way,
     blocks_of,
     setting_of,
 )
@@ -51,6 +55,7 @@ from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import (
+    DRAWS,
     TEACHER,
     Assembly,
     Cache,
@@ -70,24 +75,13 @@ from beyondprop.neighbourhoods import (
 )
 from beyondprop.neighbourhoods.cost import forward_operations, step_operations
 from beyondprop.registry import label
-from beyondprop.tasks import Samples, Task
+from beyondprop.tasks import Task
 
 DISTILLATION = "distillation.json"
 GROWS = ("seeds",)
 SCHEMA = 1
 MERGED = "merged"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs of samples in their order, as a teacher is called with them."""
-
-    samples: Samples
-    size: int
-
-    def __iter__(self) -> Iterator[Any]:
-        for inputs, _ in self.samples.batches(self.size):
-            yield inputs
+WITHOUT = "it needs labels, and drawn inputs have none"
 
 
 def distil_task(
@@ -119,6 +113,8 @@ def distil_task(
     started, task = datetime.now(UTC), tasks.find(spec.task)
     spec = grown(spec, output) if resume else spec
     candidates_of(spec)
+    if spec.inputs is not None:
+        DRAWS.make(spec.inputs)
     with generators_kept():
         neighbourhoods(spec, task, task.model())
     given = finite(plain(spec))
@@ -165,6 +161,7 @@ def of_seeds(
     Teachers are trained first, then the students of each, then all whole models: whatever is
     independent is trained at the same time where there are workers.
     """
+    few(spec, tasks.find(spec.task).load(spec.data), spec.seeds[0])  # before hours of teachers
     folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
     with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
         jobs = [
@@ -179,7 +176,10 @@ def of_seeds(
     for record, _ in made:
         for assembly in record["assemblies"]:
             if "failed" not in assembly:
-                assembly["ways"] |= {way.name: next(reached) for way in WAYS}
+                assembly["ways"] |= {
+                    name: next(reached) if found is None else found
+                    for name, found in assembly["ways"].items()
+                }
     return [record for record, _ in made]
 
 
@@ -233,7 +233,7 @@ def taken_apart(
                 way,
                 sum(made["computation"][each] for each in way.charge),
             )
-            for way in WAYS
+            for way in ways_of(setting)
         ]
     record = {
         "seed": seed,
@@ -265,6 +265,7 @@ def library_of(setting: Setting, folder: Path, progress: Progress, workers: Work
         cache=Cache(gib=spec.cache_gib),
         workers=workers,
         progress=progress,
+        synthetic=setting.drawn,
     )
 
 
@@ -293,13 +294,15 @@ def plan_task(spec: DistilSpec) -> Plan:
     task = tasks.find(spec.task)
     with threads_set(spec.threads), generators_kept():
         model, data = task.model().eval(), task.load(spec.data)
+        seen = few(spec, data, spec.seeds[0])
         return plan(
             model,
             neighbourhoods(spec, task, model),
-            Inputs(data.train, spec.batch_size or task.batch_size),
+            Inputs(seen.train, spec.batch_size or task.batch_size),
             candidates_of(spec),
             recipe_of(spec, task, spec.seeds[0]),
             Cache(gib=spec.cache_gib),
+            drawn_inputs(spec, data),
         )
 
 
@@ -325,6 +328,11 @@ def within(options: Options, operations: float) -> Assembly | str:
         return str(error)
 
 
+def ways_of(setting: Setting) -> tuple[Way, ...]:
+    """Return how whole models are trained: where inputs are drawn, without labels."""
+    return tuple(way for way in WAYS if setting.drawn is None or not way.labelled)
+
+
 def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, Any]:
     """Return what an assembly costs, and what it reaches before it is healed."""
     merged = library.merge(setting.teacher, best.choice)
@@ -334,17 +342,20 @@ def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, A
         "predicted": best.score,
         "kept": forward_operations(merged, setting.sample) / whole,
         "computation": computation(setting, library, merged),
-        "ways": {MERGED: setting.evaluated(merged)},
+        "ways": {MERGED: setting.evaluated(merged)}
+        | {way.name: None if way in ways_of(setting) else {"absent": WITHOUT} for way in WAYS},
     }
 
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
     """Return the operations of capture, of healing, and of the library, whole and shared."""
-    captured = len(setting.data.train) + len(setting.data.validation)
+    seen = len(setting.data.train)
+    taught = seen if setting.drawn is None else min(seen, setting.drawn.known)
+    captured = taught + len(setting.data.validation)
     trained_all = sum(
         one.record["training_operations"] for of in library.students.values() for one in of.values()
     )
-    healed = setting.spec.heal_epochs * len(setting.data.train)
+    healed = setting.spec.heal_epochs * seen if setting.drawn is None else 0
     return {
         CAPTURE: float(captured * forward_operations(setting.teacher, setting.sample)),
         HEALING: float(healed * step_operations(merged, setting.sample)),

@@ -6,6 +6,7 @@ from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
+from beyondprop.neighbourhoods.draws import DRAWS, Draw, Gaussian, Matched, Mixtures, Uniform
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
 from beyondprop.neighbourhoods.plan import Plan, Planned, plan
@@ -18,11 +19,13 @@ from beyondprop.neighbourhoods.search import (
     replaced_alone,
     search,
 )
+from beyondprop.neighbourhoods.synthetic import DrawnBatches, DrawnInputs, Synthetic
 from beyondprop.neighbourhoods.training import Recipe, heal, teach
 
 __all__ = [
     "CANDIDATES",
     "DISTANCES",
+    "DRAWS",
     "TEACHER",
     "Activations",
     "Assembly",
@@ -31,8 +34,14 @@ __all__ = [
     "Call",
     "Candidate",
     "Distance",
+    "Draw",
+    "DrawnBatches",
+    "DrawnInputs",
+    "Gaussian",
     "Layout",
     "Library",
+    "Matched",
+    "Mixtures",
     "Neighbourhood",
     "Option",
     "Options",
@@ -42,6 +51,8 @@ __all__ = [
     "SoftLabels",
     "Streamed",
     "Student",
+    "Synthetic",
+    "Uniform",
     "calls",
     "capture",
     "check_pieces",

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.operations import Operations
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Batch, Call, calls
-from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.layout import Layout, first
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.shards import read
 
@@ -40,6 +41,11 @@ class Activations(ABC):
     @abstractmethod
     def digest(self) -> str:
         """What tells them from others, as far as it is known."""
+
+    @property
+    @abstractmethod
+    def operations(self) -> int:
+        """Floating-point operations by which a sample is made each time that it is given."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,14 @@ class Streamed(Activations):
         """Nothing: what the data holds is not looked at before it is used."""
         return "streamed"
 
+    @property
+    def operations(self) -> int:
+        """Those of the teacher up to the neighbourhood's end."""
+        counted = Operations()
+        with counted:
+            calls(self.teacher, [self.neighbourhood], first(next(iter(self.data)), 1))
+        return counted.total
+
 
 @dataclass(frozen=True)
 class Cached(Activations):
@@ -132,6 +146,11 @@ class Cached(Activations):
     def digest(self) -> str:
         """The SHA-256 of the shards' digests."""
         return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
+
+    @property
+    def operations(self) -> int:
+        """None: they are read."""
+        return 0
 
     def shard(self, number: int) -> list[Tensor]:
         """Return the tensors of a shard, ``(samples, ...)`` each, as they are stored.

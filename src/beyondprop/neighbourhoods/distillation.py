@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+from beyondprop.neighbourhoods.synthetic import DrawnInputs, Synthetic, synthesized
 from beyondprop.neighbourhoods.training import Recipe, error, teach
 from beyondprop.registry import file_name, settings
 from beyondprop.registry.settings import plain
@@ -174,7 +175,8 @@ class Lesson:
             "errors": list(curve.errors),
             "steps": curve.steps,
             "cost": asdict(cost_of(student, call)),
-            "training_operations": step_operations(student, call) * curve.samples,
+            "training_operations": curve.samples
+            * (step_operations(student, call) + self.taught.operations),
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         write_bytes(self.folder / WEIGHTS, content)
@@ -194,6 +196,7 @@ def distil(
     cache: Cache | None = None,
     workers: Workers = SERIAL,
     progress: Progress | None = None,
+    synthetic: DrawnInputs | None = None,
 ) -> Library:
     """Train every candidate of every neighbourhood on its own, and return all of them.
 
@@ -212,16 +215,19 @@ def distil(
         cache: How activations are stored.
         workers: Who trains; this process alone by default.
         progress: Bars to draw on.
+        synthetic: How inputs of neighbourhoods are drawn at random. Then the data is a few known
+            samples, which show forms and moments, and nothing of it is stored; without validation
+            data students are judged on inputs that are drawn too, and that they were not taught.
 
     Raises:
-        UserError: The teacher can't be taken apart so, there is no data, or no student at all.
+        UserError: The teacher can't be taken apart so, there is no data, nothing can be drawn of
+            what a neighbourhood gets, or there is no student at all.
         StorageError: A file cannot be read or written.
     """
     own, shown = recipe or Recipe(), progress or bars()
     place = places.find(workers, own.threads)
     with held(folder), shown:
-        taught = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
-        judged: Mapping[str, Activations] = taught
+        taught, judged = activations(teacher, neighbourhoods, data, folder, cache, synthetic)
         if validation is not None:
             judged = capture(teacher, neighbourhoods, validation, folder / HELD, cache)
         lessons = [
@@ -241,18 +247,34 @@ def distil(
         with Executor(folder, shown, place) as executor:
             jobs = [Job(each.title, each.work, each.earlier) for each in lessons]
             outcomes = executor.perform("students", jobs, told)
-    made = dict(zip(lessons, outcomes, strict=True))
+    results = dict(zip(lessons, outcomes, strict=True))
     if all(outcome.error is not None for outcome in outcomes):
         reasons = "; ".join(str(each.error) for each in outcomes[:3])
         raise UserError(f"no student could be trained ({reasons})")
     samples = {name: one.layout.sample for name, one in taught.items()}
-    return Library(tuple(neighbourhoods), samples, shelved(neighbourhoods, made))
+    return Library(tuple(neighbourhoods), samples, shelved(neighbourhoods, results))
+
+
+def activations(
+    teacher: nn.Module,
+    neighbourhoods: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    folder: Path,
+    cache: Cache | None,
+    synthetic: DrawnInputs | None,
+) -> tuple[Mapping[str, Cached | Synthetic], Mapping[str, Activations]]:
+    """Return what students are trained on, and what judges them where there is no more data."""
+    if synthetic is None:
+        cached = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
+        return cached, cached
+    made = synthesized(teacher, neighbourhoods, data, synthetic)
+    return made, {name: replace(each, seed=each.seed + 1) for name, each in made.items()}
 
 
 def lesson(
     teacher: nn.Module,
     neighbourhood: Neighbourhood,
-    taught: Cached,
+    taught: Cached | Synthetic,
     judged: Activations,
     label: str,
     candidate: Candidate,

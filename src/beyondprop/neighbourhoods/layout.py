@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves, others, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.calls import Batch, Call, calls, copied
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
 
 
@@ -35,14 +35,31 @@ class Layout:
 
     def call_of(self, flat: Sequence[Tensor]) -> Call:
         """Return the call of these tensors, as `flat` gives them."""
+        return Call(*self._filled(whole(self.sample), flat))
+
+    def inputs(self, found: Call) -> list[Tensor]:
+        """Return the inputs with a row a sample, in order."""
+        return [each for each, row in zip(found.inputs, self.rows, strict=False) if row]
+
+    @property
+    def constants(self) -> list[Tensor]:
+        """The inputs that are the same in every call, in order."""
+        return [each for each, row in zip(self.sample.inputs, self.rows, strict=False) if not row]
+
+    def call_by(self, piece: nn.Module, inputs: Sequence[Tensor]) -> Call:
+        """Return a piece's call with these inputs, as `inputs` gives them."""
+        arguments, keywords = self._filled((self.sample.arguments, self.sample.keywords), inputs)
+        own, named = copied((arguments, keywords))  # the piece may write into what it gets
+        return Call(arguments, keywords, piece(*own, **named))
+
+    def _filled(self, value: Any, flat: Sequence[Tensor]) -> Any:
+        """Return a part of the sample's call with these tensors in place of those with rows."""
         rest = iter(flat)
-        known = tensors(self.sample)
         made = {
             id(each): next(rest) if row else each
-            for each, row in zip(known, self.rows, strict=True)
+            for each, row in zip(leaves(value), self.rows, strict=False)
         }
-        both = replaced(whole(self.sample), lambda each: made[id(each)])
-        return Call(*both)
+        return replaced(value, lambda each: made[id(each)])
 
 
 def whole(found: Call) -> tuple[Any, Any, Any]:

@@ -24,6 +24,7 @@ from beyondprop.neighbourhoods.capture import (
 from beyondprop.neighbourhoods.cost import Cost, cost_of
 from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
 from beyondprop.neighbourhoods.training import Recipe, teach
 
 TRIED = 2
@@ -56,9 +57,11 @@ class Plan:
     Attributes:
         students: Each candidate of each neighbourhood.
         teacher: The cost of each neighbourhood's piece, by name.
-        samples: Of the data, as far as their activations fit into the cache.
+        samples: Of the data, as far as their activations fit into the cache; where inputs are
+            drawn, those that are held in memory.
         whole: Samples that the data has.
         bytes: Of activations on disk.
+        drawn: Samples that are drawn in a pass; None where students learn from the data.
     """
 
     students: tuple[Planned, ...]
@@ -66,6 +69,7 @@ class Plan:
     samples: int
     whole: int
     bytes: int
+    drawn: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -80,6 +84,7 @@ def plan(
     candidates: Mapping[str, Candidate],
     recipe: Recipe | None = None,
     cache: Cache | None = None,
+    synthetic: DrawnInputs | None = None,
 ) -> Plan:
     """Return what `distil` would do with these, after a trial of a few steps of every student.
 
@@ -90,27 +95,31 @@ def plan(
         candidates: By a label for each.
         recipe: How students are trained.
         cache: How activations are stored.
+        synthetic: How inputs of neighbourhoods are drawn at random.
 
     Raises:
-        UserError: The teacher can't be taken apart so, or there is no data.
+        UserError: The teacher can't be taken apart so, there is no data, or nothing can be drawn of
+            what a neighbourhood gets.
     """
-    own, kept = recipe or Recipe(), cache or Cache()
-    probe = first_batch(data)
-    found = layouts(teacher, neighbourhoods, probe)
-    check_pieces(teacher, neighbourhoods, first(probe, 2))
-    whole = sum(map(size, data))
-    samples = min(whole, samples_within(found.values(), kept))
-    seen = calls(teacher, neighbourhoods, first(probe, own.batch_size))
-    steps = own.epochs * math.ceil(samples / min(own.batch_size, size(probe)))
-    students = []
-    for each in neighbourhoods:
-        trial = Trial(each.piece(teacher), found[each.name], seen[each.name], own, steps)
-        students += [trial.of(each.name, label, one) for label, one in candidates.items()]
-    pieces = {
-        each.name: cost_of(each.piece(teacher), found[each.name].sample) for each in neighbourhoods
-    }
-    needed = samples * bytes_a_sample(found.values(), kept)
-    return Plan(tuple(students), pieces, samples, whole, needed)
+    own, kept, whole = recipe or Recipe(), cache or Cache(), sum(map(size, data))
+    if synthetic is None:
+        trials = trials_on_data(teacher, neighbourhoods, data, own)
+        known = [each.layout for each in trials.values()]
+        samples = min(whole, samples_within(known, kept))
+        needed = samples * bytes_a_sample(known, kept)
+        steps = own.epochs * math.ceil(samples / min(own.batch_size, size(first_batch(data))))
+    else:
+        trials = trials_on_draws(teacher, neighbourhoods, data, own, synthetic)
+        samples, needed = min(whole, synthetic.known), 0
+        steps = own.epochs * math.ceil(synthetic.samples / own.batch_size)
+    students = [
+        trial.of(name, label, one, steps)
+        for name, trial in trials.items()
+        for label, one in candidates.items()
+    ]
+    pieces = {name: cost_of(trial.piece, trial.layout.sample) for name, trial in trials.items()}
+    drawn = None if synthetic is None else synthetic.samples
+    return Plan(tuple(students), pieces, samples, whole, needed, drawn)
 
 
 @dataclass(frozen=True)
@@ -120,36 +129,79 @@ class Trial:
     Attributes:
         piece: The teacher's.
         layout: Of its calls.
-        call: Of a batch.
+        once: The activations of one step.
+        often: Those of some steps more.
         recipe: How students are trained.
-        steps: Of their training.
     """
 
     piece: nn.Module
     layout: Layout
-    call: Call
+    once: Activations
+    often: Activations
     recipe: Recipe
-    steps: int
 
-    def of(self, neighbourhood: str, label: str, candidate: Candidate) -> Planned:
-        """Return what one student would take."""
+    def of(self, neighbourhood: str, label: str, candidate: Candidate, steps: int) -> Planned:
+        """Return what one student would take in so many steps."""
         try:
             student = candidate.build(self.piece, self.layout.sample)
             cost = cost_of(student, self.layout.sample)
-            seconds = seconds_a_step(student, self.call, self.recipe)
+            seconds = self._seconds(student)
         except UserError as error:
             return Planned(neighbourhood, label, reason=str(error))
-        return Planned(neighbourhood, label, cost, seconds * self.steps)
+        return Planned(neighbourhood, label, cost, seconds * steps)
+
+    def _seconds(self, student: nn.Module) -> float:
+        """Return the time of a step, the first one left out."""
+        hidden = Progress(disable=True)
+        short = replace(self.recipe, epochs=1, steps=None)
+        teach(student, self.once, short, hidden, "trial")
+        started = time.perf_counter()
+        teach(student, self.often, short, hidden, "trial")
+        return (time.perf_counter() - started) / TRIED
 
 
-def seconds_a_step(student: nn.Module, call: Call, recipe: Recipe) -> float:
-    """Return the time of a step on a call, the first one left out."""
-    hidden = Progress(disable=True)
-    short = replace(recipe, epochs=1, steps=None)
-    teach(student, Repeated(call, 1), short, hidden, "trial")
-    started = time.perf_counter()
-    teach(student, Repeated(call, TRIED), short, hidden, "trial")
-    return (time.perf_counter() - started) / TRIED
+def trials_on_data(
+    teacher: nn.Module,
+    neighbourhoods: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    recipe: Recipe,
+) -> dict[str, Trial]:
+    """Return trials on what each neighbourhood does on the first batch."""
+    probe = first_batch(data)
+    found = layouts(teacher, neighbourhoods, probe)
+    check_pieces(teacher, neighbourhoods, first(probe, 2))
+    seen = calls(teacher, neighbourhoods, first(probe, recipe.batch_size))
+    return {
+        each.name: Trial(
+            each.piece(teacher),
+            found[each.name],
+            Repeated(seen[each.name], 1),
+            Repeated(seen[each.name], TRIED),
+            recipe,
+        )
+        for each in neighbourhoods
+    }
+
+
+def trials_on_draws(
+    teacher: nn.Module,
+    neighbourhoods: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    recipe: Recipe,
+    synthetic: DrawnInputs,
+) -> dict[str, Trial]:
+    """Return trials on drawn inputs, which are drawn and given to the piece in each step."""
+    size = recipe.batch_size
+    return {
+        name: Trial(
+            each.piece,
+            each.layout,
+            replace(each, samples=size),
+            replace(each, samples=TRIED * size),
+            recipe,
+        )
+        for name, each in synthesized(teacher, neighbourhoods, data, synthetic).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -178,3 +230,8 @@ class Repeated(Activations):
     def digest(self) -> str:
         """Nothing: it is used once."""
         return "repeated"
+
+    @property
+    def operations(self) -> int:
+        """None: it is there."""
+        return 0

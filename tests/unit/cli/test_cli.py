@@ -78,6 +78,8 @@ def child(*words: str, **environment: str) -> subprocess.Popen[str]:
         ("train --batch-size 3 --data a-b", "train --batch_size 3 --data a-b"),
         ("compare --rules --resume", "compare --rules --resume"),
         ("train --resume", "train --resume"),
+        ("scale --samples 10 20", "scale --samples=[10, 20]"),
+        ("distil --samples 10 --seeds 1 2", "distil --samples 10 --seeds=[1, 2]"),
     ],
 )
 def test_lists_are_read_as_people_type_them(typed: str, read: str) -> None:

@@ -17,7 +17,9 @@ from torch import nn
 from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_attempts import beyond
+from beyondprop.experiment.distil_data import drawn_inputs, few, noise
 from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.distil_table import WAYS, notes
 from beyondprop.experiment.distil_ways import Batches, drawn
 from beyondprop.experiment.distilling import distil_task
 from beyondprop.files import finite, read_json
@@ -73,10 +75,11 @@ def test_ways_get_the_computation_that_they_are_charged(record: dict[str, Any]) 
     data = find("digits-conv").load(None)
     captured = len(data.train) + len(data.validation)
     assert costs["capture"] == captured * seed["teacher"]["operations"]
-    ways, size = first["ways"], find("digits-conv").batch_size
+    ways, passes = first["ways"], -(-len(data.train) // find("digits-conv").batch_size)
+    size = len(data.train) / passes  # the last batch of a pass is smaller
     step = costs["healing"] / len(data.train)
     total = costs["healing"] + costs["capture"] + costs["shared"]
-    assert ways["healed"]["steps"] == round(len(data.train) / size)
+    assert ways["healed"]["steps"] == passes
     assert ways["pruned"]["steps"] == ways["scratch"]["steps"] == round(total / step / size)
     taught = step + seed["teacher"]["operations"]
     assert ways["end to end, shared"]["steps"] == round(total / taught / size)
@@ -261,3 +264,117 @@ def test_a_dry_run_says_what_it_would_take(
     assert "Students see all of" in said
     assert "on 2 workers" in said
     assert not [*tmp_path.iterdir()]
+
+
+DRAWN = replace(SPEC, budgets=(0.7,), samples=24, inputs={"draw": "matched"})
+
+
+@pytest.fixture(scope="module")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("distilled") / "drawn"
+    distil_task(DRAWN, made, progress=QUIET)
+    return made
+
+
+def test_drawn_inputs_leave_out_what_needs_labels(
+    drawn_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (seed,) = (read_json(drawn_folder / "distillation.json") or {})["seeds"]
+    ((first,), teacher) = seed["assemblies"], seed["teacher"]["operations"]
+    ways, costs, data = first["ways"], first["computation"], find("digits-conv").load(None)
+    for way in ("healed", "pruned", "scratch"):
+        assert ways[way] == {"absent": "it needs labels, and drawn inputs have none"}
+    for way in ("merged", "end to end, whole", "end to end, shared"):
+        assert ways[way]["score"] > 0.3  # of ten digits
+    assert costs["healing"] == 0
+    assert costs["capture"] == (24 + len(data.validation)) * teacher
+    students = [*seed["students"]["0"].values()]
+    assert costs["whole"] == costs["shared"] == sum(one["training_operations"] for one in students)
+    piece = teacher - 2 * (512 * 64 + 64 * 10)  # the linear layers behind
+    for one in students:  # a pass has as many samples as all of the training part
+        assert one["training_operations"] > len(data.train) * piece
+        assert one["steps"] == -(-len(data.train) // find("digits-conv").batch_size)
+    words = ["distil", "--config", str(drawn_folder / "spec.yaml"), "--output", str(drawn_folder)]
+    assert main([*words, "--resume"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("–") == 3
+    assert "healed, pruned, scratch: it needs labels, and drawn inputs have none." in said
+    assert "Inputs are drawn by matched: students' own" in said
+    assert "24 training samples at most show forms and moments" in said
+    assert "End to end has the computation of capture and students, which holds what" in said
+
+
+def test_few_samples_are_the_same_for_all_ways(tmp_path: Path) -> None:
+    spec = replace(SPEC, budgets=(0.7,), samples=40, rates=(1e-3,), candidates=("narrower",))
+    record = distil_task(spec, tmp_path / "few", progress=QUIET)
+    (seed,) = record["seeds"]
+    ways, costs = seed["assemblies"][0]["ways"], seed["assemblies"][0]["computation"]
+    validation = len(find("digits-conv").load(None).validation)
+    assert costs["capture"] == (40 + validation) * seed["teacher"]["operations"]
+    assert ways["healed"]["steps"] == 1
+    step = costs["healing"] / 40  # of a sample, and a batch has all 40
+    total = costs["healing"] + costs["capture"] + costs["shared"]
+    assert ways["pruned"]["steps"] == round(total / step / 40)
+    assert seed["students"]["0"]["narrower"]["steps"] == 1
+    assert "Students and whole models see 40 training samples." in [*notes(record)]
+
+
+def test_few_samples_are_drawn_by_each_seed() -> None:
+    data = find("digits-conv").load(None)
+    one, again, other = (few(DRAWN, data, seed).train for seed in (0, 0, 1))
+    assert len(one) == 24
+    assert torch.equal(one.batch(slice(None))[0], again.batch(slice(None))[0])
+    assert not torch.equal(one.batch(slice(None))[0], other.batch(slice(None))[0])
+    assert few(replace(DRAWN, samples=None), data, 0) is data
+
+
+def test_noise_is_another_in_each_pass_and_the_same_for_all_ways() -> None:
+    data = find("digits-conv").load(None)
+    teacher, own = find("digits-conv").model().eval(), drawn_inputs(DRAWN, data)
+    assert own is not None
+    one, other = (noise(own, data, teacher, 100, 0) for _ in range(2))
+    first, second = ([x for x, _ in one] for _ in range(2))
+    assert all(torch.equal(a, b) for a, (b, _) in zip(first, other, strict=True))
+    assert not torch.equal(first[0], second[0])
+    assert len(one) == len(first)
+    assert sum(map(len, first)) == len(data.train)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"samples": 1}, "samples must be 2 or more"),
+        ({"samples": 10**6}, r"has 1,\d{3} training samples, not 1,000,000: ask for fewer"),
+        ({"inputs": "gausian"}, "unknown draw 'gausian'"),
+        ({"inputs": {"draw": "gaussian", "std": 0}}, "std of draw 'gaussian' must be"),
+    ],
+)
+def test_data_that_makes_no_sense_is_refused(
+    wrong: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        distil_task(replace(SPEC, **wrong), tmp_path / "d", progress=QUIET)
+    assert not [*tmp_path.rglob("teacher")]
+
+
+def test_a_dry_run_of_drawn_inputs_needs_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--blocks", '[["0", "1", "2", "3", "4"]]', "--candidates", "narrower"]
+    words += ["--samples", "24", "--inputs", "{draw: gaussian, std: 2}", "--dry-run"]
+    assert main(["distil", "--task", "digits-conv", *words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"In each pass 1,\d{3} samples are drawn; 24 of 24 known ones", said)
+    assert "Nothing is stored." in said
+
+
+def test_ways_that_failed_are_told() -> None:
+    told = "the network gets no real numbers"
+    ways = {way: {"failed": told} if "end" in way else {"score": 0.5} for way in WAYS}
+    assemblies = [{"ways": ways, "kept": 0.5}]
+    record = {
+        "spec": {"budgets": [0.5], "inputs": "gaussian"},
+        "seeds": [{"teacher": {"score": 0.9}, "assemblies": assemblies}],
+    }
+    assert f"end to end, shared, end to end, whole: {told}." in [*notes(record)]

@@ -1,0 +1,1 @@
+"""Networks taken apart: what pieces learn alone."""

@@ -1,0 +1,272 @@
+"""Inputs that are drawn, of one neighbourhood or of a whole network, where data is scarce.
+
+A real number is drawn. Whole numbers, masks (of truth values, or added: they hold infinity or the
+largest number of their dtype) and all else come from a few known samples, drawn with replacement.
+What is the same for all samples stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.weights import weights
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.activations import Activations
+from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.capture import first_batch, some
+from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.draws import Draw, Known
+from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.random.streams import stream_of
+from beyondprop.registry import check_fields, settings
+from beyondprop.registry.limits import Count
+from beyondprop.shapes import taken_by
+
+KNOWN = 256
+"""Samples of the data that are held in memory, unless more or fewer are asked for."""
+
+
+@dataclass(frozen=True)
+class DrawnInputs:
+    """How inputs of neighbourhoods are drawn.
+
+    Attributes:
+        draw: The way.
+        samples: Drawn in a pass.
+        known: Of the data, the first so many samples are held in memory, at most: they show forms,
+            moments, masks and whole numbers.
+
+    Raises:
+        UserError: A number is less than 1, or the way is none.
+    """
+
+    draw: Draw
+    samples: Count
+    known: Count = KNOWN
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Samples of several inputs that belong together, without end.
+
+    Attributes:
+        called: What gets them, for messages.
+        draw: The way in which real numbers are drawn.
+        known: Of each input; they have as many samples each.
+
+    Raises:
+        UserError: Nothing can be drawn, or there are too few known samples for this way.
+    """
+
+    called: str
+    draw: Draw
+    known: tuple[Known, ...]
+
+    def __post_init__(self) -> None:
+        if not self.real:
+            raise UserError(
+                f"{self.called} gets no real numbers that could be drawn, only whole ones and "
+                "masks: leave it out, or let it learn from data"
+            )
+        count = len(self.known[0].samples)
+        if count < self.draw.needs:
+            raise UserError(
+                f"'{self.draw.name}' needs {self.draw.needs} known samples at least of what "
+                f"{self.called} gets, not {count}: give more, or draw by 'gaussian'"
+            )
+
+    @cached_property
+    def real(self) -> tuple[Known, ...]:
+        """The inputs that are drawn."""
+        return tuple(each for each in self.known if drawn(each.samples))
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the way, and of all that it sees of the known samples."""
+        found = hashlib.sha256(json.dumps(settings(self.draw, "draw"), sort_keys=True).encode())
+        for each in self.known:
+            x, real = each.samples, each in self.real
+            found.update(f"{x.dtype} {tuple(x.shape[1:])} {each.axes.words} {real}".encode())
+            if self.draw.needs or not real:
+                found.update(content(x))
+        return found.hexdigest()
+
+    def take(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """Return so many samples of each input, ``(count, ...)``."""
+        known, device = len(self.known[0].samples), self.known[0].samples.device
+        rows = torch.randint(known, (count,), generator=generator, device=device)
+        made = iter(self.draw.draw(self.real, rows, generator))
+        return [next(made) if each in self.real else each.samples[rows] for each in self.known]
+
+    def generator(self, stream: str) -> torch.Generator:
+        """Return a generator of its own, of a stream."""
+        device = self.known[0].samples.device
+        return torch.Generator(device).manual_seed(stream_of(stream))
+
+
+def drawn(x: Tensor) -> bool:
+    """Whether an input is drawn: real numbers are, unless they are a mask that is added."""
+    if not x.is_floating_point():
+        return False
+    return not bool((x.abs() >= torch.finfo(x.dtype).max).any())
+
+
+def content(x: Tensor) -> bytes:
+    """Return a tensor's numbers as bytes."""
+    return x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic(Activations):
+    """Calls of a neighbourhood on drawn inputs, to which its teacher's piece gives the outputs.
+
+    Nothing is stored, and each pass draws others; the same seed draws the same.
+
+    Attributes:
+        name: Of the neighbourhood.
+        piece: The teacher's, in eval mode.
+        layout: Of its calls.
+        source: Of its inputs.
+        samples: Of a pass.
+        seed: Another one draws others in every pass.
+    """
+
+    name: str
+    piece: nn.Module
+    layout: Layout
+    source: Source
+    samples: int
+    seed: int = 0
+
+    def batches(self, size: int, seed: int) -> Iterator[Call]:
+        """Yield calls of so many samples.
+
+        Args:
+            size: Samples a batch, at most.
+            seed: Of the pass.
+        """
+        generator = self.source.generator(f"{self.name}, {self.seed}, {seed}")
+        for start in range(0, self.samples, size):
+            yield self._call(min(size, self.samples - start), generator)
+
+    def steps(self, size: int) -> int:
+        """Return how many batches of this size a pass has."""
+        return -(-self.samples // size)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the source, of the piece, and of what is the same for all samples."""
+        found = hashlib.sha256(f"{self.name} {self.samples} {self.seed}".encode())
+        found.update(self.source.digest.encode())
+        found.update(weights(self.piece))
+        for each in self.layout.constants:
+            found.update(content(each))
+        return found.hexdigest()
+
+    @cached_property
+    def operations(self) -> int:
+        """Those of the teacher's piece."""
+        return forward_operations(self.piece, self.layout.sample)
+
+    @torch.no_grad()
+    def _call(self, count: int, generator: torch.Generator) -> Call:
+        return self.layout.call_by(self.piece, self.source.take(count, generator))
+
+
+def synthesized(
+    teacher: nn.Module,
+    wanted: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    own: DrawnInputs,
+) -> dict[str, Synthetic]:
+    """Return calls of all neighbourhoods on drawn inputs.
+
+    Args:
+        teacher: In eval mode.
+        wanted: The neighbourhoods.
+        data: Batches of known samples that the teacher is called with; two at least in the first.
+        own: How inputs are drawn.
+
+    Raises:
+        UserError: There is no data, a neighbourhood can't be trained on its own, or nothing can be
+            drawn of what it gets.
+    """
+    probe = first_batch(data)
+    found = layouts(teacher, wanted, probe)
+    check_pieces(teacher, wanted, first(probe, 2))
+    seen = [calls(teacher, wanted, batch) for batch in some(data, own.known)]
+    made = {}
+    for each in wanted:
+        piece, layout = each.piece(teacher), found[each.name]
+        axes = taken_by([piece])
+        rows = zip(*(layout.inputs(one[each.name]) for one in seen), strict=True)
+        known = tuple(Known(torch.cat(parts), axes) for parts in rows)
+        source = Source(f"'{each.name}'", own.draw, known)
+        made[each.name] = Synthetic(each.name, piece, layout, source, own.samples)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnBatches:
+    """Batches of drawn inputs of a whole network; the same in every pass over them.
+
+    They are data like any other: to capture what neighbourhoods do when noise runs through the
+    whole network, say.
+
+    Attributes:
+        teacher: Its layers say which axes of the inputs hold channels.
+        known: A few samples of what it is called with.
+        draw: The way.
+        samples: How many are drawn.
+        batch_size: Samples a batch, at most.
+        seed: Of the draws.
+
+    Raises:
+        UserError: A number is less than 1, nothing can be drawn of what the network gets, or there
+            are too few known samples for this way.
+    """
+
+    teacher: nn.Module
+    known: Batch
+    draw: Draw
+    samples: Count
+    batch_size: Count
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        size(self.known)
+        _ = self.source  # which refuses what cannot be drawn
+
+    @cached_property
+    def source(self) -> Source:
+        """Of the inputs."""
+        axes = taken_by([self.teacher])
+        known = tuple(Known(each, axes) for each in leaves(self.known))
+        return Source("the network", self.draw, known)
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        generator = self.source.generator(f"the network, {self.seed}")
+        for start in range(0, self.samples, self.batch_size):
+            yield self._batch(min(self.batch_size, self.samples - start), generator)
+
+    @torch.no_grad()
+    def _batch(self, count: int, generator: torch.Generator) -> Batch:
+        taken = self.source.take(count, generator)
+        made = {id(each): x for each, x in zip(leaves(self.known), taken, strict=True)}
+        return replaced(self.known, lambda each: made[id(each)])

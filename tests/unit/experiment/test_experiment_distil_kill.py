@@ -1,0 +1,90 @@
+"""A distillation by two workers whose processes are really killed, at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_experiment_clusters import descendants, environment
+
+from beyondprop.files import read_json
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="finds children as Linux does"),
+]
+
+COMMAND = (
+    *("distil", "--task", "digits-conv", "--blocks", '[["0", "1"], ["2", "3", "4"]]'),
+    *("--candidates", "narrower", "low-rank", "--budgets", "0.7", "--seeds", "0"),
+    *("--teacher_epochs", "3", "--epochs", "3", "--heal_epochs", "1", "--rates", "0.001", "0.003"),
+    *("--jobs", "2", "--resume", "--output", "d"),
+)
+MOMENTS = 4
+
+
+def begun(home: Path) -> subprocess.Popen[bytes]:
+    with (home / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "beyondprop", *COMMAND],
+            cwd=home,
+            env=environment(home),
+            stdout=log,
+            stderr=log,
+        )
+
+
+def kept(folder: Path) -> dict[Path, bytes]:
+    """All that is finished: students, whole models and the teacher, each as its record says."""
+    files = (*folder.rglob("record.json"), *folder.glob("*/whole/**/*.json"))
+    return {file: file.read_bytes() for file in files}
+
+
+def result(folder: Path) -> tuple[object, dict[Path, bytes]]:
+    record = read_json(folder / "distillation.json") or {}
+    weights = {
+        file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.safetensors")
+    }
+    return record["seeds"], weights
+
+
+def end(process: subprocess.Popen[bytes], worker: bool, chosen: random.Random) -> None:
+    """Kill one of the workers, if there are any yet, or the main process."""
+    found = descendants(process.pid) if worker else []
+    try:
+        os.kill(chosen.choice(found) if found else process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def test_nothing_finished_is_lost_where_processes_are_killed(tmp_path: Path) -> None:
+    calm, folder = tmp_path / "calm", tmp_path / "killed"
+    for home in (calm, folder):
+        home.mkdir()
+    started = time.monotonic()
+    assert begun(calm).wait() == 0
+    whole = time.monotonic() - started
+    chosen, again = random.Random(0), 0
+    for moment in range(MOMENTS):
+        process = begun(folder)
+        try:
+            process.wait(chosen.uniform(0.1, 0.9) * whole)
+        except subprocess.TimeoutExpired:
+            before = kept(folder / "d")
+            end(process, moment % 2 == 1, chosen)
+            code = process.wait()  # where a worker was killed its job is done again
+            assert code == (0 if moment % 2 else -9) or (moment % 2 and code == -9)
+            after = kept(folder / "d")
+            assert all(after[file] == content for file, content in before.items())
+        if (folder / "d" / "distillation.json").exists():
+            assert result(folder / "d") == result(calm / "d")
+            again += 1
+            (folder / "d").rename(folder / f"finished{again}")
+    assert again or begun(folder).wait() == 0
+    assert again or result(folder / "d") == result(calm / "d")

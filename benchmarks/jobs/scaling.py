@@ -8,11 +8,7 @@ trained in all; the start of Python is counted. A round is kept as soon as it is
 command goes on where one was stopped.
 """
 
-import os
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +19,7 @@ from typing import Any
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.several import gain, in_turns
 from benchmarks.common.tables import Table
 from benchmarks.jobs.plain import TASK
 from beyondprop.errors import UserError
@@ -66,9 +63,7 @@ def one_round(number: int, jobs: int, seeds: int, epochs: int) -> dict[str, Any]
             "plain_serial": plain(1, seeds, epochs),
             "plain_parallel": plain(jobs, seeds, epochs),
         }
-        names = [*ways][number % 4 :] + [*ways][: number % 4]
-        seconds = {name: timed(ways[name]) for name in names}
-        return {**{name: seconds[name] for name in ways}, **same(serial, parallel)}
+        return {**in_turns(ways, number), **same(serial, parallel)}
 
 
 def comparison(folder: Path, jobs: int, seeds: int, epochs: int) -> list[str]:
@@ -91,24 +86,6 @@ def plain(processes: int, seeds: int, epochs: int) -> list[list[str]]:
     ]
 
 
-def timed(commands: Sequence[Sequence[str]]) -> float:
-    """Return the seconds that commands take which run at once.
-
-    Raises:
-        UserError: One failed.
-    """
-    begun = time.perf_counter()
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen(each, env=one_thread, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for each in commands
-    ]
-    codes = [process.wait() for process in running]
-    if any(codes):
-        raise UserError(f"a process ended with exit code {max(codes)}")
-    return time.perf_counter() - begun
-
-
 def same(serial: Path, parallel: Path) -> dict[str, Any]:
     """Return whether both ways left the same weights."""
     files = sorted(file.relative_to(serial) for file in serial.glob("runs/*/weights.safetensors"))
@@ -119,17 +96,9 @@ def same(serial: Path, parallel: Path) -> dict[str, Any]:
 
 def gains(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return the medians over the rounds, a row for the library and one for plain PyTorch."""
-
-    def cells(what: str, one: str, many: str) -> list[str]:
-        found = [row[one] / row[many] for row in rows]
-        seconds = [statistics.median(row[way] for row in rows) for way in (one, many)]
-        spread = f"{min(found):.2f} to {max(found):.2f}"
-        shown = [f"{each:.1f} s" for each in seconds]
-        return [what, spread, *shown, f"{statistics.median(found):.2f}×"]
-
     return [
-        cells("beyondprop compare", "serial", "parallel"),
-        cells("plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
+        gain(rows, "beyondprop compare", "serial", "parallel"),
+        gain(rows, "plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
     ]
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,8 @@ def end(process: subprocess.Popen[bytes], worker: bool, chosen: random.Random) -
     Where a worker was killed its job is done again, and the command ends as if nothing had been.
     """
     found = descendants(process.pid) if worker else []
-    try:
+    with suppress(ProcessLookupError):  # a worker that has ended meanwhile
         os.kill(chosen.choice(found) if found else process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # a worker that has ended meanwhile
     assert process.wait() == (0 if found else -signal.SIGKILL)
 
 

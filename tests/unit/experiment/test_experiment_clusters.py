@@ -41,6 +41,13 @@ STUDY = (
     *("--learning_rates", "0.003", "0.01", "--measure_cost", "false", "--output", "c"),
 )
 
+DISTIL = (
+    *("distil", "--task", "digits-conv", "--blocks", '[["0", "1"], ["2", "3", "4"]]'),
+    *("--candidates", "narrower", "low-rank", "--budgets", "0.7", "--seeds", "0"),
+    *("--teacher_epochs", "3", "--epochs", "3", "--heal_epochs", "1", "--rates", "0.001", "0.003"),
+    *("--output", "c"),
+)
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     path = os.pathsep.join([str(HERE), *(each for each in sys.path if each)])
@@ -199,22 +206,34 @@ def test_two_nodes_of_ray_leave_the_same_bytes(
 
 
 def test_two_nodes_of_ray_study_scale_to_the_same_figures(cluster: Cluster, tmp_path: Path) -> None:
-    alone = tmp_path / "alone"
-    alone.mkdir()
-    finish(started(alone, cluster.home, command=STUDY))
-    with cluster.head(), cluster.second():
-        finish(
-            started(
-                tmp_path,
-                cluster.home,
-                *("--cluster", "auto"),
-                command=STUDY,
-                RAY_ADDRESS=cluster.address,
-            )
-        )
-    found, expected = figures(tmp_path / "c"), figures(alone / "c")
+    found, expected = map(figures, with_and_without(cluster, tmp_path, STUDY))
     assert found == expected
     assert len(found["runs"]) == 3 * 3 * 4  # backprop, dfa and linear
+
+
+def test_two_nodes_of_ray_distil_to_the_same_bytes(cluster: Cluster, tmp_path: Path) -> None:
+    found, expected = map(distilled, with_and_without(cluster, tmp_path, DISTIL))
+    assert found == expected
+    assert len(found[1]) > 5  # the teacher's, and four students'
+
+
+def with_and_without(cluster: Cluster, folder: Path, command: tuple[str, ...]) -> list[Path]:
+    """The folders of a command that two nodes carried out, and that one process did."""
+    alone = folder / "alone"
+    alone.mkdir()
+    finish(started(alone, cluster.home, command=command))
+    nodes = ("--cluster", "auto")
+    with cluster.head(), cluster.second():
+        more = {"command": command, "RAY_ADDRESS": cluster.address}
+        finish(started(folder, cluster.home, *nodes, **more))
+    return [folder / "c", alone / "c"]
+
+
+def distilled(folder: Path) -> tuple[Any, dict[Path, bytes]]:
+    """What a distillation found, and all weights and activations."""
+    record = read_json(folder / "distillation.json") or {}
+    files = folder.rglob("*.safetensors")
+    return record["seeds"], {file.relative_to(folder): file.read_bytes() for file in files}
 
 
 def figures(folder: Path) -> dict[str, Any]:

@@ -12,21 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_experiment_clusters import descendants, environment
-
-from beyondprop.files import read_json
+from test_experiment_clusters import DISTIL, descendants, distilled, environment
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="finds children as Linux does"),
 ]
 
-COMMAND = (
-    *("distil", "--task", "digits-conv", "--blocks", '[["0", "1"], ["2", "3", "4"]]'),
-    *("--candidates", "narrower", "low-rank", "--budgets", "0.7", "--seeds", "0"),
-    *("--teacher_epochs", "3", "--epochs", "3", "--heal_epochs", "1", "--rates", "0.001", "0.003"),
-    *("--jobs", "2", "--resume", "--output", "d"),
-)
+COMMAND = (*DISTIL, "--jobs", "2", "--resume")
 MOMENTS = 30
 
 
@@ -45,12 +38,6 @@ def kept(folder: Path) -> dict[Path, bytes]:
     """All that is finished: students, whole models and the teacher, each as its record says."""
     files = (*folder.rglob("record.json"), *folder.glob("*/whole/**/*.json"))
     return {file: file.read_bytes() for file in files}
-
-
-def result(folder: Path) -> tuple[object, dict[Path, bytes]]:
-    record = read_json(folder / "distillation.json") or {}
-    files = folder.rglob("*.safetensors")
-    return record["seeds"], {file.relative_to(folder): file.read_bytes() for file in files}
 
 
 def end(process: subprocess.Popen[bytes], worker: bool, chosen: random.Random) -> None:
@@ -77,13 +64,13 @@ def test_nothing_finished_is_lost_where_processes_are_killed(tmp_path: Path) -> 
         try:
             process.wait(chosen.uniform(0.1, 0.9) * whole)
         except subprocess.TimeoutExpired:
-            before = kept(folder / "d")
+            before = kept(folder / "c")
             end(process, moment % 2 == 1, chosen)
-            after = kept(folder / "d")
+            after = kept(folder / "c")
             assert all(after[file] == content for file, content in before.items())
-        if (folder / "d" / "distillation.json").exists():
-            assert result(folder / "d") == result(calm / "d")
+        if (folder / "c" / "distillation.json").exists():
+            assert distilled(folder / "c") == distilled(calm / "c")
             again += 1
-            (folder / "d").rename(folder / f"finished{again}")
+            (folder / "c").rename(folder / f"finished{again}")
     assert again or begun(folder).wait() == 0
-    assert again or result(folder / "d") == result(calm / "d")
+    assert again or distilled(folder / "c") == distilled(calm / "c")

@@ -1,0 +1,56 @@
+"""Networks that are taken apart, small enough that a CPU trains many of them.
+
+beyondprop distil --task benchmarks.neighbourhoods.tasks:fashion_convnet --jobs 2
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from beyondprop.tasks import Data, Split, find
+
+WIDTHS = (12, 24, 48)
+IMAGES = 10_000
+
+
+def part_of_fashion(folder: Path | None) -> Data:
+    """Return Fashion-MNIST with the first 10,000 training images alone."""
+    data = find("fashion-mlp").load(folder)
+    train = Split(data.train.inputs[:IMAGES].clone(), data.train.targets[:IMAGES])
+    return replace(data, train=train)
+
+
+def stage(channels: int, width: int) -> nn.Sequential:
+    """Return two 3 x 3 convolutions, each with batch normalisation and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )
+
+
+def convnet() -> nn.Module:
+    """Return a network from images (1, 28, 28) to 10 logits by seven convolutions."""
+    layers: list[nn.Module] = [nn.Conv2d(1, WIDTHS[0], 3, padding=1)]
+    channels = WIDTHS[0]
+    for width in WIDTHS:
+        layers += [stage(channels, width), nn.MaxPool2d(2)]
+        channels = width
+    head = nn.Sequential(nn.Flatten(), nn.Linear(channels * 9, 10))
+    return nn.Sequential(*layers, head)
+
+
+fashion_convnet = replace(
+    find("fashion-mlp"),
+    name="fashion-convnet",
+    summary="10,000 of Fashion-MNIST's articles of clothing, seven convolutions",
+    load=part_of_fashion,
+    model=convnet,
+    epochs=8,
+    batch_size=64,
+    blocks=("0", "1", "3", "5", "7"),
+)

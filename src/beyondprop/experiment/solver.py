@@ -1,10 +1,9 @@
 """A linear layer solved to convergence: a convex problem for each penalty, chosen on validation.
 
 The objective is the task's own loss plus ``penalty / 2`` of the squared weights, on features that
-are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in the
-basis of the features' covariance, over the
-curvature of the loss in each output, where its Hessian is about the identity whatever the penalty
-and however rare a class is.
+are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in
+coordinates where its Hessian is about the identity, whatever the penalty and however rare a class
+is: those of the features' covariance times those of the loss's mean Hessian in the outputs.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ OPEN = "may be better"
 """What is said of penalties beyond an end of the range that is not settled."""
 UNCHANGED = 1e-5
 """Part of the loss of a constant output by which a lower penalty must change the loss to matter."""
-ROUGH, FINE = (200, 1e-3), (5000, 1e-6)
+ROUGH, FINE = (200, 1e-3), (5000, 1e-5)
 """Iterations at most, and the part of the first gradient at which they end: on the way from penalty
-to penalty, and at the one that is chosen."""
+to penalty, and at the one that is chosen. In coordinates where the Hessian is about the identity
+half the squared gradient is what there is left to gain."""
 ABSENT = 1e-12
 """What a class without a sample counts for, where the best constant is looked for."""
 SMALL = 1e-3
@@ -50,6 +50,11 @@ LARGE = 10**7
 """Numbers above which features are taken in single precision on that way."""
 ROWS, WIDTH = 20_000, 4096
 """Of features from which the basis is made at most."""
+STEP = 1e-2
+"""Of an output, by which second derivatives are taken."""
+BENT, OUTPUTS = 5_000, 256
+"""Rows from which the Hessian in the outputs is made at most, and outputs up to which it is: of
+more outputs the diagonal is taken."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,34 @@ class Point:
     converged: bool = False
 
 
+def slope(problem: Problem, outputs: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+    """Return the loss of rows' outputs and its gradient there, ``(rows, outputs)``."""
+    outputs = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = problem.loss(outputs.reshape(-1, *problem.shape), targets)
+        (found,) = torch.autograd.grad(loss, outputs)
+    return loss.item(), found
+
+
+def hessian(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the second derivatives of a loss in a row's outputs, summed over rows.
+
+    Rows have no part in one another's; from differences of gradients along each output.
+
+    Returns:
+        ``(outputs, outputs)`` float64, symmetric.
+    """
+    columns = []
+    for place in range(outputs.shape[1]):
+        step = torch.zeros_like(outputs)
+        step[:, place] = STEP
+        change = slope(problem, outputs + step, targets)[1]
+        change = change - slope(problem, outputs - step, targets)[1]
+        columns.append((change / (2 * STEP)).sum(0, dtype=torch.float64))
+    found = torch.stack(columns, 1).nan_to_num(0.0, 0.0, 0.0)
+    return (found + found.T) / 2
+
+
 class Objective:
     """The penalised loss of the training samples.
 
@@ -175,11 +208,7 @@ class Objective:
 
     def slope(self, outputs: Tensor) -> tuple[float, Tensor]:
         """Return the loss of the rows' outputs and its gradient there, ``(rows, outputs)``."""
-        outputs = outputs.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = self.problem.loss(outputs.reshape(-1, *self.problem.shape), self.targets)
-            (slope,) = torch.autograd.grad(loss, outputs)
-        return loss.item(), slope
+        return slope(self.problem, outputs, self.targets)
 
     def outputs(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return what the layer makes of each row."""
@@ -204,12 +233,35 @@ class Objective:
         outputs = self.outputs(weight, bias)
         drawn = torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))
         signs = (drawn < 0.5).to(outputs) * 2 - 1
-        step = 1e-2
-        change = self.slope(outputs + step * signs)[1] - self.slope(outputs - step * signs)[1]
-        found = (change * signs).sum(0, dtype=torch.float64) / (2 * step)
-        found = found.nan_to_num(0.0, 0.0, 0.0)
-        largest = found.max().item()
-        return found.clamp(min=RARE * largest) if largest > 0 else torch.ones_like(found)
+        change = self.slope(outputs + STEP * signs)[1] - self.slope(outputs - STEP * signs)[1]
+        found = (change * signs).sum(0, dtype=torch.float64) / (2 * STEP)
+        return above_zero(found.nan_to_num(0.0, 0.0, 0.0))
+
+    def bends(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the curvature of the loss along the axes of its mean Hessian in the outputs.
+
+        A softmax does not change where all outputs do: a curvature of each output alone does not
+        know it.
+
+        Returns:
+            ``(outputs,)`` float64, above zero, and the axes ``(outputs, outputs)``, one a column;
+            None where each output is an axis.
+        """
+        count = len(bias)
+        if not 1 < count <= OUTPUTS:
+            return self.curvature(weight, bias), None
+        every = math.ceil(len(self.rows) / BENT)
+        some = self.features[::every].flatten(0, -2)
+        outputs = torch.addmm(bias.to(some.dtype), some, weight.to(some.dtype))
+        along, axes = torch.linalg.eigh(hessian(self.problem, outputs, self.targets[::every]))
+        return above_zero(along), axes
+
+
+def above_zero(curvature: Tensor) -> Tensor:
+    """Return curvatures of which none is too small to count."""
+    largest = curvature.max().item()
+    least = RARE * largest
+    return curvature.clamp(min=least) if largest > 0 else torch.ones_like(curvature)
 
 
 def in_precision(targets: Tensor, dtype: torch.dtype) -> Tensor:
@@ -425,7 +477,7 @@ class Coordinates:
     """
 
     def __init__(self, objective: Objective, penalty: float, start: Point) -> None:
-        curvature = objective.curvature(start.weight, start.bias)
+        curvature, self.axes = objective.bends(start.weight, start.bias)
         variance = objective.variance.to(start.weight)
         self.scale = (torch.outer(variance, curvature) + penalty).rsqrt()  # (d, outputs)
         self.scale = self.scale.nan_to_num(posinf=0.0)
@@ -439,17 +491,23 @@ class Coordinates:
         both = torch.from_numpy(point).to(self.scale)
         weight = both[: self.shape.numel()].view(self.shape) * self.scale
         bias = both[self.shape.numel() :] * self.of_bias
-        return (weight if self.basis is None else self.basis @ weight), bias
+        weight = weight if self.basis is None else self.basis @ weight
+        return (weight, bias) if self.axes is None else (weight @ self.axes.T, self.axes @ bias)
 
     def inside(self, weight: Tensor, bias: Tensor) -> np.ndarray:
         """Return the point of a weight and a bias."""
-        weight = weight if self.basis is None else self.basis.T @ weight
+        weight, bias = self._turned(weight, bias)
         scale = self.scale.masked_fill(self.scale == 0, math.inf)
         own = bias / self.of_bias if self.bias else bias
         return torch.cat([(weight / scale).flatten(), own]).cpu().numpy()
 
     def gradient(self, of_weight: Tensor, of_bias: Tensor) -> np.ndarray:
         """Return the gradient in the point of those in weight and bias."""
-        turned = of_weight if self.basis is None else self.basis.T @ of_weight
-        both = torch.cat([(turned * self.scale).flatten(), of_bias * self.of_bias])
+        turned, bias = self._turned(of_weight, of_bias)
+        both = torch.cat([(turned * self.scale).flatten(), bias * self.of_bias])
         return both.cpu().numpy()
+
+    def _turned(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a weight ``(d, outputs)`` and a bias along the axes."""
+        turned = weight if self.basis is None else self.basis.T @ weight
+        return (turned, bias) if self.axes is None else (turned @ self.axes, self.axes.T @ bias)

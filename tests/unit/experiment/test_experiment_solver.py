@@ -11,7 +11,15 @@ from tests.reference import linear_layer
 from torch import Tensor
 
 from beyondprop.experiment import solver
-from beyondprop.experiment.solver import Features, Problem, Scale, Solution, constant, solve
+from beyondprop.experiment.solver import (
+    Features,
+    Problem,
+    Scale,
+    Solution,
+    constant,
+    hessian,
+    solve,
+)
 from beyondprop.tasks.base import accuracy
 from beyondprop.tasks.digits import load_vectors
 from beyondprop.tasks.metrics import r_squared
@@ -208,3 +216,27 @@ def test_where_rounding_hides_the_rest_the_best_constant_is_found(seed: int) -> 
     found = constant(problem, values, torch.Size([180]))
     assert found.converged
     assert found.bias.item() == pytest.approx(0, abs=1e-7)
+
+
+def test_second_derivatives_are_those_of_the_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(7, 4, generator=generator, dtype=torch.float64)
+    targets = torch.randint(4, (7,), generator=generator)
+    problem = Problem(F.cross_entropy, minus(F.cross_entropy), 4, torch.Size([4]))
+    expected = torch.autograd.functional.hessian(
+        lambda shift: F.cross_entropy(outputs + shift, targets), torch.zeros(4).double()
+    )  # of a shift of all rows, as rows have no part in one another's
+    found = hessian(problem, outputs, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert found.sum(0).abs().max() < 1e-6  # a softmax does not change where all outputs do
+
+
+def test_outputs_that_depend_on_one_another_are_solved_in_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = clouds(400, noise=3.0)
+    problem = Problem(F.cross_entropy, minus(F.cross_entropy), 3, torch.Size([3]))
+    together = solve(problem, train, train).found["iterations"]
+    monkeypatch.setattr(solver, "OUTPUTS", 0)
+    alone = solve(problem, train, train).found["iterations"]
+    assert together < alone

@@ -36,7 +36,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.distil_attempts import MORE, attempted, best, beyond
 from beyondprop.experiment.distil_data import Inputs, noise
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import TEACHER_FOLDER, Setting, by_teacher, setting_of
+from beyondprop.experiment.distil_ways import TEACHER_FOLDER, Setting, end_to_end, setting_of
 from beyondprop.experiment.distilling import neighbourhoods
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.run import train
@@ -189,16 +189,17 @@ def through(ground: Ground, rate: float) -> Figures:
     return ground.parts("through", data, recipe, captured=captured)
 
 
-def end_to_end(ground: Ground, rate: float) -> Figures:
+def all_together(ground: Ground, rate: float) -> Figures:
     """Return what the smaller network reaches as a whole, from inputs of the network."""
     setting, model = ground.setting, ground.own.model
-    begin, teach = partial(copy.deepcopy, model), partial(by_teacher, setting)
-    found = attempted(setting, begin, teach, ground.total, rate, HIDDEN)
+    begin, teach = partial(copy.deepcopy, model), partial(end_to_end, setting)
+    found = attempted(setting, begin, teach, "backprop", ground.total, rate, HIDDEN)
     if "failed" in found:
         return found
     rows = setting.samples / -(-setting.samples // setting.batch_size)
-    step = step_operations(model, setting.sample) + teach().extra
-    return found | {"operations": found["steps"] * rows * step}
+    lessons = teach()
+    step = step_operations(model, setting.sample) + lessons.extra
+    return found | {"operations": lessons.before + found["steps"] * rows * step}
 
 
 def taught(setting: Setting, rate: float) -> Recipe:
@@ -215,12 +216,12 @@ Way = Callable[[Ground, float], Figures]
 FROM_NOISE: dict[str, Way] = {
     "parts, own inputs": alone,
     "parts, through all": through,
-    "end to end": end_to_end,
+    "end to end": all_together,
 }
 FROM_SAMPLES: dict[str, Way] = {
     "nothing": untaught,
     "parts, through all": through,
-    "end to end": end_to_end,
+    "end to end": all_together,
 }
 """What is taught; there is no way to give parts known samples of their own."""
 SAMPLES = "known samples"

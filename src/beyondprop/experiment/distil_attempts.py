@@ -22,7 +22,7 @@ from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import Executor, Job, values
 from beyondprop.neighbourhoods import Library, Recipe, heal
 from beyondprop.neighbourhoods.cost import step_operations
-from beyondprop.registry import file_name
+from beyondprop.registry import Spec, file_name
 
 FACTOR = 3.0
 """Between a rate at an end of those that were tried and the next one."""
@@ -60,7 +60,7 @@ class Whole:
     @property
     def name(self) -> str:
         """As people read it."""
-        return f"{self.way.name}, {self.budget:.0%} of operations, seed {self.seed}"
+        return f"{self.way.name}, {self.budget:g} of operations, seed {self.seed}"
 
     def path(self, rate: float) -> Path:
         """Return the file that keeps what it reaches at a learning rate."""
@@ -109,13 +109,15 @@ class Attempt:
         setting = setting_of(whole.spec, whole.seed, whole.folder)
         begin = partial(whole.way.begin, setting, whole.library, whole.choice)
         teach = partial(whole.way.lessons, setting)
-        return attempted(setting, begin, teach, whole.operations, self.rate, progress)
+        rule = whole.spec.rule if whole.way.ruled else "backprop"
+        return attempted(setting, begin, teach, rule, whole.operations, self.rate, progress)
 
 
 def attempted(
     setting: Setting,
     begin: Callable[[], nn.Module],
     teach: Callable[[], Lessons],
+    rule: Spec,
     operations: float,
     rate: float,
     progress: Progress,
@@ -126,21 +128,22 @@ def attempted(
         setting: Of its seed.
         begin: Returns the model at its beginning.
         teach: Returns what it is taught by.
+        rule: That trains it.
         operations: That its training has.
         rate: The learning rate.
         progress: Bars to draw on.
     """
-    spec, task = setting.spec, setting.task
+    task = setting.task
     torch.manual_seed(setting.seed)
     try:
         model, lessons = begin(), teach()
         sample = step_operations(model, setting.sample) + lessons.extra
         rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
-        steps = max(1, round(operations / sample / rows))
+        steps = max(1, round((operations - lessons.before) / sample / rows))
         own = Recipe(
             epochs=-(-steps // len(lessons.batches)),
             learning_rate=rate,
-            rule=rules.make(spec.rule, setting.seed),
+            rule=rules.make(rule, setting.seed),
             blocks=blocks_of(task),
             seed=setting.seed,
             steps=steps,
@@ -188,14 +191,13 @@ def best(found: Found) -> dict[str, Any]:
 
 
 def beyond(found: Found) -> tuple[float, ...]:
-    """Return the next rate beyond the best one, none where that lies between others."""
+    """Return the next rates beyond the best one, none where that lies between others."""
     known = {rate: each for rate, each in found.items() if "failed" not in each}
-    if not known or len(found) < 2:
+    if not known:
         return ()
     top = max(known, key=lambda rate: quality(known[rate]))
-    if top == min(found):
-        return (top / FACTOR,)
-    return (top * FACTOR,) if top == max(found) else ()
+    below, above = (top / FACTOR,) * (top == min(found)), (top * FACTOR,) * (top == max(found))
+    return below + above
 
 
 def quality(found: Mapping[str, Any]) -> tuple[float, float]:

@@ -25,7 +25,7 @@ class DistilSpec:
         task: A task's name (see `beyondprop list`), or your own as my.module:task.
         blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, but the last.
         candidates: Students of each neighbourhood, by name or with arguments.
-        budgets: Shares of the operations of the whole model that are kept.
+        budgets: Shares of the operations of the whole model that are kept, no two alike.
         seeds: Each has a teacher and students of its own.
         teacher_epochs: Passes over the data by which teachers are trained. Default: the task's.
         epochs: Passes over the activations by which students are trained.
@@ -34,7 +34,7 @@ class DistilSpec:
         learning_rate: Of students.
         rates: Learning rates of whole models; each way to train them takes the one that serves it
             best on the validation data.
-        rule: That heals whole models.
+        rule: That heals; the other ways to train whole models are backprop's.
         cache_gib: GiB of activations on disk, at most.
         samples: Training samples that students and whole models see, the first so many in each
             seed's order; the teacher sees all. Default: all.
@@ -73,7 +73,13 @@ class DistilSpec:
             for name, what, right in (
                 ("budgets", "shares between 0 and 1", all(0 < each < 1 for each in self.budgets)),
                 ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
+                ("budgets", "different", len(set(self.budgets)) == len(self.budgets)),
                 ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
+                ("epochs", "above 0", self.epochs > 0),
+                ("heal_epochs", "above 0", self.heal_epochs > 0),
+                ("learning_rate", "above 0", self.learning_rate > 0),
+                ("cache_gib", "above 0", self.cache_gib > 0),
+                ("threads", "above 0", self.threads > 0),
                 (
                     "candidates",
                     "different",
@@ -82,6 +88,10 @@ class DistilSpec:
             )
             if not (right and getattr(self, name))
         ]
+        for name in ("teacher_epochs", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"{name} must be above 0")
         if self.samples is not None and self.samples < 2:
             problems.append("samples must be 2 or more")
         if problems:

@@ -110,7 +110,7 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def cell(found: list[Mapping[str, Any]], way: str) -> str:
     """Return the mean score of a way, marked where a chosen rate lies at an end of those tried."""
-    scores = [each["ways"][way].get("score") for each in found]
+    scores = [each["ways"].get(way, {}).get("score") for each in found]
     if not scores or None in scores:
         return ABSENT
     edge = any(each["ways"][way].get("edge") for each in found)
@@ -134,26 +134,26 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{budget:.0%}: {failed[0]}."
     if any("†" in cell for row in rows(record) for cell in row):
         yield "†: a chosen learning rate lies at an end of those that were tried."
-    for reason, ways in missing(record).items():
+    for reason, ways in failed_ways(record).items():
         yield f"{', '.join(ways)}: {reason}."
     yield from seen(record["spec"])
     if record["spec"].get("inputs") is None:
-        equal = "End to end, pruned and scratch have the computation of capture, students and "
-        equal += "healing"
+        equal = "End to end, pruned and scratch have the computation of capture, students, their "
+        equal += "choice and healing"
     else:
-        equal = "End to end has the computation of capture and students, which holds what the "
-        equal += "teacher's pieces make of drawn inputs"
+        equal = "End to end has the computation of capture, students and their choice, which "
+        equal += "holds what the teacher's pieces make of drawn inputs"
     yield f"{equal}; shared: the library is shared among the budgets, whole: charged to this one."
+    yield "Learning rates of whole models are searched for every way alike, and charged to none."
 
 
-def missing(record: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the ways without a score, by the reason."""
+def failed_ways(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the ways that failed, by the reason."""
     found: dict[str, list[str]] = {}
     for way in WAYS:
         for seed in record["seeds"]:
             for each in seed["assemblies"]:
-                own = each.get("ways", {}).get(way, {})
-                reason = own.get("absent", own.get("failed"))
+                reason = each.get("ways", {}).get(way, {}).get("failed")
                 if reason is not None and way not in found.setdefault(reason, []):
                     found[reason].append(way)
     return found
@@ -165,7 +165,8 @@ def seen(spec: Mapping[str, Any]) -> Iterator[str]:
     if inputs is not None:
         yield (
             f"Inputs are drawn by {label(inputs)}: students' own, and the network's for end to "
-            f"end. {samples or KNOWN:,} training samples at most show forms and moments."
+            f"end. {samples or KNOWN:,} training samples at most show forms and moments; there are "
+            "no labels, so that nothing is healed, pruned or trained from scratch."
         )
     elif samples is not None:
         yield f"Students and whole models see {samples:,} training samples."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_data import Noise, drawn_inputs, few, noise
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.order import order
-from beyondprop.neighbourhoods import Call, DrawnInputs, Library, Recipe, SoftLabels
+from beyondprop.neighbourhoods import Call, Distance, DrawnInputs, Library, Recipe, SoftLabels
 from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.neighbourhoods.training import LabelledBatches
 from beyondprop.tasks import Data, Samples, Task
@@ -48,10 +48,14 @@ class Batches:
         return -(-len(self.samples) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        rows = order(self.seed, self.passes, len(self.samples))
+        for rows in self.rows():
+            yield self.samples.batch(rows)
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield the rows of each batch of a pass."""
+        whole = order(self.seed, self.passes, len(self.samples))
         self.passes += 1
-        for part in rows.split(self.size):
-            yield self.samples.batch(part)
+        yield from whole.split(self.size)
 
 
 @dataclass(frozen=True)
@@ -139,29 +143,94 @@ class Lessons:
     Attributes:
         batches: Of inputs and targets.
         loss: (outputs, targets) to a scalar.
+        before: Operations before the first step.
         extra: Operations of a sample besides the model's own step.
     """
 
     batches: LabelledBatches
     loss: Callable[[Any, Any], Tensor]
+    before: int = 0
     extra: int = 0
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Batches whose targets are the teacher's outputs."""
+    """Batches whose targets are the teacher's outputs, and the labels.
 
-    batches: Batches | Noise
+    Attributes:
+        batches: Of training samples.
+        outputs: The teacher's, of all samples in their order.
+    """
+
+    batches: Batches
+    outputs: Tensor
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Any, tuple[Tensor, Any]]]:
+        for rows in self.batches.rows():
+            inputs, labels = self.batches.samples.batch(rows)
+            yield inputs, (self.outputs[rows], labels)
+
+
+@dataclass(frozen=True)
+class TaughtByNoise:
+    """Batches of drawn inputs, whose targets are the teacher's outputs."""
+
+    batches: Noise
     teacher: nn.Module
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         for inputs, _ in self.batches:
-            with torch.no_grad():
-                outputs = tasks.call(self.teacher, inputs)
-            yield inputs, outputs
+            yield inputs, outputs_of(self.teacher, inputs)
+
+
+@torch.no_grad()
+def outputs_of(teacher: nn.Module, inputs: Any) -> Tensor:
+    """Return the teacher's outputs.
+
+    Raises:
+        UserError: They are not one tensor.
+    """
+    outputs = tasks.call(teacher, inputs)
+    if not isinstance(outputs, Tensor):
+        raise UserError(
+            f"the network returns {type(outputs).__name__}, and training end to end takes one "
+            "tensor: let the task's model return one"
+        )
+    return outputs
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The mean of the distance from the teacher's softened classes and of the labels' loss.
+
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531,
+    section 2: with labels both are used.
+    """
+
+    distance: Distance
+    loss: Callable[[Any, Any], Tensor]
+
+    def __call__(self, outputs: Any, targets: tuple[Tensor, Any]) -> Tensor:
+        """Return the mean of both."""
+        teacher, labels = targets
+        return (self.distance(outputs, teacher) + self.loss(outputs, labels)) / 2
+
+
+@dataclass(frozen=True)
+class FirstOf:
+    """A distance from the teacher's outputs alone."""
+
+    distance: Distance
+
+    def __call__(self, outputs: Any, targets: tuple[Tensor, Any]) -> Tensor:
+        """Return it; labels are not looked at."""
+        return self.distance(outputs, targets[0])
 
 
 def by_labels(setting: Setting) -> Lessons:
@@ -171,18 +240,36 @@ def by_labels(setting: Setting) -> Lessons:
 
 
 def by_teacher(setting: Setting) -> Lessons:
-    """Return training by the teacher's outputs, on drawn inputs where inputs are drawn.
+    """Return training by the teacher's outputs, and by the labels where these are classes.
 
-    Outputs are softened classes where there are classes.
+    The teacher's outputs are computed once, for all passes.
     """
+    own = Batches(setting.data.train, setting.batch_size, setting.seed)
+    parts = setting.data.train.batches(setting.batch_size)
+    outputs = torch.cat([outputs_of(setting.teacher, inputs) for inputs, _ in parts])
+    before = len(outputs) * forward_operations(setting.teacher, setting.sample)
+    distance = distance_of(setting)
+    soft = isinstance(distance, SoftLabels)
+    loss = Mixed(distance, setting.task.loss) if soft else FirstOf(distance)
+    return Lessons(Taught(own, outputs), loss, before)
+
+
+def by_noise(setting: Setting, drawn: DrawnInputs) -> Lessons:
+    """Return training by the teacher's outputs on drawn inputs, which are others in each pass."""
+    own = noise(drawn, setting.data, setting.teacher, setting.batch_size, setting.seed)
+    extra = forward_operations(setting.teacher, setting.sample)
+    return Lessons(TaughtByNoise(own, setting.teacher), distance_of(setting), extra=extra)
+
+
+def end_to_end(setting: Setting) -> Lessons:
+    """Return training by the teacher: on drawn inputs, or on the training samples."""
+    return by_teacher(setting) if setting.drawn is None else by_noise(setting, setting.drawn)
+
+
+def distance_of(setting: Setting) -> Distance:
+    """Return how far outputs are from the teacher's: softened classes where there are classes."""
     targets = setting.data.train.batch(torch.arange(1))[1]
-    distance = SoftLabels() if not targets.is_floating_point() else Recipe().distance
-    data, size, seed = setting.data, setting.batch_size, setting.seed
-    own: Batches | Noise = Batches(data.train, size, seed)
-    if setting.drawn is not None:
-        own = noise(setting.drawn, data, setting.teacher, size, seed)
-    cost = forward_operations(setting.teacher, setting.sample)
-    return Lessons(Taught(own, setting.teacher), distance, cost)
+    return SoftLabels() if not targets.is_floating_point() else Recipe().distance
 
 
 def joined(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
@@ -203,26 +290,8 @@ def begun(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.M
 
 
 def redrawn(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
-    """Return an assembly with random weights."""
-    return drawn(joined(setting, library, choice))
-
-
-def drawn(model: nn.Module) -> nn.Module:
-    """Return a model whose weights are drawn anew, in place, by each layer's own way.
-
-    Raises:
-        UserError: A module has weights and no such way: they would stay what they were.
-    """
-    for name, module in model.named_modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise UserError(
-                f"'{name}' ({type(module).__name__}) cannot be drawn anew for training from "
-                "scratch: give it a method reset_parameters"
-            )
-    return model
+    """Return an assembly with random weights: that of a model as the task makes it."""
+    return begun(replace(setting, teacher=setting.task.model().eval()), library, choice)
 
 
 @dataclass(frozen=True)
@@ -235,6 +304,7 @@ class Way:
         lessons: Returns what it is taught by.
         charge: What its operations are those of, by the names in `computation`.
         labelled: Whether it needs labels, which drawn inputs do not have.
+        ruled: Whether the spec's rule trains it; backprop trains the others.
     """
 
     name: str
@@ -242,12 +312,13 @@ class Way:
     lessons: Callable[[Setting], Lessons]
     charge: tuple[str, ...]
     labelled: bool = True
+    ruled: bool = False
 
 
 WAYS = (
-    Way("healed", joined, by_labels, (HEALING,)),
-    Way("end to end, whole", begun, by_teacher, (HEALING, CAPTURE, WHOLE), False),
-    Way("end to end, shared", begun, by_teacher, (HEALING, CAPTURE, SHARED), False),
+    Way("healed", joined, by_labels, (HEALING,), ruled=True),
+    Way("end to end, whole", begun, end_to_end, (HEALING, CAPTURE, WHOLE), labelled=False),
+    Way("end to end, shared", begun, end_to_end, (HEALING, CAPTURE, SHARED), labelled=False),
     Way("pruned", begun, by_labels, (HEALING, CAPTURE, SHARED)),
     Way("scratch", redrawn, by_labels, (HEALING, CAPTURE, SHARED)),
 )

@@ -24,7 +24,7 @@ from typing import Any
 from rich.progress import Progress
 from torch import nn
 
-from beyondprop import tasks
+from beyondprop import rules, tasks
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
@@ -81,7 +81,6 @@ DISTILLATION = "distillation.json"
 GROWS = ("seeds",)
 SCHEMA = 1
 MERGED = "merged"
-WITHOUT = "it needs labels, and drawn inputs have none"
 
 
 def distil_task(
@@ -112,11 +111,7 @@ def distil_task(
     """
     started, task = datetime.now(UTC), tasks.find(spec.task)
     spec = grown(spec, output) if resume else spec
-    candidates_of(spec)
-    if spec.inputs is not None:
-        DRAWS.make(spec.inputs)
-    with generators_kept():
-        neighbourhoods(spec, task, task.model())
+    check(spec, task)
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
     known = read_json(output / DISTILLATION)
@@ -138,6 +133,22 @@ def distil_task(
         )
         write_json(output / DISTILLATION, record)
     return record
+
+
+def check(spec: DistilSpec, task: Task) -> None:
+    """Check all that can be known before anything is trained.
+
+    Raises:
+        UserError: A name is unknown, a number makes no sense, or there are no such blocks.
+    """
+    candidates_of(spec)
+    rules.make(spec.rule, spec.seeds[0])
+    recipe_of(spec, task, spec.seeds[0])
+    Cache(gib=spec.cache_gib)
+    if spec.inputs is not None:
+        DRAWS.make(spec.inputs)
+    with generators_kept():
+        neighbourhoods(spec, task, task.model())
 
 
 def grown(spec: DistilSpec, folder: Path) -> DistilSpec:
@@ -176,10 +187,7 @@ def of_seeds(
     for record, _ in made:
         for assembly in record["assemblies"]:
             if "failed" not in assembly:
-                assembly["ways"] |= {
-                    name: next(reached) if found is None else found
-                    for name, found in assembly["ways"].items()
-                }
+                assembly["ways"] |= {way.name: next(reached) for way in ways_of(spec)}
     return [record for record, _ in made]
 
 
@@ -233,7 +241,7 @@ def taken_apart(
                 way,
                 sum(made["computation"][each] for each in way.charge),
             )
-            for way in ways_of(setting)
+            for way in ways_of(spec)
         ]
     record = {
         "seed": seed,
@@ -328,9 +336,9 @@ def within(options: Options, operations: float) -> Assembly | str:
         return str(error)
 
 
-def ways_of(setting: Setting) -> tuple[Way, ...]:
+def ways_of(spec: DistilSpec) -> tuple[Way, ...]:
     """Return how whole models are trained: where inputs are drawn, without labels."""
-    return tuple(way for way in WAYS if setting.drawn is None or not way.labelled)
+    return tuple(way for way in WAYS if spec.inputs is None or not way.labelled)
 
 
 def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, Any]:
@@ -342,23 +350,40 @@ def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, A
         "predicted": best.score,
         "kept": forward_operations(merged, setting.sample) / whole,
         "computation": computation(setting, library, merged),
-        "ways": {MERGED: setting.evaluated(merged)}
-        | {way.name: None if way in ways_of(setting) else {"absent": WITHOUT} for way in WAYS},
+        "ways": {MERGED: setting.evaluated(merged)},
     }
 
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
-    """Return the operations of capture, of healing, and of the library, whole and shared."""
+    """Return the operations of capture, of healing, and of the library, whole and shared: its
+    students' training, and their choice.
+    """
     seen = len(setting.data.train)
     taught = seen if setting.drawn is None else min(seen, setting.drawn.known)
     captured = taught + len(setting.data.validation)
-    trained_all = sum(
-        one.record["training_operations"] for of in library.students.values() for one in of.values()
-    )
+    students = [one.record for of in library.students.values() for one in of.values()]
+    trained_all = sum(each["training_operations"] for each in students)
+    chosen = choice(setting, library)
     healed = setting.spec.heal_epochs * seen if setting.drawn is None else 0
     return {
         CAPTURE: float(captured * forward_operations(setting.teacher, setting.sample)),
         HEALING: float(healed * step_operations(merged, setting.sample)),
-        WHOLE: float(trained_all),
-        SHARED: trained_all / len(setting.spec.budgets),
+        WHOLE: float(trained_all + chosen),
+        SHARED: (trained_all + chosen) / len(setting.spec.budgets),
     }
+
+
+def choice(setting: Setting, library: Library) -> int:
+    """Return the operations by which students are judged: each runs over the validation data alone,
+    and once more in the teacher's place in the whole network.
+    """
+    samples, whole = (
+        len(setting.data.validation),
+        forward_operations(setting.teacher, setting.sample),
+    )
+    total = 0
+    for each in library.neighbourhoods:
+        piece = forward_operations(each.piece(setting.teacher), library.samples[each.name])
+        own = [one.record["cost"]["operations"] for one in library.students[each.name].values()]
+        total += samples * sum(2 * one + whole - piece for one in own)
+    return total

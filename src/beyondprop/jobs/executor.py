@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -65,7 +66,11 @@ class Executor:
 
         Raises:
             StorageError: A file could not be written: the others would meet it too.
+            ValueError: Two jobs have one name.
         """
+        names = Counter(job.name for job in jobs)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"two jobs have one name: {twice[0]}")
         earlier = {job.name: job.earlier() for job in jobs}
         done = {name: Outcome(name, value) for name, value in earlier.items() if value is not None}
         with bar(self.progress, title, len(jobs), len(done)) as shown:

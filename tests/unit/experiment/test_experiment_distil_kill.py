@@ -58,14 +58,15 @@ def test_nothing_finished_is_lost_where_processes_are_killed(tmp_path: Path) -> 
     started = time.monotonic()
     assert begun(calm).wait() == 0
     whole = time.monotonic() - started
-    chosen, again = random.Random(0), 0
-    for moment in range(MOMENTS):
+    chosen, again, killed = random.Random(0), 0, 0
+    while killed < MOMENTS:
         process = begun(folder)
         try:
             process.wait(chosen.uniform(0.1, 0.9) * whole)
         except subprocess.TimeoutExpired:
             before = kept(folder / "c")
-            end(process, moment % 2 == 1, chosen)
+            end(process, killed % 2 == 1, chosen)
+            killed += 1
             after = kept(folder / "c")
             assert all(after[file] == content for file, content in before.items())
         if (folder / "c" / "distillation.json").exists():

@@ -11,18 +11,22 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from rich.progress import Progress
-from torch import nn
 
 from beyondprop.cli import main
 from beyondprop.errors import UserError
+from beyondprop.experiment import distil_ways
 from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_data import drawn_inputs, few, noise
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import WAYS, notes
-from beyondprop.experiment.distil_ways import Batches, drawn
-from beyondprop.experiment.distilling import distil_task
-from beyondprop.files import finite, read_json
+from beyondprop.experiment.distil_ways import Batches, by_teacher, redrawn, setting_of
+from beyondprop.experiment.distilling import distil_task, library_of, plain
+from beyondprop.files import finite, read_json, write_json
+from beyondprop.jobs import Workers
+from beyondprop.neighbourhoods import SoftLabels
+from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.tasks import find
 
 QUIET = Progress(disable=True)
@@ -70,9 +74,12 @@ def test_ways_get_the_computation_that_they_are_charged(record: dict[str, Any]) 
     students = [
         one["training_operations"] for of in seed["students"].values() for one in of.values()
     ]
-    assert costs["whole"] == sum(students)
-    assert costs["shared"] == costs["whole"] / 2
+    forward = [one["cost"]["operations"] for one in seed["students"]["0"].values()]
+    rest = seed["teacher"]["operations"] - seed["pieces"]["0"]["operations"]
     data = find("digits-conv").load(None)
+    chosen = len(data.validation) * sum(2 * one + rest for one in forward)  # alone, and in place
+    assert costs["whole"] == sum(students) + chosen
+    assert costs["shared"] == costs["whole"] / 2
     captured = len(data.train) + len(data.validation)
     assert costs["capture"] == captured * seed["teacher"]["operations"]
     ways, passes = first["ways"], -(-len(data.train) // find("digits-conv").batch_size)
@@ -81,8 +88,8 @@ def test_ways_get_the_computation_that_they_are_charged(record: dict[str, Any]) 
     total = costs["healing"] + costs["capture"] + costs["shared"]
     assert ways["healed"]["steps"] == passes
     assert ways["pruned"]["steps"] == ways["scratch"]["steps"] == round(total / step / size)
-    taught = step + seed["teacher"]["operations"]
-    assert ways["end to end, shared"]["steps"] == round(total / taught / size)
+    before = len(data.train) * seed["teacher"]["operations"]  # the teacher runs once
+    assert ways["end to end, shared"]["steps"] == round((total - before) / step / size)
     assert ways["end to end, whole"]["steps"] > ways["end to end, shared"]["steps"]
 
 
@@ -154,6 +161,7 @@ def test_rates_go_on_where_the_best_is_at_an_end() -> None:
     assert beyond(found(0.1, 0.2, 0.3)) == (300,)
     assert beyond(found(0.3, 0.2, 0.1)) == pytest.approx((1 / 3,))
     assert beyond({1.0: {"failed": "no"}}) == ()
+    assert beyond(found(0.5)) == pytest.approx((1 / 3, 3.0))
 
 
 def test_batches_come_in_the_same_orders_for_all_ways() -> None:
@@ -166,21 +174,42 @@ def test_batches_come_in_the_same_orders_for_all_ways() -> None:
     assert len(one) == len(first)
 
 
-def test_scratch_begins_anew() -> None:
-    torch.manual_seed(0)
-    known = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    before = known[0].weight.clone()
-    assert not torch.equal(drawn(known)[0].weight, before)
+def test_scratch_begins_as_the_task_makes_its_model(folder: Path) -> None:
+    setting = setting_of(SPEC, 0, folder / "seed-0")
+    library = library_of(setting, folder / "seed-0", QUIET, Workers())
+    torch.manual_seed(7)
+    found = redrawn(setting, library, {"0": "narrower(share=0.5)"})
+    torch.manual_seed(7)
+    fresh = setting.task.model()
+    last = [name for name in fresh.state_dict() if name.startswith("8.")]  # no student's
+    assert last
+    for name in last:
+        assert torch.equal(found.state_dict()[name], fresh.state_dict()[name])
+    first = fresh[0].weight.flatten(1)
+    for row in found[0][0].weight.flatten(1):  # a channel of a fresh one, not of the teacher
+        assert (first - row).abs().sum(1).min() == 0
 
 
-def test_weights_that_cannot_be_drawn_anew_are_told() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(3))
+def test_end_to_end_learns_from_outputs_computed_once_and_from_labels(folder: Path) -> None:
+    setting = setting_of(SPEC, 0, folder / "seed-0")
+    lessons, size = by_teacher(setting), len(setting.data.train)
+    teacher = forward_operations(setting.teacher, setting.sample)
+    assert (lessons.before, lessons.extra) == (size * teacher, 0)
+    rows = [*Batches(setting.data.train, setting.batch_size, 0).rows()]
+    for part, (inputs, (outputs, labels)) in zip(rows, lessons.batches, strict=True):
+        x, y = setting.data.train.batch(part)
+        assert torch.equal(x, inputs)
+        assert torch.equal(y, labels)
+        with torch.no_grad():
+            torch.testing.assert_close(outputs, setting.teacher(x))
+    logits = torch.randn(len(labels), 10)
+    mixed = lessons.loss(logits, (outputs, labels))
+    expected = SoftLabels()(logits, outputs) + F.cross_entropy(logits, labels)
+    torch.testing.assert_close(mixed, expected / 2)
 
-    with pytest.raises(UserError, match=r"'0' .Own. cannot be drawn anew"):
-        drawn(nn.Sequential(Own()))
+
+def test_only_healing_follows_the_rule() -> None:
+    assert [way.name for way in distil_ways.WAYS if way.ruled] == ["healed"]
 
 
 def test_threads_and_generators_are_left_as_they_were(folder: Path) -> None:
@@ -194,11 +223,41 @@ def test_threads_and_generators_are_left_as_they_were(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"budgets": (1.5,)}, {"rates": (0.0,)}, {"seeds": (1, 1)}, {"candidates": ()}]
+    "wrong",
+    [
+        {"budgets": (1.5,)},
+        {"budgets": (0.5, 0.5)},
+        {"rates": (0.0,)},
+        {"seeds": (1, 1)},
+        {"candidates": ()},
+        {"epochs": 0},
+        {"heal_epochs": -2},
+        {"teacher_epochs": 0},
+        {"batch_size": -4},
+        {"learning_rate": -1.0},
+        {"cache_gib": 0.0},
+        {"threads": 0},
+    ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="must be"):
         replace(SPEC, **wrong)
+
+
+def test_an_unknown_rule_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="zzz"):
+        distil_task(replace(SPEC, rule="zzz"), tmp_path / "d", progress=QUIET)
+    assert not (tmp_path / "d").exists()
+
+
+def test_budgets_of_one_percent_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    spec = replace(SPEC, budgets=(0.654, 0.65), rates=(1e-3,))
+    shutil.copytree(folder / "seed-0" / "teacher", tmp_path / "d" / "seed-0" / "teacher")
+    write_json(tmp_path / "d" / "spec.json", finite(plain(spec)))
+    (seed,) = distil_task(spec, tmp_path / "d", resume=True, progress=QUIET)["seeds"]
+    first, second = seed["assemblies"]
+    assert (first["budget"], second["budget"]) == (0.654, 0.65)
+    assert len([*(tmp_path / "d" / "seed-0" / "whole").iterdir()]) == 2
 
 
 def test_a_task_without_blocks_asks_for_them(tmp_path: Path) -> None:
@@ -282,14 +341,14 @@ def test_drawn_inputs_leave_out_what_needs_labels(
     (seed,) = (read_json(drawn_folder / "distillation.json") or {})["seeds"]
     ((first,), teacher) = seed["assemblies"], seed["teacher"]["operations"]
     ways, costs, data = first["ways"], first["computation"], find("digits-conv").load(None)
-    for way in ("healed", "pruned", "scratch"):
-        assert ways[way] == {"absent": "it needs labels, and drawn inputs have none"}
+    assert not {"healed", "pruned", "scratch"} & {*ways}
     for way in ("merged", "end to end, whole", "end to end, shared"):
         assert ways[way]["score"] > 0.3  # of ten digits
     assert costs["healing"] == 0
     assert costs["capture"] == (24 + len(data.validation)) * teacher
     students = [*seed["students"]["0"].values()]
-    assert costs["whole"] == costs["shared"] == sum(one["training_operations"] for one in students)
+    training = sum(one["training_operations"] for one in students)
+    assert costs["whole"] == costs["shared"] > training
     piece = teacher - 2 * (512 * 64 + 64 * 10)  # the linear layers behind
     for one in students:  # a pass has as many samples as all of the training part
         assert one["training_operations"] > len(data.train) * piece
@@ -298,10 +357,12 @@ def test_drawn_inputs_leave_out_what_needs_labels(
     assert main([*words, "--resume"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("–") == 3
-    assert "healed, pruned, scratch: it needs labels, and drawn inputs have none." in said
+    assert "no labels, so that nothing is healed, pruned or trained from scratch" in said
     assert "Inputs are drawn by matched: students' own" in said
     assert "24 training samples at most show forms and moments" in said
-    assert "End to end has the computation of capture and students, which holds what" in said
+    assert (
+        "End to end has the computation of capture, students and their choice, which holds" in said
+    )
 
 
 def test_few_samples_are_the_same_for_all_ways(tmp_path: Path) -> None:

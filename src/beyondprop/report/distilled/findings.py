@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 from beyondprop.experiment.statistics import Difference, differences
 from beyondprop.neighbourhoods import TEACHER
-from beyondprop.report.distilled.records import HEALED, Distillation
+from beyondprop.report.distilled.records import HEALED, MERGED, Distillation
 from beyondprop.report.text import ScoreFormat
 
 ABOVE, BELOW, ALIKE, UNKNOWN = "above", "below", "not told apart from", "not compared with"
 """Verdicts, as sentences say them."""
-MERGED = "merged"
-"""What a healed network begins from: no other way to get one."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,9 @@ def _finding(found: Distillation, place: int) -> Finding:
     whole = {name: [v for v in of if v is not None] for name, of in scores.items()}
     seeds = len(found.known(place))
     others = [name for name in scores if name not in (HEALED, MERGED)]
-    paired = [name for name in others if seeds == len(whole[name]) == len(whole[HEALED])]
-    pairs = [(HEALED, name) for name in paired]
+    result = found.result
+    paired = [name for name in others if seeds == len(whole[name]) == len(whole[result])]
+    pairs = [(result, name) for name in paired]
     return Finding(
         budget=found.budgets[place],
         seeds=seeds,

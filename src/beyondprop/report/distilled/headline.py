@@ -30,7 +30,7 @@ def headline(found: Distillation) -> str:
     if not known:
         budgets = listing([share(each) for each in found.budgets])
         return f"No assembly of pieces of {name} is within {budgets} of its operations"
-    subject = f"{name} put together from pieces and healed"
+    subject = f"{name} put together from pieces" + " and healed" * (found.result == HEALED)
     if max(each.seeds for each in known) == 1:
         return f"{subject}: {_scores(found)}; one seed tells nothing apart"
     scores = ScoreFormat.of(found.task)
@@ -114,7 +114,7 @@ def _scores(found: Distillation) -> str:
             ways = [found.ways[way] for way in CHARGES if way in found.ways]
             end = dict.fromkeys(scores.full(at[name]) for name in ways)
             reached.append(
-                f"{scores.full(at[HEALED])} within {share(budget)} of the operations"
+                f"{scores.full(at[found.result])} within {share(budget)} of the operations"
                 f" (teacher {scores.full(at[TEACHER])}, end to end {' or '.join(end)})"
             )
     return listing(reached)

@@ -12,8 +12,11 @@ from typing import Any
 from beyondprop.experiment.distil_table import WAYS
 from beyondprop.report.records import TaskFacts
 
-HEALED, SHARED, WHOLE = "healed", "end to end, shared", "end to end, whole"
+MERGED, HEALED = "merged", "healed"
+SHARED, WHOLE = "end to end, shared", "end to end, whole"
 """Ways that sentences are about, as records name them."""
+LABELLED = (HEALED, "pruned", "scratch")
+"""Ways that need labels, which drawn inputs do not have."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,16 @@ class Distillation:
         A library that serves one budget is charged to it as a whole: the two ways to charge it are
         one.
         """
-        if len(self.budgets) == 1:
-            return {way: way for way in WAYS if way != WHOLE} | {SHARED: "end to end"}
         named = {SHARED: "end to end (shared)", WHOLE: "end to end (whole)"}
-        return {way: named.get(way, way) for way in WAYS}
+        left_out = set() if self.spec.get("inputs") is None else set(LABELLED)
+        if len(self.budgets) == 1:
+            named, left_out = {SHARED: "end to end"}, left_out | {WHOLE}
+        return {way: named.get(way, way) for way in WAYS if way not in left_out}
+
+    @property
+    def result(self) -> str:
+        """The way that stands for what was put together: healed, or merged without labels."""
+        return HEALED if HEALED in self.ways else MERGED
 
     def known(self, place: int) -> list[OfSeed]:
         """Return the seeds that have an assembly within a budget."""

@@ -33,11 +33,12 @@ from benchmarks.common.tables import Table
 from benchmarks.neighbourhoods import tables
 from beyondprop import tasks
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_apart import neighbourhoods
 from beyondprop.experiment.distil_attempts import MORE, attempted, best, beyond
 from beyondprop.experiment.distil_data import Inputs, noise
+from beyondprop.experiment.distil_lessons import end_to_end
+from beyondprop.experiment.distil_setting import TEACHER_FOLDER, Setting, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import TEACHER_FOLDER, Setting, end_to_end, setting_of
-from beyondprop.experiment.distilling import neighbourhoods
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec

@@ -16,8 +16,10 @@ from beyondprop import rules
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_lessons import Lessons
+from beyondprop.experiment.distil_setting import Setting, blocks_of, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import Lessons, Setting, Way, blocks_of, setting_of
+from beyondprop.experiment.distil_ways import Way
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import Executor, Job, values
 from beyondprop.neighbourhoods import Library, Recipe, heal

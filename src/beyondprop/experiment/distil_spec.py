@@ -26,6 +26,8 @@ class DistilSpec:
         blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, but the last.
         candidates: Students of each neighbourhood, by name or with arguments.
         budgets: Shares of the operations of the whole model that are kept, no two alike.
+        ranked: Assemblies within each budget, the best predicted ones, that are put together to see
+            whether the predicted order is the real one.
         seeds: Each has a teacher and students of its own.
         teacher_epochs: Passes over the data by which teachers are trained. Default: the task's.
         epochs: Passes over the activations by which students are trained.
@@ -53,6 +55,7 @@ class DistilSpec:
     blocks: tuple[str | tuple[str, ...], ...] | None = None
     candidates: tuple[Spec, ...] = CANDIDATES
     budgets: tuple[float, ...] = (0.85, 0.65, 0.35)
+    ranked: int = 5
     seeds: tuple[int, ...] = (0, 1, 2)
     teacher_epochs: int | None = None
     epochs: int = 4
@@ -75,6 +78,7 @@ class DistilSpec:
                 ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
                 ("budgets", "different", len(set(self.budgets)) == len(self.budgets)),
                 ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
+                ("ranked", "above 0", self.ranked > 0),
                 ("epochs", "above 0", self.epochs > 0),
                 ("heal_epochs", "above 0", self.heal_epochs > 0),
                 ("learning_rate", "above 0", self.learning_rate > 0),

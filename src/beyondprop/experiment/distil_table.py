@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -134,6 +134,7 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{budget:.0%}: {failed[0]}."
     if any("†" in cell for row in rows(record) for cell in row):
         yield "†: a chosen learning rate lies at an end of those that were tried."
+    yield from ranked(record)
     for reason, ways in failed_ways(record).items():
         yield f"{', '.join(ways)}: {reason}."
     yield from seen(record["spec"])
@@ -145,6 +146,31 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
         equal += "holds what the teacher's pieces make of drawn inputs"
     yield f"{equal}; shared: the library is shared among the budgets, whole: charged to this one."
     yield "Learning rates of whole models are searched for every way alike, and charged to none."
+
+
+def ranked(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield whether the predicted order of assemblies is the real one, as far as one can see it."""
+    found = [each for seed in record["seeds"] if (each := correlation(seed.get("ranking", ())))]
+    if found:
+        several = ", the mean over seeds" * (len(found) > 1)
+        yield (
+            f"Rank correlation of the predicted and the real validation loss of merged assemblies: "
+            f"{mean([value for value, _ in found]):.2f}{several} (Spearman; "
+            f"{min(count for _, count in found)} assemblies or more a seed)."
+        )
+
+
+def correlation(ranking: Sequence[Mapping[str, Any]]) -> tuple[float, int] | None:
+    """Return Spearman's rank correlation of predicted and real losses, and of how many assemblies.
+
+    None where there are fewer than three, or one of both is the same for all.
+    """
+    from scipy.stats import spearmanr
+
+    pairs = [(each["predicted"], each["validation_loss"]) for each in ranking]
+    if len(pairs) < 3 or any(len({*column}) < 2 for column in zip(*pairs, strict=True)):
+        return None
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
 
 
 def failed_ways(record: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -22,31 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
-from torch import nn
 
 from beyondprop import rules, tasks
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment import sessions
-from beyondprop.experiment.distil_attempts import Whole, trained
-from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
-from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_ways import (
-    CAPTURE,
-    HEALING,
-    SHARED,
-    TEACHER_FOLDER,
-    WAYS,
-    WHOLE,
-    Setting,
-    Way,
-    blocks_of,
-    setting_of,
+from beyondprop.experiment.distil_apart import (
+    candidates_of,
+    neighbourhoods,
+    recipe_of,
+    record_of,
+    taken_apart,
+    ways_of,
+    wholes,
 )
+from beyondprop.experiment.distil_attempts import trained
+from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
+from beyondprop.experiment.distil_setting import TEACHER_FOLDER
+from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.recipe import RECIPE, recipe
-from beyondprop.experiment.record import describe_task
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim, read_spec
@@ -54,33 +50,12 @@ from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
-from beyondprop.neighbourhoods import (
-    DRAWS,
-    TEACHER,
-    Assembly,
-    Cache,
-    Candidate,
-    Library,
-    Neighbourhood,
-    Options,
-    Plan,
-    Recipe,
-    distil,
-    make,
-    options_of,
-    plan,
-    replaced_alone,
-    search,
-    split,
-)
-from beyondprop.neighbourhoods.cost import forward_operations, step_operations
-from beyondprop.registry import label
+from beyondprop.neighbourhoods import DRAWS, Cache, Plan, plan
 from beyondprop.tasks import Task
 
 DISTILLATION = "distillation.json"
 GROWS = ("seeds",)
 SCHEMA = 1
-MERGED = "merged"
 
 
 def distil_task(
@@ -182,13 +157,13 @@ def of_seeds(
         values(executor.perform("teachers", jobs))
         executor.close()  # students have workers of their own
         made = [taken_apart(spec, *each, progress, workers) for each in folders.items()]
-        wholes = [whole for _, of in made for whole in of]
-        reached = iter(trained(wholes, executor))
-    for record, _ in made:
-        for assembly in record["assemblies"]:
-            if "failed" not in assembly:
-                assembly["ways"] |= {way.name: next(reached) for way in ways_of(spec)}
-    return [record for record, _ in made]
+        records = [record_of(each) for each in made]
+        asked = [wholes(*pair) for pair in zip(made, records, strict=True)]
+        reached = iter(trained([whole for of in asked for whole in of], executor))
+    for each in (one for record in records for one in record["assemblies"]):
+        if "failed" not in each:
+            each["ways"] |= {way.name: next(reached) for way in ways_of(spec)}
+    return records
 
 
 def taught(spec: DistilSpec, seed: int, folder: Path, progress: Progress) -> None:
@@ -211,88 +186,6 @@ def taught(spec: DistilSpec, seed: int, folder: Path, progress: Progress) -> Non
         raise UserError(f"the teacher of seed {seed} {record['status']}: {record['reason']}")
 
 
-def taken_apart(
-    spec: DistilSpec, seed: int, folder: Path, progress: Progress, workers: Workers
-) -> tuple[dict[str, Any], list[Whole]]:
-    """Return what a seed's students and their assemblies give, and the whole models to train."""
-    setting = setting_of(spec, seed, folder)
-    teacher = setting.teacher
-    library = library_of(setting, folder, progress, workers)
-    scores = replaced_alone(teacher, library, setting.validation_loss)
-    options = options_of(teacher, library, scores)
-    whole = forward_operations(teacher, setting.sample)
-    fixed = whole - sum(of[TEACHER].costs["operations"] for of in options.values())
-    assemblies, wholes = [], []
-    for budget in spec.budgets:
-        found = within(options, budget * whole - fixed)
-        if isinstance(found, str):
-            assemblies.append({"budget": budget, "failed": found})
-            continue
-        made = assembled(setting, library, found)
-        assemblies.append({"budget": budget} | made)
-        wholes += [
-            Whole(
-                spec,
-                seed,
-                folder,
-                library,
-                found.choice,
-                budget,
-                way,
-                sum(made["computation"][each] for each in way.charge),
-            )
-            for way in ways_of(spec)
-        ]
-    record = {
-        "seed": seed,
-        "task": describe_task(setting.task, setting.data),
-        "teacher": setting.evaluated(teacher) | {"operations": whole},
-        "pieces": {name: dict(of[TEACHER].costs) for name, of in options.items()},
-        "students": {
-            name: {
-                each: dict(one.record) | {"alone": scores[name][each]} for each, one in of.items()
-            }
-            for name, of in library.students.items()
-        },
-        "assemblies": assemblies,
-    }
-    return record, wholes
-
-
-def library_of(setting: Setting, folder: Path, progress: Progress, workers: Workers) -> Library:
-    """Return the students of all neighbourhoods."""
-    spec, data = setting.spec, setting.data
-    return distil(
-        setting.teacher,
-        neighbourhoods(spec, setting.task, setting.teacher),
-        Inputs(data.train, setting.batch_size),
-        folder,
-        candidates_of(spec),
-        recipe=recipe_of(spec, setting.task, setting.seed),
-        validation=Inputs(data.validation, setting.batch_size),
-        cache=Cache(gib=spec.cache_gib),
-        workers=workers,
-        progress=progress,
-        synthetic=setting.drawn,
-    )
-
-
-def candidates_of(spec: DistilSpec) -> dict[str, Candidate]:
-    """Return the candidates by their labels."""
-    return {label(each): make(each) for each in spec.candidates}
-
-
-def recipe_of(spec: DistilSpec, task: Task, seed: int) -> Recipe:
-    """Return how students are trained."""
-    return Recipe(
-        epochs=spec.epochs,
-        batch_size=spec.batch_size or task.batch_size,
-        learning_rate=spec.learning_rate,
-        seed=seed,
-        threads=spec.threads,
-    )
-
-
 def plan_task(spec: DistilSpec) -> Plan:
     """Return what the students of one seed would take; the teacher is not trained for it.
 
@@ -312,78 +205,3 @@ def plan_task(spec: DistilSpec) -> Plan:
             Cache(gib=spec.cache_gib),
             drawn_inputs(spec, data),
         )
-
-
-def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neighbourhood, ...]:
-    """Return the neighbourhoods that are named, or the task's blocks but the last.
-
-    Raises:
-        UserError: None is named, and the task has no blocks.
-    """
-    if spec.blocks is not None:
-        return split(model, spec.blocks)
-    own = blocks_of(task)
-    if own is None:
-        raise UserError(f"the task {task.name} names no blocks: give --blocks")
-    return split(model, own)[:-1]
-
-
-def within(options: Options, operations: float) -> Assembly | str:
-    """Return the best assembly within a budget of operations, or why there is none."""
-    try:
-        return search(options, {"operations": max(1.0, operations)})[0]
-    except UserError as error:
-        return str(error)
-
-
-def ways_of(spec: DistilSpec) -> tuple[Way, ...]:
-    """Return how whole models are trained: where inputs are drawn, without labels."""
-    return tuple(way for way in WAYS if spec.inputs is None or not way.labelled)
-
-
-def assembled(setting: Setting, library: Library, best: Assembly) -> dict[str, Any]:
-    """Return what an assembly costs, and what it reaches before it is healed."""
-    merged = library.merge(setting.teacher, best.choice)
-    whole = forward_operations(setting.teacher, setting.sample)
-    return {
-        "choice": dict(best.choice),
-        "predicted": best.score,
-        "kept": forward_operations(merged, setting.sample) / whole,
-        "computation": computation(setting, library, merged),
-        "ways": {MERGED: setting.evaluated(merged)},
-    }
-
-
-def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
-    """Return the operations of capture, of healing, and of the library, whole and shared: its
-    students' training, and their choice.
-    """
-    seen = len(setting.data.train)
-    taught = seen if setting.drawn is None else min(seen, setting.drawn.known)
-    captured = taught + len(setting.data.validation)
-    students = [one.record for of in library.students.values() for one in of.values()]
-    trained_all = sum(each["training_operations"] for each in students)
-    chosen = choice(setting, library)
-    healed = setting.spec.heal_epochs * seen if setting.drawn is None else 0
-    return {
-        CAPTURE: float(captured * forward_operations(setting.teacher, setting.sample)),
-        HEALING: float(healed * step_operations(merged, setting.sample)),
-        WHOLE: float(trained_all + chosen),
-        SHARED: (trained_all + chosen) / len(setting.spec.budgets),
-    }
-
-
-def choice(setting: Setting, library: Library) -> int:
-    """Return the operations by which students are judged: each runs over the validation data alone,
-    and once more in the teacher's place in the whole network.
-    """
-    samples, whole = (
-        len(setting.data.validation),
-        forward_operations(setting.teacher, setting.sample),
-    )
-    total = 0
-    for each in library.neighbourhoods:
-        piece = forward_operations(each.piece(setting.teacher), library.samples[each.name])
-        own = [one.record["cost"]["operations"] for one in library.students[each.name].values()]
-        total += samples * sum(2 * one + whole - piece for one in own)
-    return total

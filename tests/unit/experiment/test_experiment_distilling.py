@@ -17,12 +17,15 @@ from rich.progress import Progress
 from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment import distil_ways
+from beyondprop.experiment.distil_apart import library_of
 from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_data import drawn_inputs, few, noise
+from beyondprop.experiment.distil_lessons import Batches, by_teacher
+from beyondprop.experiment.distil_setting import setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_table import WAYS, notes
-from beyondprop.experiment.distil_ways import Batches, by_teacher, redrawn, setting_of
-from beyondprop.experiment.distilling import distil_task, library_of, plain
+from beyondprop.experiment.distil_table import WAYS, notes, ranked
+from beyondprop.experiment.distil_ways import redrawn
+from beyondprop.experiment.distilling import distil_task, plain
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import Workers
 from beyondprop.neighbourhoods import SoftLabels
@@ -148,6 +151,27 @@ def test_a_distillation_killed_at_any_write_is_resumed_to_the_same_result(
     assert len(weights) == 3
     for file in weights:
         assert (folder / file).read_bytes() == (tmp_path / "d" / file).read_bytes()
+
+
+def test_predicted_assemblies_are_put_together(record: dict[str, Any]) -> None:
+    (seed,) = record["seeds"]
+    ranking = seed["ranking"]
+    assert [each["predicted"] for each in ranking] == sorted(each["predicted"] for each in ranking)
+    assert {each["choice"]["0"] for each in ranking} <= {*seed["students"]["0"]}
+    whole = seed["teacher"]["validation_loss"]
+    for each in ranking:  # of one neighbourhood: what it reaches is what was predicted
+        assert each["validation_loss"] == pytest.approx(whole + each["predicted"])
+
+
+def test_a_rank_correlation_is_told() -> None:
+    def seed(*losses: float) -> dict[str, Any]:
+        ranking = [{"predicted": i, "validation_loss": loss} for i, loss in enumerate(losses)]
+        return {"ranking": ranking}
+
+    assert not [*ranked({"seeds": [seed(1.0, 2.0), seed(1.0, 1.0, 1.0), {}]})]
+    (said,) = ranked({"seeds": [seed(1.0, 2.0, 3.0, 4.0), seed(1.0, 3.0, 2.0)]})
+    assert said.startswith("Rank correlation of the predicted and the real validation loss")
+    assert "0.75, the mean over seeds (Spearman; 3 assemblies or more a seed)." in said
 
 
 def test_rates_go_on_where_the_best_is_at_an_end() -> None:

@@ -4,10 +4,24 @@ import statistics
 from typing import Any
 
 from benchmarks.common.tables import Cells
+from beyondprop.experiment import distil_table
 from beyondprop.experiment.statistics import Interval, paired
+from beyondprop.report.distilled.headline import headline
+from beyondprop.report.distilled.read import read_distillation
 
 WHOLE = "end to end"
 MARK = " †"
+
+
+def told(record: dict[str, Any]) -> str:
+    """Return what a distillation piece by piece says, as Markdown: a headline, and notes."""
+    found = f"{headline(read_distillation(record))}."
+    return "\n".join([found, "", *(f"- {sentence}" for sentence in distil_table.notes(record))])
+
+
+def distilled(record: dict[str, Any]) -> Cells:
+    """Return what each way reaches: one row a budget."""
+    return distil_table.HEADS, list(distil_table.rows(record))
 
 
 def noise(rows: list[dict[str, Any]]) -> Cells:
@@ -70,3 +84,29 @@ def memory(rows: list[dict[str, Any]]) -> Cells:
     return ("block", *(f"{way}, MB" for way in ways)), [
         [block, *(f"{found[block, way] / 1e6:.0f}" for way in ways)] for block in blocks
     ]
+
+
+def wall_time(rows: list[dict[str, Any]], jobs: int) -> Cells:
+    """Return seconds of pieces and of end-to-end training: one row a seed and charge."""
+    lines = []
+    for row in rows:
+        for charge in ("shared", "whole"):
+            way, share = f"end to end, {charge}", row["budgets"] if charge == "shared" else 1
+            times = [reached(row, way, workers, share) for workers in (1, jobs)]
+            whole = row["seconds"][way]
+            gains = ["–" if each is None else f"{whole / each:.1f}×" for each in times]
+            shown = ["–" if each is None else f"{each:.0f} s" for each in times]
+            lines.append([str(row["seed"]), charge, f"{whole:.0f} s", *shown, *gains])
+    heads = ("seed", "library", "end to end", "pieces, 1 worker", f"pieces, {jobs} workers")
+    return (*heads, "gain, 1", f"gain, {jobs}"), lines
+
+
+def reached(row: dict[str, Any], way: str, workers: int, share: int) -> float | None:
+    """Return the seconds in which pieces reach what a way reaches; None where they do not."""
+    seconds, scores = row["seconds"], row["scores"]
+    library = seconds[f"library, {workers}"] / share
+    if scores["merged"] >= scores[way]:
+        return float(library)
+    if scores["healed"] >= scores[way]:
+        return float(library + seconds["healed"])
+    return None

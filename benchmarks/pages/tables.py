@@ -5,8 +5,8 @@
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
-`scaling-light STUDY`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the
-records, so no figure and no finding of a comparison is written by hand.
+`scaling-light STUDY`, `distilled NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares the
+pages with the records, so no figure and no finding of a comparison is written by hand.
 """
 
 import re
@@ -23,6 +23,7 @@ from benchmarks.comparisons.published import STUDIES
 from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
+from benchmarks.neighbourhoods import tables as neighbourhoods
 from benchmarks.optics import tables as optics
 from benchmarks.pages import index
 from benchmarks.pages.recipes import recipes
@@ -216,6 +217,12 @@ def study(name: str) -> str:
     return "\n\n".join([scaling.told(record), *laws])
 
 
+def distilled(name: str) -> str:
+    """Return what a distillation piece by piece says, and what each way reaches."""
+    record = load(f"neighbourhoods/{name}")
+    return f"{neighbourhoods.told(record)}\n\n{markdown(*neighbourhoods.distilled(record))}"
+
+
 def study_light(name: str) -> str:
     """Return from what size on light would pay, by a study's laws."""
     record = load(f"scaling/{name}")
@@ -258,6 +265,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "architectures": architectures,
     "below-frozen": below_frozen,
     "rule": rule,
+    "distilled": distilled,
     "scaling": study,
     "scaling-light": study_light,
     "step-time": step_time,

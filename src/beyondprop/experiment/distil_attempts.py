@@ -135,25 +135,43 @@ def attempted(
         rate: The learning rate.
         progress: Bars to draw on.
     """
-    task = setting.task
-    torch.manual_seed(setting.seed)
     try:
-        model, lessons = begin(), teach()
-        sample = step_operations(model, setting.sample) + lessons.extra
-        rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
-        steps = max(1, round((operations - lessons.before) / sample / rows))
-        own = Recipe(
-            epochs=-(-steps // len(lessons.batches)),
-            learning_rate=rate,
-            rule=rules.make(rule, setting.seed),
-            blocks=blocks_of(task),
-            seed=setting.seed,
-            steps=steps,
-        )
-        heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
+        model, steps = whole_model(setting, begin, teach, rule, operations, rate, progress)
     except UserError as error:
         return {"rate": rate, "failed": str(error)}
     return setting.evaluated(model) | {"rate": rate, "steps": steps}
+
+
+def whole_model(
+    setting: Setting,
+    begin: Callable[[], nn.Module],
+    teach: Callable[[], Lessons],
+    rule: Spec,
+    operations: float,
+    rate: float,
+    progress: Progress,
+) -> tuple[nn.Module, int]:
+    """Return a whole model that was trained as `attempted` says, and in how many steps.
+
+    Raises:
+        UserError: It cannot be built or trained.
+    """
+    task = setting.task
+    torch.manual_seed(setting.seed)
+    model, lessons = begin(), teach()
+    sample = step_operations(model, setting.sample) + lessons.extra
+    rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
+    steps = max(1, round((operations - lessons.before) / sample / rows))
+    own = Recipe(
+        epochs=-(-steps // len(lessons.batches)),
+        learning_rate=rate,
+        rule=rules.make(rule, setting.seed),
+        blocks=blocks_of(task),
+        seed=setting.seed,
+        steps=steps,
+    )
+    heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
+    return model, steps
 
 
 def trained(wholes: Sequence[Whole], executor: Executor) -> list[dict[str, Any]]:

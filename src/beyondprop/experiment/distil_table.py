@@ -25,6 +25,7 @@ WAYS = (
     "scratch",
 )
 """In the order of columns."""
+HEADS = ("operations kept", "teacher", *WAYS)
 
 
 def distil_table(record: Mapping[str, Any]) -> Table:
@@ -37,7 +38,7 @@ def distil_table(record: Mapping[str, Any]) -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    for column in ("operations kept", "teacher", *WAYS):
+    for column in HEADS:
         shown.add_column(column, justify="right", no_wrap=True)
     for row in rows(record):
         shown.add_row(*row)

@@ -3,7 +3,8 @@
 The objective is the task's own loss plus ``penalty / 2`` of the squared weights, on features that
 are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in
 coordinates where its Hessian is about the identity, whatever the penalty and however rare a class
-is: those of the features' covariance times those of the loss's mean Hessian in the outputs.
+is: directions of the features' covariance, and in each of them the axes of the loss's Hessian in
+the outputs.
 """
 
 from __future__ import annotations
@@ -50,11 +51,16 @@ LARGE = 10**7
 """Numbers above which features are taken in single precision on that way."""
 ROWS, WIDTH = 20_000, 4096
 """Of features from which the basis is made at most."""
+ALONE = 0.1
+"""Squares of covariances, relative to those of variances, below which features are taken as they
+are."""
 STEP = 1e-2
 """Of an output, by which second derivatives are taken."""
-BENT, OUTPUTS = 5_000, 256
-"""Rows from which the Hessian in the outputs is made at most, and outputs up to which it is: of
-more outputs the diagonal is taken."""
+BENT, OUTPUTS, BLOCKS = 10_000, 256, 10**7
+"""Rows from which the Hessian's blocks are made at most, and outputs and numbers in all blocks up
+to which they are: above these only the curvature in each output is taken."""
+SHARED = 0.1
+"""What the mean over rows adds to each block."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +168,19 @@ def slope(problem: Problem, outputs: Tensor, targets: Tensor) -> tuple[float, Te
     return loss.item(), found
 
 
-def hessian(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the second derivatives of a loss in a row's outputs, summed over rows.
+def hessians(problem: Problem, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Return the second derivatives of a loss in a row's outputs, summed over rows by weights.
 
     Rows have no part in one another's; from differences of gradients along each output.
 
+    Args:
+        problem: Whose loss it is.
+        outputs: Of each row, ``(rows, outputs)``.
+        targets: Of the samples.
+        weights: Of each row in each sum, ``(rows, sums)``.
+
     Returns:
-        ``(outputs, outputs)`` float64, symmetric.
+        ``(sums, outputs, outputs)`` float64, symmetric.
     """
     columns = []
     for place in range(outputs.shape[1]):
@@ -176,9 +188,9 @@ def hessian(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
         step[:, place] = STEP
         change = slope(problem, outputs + step, targets)[1]
         change = change - slope(problem, outputs - step, targets)[1]
-        columns.append((change / (2 * STEP)).sum(0, dtype=torch.float64))
-    found = torch.stack(columns, 1).nan_to_num(0.0, 0.0, 0.0)
-    return (found + found.T) / 2
+        columns.append((weights.T @ (change / (2 * STEP))).double())
+    found = torch.stack(columns, 2).nan_to_num(0.0, 0.0, 0.0)
+    return (found + found.mT) / 2
 
 
 class Objective:
@@ -203,6 +215,9 @@ class Objective:
             return torch.ones(width, dtype=torch.float64), None
         some = self.rows[:: math.ceil(len(self.rows) / ROWS)]
         covariance = (some.T @ some).double() / len(some)
+        own = covariance.diagonal()
+        if (covariance.square().sum() - own.square().sum()) < ALONE * own.square().sum():
+            return own, None  # as those that say which of many values there is
         variance, basis = torch.linalg.eigh(covariance)
         return variance.clamp(min=0), basis
 
@@ -237,24 +252,33 @@ class Objective:
         found = (change * signs).sum(0, dtype=torch.float64) / (2 * STEP)
         return above_zero(found.nan_to_num(0.0, 0.0, 0.0))
 
-    def bends(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the curvature of the loss along the axes of its mean Hessian in the outputs.
+    def bends(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the Hessian's blocks on the diagonal, one for each direction of the basis and one
+        for the bias, as curvatures along axes in the outputs.
 
         A softmax does not change where all outputs do: a curvature of each output alone does not
-        know it.
+        know it. Nor does a mean over rows know that a feature is there where few classes are
+        likely, as after one character of a text.
 
         Returns:
-            ``(outputs,)`` float64, above zero, and the axes ``(outputs, outputs)``, one a column;
-            None where each output is an axis.
+            Curvatures ``(d, outputs)`` and of the bias ``(outputs,)``, above zero; and the axes
+            ``(d + 1, outputs, outputs)``, one a column, those of the bias last, None where each
+            output is an axis. All in float64.
         """
-        count = len(bias)
-        if not 1 < count <= OUTPUTS:
-            return self.curvature(weight, bias), None
+        width, count = weight.shape
+        if not 1 < count <= OUTPUTS or width * count**2 > BLOCKS:
+            curvature = self.curvature(weight, bias)
+            return torch.outer(self.variance.to(weight), curvature), curvature, None
         every = math.ceil(len(self.rows) / BENT)
         some = self.features[::every].flatten(0, -2)
         outputs = torch.addmm(bias.to(some.dtype), some, weight.to(some.dtype))
-        along, axes = torch.linalg.eigh(hessian(self.problem, outputs, self.targets[::every]))
-        return above_zero(along), axes
+        turned = some if self.basis is None else some @ self.basis.to(some)
+        weights = torch.cat([turned.square(), turned.new_ones(len(turned), 1)], 1)
+        blocks = hessians(self.problem, outputs, self.targets[::every], weights)
+        # Of a rare feature few rows say anything.
+        blocks[:-1] += SHARED * self.variance.to(weight)[:, None, None] * blocks[-1]
+        along, axes = torch.linalg.eigh(blocks)
+        return along[:-1].clamp(min=0), above_zero(along[-1]), axes
 
 
 def above_zero(curvature: Tensor) -> Tensor:
@@ -477,22 +501,21 @@ class Coordinates:
     """
 
     def __init__(self, objective: Objective, penalty: float, start: Point) -> None:
-        curvature, self.axes = objective.bends(start.weight, start.bias)
-        variance = objective.variance.to(start.weight)
-        self.scale = (torch.outer(variance, curvature) + penalty).rsqrt()  # (d, outputs)
-        self.scale = self.scale.nan_to_num(posinf=0.0)
+        along, curvature, self.axes = objective.bends(start.weight, start.bias)
+        self.scale = (along + penalty).rsqrt().nan_to_num(posinf=0.0)  # (d, outputs)
         self.of_bias = curvature.rsqrt() * objective.problem.bias  # (outputs,)
         self.bias = objective.problem.bias
         self.basis = None if objective.basis is None else objective.basis.to(start.weight)
-        self.shape = start.weight.shape
 
     def outside(self, point: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the weight and the bias at a point."""
         both = torch.from_numpy(point).to(self.scale)
-        weight = both[: self.shape.numel()].view(self.shape) * self.scale
-        bias = both[self.shape.numel() :] * self.of_bias
-        weight = weight if self.basis is None else self.basis @ weight
-        return (weight, bias) if self.axes is None else (weight @ self.axes.T, self.axes @ bias)
+        size = self.scale.numel()
+        weight = both[:size].view_as(self.scale) * self.scale
+        bias = both[size:] * self.of_bias
+        if self.axes is not None:
+            weight, bias = self._mixed(self.axes, weight, bias)
+        return (weight if self.basis is None else self.basis @ weight), bias
 
     def inside(self, weight: Tensor, bias: Tensor) -> np.ndarray:
         """Return the point of a weight and a bias."""
@@ -510,4 +533,9 @@ class Coordinates:
     def _turned(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return a weight ``(d, outputs)`` and a bias along the axes."""
         turned = weight if self.basis is None else self.basis.T @ weight
-        return (turned, bias) if self.axes is None else (turned @ self.axes, self.axes.T @ bias)
+        return (turned, bias) if self.axes is None else self._mixed(self.axes.mT, turned, bias)
+
+    def _mixed(self, axes: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each direction of a weight, and the bias, times the axes' matrices."""
+        both = (axes @ torch.cat([weight, bias[None]])[..., None])[..., 0]
+        return both[:-1], both[-1]

@@ -17,7 +17,7 @@ from beyondprop.experiment.solver import (
     Scale,
     Solution,
     constant,
-    hessian,
+    hessians,
     solve,
 )
 from beyondprop.tasks.base import accuracy
@@ -226,7 +226,7 @@ def test_second_derivatives_are_those_of_the_loss() -> None:
     expected = torch.autograd.functional.hessian(
         lambda shift: F.cross_entropy(outputs + shift, targets), torch.zeros(4).double()
     )  # of a shift of all rows, as rows have no part in one another's
-    found = hessian(problem, outputs, targets)
+    found = hessians(problem, outputs, targets, torch.ones(7, 1).double())[0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert found.sum(0).abs().max() < 1e-6  # a softmax does not change where all outputs do
 

@@ -7,7 +7,8 @@ from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.draws import DRAWS, Draw, Gaussian, Matched, Mixtures, Uniform
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
+from beyondprop.neighbourhoods.interfaces import check_pieces, interfaces
+from beyondprop.neighbourhoods.layout import Layout, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
 from beyondprop.neighbourhoods.plan import Plan, Planned, plan
 from beyondprop.neighbourhoods.search import (
@@ -58,6 +59,7 @@ __all__ = [
     "check_pieces",
     "distil",
     "heal",
+    "interfaces",
     "layouts",
     "make",
     "merged",

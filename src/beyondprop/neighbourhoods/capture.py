@@ -18,7 +18,8 @@ from beyondprop.files import read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
 from beyondprop.neighbourhoods.calls import Batch, calls
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.interfaces import interfaces
+from beyondprop.neighbourhoods.layout import Layout, first, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 CALLS = "calls.json"
@@ -136,9 +137,7 @@ def capture(
         StorageError: A file cannot be written or read.
     """
     own = cache or Cache()
-    probe = first_batch(data)
-    found = layouts(teacher, wanted, probe)
-    check_pieces(teacher, wanted, first(probe, 2))
+    found = interfaces(teacher, wanted, first_batch(data))
     room = samples_within(found.values(), own)
     asked = request(teacher, data, room, own)
     earlier = {

@@ -23,6 +23,7 @@ from beyondprop.neighbourhoods.calls import Batch, Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
+from beyondprop.neighbourhoods.interfaces import built
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, Synthetic, synthesized
@@ -164,7 +165,7 @@ class Lesson:
 
     def _done(self, progress: Progress) -> dict[str, Any]:
         call = self.layout.sample
-        student = self.candidate.build(self.piece, call)
+        student = built(self.candidate, self.piece, self.layout)
         curve = teach(student, self.taught, self.recipe, progress, self.title)
         found = error(student, self.judged, self.recipe.distance, self.recipe.batch_size)
         content = weights(student)

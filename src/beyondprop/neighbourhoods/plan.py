@@ -22,7 +22,8 @@ from beyondprop.neighbourhoods.capture import (
     samples_within,
 )
 from beyondprop.neighbourhoods.cost import Cost, cost_of
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.interfaces import built, interfaces
+from beyondprop.neighbourhoods.layout import Layout, first, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
 from beyondprop.neighbourhoods.training import Recipe, teach
@@ -143,7 +144,7 @@ class Trial:
     def of(self, neighbourhood: str, label: str, candidate: Candidate, steps: int) -> Planned:
         """Return what one student would take in so many steps."""
         try:
-            student = candidate.build(self.piece, self.layout.sample)
+            student = built(candidate, self.piece, self.layout)
             cost = cost_of(student, self.layout.sample)
             seconds = self._seconds(student)
         except UserError as error:
@@ -168,8 +169,7 @@ def trials_on_data(
 ) -> dict[str, Trial]:
     """Return trials on what each neighbourhood does on the first batch."""
     probe = first_batch(data)
-    found = layouts(teacher, neighbourhoods, probe)
-    check_pieces(teacher, neighbourhoods, first(probe, 2))
+    found = interfaces(teacher, neighbourhoods, probe)
     seen = calls(teacher, neighbourhoods, first(probe, recipe.batch_size))
     return {
         each.name: Trial(

@@ -24,7 +24,8 @@ from beyondprop.neighbourhoods.calls import Batch, Call, calls
 from beyondprop.neighbourhoods.capture import first_batch, some
 from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.neighbourhoods.draws import Draw, Known
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.interfaces import interfaces
+from beyondprop.neighbourhoods.layout import Layout, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import check_fields, settings
@@ -203,9 +204,7 @@ def synthesized(
         UserError: There is no data, a neighbourhood can't be trained on its own, or nothing can be
             drawn of what it gets.
     """
-    probe = first_batch(data)
-    found = layouts(teacher, wanted, probe)
-    check_pieces(teacher, wanted, first(probe, 2))
+    found = interfaces(teacher, wanted, first_batch(data))
     seen = [calls(teacher, wanted, batch) for batch in some(data, own.known)]
     made = {}
     for each in wanted:

@@ -58,7 +58,8 @@ def check_pieces(
         what is put in its place must have them.
 
     Raises:
-        UserError: One can't be replaced: the model uses it in another way than by calling it.
+        UserError: One can't be replaced: the model uses it in another way than by calling it. Or
+            the teacher does not give the same each time.
     """
     model = copy.deepcopy(teacher)
     with torch.no_grad():
@@ -67,6 +68,13 @@ def check_pieces(
             raise UserError(
                 "the teacher's output holds no tensor: return a tensor, or tensors in tuples, "
                 "lists, mappings or dataclasses"
+            )
+        if not _same(outputs(model, batch), expected):
+            raise UserError(
+                "the teacher gives another output when it is called again with the same inputs, as "
+                "with dropout that is on in eval mode (F.dropout(training=True)), random numbers, "
+                "or what it keeps of earlier calls: let it give the same each time (on a GPU also "
+                "torch.use_deterministic_algorithms(True))"
             )
         read = {each.name: _read(model, each, batch, expected) for each in wanted}
         if len(wanted) > 1:

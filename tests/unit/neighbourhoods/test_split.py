@@ -301,3 +301,17 @@ def test_all_are_replaced_at_once() -> None:
     check_pieces(model, split(model, ["one"]), torch.randn(2, 4))
     with pytest.raises(UserError, match="all neighbourhoods at once"):
         check_pieces(model, split(model, ["one", "two"]), torch.randn(2, 4))
+
+
+class Dropping(Outer):
+    """Drops features also in eval mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(nn.functional.dropout(self.one(x), training=True))
+        return out
+
+
+def test_a_teacher_that_gives_another_output_each_time_is_told() -> None:
+    model = Dropping().eval()
+    with pytest.raises(UserError, match="another output when it is called again"):
+        check_pieces(model, split(model, ["one"]), torch.randn(8, 4))

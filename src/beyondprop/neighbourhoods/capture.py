@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from beyondprop.errors import UserError
 from beyondprop.files import read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
-from beyondprop.neighbourhoods.calls import Batch, calls
+from beyondprop.neighbourhoods.calls import calls
+from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
 from beyondprop.neighbourhoods.interfaces import interfaces
-from beyondprop.neighbourhoods.layout import Layout, first, size
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 CALLS = "calls.json"
@@ -158,33 +159,6 @@ def capture(
         for each in wanted
     )
     return {each.name: one for each, one in zip(wanted, kept, strict=True) if one is not None}
-
-
-def first_batch(data: Iterable[Batch]) -> Batch:
-    """Return the first batch of data that can be iterated again.
-
-    Raises:
-        UserError: There is none, or the data can be iterated once alone.
-    """
-    if isinstance(data, Iterator):
-        raise UserError(
-            f"the data is a {type(data).__name__}, which can be iterated once alone: give a list "
-            "of batches or a DataLoader"
-        )
-    for batch in data:
-        return batch
-    raise UserError("there is no data: it gave no batch")
-
-
-def some(data: Iterable[Batch], samples: int) -> Iterator[Batch]:
-    """Yield the batches of the first samples of the data; of the last one as many as are left."""
-    left = samples
-    for batch in data:
-        count = min(size(batch), left)
-        yield first(batch, count)
-        left -= count
-        if not left:
-            return
 
 
 def samples_within(known: Iterable[Layout], cache: Cache) -> int:

@@ -19,10 +19,11 @@ from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods.activations import Activations, Cached
-from beyondprop.neighbourhoods.calls import Batch, Call
+from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
+from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.interfaces import built
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged

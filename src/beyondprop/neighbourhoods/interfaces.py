@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Batch, copied
+from beyondprop.neighbourhoods.calls import copied
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.layout import Layout, first, layouts
+from beyondprop.neighbourhoods.data import Batch, first
+from beyondprop.neighbourhoods.layout import Layout, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.stand_in import StandIn, disturbed, unchanged
 

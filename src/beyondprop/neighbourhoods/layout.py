@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, others, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Batch, Call, calls, copied
+from beyondprop.neighbourhoods.calls import Call, calls, copied
+from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 
@@ -71,24 +72,6 @@ def whole(found: Call) -> tuple[Any, Any, Any]:
 def tensors(found: Call) -> list[Tensor]:
     """Return the tensors of a call, inputs first, each once."""
     return list(leaves(whole(found)))
-
-
-def first(batch: Batch, count: int) -> Batch:
-    """Return the first samples of a batch."""
-    return replaced(batch, lambda tensor: tensor[:count])
-
-
-def size(batch: Batch) -> int:
-    """Return how many samples a batch has.
-
-    Raises:
-        UserError: It has no tensor, or tensors of different lengths.
-    """
-    lengths = {len(each) if each.dim() else 0 for each in leaves(batch)}
-    if len(lengths) != 1 or 0 in lengths:
-        found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
-        raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
-    return lengths.pop()
 
 
 def layouts(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -> dict[str, Layout]:

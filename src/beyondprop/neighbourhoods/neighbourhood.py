@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-from beyondprop._torch.modules import inside, is_chain
+from beyondprop._torch.modules import inside, is_chain, learning_copy
 from beyondprop.errors import UserError
 
 Pattern = str | tuple[str, ...]
@@ -74,8 +73,11 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
 
 
 def merged(teacher: nn.Module, pieces: dict[Neighbourhood, nn.Module]) -> nn.Module:
-    """Return a copy of the teacher with pieces in the place of its neighbourhoods."""
-    model = copy.deepcopy(teacher)
+    """Return a copy of the teacher with pieces in the place of its neighbourhoods.
+
+    Of a teacher that does not learn at all, as under `requires_grad_(False)`, all of the copy does.
+    """
+    model = learning_copy(teacher)
     for neighbourhood, piece in pieces.items():
         neighbourhood.put(model, piece)
     return model

@@ -13,17 +13,17 @@ from torch import nn
 
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import Candidate
 from beyondprop.neighbourhoods.capture import (
     Cache,
     bytes_a_sample,
-    first_batch,
     samples_within,
 )
 from beyondprop.neighbourhoods.cost import Cost, cost_of
+from beyondprop.neighbourhoods.data import Batch, first, first_batch, size
 from beyondprop.neighbourhoods.interfaces import built, interfaces
-from beyondprop.neighbourhoods.layout import Layout, first, size
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
 from beyondprop.neighbourhoods.training import Recipe, teach
@@ -108,11 +108,11 @@ def plan(
         known = [each.layout for each in trials.values()]
         samples = min(whole, samples_within(known, kept))
         needed = samples * bytes_a_sample(known, kept)
-        steps = own.epochs * math.ceil(samples / min(own.batch_size, size(first_batch(data))))
+        steps = own.total(math.ceil(samples / min(own.batch_size, size(first_batch(data)))))
     else:
         trials = trials_on_draws(teacher, neighbourhoods, data, own, synthetic)
         samples, needed = min(whole, synthetic.known), 0
-        steps = own.epochs * math.ceil(synthetic.samples / own.batch_size)
+        steps = own.total(math.ceil(synthetic.samples / own.batch_size))
     students = [
         trial.of(name, label, one, steps)
         for name, trial in trials.items()

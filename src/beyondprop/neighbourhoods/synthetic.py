@@ -20,12 +20,12 @@ from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
-from beyondprop.neighbourhoods.capture import first_batch, some
+from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
 from beyondprop.neighbourhoods.draws import Draw, Known
 from beyondprop.neighbourhoods.interfaces import interfaces
-from beyondprop.neighbourhoods.layout import Layout, size
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import check_fields, settings

@@ -194,6 +194,47 @@ def test_a_student_that_diverges_is_told() -> None:
     wild = replace(RECIPE, learning_rate=1e30, optimizer=torch.optim.SGD)
     with pytest.raises(UserError, match="the error of piece is no finite number"):
         teach(student, Streamed(model, wanted, data), wild, QUIET, "piece")
+    assert not student.training
+    assert bp.attachment_of(student) is None
+
+
+def pairs() -> list[tuple[Any, Any]]:
+    return [(x, teacher()(x).argmax(1)) for x in batches(2)]
+
+
+def test_a_model_that_cannot_be_healed_is_left_in_order() -> None:
+    model, wild = teacher(), replace(RECIPE, learning_rate=1e30, optimizer=torch.optim.SGD)
+
+    def cross(outputs: Any, targets: Any) -> Any:
+        return nn.functional.cross_entropy(outputs, targets) * 1e30
+
+    with pytest.raises(UserError, match="the error of healing is no finite number"):
+        heal(model, pairs(), cross, wild, QUIET)
+    assert not model.training
+    assert bp.attachment_of(model) is None
+
+
+def test_a_frozen_teachers_merged_model_learns_as_a_whole(library: Library) -> None:
+    model = teacher().requires_grad_(False)
+    merged = library.merge(model, {"0": "line"})
+    before = {name: each.clone() for name, each in merged.state_dict().items()}
+    heal(merged, pairs(), nn.functional.cross_entropy, RECIPE)  # with bars of its own
+    assert all(not torch.equal(before[name], each) for name, each in merged.state_dict().items())
+    assert not any(each.requires_grad for each in model.parameters())
+    with pytest.raises(UserError, match="all of the model is frozen"):
+        heal(model, pairs(), nn.functional.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (iter(pairs()), "the data is a list_iterator, which can't be iterated again"),
+        ([], "the data gave no batch"),
+    ],
+)
+def test_data_that_heals_nothing_is_told(data: Any, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        heal(teacher(), data, nn.functional.cross_entropy, RECIPE)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0.0}])

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves
 from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
-from beyondprop.files import read_json, write_json
+from beyondprop.files import GIB, read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
 from beyondprop.neighbourhoods.calls import calls
+from beyondprop.neighbourhoods.contents import content
 from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
@@ -167,7 +168,7 @@ def samples_within(known: Iterable[Layout], cache: Cache) -> int:
     Raises:
         UserError: Of none.
     """
-    sample, room = bytes_a_sample(known, cache), int(cache.gib * shards.GIB)
+    sample, room = bytes_a_sample(known, cache), int(cache.gib * GIB)
     if sample > room:
         raise UserError(
             f"the activations of one sample take {sample / MIB:.1f} MiB, more than the cache's "
@@ -189,7 +190,7 @@ def request(
     for batch in some(data, samples):
         count += size(batch)
         for each in leaves(batch):
-            digest.update(each.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(content(each))
     return {
         "teacher": hashlib.sha256(weights(teacher)).hexdigest(),
         "data": digest.hexdigest(),

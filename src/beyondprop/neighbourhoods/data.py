@@ -49,7 +49,7 @@ def first_batch(data: Iterable[Batch], called: str = "data") -> Batch:
     """Return the first batch of data that can be iterated again.
 
     Raises:
-        UserError: There is none, or the data can be iterated once alone.
+        UserError: There is none, or the data can't be iterated again and again.
     """
     check_again(data, called)
     for batch in data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
 from typing import Any
 
 from beyondprop._torch.pytrees import leaves, replaced
@@ -12,6 +13,25 @@ Batch = Any
 """What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
 `beyondprop._torch.calling`.
 """
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of batches of (inputs, targets), such as of a DataLoader.
+
+    Attributes:
+        pairs: Can be iterated again and again, and gives the same each time.
+    """
+
+    pairs: Iterable[tuple[Batch, Any]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        check_again(self.pairs)
+        for inputs, _ in self.pairs:
+            yield inputs
+
+    def __len__(self) -> int:
+        return length(self.pairs)
 
 
 def first(batch: Batch, count: int) -> Batch:

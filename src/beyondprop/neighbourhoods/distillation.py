@@ -26,6 +26,7 @@ from beyondprop.neighbourhoods.cost import cost_of, step_operations
 from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.interfaces import built
+from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, Synthetic, synthesized
@@ -283,6 +284,7 @@ def distil(
         StorageError: A file cannot be read or written.
     """
     own, shown = recipe or Recipe(), progress or bars()
+    check_named(neighbourhoods, candidates)
     check_told(candidates, own)
     place = places.find(workers, own.threads)
     with held(folder), shown:

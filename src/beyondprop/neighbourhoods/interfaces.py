@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import copied
+from beyondprop.neighbourhoods.calls import check_resting, copied
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.data import Batch, first
+from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.layout import Layout, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.stand_in import StandIn, disturbed, unchanged
@@ -34,11 +34,33 @@ def interfaces(
         batch: What the teacher is called with: two samples at least.
 
     Raises:
-        UserError: As `layouts` and `check_pieces`.
+        UserError: The teacher cannot be called with the batch; or as `layouts` and `check_pieces`.
     """
+    check_called(teacher, batch)
     found = layouts(teacher, wanted, batch)
     read = check_pieces(teacher, wanted, first(batch, 2))
     return {name: replace(layout, read=read[name]) for name, layout in found.items()}
+
+
+def check_called(teacher: nn.Module, batch: Batch) -> None:
+    """See that a teacher takes a batch.
+
+    Raises:
+        UserError: It fails, or is in training mode.
+    """
+    check_resting(teacher)
+    size(batch)
+    try:
+        with torch.no_grad():
+            call(teacher, copied(first(batch, 2)))
+    except Exception as error:  # whatever the model's code does with other inputs
+        kind = type(batch).__name__
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"the teacher cannot be called with the first batch of the data, a {kind} ({told}): a "
+            "batch is what the teacher is called with, without labels; of a loader of (inputs, "
+            "targets) give Inputs(loader)"
+        ) from error
 
 
 def check_pieces(

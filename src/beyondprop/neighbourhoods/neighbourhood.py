@@ -57,6 +57,8 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
     """
     if isinstance(blocks, str):
         raise UserError(f"blocks must be a list of names: [{blocks!r}]")
+    if not blocks:
+        raise UserError("blocks is empty: name one module of the model at least")
     known = dict(teacher.named_modules(remove_duplicate=False))
     found = [
         each

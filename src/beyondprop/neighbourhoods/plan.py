@@ -23,6 +23,7 @@ from beyondprop.neighbourhoods.capture import (
 from beyondprop.neighbourhoods.cost import Cost, cost_of
 from beyondprop.neighbourhoods.data import Batch, first, first_batch, size
 from beyondprop.neighbourhoods.interfaces import built, interfaces
+from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
@@ -102,6 +103,7 @@ def plan(
         UserError: The teacher can't be taken apart so, there is no data, or nothing can be drawn of
             what a neighbourhood gets.
     """
+    check_named(neighbourhoods, candidates)
     own, kept, whole = recipe or Recipe(), cache or Cache(), sum(map(size, data))
     if synthetic is None:
         trials = trials_on_data(teacher, neighbourhoods, data, own)

@@ -94,6 +94,7 @@ def test_a_tuple_names_a_run_of_a_chain() -> None:
         ([("0", "7")], "names '7', which is no module"),
         ([()], "which is no module"),
         ([("0", "1"), "1"], "'0' and '1' both hold '1'"),
+        ([], "blocks is empty"),
         ("0", r"blocks must be a list of names: \['0'\]"),
     ],
 )

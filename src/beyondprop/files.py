@@ -9,6 +9,7 @@ from typing import Any
 
 from beyondprop.errors import UserError
 
+GIB = 2**30
 DIGEST = "sha256"
 """Key of a JSON file's digest: of all that stands beside it; see `digest`."""
 

@@ -1,5 +1,6 @@
 """Modules by their names, and chains of modules."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,21 @@ def resting(module: nn.Module) -> Iterator[None]:
     finally:
         for inner, training in modes:
             inner.training = training
+
+
+def learning_copy(module: nn.Module) -> nn.Module:
+    """Return a copy that shares no memory with the module, without gradients.
+
+    Of a module that does not learn at all, as under `requires_grad_(False)`, everything learns in
+    the copy; else what does not learn stays so.
+    """
+    made = copy.deepcopy(module)
+    frozen = not any(parameter.requires_grad for parameter in made.parameters())
+    for parameter in made.parameters():
+        parameter.grad = None
+        if frozen and (parameter.is_floating_point() or parameter.is_complex()):
+            parameter.requires_grad_()
+    return made
 
 
 def inside(name: str, outer: str) -> bool:

@@ -7,9 +7,10 @@ import os
 import sys
 
 from beyondprop.errors import UserError
+from beyondprop.files import GIB
 from beyondprop.jobs.dask_cluster import DaskCluster
 from beyondprop.jobs.place import Place
-from beyondprop.jobs.processes import GIB, Processes
+from beyondprop.jobs.processes import Processes
 from beyondprop.jobs.ray_cluster import RayCluster
 from beyondprop.jobs.workers import Workers
 

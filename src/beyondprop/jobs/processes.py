@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop._torch.processes import end_at_once
+from beyondprop.files import GIB
 from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed, carry_out
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.rounds import in_rounds
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
+from beyondprop.neighbourhoods.data import Inputs
 from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import Library, Student, distil
 from beyondprop.neighbourhoods.draws import DRAWS, Draw, Gaussian, Matched, Mixtures, Uniform
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, layouts
+from beyondprop.neighbourhoods.interfaces import check_pieces, interfaces
+from beyondprop.neighbourhoods.labels import TEACHER
+from beyondprop.neighbourhoods.layout import Layout, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
 from beyondprop.neighbourhoods.plan import Plan, Planned, plan
 from beyondprop.neighbourhoods.search import (
-    TEACHER,
     Assembly,
     Option,
     Options,
@@ -38,6 +40,7 @@ __all__ = [
     "DrawnBatches",
     "DrawnInputs",
     "Gaussian",
+    "Inputs",
     "Layout",
     "Library",
     "Matched",
@@ -58,6 +61,7 @@ __all__ = [
     "check_pieces",
     "distil",
     "heal",
+    "interfaces",
     "layouts",
     "make",
     "merged",

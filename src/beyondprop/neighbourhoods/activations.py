@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.operations import Operations
-from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
-from beyondprop.neighbourhoods.layout import Layout, first
+from beyondprop.neighbourhoods.calls import Call, calls
+from beyondprop.neighbourhoods.data import Batch, check_again, first, length
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.shards import read
 
@@ -68,26 +68,18 @@ class Streamed(Activations):
     def batches(self, size: int, seed: int) -> Iterator[Call]:
         """Yield the call of each batch of the data, whose size and order are the data's own."""
         del size, seed
-        empty = True
+        check_again(self.data)
         for batch in self.data:
-            empty = False
             yield calls(self.teacher, [self.neighbourhood], batch)[self.neighbourhood.name]
-        if empty:
-            raise UserError(
-                "the data gave no batch: it must be iterable again and again, as a list or a "
-                "DataLoader is, and a generator is not"
-            )
 
     def steps(self, size: int) -> int:
         """Return how many batches the data has.
 
         Raises:
-            UserError: It does not say.
+            UserError: It has none, or does not say.
         """
         del size
-        if not isinstance(self.data, Sized):
-            raise UserError("streamed data needs a length: give a list of batches or a DataLoader")
-        return len(self.data)
+        return length(self.data)
 
     @property
     def digest(self) -> str:

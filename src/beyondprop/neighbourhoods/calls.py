@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
-
-Batch = Any
-"""What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
-`beyondprop._torch.calling`.
-"""
 
 
 @dataclass(frozen=True)

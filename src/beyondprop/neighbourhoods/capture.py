@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves
 from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
-from beyondprop.files import read_json, write_json
+from beyondprop.files import GIB, read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
-from beyondprop.neighbourhoods.calls import Batch, calls
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.calls import calls
+from beyondprop.neighbourhoods.contents import content
+from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
+from beyondprop.neighbourhoods.interfaces import interfaces
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 CALLS = "calls.json"
@@ -136,9 +139,7 @@ def capture(
         StorageError: A file cannot be written or read.
     """
     own = cache or Cache()
-    probe = first_batch(data)
-    found = layouts(teacher, wanted, probe)
-    check_pieces(teacher, wanted, first(probe, 2))
+    found = interfaces(teacher, wanted, first_batch(data))
     room = samples_within(found.values(), own)
     asked = request(teacher, data, room, own)
     earlier = {
@@ -161,40 +162,13 @@ def capture(
     return {each.name: one for each, one in zip(wanted, kept, strict=True) if one is not None}
 
 
-def first_batch(data: Iterable[Batch]) -> Batch:
-    """Return the first batch of data that can be iterated again.
-
-    Raises:
-        UserError: There is none, or the data can be iterated once alone.
-    """
-    if isinstance(data, Iterator):
-        raise UserError(
-            f"the data is a {type(data).__name__}, which can be iterated once alone: give a list "
-            "of batches or a DataLoader"
-        )
-    for batch in data:
-        return batch
-    raise UserError("there is no data: it gave no batch")
-
-
-def some(data: Iterable[Batch], samples: int) -> Iterator[Batch]:
-    """Yield the batches of the first samples of the data; of the last one as many as are left."""
-    left = samples
-    for batch in data:
-        count = min(size(batch), left)
-        yield first(batch, count)
-        left -= count
-        if not left:
-            return
-
-
 def samples_within(known: Iterable[Layout], cache: Cache) -> int:
     """Return of how many samples the calls fit into the cache.
 
     Raises:
         UserError: Of none.
     """
-    sample, room = bytes_a_sample(known, cache), int(cache.gib * shards.GIB)
+    sample, room = bytes_a_sample(known, cache), int(cache.gib * GIB)
     if sample > room:
         raise UserError(
             f"the activations of one sample take {sample / MIB:.1f} MiB, more than the cache's "
@@ -216,7 +190,7 @@ def request(
     for batch in some(data, samples):
         count += size(batch)
         for each in leaves(batch):
-            digest.update(each.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(content(each))
     return {
         "teacher": hashlib.sha256(weights(teacher)).hexdigest(),
         "data": digest.hexdigest(),

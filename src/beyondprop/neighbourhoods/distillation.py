@@ -19,10 +19,14 @@ from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods.activations import Activations, Cached
-from beyondprop.neighbourhoods.calls import Batch, Call
+from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
+from beyondprop.neighbourhoods.data import Batch
+from beyondprop.neighbourhoods.described import digest_of
+from beyondprop.neighbourhoods.interfaces import built
+from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, Synthetic, synthesized
@@ -31,6 +35,8 @@ from beyondprop.registry import file_name, settings
 from beyondprop.registry.settings import plain
 
 RECORD = "record.json"
+DIGEST = "digest"
+"""Key of what tells a candidate or a recipe from others that print alike; see `described`."""
 ACTIVATIONS, HELD, PIECES = "activations", "validation", "pieces"
 """Folders in that of a distillation."""
 
@@ -109,29 +115,40 @@ class Library:
 
 
 @dataclass(frozen=True, eq=False)
+class Subject:
+    """A neighbourhood of which students learn.
+
+    Attributes:
+        neighbourhood: Its place in the model.
+        piece: The teacher's.
+        layout: Of its calls.
+        taught: The activations that students are trained on.
+        judged: Those that they are judged by.
+    """
+
+    neighbourhood: Neighbourhood
+    piece: nn.Module
+    layout: Layout
+    taught: Activations
+    judged: Activations
+
+
+@dataclass(frozen=True, eq=False)
 class Lesson:
     """What a job does: a candidate is built and trained, and what came out is kept in its folder.
 
     Attributes:
-        neighbourhood: Whose student it trains.
+        subject: The neighbourhood.
         label: Of the candidate.
-        piece: The teacher's.
-        layout: Of its calls.
         candidate: To be trained.
-        taught: The activations it is trained on.
-        judged: Those it is judged by.
         recipe: How it is trained.
         folder: Of the student.
         asked: What decides the result; a student that was asked for alike is taken as it is.
     """
 
-    neighbourhood: Neighbourhood
+    subject: Subject
     label: str
-    piece: nn.Module
-    layout: Layout
     candidate: Candidate
-    taught: Activations
-    judged: Activations
     recipe: Recipe
     folder: Path
     asked: Mapping[str, Any]
@@ -139,7 +156,7 @@ class Lesson:
     @property
     def title(self) -> str:
         """Its name as people read it."""
-        return f"{self.neighbourhood.name}, {self.label}"
+        return f"{self.subject.neighbourhood.name}, {self.label}"
 
     def earlier(self) -> dict[str, Any] | None:
         """Return the record of a student that an earlier call has finished."""
@@ -163,10 +180,11 @@ class Lesson:
             return self._done(progress)
 
     def _done(self, progress: Progress) -> dict[str, Any]:
-        call = self.layout.sample
-        student = self.candidate.build(self.piece, call)
-        curve = teach(student, self.taught, self.recipe, progress, self.title)
-        found = error(student, self.judged, self.recipe.distance, self.recipe.batch_size)
+        subject, recipe = self.subject, self.recipe
+        call = subject.layout.sample
+        student = built(self.candidate, subject.piece, subject.layout)
+        curve = teach(student, subject.taught, recipe, progress, self.title)
+        found = error(student, subject.judged, recipe.distance, recipe.batch_size)
         content = weights(student)
         record = {
             "title": self.title,
@@ -176,12 +194,53 @@ class Lesson:
             "steps": curve.steps,
             "cost": asdict(cost_of(student, call)),
             "training_operations": curve.samples
-            * (step_operations(student, call) + self.taught.operations),
+            * (step_operations(student, call) + subject.taught.operations),
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         write_bytes(self.folder / WEIGHTS, content)
         write_json(self.folder / RECORD, record)
         return record
+
+
+def lesson(
+    subject: Subject, label: str, candidate: Candidate, recipe: Recipe, folder: Path
+) -> Lesson:
+    """Return the job of one candidate of one neighbourhood; the folder is the distillation's.
+
+    Raises:
+        UserError: The candidate or the recipe cannot be told from another one.
+    """
+    given = vars(recipe)
+    asked = asked_of(subject.piece, candidate) | {
+        "recipe": plain(given) | {DIGEST: digest_of(given, "the recipe")},
+        "activations": [subject.taught.digest, subject.judged.digest],
+    }
+    place = place_of(folder, subject.neighbourhood, label)
+    return Lesson(subject, label, candidate, recipe, place, asked)
+
+
+def check_told(candidates: Mapping[str, Candidate], recipe: Recipe) -> None:
+    """See that what decides a student is told from all else, before anything is done.
+
+    Raises:
+        UserError: A candidate or the recipe is not.
+    """
+    digest_of(vars(recipe), "the recipe")
+    for each in candidates.values():
+        digest_of(each, f"the candidate '{each.name}'")
+
+
+def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
+    """Return what decides how a student begins.
+
+    Raises:
+        UserError: The candidate cannot be told from another one.
+    """
+    return {
+        "piece": hashlib.sha256(weights(piece)).hexdigest(),
+        "candidate": settings(candidate, "candidate")
+        | {DIGEST: digest_of(candidate, f"the candidate '{candidate.name}'")},
+    }
 
 
 def distil(
@@ -225,23 +284,26 @@ def distil(
         StorageError: A file cannot be read or written.
     """
     own, shown = recipe or Recipe(), progress or bars()
+    check_named(neighbourhoods, candidates)
+    check_told(candidates, own)
     place = places.find(workers, own.threads)
     with held(folder), shown:
         taught, judged = activations(teacher, neighbourhoods, data, folder, cache, synthetic)
         if validation is not None:
             judged = capture(teacher, neighbourhoods, validation, folder / HELD, cache)
-        lessons = [
-            lesson(
-                teacher,
+        subjects = [
+            Subject(
                 each,
+                each.piece(teacher),
+                taught[each.name].layout,
                 taught[each.name],
                 judged[each.name],
-                label,
-                one,
-                own,
-                folder,
             )
             for each in neighbourhoods
+        ]
+        lessons = [
+            lesson(each, label, one, own, folder)
+            for each in subjects
             for label, one in candidates.items()
         ]
         with Executor(folder, shown, place) as executor:
@@ -271,37 +333,9 @@ def activations(
     return made, {name: replace(each, seed=each.seed + 1) for name, each in made.items()}
 
 
-def lesson(
-    teacher: nn.Module,
-    neighbourhood: Neighbourhood,
-    taught: Cached | Synthetic,
-    judged: Activations,
-    label: str,
-    candidate: Candidate,
-    recipe: Recipe,
-    folder: Path,
-) -> Lesson:
-    """Return the job of one candidate of one neighbourhood."""
-    piece = neighbourhood.piece(teacher)
-    asked = {
-        "piece": hashlib.sha256(weights(piece)).hexdigest(),
-        "candidate": settings(candidate, "candidate"),
-        "recipe": plain({name: getattr(recipe, name) for name in vars(recipe)}),
-        "activations": [taught.digest, judged.digest],
-    }
-    place = folder / PIECES / file_name(neighbourhood.name) / file_name(label)
-    return Lesson(
-        neighbourhood,
-        label,
-        piece,
-        taught.layout,
-        candidate,
-        taught,
-        judged,
-        recipe,
-        place,
-        asked,
-    )
+def place_of(folder: Path, neighbourhood: Neighbourhood, label: str) -> Path:
+    """Return the folder of a student."""
+    return folder / PIECES / file_name(neighbourhood.name) / file_name(label)
 
 
 def shelved(
@@ -312,8 +346,9 @@ def shelved(
     for each, outcome in made.items():
         if outcome.error is None:
             record = outcome.value
-            shelves[each.neighbourhood.name][each.label] = Student(
-                each.neighbourhood, each.candidate, each.folder, record["error"], record
+            place = each.subject.neighbourhood
+            shelves[place.name][each.label] = Student(
+                place, each.candidate, each.folder, record["error"], record
             )
     return shelves
 

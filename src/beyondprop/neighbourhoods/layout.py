@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves, others, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Batch, Call, calls, copied
-from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+from beyondprop.neighbourhoods.calls import Call, calls, copied
+from beyondprop.neighbourhoods.data import Batch, first, size
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,12 @@ class Layout:
         sample: A call of one sample, whose containers and constants all calls have.
         rows: For each tensor of it, inputs first, whether it has a row a sample; the others are the
             same in every call.
+        read: Plain values that the model reads of the neighbourhood besides calling it.
     """
 
     sample: Call
     rows: tuple[bool, ...]
+    read: frozenset[str] = frozenset()
 
     def flat(self, found: Call) -> list[Tensor]:
         """Return the tensors with a row a sample, in order: those that differ from call to call."""
@@ -70,24 +72,6 @@ def whole(found: Call) -> tuple[Any, Any, Any]:
 def tensors(found: Call) -> list[Tensor]:
     """Return the tensors of a call, inputs first, each once."""
     return list(leaves(whole(found)))
-
-
-def first(batch: Batch, count: int) -> Batch:
-    """Return the first samples of a batch."""
-    return replaced(batch, lambda tensor: tensor[:count])
-
-
-def size(batch: Batch) -> int:
-    """Return how many samples a batch has.
-
-    Raises:
-        UserError: It has no tensor, or tensors of different lengths.
-    """
-    lengths = {len(each) if each.dim() else 0 for each in leaves(batch)}
-    if len(lengths) != 1 or 0 in lengths:
-        found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
-        raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
-    return lengths.pop()
 
 
 def layouts(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -> dict[str, Layout]:
@@ -137,41 +121,4 @@ def _has_rows(name: str, two: Tensor, one: Tensor) -> bool:
         f"a tensor of '{name}' has the shape {tuple(two.shape)} for two samples and "
         f"{tuple(one.shape)} for one: its first axis must be the samples', or it must be the same "
         "for all; take a larger part of the model as neighbourhood"
-    )
-
-
-def check_pieces(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -> None:
-    """See that the teacher's own pieces, put back, give exactly the teacher's output.
-
-    Args:
-        teacher: In eval mode.
-        wanted: The neighbourhoods.
-        batch: What the teacher is called with.
-
-    Raises:
-        UserError: One does not: the model reaches into it in another way than by calling it.
-    """
-    with torch.no_grad():
-        expected = list(leaves(call(teacher, batch)))
-        for each in wanted:
-            try:
-                found = list(leaves(call(merged(teacher, {each: each.piece(teacher)}), batch)))
-            except (AttributeError, TypeError, RuntimeError, IndexError) as error:
-                raise _cut(
-                    each, f"the model fails ({' '.join(str(error).split())[:200]})"
-                ) from error
-            if len(found) != len(expected) or not all(map(_equal, found, expected)):
-                raise _cut(each, "the model's output changes")
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same to the bit; NaN is as NaN."""
-    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
-
-
-def _cut(each: Neighbourhood, what: str) -> UserError:
-    return UserError(
-        f"with the teacher's own piece put back as '{each.name}' {what}: the model uses what lies "
-        "within it elsewhere too, as a skip connection that is cut in half does; take the whole "
-        "block that holds it"
     )

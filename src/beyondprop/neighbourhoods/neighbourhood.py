@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-from beyondprop._torch.modules import inside, is_chain
+from beyondprop._torch.modules import inside, is_chain, learning_copy
 from beyondprop.errors import UserError
 
 Pattern = str | tuple[str, ...]
@@ -58,6 +57,8 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
     """
     if isinstance(blocks, str):
         raise UserError(f"blocks must be a list of names: [{blocks!r}]")
+    if not blocks:
+        raise UserError("blocks is empty: name one module of the model at least")
     known = dict(teacher.named_modules(remove_duplicate=False))
     found = [
         each
@@ -74,8 +75,11 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
 
 
 def merged(teacher: nn.Module, pieces: dict[Neighbourhood, nn.Module]) -> nn.Module:
-    """Return a copy of the teacher with pieces in the place of its neighbourhoods."""
-    model = copy.deepcopy(teacher)
+    """Return a copy of the teacher with pieces in the place of its neighbourhoods.
+
+    Of a teacher that does not learn at all, as under `requires_grad_(False)`, all of the copy does.
+    """
+    model = learning_copy(teacher)
     for neighbourhood, piece in pieces.items():
         neighbourhood.put(model, piece)
     return model

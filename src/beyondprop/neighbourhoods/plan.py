@@ -13,16 +13,18 @@ from torch import nn
 
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
+from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import Candidate
 from beyondprop.neighbourhoods.capture import (
     Cache,
     bytes_a_sample,
-    first_batch,
     samples_within,
 )
 from beyondprop.neighbourhoods.cost import Cost, cost_of
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.data import Batch, first, first_batch, size
+from beyondprop.neighbourhoods.interfaces import built, interfaces
+from beyondprop.neighbourhoods.labels import check_named
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
 from beyondprop.neighbourhoods.training import Recipe, teach
@@ -101,17 +103,18 @@ def plan(
         UserError: The teacher can't be taken apart so, there is no data, or nothing can be drawn of
             what a neighbourhood gets.
     """
+    check_named(neighbourhoods, candidates)
     own, kept, whole = recipe or Recipe(), cache or Cache(), sum(map(size, data))
     if synthetic is None:
         trials = trials_on_data(teacher, neighbourhoods, data, own)
         known = [each.layout for each in trials.values()]
         samples = min(whole, samples_within(known, kept))
         needed = samples * bytes_a_sample(known, kept)
-        steps = own.epochs * math.ceil(samples / min(own.batch_size, size(first_batch(data))))
+        steps = own.total(math.ceil(samples / min(own.batch_size, size(first_batch(data)))))
     else:
         trials = trials_on_draws(teacher, neighbourhoods, data, own, synthetic)
         samples, needed = min(whole, synthetic.known), 0
-        steps = own.epochs * math.ceil(synthetic.samples / own.batch_size)
+        steps = own.total(math.ceil(synthetic.samples / own.batch_size))
     students = [
         trial.of(name, label, one, steps)
         for name, trial in trials.items()
@@ -143,7 +146,7 @@ class Trial:
     def of(self, neighbourhood: str, label: str, candidate: Candidate, steps: int) -> Planned:
         """Return what one student would take in so many steps."""
         try:
-            student = candidate.build(self.piece, self.layout.sample)
+            student = built(candidate, self.piece, self.layout)
             cost = cost_of(student, self.layout.sample)
             seconds = self._seconds(student)
         except UserError as error:
@@ -168,8 +171,7 @@ def trials_on_data(
 ) -> dict[str, Trial]:
     """Return trials on what each neighbourhood does on the first batch."""
     probe = first_batch(data)
-    found = layouts(teacher, neighbourhoods, probe)
-    check_pieces(teacher, neighbourhoods, first(probe, 2))
+    found = interfaces(teacher, neighbourhoods, probe)
     seen = calls(teacher, neighbourhoods, first(probe, recipe.batch_size))
     return {
         each.name: Trial(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -12,9 +13,7 @@ from torch import nn
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.cost import cost_of, seconds_of
 from beyondprop.neighbourhoods.distillation import Library
-
-TEACHER = "teacher"
-"""The label of the teacher's own piece, which may stay where it is."""
+from beyondprop.neighbourhoods.labels import TEACHER
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,47 @@ def options_of(
         library: Its students.
         scores: Of each student; by default its error. `replaced_alone` gives better ones.
         timed: Whether pieces are timed on this machine, where nothing else should run then.
+
+    Raises:
+        UserError: A student has no score.
     """
+    known = errors(library) if scores is None else scores
+    check_scores(library, known)
     found: dict[str, dict[str, Option]] = {}
     for each in library.neighbourhoods:
         call = library.samples[each.name]
         students = library.students[each.name]
         pieces = {TEACHER: each.piece(teacher)}
         pieces |= {label: library.piece(teacher, each, label) for label in students}
-        known = scores[each.name] if scores else {k: one.error for k, one in students.items()}
         found[each.name] = {
             label: Option(
-                0.0 if label == TEACHER else known[label],
+                0.0 if label == TEACHER else known[each.name][label],
                 asdict(cost_of(piece, call))
                 | ({"seconds": seconds_of(piece, call)} if timed else {}),
             )
             for label, piece in pieces.items()
         }
     return found
+
+
+def errors(library: Library) -> dict[str, dict[str, float]]:
+    """Return each student's error, by neighbourhood and label."""
+    return {
+        name: {label: one.error for label, one in of.items()}
+        for name, of in library.students.items()
+    }
+
+
+def check_scores(library: Library, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """See that each student has a score.
+
+    Raises:
+        UserError: One has none.
+    """
+    for name, of in library.students.items():
+        for label in of:
+            if label not in scores.get(name, {}):
+                raise UserError(f"scores has none of '{name}', {label}: give one of each student")
 
 
 def replaced_alone(
@@ -108,21 +131,21 @@ def replaced_alone(
 def search(options: Options, budget: Mapping[str, float], count: int = 1) -> list[Assembly]:
     """Return the assemblies with the least sums of scores within a budget, the best first.
 
-    The optimum of an integer program, not of a heuristic: one option for each neighbourhood.
+    The optimum of an integer program, not of a heuristic: one option for each neighbourhood. An
+    option whose score is no number, as of a student that diverged, is never chosen, and a warning
+    says so.
 
     Args:
         options: Of every neighbourhood.
-        budget: What costs may add up to at most, by name.
+        budget: What costs may add up to at most, by name; 0 where options cost nothing.
         count: How many assemblies; fewer where there are no more.
 
     Raises:
-        UserError: None is within the budget, or a cost is not known.
+        UserError: None is within the budget, a cost is not known, or a limit is no number from 0
+            on.
     """
-    names = [(name, label) for name, of in options.items() for label in of]
-    for cost in budget:
-        for name, label in names:
-            if cost not in options[name][label].costs:
-                raise UserError(f"the cost {cost!r} of '{name}', {label} is not known")
+    check_limits(options, budget, count)
+    names = within(options, budget)
     found: list[Assembly] = []
     for _ in range(count):
         chosen = _solved(options, names, budget, found)
@@ -134,6 +157,49 @@ def search(options: Options, budget: Mapping[str, float], count: int = 1) -> lis
     return found
 
 
+def check_limits(options: Options, budget: Mapping[str, float], count: int) -> None:
+    """See that a search has limits that it knows.
+
+    Raises:
+        UserError: It has not.
+    """
+    if count < 1:
+        raise UserError(f"count must be a whole number > 0, not {count}")
+    for cost, most in budget.items():
+        if not most >= 0:  # nor NaN
+            raise UserError(f"the budget of {cost} must be a number from 0 on, not {most}")
+        for name, of in options.items():
+            for label, each in of.items():
+                if cost not in each.costs:
+                    raise UserError(f"the cost {cost!r} of '{name}', {label} is not known")
+
+
+def within(options: Options, budget: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return the options that can be chosen: their scores are numbers, and each fits alone.
+
+    Raises:
+        UserError: Of a neighbourhood no option has a score.
+    """
+    scored = {
+        name: [label for label, each in of.items() if math.isfinite(each.score)]
+        for name, of in options.items()
+    }
+    left = [(name, label) for name, of in options.items() for label in of]
+    left = [(name, label) for name, label in left if label not in scored[name]]
+    for name, labels in scored.items():
+        if not labels:
+            raise UserError(f"'{name}' has no option whose score is a number")
+    if left:
+        told = ", ".join(f"'{name}', {label}" for name, label in left)
+        warnings.warn(f"not chosen, as their scores are no numbers: {told}", stacklevel=3)
+    return [
+        (name, label)
+        for name, labels in scored.items()
+        for label in labels
+        if all(options[name][label].costs[cost] <= most for cost, most in budget.items())
+    ]
+
+
 def _solved(
     options: Options,
     names: list[tuple[str, str]],
@@ -143,13 +209,15 @@ def _solved(
     """Return the best assembly that is not known yet, None where there is none."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
+    if {name for name, _ in names} != set(options):
+        return None
     of = [options[name][label] for name, label in names]
     one_each = np.array([[float(name == each) for name, _ in names] for each in options])
     constraints = [LinearConstraint(one_each, 1, 1)]
     for cost, most in budget.items():  # in shares of the budget, so that all are of one size
-        constraints.append(
-            LinearConstraint([[each.costs[cost] / most for each in of]], -math.inf, 1 + 1e-9)
-        )
+        if 0 < most < math.inf:  # of 0 only options are left that cost nothing
+            shares = [[each.costs[cost] / most for each in of]]
+            constraints.append(LinearConstraint(shares, -math.inf, 1 + 1e-9))
     for earlier in known:  # at least one choice is another
         same = [float(earlier.choice.get(name, TEACHER) == label) for name, label in names]
         constraints.append(LinearConstraint([same], -math.inf, len(options) - 1))
@@ -175,6 +243,9 @@ def _least(options: Options, budget: Mapping[str, float]) -> str:
     """Return how little of each cost is possible, and how much was allowed."""
     told = []
     for cost, most in budget.items():
-        least = sum(min(each.costs[cost] for each in of.values()) for of in options.values())
+        least = sum(
+            min(each.costs[cost] for each in of.values() if math.isfinite(each.score))
+            for of in options.values()
+        )
         told.append(f"{cost} {most:.3g} where {least:.3g} is the least")
     return ", ".join(told)

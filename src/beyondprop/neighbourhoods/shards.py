@@ -12,9 +12,7 @@ import safetensors.torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.files import StorageError, cannot, write_bytes
-
-GIB = 2**30
+from beyondprop.files import GIB, StorageError, cannot, write_bytes
 
 
 def path_of(folder: Path, number: int) -> Path:

@@ -8,7 +8,6 @@ What is the same for all samples stays as it is.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,14 +19,17 @@ from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
-from beyondprop.neighbourhoods.calls import Batch, Call, calls
-from beyondprop.neighbourhoods.capture import first_batch, some
+from beyondprop.neighbourhoods.calls import Call, calls
+from beyondprop.neighbourhoods.contents import content
 from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
+from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.draws import Draw, Known
-from beyondprop.neighbourhoods.layout import Layout, check_pieces, first, layouts, size
+from beyondprop.neighbourhoods.interfaces import interfaces
+from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.random.streams import stream_of
-from beyondprop.registry import check_fields, settings
+from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count
 from beyondprop.shapes import taken_by
 
@@ -95,7 +97,7 @@ class Source:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the way, and of all that it sees of the known samples."""
-        found = hashlib.sha256(json.dumps(settings(self.draw, "draw"), sort_keys=True).encode())
+        found = hashlib.sha256(digest_of(self.draw, "the draw").encode())
         for each in self.known:
             x, real = each.samples, each in self.real
             found.update(f"{x.dtype} {tuple(x.shape[1:])} {each.axes.words} {real}".encode())
@@ -121,11 +123,6 @@ def drawn(x: Tensor) -> bool:
     if not x.is_floating_point():
         return False
     return not bool((x.abs() >= torch.finfo(x.dtype).max).any())
-
-
-def content(x: Tensor) -> bytes:
-    """Return a tensor's numbers as bytes."""
-    return x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,9 +200,7 @@ def synthesized(
         UserError: There is no data, a neighbourhood can't be trained on its own, or nothing can be
             drawn of what it gets.
     """
-    probe = first_batch(data)
-    found = layouts(teacher, wanted, probe)
-    check_pieces(teacher, wanted, first(probe, 2))
+    found = interfaces(teacher, wanted, first_batch(data))
     seen = [calls(teacher, wanted, batch) for batch in some(data, own.known)]
     made = {}
     for each in wanted:

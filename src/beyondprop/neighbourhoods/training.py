@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from rich.progress import Progress
@@ -23,9 +24,10 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.jobs.progress import bar
+from beyondprop.jobs.progress import bar, bars
 from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.calls import Call
+from beyondprop.neighbourhoods.data import length
 from beyondprop.neighbourhoods.distances import Distance, RelativeError
 from beyondprop.rules import Backprop
 
@@ -90,6 +92,15 @@ class Recipe:
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise UserError(f"learning_rate must be a number > 0, not {self.learning_rate}")
 
+    def total(self, steps: int) -> int:
+        """Return the steps of all epochs, of which each has so many at most."""
+        return min(self.epochs * steps, self.steps or self.epochs * steps)
+
+    def epochs_of(self, steps: int) -> list[int]:
+        """Return the steps of each epoch, of which each has so many at most."""
+        left = [self.total(steps) - epoch * steps for epoch in range(self.epochs)]
+        return [min(each, steps) for each in left if each > 0]
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -122,134 +133,217 @@ def teach(
         UserError: The student's output is not of the teacher's form, or its error is no number any
             more.
     """
-    if not any(each.requires_grad for each in student.parameters()):
+    if not learns(student):
         student.eval()
         return Curve((), 0, 0)  # an identity has nothing to learn
-    handle = attach(student, recipe.rule, recipe.blocks)
-
-    def loss(call: Call) -> Tensor:
-        with seen(handle, call):
-            return recipe.distance(call.of(student), call.output)
-
-    def batches(epoch: int) -> Iterator[Call]:
-        return activations.batches(recipe.batch_size, recipe.seed + epoch)
-
-    total = recipe.epochs * activations.steps(recipe.batch_size)
-    curve = trained(handle, recipe, batches, total, loss, rows_of, progress, title)
-    handle.remove()
-    return curve
+    with taught(student, recipe) as handle:
+        return trained(ByTeacher(handle, activations, recipe), recipe, progress, title)
 
 
 def heal(
     model: nn.Module,
     data: LabelledBatches,
     loss: Callable[[Any, Any], Tensor],
-    recipe: Recipe,
-    progress: Progress,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
     output: str | None = None,
     axes: str | Mapping[str, str] | None = None,
 ) -> Curve:
     """Train a model that was put together as a whole for a while, in place; leave it in eval mode.
 
     Args:
-        model: From `Library.merge`; all of it learns.
+        model: From `Library.merge`; what requires gradients learns. That is all of it, unless some
+            of the teacher's parts, and not all, were frozen.
         data: Batches of (inputs, targets); it has a length, and can be iterated again and again.
         loss: (outputs, targets) to a scalar.
         recipe: How it is trained, by any rule; its batch size and its distance are not used.
-        progress: Bars to draw on.
+        progress: Bars to draw on; by default own ones, on the terminal.
         output: Where the rule takes the error; see `beyondprop.attach`.
         axes: What the axes of the blocks' outputs mean; see `beyondprop.attach`.
 
     Raises:
-        UserError: The rule can't teach the model, or the loss is no number any more.
+        UserError: The rule can't teach the model, nothing in it learns, the data can't be iterated
+            again and again, or the loss is no number any more.
+    """
+    own = recipe or Recipe()
+    length(data)
+    if not learns(model):
+        raise UserError(
+            "all of the model is frozen: call model.requires_grad_() before it is healed"
+        )
+    with ExitStack() as stack:
+        shown = progress or stack.enter_context(bars())
+        handle = stack.enter_context(taught(model, own, output, axes))
+        return trained(ByLabels(handle, data, loss), own, shown, "healing")
+
+
+def learns(model: nn.Module) -> bool:
+    """Whether anything in a model requires gradients."""
+    return any(each.requires_grad for each in model.parameters())
+
+
+@contextmanager
+def taught(
+    model: nn.Module,
+    recipe: Recipe,
+    output: str | None = None,
+    axes: str | Mapping[str, str] | None = None,
+) -> Iterator[Attachment]:
+    """Attach a recipe's rule inside; behind, also where training failed, the model is in eval mode.
+
+    Raises:
+        UserError: The rule can't teach the model.
     """
     handle = attach(model, recipe.rule, recipe.blocks, axes=axes, output=output)
+    try:
+        yield handle
+    finally:
+        handle.remove()
+        model.eval()
 
-    def own(batch: Labelled) -> Tensor:
+
+class Course(ABC, Generic[T]):
+    """What a model to which a rule is attached is taught, batch by batch.
+
+    Attributes:
+        handle: Of the rule.
+    """
+
+    handle: Attachment
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Batches of an epoch."""
+
+    @abstractmethod
+    def batches(self, epoch: int) -> Iterable[T]:
+        """Return the batches of an epoch."""
+
+    @abstractmethod
+    def loss(self, batch: T) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+
+    @abstractmethod
+    def rows(self, batch: T) -> int:
+        """Return how many samples a batch has."""
+
+
+@dataclass(frozen=True)
+class ByTeacher(Course[Call]):
+    """A student is taught to answer as the teacher's piece does.
+
+    Attributes:
+        handle: Of the rule that teaches the student.
+        activations: Of the neighbourhood.
+        recipe: Says what is made small, and in which order samples come.
+    """
+
+    handle: Attachment
+    activations: Activations
+    recipe: Recipe
+
+    @property
+    def steps(self) -> int:
+        """Those of the activations."""
+        return self.activations.steps(self.recipe.batch_size)
+
+    def batches(self, epoch: int) -> Iterable[Call]:
+        """Return calls; each epoch has its own order."""
+        return self.activations.batches(self.recipe.batch_size, self.recipe.seed + epoch)
+
+    def loss(self, batch: Call) -> Tensor:
+        """Return the distance from the teacher's output."""
+        with seen(self.handle, batch):
+            return self.recipe.distance(batch.of(self.handle.model), batch.output)
+
+    def rows(self, batch: Call) -> int:
+        """Return those of the output."""
+        return rows_of(batch)
+
+
+@dataclass(frozen=True)
+class ByLabels(Course[Labelled]):
+    """A whole model is taught by targets.
+
+    Attributes:
+        handle: Of the rule that teaches the model.
+        data: Inputs and targets.
+        measure: (outputs, targets) to a scalar.
+    """
+
+    handle: Attachment
+    data: LabelledBatches
+    measure: Callable[[Any, Any], Tensor]
+
+    @property
+    def steps(self) -> int:
+        """Those of the data."""
+        return len(self.data)
+
+    def batches(self, epoch: int) -> Iterable[Labelled]:
+        """Return the data, whose order is its own."""
+        del epoch
+        return self.data
+
+    def loss(self, batch: Labelled) -> Tensor:
+        """Return the loss of the model's outputs."""
         inputs, targets = batch
-        with handle.targets(targets) if handle.needs_targets else nullcontext():
-            return loss(call_model(model, inputs), targets)
+        with self.handle.targets(targets) if self.handle.needs_targets else nullcontext():
+            return self.measure(call_model(self.handle.model, inputs), targets)
 
-    def rows(batch: Labelled) -> int:
+    def rows(self, batch: Labelled) -> int:
+        """Return those of the inputs."""
         return len(next(leaves(batch[0])))
 
-    total = recipe.epochs * len(data)
-    curve = trained(handle, recipe, lambda _: iter(data), total, own, rows, progress, "healing")
-    handle.remove()
-    return curve
 
-
-def trained(
-    handle: Attachment,
-    recipe: Recipe,
-    batches: Callable[[int], Iterable[T]],
-    total: int,
-    loss: Callable[[T], Tensor],
-    rows: Callable[[T], int],
-    progress: Progress,
-    title: str,
-) -> Curve:
-    """Train a model to which a rule is attached, and leave it in eval mode; generators are left as
-    they were.
+def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -> Curve:
+    """Train a model; generators are left as they were.
 
     Args:
-        handle: Of the rule.
+        course: What it is taught.
         recipe: How it is trained.
-        batches: Returns those of an epoch.
-        total: Steps of all epochs.
-        loss: Of a batch.
-        rows: How many samples a batch has.
         progress: Bars to draw on.
         title: Of the bar.
 
     Raises:
         UserError: The loss is no number any more.
     """
-    with generators_kept({each.device for each in handle.model.parameters()}):
+    handle, total = course.handle, recipe.total(course.steps)
+    errors, samples = [], 0
+    with (
+        generators_kept({each.device for each in handle.model.parameters()}),
+        bar(progress, title, total) as shown,
+    ):
         torch.manual_seed(recipe.seed)
-        return _trained(handle, recipe, batches, total, loss, rows, progress, title)
-
-
-def _trained(
-    handle: Attachment,
-    recipe: Recipe,
-    batches: Callable[[int], Iterable[T]],
-    total: int,
-    loss: Callable[[T], Tensor],
-    rows: Callable[[T], int],
-    progress: Progress,
-    title: str,
-) -> Curve:
-    model = handle.model.train()
-    optimizer = recipe.optimizer([*model.parameters(), *handle.parameters()], recipe.learning_rate)
-    if slots.machine_of(model) is not None:
-        optimizer = slots.drive(optimizer, model)
-    total = min(total, recipe.steps or total)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
-    errors, steps, samples = [], 0, 0
-    with bar(progress, title, total) as shown:
-        for epoch in range(recipe.epochs):
+        handle.model.train()
+        optimizer = optimizer_of(handle, recipe)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
+        for epoch, steps in enumerate(recipe.epochs_of(course.steps)):
             found = []
-            for batch in islice(batches(epoch), total - steps):
+            for batch in islice(course.batches(epoch), steps):
                 optimizer.zero_grad()
-                now = loss(batch)
-                now.backward()
+                loss = course.loss(batch)
+                loss.backward()
                 optimizer.step()
                 schedule.step()
-                found.append(now.item())
-                samples += rows(batch)
+                found.append(loss.item())
+                samples += course.rows(batch)
                 progress.advance(shown)
-            if not found:
-                break
-            steps += len(found)
             errors.append(sum(found) / len(found))
             if not math.isfinite(errors[-1]):
                 raise UserError(
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
                     f"the learning rate, which is {recipe.learning_rate:g}"
                 )
-    model.eval()
-    return Curve(tuple(errors), steps, samples)
+    return Curve(tuple(errors), total, samples)
+
+
+def optimizer_of(handle: Attachment, recipe: Recipe) -> Optimizer:
+    """Return the optimizer of a model and of what its rule learns."""
+    model = handle.model
+    found = recipe.optimizer([*model.parameters(), *handle.parameters()], recipe.learning_rate)
+    return found if slots.machine_of(model) is None else slots.drive(found, model)
 
 
 def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:

@@ -74,7 +74,7 @@ def test_streamed_calls_are_those_of_each_batch() -> None:
     assert len(streamed) == 5
     for batch, found in zip(data, streamed, strict=True):
         assert torch.equal(found.output, calls(model, [wanted], batch)["2"].output)
-    with pytest.raises(UserError, match="the data gave no batch"):
+    with pytest.raises(UserError, match="can't be iterated again and again"):
         list(Streamed(model, wanted, iter(())).batches(1, 0))
 
 
@@ -107,9 +107,9 @@ def test_a_cache_that_is_full_holds_the_first_samples(tmp_path: Path) -> None:
 
 def test_what_cannot_be_captured_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, wanted = chain(), split(chain(), ["2"])
-    with pytest.raises(UserError, match="it gave no batch"):
+    with pytest.raises(UserError, match="the data gave no batch"):
         capture(model, wanted, [], tmp_path)
-    with pytest.raises(UserError, match="which can be iterated once alone"):
+    with pytest.raises(UserError, match="which can't be iterated again"):
         capture(model, wanted, iter(batches()), tmp_path)
     with pytest.raises(UserError, match=r"of one sample take .* more than the cache's"):
         capture(model, wanted, batches(), tmp_path, Cache(gib=1e-9))

@@ -19,12 +19,14 @@ from beyondprop.neighbourhoods import (
     DISTANCES,
     Cache,
     Candidate,
+    Inputs,
     Library,
     Recipe,
     Streamed,
     distil,
     heal,
     make,
+    plan,
     split,
     teach,
 )
@@ -194,6 +196,47 @@ def test_a_student_that_diverges_is_told() -> None:
     wild = replace(RECIPE, learning_rate=1e30, optimizer=torch.optim.SGD)
     with pytest.raises(UserError, match="the error of piece is no finite number"):
         teach(student, Streamed(model, wanted, data), wild, QUIET, "piece")
+    assert not student.training
+    assert bp.attachment_of(student) is None
+
+
+def pairs() -> list[tuple[Any, Any]]:
+    return [(x, teacher()(x).argmax(1)) for x in batches(2)]
+
+
+def test_a_model_that_cannot_be_healed_is_left_in_order() -> None:
+    model, wild = teacher(), replace(RECIPE, learning_rate=1e30, optimizer=torch.optim.SGD)
+
+    def cross(outputs: Any, targets: Any) -> Any:
+        return nn.functional.cross_entropy(outputs, targets) * 1e30
+
+    with pytest.raises(UserError, match="the error of healing is no finite number"):
+        heal(model, pairs(), cross, wild, QUIET)
+    assert not model.training
+    assert bp.attachment_of(model) is None
+
+
+def test_a_frozen_teachers_merged_model_learns_as_a_whole(library: Library) -> None:
+    model = teacher().requires_grad_(False)
+    merged = library.merge(model, {"0": "line"})
+    before = {name: each.clone() for name, each in merged.state_dict().items()}
+    heal(merged, pairs(), nn.functional.cross_entropy, RECIPE)  # with bars of its own
+    assert all(not torch.equal(before[name], each) for name, each in merged.state_dict().items())
+    assert not any(each.requires_grad for each in model.parameters())
+    with pytest.raises(UserError, match="all of the model is frozen"):
+        heal(model, pairs(), nn.functional.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (iter(pairs()), "the data is a list_iterator, which can't be iterated again"),
+        ([], "the data gave no batch"),
+    ],
+)
+def test_data_that_heals_nothing_is_told(data: Any, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        heal(teacher(), data, nn.functional.cross_entropy, RECIPE)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0.0}])
@@ -262,3 +305,44 @@ def test_steps_end_a_training_early() -> None:
     assert (curve.steps, len(curve.errors)) == (11, 2)
     with pytest.raises(UserError, match="steps must be a whole number"):
         Recipe(steps=0)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "why"),
+    [
+        ({}, "there are no candidates"),
+        ({"teacher": Same()}, "a candidate can't be labelled 'teacher'"),
+        ({"l 0": Same(), "l-0": Linear()}, "the candidates 'l 0' and 'l-0' would have one folder"),
+        ({"Line": Same(), "line": Linear()}, "'Line' and 'line' would have one folder"),
+        ({"..": Same()}, "candidates need a name with letters or digits"),
+        ({"?": Same()}, "candidates need a name with letters or digits"),
+    ],
+)
+def test_labels_that_cannot_be_told_apart_are_refused(
+    candidates: dict[str, Candidate], why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=why):
+        distilled(tmp_path, candidates=candidates)
+    model = teacher()
+    with pytest.raises(UserError, match=why):
+        plan(model, split(model, ["0"]), batches(), candidates)
+
+
+def test_neighbourhoods_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    model = nn.Sequential()
+    for name in ("a b", "a-b"):
+        model.add_module(name, nn.Linear(3, 3))
+    with pytest.raises(UserError, match="the neighbourhoods 'a b' and 'a-b' would have one folder"):
+        distil(model.eval(), split(model, ["a*"]), batches(), tmp_path, CANDIDATES)
+    with pytest.raises(UserError, match="there are no neighbourhoods"):
+        distil(model, [], batches(), tmp_path, CANDIDATES)
+
+
+def test_a_loader_of_labels_too_is_told_and_taken_by_its_inputs(tmp_path: Path) -> None:
+    pairs, model = [(x, torch.zeros(16)) for x in batches()], teacher()
+    given: dict[str, Any] = {"candidates": {"line": Linear()}, "recipe": RECIPE, "progress": QUIET}
+    with pytest.raises(UserError, match=r"a tuple \(TypeError: .* give Inputs\(loader\)"):
+        distil(model, split(model, ["0"]), pairs, tmp_path, **given)
+    found = distil(model, split(model, ["0"]), Inputs(pairs), tmp_path, **given)
+    assert found.students["0"]["line"].record["steps"] == 3 * 8
+    assert len(Inputs(pairs)) == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -49,3 +50,14 @@ def test_a_plan_of_one_student_names_it() -> None:
     model = teacher()
     (one,) = plan(model, split(model, ["1"]), batches(), {"same": Same()}).students
     assert one.neighbourhood == "1"
+
+
+def test_a_plan_knows_the_steps_at_which_training_ends() -> None:
+    recipe = Recipe(epochs=3, batch_size=16)
+    assert recipe.total(8) == 24
+    assert replace(recipe, steps=11).total(8) == 11
+    assert replace(recipe, steps=11).epochs_of(8) == [8, 3]
+    model = teacher()
+    given = (model, split(model, ["1"]), batches(), {"same": Same()})
+    long, short = (plan(*given, replace(recipe, epochs=100, steps=each)) for each in (None, 1))
+    assert short.seconds < long.seconds / 10

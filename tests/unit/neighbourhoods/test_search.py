@@ -101,3 +101,49 @@ def test_students_are_judged_by_what_they_do_to_the_whole(tmp_path: Path) -> Non
     found = replaced_alone(model, library, loss)
     assert found["0"]["same"] < found["0"]["fresh"] < found["0"]["line"]
     assert found["1"]["line"] == loss(library.merge(model, {"1": "line"}))
+
+
+def alone(**scores: float) -> dict[str, dict[str, Option]]:
+    costs = {TEACHER: 5.0, "half": 2.0, "nothing": 0.0}
+    return {
+        "x": {label: Option(score, {"operations": costs[label]}) for label, score in scores.items()}
+    }
+
+
+def test_a_budget_of_nothing_is_that_of_what_costs_nothing() -> None:
+    options = alone(teacher=0.0, half=0.1, nothing=1.0)
+    (found,) = search(options, {"operations": 0.0})
+    assert found.choice == {"x": "nothing"}
+    assert [each.choice for each in search(options, {"operations": 2.0}, 3)] == [
+        {"x": "half"},
+        {"x": "nothing"},
+    ]
+    (whole,) = search(options, {"operations": float("inf")})
+    assert whole.choice == {}
+    with pytest.raises(UserError, match=r"operations 0 where 2 is the least"):
+        search(alone(teacher=0.0, half=0.1), {"operations": 0.0})
+
+
+@pytest.mark.parametrize("most", [-5.0, float("nan"), float("-inf")])
+def test_a_budget_that_is_no_limit_is_told(most: float) -> None:
+    with pytest.raises(UserError, match="the budget of operations must be a number from 0 on"):
+        search(alone(teacher=0.0), {"operations": most})
+    with pytest.raises(UserError, match="count must be"):
+        search(alone(teacher=0.0), {}, 0)
+
+
+def test_an_option_whose_score_is_no_number_is_not_chosen_and_that_is_said() -> None:
+    options = alone(teacher=0.0, half=float("nan"), nothing=1.0)
+    with pytest.warns(UserWarning, match="not chosen, as their scores are no numbers: 'x', half"):
+        (found,) = search(options, {"operations": 2.0})
+    assert found.choice == {"x": "nothing"}
+    with pytest.raises(UserError, match="'x' has no option whose score is a number"):
+        search(alone(half=float("nan")), {"operations": 2.0})
+
+
+def test_scores_of_some_students_are_told(tmp_path: Path) -> None:
+    library = distilled(tmp_path)
+    with pytest.raises(UserError, match="scores has none of '0', fresh: give one of each student"):
+        options_of(teacher(), library, {"0": {"same": 0.0}})
+    with pytest.raises(UserError, match="scores has none of '0', same"):
+        options_of(teacher(), library, {})

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from beyondprop.errors import UserError
 from beyondprop.models.resnet import resnet20
 from beyondprop.models.transformer import gpt
-from beyondprop.neighbourhoods import calls, check_pieces, layouts, merged, split
+from beyondprop.neighbourhoods import (
+    calls,
+    check_pieces,
+    interfaces,
+    layouts,
+    make,
+    merged,
+    split,
+)
+from beyondprop.neighbourhoods.interfaces import built
 
 
 class Skipping(nn.Module):
@@ -85,6 +94,7 @@ def test_a_tuple_names_a_run_of_a_chain() -> None:
         ([("0", "7")], "names '7', which is no module"),
         ([()], "which is no module"),
         ([("0", "1"), "1"], "'0' and '1' both hold '1'"),
+        ([], "blocks is empty"),
         ("0", r"blocks must be a list of names: \['0'\]"),
     ],
 )
@@ -187,5 +197,122 @@ def test_the_teachers_pieces_give_the_teachers_output() -> None:
 def test_a_cut_skip_connection_is_told() -> None:
     model = Skipping().eval()
     check_pieces(model, split(model, ["chain.0", "chain.2"]), torch.randn(2, 4))
-    with pytest.raises(UserError, match=r"as 'chain.0' the model's output changes: .* cut"):
+    with pytest.raises(UserError, match=r"for 'chain.0' the model gives another output: .* skip"):
         check_pieces(model, split(model, [("chain.0", "chain.1", "chain.2")]), torch.randn(2, 4))
+
+
+class Outer(nn.Module):
+    """Uses two layers in the way that a subclass says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+
+
+class Listed(Outer):
+    """Holds its layers in a plain list too, and calls them there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = [self.one, self.two]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for each in self.order:
+            x = each(x)
+        return x
+
+
+class Tied(Outer):
+    """Uses a layer's weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.two(self.one(x)), self.one.weight.T)
+
+
+class Reading(Outer):
+    """Reads numbers of a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(self.one(x)[:, : self.one.out_features])
+        return out
+
+
+class Ignoring(Outer):
+    """Makes nothing of what a layer gives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(x) + 0 * self.one(x)
+        return out
+
+
+class Asserting(Outer):
+    """Knows one class of layers alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.one, nn.Linear)
+        out: Tensor = self.two(self.one(x))
+        return out
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Listed, "'one' is not called by that name: .* as in a plain list"),
+        (Tied, r"for 'one' the model fails \(it uses 'weight'\): it uses what lies within"),
+        (Ignoring, "what 'one' gives does not reach the model's output"),
+        (Asserting, "for 'one' the model fails"),
+    ],
+)
+def test_a_module_that_no_other_can_replace_is_told(kind: type[Outer], why: str) -> None:
+    model = kind().eval()
+    state = {name: each.clone() for name, each in model.state_dict().items()}
+    with pytest.raises(UserError, match=why):
+        check_pieces(model, split(model, ["one"]), torch.randn(2, 4))
+    assert all(torch.equal(state[name], each) for name, each in model.state_dict().items())
+
+
+def test_plain_values_that_the_model_reads_must_be_the_students_too() -> None:
+    model, x = Reading().eval(), torch.randn(2, 4)
+    wanted = split(model, ["one", "two"])
+    assert check_pieces(model, wanted, x) == {"one": {"out_features"}, "two": set()}
+    layout = interfaces(model, wanted, x)["one"]
+    assert isinstance(built(make("copy"), model.one, layout), nn.Linear)
+    with pytest.raises(UserError, match="reads 'out_features' of this piece, which a Identity"):
+        built(make("identity"), model.one, layout)
+
+
+def test_layers_of_pytorchs_transformer_can_be_replaced() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    found = check_pieces(model, split(model, ["layers.*"]), torch.randn(2, 3, 8))
+    assert found == {"layers.0": {"self_attn.batch_first"}, "layers.1": set()}
+
+
+class Cancelling(Outer):
+    """Asks whether both layers are its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = isinstance(self.one, nn.Linear) or isinstance(self.two, nn.Linear)
+        out: Tensor = self.two(self.one(x)) + own
+        return out
+
+
+def test_all_are_replaced_at_once() -> None:
+    model = Cancelling().eval()
+    check_pieces(model, split(model, ["one"]), torch.randn(2, 4))
+    with pytest.raises(UserError, match="all neighbourhoods at once"):
+        check_pieces(model, split(model, ["one", "two"]), torch.randn(2, 4))
+
+
+class Dropping(Outer):
+    """Drops features also in eval mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(nn.functional.dropout(self.one(x), training=True))
+        return out
+
+
+def test_a_teacher_that_gives_another_output_each_time_is_told() -> None:
+    model = Dropping().eval()
+    with pytest.raises(UserError, match="another output when it is called again"):
+        check_pieces(model, split(model, ["one"]), torch.randn(8, 4))

@@ -356,7 +356,7 @@ def test_what_cannot_be_drawn_is_told_in_a_sentence() -> None:
     assert len(list(DrawnBatches(teacher(), few(1)[0], Gaussian(), 10, 5))) == 2
     with pytest.raises(UserError, match="two samples at least show"):
         made(data=few(1))
-    with pytest.raises(UserError, match="can be iterated once alone"):
+    with pytest.raises(UserError, match="can't be iterated again and again"):
         made(data=iter(few()))
     with pytest.raises(UserError, match="as many in each"):
         DrawnBatches(teacher(), [torch.ones(2, 3), torch.ones(3, 3)], Gaussian(), 10, 5)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.candidates.students import student_of
 
 
 @dataclass(frozen=True)
@@ -21,4 +21,4 @@ class Copy(Candidate):
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece."""
         del call
-        return student_of(piece)
+        return learning_copy(piece)

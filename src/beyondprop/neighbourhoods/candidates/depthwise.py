@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
@@ -18,7 +19,7 @@ from beyondprop.neighbourhoods.candidates.layers import (
     sizes,
     tapped,
 )
-from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, student_of, written
+from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, written
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Depthwise(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece with pairs of convolutions."""
-        student, count = exchanged(student_of(piece), _pair)
+        student, count = exchanged(learning_copy(piece), _pair)
         if not count:
             raise UserError(
                 f"'depthwise' finds no convolution of several taps in the {type(piece).__name__} "

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from torch import nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.candidates.heads import Kind, kind_of
-from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, student_of
+from beyondprop.neighbourhoods.candidates.students import exchanged, fitting
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count, PositiveShare
 
@@ -39,7 +40,7 @@ class FewerHeads(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece whose attention has fewer heads."""
-        student, count = exchanged(student_of(piece), self._narrower)
+        student, count = exchanged(learning_copy(piece), self._narrower)
         if not count:
             asked = f"{self.heads} heads" if self.heads else f"a share of {self.share}"
             raise UserError(

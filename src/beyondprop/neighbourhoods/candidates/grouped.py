@@ -8,11 +8,12 @@ from typing import Annotated, ClassVar
 import torch
 from torch import nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.candidates.layers import is_convolution, sizes, tapped
-from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, student_of, written
+from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, written
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Limits
 
@@ -36,7 +37,7 @@ class Grouped(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece with grouped convolutions."""
-        student, count = exchanged(student_of(piece), self._in_groups)
+        student, count = exchanged(learning_copy(piece), self._in_groups)
         if not count:
             raise UserError(
                 f"'grouped' finds no convolution in the {type(piece).__name__} whose inputs and "

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.attention import GroupedAttention
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.candidates.heads import Kind, Llama, Own, affine, tell
-from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, student_of, written
+from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, written
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count
 
@@ -42,7 +43,7 @@ class GroupedQuery(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece whose attention is grouped."""
-        student, count = exchanged(student_of(piece), self._in_groups)
+        student, count = exchanged(learning_copy(piece), self._in_groups)
         if not count:
             raise UserError(
                 f"'grouped-query' with {self.groups} groups finds nothing to share in the "

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
@@ -19,7 +20,7 @@ from beyondprop.neighbourhoods.candidates.layers import (
     sizes,
     tapped,
 )
-from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, student_of, written
+from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, written
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import PositiveShare
 
@@ -45,7 +46,7 @@ class LowRank(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece with pairs of layers."""
-        student, count = exchanged(student_of(piece), self._pair)
+        student, count = exchanged(learning_copy(piece), self._pair)
         if not count:
             raise UserError(
                 f"'low-rank' with a share of {self.share} finds no nn.Linear or convolution in the "

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
@@ -23,7 +24,7 @@ from beyondprop.neighbourhoods.candidates.layers import (
     sizes,
 )
 from beyondprop.neighbourhoods.candidates.runs import Run, runs
-from beyondprop.neighbourhoods.candidates.students import fitting, student_of
+from beyondprop.neighbourhoods.candidates.students import fitting
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import PositiveShare
 
@@ -59,7 +60,7 @@ class Narrower(Candidate):
                 "channels run that nothing else reads, through activations, batch norms, pooling "
                 f"or dropout alone{why}"
             )
-        student = student_of(piece)
+        student = learning_copy(piece)
         for run in places:
             narrow(student, run, max(1, round(self.share * run.channels)))
         return fitting(self.name, student, call)

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from torch import nn
 
+from beyondprop._torch.modules import learning_copy
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.candidates.students import Seed, fitting, student_of
+from beyondprop.neighbourhoods.candidates.students import Seed, fitting
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count
 from beyondprop.slots.convert import convert
@@ -38,6 +39,6 @@ class SlotMachine(Candidate):
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
         """Return a copy of the piece that was converted."""
-        student = student_of(piece)
+        student = learning_copy(piece)
         convert(student, self.slots, seed=self.seed, biases=self.biases)
         return fitting(self.name, student, call)

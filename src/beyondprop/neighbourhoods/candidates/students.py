@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -18,21 +17,6 @@ from beyondprop.registry.limits import Limits
 
 Seed = Annotated[int, Limits(0, 2**63 - 1)]
 """Decides what a candidate draws."""
-
-
-def student_of(piece: nn.Module) -> nn.Module:
-    """Return a copy that shares no memory with the piece, without gradients.
-
-    Of a piece that does not learn at all, as of a frozen teacher, everything learns in the copy;
-    else what does not learn stays so.
-    """
-    student = copy.deepcopy(piece)
-    frozen = not any(parameter.requires_grad for parameter in student.parameters())
-    for parameter in student.parameters():
-        parameter.grad = None
-        if frozen and (parameter.is_floating_point() or parameter.is_complex()):
-            parameter.requires_grad_()
-    return student
 
 
 def free(module: nn.Module) -> dict[str, nn.Module]:

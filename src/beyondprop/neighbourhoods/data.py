@@ -1,0 +1,106 @@
+"""Batches of data, which are read again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any
+
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.errors import UserError
+
+Batch = Any
+"""What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
+`beyondprop._torch.calling`.
+"""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of batches of (inputs, targets), such as of a DataLoader.
+
+    Attributes:
+        pairs: Can be iterated again and again, and gives the same each time.
+    """
+
+    pairs: Iterable[tuple[Batch, Any]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        check_again(self.pairs)
+        for inputs, _ in self.pairs:
+            yield inputs
+
+    def __len__(self) -> int:
+        return length(self.pairs)
+
+
+def first(batch: Batch, count: int) -> Batch:
+    """Return the first samples of a batch."""
+    return replaced(batch, lambda tensor: tensor[:count])
+
+
+def size(batch: Batch) -> int:
+    """Return how many samples a batch has.
+
+    Raises:
+        UserError: It has no tensor, or tensors of different lengths.
+    """
+    lengths = {len(each) if each.dim() else 0 for each in leaves(batch)}
+    if len(lengths) != 1 or 0 in lengths:
+        found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
+        raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
+    return lengths.pop()
+
+
+def check_again(data: Iterable[Any], called: str = "data") -> None:
+    """See that data can be iterated again and again.
+
+    Raises:
+        UserError: It can't.
+    """
+    if isinstance(data, Iterator) or not isinstance(data, Iterable):
+        raise UserError(
+            f"the {called} is a {type(data).__name__}, which can't be iterated again and again: "
+            "give a list of batches or a DataLoader"
+        )
+
+
+def first_batch(data: Iterable[Batch], called: str = "data") -> Batch:
+    """Return the first batch of data that can be iterated again.
+
+    Raises:
+        UserError: There is none, or the data can't be iterated again and again.
+    """
+    check_again(data, called)
+    for batch in data:
+        return batch
+    raise UserError(f"the {called} gave no batch")
+
+
+def some(data: Iterable[Batch], samples: int) -> Iterator[Batch]:
+    """Yield the batches of the first samples of the data; of the last one as many as are left."""
+    left = samples
+    for batch in data:
+        count = min(size(batch), left)
+        yield first(batch, count)
+        left -= count
+        if not left:
+            return
+
+
+def length(data: Iterable[Any]) -> int:
+    """Return how many batches the data has.
+
+    Raises:
+        UserError: It has none, or does not say.
+    """
+    check_again(data)
+    try:
+        found = len(data) if isinstance(data, Sized) else None
+    except TypeError:  # a DataLoader of a data set that has no length
+        found = None
+    if found is None:
+        raise UserError("the data needs a length: give a list of batches or a DataLoader")
+    if not found:
+        raise UserError("the data gave no batch")
+    return found

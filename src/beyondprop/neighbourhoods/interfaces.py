@@ -1,0 +1,206 @@
+"""Whether parts of a network can be replaced: stand-ins are put in their places."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import leaves
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.calls import check_resting, copied
+from beyondprop.neighbourhoods.candidates.base import Candidate
+from beyondprop.neighbourhoods.data import Batch, first, size
+from beyondprop.neighbourhoods.layout import Layout, layouts
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.stand_in import StandIn, disturbed, unchanged
+
+
+def interfaces(
+    teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch
+) -> dict[str, Layout]:
+    """Return the layout of each neighbourhood's calls, when all of them can be replaced.
+
+    Args:
+        teacher: In eval mode.
+        wanted: Whose layouts are returned.
+        batch: What the teacher is called with: two samples at least.
+
+    Raises:
+        UserError: The teacher cannot be called with the batch; or as `layouts` and `check_pieces`.
+    """
+    check_called(teacher, batch)
+    found = layouts(teacher, wanted, batch)
+    read = check_pieces(teacher, wanted, first(batch, 2))
+    return {name: replace(layout, read=read[name]) for name, layout in found.items()}
+
+
+def check_called(teacher: nn.Module, batch: Batch) -> None:
+    """See that a teacher takes a batch.
+
+    Raises:
+        UserError: It fails, or is in training mode.
+    """
+    check_resting(teacher)
+    size(batch)
+    try:
+        with torch.no_grad():
+            call(teacher, copied(first(batch, 2)))
+    except Exception as error:  # whatever the model's code does with other inputs
+        kind = type(batch).__name__
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"the teacher cannot be called with the first batch of the data, a {kind} ({told}): a "
+            "batch is what the teacher is called with, without labels; of a loader of (inputs, "
+            "targets) give Inputs(loader)"
+        ) from error
+
+
+def check_pieces(
+    teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch
+) -> dict[str, frozenset[str]]:
+    """See that another module can be put in each neighbourhood's place, and in all at once.
+
+    A stand-in, which answers as the teacher's piece does and has nothing else of it, must be
+    called, and give the teacher's output to the bit; another answer must change that output.
+
+    Args:
+        teacher: In eval mode.
+        wanted: The neighbourhoods.
+        batch: What the teacher is called with.
+
+    Returns:
+        The plain values, such as numbers and names, that the model reads of each neighbourhood:
+        what is put in its place must have them.
+
+    Raises:
+        UserError: One can't be replaced: the model uses it in another way than by calling it. Or
+            the teacher does not give the same each time.
+    """
+    model = copy.deepcopy(teacher)
+    with torch.no_grad():
+        expected = outputs(model, batch)
+        if not expected:
+            raise UserError(
+                "the teacher's output holds no tensor: return a tensor, or tensors in tuples, "
+                "lists, mappings or dataclasses"
+            )
+        if not _same(outputs(model, batch), expected):
+            raise UserError(
+                "the teacher gives another output when it is called again with the same inputs, as "
+                "with dropout that is on in eval mode (F.dropout(training=True)), random numbers, "
+                "or what it keeps of earlier calls: let it give the same each time (on a GPU also "
+                "torch.use_deterministic_algorithms(True))"
+            )
+        read = {each.name: _read(model, each, batch, expected) for each in wanted}
+        if len(wanted) > 1:
+            with standing(model, wanted, unchanged):
+                if not _same(outputs(model, batch), expected):
+                    raise UserError(
+                        "with stand-ins for all neighbourhoods at once the model's output "
+                        "changes, and with one alone it does not: take fewer of them"
+                    )
+    return read
+
+
+def _read(
+    model: nn.Module, each: Neighbourhood, batch: Batch, expected: Sequence[Tensor]
+) -> frozenset[str]:
+    """Return the values that a model reads of a neighbourhood, when that can be replaced."""
+    with standing(model, [each], unchanged) as made:
+        try:
+            found = outputs(model, batch)
+        except Exception as error:  # whatever the model's code does with another module
+            raise _within(each, f"fails ({' '.join(str(error).split())[:200]})") from error
+        if not made[each].called:
+            raise UserError(
+                f"'{each.name}' is not called by that name: the model holds the module in another "
+                "place too, as in a plain list, and would go on using the teacher's piece; have it "
+                "call what stands under the name, or leave the neighbourhood out"
+            )
+    if not _same(found, expected):
+        raise _within(each, "gives another output")
+    if _same(_disturbed(model, each, batch), expected):
+        raise UserError(
+            f"what '{each.name}' gives does not reach the model's output, so that nothing shows "
+            "whether a student is as good: leave it out"
+        )
+    return frozenset(made[each].read)
+
+
+def _disturbed(model: nn.Module, each: Neighbourhood, batch: Batch) -> list[Tensor]:
+    """Return a model's output with another answer of a neighbourhood; nothing where it fails."""
+    with standing(model, [each], disturbed):
+        try:
+            return outputs(model, batch)
+        except Exception:  # the model refuses that answer, which shows as well that it is used
+            return []
+
+
+@contextmanager
+def standing(
+    model: nn.Module, wanted: Sequence[Neighbourhood], change: Callable[[Any], Any]
+) -> Iterator[Mapping[Neighbourhood, StandIn]]:
+    """Put stand-ins in the places of neighbourhoods inside, and yield them."""
+    own = {name: model.get_submodule(name) for each in wanted for name in each.modules}
+    made = {each: StandIn(each.piece(model), change) for each in wanted}
+    try:
+        for each, one in made.items():
+            each.put(model, one)
+        yield made
+    finally:
+        for name, module in own.items():
+            model.set_submodule(name, module, strict=True)
+
+
+def outputs(model: nn.Module, batch: Batch) -> list[Tensor]:
+    """Return the tensors that a model makes of a batch, which it may write into."""
+    return list(leaves(copied(call(model, copied(batch)))))
+
+
+def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
+    """Return a student that can stand in the piece's place.
+
+    Args:
+        candidate: Builds it.
+        piece: The teacher's, in eval mode.
+        layout: Of its calls.
+
+    Raises:
+        UserError: There is no such student, or it lacks a value that the model reads there.
+    """
+    student = candidate.build(piece, layout.sample)
+    for name in sorted(layout.read):
+        try:
+            attrgetter(name)(student)
+        except AttributeError:
+            raise UserError(
+                f"the model reads '{name}' of this piece, which a {type(student).__name__} does "
+                "not have: take a candidate that keeps the piece's class, such as 'copy', "
+                "'narrower' or 'low-rank', or give the student this attribute"
+            ) from None
+    return student
+
+
+def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether tensors are the same to the bit; NaN is as NaN."""
+    return len(one) == len(other) and all(map(_equal, one, other))
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _within(each: Neighbourhood, what: str) -> UserError:
+    return UserError(
+        f"with a stand-in for '{each.name}' the model {what}: it uses what lies within the "
+        "neighbourhood in another way than by calling it, as a weight that is read, or a skip "
+        "connection that begins in the middle; take the whole block that holds it"
+    )

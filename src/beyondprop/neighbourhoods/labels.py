@@ -1,0 +1,53 @@
+"""Names of neighbourhoods and labels of candidates, which are folders too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.candidates.base import Candidate
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.registry import file_name
+
+TEACHER = "teacher"
+"""The label of the teacher's own piece, which may stay where it is."""
+
+
+def check_named(
+    neighbourhoods: Sequence[Neighbourhood], candidates: Mapping[str, Candidate]
+) -> None:
+    """See that there is something to train, each under a name and in a folder of its own.
+
+    Raises:
+        UserError: There is nothing, or a name is another's.
+    """
+    if not neighbourhoods:
+        raise UserError("there are no neighbourhoods: name parts of the teacher, see split")
+    if not candidates:
+        raise UserError("there are no candidates: give one, such as {'copy': make('copy')}")
+    if TEACHER in candidates:
+        raise UserError(
+            f"a candidate can't be labelled {TEACHER!r}, which is the teacher's own piece: choose "
+            "another label"
+        )
+    check_folders("neighbourhoods", [each.name for each in neighbourhoods])
+    check_folders("candidates", candidates)
+
+
+def check_folders(called: str, names: Iterable[str]) -> None:
+    """See that each name has a folder of its own, also where file systems know no capitals.
+
+    Raises:
+        UserError: One has none, or two have one.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        folder = file_name(name).casefold()
+        if not folder.strip("."):
+            raise UserError(f"{called} need a name with letters or digits, not {name!r}")
+        if folder in owners:
+            raise UserError(
+                f"the {called} {owners[folder]!r} and {name!r} would have one folder "
+                f"({file_name(name)}): let their names differ in letters or digits"
+            )
+        owners[folder] = name

@@ -33,7 +33,10 @@ GENERATED = "<string>"
 GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 """Instructions that read a global name."""
 UNTOLD = frozenset(
-    {"__dict__", "__weakref__", "__doc__", "__module__", "__repr__", "__slots__", "_abc_impl"}
+    {
+        *("__dict__", "__weakref__", "__doc__", "__module__", "__repr__", "__slots__"),
+        *("__slotnames__", "_abc_impl"),  # kept there by pickle, and by abstract classes
+    }
 )
 """Of a class, what says nothing of what it does."""
 

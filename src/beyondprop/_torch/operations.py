@@ -1,6 +1,7 @@
 """Floating-point operations, counted where PyTorch's own counter fails."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from math import prod
 from typing import Any, Self
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from beyondprop._torch.fused import unfused
 
 aten = torch.ops.aten
 
@@ -106,17 +109,18 @@ class Operations(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
-        self._fused: list[bool] = []
+        self._inside: list[ExitStack] = []
 
     def __enter__(self) -> Self:
         """Begin to count."""
-        self._fused.append(torch.backends.mha.get_fastpath_enabled())
-        torch.backends.mha.set_fastpath_enabled(False)
+        inside = ExitStack()
+        inside.enter_context(unfused())
+        self._inside.append(inside)
         return super().__enter__()  # type: ignore[no-untyped-call, no-any-return]
 
     def __exit__(self, *problem: object) -> None:
         """End."""
-        torch.backends.mha.set_fastpath_enabled(self._fused.pop())
+        self._inside.pop().close()
         super().__exit__(*problem)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(

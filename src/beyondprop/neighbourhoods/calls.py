@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
+from beyondprop._torch.fused import unfused
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.data import Batch
@@ -108,7 +109,7 @@ def calls(
     """
     check_resting(teacher)
     tape = Tape(wanted, stop=not whole)
-    with torch.no_grad(), taped(teacher, tape), suppress(EnoughError):
+    with torch.no_grad(), unfused(), taped(teacher, tape), suppress(EnoughError):
         call(teacher, batch)
     for each in wanted:
         if each.name not in tape.seen:
@@ -133,7 +134,8 @@ def taped(teacher: nn.Module, tape: Tape) -> Iterator[None]:
                 tape.end(each, given[-1])
 
             for hook in (
-                first.register_forward_pre_hook(begun, with_kwargs=True),
+                # Before the user's hooks, which are a part of what the piece does.
+                first.register_forward_pre_hook(begun, with_kwargs=True, prepend=True),
                 last.register_forward_hook(ended),
             ):
                 stack.callback(hook.remove)

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from beyondprop import slots
 from beyondprop._torch.calling import call as call_model
+from beyondprop._torch.fused import unfused
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
@@ -362,6 +363,7 @@ def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:
     return handle.targets(call.outputs[0])
 
 
+@unfused()
 @torch.no_grad()
 def error(
     student: nn.Module, activations: Activations, distance: Distance, batch_size: int

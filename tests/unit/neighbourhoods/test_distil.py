@@ -346,3 +346,40 @@ def test_a_loader_of_labels_too_is_told_and_taken_by_its_inputs(tmp_path: Path) 
     found = distil(model, split(model, ["0"]), Inputs(pairs), tmp_path, **given)
     assert found.students["0"]["line"].record["steps"] == 3 * 8
     assert len(Inputs(pairs)) == 8
+
+
+@pytest.mark.filterwarnings("ignore:.*nested.*")
+def test_padded_tokens_are_as_the_layers_make_them(tmp_path: Path) -> None:
+    """PyTorch's fused kernels give zeros there, which no student in training does."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model = nn.TransformerEncoder(layer, 1).eval()
+    mask = torch.arange(5)[None] >= torch.tensor([5, 3, 4, 5])[:, None]
+    data = [{"src": torch.randn(4, 5, 8), "src_key_padding_mask": mask} for _ in range(2)]
+    made = distil(
+        model,
+        split(model, ["layers.0"]),
+        data,
+        tmp_path,
+        {"same": make("copy")},
+        recipe=Recipe(epochs=1, learning_rate=1e-9),
+        cache=Cache(dtype=None),
+        progress=Progress(disable=True),
+    )
+    assert made.students["layers.0"]["same"].error < 1e-6
+
+
+def test_hooks_of_the_user_are_a_part_of_the_piece(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).eval()
+    model[1].register_forward_pre_hook(lambda _, given: (given[0] * 2,))
+    made = distil(
+        model,
+        split(model, ["1"]),
+        [torch.randn(8, 4)],
+        tmp_path,
+        {"same": make("copy")},
+        recipe=Recipe(epochs=1, learning_rate=1e-9),
+        cache=Cache(dtype=None),
+        progress=Progress(disable=True),
+    )
+    assert made.students["1"]["same"].error < 1e-6

@@ -346,3 +346,37 @@ def test_a_loader_of_labels_too_is_told_and_taken_by_its_inputs(tmp_path: Path) 
     found = distil(model, split(model, ["0"]), Inputs(pairs), tmp_path, **given)
     assert found.students["0"]["line"].record["steps"] == 3 * 8
     assert len(Inputs(pairs)) == 8
+
+
+def test_students_learn_from_what_is_streamed(tmp_path: Path) -> None:
+    found = distilled(tmp_path, cache=None, streamed=True)
+    assert found.students["0"]["same"].error < 1e-3
+    assert found.students["0"]["line"].record["steps"] == 3 * 8
+    assert not [*tmp_path.rglob("0*.safetensors")]
+    before = content(tmp_path)
+    assert content(tmp_path) == before
+    model, data = teacher(), batches(7)
+    again = distil(
+        model,
+        split(model, ["0", "1"]),
+        data,
+        tmp_path,
+        CANDIDATES,
+        recipe=RECIPE,
+        progress=QUIET,
+        streamed=True,
+    )
+    assert again.students["0"]["line"].record["steps"] == 3 * 7  # of other data, so trained anew
+    with pytest.raises(UserError, match="the validation data gave no batch"):
+        distilled(tmp_path, cache=None, streamed=True, validation=[])
+    with pytest.raises(UserError, match="leave cache or streamed out"):
+        distilled(tmp_path, streamed=True)
+
+
+def test_validation_data_of_an_earlier_call_takes_no_room(tmp_path: Path) -> None:
+    distilled(tmp_path)
+    assert [*(tmp_path / "validation").rglob("0*.safetensors")]
+    distilled(tmp_path, validation=None)
+    assert not [*(tmp_path / "validation").rglob("0*.safetensors")]
+    with pytest.raises(UserError, match="the validation data gave no batch"):
+        distilled(tmp_path, validation=[])

@@ -185,8 +185,40 @@ def test_distances_are_zero_of_the_teacher_and_one_of_nothing(distance: str) -> 
 def test_vectors_have_an_axis() -> None:
     student, target = torch.randn(2, 5, 3, 3), torch.randn(2, 5, 3, 3)
     by_place = DISTANCES.make({"distance": "relative-vectors", "axis": 1})(student, target)
-    error = (student - target).square().sum(1) / target.square().sum(1)
-    torch.testing.assert_close(by_place, error.mean())
+    torch.testing.assert_close(by_place, slowly(student, target))
+    with pytest.raises(UserError, match=r"\(2, 5, 3, 3\), has no axis 4 of vectors"):
+        DISTANCES.make({"distance": "relative-vectors", "axis": 4})(student, target)
+
+
+def slowly(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean relative error of vectors along axis 1, vector by vector."""
+    places = [(b, i, j) for b in range(2) for i in range(3) for j in range(3)]
+    sizes = {at: sum(float(x) ** 2 for x in target[at[0], :, at[1], at[2]]) for at in places}
+    least = 0.01 * sum(sizes.values()) / len(places)
+    found = [
+        float((student[b, :, i, j] - target[b, :, i, j]).square().sum())
+        / max(sizes[b, i, j], least)
+        for b, i, j in places
+    ]
+    return torch.tensor(sum(found) / len(found))
+
+
+@pytest.mark.parametrize("distance", RELATIVE)
+def test_an_error_of_little_is_never_huge(distance: str) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(4, 6, 5, 5).relu()
+    maps[:, :, 0] = 0  # vectors of zeros
+    kind = {"distance": distance} | ({"axis": 1} if "vectors" in distance else {})
+    assert DISTANCES.make(kind)(maps + 0.01, maps) < 0.25
+    for teacher_ in (maps[:1], maps[:, 0, 1, 1], torch.zeros(3, 4)):
+        if distance != "cosine":
+            assert DISTANCES[distance](teacher_ + 0.01, teacher_) < 0.1
+        assert DISTANCES[distance](teacher_ + 0.01, teacher_).isfinite()
+
+
+def test_soft_labels_need_logits() -> None:
+    with pytest.raises(UserError, match="soft labels need logits"):
+        DISTANCES["soft-labels"](torch.randn(4), torch.randn(4))
 
 
 def test_a_student_that_diverges_is_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop._torch.threads import threads_set
-from beyondprop._torch.weights import WEIGHTS, read_weights, weights
+from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.errors import UserError
 from beyondprop.files import StorageError, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods.activations import Activations
-from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
@@ -28,7 +27,15 @@ from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.interfaces import built
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
-from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+from beyondprop.neighbourhoods.library import (
+    DIGEST,
+    RECORD,
+    Library,
+    Student,
+    asked_of,
+    place_of,
+)
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.sources import (
     check_source,
     from_draws,
@@ -37,87 +44,7 @@ from beyondprop.neighbourhoods.sources import (
 )
 from beyondprop.neighbourhoods.synthetic import DrawnInputs
 from beyondprop.neighbourhoods.training import Recipe, error, teach
-from beyondprop.registry import file_name, settings
 from beyondprop.registry.settings import plain
-
-RECORD = "record.json"
-DIGEST = "digest"
-"""Key of what tells a candidate or a recipe from others that print alike; see `described`."""
-PIECES = "pieces"
-"""The folder of students in that of a distillation."""
-
-
-@dataclass(frozen=True)
-class Student:
-    """A student of one neighbourhood, trained.
-
-    Attributes:
-        neighbourhood: That it can replace.
-        candidate: Built it.
-        folder: Holds its weights and its record.
-        error: Its distance from the teacher's piece on the validation data, or without such data on
-            what it was trained on.
-        record: All that is known of it.
-    """
-
-    neighbourhood: Neighbourhood
-    candidate: Candidate
-    folder: Path
-    error: float
-    record: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Library:
-    """The students of a teacher's neighbourhoods, from which models are put together.
-
-    Attributes:
-        neighbourhoods: In the order of the model's modules.
-        samples: A call of one sample of each, by name.
-        students: By the neighbourhood's name, each by its candidate's label.
-    """
-
-    neighbourhoods: tuple[Neighbourhood, ...]
-    samples: Mapping[str, Call]
-    students: Mapping[str, Mapping[str, Student]] = field(default_factory=dict)
-
-    def merge(self, teacher: nn.Module, choice: Mapping[str, str]) -> nn.Module:
-        """Return a copy of the teacher with students in place of its pieces, in eval mode.
-
-        Args:
-            teacher: Of this library.
-            choice: Labels of candidates by the names of neighbourhoods; those that are not named
-                keep the teacher's piece.
-
-        Raises:
-            UserError: There is no such student.
-            StorageError: Its weights cannot be read.
-        """
-        pieces = {}
-        for each in self.neighbourhoods:
-            if each.name in choice:
-                pieces[each] = self.piece(teacher, each, choice[each.name])
-        if unknown := set(choice) - {each.name for each in self.neighbourhoods}:
-            raise UserError(f"there is no neighbourhood {sorted(unknown)[0]!r}")
-        return merged(teacher, pieces)
-
-    def piece(self, teacher: nn.Module, neighbourhood: Neighbourhood, label: str) -> nn.Module:
-        """Return a student with its weights.
-
-        Raises:
-            UserError: There is no such student.
-            StorageError: Its weights cannot be read.
-        """
-        known = self.students[neighbourhood.name]
-        if label not in known:
-            raise UserError(
-                f"'{neighbourhood.name}' has no student {label!r}; it has {', '.join(known)}"
-            )
-        student = known[label]
-        call = self.samples[neighbourhood.name]
-        built = student.candidate.build(neighbourhood.piece(teacher), call)
-        built.load_state_dict(read_weights(student.folder / WEIGHTS))
-        return built.eval()
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,19 +163,6 @@ def check_told(candidates: Mapping[str, Candidate], recipe: Recipe) -> None:
         digest_of(each, f"the candidate '{each.name}'")
 
 
-def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
-    """Return what decides how a student begins.
-
-    Raises:
-        UserError: The candidate cannot be told from another one.
-    """
-    return {
-        "piece": hashlib.sha256(weights(piece)).hexdigest(),
-        "candidate": settings(candidate, "candidate")
-        | {DIGEST: digest_of(candidate, f"the candidate '{candidate.name}'")},
-    }
-
-
 def distil(
     teacher: nn.Module,
     neighbourhoods: Sequence[Neighbourhood],
@@ -329,11 +243,6 @@ def distil(
         raise UserError(f"no student could be trained ({reasons})")
     samples = {name: layout.sample for name, layout in seen.layouts.items()}
     return Library(tuple(neighbourhoods), samples, shelved(neighbourhoods, results))
-
-
-def place_of(folder: Path, neighbourhood: Neighbourhood, label: str) -> Path:
-    """Return the folder of a student."""
-    return folder / PIECES / file_name(neighbourhood.name) / file_name(label)
 
 
 def shelved(

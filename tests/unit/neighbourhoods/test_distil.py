@@ -26,6 +26,7 @@ from beyondprop.neighbourhoods import (
     distil,
     heal,
     make,
+    opened,
     plan,
     split,
     teach,
@@ -412,3 +413,18 @@ def test_validation_data_of_an_earlier_call_takes_no_room(tmp_path: Path) -> Non
     assert not [*(tmp_path / "validation").rglob("0*.safetensors")]
     with pytest.raises(UserError, match="the validation data gave no batch"):
         distilled(tmp_path, validation=[])
+
+
+def test_a_library_is_opened_again_without_its_data(library: Library) -> None:
+    (one, *_) = library.students["0"].values()
+    folder, model, x = one.folder.parents[2], teacher(), batches()[0]
+    found = opened(model, split(model, ["0", "1"]), x[:2], folder, CANDIDATES)
+    choice = {"0": "line", "1": "fresh"}
+    assert torch.equal(found.merge(model, choice)(x), library.merge(model, choice)(x))
+    assert found.students["1"]["line"].error == library.students["1"]["line"].error
+    fewer = opened(model, split(model, ["0"]), x[:2], folder, {"line": Linear(), "same": Linear()})
+    assert [*fewer.students["0"]] == ["line"]  # 'same' was by another candidate
+    with torch.no_grad():
+        model[0][0].weight += 1
+    with pytest.raises(UserError, match="has no student of this teacher"):
+        opened(model, split(model, ["0"]), x[:2], folder, CANDIDATES)

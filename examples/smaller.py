@@ -2,7 +2,8 @@
 
 python examples/smaller.py
 
-Your own network: give its trained model, the names of its parts, and batches of its inputs.
+Your own network: give its trained model, the names of its parts, and batches of its inputs. What
+is put together is chosen by validation data, and healed by labels; test data is looked at last.
 """
 
 from pathlib import Path
@@ -13,7 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beyondprop import tasks
-from beyondprop.neighbourhoods import Recipe, distil, make, options_of, search, split
+from beyondprop.neighbourhoods import (
+    Recipe,
+    distil,
+    heal,
+    make,
+    options_of,
+    replaced_alone,
+    search,
+    split,
+)
 
 
 def trained(images: Tensor, classes: Tensor) -> nn.Module:
@@ -38,12 +48,18 @@ def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
     return (model(images).argmax(1) == classes).float().mean().item()
 
 
+@torch.no_grad()
+def loss(model: nn.Module, images: Tensor, classes: Tensor) -> float:
+    return F.cross_entropy(model(images), classes).item()
+
+
 def main() -> None:
     torch.manual_seed(0)
     data = tasks.find("digits-conv").load(None)
     images, classes = data.train.batch(slice(None))
-    test = data.test.batch(slice(None))
+    held, test = data.validation.batch(slice(None)), data.test.batch(slice(None))
     teacher = trained(images, classes)
+    batches = list(zip(images.split(64), classes.split(64), strict=True))
     with TemporaryDirectory() as folder:
         library = distil(
             teacher,
@@ -55,15 +71,21 @@ def main() -> None:
                 "quarter": make({"candidate": "narrower", "share": 0.25}),
             },
             recipe=Recipe(epochs=4),
+            validation=held[0].split(64),
         )
-        options = options_of(teacher, library)
+        scores = replaced_alone(teacher, library, lambda model: loss(model, *held))
+        options = options_of(teacher, library, scores)
         whole = sum(of["teacher"].costs["operations"] for of in options.values())
         print(f"The teacher: {accuracy(teacher, *test):.1%}")
         for share in (0.8, 0.6, 0.4):
             (best,) = search(options, {"operations": share * whole})
             smaller = library.merge(teacher, best.choice)
+            before = accuracy(smaller, *test)
+            heal(smaller, batches, F.cross_entropy, Recipe(epochs=2))
             kept = f"{best.costs['operations'] / whole:.0%} of the operations of its blocks"
-            print(f"Test accuracy: {accuracy(smaller, *test):.1%} with {kept}")
+            print(
+                f"Test accuracy: {before:.1%}, healed {accuracy(smaller, *test):.1%}, with {kept}"
+            )
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ from beyondprop.neighbourhoods import (
     make,
 )
 from beyondprop.neighbourhoods.cost import forward_operations, step_operations
-from beyondprop.neighbourhoods.distillation import ACTIVATIONS
+from beyondprop.neighbourhoods.sources import ACTIVATIONS
 from beyondprop.registry import Spec, file_name
 
 HIDDEN = Progress(disable=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import beyondprop as bp
-from beyondprop import slots
+from beyondprop import neighbourhoods, slots
 from beyondprop.projections import Redrawn
 from beyondprop.slots.packed import pack
 from beyondprop.slots.staircase import PlainStaircase, make
@@ -94,3 +94,16 @@ def test_every_staircase_writes_the_same_weights(dtype):
         on_cpu = torch.empty_like(numbers, device="cpu")
         PlainStaircase(source).write(numbers.cpu(), kept, on_cpu)
         assert torch.equal(weights.cpu(), on_cpu)
+
+
+def test_a_teacher_on_the_gpu_is_distilled_from_files(tmp_path):
+    torch.manual_seed(0)
+    piece = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Tanh())
+    teacher = torch.nn.Sequential(piece, torch.nn.Linear(6, 2)).to(DEVICE).eval()
+    data = [torch.randn(8, 6, device=DEVICE) for _ in range(2)]
+    candidates = {"rank": neighbourhoods.make("low-rank")}
+    parts = neighbourhoods.split(teacher, ["0"])
+    library = neighbourhoods.distil(teacher, parts, data, tmp_path, candidates)
+    merged = library.merge(teacher, {"0": "rank"})
+    assert {each.device.type for each in merged.parameters()} == {DEVICE}
+    assert merged(data[0]).shape == (8, 2)

@@ -204,4 +204,5 @@ def plan_task(spec: DistilSpec) -> Plan:
             recipe_of(spec, task, spec.seeds[0]),
             Cache(gib=spec.cache_gib),
             drawn_inputs(spec, data),
+            validation=Inputs(seen.validation, spec.batch_size or task.batch_size),
         )

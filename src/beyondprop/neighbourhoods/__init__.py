@@ -6,11 +6,12 @@ from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
 from beyondprop.neighbourhoods.data import Inputs
 from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
-from beyondprop.neighbourhoods.distillation import Library, Student, distil
+from beyondprop.neighbourhoods.distillation import distil
 from beyondprop.neighbourhoods.draws import DRAWS, Draw, Gaussian, Matched, Mixtures, Uniform
 from beyondprop.neighbourhoods.interfaces import check_pieces, interfaces
 from beyondprop.neighbourhoods.labels import TEACHER
 from beyondprop.neighbourhoods.layout import Layout, layouts
+from beyondprop.neighbourhoods.library import Library, Student, opened
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged, split
 from beyondprop.neighbourhoods.plan import Plan, Planned, plan
 from beyondprop.neighbourhoods.search import (
@@ -65,6 +66,7 @@ __all__ = [
     "layouts",
     "make",
     "merged",
+    "opened",
     "options_of",
     "plan",
     "replaced_alone",

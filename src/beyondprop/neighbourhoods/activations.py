@@ -52,18 +52,21 @@ class Activations(ABC):
 class Streamed(Activations):
     """Calls that the teacher makes anew in each pass; it ends behind the neighbourhood.
 
-    No disk is needed, and of the teacher no more is kept than one pass without gradients holds.
+    No disk is needed. The teacher runs without gradients up to the neighbourhood's end, one module
+    after another, and what a module made is gone as soon as the next ones have used it.
     Batches are those of the data, in its order.
 
     Attributes:
         teacher: In eval mode.
         neighbourhood: Whose calls they are.
         data: Batches that the teacher is called with; it can be iterated again and again.
+        digest: What tells the teacher and the data from others, where that is known.
     """
 
     teacher: nn.Module
     neighbourhood: Neighbourhood
     data: Iterable[Batch]
+    digest: str = "streamed"
 
     def batches(self, size: int, seed: int) -> Iterator[Call]:
         """Yield the call of each batch of the data, whose size and order are the data's own."""
@@ -80,11 +83,6 @@ class Streamed(Activations):
         """
         del size
         return length(self.data)
-
-    @property
-    def digest(self) -> str:
-        """Nothing: what the data holds is not looked at before it is used."""
-        return "streamed"
 
     @property
     def operations(self) -> int:
@@ -153,7 +151,7 @@ class Cached(Activations):
         return read(self.folder, number, self.digests[number])
 
     def _call(self, stored: Sequence[Tensor]) -> Call:
-        kinds = [each.dtype for each in self.layout.flat(self.layout.sample)]
+        like = self.layout.flat(self.layout.sample)
         return self.layout.call_of(
-            [each.to(kind) for each, kind in zip(stored, kinds, strict=True)]
+            [each.to(own.device, own.dtype) for each, own in zip(stored, like, strict=True)]
         )

@@ -105,7 +105,7 @@ def calls(
             default it ends there, so that nothing behind is computed.
 
     Raises:
-        UserError: The teacher is in training mode, or a neighbourhood runs never, or twice.
+        UserError: The teacher is in training mode, or a neighbourhood never runs, or runs twice.
     """
     check_resting(teacher)
     tape = Tape(wanted, stop=not whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.pytrees import leaves
 from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
-from beyondprop.files import GIB, read_json, write_json
+from beyondprop.files import GIB, cannot, read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
 from beyondprop.neighbourhoods.calls import calls
-from beyondprop.neighbourhoods.contents import content
-from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
+from beyondprop.neighbourhoods.data import Batch, first_batch, look, some
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.masks import is_added_mask
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.registry import file_name
 
 CALLS = "calls.json"
 """In a neighbourhood's folder: its shards. It is written last."""
@@ -36,8 +36,9 @@ class Cache:
     Attributes:
         dtype: Of real numbers in the files: torch.float16, which has three digits and ends at
             65,504, torch.bfloat16, which has two and no such end, or None for the teacher's own.
-        gib: GiB that all neighbourhoods take together, at most. The data ends where they are full:
-            students then see its first samples alone.
+        gib: GiB that all neighbourhoods take together on disk, at most, the validation data's too.
+            Where all does not fit, students see the first samples of each alone; validation data
+            takes half of the room at most.
         shard_mib: MiB of a neighbourhood that are held before they are written.
 
     Raises:
@@ -54,15 +55,24 @@ class Cache:
         if self.dtype is not None and not self.dtype.is_floating_point:
             raise UserError(f"a cache stores real numbers, not {self.dtype}")
 
+    def kind(self, tensor: Tensor) -> torch.dtype:
+        """Return the dtype in which a tensor is stored.
+
+        A mask that is added keeps its own, whose largest number it holds; so does what holds zeros
+        alone, such as this mask where nothing is masked.
+        """
+        if self.dtype is None or not tensor.is_floating_point():
+            return tensor.dtype
+        kept = is_added_mask(tensor) or not bool(tensor.any())
+        return tensor.dtype if kept else self.dtype
+
     def stored(self, tensor: Tensor) -> Tensor:
         """Return a tensor as it is stored, on the CPU."""
-        kind = self.dtype if tensor.is_floating_point() and self.dtype else tensor.dtype
-        return tensor.detach().to("cpu", kind)
+        return tensor.detach().to("cpu", self.kind(tensor))
 
     def width(self, tensor: Tensor) -> int:
         """Return the bytes of a tensor as it is stored."""
-        kind = self.dtype if tensor.is_floating_point() and self.dtype else tensor.dtype
-        return tensor.numel() * kind.itemsize
+        return tensor.numel() * self.kind(tensor).itemsize
 
 
 @dataclass
@@ -94,14 +104,14 @@ class Shelf:
         stored = [self.cache.stored(each) for each in rows]
         for own, each in zip(stored, rows, strict=True):
             if own.is_floating_point() and bool((own.isinf() & each.isfinite().cpu()).any()):
+                wider = None if own.dtype == torch.bfloat16 else torch.bfloat16
                 raise UserError(
                     f"activations in {self.folder.name} reach {each.abs().max().item():.3g}, too "
-                    f"large for {own.dtype}: store them as torch.bfloat16, or as they are"
+                    f"large for {own.dtype}: store them by Cache(dtype={wider})"
                 )
         self.held.append(stored)
-        if sum(self.cache.width(each) for batch in self.held for each in batch) >= (
-            self.cache.shard_mib * MIB
-        ):
+        held = sum(each.numel() * each.itemsize for batch in self.held for each in batch)
+        if held >= self.cache.shard_mib * MIB:
             self.flush()
 
     def flush(self) -> None:
@@ -114,6 +124,82 @@ class Shelf:
         self.held = []
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the data whose calls are captured.
+
+    Attributes:
+        called: Its name in messages.
+        data: Batches that the teacher is called with; it can be iterated again and again, and gives
+            the same each time.
+        folder: A folder of each neighbourhood is made in it.
+    """
+
+    called: str
+    data: Iterable[Batch]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Capturing:
+    """What is captured of a part.
+
+    Attributes:
+        part: Of the data.
+        layouts: Of each neighbourhood's calls.
+        samples: How many, the first ones.
+        asked: What a cache must be made of to be taken again.
+        cache: How activations are stored.
+    """
+
+    part: Part
+    layouts: Mapping[str, Layout]
+    samples: int
+    asked: Mapping[str, Any]
+    cache: Cache
+
+    def folder(self, name: str) -> Path:
+        """Return a neighbourhood's folder."""
+        return self.part.folder / file_name(name)
+
+    def found(self, name: str) -> Cached | None:
+        """Return the calls that an earlier capture has written, if it was asked for the same."""
+        folder = self.folder(name)
+        known = read_json(folder / CALLS, f"delete {folder} and capture again")
+        if known is None or known["asked"] != self.asked:
+            return None
+        made = (tuple(known[each]) for each in ("shards", "digests"))
+        return Cached(folder, self.layouts[name], *made)
+
+    def missing(self, wanted: Sequence[Neighbourhood]) -> list[Neighbourhood]:
+        """Return the neighbourhoods whose calls are not there."""
+        return [each for each in wanted if self.found(each.name) is None]
+
+    def need(self, missing: Sequence[Neighbourhood]) -> int:
+        """Return the bytes that missing calls take."""
+        return self.samples * bytes_a_sample(
+            [self.layouts[each.name] for each in missing], self.cache
+        )
+
+    def clear(self) -> None:
+        """Delete all calls but those that are taken again: they take room within the limit."""
+        clear(self.part.folder, {file_name(name) for name in self.layouts if self.found(name)})
+
+    def write(self, teacher: nn.Module, missing: Sequence[Neighbourhood]) -> None:
+        """Write the calls of neighbourhoods, which one pass of the teacher makes."""
+        shelves = {
+            each.name: Shelf(self.folder(each.name), self.layouts[each.name], self.cache)
+            for each in missing
+        }
+        for batch in some(self.part.data, self.samples):
+            for name, call in calls(teacher, missing, batch).items():
+                shelves[name].add(self.layouts[name].flat(call))
+        for shelf in shelves.values():
+            shelf.flush()
+            made = {"shards": shelf.counts, "digests": shelf.digests}
+            write_json(shelf.folder / CALLS, {"asked": dict(self.asked)} | made)
+
+
 def capture(
     teacher: nn.Module,
     wanted: Sequence[Neighbourhood],
@@ -124,7 +210,8 @@ def capture(
     """Return the calls of all neighbourhoods, which one pass of the teacher over the data writes.
 
     What an earlier capture of the same teacher and data has written as a whole is read, not
-    captured again. To see that, the data is read once more than the teacher needs it.
+    captured again; other calls in the folder are deleted. To see that, the data is read once more
+    than the teacher needs it.
 
     Args:
         teacher: In eval mode.
@@ -138,41 +225,91 @@ def capture(
         UserError: There is no data, a neighbourhood can't be trained on its own, the disk is full.
         StorageError: A file cannot be written or read.
     """
-    own = cache or Cache()
-    found = interfaces(teacher, wanted, first_batch(data))
-    room = samples_within(found.values(), own)
-    asked = request(teacher, data, room, own)
-    earlier = {
-        each.name: read_calls(folder / each.name, found[each.name], asked) for each in wanted
-    }
-    missing = [each for each in wanted if earlier[each.name] is None]
-    if missing:
-        shelves = {each.name: Shelf(folder / each.name, found[each.name], own) for each in missing}
-        for batch in some(data, room):
-            for name, call in calls(teacher, missing, batch).items():
-                shelves[name].add(found[name].flat(call))
-        for shelf in shelves.values():
-            shelf.flush()
-            made = {"shards": shelf.counts, "digests": shelf.digests}
-            write_json(shelf.folder / CALLS, {"asked": asked} | made)
-    kept = (
-        earlier[each.name] or read_calls(folder / each.name, found[each.name], asked)
-        for each in wanted
-    )
-    return {each.name: one for each, one in zip(wanted, kept, strict=True) if one is not None}
+    return captured(teacher, wanted, [Part("data", data, folder)], cache or Cache())[0]
 
 
-def samples_within(known: Iterable[Layout], cache: Cache) -> int:
-    """Return of how many samples the calls fit into the cache.
+def captured(
+    teacher: nn.Module, wanted: Sequence[Neighbourhood], parts: Sequence[Part], cache: Cache
+) -> list[dict[str, Cached]]:
+    """Return the calls of all neighbourhoods for each part of the data; see `capture`.
+
+    All parts share the cache's room, and the disk must have it before the teacher runs.
+    """
+    layouts = [interfaces(teacher, wanted, first_batch(part.data, part.called)) for part in parts]
+    room = samples_within([[*found.values()] for found in layouts], cache)
+    seen = [look(part.data, room) for part in parts]
+    samples = shares([count for _, count in seen], room)
+    of = hashlib.sha256(weights(teacher)).hexdigest()
+    made = [
+        Capturing(
+            part,
+            found,
+            count,
+            {"teacher": of, "data": digest, "samples": count, "dtype": str(cache.dtype)},
+            cache,
+        )
+        for part, found, (digest, _), count in zip(parts, layouts, seen, samples, strict=True)
+    ]
+    for each in made:
+        each.clear()
+    missing = [each.missing(wanted) for each in made]
+    need = sum(each.need(lacking) for each, lacking in zip(made, missing, strict=True))
+    shards.check_room(parts[0].folder, need)
+    for each, lacking in zip(made, missing, strict=True):
+        if lacking:
+            each.write(teacher, lacking)
+    return [
+        {name: kept for name in each.layouts if (kept := each.found(name)) is not None}
+        for each in made
+    ]
+
+
+def clear(folder: Path, kept: Collection[str] = ()) -> None:
+    """Delete the calls that were captured in a folder, but those of the neighbourhoods to keep.
 
     Raises:
-        UserError: Of none.
+        StorageError: One cannot be deleted.
     """
-    sample, room = bytes_a_sample(known, cache), int(cache.gib * GIB)
-    if sample > room:
+    for inner in [each for each in folder.glob("*/") if each.name not in kept]:
+        try:
+            for file in [inner / CALLS, *shards.files(inner)]:
+                file.unlink(missing_ok=True)
+            if not any(inner.iterdir()):
+                inner.rmdir()
+        except OSError as error:
+            raise cannot("delete", inner, error) from None
+
+
+def shares(counts: Sequence[int], room: int) -> list[int]:
+    """Return how many samples of each part there is room for.
+
+    Where all does not fit, parts have shares by their sizes, of which none counts above the room:
+    so no more of a part needs to be read.
+    """
+    known = [min(count, room) for count in counts]
+    whole = sum(known)
+    if whole <= room:
+        return known
+    rest = [max(1, count * room // whole) for count in known[1:]]
+    return [max(1, room - sum(rest)), *rest]
+
+
+def samples_within(known: Sequence[Sequence[Layout]], cache: Cache) -> int:
+    """Return of how many samples the calls fit into the cache.
+
+    Args:
+        known: Of each part of the data the layouts of the neighbourhoods' calls.
+        cache: How they are stored.
+
+    Raises:
+        UserError: One sample of each part does not fit.
+    """
+    sample = max(bytes_a_sample(each, cache) for each in known)
+    room = int(cache.gib * GIB)
+    if sample * len(known) > room:
         raise UserError(
             f"the activations of one sample take {sample / MIB:.1f} MiB, more than the cache's "
-            f"{room / MIB:.1f}: give it more, or take fewer neighbourhoods"
+            f"{room / MIB:.1f} for {len(known)}: give it more, or take fewer neighbourhoods"
         )
     return room // max(1, sample)
 
@@ -180,28 +317,3 @@ def samples_within(known: Iterable[Layout], cache: Cache) -> int:
 def bytes_a_sample(known: Iterable[Layout], cache: Cache) -> int:
     """Return the bytes that one sample takes in the cache, all neighbourhoods together."""
     return sum(cache.width(each) for layout in known for each in layout.flat(layout.sample))
-
-
-def request(
-    teacher: nn.Module, data: Iterable[Batch], samples: int, cache: Cache
-) -> dict[str, Any]:
-    """Return what a cache must be made of to be taken again."""
-    digest, count = hashlib.sha256(), 0
-    for batch in some(data, samples):
-        count += size(batch)
-        for each in leaves(batch):
-            digest.update(content(each))
-    return {
-        "teacher": hashlib.sha256(weights(teacher)).hexdigest(),
-        "data": digest.hexdigest(),
-        "samples": count,
-        "dtype": str(cache.dtype),
-    }
-
-
-def read_calls(folder: Path, layout: Layout, asked: dict[str, Any]) -> Cached | None:
-    """Return the calls that an earlier capture has written, if it was asked for the same."""
-    found = read_json(folder / CALLS, f"delete {folder} and capture again")
-    if found is None or found["asked"] != asked:
-        return None
-    return Cached(folder, layout, tuple(found["shards"]), tuple(found["digests"]))

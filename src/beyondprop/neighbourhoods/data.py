@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
+from beyondprop.neighbourhoods.contents import content
 
 Batch = Any
 """What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
@@ -104,3 +107,13 @@ def length(data: Iterable[Any]) -> int:
     if not found:
         raise UserError("the data gave no batch")
     return found
+
+
+def look(data: Iterable[Batch], samples: int = sys.maxsize) -> tuple[str, int]:
+    """Return the SHA-256 of the first samples of data, and how many there are; it is read once."""
+    digest, count = hashlib.sha256(), 0
+    for batch in some(data, samples):
+        count += size(batch)
+        for each in leaves(batch):
+            digest.update(content(each))
+    return digest.hexdigest(), count

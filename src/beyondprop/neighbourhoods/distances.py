@@ -21,8 +21,11 @@ from beyondprop._torch.pytrees import leaves
 from beyondprop.errors import UserError
 from beyondprop.registry import Registry
 
-TINY = 1e-12
-"""The least squared norm that something is divided by."""
+LEAST = 1e-2
+"""The least share of the batch's mean squared norm by which an error is divided: a vector that is
+shorter than a tenth of the others counts as if it were as long as that."""
+TINY = 1e-30
+"""A mean squared norm below it is that of nothing."""
 
 
 class Distance(ABC):
@@ -63,7 +66,8 @@ class RelativeError(Distance):
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return it of two tensors."""
-        return (student - teacher).square().sum() / teacher.square().sum().clamp(min=TINY)
+        size = teacher.square().sum()
+        return (student - teacher).square().sum() / divisor(size, size)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class VectorError(Distance):
     """The same of each vector alone, then the mean: small vectors count as much as large ones.
 
     Attributes:
-        axis: Of the vectors, such as -1 for tokens ``(batch, tokens, features)`` and 1 for maps
+        axis: Of the vectors, such as -1 of tokens ``(batch, tokens, features)`` and 1 of maps
             ``(batch, channels, height, width)``; None: all numbers of a sample are one vector.
     """
 
@@ -81,23 +85,24 @@ class VectorError(Distance):
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return it of two tensors."""
         one, other = (vectors(each, self.axis) for each in (student, teacher))
-        error = (one - other).square().sum(-1)
-        return (error / other.square().sum(-1).clamp(min=TINY)).mean()
+        error, sizes = (one - other).square().sum(-1), other.square().sum(-1)
+        return (error / divisor(sizes, sizes.mean())).mean()
 
 
 @dataclass(frozen=True)
 class Deviation(Distance):
     """The squared error over the teacher's variance in the batch: one less R².
 
-    A constant part of the output, which any student learns at once, does not make it small.
+    A constant part of the output, which any student learns at once, does not make it small. A
+    variance of less than a hundredth of the mean square, as of a batch of one, counts as that.
     """
 
     name: ClassVar[str] = "deviation"
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return it of two tensors."""
-        spread = (teacher - teacher.mean(0)).square().sum().clamp(min=TINY)
-        return (student - teacher).square().sum() / spread
+        spread = (teacher - teacher.mean(0)).square().sum()
+        return (student - teacher).square().sum() / divisor(spread, teacher.square().sum())
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,11 @@ class SoftLabels(Distance):
 
     def between(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return it of two tensors of logits, ``(..., classes)``."""
+        if teacher.dim() < 2:
+            raise UserError(
+                f"soft labels need logits (batch, ..., classes), and the teacher's output is "
+                f"{tuple(teacher.shape)}: take another distance"
+            )
         one, other = (each.flatten(0, -2) / self.temperature for each in (student, teacher))
         divergence = kl_div(
             one.log_softmax(-1), other.log_softmax(-1), reduction="batchmean", log_target=True
@@ -140,9 +150,25 @@ class SoftLabels(Distance):
         return divergence * self.temperature**2
 
 
+def divisor(sizes: Tensor, mean: Tensor) -> Tensor:
+    """Return what squared errors are divided by: squared norms, but no small share of their mean.
+
+    Where the teacher gives nothing but zeros, errors count as they are.
+    """
+    return torch.where(mean > TINY, torch.maximum(sizes, LEAST * mean), 1.0)
+
+
 def vectors(x: Tensor, axis: int | None) -> Tensor:
-    """Return a tensor's vectors along its last axis, ``(..., numbers)``."""
-    return x.flatten(1) if axis is None else x.movedim(axis, -1)
+    """Return a tensor's vectors along its last axis, ``(..., numbers)``.
+
+    Raises:
+        UserError: It has no such axis.
+    """
+    if axis is None:
+        return x.reshape(len(x), -1)  # of one number each, where a sample is one
+    if not -x.dim() <= axis < x.dim():
+        raise UserError(f"the teacher's output, {tuple(x.shape)}, has no axis {axis} of vectors")
+    return x.movedim(axis, -1)
 
 
 DISTANCES: Registry[Distance] = Registry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,106 +12,39 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop._torch.threads import threads_set
-from beyondprop._torch.weights import WEIGHTS, read_weights, weights
+from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.errors import UserError
 from beyondprop.files import StorageError, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
-from beyondprop.neighbourhoods.activations import Activations, Cached
-from beyondprop.neighbourhoods.calls import Call
+from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.capture import Cache, capture
+from beyondprop.neighbourhoods.capture import Cache
 from beyondprop.neighbourhoods.cost import cost_of, step_operations
 from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.interfaces import built
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
-from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
-from beyondprop.neighbourhoods.synthetic import DrawnInputs, Synthetic, synthesized
+from beyondprop.neighbourhoods.library import (
+    DIGEST,
+    RECORD,
+    Library,
+    Student,
+    asked_of,
+    place_of,
+)
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.sources import (
+    check_source,
+    from_draws,
+    from_files,
+    from_teacher,
+)
+from beyondprop.neighbourhoods.synthetic import DrawnInputs
 from beyondprop.neighbourhoods.training import Recipe, error, teach
-from beyondprop.registry import file_name, settings
 from beyondprop.registry.settings import plain
-
-RECORD = "record.json"
-DIGEST = "digest"
-"""Key of what tells a candidate or a recipe from others that print alike; see `described`."""
-ACTIVATIONS, HELD, PIECES = "activations", "validation", "pieces"
-"""Folders in that of a distillation."""
-
-
-@dataclass(frozen=True)
-class Student:
-    """A student of one neighbourhood, trained.
-
-    Attributes:
-        neighbourhood: That it can replace.
-        candidate: Built it.
-        folder: Holds its weights and its record.
-        error: Its distance from the teacher's piece on the validation data, or without such data on
-            what it was trained on.
-        record: All that is known of it.
-    """
-
-    neighbourhood: Neighbourhood
-    candidate: Candidate
-    folder: Path
-    error: float
-    record: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Library:
-    """The students of a teacher's neighbourhoods, from which models are put together.
-
-    Attributes:
-        neighbourhoods: In the order of the model's modules.
-        samples: A call of one sample of each, by name.
-        students: By the neighbourhood's name, each by its candidate's label.
-    """
-
-    neighbourhoods: tuple[Neighbourhood, ...]
-    samples: Mapping[str, Call]
-    students: Mapping[str, Mapping[str, Student]] = field(default_factory=dict)
-
-    def merge(self, teacher: nn.Module, choice: Mapping[str, str]) -> nn.Module:
-        """Return a copy of the teacher with students in place of its pieces, in eval mode.
-
-        Args:
-            teacher: Of this library.
-            choice: Labels of candidates by the names of neighbourhoods; those that are not named
-                keep the teacher's piece.
-
-        Raises:
-            UserError: There is no such student.
-            StorageError: Its weights cannot be read.
-        """
-        pieces = {}
-        for each in self.neighbourhoods:
-            if each.name in choice:
-                pieces[each] = self.piece(teacher, each, choice[each.name])
-        if unknown := set(choice) - {each.name for each in self.neighbourhoods}:
-            raise UserError(f"there is no neighbourhood {sorted(unknown)[0]!r}")
-        return merged(teacher, pieces)
-
-    def piece(self, teacher: nn.Module, neighbourhood: Neighbourhood, label: str) -> nn.Module:
-        """Return a student with its weights.
-
-        Raises:
-            UserError: There is no such student.
-            StorageError: Its weights cannot be read.
-        """
-        known = self.students[neighbourhood.name]
-        if label not in known:
-            raise UserError(
-                f"'{neighbourhood.name}' has no student {label!r}; it has {', '.join(known)}"
-            )
-        student = known[label]
-        call = self.samples[neighbourhood.name]
-        built = student.candidate.build(neighbourhood.piece(teacher), call)
-        built.load_state_dict(read_weights(student.folder / WEIGHTS))
-        return built.eval()
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,19 +163,6 @@ def check_told(candidates: Mapping[str, Candidate], recipe: Recipe) -> None:
         digest_of(each, f"the candidate '{each.name}'")
 
 
-def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
-    """Return what decides how a student begins.
-
-    Raises:
-        UserError: The candidate cannot be told from another one.
-    """
-    return {
-        "piece": hashlib.sha256(weights(piece)).hexdigest(),
-        "candidate": settings(candidate, "candidate")
-        | {DIGEST: digest_of(candidate, f"the candidate '{candidate.name}'")},
-    }
-
-
 def distil(
     teacher: nn.Module,
     neighbourhoods: Sequence[Neighbourhood],
@@ -256,6 +176,7 @@ def distil(
     workers: Workers = SERIAL,
     progress: Progress | None = None,
     synthetic: DrawnInputs | None = None,
+    streamed: bool = False,
 ) -> Library:
     """Train every candidate of every neighbourhood on its own, and return all of them.
 
@@ -277,27 +198,34 @@ def distil(
         synthetic: How inputs of neighbourhoods are drawn at random. Then the data is a few known
             samples, which show forms and moments, and nothing of it is stored; without validation
             data students are judged on inputs that are drawn too, and that they were not taught.
+        streamed: Whether the teacher makes activations anew in each pass, so that none are stored;
+            batches are those of the data then, and each worker holds the whole teacher.
 
     Raises:
         UserError: The teacher can't be taken apart so, there is no data, nothing can be drawn of
             what a neighbourhood gets, or there is no student at all.
         StorageError: A file cannot be read or written.
     """
-    own, shown = recipe or Recipe(), progress or bars()
+    own, shown, kept = recipe or Recipe(), progress or bars(), cache or Cache()
     check_named(neighbourhoods, candidates)
     check_told(candidates, own)
+    check_source(cache, synthetic, streamed)
     place = places.find(workers, own.threads)
     with held(folder), shown:
-        taught, judged = activations(teacher, neighbourhoods, data, folder, cache, synthetic)
-        if validation is not None:
-            judged = capture(teacher, neighbourhoods, validation, folder / HELD, cache)
+        given = (teacher, neighbourhoods, data, validation)
+        if streamed:
+            seen = from_teacher(*given)
+        elif synthetic is not None:
+            seen = from_draws(*given, folder, kept, synthetic)
+        else:
+            seen = from_files(*given, folder, kept)
         subjects = [
             Subject(
                 each,
                 each.piece(teacher),
-                taught[each.name].layout,
-                taught[each.name],
-                judged[each.name],
+                seen.layouts[each.name],
+                seen.taught[each.name],
+                seen.judged[each.name],
             )
             for each in neighbourhoods
         ]
@@ -313,29 +241,8 @@ def distil(
     if all(outcome.error is not None for outcome in outcomes):
         reasons = "; ".join(str(each.error) for each in outcomes[:3])
         raise UserError(f"no student could be trained ({reasons})")
-    samples = {name: one.layout.sample for name, one in taught.items()}
+    samples = {name: layout.sample for name, layout in seen.layouts.items()}
     return Library(tuple(neighbourhoods), samples, shelved(neighbourhoods, results))
-
-
-def activations(
-    teacher: nn.Module,
-    neighbourhoods: Sequence[Neighbourhood],
-    data: Iterable[Batch],
-    folder: Path,
-    cache: Cache | None,
-    synthetic: DrawnInputs | None,
-) -> tuple[Mapping[str, Cached | Synthetic], Mapping[str, Activations]]:
-    """Return what students are trained on, and what judges them where there is no more data."""
-    if synthetic is None:
-        cached = capture(teacher, neighbourhoods, data, folder / ACTIVATIONS, cache)
-        return cached, cached
-    made = synthesized(teacher, neighbourhoods, data, synthetic)
-    return made, {name: replace(each, seed=each.seed + 1) for name, each in made.items()}
-
-
-def place_of(folder: Path, neighbourhood: Neighbourhood, label: str) -> Path:
-    """Return the folder of a student."""
-    return folder / PIECES / file_name(neighbourhood.name) / file_name(label)
 
 
 def shelved(

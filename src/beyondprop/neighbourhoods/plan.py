@@ -7,25 +7,29 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
+from pathlib import Path
 
 from rich.progress import Progress
 from torch import nn
 
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.activations import Activations
+from beyondprop.neighbourhoods.activations import Activations, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import Candidate
 from beyondprop.neighbourhoods.capture import (
     Cache,
     bytes_a_sample,
     samples_within,
+    shares,
 )
 from beyondprop.neighbourhoods.cost import Cost, cost_of
-from beyondprop.neighbourhoods.data import Batch, first, first_batch, size
+from beyondprop.neighbourhoods.data import Batch, first, first_batch, length, size
 from beyondprop.neighbourhoods.interfaces import built, interfaces
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.shards import check_room
+from beyondprop.neighbourhoods.sources import check_source, written
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
 from beyondprop.neighbourhoods.training import Recipe, teach
 
@@ -62,7 +66,7 @@ class Plan:
         samples: Of the data, as far as their activations fit into the cache; where inputs are
             drawn, those that are held in memory.
         whole: Samples that the data has.
-        bytes: Of activations on disk.
+        bytes: Of activations on disk, the validation data's too.
         drawn: Samples that are drawn in a pass; None where students learn from the data.
     """
 
@@ -87,6 +91,10 @@ def plan(
     recipe: Recipe | None = None,
     cache: Cache | None = None,
     synthetic: DrawnInputs | None = None,
+    *,
+    validation: Iterable[Batch] | None = None,
+    streamed: bool = False,
+    folder: Path | None = None,
 ) -> Plan:
     """Return what `distil` would do with these, after a trial of a few steps of every student.
 
@@ -98,31 +106,47 @@ def plan(
         recipe: How students are trained.
         cache: How activations are stored.
         synthetic: How inputs of neighbourhoods are drawn at random.
+        validation: Batches by which students are judged; all of it is read too.
+        streamed: Whether the teacher makes activations anew in each pass.
+        folder: Where it would be done; its disk must have room for activations.
 
     Raises:
-        UserError: The teacher can't be taken apart so, there is no data, or nothing can be drawn of
-            what a neighbourhood gets.
+        UserError: The teacher can't be taken apart so, there is no data, nothing can be drawn of
+            what a neighbourhood gets, or the folder's disk is too full.
     """
     check_named(neighbourhoods, candidates)
+    check_source(cache, synthetic, streamed)
     own, kept, whole = recipe or Recipe(), cache or Cache(), sum(map(size, data))
-    if synthetic is None:
+    held = [] if validation is None else [sum(map(size, validation))]
+    if streamed:
+        trials = trials_on_streams(teacher, neighbourhoods, data, own)
+        samples, stored, steps = whole, [], length(data)
+    elif synthetic is None:
         trials = trials_on_data(teacher, neighbourhoods, data, own)
-        known = [each.layout for each in trials.values()]
-        samples = min(whole, samples_within(known, kept))
-        needed = samples * bytes_a_sample(known, kept)
-        steps = own.total(math.ceil(samples / min(own.batch_size, size(first_batch(data)))))
+        stored = fitting([whole, *held], trials, kept)
+        samples = stored[0]
+        steps = math.ceil(samples / min(own.batch_size, size(first_batch(data))))
     else:
         trials = trials_on_draws(teacher, neighbourhoods, data, own, synthetic)
-        samples, needed = min(whole, synthetic.known), 0
-        steps = own.total(math.ceil(synthetic.samples / own.batch_size))
+        samples, stored = min(whole, synthetic.known), fitting(held, trials, kept)
+        steps = math.ceil(synthetic.samples / own.batch_size)
+    needed = sum(stored) * bytes_a_sample([each.layout for each in trials.values()], kept)
+    if folder is not None:
+        check_room(folder, needed - written(folder))
     students = [
-        trial.of(name, label, one, steps)
+        trial.of(name, label, one, own.total(steps))
         for name, trial in trials.items()
         for label, one in candidates.items()
     ]
     pieces = {name: cost_of(trial.piece, trial.layout.sample) for name, trial in trials.items()}
     drawn = None if synthetic is None else synthetic.samples
     return Plan(tuple(students), pieces, samples, whole, needed, drawn)
+
+
+def fitting(counts: Sequence[int], trials: Mapping[str, Trial], cache: Cache) -> list[int]:
+    """Return how many samples of each part of the data the cache has room for."""
+    layouts = [each.layout for each in trials.values()]
+    return shares(counts, samples_within([layouts] * len(counts), cache)) if counts else []
 
 
 @dataclass(frozen=True)
@@ -179,6 +203,27 @@ def trials_on_data(
             found[each.name],
             Repeated(seen[each.name], 1),
             Repeated(seen[each.name], TRIED),
+            recipe,
+        )
+        for each in neighbourhoods
+    }
+
+
+def trials_on_streams(
+    teacher: nn.Module,
+    neighbourhoods: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    recipe: Recipe,
+) -> dict[str, Trial]:
+    """Return trials on what the teacher makes of the first batch, anew in each step."""
+    probe = first_batch(data)
+    found = interfaces(teacher, neighbourhoods, probe)
+    return {
+        each.name: Trial(
+            each.piece(teacher),
+            found[each.name],
+            Streamed(teacher, each, [probe]),
+            Streamed(teacher, each, [probe] * TRIED),
             recipe,
         )
         for each in neighbourhoods

@@ -12,8 +12,8 @@ from torch import nn
 
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.cost import cost_of, seconds_of
-from beyondprop.neighbourhoods.distillation import Library
 from beyondprop.neighbourhoods.labels import TEACHER
+from beyondprop.neighbourhoods.library import Library
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,11 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / f"{number:05}.safetensors"
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the shards in a folder."""
+    return sorted(folder.glob("[0-9]" * 5 + "*.safetensors"))
+
+
 def write(folder: Path, number: int, tensors: Sequence[Tensor]) -> str:
     """Write a shard, and return the SHA-256 of its file.
 
@@ -76,6 +81,6 @@ def check_room(folder: Path, need: int) -> None:
     if need > free:
         raise UserError(
             f"the disk of {folder} has {free / GIB:.2f} GiB free, and the activations need "
-            f"{need / GIB:.2f} more: free some, choose another folder, lower the cache's limit, or "
-            "stream"
+            f"{need / GIB:.2f} more: free some, choose another folder, lower the limit by "
+            "Cache(gib=...), or store none by distil(streamed=True)"
         )

@@ -27,6 +27,7 @@ from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.draws import Draw, Known
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.masks import is_added_mask
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import check_fields
@@ -120,9 +121,7 @@ class Source:
 
 def drawn(x: Tensor) -> bool:
     """Whether an input is drawn: real numbers are, unless they are a mask that is added."""
-    if not x.is_floating_point():
-        return False
-    return not bool((x.abs() >= torch.finfo(x.dtype).max).any())
+    return x.is_floating_point() and not is_added_mask(x)
 
 
 @dataclass(frozen=True, eq=False)

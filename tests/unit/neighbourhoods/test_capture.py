@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from beyondprop._torch.pytrees import replaced
 from beyondprop.errors import UserError
 from beyondprop.files import StorageError
 from beyondprop.neighbourhoods import Cache, Streamed, calls, capture, split
 from beyondprop.neighbourhoods.activations import Activations
+from beyondprop.neighbourhoods.capture import Part, captured
 
 EXACT = Cache(dtype=None)
 
@@ -115,7 +118,10 @@ def test_what_cannot_be_captured_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         capture(model, wanted, iter(batches()), tmp_path)
     with pytest.raises(UserError, match=r"of one sample take .* more than the cache's"):
         capture(model, wanted, batches(), tmp_path, Cache(gib=1e-9))
-    with pytest.raises(UserError, match=r"reach .*e\+0., too large for torch.float16"):
+    with pytest.raises(
+        UserError,
+        match=r"too large for torch.float16: .* Cache\(dtype=torch.bf",
+    ):
         capture(model, split(model, ["0"]), [1e6 * (x + 9) for x in batches()], tmp_path / "large")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(UserError, match=r"has 0.00 GiB free, and the activations need 0.00 more"):
@@ -140,3 +146,80 @@ def test_a_damaged_shard_is_told(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(StorageError, match="cannot read"):
         rows(found)
+
+
+class Attending(nn.Module):
+    """Adds a mask as Hugging Face's encoders do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.out = Masked(), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = torch.zeros(len(x), 1, 3).masked_fill(x[:, None] > 1, torch.finfo(x.dtype).min)
+        out: Tensor = self.out(self.inner(x, mask))
+        return out
+
+
+class Masked(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return (x[:, None] * x[:, :, None] + mask).softmax(-1).sum(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masks_that_are_added_are_kept_as_they_are(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = Attending().eval()
+    data = [torch.zeros(4, 3), *batches()]  # in the first batch nothing is masked
+    found = capture(model, split(model, ["inner"]), data, tmp_path, Cache(dtype))["inner"]
+    masks = torch.cat([call.inputs[1] for call in found.batches(4, 0)])
+    expected = calls(model, split(model, ["inner"]), torch.cat(data))["inner"].inputs[1]
+    assert (masks == torch.finfo(torch.float32).min).sum() == (expected < 0).sum() > 0
+    stored = {each.dtype for shard in range(len(found.shards)) for each in found.shard(shard)}
+    assert stored == {dtype, torch.float32}
+
+
+def test_activations_come_back_on_the_teachers_device(tmp_path: Path) -> None:
+    model = chain()
+    found = capture(model, split(model, ["2"]), batches(), tmp_path)["2"]
+    sample = replaced(found.layout.sample, lambda each: each.to("meta"))
+    there = replace(found, layout=replace(found.layout, sample=sample))
+    for call in there.batches(4, 0):
+        assert {each.device.type for each in (*call.inputs, *call.outputs)} == {"meta"}
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def test_training_and_validation_data_share_the_room(tmp_path: Path) -> None:
+    model, wanted = chain(), split(chain(), ["2"])
+    room = 20 * (5 + 4) * 4 / 2**30
+    parts = [
+        Part("data", batches(5), tmp_path / "a"),
+        Part("validation data", batches(3), tmp_path / "b"),
+    ]
+    taught, judged = captured(model, wanted, parts, Cache(None, gib=room))
+    assert (sum(taught["2"].shards), sum(judged["2"].shards)) == (11, 9)
+    with pytest.raises(UserError, match="the validation data gave no batch"):
+        captured(model, wanted, [parts[0], Part("validation data", [], tmp_path)], Cache())
+
+
+def test_calls_of_an_earlier_capture_are_deleted(tmp_path: Path) -> None:
+    model = chain()
+    many = Cache(None, shard_mib=1e-4)
+    capture(model, split(model, ["0", "2"]), batches(5), tmp_path, many)
+    assert len(files(tmp_path)) > 8
+    (tmp_path / "2" / "mine.txt").write_text("mine")
+    found = capture(model, split(model, ["0"]), batches(2), tmp_path, many)["0"]
+    assert len(files(tmp_path)) == len(found.shards)
+    assert [each.name for each in (tmp_path / "2").iterdir()] == ["mine.txt"]
+
+
+def test_the_disk_is_looked_at_before_the_teacher_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, wanted = chain(), split(chain(), ["2"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"or store none by distil\(streamed=True"):
+        capture(model, wanted, batches(), tmp_path, Cache(None, shard_mib=1e-5))
+    assert not files(tmp_path)

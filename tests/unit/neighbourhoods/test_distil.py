@@ -26,6 +26,7 @@ from beyondprop.neighbourhoods import (
     distil,
     heal,
     make,
+    opened,
     plan,
     split,
     teach,
@@ -185,8 +186,40 @@ def test_distances_are_zero_of_the_teacher_and_one_of_nothing(distance: str) -> 
 def test_vectors_have_an_axis() -> None:
     student, target = torch.randn(2, 5, 3, 3), torch.randn(2, 5, 3, 3)
     by_place = DISTANCES.make({"distance": "relative-vectors", "axis": 1})(student, target)
-    error = (student - target).square().sum(1) / target.square().sum(1)
-    torch.testing.assert_close(by_place, error.mean())
+    torch.testing.assert_close(by_place, slowly(student, target))
+    with pytest.raises(UserError, match=r"\(2, 5, 3, 3\), has no axis 4 of vectors"):
+        DISTANCES.make({"distance": "relative-vectors", "axis": 4})(student, target)
+
+
+def slowly(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean relative error of vectors along axis 1, vector by vector."""
+    places = [(b, i, j) for b in range(2) for i in range(3) for j in range(3)]
+    sizes = {at: sum(float(x) ** 2 for x in target[at[0], :, at[1], at[2]]) for at in places}
+    least = 0.01 * sum(sizes.values()) / len(places)
+    found = [
+        float((student[b, :, i, j] - target[b, :, i, j]).square().sum())
+        / max(sizes[b, i, j], least)
+        for b, i, j in places
+    ]
+    return torch.tensor(sum(found) / len(found))
+
+
+@pytest.mark.parametrize("distance", RELATIVE)
+def test_an_error_of_little_is_never_huge(distance: str) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(4, 6, 5, 5).relu()
+    maps[:, :, 0] = 0  # vectors of zeros
+    kind = {"distance": distance} | ({"axis": 1} if "vectors" in distance else {})
+    assert DISTANCES.make(kind)(maps + 0.01, maps) < 0.25
+    for teacher_ in (maps[:1], maps[:, 0, 1, 1], torch.zeros(3, 4)):
+        if distance != "cosine":
+            assert DISTANCES[distance](teacher_ + 0.01, teacher_) < 0.1
+        assert DISTANCES[distance](teacher_ + 0.01, teacher_).isfinite()
+
+
+def test_soft_labels_need_logits() -> None:
+    with pytest.raises(UserError, match="soft labels need logits"):
+        DISTANCES["soft-labels"](torch.randn(4), torch.randn(4))
 
 
 def test_a_student_that_diverges_is_told() -> None:
@@ -383,3 +416,52 @@ def test_hooks_of_the_user_are_a_part_of_the_piece(tmp_path: Path) -> None:
         progress=Progress(disable=True),
     )
     assert made.students["1"]["same"].error < 1e-6
+
+
+def test_students_learn_from_what_is_streamed(tmp_path: Path) -> None:
+    found = distilled(tmp_path, cache=None, streamed=True)
+    assert found.students["0"]["same"].error < 1e-3
+    assert found.students["0"]["line"].record["steps"] == 3 * 8
+    assert not [*tmp_path.rglob("0*.safetensors")]
+    before = content(tmp_path)
+    assert content(tmp_path) == before
+    model, data = teacher(), batches(7)
+    again = distil(
+        model,
+        split(model, ["0", "1"]),
+        data,
+        tmp_path,
+        CANDIDATES,
+        recipe=RECIPE,
+        progress=QUIET,
+        streamed=True,
+    )
+    assert again.students["0"]["line"].record["steps"] == 3 * 7  # of other data, so trained anew
+    with pytest.raises(UserError, match="the validation data gave no batch"):
+        distilled(tmp_path, cache=None, streamed=True, validation=[])
+    with pytest.raises(UserError, match="leave cache or streamed out"):
+        distilled(tmp_path, streamed=True)
+
+
+def test_validation_data_of_an_earlier_call_takes_no_room(tmp_path: Path) -> None:
+    distilled(tmp_path)
+    assert [*(tmp_path / "validation").rglob("0*.safetensors")]
+    distilled(tmp_path, validation=None)
+    assert not [*(tmp_path / "validation").rglob("0*.safetensors")]
+    with pytest.raises(UserError, match="the validation data gave no batch"):
+        distilled(tmp_path, validation=[])
+
+
+def test_a_library_is_opened_again_without_its_data(library: Library) -> None:
+    (one, *_) = library.students["0"].values()
+    folder, model, x = one.folder.parents[2], teacher(), batches()[0]
+    found = opened(model, split(model, ["0", "1"]), x[:2], folder, CANDIDATES)
+    choice = {"0": "line", "1": "fresh"}
+    assert torch.equal(found.merge(model, choice)(x), library.merge(model, choice)(x))
+    assert found.students["1"]["line"].error == library.students["1"]["line"].error
+    fewer = opened(model, split(model, ["0"]), x[:2], folder, {"line": Linear(), "same": Linear()})
+    assert [*fewer.students["0"]] == ["line"]  # 'same' was by another candidate
+    with torch.no_grad():
+        model[0][0].weight += 1
+    with pytest.raises(UserError, match="has no student of this teacher"):
+        opened(model, split(model, ["0"]), x[:2], folder, CANDIDATES)

@@ -1,0 +1,118 @@
+"""What students learn from: calls in files, calls that are made anew, or drawn inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from beyondprop._torch.weights import weights
+from beyondprop.errors import UserError
+from beyondprop.neighbourhoods import shards
+from beyondprop.neighbourhoods.activations import Activations, Streamed
+from beyondprop.neighbourhoods.capture import Cache, Part, captured, clear
+from beyondprop.neighbourhoods.data import Batch, first_batch, look
+from beyondprop.neighbourhoods.interfaces import interfaces
+from beyondprop.neighbourhoods.layout import Layout
+from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
+
+ACTIVATIONS, HELD = "activations", "validation"
+"""Folders in that of a distillation."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What students see, by the names of neighbourhoods.
+
+    Attributes:
+        layouts: Of calls.
+        taught: What they are trained on.
+        judged: What they are judged by.
+    """
+
+    layouts: Mapping[str, Layout]
+    taught: Mapping[str, Activations]
+    judged: Mapping[str, Activations]
+
+
+def written(folder: Path) -> int:
+    """Return the bytes of all activations that a distillation's folder has."""
+    inner = [each for name in (ACTIVATIONS, HELD) for each in (folder / name).glob("*/")]
+    return sum(file.stat().st_size for each in inner for file in shards.files(each))
+
+
+def check_source(cache: Cache | None, synthetic: DrawnInputs | None, streamed: bool) -> None:
+    """See that students learn from one thing.
+
+    Raises:
+        UserError: They would learn from several.
+    """
+    if streamed and synthetic is not None:
+        raise UserError("inputs are drawn, or streamed: leave synthetic or streamed out")
+    if streamed and cache is not None:
+        raise UserError("what is streamed is not stored: leave cache or streamed out")
+
+
+def from_files(
+    teacher: nn.Module,
+    wanted: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    validation: Iterable[Batch] | None,
+    folder: Path,
+    cache: Cache,
+) -> Seen:
+    """Return calls that are written into files."""
+    parts = [Part("data", data, folder / ACTIVATIONS)]
+    if validation is None:
+        clear(folder / HELD)  # of an earlier call: it takes room within the limit
+    else:
+        parts.append(Part("validation data", validation, folder / HELD))
+    made = captured(teacher, wanted, parts, cache)
+    return Seen({name: each.layout for name, each in made[0].items()}, made[0], made[-1])
+
+
+def from_teacher(
+    teacher: nn.Module,
+    wanted: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    validation: Iterable[Batch] | None,
+) -> Seen:
+    """Return calls that the teacher makes anew in each pass."""
+    layouts = interfaces(teacher, wanted, first_batch(data))
+    taught = streams(teacher, wanted, data)
+    if validation is None:
+        return Seen(layouts, taught, taught)
+    first_batch(validation, "validation data")
+    return Seen(layouts, taught, streams(teacher, wanted, validation))
+
+
+def streams(
+    teacher: nn.Module, wanted: Sequence[Neighbourhood], data: Iterable[Batch]
+) -> dict[str, Streamed]:
+    """Return calls that the teacher makes anew; the data is read once, to tell it from others."""
+    seen, _ = look(data)
+    digest = hashlib.sha256(weights(teacher) + seen.encode()).hexdigest()
+    return {each.name: Streamed(teacher, each, data, digest) for each in wanted}
+
+
+def from_draws(
+    teacher: nn.Module,
+    wanted: Sequence[Neighbourhood],
+    data: Iterable[Batch],
+    validation: Iterable[Batch] | None,
+    folder: Path,
+    cache: Cache,
+    synthetic: DrawnInputs,
+) -> Seen:
+    """Return drawn inputs; where there is validation data, that judges."""
+    made = synthesized(teacher, wanted, data, synthetic)
+    layouts = {name: each.layout for name, each in made.items()}
+    if validation is None:
+        others = {name: replace(each, seed=each.seed + 1) for name, each in made.items()}
+        return Seen(layouts, made, others)
+    part = Part("validation data", validation, folder / HELD)
+    return Seen(layouts, made, captured(teacher, wanted, [part], cache)[0])

@@ -205,7 +205,7 @@ def test_numbers_that_no_workers_can_have(wrong: dict[str, float]) -> None:
 
 @linux
 def test_memory_is_shared_out_unless_there_is_an_accelerator() -> None:
-    one, two = (places.find(Workers(jobs=jobs), threads=1).describe() for jobs in (1, 2))
+    one, two = (places.find(Workers(jobs=jobs), threads=1).describe() for jobs in (2, 4))
     assert one["memory_gib"] == pytest.approx(2 * two["memory_gib"], abs=0.2)
     assert places.find(Workers(jobs=2), 1, accelerators=1).describe()["memory_gib"] is None
 

@@ -47,6 +47,12 @@ def test_the_command_of_a_record_parses_and_says_what_was_measured(name: str) ->
         found = resolve(task).name if ":" in task else task
         assert found == record["task"]["name"]
         return
+    if record["kind"] == "scaling":
+        assert words[:2] == ["beyondprop", "scale"]
+        parsed = cli.parser().parse_args(with_lists(words[1:])).scale
+        assert parsed.task == record["family"]
+        assert len(record["members"]) == len(parsed.widths or (1,)) * len(parsed.depths or (1,))
+        return
     assert words[:2] == ["python", "-m"]
     main = importlib.import_module(words[2]).main
     parsed = jsonargparse.auto_parser(main).parse_args(arguments(words[3:]))
@@ -71,7 +77,7 @@ def test_what_says_where_it_wrote_is_dropped() -> None:
     assert made == "python -m benchmarks.step_time.rules --rounds 40"
 
 
-BENCHMARKS = [name for name in NAMES if not name.startswith("comparisons/")]
+BENCHMARKS = [name for name in NAMES if load(name)["kind"] == "benchmark"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

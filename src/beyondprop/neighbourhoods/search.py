@@ -15,6 +15,9 @@ from beyondprop.neighbourhoods.cost import cost_of, seconds_of
 from beyondprop.neighbourhoods.labels import TEACHER
 from beyondprop.neighbourhoods.library import Library
 
+SIZE = 1e3
+"""Of the largest score as the solver sees it, which ends where it could gain 1e-6."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -147,14 +150,16 @@ def search(options: Options, budget: Mapping[str, float], count: int = 1) -> lis
     check_limits(options, budget, count)
     names = within(options, budget)
     found: list[Assembly] = []
-    for _ in range(count):
-        chosen = _solved(options, names, budget, found)
+    over: list[Assembly] = []  # the solver takes what is over a budget by next to nothing
+    while len(found) < count:
+        chosen = _solved(options, names, budget, [*found, *over])
         if chosen is None:
             break
-        found.append(chosen)
+        right = all(chosen.costs[cost] <= most for cost, most in budget.items())
+        (found if right else over).append(chosen)
     if not found:
         raise UserError(f"no assembly is within the budget: {_least(options, budget)}")
-    return found
+    return sorted(found, key=lambda each: each.score)
 
 
 def check_limits(options: Options, budget: Mapping[str, float], count: int) -> None:
@@ -221,8 +226,9 @@ def _solved(
     for earlier in known:  # at least one choice is another
         same = [float(earlier.choice.get(name, TEACHER) == label) for name, label in names]
         constraints.append(LinearConstraint([same], -math.inf, len(options) - 1))
+    largest = max(abs(each.score) for each in of) or 1.0
     result = milp(
-        [each.score for each in of],
+        [SIZE * each.score / largest for each in of],
         constraints=constraints,
         integrality=np.ones(len(names)),
         bounds=Bounds(0, 1),

@@ -147,3 +147,29 @@ def test_scores_of_some_students_are_told(tmp_path: Path) -> None:
         options_of(teacher(), library, {"0": {"same": 0.0}})
     with pytest.raises(UserError, match="scores has none of '0', same"):
         options_of(teacher(), library, {})
+
+
+@settings(max_examples=30)
+@given(many(), st.sampled_from([1e-3, 1e-6, 1e-9]), st.integers(3, 60))
+def test_small_scores_are_told_apart(
+    options: dict[str, dict[str, Option]], size: float, most: int
+) -> None:
+    small = {
+        name: {label: Option(size * each.score, each.costs) for label, each in of.items()}
+        for name, of in options.items()
+    }
+    budget = {"parameters": float(most)}
+    expected = every(small, budget)[:3]
+    if not expected:
+        return
+    found = search(small, budget, 3)
+    assert [each.score for each in found] == pytest.approx([score for score, _ in expected])
+
+
+def test_what_is_over_a_budget_by_next_to_nothing_is_not_taken() -> None:
+    teacher_piece = Option(0.0, {"parameters": 1_000_000_000})
+    options = {"a": {TEACHER: teacher_piece, "s": Option(1.0, {"parameters": 5e8})}}
+    (found,) = search(options, {"parameters": 999_999_600})
+    assert found.choice == {"a": "s"}
+    (found,) = search(options, {"parameters": 1_000_000_000})
+    assert found.choice == {}

@@ -37,7 +37,7 @@ class DistilSpec:
         rates: Learning rates of whole models; each way to train them takes the one that serves it
             best on the validation data.
         rule: That heals; the other ways to train whole models are backprop's.
-        cache_gib: GiB of activations on disk, at most.
+        cache_gib: GiB of activations on disk, at most, for each seed.
         samples: Training samples that students and whole models see, the first so many in each
             seed's order; the teacher sees all. Default: all.
         inputs: How inputs are drawn at random, by name or with arguments: each neighbourhood's

@@ -9,12 +9,11 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from beyondprop.files import GIB
 from beyondprop.measure.base import ABSENT
 from beyondprop.neighbourhoods import Plan
 from beyondprop.neighbourhoods.synthetic import KNOWN
 from beyondprop.registry import label
-
-GIB = 2**30
 
 WAYS = (
     "merged",
@@ -81,7 +80,7 @@ def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
     if plan.drawn is not None:
         yield (
             f"In each pass {plan.drawn:,} samples are drawn; {plan.samples:,} of {plan.whole:,} "
-            "known ones show forms and moments. Nothing is stored."
+            "known ones show forms and moments; of what is drawn nothing is stored."
         )
     else:
         yield students_see(plan)

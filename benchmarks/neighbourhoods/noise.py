@@ -34,7 +34,7 @@ from benchmarks.neighbourhoods import tables
 from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_apart import neighbourhoods
-from beyondprop.experiment.distil_attempts import MORE, attempted, best, beyond
+from beyondprop.experiment.distil_attempts import MORE, Training, best, beyond
 from beyondprop.experiment.distil_data import Inputs, noise
 from beyondprop.experiment.distil_lessons import end_to_end
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER, Setting, setting_of
@@ -194,7 +194,7 @@ def all_together(ground: Ground, rate: float) -> Figures:
     """Return what the smaller network reaches as a whole, from inputs of the network."""
     setting, model = ground.setting, ground.own.model
     begin, teach = partial(copy.deepcopy, model), partial(end_to_end, setting)
-    found = attempted(setting, begin, teach, "backprop", ground.total, rate, HIDDEN)
+    found = Training(setting, begin, teach, "backprop", ground.total, rate).found(HIDDEN)
     if "failed" in found:
         return found
     rows = setting.samples / -(-setting.samples // setting.batch_size)

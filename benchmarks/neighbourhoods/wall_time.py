@@ -25,7 +25,7 @@ from benchmarks.common.timing import set_threads
 from benchmarks.neighbourhoods import tables
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_apart import library_of
-from beyondprop.experiment.distil_attempts import whole_model
+from beyondprop.experiment.distil_attempts import Training
 from beyondprop.experiment.distil_setting import Setting, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import WAYS
@@ -115,7 +115,7 @@ def trained(setting: Setting, library: Library, found: dict[str, Any], name: str
     operations = sum(found["computation"][each] for each in way.charge)
     begin = partial(way.begin, setting, library, found["choice"])
     teach, rate = partial(way.lessons, setting), found["ways"][name]["rate"]
-    whole_model(setting, begin, teach, "backprop", operations, rate, HIDDEN)
+    Training(setting, begin, teach, "backprop", operations, rate).model(HIDDEN)
 
 
 def table(rows: list[dict[str, Any]], jobs: int) -> Table:

@@ -112,66 +112,59 @@ class Attempt:
         begin = partial(whole.way.begin, setting, whole.library, whole.choice)
         teach = partial(whole.way.lessons, setting)
         rule = whole.spec.rule if whole.way.ruled else "backprop"
-        return attempted(setting, begin, teach, rule, whole.operations, self.rate, progress)
+        return Training(setting, begin, teach, rule, whole.operations, self.rate).found(progress)
 
 
-def attempted(
-    setting: Setting,
-    begin: Callable[[], nn.Module],
-    teach: Callable[[], Lessons],
-    rule: Spec,
-    operations: float,
-    rate: float,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Return what a whole model reaches at a learning rate, or why it failed.
+@dataclass(frozen=True)
+class Training:
+    """How a whole model is trained.
 
-    Args:
+    Attributes:
         setting: Of its seed.
         begin: Returns the model at its beginning.
         teach: Returns what it is taught by.
         rule: That trains it.
         operations: That its training has.
         rate: The learning rate.
-        progress: Bars to draw on.
     """
-    try:
-        model, steps = whole_model(setting, begin, teach, rule, operations, rate, progress)
-    except UserError as error:
-        return {"rate": rate, "failed": str(error)}
-    return setting.evaluated(model) | {"rate": rate, "steps": steps}
 
+    setting: Setting
+    begin: Callable[[], nn.Module]
+    teach: Callable[[], Lessons]
+    rule: Spec
+    operations: float
+    rate: float
 
-def whole_model(
-    setting: Setting,
-    begin: Callable[[], nn.Module],
-    teach: Callable[[], Lessons],
-    rule: Spec,
-    operations: float,
-    rate: float,
-    progress: Progress,
-) -> tuple[nn.Module, int]:
-    """Return a whole model that was trained as `attempted` says, and in how many steps.
+    def found(self, progress: Progress) -> dict[str, Any]:
+        """Return what the model reaches, or why it failed."""
+        try:
+            model, steps = self.model(progress)
+        except UserError as error:
+            return {"rate": self.rate, "failed": str(error)}
+        return self.setting.evaluated(model) | {"rate": self.rate, "steps": steps}
 
-    Raises:
-        UserError: It cannot be built or trained.
-    """
-    task = setting.task
-    torch.manual_seed(setting.seed)
-    model, lessons = begin(), teach()
-    sample = step_operations(model, setting.sample) + lessons.extra
-    rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
-    steps = max(1, round((operations - lessons.before) / sample / rows))
-    own = Recipe(
-        epochs=-(-steps // len(lessons.batches)),
-        learning_rate=rate,
-        rule=rules.make(rule, setting.seed),
-        blocks=blocks_of(task),
-        seed=setting.seed,
-        steps=steps,
-    )
-    heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
-    return model, steps
+    def model(self, progress: Progress) -> tuple[nn.Module, int]:
+        """Return the trained model, and in how many steps it was.
+
+        Raises:
+            UserError: It cannot be built or trained.
+        """
+        setting, task = self.setting, self.setting.task
+        torch.manual_seed(setting.seed)
+        model, lessons = self.begin(), self.teach()
+        sample = step_operations(model, setting.sample) + lessons.extra
+        rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
+        steps = max(1, round((self.operations - lessons.before) / sample / rows))
+        own = Recipe(
+            epochs=-(-steps // len(lessons.batches)),
+            learning_rate=self.rate,
+            rule=rules.make(self.rule, setting.seed),
+            blocks=blocks_of(task),
+            seed=setting.seed,
+            steps=steps,
+        )
+        heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
+        return model, steps
 
 
 def trained(wholes: Sequence[Whole], executor: Executor) -> list[dict[str, Any]]:

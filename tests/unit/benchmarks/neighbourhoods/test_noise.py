@@ -63,7 +63,7 @@ def test_a_second_call_does_nothing_again(folder: Path, monkeypatch: pytest.Monk
         raise AssertionError
 
     before = json.loads((folder / "noise.json").read_text())["rows"]
-    for name in ("train", "distil", "attempted"):
+    for name in ("train", "distil", "Training"):
         monkeypatch.setattr(noise, name, never)
     assert made(folder)["rows"] == before
     assert not [*(folder / "runs").rglob("activations")]

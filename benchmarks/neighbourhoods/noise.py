@@ -35,6 +35,7 @@ from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_apart import neighbourhoods
 from beyondprop.experiment.distil_attempts import MORE, Training, best, beyond
+from beyondprop.experiment.distil_costs import step_operations
 from beyondprop.experiment.distil_data import Inputs, noise
 from beyondprop.experiment.distil_lessons import end_to_end
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER, Setting, setting_of
@@ -52,7 +53,8 @@ from beyondprop.neighbourhoods import (
     layouts,
     make,
 )
-from beyondprop.neighbourhoods.cost import forward_operations, step_operations
+from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.cost import step_operations as piece_step_operations
 from beyondprop.neighbourhoods.sources import ACTIVATIONS
 from beyondprop.registry import Spec, file_name
 
@@ -98,7 +100,7 @@ def smaller(setting: Setting) -> Smaller:
         part.put(model, student)
         parts.append(part)
         pieces += forward_operations(piece, call)
-        students += step_operations(student, call)
+        students += piece_step_operations(student, call)
     if not parts:
         raise UserError(f"no part of {setting.task.name} can be made smaller by {candidate.name}")
     whole = forward_operations(teacher, setting.sample)
@@ -199,7 +201,7 @@ def all_together(ground: Ground, rate: float) -> Figures:
         return found
     rows = setting.samples / -(-setting.samples // setting.batch_size)
     lessons = teach()
-    step = step_operations(model, setting.sample) + lessons.extra
+    step = step_operations(setting, model, "backprop") + lessons.extra
     return found | {"operations": lessons.before + found["steps"] * rows * step}
 
 

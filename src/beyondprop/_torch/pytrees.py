@@ -43,6 +43,20 @@ def others(value: Any) -> Iterator[Any]:
         yield value
 
 
+def form(value: Any) -> str:
+    """Return the form of a value as text: containers with their keys, tensors as dtype and shape,
+    of all else the class.
+    """
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    inner = {str(key): form(item) for key, item in _entries(value).items()}
+    if not inner:
+        return type(value).__name__
+    named = not isinstance(value, (tuple, list))
+    told = [f"{key}: {inner[key]}" for key in sorted(inner)] if named else inner.values()
+    return f"{type(value).__name__}({', '.join(told)})"
+
+
 def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Return ``value`` with ``function`` applied to each of its tensors, once to each.
 

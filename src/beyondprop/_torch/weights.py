@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,24 @@ def weights(model: nn.Module) -> bytes:
     return content
 
 
-def read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path, sha256: str | None = None) -> dict[str, Any]:
     """Return the state dict in a run's `weights.safetensors`, for a model's `load_state_dict`.
 
+    Args:
+        path: The file.
+        sha256: What a record says of it, where there is one.
+
     Raises:
-        StorageError: The file cannot be read, or is no such file.
+        StorageError: The file cannot be read, is no such file, or not the one of the record.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise cannot("read", path, error) from None
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise StorageError(
+            f"{path} is not what was written there: delete {path.parent} and run again"
+        )
     try:
         size = int.from_bytes(content[:8], "little")
         tensors: dict[str, Any] = safetensors.torch.load(content)

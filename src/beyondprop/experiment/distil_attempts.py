@@ -16,6 +16,7 @@ from beyondprop import rules
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.distil_costs import step_operations
 from beyondprop.experiment.distil_lessons import Lessons
 from beyondprop.experiment.distil_setting import Setting, blocks_of, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
@@ -23,7 +24,6 @@ from beyondprop.experiment.distil_ways import Way
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import Executor, Job, values
 from beyondprop.neighbourhoods import Library, Recipe, heal
-from beyondprop.neighbourhoods.cost import step_operations
 from beyondprop.registry import Spec, file_name
 
 FACTOR = 3.0
@@ -95,8 +95,9 @@ class Attempt:
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
         found = read_json(self.whole.path(self.rate))
-        known = found is not None and found["asked"] == self.whole.asked(self.rate)
-        return dict(found["found"]) if found is not None and known else None
+        if found is None or found.get("asked") != self.whole.asked(self.rate):
+            return None
+        return dict(found["found"])
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train the model; keep and return what it reaches, or why it failed."""
@@ -152,7 +153,7 @@ class Training:
         setting, task = self.setting, self.setting.task
         torch.manual_seed(setting.seed)
         model, lessons = self.begin(), self.teach()
-        sample = step_operations(model, setting.sample) + lessons.extra
+        sample = step_operations(setting, model, self.rule) + lessons.extra
         rows = setting.samples / len(lessons.batches)  # the last batch of a pass is smaller
         steps = max(1, round((self.operations - lessons.before) / sample / rows))
         own = Recipe(

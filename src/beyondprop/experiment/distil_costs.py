@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
+from rich.progress import Progress
 from torch import nn
 
-from beyondprop.experiment.distil_setting import Setting
+from beyondprop import rules
+from beyondprop.experiment.distil_setting import Setting, blocks_of
 from beyondprop.experiment.distil_ways import CAPTURE, HEALING, SHARED, WHOLE
-from beyondprop.neighbourhoods import Library
-from beyondprop.neighbourhoods.cost import forward_operations, step_operations
+from beyondprop.neighbourhoods import Library, Recipe, heal
+from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.registry import Spec
+
+COUNTED = 2
+"""Samples of the batch of which a step's operations are counted: as few as a batch norm takes."""
 
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
@@ -23,10 +32,24 @@ def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[s
     healed = setting.spec.heal_epochs * seen if setting.drawn is None else 0
     return {
         CAPTURE: float(captured * forward_operations(setting.teacher, setting.sample)),
-        HEALING: float(healed * step_operations(merged, setting.sample)),
+        HEALING: healed * step_operations(setting, merged, setting.spec.rule),
         WHOLE: float(trained_all + chosen),
         SHARED: (trained_all + chosen) / len(setting.spec.budgets),
     }
+
+
+def step_operations(setting: Setting, model: nn.Module, rule: Spec) -> float:
+    """Return the operations of a step by a rule, for one sample; the model is left as it is."""
+    task, batch = setting.task, setting.data.train.batch(torch.arange(COUNTED))
+    once = Recipe(
+        epochs=1,
+        rule=rules.make(rule, setting.seed),
+        blocks=blocks_of(task),
+        threads=setting.spec.threads,
+    )
+    hidden, tried = Progress(disable=True), copy.deepcopy(model)
+    found = heal(tried, [batch], task.loss, once, hidden, task.output, task.axes)
+    return found.operations / COUNTED
 
 
 def choice(setting: Setting, library: Library) -> int:

@@ -16,6 +16,7 @@ from beyondprop.experiment.distil_setting import Setting
 from beyondprop.experiment.order import order
 from beyondprop.neighbourhoods import Distance, DrawnInputs, Recipe, SoftLabels
 from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.data import sizes
 from beyondprop.neighbourhoods.training import LabelledBatches
 from beyondprop.tasks import Samples
 
@@ -47,7 +48,7 @@ class Batches:
         """Yield the rows of each batch of a pass."""
         whole = order(self.seed, self.passes, len(self.samples))
         self.passes += 1
-        yield from whole.split(self.size)
+        yield from whole.split(sizes(len(whole), self.size))
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Setting:
         """The whole model's call of one sample; its output is left out."""
         inputs, _ = self.data.train.batch(torch.arange(1))
         arguments, keywords = tasks.arguments_of(inputs)
-        return Call(arguments, keywords, None)
+        return Call(arguments, keywords, None, 1)
 
     def evaluated(self, model: nn.Module) -> dict[str, float]:
         """Return a model's scores and losses on validation and test data."""

@@ -90,7 +90,7 @@ def distil_task(
     given = finite(plain(spec))
     check_claim(output, given, resume, GROWS)
     known = read_json(output / DISTILLATION)
-    if known is not None and known["spec"] == given:
+    if known is not None and known.get("spec") == given:
         return known
     with held(output), threads_set(spec.threads), generators_kept():
         write_json(output / SPEC, given)

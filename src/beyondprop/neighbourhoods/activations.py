@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.operations import Operations
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.data import Batch, check_again, first, length
+from beyondprop.neighbourhoods.data import Batch, check_again, first, length, sizes
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.shards import read
@@ -29,7 +29,7 @@ class Activations(ABC):
         """Yield the calls of one pass over the data.
 
         Args:
-            size: Samples a batch, at most.
+            size: Samples a batch, at most; see `sizes`.
             seed: Of the order.
         """
 
@@ -115,18 +115,18 @@ class Cached(Activations):
         Of two shards parts are held at most.
         """
         generator = np.random.RandomState(seed)
-        rest: list[Tensor] | None = None
+        held: list[Tensor] | None = None
+        left = sizes(sum(self.shards), size)
         for number in generator.permutation(len(self.shards)):
             order = torch.from_numpy(generator.permutation(self.shards[number]))
-            rows = [tensor[order] for tensor in self.shard(int(number))]
-            if rest is not None:
-                rows = [torch.cat(pair) for pair in zip(rest, rows, strict=True)]
-            whole = len(rows[0]) - len(rows[0]) % size
-            for start in range(0, whole, size):
-                yield self._call([tensor[start : start + size] for tensor in rows])
-            rest = [tensor[whole:] for tensor in rows]
-        if rest is not None and len(rest[0]):
-            yield self._call(rest)
+            more = [tensor[order] for tensor in self.shard(int(number))]
+            held = (
+                more if held is None else [torch.cat(pair) for pair in zip(held, more, strict=True)]
+            )
+            while left and left[0] <= len(held[0]):
+                count = left.pop(0)
+                yield self._call([tensor[:count] for tensor in held])
+                held = [tensor[count:] for tensor in held]
 
     def steps(self, size: int) -> int:
         """Return how many batches of this size a pass has."""

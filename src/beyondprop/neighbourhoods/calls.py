@@ -14,7 +14,7 @@ from beyondprop._torch.calling import call
 from beyondprop._torch.fused import unfused
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.data import Batch
+from beyondprop.neighbourhoods.data import Batch, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
 
@@ -26,15 +26,18 @@ class Call:
         arguments: By position.
         keywords: By name.
         output: What it returned.
+        rows: Samples of the batch in which it was called.
     """
 
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
     output: Any
+    rows: int
 
     def of(self, piece: nn.Module) -> Any:
-        """Return what a piece makes of the same inputs."""
-        return piece(*self.arguments, **self.keywords)
+        """Return what a piece makes of the same inputs, into which it may write."""
+        arguments, keywords = copied((self.arguments, self.keywords))
+        return piece(*arguments, **keywords)
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -58,12 +61,14 @@ class Tape:
     Attributes:
         wanted: Neighbourhoods that are asked for.
         stop: Whether the pass ends when all of them were called.
+        rows: Samples of the batch.
         seen: Their calls, by name.
         begun: Inputs of those that have begun.
     """
 
     wanted: Sequence[Neighbourhood]
     stop: bool
+    rows: int
     seen: dict[str, Call] = field(default_factory=dict)
     begun: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -87,7 +92,7 @@ class Tape:
                 f"'{each.modules[-1]}' runs before '{each.name}': name the modules of a "
                 "neighbourhood in the order in which they run"
             )
-        self.seen[each.name] = Call(*self.begun[each.name], copied(output))
+        self.seen[each.name] = Call(*self.begun[each.name], copied(output), self.rows)
         if self.stop and len(self.seen) == len(self.wanted):
             raise EnoughError
 
@@ -108,7 +113,7 @@ def calls(
         UserError: The teacher is in training mode, or a neighbourhood never runs, or runs twice.
     """
     check_resting(teacher)
-    tape = Tape(wanted, stop=not whole)
+    tape = Tape(wanted, stop=not whole, rows=size(batch))
     with torch.no_grad(), unfused(), taped(teacher, tape), suppress(EnoughError):
         call(teacher, batch)
     for each in wanted:

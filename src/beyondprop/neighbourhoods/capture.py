@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
-from beyondprop.files import GIB, cannot, read_json, write_json
+from beyondprop.files import GIB, StorageError, cannot, read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
 from beyondprop.neighbourhoods.calls import calls
+from beyondprop.neighbourhoods.contents import digest_of_model
 from beyondprop.neighbourhoods.data import Batch, first_batch, look, some
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.masks import is_added_mask
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
-from beyondprop.registry import file_name
+from beyondprop.registry import check_fields, file_name
+from beyondprop.registry.limits import Positive
 
 CALLS = "calls.json"
 """In a neighbourhood's folder: its shards. It is written last."""
@@ -46,12 +46,11 @@ class Cache:
     """
 
     dtype: torch.dtype | None = torch.float16
-    gib: float = 8.0
-    shard_mib: float = 64.0
+    gib: Positive = 8.0
+    shard_mib: Positive = 64.0
 
     def __post_init__(self) -> None:
-        if not (self.gib > 0 and self.shard_mib > 0):
-            raise UserError(f"a cache takes more than 0 GiB, not {self.gib} ({self.shard_mib} MiB)")
+        check_fields(self)
         if self.dtype is not None and not self.dtype.is_floating_point:
             raise UserError(f"a cache stores real numbers, not {self.dtype}")
 
@@ -166,10 +165,15 @@ class Capturing:
         """Return the calls that an earlier capture has written, if it was asked for the same."""
         folder = self.folder(name)
         known = read_json(folder / CALLS, f"delete {folder} and capture again")
-        if known is None or known["asked"] != self.asked:
+        if known is None or known.get("asked") != self.asked:
             return None
-        made = (tuple(known[each]) for each in ("shards", "digests"))
-        return Cached(folder, self.layouts[name], *made)
+        try:
+            made = (tuple(known[each]) for each in ("shards", "digests"))
+            return Cached(folder, self.layouts[name], *made)
+        except (KeyError, TypeError):
+            raise StorageError(
+                f"{folder / CALLS} is not what a capture writes: delete {folder} and capture again"
+            ) from None
 
     def missing(self, wanted: Sequence[Neighbourhood]) -> list[Neighbourhood]:
         """Return the neighbourhoods whose calls are not there."""
@@ -193,7 +197,7 @@ class Capturing:
         }
         for batch in some(self.part.data, self.samples):
             for name, call in calls(teacher, missing, batch).items():
-                shelves[name].add(self.layouts[name].flat(call))
+                shelves[name].add(self.layouts[name].rows_in(name, call))
         for shelf in shelves.values():
             shelf.flush()
             made = {"shards": shelf.counts, "digests": shelf.digests}
@@ -239,7 +243,7 @@ def captured(
     room = samples_within([[*found.values()] for found in layouts], cache)
     seen = [look(part.data, room) for part in parts]
     samples = shares([count for _, count in seen], room)
-    of = hashlib.sha256(weights(teacher)).hexdigest()
+    of = digest_of_model(teacher)
     made = [
         Capturing(
             part,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
-from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.pytrees import form, leaves, replaced
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.contents import content
 
@@ -53,6 +53,15 @@ def size(batch: Batch) -> int:
         found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
         raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
     return lengths.pop()
+
+
+def sizes(samples: int, most: int) -> list[int]:
+    """Return the sizes of a pass's batches, alike but for one sample.
+
+    So none is of a single sample, which a batch norm refuses, where others are larger.
+    """
+    count = -(-samples // most)
+    return [samples // count + (place < samples % count) for place in range(count)]
 
 
 def check_again(data: Iterable[Any], called: str = "data") -> None:
@@ -114,6 +123,7 @@ def look(data: Iterable[Batch], samples: int = sys.maxsize) -> tuple[str, int]:
     digest, count = hashlib.sha256(), 0
     for batch in some(data, samples):
         count += size(batch)
+        digest.update(form(first(batch, 1)).encode())
         for each in leaves(batch):
             digest.update(content(each))
     return digest.hexdigest(), count

@@ -54,8 +54,14 @@ class Distance(ABC):
 
 
 def reals(value: Any) -> list[Tensor]:
-    """Return the tensors of real numbers in an output, in order."""
-    return [each for each in leaves(value) if each.is_floating_point()]
+    """Return the tensors of real numbers in an output, in order; in single precision at least, as
+    sums of squares leave the range of half precision.
+    """
+    return [
+        each.float() if each.itemsize < torch.float32.itemsize else each
+        for each in leaves(value)
+        if each.is_floating_point()
+    ]
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop._torch.threads import threads_set
-from beyondprop._torch.weights import WEIGHTS, weights
+from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.errors import UserError
-from beyondprop.files import StorageError, read_json, write_bytes, write_json
+from beyondprop.files import write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Outcome, Workers, places
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache
-from beyondprop.neighbourhoods.cost import cost_of, step_operations
+from beyondprop.neighbourhoods.cost import cost_of
 from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.interfaces import built
@@ -34,6 +34,7 @@ from beyondprop.neighbourhoods.library import (
     Student,
     asked_of,
     place_of,
+    record_in,
 )
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.sources import (
@@ -93,18 +94,10 @@ class Lesson:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return the record of a student that an earlier call has finished."""
-        found = read_json(self.folder / RECORD)
-        if found is None or found["asked"] != self.asked:
+        found, kept = record_in(self.folder), self.folder / WEIGHTS
+        if found is None or found["asked"] != self.asked or not kept.exists():
             return None
-        try:
-            content = (self.folder / WEIGHTS).read_bytes()
-        except OSError:
-            return None
-        if hashlib.sha256(content).hexdigest() != found["weights_sha256"]:
-            raise StorageError(
-                f"{self.folder / WEIGHTS} is not what was written there: delete {self.folder}, and "
-                "the student is trained again"
-            )
+        read_weights(kept, found["weights_sha256"])
         return found
 
     def work(self, progress: Progress) -> dict[str, Any]:
@@ -126,8 +119,7 @@ class Lesson:
             "errors": list(curve.errors),
             "steps": curve.steps,
             "cost": asdict(cost_of(student, call)),
-            "training_operations": curve.samples
-            * (step_operations(student, call) + subject.taught.operations),
+            "training_operations": curve.operations + curve.samples * subject.taught.operations,
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         write_bytes(self.folder / WEIGHTS, content)

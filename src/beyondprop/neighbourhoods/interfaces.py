@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
 from beyondprop._torch.fused import unfused
-from beyondprop._torch.pytrees import leaves
+from beyondprop._torch.pytrees import form, leaves
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import check_resting, copied
+from beyondprop.neighbourhoods.calls import Call, check_resting, copied
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.layout import Layout, layouts
@@ -175,9 +175,11 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
         layout: Of its calls.
 
     Raises:
-        UserError: There is no such student, or it lacks a value that the model reads there.
+        UserError: There is no such student, it lacks a value that the model reads there, or does
+            not return what the piece returns.
     """
     student = candidate.build(piece, layout.sample)
+    check_answer(student, layout.sample)
     for name in sorted(layout.read):
         try:
             attrgetter(name)(student)
@@ -188,6 +190,31 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
                 "'narrower' or 'low-rank', or give the student this attribute"
             ) from None
     return student
+
+
+@torch.no_grad()
+def check_answer(student: nn.Module, call: Call) -> None:
+    """See that a student answers a call in the form of the teacher's piece; leave it in eval mode.
+
+    Raises:
+        UserError: It fails, or answers in another form.
+    """
+    student.eval()
+    name, wanted = type(student).__name__, form(call.output)
+    try:
+        with unfused():
+            found = form(call.of(student))
+    except Exception as error:  # whatever the student's code does
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"a {name} cannot be called as the teacher's piece is ({told}): a student takes the "
+            "same arguments"
+        ) from error
+    if found != wanted:
+        raise UserError(
+            f"a {name} returns {found} and the teacher's piece {wanted}: a student returns what "
+            "the piece returns"
+        )
 
 
 def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:

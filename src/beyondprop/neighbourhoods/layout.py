@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, others, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.calls import Call, calls, copied
+from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 
@@ -35,9 +35,30 @@ class Layout:
         """Return the tensors with a row a sample, in order: those that differ from call to call."""
         return [each for each, row in zip(tensors(found), self.rows, strict=True) if row]
 
+    def rows_in(self, name: str, found: Call) -> list[Tensor]:
+        """Return what `flat` does, of a call that has this form.
+
+        Raises:
+            UserError: It has another one, or other constants, so that one layout does not hold for
+                all of the data.
+        """
+        given, known = tensors(found), tensors(self.sample)
+        alike = len(given) == len(known) and all(
+            each.shape[row:] == own.shape[row:] and (row or torch.equal(each, own))
+            for each, own, row in zip(given, known, self.rows, strict=True)
+        )
+        if not alike or not _same(list(others(whole(found))), list(others(whole(self.sample)))):
+            raise UserError(
+                f"the calls of '{name}' differ in form from batch to batch, as where batches are "
+                "padded to lengths of their own: pad all alike, or store no calls by "
+                "distil(streamed=True)"
+            )
+        return self.flat(found)
+
     def call_of(self, flat: Sequence[Tensor]) -> Call:
         """Return the call of these tensors, as `flat` gives them."""
-        return Call(*self._filled(whole(self.sample), flat))
+        arguments, keywords, output = self._filled(whole(self.sample), flat)
+        return Call(arguments, keywords, output, len(flat[0]))
 
     def inputs(self, found: Call) -> list[Tensor]:
         """Return the inputs with a row a sample, in order."""
@@ -51,8 +72,8 @@ class Layout:
     def call_by(self, piece: nn.Module, inputs: Sequence[Tensor]) -> Call:
         """Return a piece's call with these inputs, as `inputs` gives them."""
         arguments, keywords = self._filled((self.sample.arguments, self.sample.keywords), inputs)
-        own, named = copied((arguments, keywords))  # the piece may write into what it gets
-        return Call(arguments, keywords, piece(*own, **named))
+        found = Call(arguments, keywords, None, len(inputs[0]))
+        return replace(found, output=found.of(piece))
 
     def _filled(self, value: Any, flat: Sequence[Tensor]) -> Any:
         """Return a part of the sample's call with these tensors in place of those with rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from beyondprop._torch.weights import WEIGHTS, read_weights, weights
+from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.errors import UserError
-from beyondprop.files import read_json
+from beyondprop.files import StorageError, read_json
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
+from beyondprop.neighbourhoods.contents import digest_of_model
 from beyondprop.neighbourhoods.data import Batch
 from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.labels import check_named
@@ -98,7 +98,8 @@ class Library:
         student = known[label]
         call = self.samples[neighbourhood.name]
         built = student.candidate.build(neighbourhood.piece(teacher), call)
-        built.load_state_dict(read_weights(student.folder / WEIGHTS))
+        state = read_weights(student.folder / WEIGHTS, student.record["weights_sha256"])
+        built.load_state_dict(state)
         return built.eval()
 
 
@@ -130,7 +131,7 @@ def opened(
         piece, students[each.name] = each.piece(teacher), {}
         for label, candidate in candidates.items():
             place = place_of(folder, each, label)
-            record = read_json(place / RECORD)
+            record = record_in(place)
             asked = asked_of(piece, candidate)
             if record is not None and {key: record["asked"].get(key) for key in asked} == asked:
                 known = Student(each, candidate, place, record["error"], record)
@@ -140,6 +141,28 @@ def opened(
     return Library(tuple(neighbourhoods), samples, students)
 
 
+def record_in(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the student in a folder, None where there is none.
+
+    Raises:
+        StorageError: It cannot be read, or is another thing's.
+    """
+    found = read_json(folder / RECORD, f"delete {folder} and run again")
+    if found is None:
+        return None
+    kinds: dict[str, Any] = {
+        "asked": dict,
+        "error": (int, float),
+        "cost": dict,
+        "weights_sha256": str,
+    }
+    if not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        raise StorageError(
+            f"{folder / RECORD} is not the record of a student: delete {folder} and run again"
+        )
+    return found
+
+
 def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
     """Return what decides how a student begins.
 
@@ -147,7 +170,7 @@ def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
         UserError: The candidate cannot be told from another one.
     """
     return {
-        "piece": hashlib.sha256(weights(piece)).hexdigest(),
+        "piece": digest_of_model(piece),
         "candidate": settings(candidate, "candidate")
         | {DIGEST: digest_of(candidate, f"the candidate '{candidate.name}'")},
     }

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
-from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Activations, Streamed
 from beyondprop.neighbourhoods.capture import Cache, Part, captured, clear
+from beyondprop.neighbourhoods.contents import digest_of_model
 from beyondprop.neighbourhoods.data import Batch, first_batch, look
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
@@ -95,7 +95,7 @@ def streams(
 ) -> dict[str, Streamed]:
     """Return calls that the teacher makes anew; the data is read once, to tell it from others."""
     seen, _ = look(data)
-    digest = hashlib.sha256(weights(teacher) + seen.encode()).hexdigest()
+    digest = hashlib.sha256(f"{digest_of_model(teacher)} {seen}".encode()).hexdigest()
     return {each.name: Streamed(teacher, each, data, digest) for each in wanted}
 
 

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop._torch.weights import weights
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.contents import content
+from beyondprop.neighbourhoods.contents import content, digest_of_model
 from beyondprop.neighbourhoods.cost import forward_operations
-from beyondprop.neighbourhoods.data import Batch, first_batch, size, some
+from beyondprop.neighbourhoods.data import Batch, first_batch, size, sizes, some
 from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.draws import Draw, Known
 from beyondprop.neighbourhoods.interfaces import interfaces
@@ -154,8 +153,8 @@ class Synthetic(Activations):
             seed: Of the pass.
         """
         generator = self.source.generator(f"{self.name}, {self.seed}, {seed}")
-        for start in range(0, self.samples, size):
-            yield self._call(min(size, self.samples - start), generator)
+        for count in sizes(self.samples, size):
+            yield self._call(count, generator)
 
     def steps(self, size: int) -> int:
         """Return how many batches of this size a pass has."""
@@ -166,7 +165,7 @@ class Synthetic(Activations):
         """The SHA-256 of the source, of the piece, and of what is the same for all samples."""
         found = hashlib.sha256(f"{self.name} {self.samples} {self.seed}".encode())
         found.update(self.source.digest.encode())
-        found.update(weights(self.piece))
+        found.update(digest_of_model(self.piece).encode())
         for each in self.layout.constants:
             found.update(content(each))
         return found.hexdigest()
@@ -256,8 +255,8 @@ class DrawnBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         generator = self.source.generator(f"the network, {self.seed}")
-        for start in range(0, self.samples, self.batch_size):
-            yield self._batch(min(self.batch_size, self.samples - start), generator)
+        for count in sizes(self.samples, self.batch_size):
+            yield self._batch(count, generator)
 
     @torch.no_grad()
     def _batch(self, count: int, generator: torch.Generator) -> Batch:

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from beyondprop import slots
 from beyondprop._torch.calling import call as call_model
 from beyondprop._torch.fused import unfused
+from beyondprop._torch.operations import Operations
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Rule
 from beyondprop.engine.attach import attach
@@ -30,6 +31,8 @@ from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.data import length
 from beyondprop.neighbourhoods.distances import Distance, RelativeError
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Count, Positive
 from beyondprop.rules import Backprop
 
 Labelled = tuple[Any, Any]
@@ -69,29 +72,22 @@ class Recipe:
             students are the same whoever trains them.
 
     Raises:
-        UserError: A number is not above zero.
+        UserError: A number is not above zero, or something of another kind.
     """
 
-    epochs: int = 4
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    epochs: Count = 4
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
     distance: Distance = field(default_factory=RelativeError)
     optimizer: OptimizerOf = adam
     rule: Rule = field(default_factory=Backprop)
     blocks: Sequence[str | tuple[str, ...]] | None = None
     seed: int = 0
-    steps: int | None = None
-    threads: int = 1
+    steps: Count | None = None
+    threads: Count = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "steps", "threads"):
-            value = getattr(self, name)
-            if name == "steps" and value is None:
-                continue
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number > 0, not {value!r}")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise UserError(f"learning_rate must be a number > 0, not {self.learning_rate}")
+        check_fields(self)
 
     def total(self, steps: int) -> int:
         """Return the steps of all epochs, of which each has so many at most."""
@@ -111,11 +107,14 @@ class Curve:
         errors: The mean distance of each epoch's steps.
         steps: How many there were.
         samples: That it was taught, each as often as it came.
+        operations: Floating-point operations of all steps, by those of the first one, which PyTorch
+            counts.
     """
 
     errors: tuple[float, ...]
     steps: int
     samples: int
+    operations: float
 
 
 def teach(
@@ -136,7 +135,7 @@ def teach(
     """
     if not learns(student):
         student.eval()
-        return Curve((), 0, 0)  # an identity has nothing to learn
+        return Curve((), 0, 0, 0.0)  # an identity has nothing to learn
     with taught(student, recipe) as handle:
         return trained(ByTeacher(handle, activations, recipe), recipe, progress, title)
 
@@ -259,8 +258,8 @@ class ByTeacher(Course[Call]):
             return self.recipe.distance(batch.of(self.handle.model), batch.output)
 
     def rows(self, batch: Call) -> int:
-        """Return those of the output."""
-        return rows_of(batch)
+        """Return those of the call."""
+        return batch.rows
 
 
 @dataclass(frozen=True)
@@ -311,7 +310,7 @@ def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -
         UserError: The loss is no number any more.
     """
     handle, total = course.handle, recipe.total(course.steps)
-    errors, samples = [], 0
+    errors, samples, operations = [], 0, 0.0  # of a sample
     with (
         generators_kept({each.device for each in handle.model.parameters()}),
         bar(progress, title, total) as shown,
@@ -324,12 +323,17 @@ def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -
             found = []
             for batch in islice(course.batches(epoch), steps):
                 optimizer.zero_grad()
-                loss = course.loss(batch)
-                loss.backward()
+                counted = Operations() if not samples else None
+                with counted or nullcontext():
+                    loss = course.loss(batch)
+                    loss.backward()
                 optimizer.step()
                 schedule.step()
                 found.append(loss.item())
-                samples += course.rows(batch)
+                rows = course.rows(batch)
+                if counted is not None:
+                    operations = counted.total / rows
+                samples += rows
                 progress.advance(shown)
             errors.append(sum(found) / len(found))
             if not math.isfinite(errors[-1]):
@@ -337,7 +341,7 @@ def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
                     f"the learning rate, which is {recipe.learning_rate:g}"
                 )
-    return Curve(tuple(errors), total, samples)
+    return Curve(tuple(errors), total, samples, samples * operations)
 
 
 def optimizer_of(handle: Attachment, recipe: Recipe) -> Optimizer:
@@ -370,13 +374,7 @@ def error(
 ) -> float:
     """Return a student's mean distance over a pass, samples weighed alike; it is in eval mode."""
     found = [
-        (distance(call.of(student), call.output).item(), rows_of(call))
+        (distance(call.of(student), call.output).item(), call.rows)
         for call in activations.batches(batch_size, 0)
     ]
     return sum(value * count for value, count in found) / sum(count for _, count in found)
-
-
-def rows_of(call: Call) -> int:
-    """Return how many samples a call has: rows of its output's first tensor."""
-    first: Tensor = call.outputs[0]
-    return len(first)

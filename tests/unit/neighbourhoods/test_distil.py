@@ -336,7 +336,7 @@ def test_steps_end_a_training_early() -> None:
     recipe = replace(RECIPE, steps=11)
     curve = teach(nn.Linear(4, 4), Streamed(model, wanted, data), recipe, QUIET, "piece")
     assert (curve.steps, len(curve.errors)) == (11, 2)
-    with pytest.raises(UserError, match="steps must be a whole number"):
+    with pytest.raises(UserError, match="steps of Recipe must be a whole number"):
         Recipe(steps=0)
 
 

@@ -69,7 +69,7 @@ def test_a_pass_has_so_many_samples_and_the_pieces_outputs(
     sizes = [len(each.output) for each in found.batches(size, seed)]
     assert sum(sizes) == samples
     assert len(sizes) == found.steps(size)
-    assert all(each == size for each in sizes[:-1])
+    assert max(sizes) - min(sizes) <= 1
     x, y = rows(found, size, seed)
     with torch.no_grad():
         torch.testing.assert_close(y, found.piece(x))
@@ -304,7 +304,7 @@ def test_batches_for_the_whole_network_are_the_same_each_time(name: str, tmp_pat
     model = teacher()
     drawn = DrawnBatches(model, few()[0], DRAWS[name], samples=40, batch_size=16)
     once, again = list(drawn), list(drawn)
-    assert [len(each) for each in once] == [16, 16, 8]
+    assert [len(each) for each in once] == [14, 13, 13]
     assert len(drawn) == 3
     assert all(map(torch.equal, once, again))
     assert not torch.equal(once[0], next(iter(replace(drawn, seed=1))))

@@ -14,6 +14,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.distil_attempts import Whole
 from beyondprop.experiment.distil_costs import computation
 from beyondprop.experiment.distil_data import Inputs
+from beyondprop.experiment.distil_limits import Limited, limited
 from beyondprop.experiment.distil_setting import Setting, blocks_of, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import WAYS, Way
@@ -26,13 +27,10 @@ from beyondprop.neighbourhoods import (
     Candidate,
     Library,
     Neighbourhood,
-    Options,
     Recipe,
     distil,
     make,
-    options_of,
     replaced_alone,
-    search,
     split,
 )
 from beyondprop.neighbourhoods.cost import forward_operations
@@ -51,29 +49,19 @@ class Apart:
         folder: Of its seed.
         library: Its students.
         alone: By how much the validation loss of the whole rises with each student alone.
-        options: What may stand in each neighbourhood's place.
+        limited: What may stand in each neighbourhood's place.
     """
 
     setting: Setting
     folder: Path
     library: Library
     alone: Mapping[str, Mapping[str, float]]
-    options: Options
+    limited: Limited
 
     @property
     def whole(self) -> int:
         """Operations of the teacher on a sample."""
         return forward_operations(self.setting.teacher, self.setting.sample)
-
-    def within(self, budget: float) -> list[Assembly]:
-        """Return the best assemblies that keep a share of the operations, the best first.
-
-        Raises:
-            UserError: There is none.
-        """
-        pieces = sum(of[TEACHER].costs["operations"] for of in self.options.values())
-        left = budget * self.whole - (self.whole - pieces)
-        return search(self.options, {"operations": max(1.0, left)}, self.setting.spec.ranked)
 
     def merged(self, choice: Mapping[str, str]) -> nn.Module:
         """Return an assembly with its students' weights."""
@@ -87,7 +75,7 @@ def taken_apart(
     setting = setting_of(spec, seed, folder)
     library = library_of(setting, folder, progress, workers)
     alone = replaced_alone(setting.teacher, library, setting.validation_loss)
-    return Apart(setting, folder, library, alone, options_of(setting.teacher, library, alone))
+    return Apart(setting, folder, library, alone, limited(setting, library, alone, folder))
 
 
 def record_of(apart: Apart) -> dict[str, Any]:
@@ -99,7 +87,7 @@ def record_of(apart: Apart) -> dict[str, Any]:
         "seed": setting.seed,
         "task": describe_task(setting.task, setting.data),
         "teacher": setting.evaluated(setting.teacher) | {"operations": apart.whole},
-        "pieces": {name: dict(of[TEACHER].costs) for name, of in apart.options.items()},
+        "pieces": {name: dict(of[TEACHER].costs) for name, of in apart.limited.options.items()},
         "students": {
             name: {
                 each: dict(one.record) | {"alone": apart.alone[name][each]}
@@ -120,7 +108,7 @@ def record_of(apart: Apart) -> dict[str, Any]:
 def within(apart: Apart, budget: float) -> list[Assembly] | str:
     """Return the best assemblies within a budget, or why there is none."""
     try:
-        return apart.within(budget)
+        return apart.limited.within(budget, apart.setting.spec.ranked)
     except UserError as error:
         return str(error)
 

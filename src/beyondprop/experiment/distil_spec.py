@@ -15,6 +15,14 @@ CANDIDATES: tuple[Spec, ...] = (
     {"candidate": "low-rank", "share": 0.25},
 )
 """Those that are trained for every neighbourhood unless others are named."""
+OPERATIONS, SECONDS = "operations", "seconds"
+LIMITS = {
+    OPERATIONS: "operations",
+    "parameters": "parameters",
+    "bytes": "bytes of weights",
+    SECONDS: "time of a sample",
+}
+"""What budgets can limit, with what people read."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class DistilSpec:
         blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, but the last.
         candidates: Students of each neighbourhood, by name or with arguments.
         budgets: Shares of the operations of the whole model that are kept, no two alike.
+        limit: What budgets are shares of, in place of operations: parameters, bytes of weights, or
+            seconds of a forward pass of one sample, measured on this machine once.
         ranked: Assemblies within each budget, the best predicted ones, that are put together to see
             whether the predicted order is the real one.
         seeds: Each has a teacher and students of its own.
@@ -55,6 +65,7 @@ class DistilSpec:
     blocks: tuple[str | tuple[str, ...], ...] | None = None
     candidates: tuple[Spec, ...] = CANDIDATES
     budgets: tuple[float, ...] = (0.85, 0.65, 0.35)
+    limit: str = OPERATIONS
     ranked: int = 5
     seeds: tuple[int, ...] = (0, 1, 2)
     teacher_epochs: int | None = None
@@ -78,6 +89,7 @@ class DistilSpec:
                 ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
                 ("budgets", "different", len(set(self.budgets)) == len(self.budgets)),
                 ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
+                ("limit", f"one of {', '.join(LIMITS)}", self.limit in LIMITS),
                 ("ranked", "above 0", self.ranked > 0),
                 ("epochs", "above 0", self.epochs > 0),
                 ("heal_epochs", "above 0", self.heal_epochs > 0),

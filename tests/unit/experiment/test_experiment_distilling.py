@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,22 @@ from rich.progress import Progress
 
 from beyondprop.cli import main
 from beyondprop.errors import UserError
-from beyondprop.experiment import distil_ways
+from beyondprop.experiment import distil_limits, distil_ways
 from beyondprop.experiment.distil_apart import library_of
 from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_data import drawn_inputs, few, noise
 from beyondprop.experiment.distil_lessons import Batches, by_teacher
+from beyondprop.experiment.distil_limits import limited
 from beyondprop.experiment.distil_setting import setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import WAYS, notes, ranked
 from beyondprop.experiment.distil_ways import redrawn
 from beyondprop.experiment.distilling import distil_task, plain
 from beyondprop.files import finite, read_json, write_json
-from beyondprop.jobs import Workers
+from beyondprop.jobs import SERIAL, Workers
 from beyondprop.neighbourhoods import SoftLabels
-from beyondprop.neighbourhoods.cost import forward_operations
+from beyondprop.neighbourhoods.cost import cost_of, forward_operations
+from beyondprop.neighbourhoods.search import errors
 from beyondprop.tasks import find
 
 QUIET = Progress(disable=True)
@@ -282,6 +284,36 @@ def test_budgets_of_one_percent_are_told_apart(folder: Path, tmp_path: Path) -> 
     first, second = seed["assemblies"]
     assert (first["budget"], second["budget"]) == (0.654, 0.65)
     assert len([*(tmp_path / "d" / "seed-0" / "whole").iterdir()]) == 2
+
+
+@pytest.mark.parametrize("limit", ["operations", "parameters", "bytes"])
+def test_a_budget_is_a_share_of_what_is_limited(folder: Path, tmp_path: Path, limit: str) -> None:
+    setting = setting_of(replace(SPEC, limit=limit), 0, folder / "seed-0")
+    library = library_of(setting, shutil.copytree(folder / "seed-0", tmp_path / "0"), QUIET, SERIAL)
+    found = limited(setting, library, errors(library), tmp_path)
+    costs = asdict(cost_of(setting.teacher, setting.sample))
+    assert found.whole == costs[limit]
+    for label in ("narrower(share=0.5)", "narrower(share=0.25)"):
+        merged = library.merge(setting.teacher, {"0": label})
+        budget = asdict(cost_of(merged, setting.sample))[limit] / costs[limit] * (1 + 1e-9)
+        assert found.within(budget, 1)[0].choice == {"0": label}
+    assert not (tmp_path / "seconds.json").exists()
+
+
+def test_times_are_measured_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = setting_of(replace(SPEC, limit="seconds"), 0, folder / "seed-0")
+    library = library_of(setting, shutil.copytree(folder / "seed-0", tmp_path / "0"), QUIET, SERIAL)
+    found = limited(setting, library, errors(library), tmp_path)
+    own = found.options["0"]
+    assert all(each.costs["seconds"] > 0 for each in own.values())
+    monkeypatch.setattr(distil_limits, "measured", None)  # would fail
+    again = limited(setting, library, errors(library), tmp_path)
+    assert again == found
+    budget = sorted(each.costs["seconds"] for each in own.values())[1]
+    rest = found.whole - own["teacher"].costs["seconds"]
+    assert found.within((budget + rest) / found.whole * (1 + 1e-9), 5)
 
 
 def test_a_task_without_blocks_asks_for_them(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def facts(found: Distillation) -> list[Fact]:
         Fact("Examples", examples(found.task)),
         Fact("Neighbourhoods", listing(found.neighbourhoods)),
         Fact("Candidates", listing(found.candidates)),
-        Fact("Budgets", f"{listing([share(each) for each in found.budgets])} of the operations"),
+        Fact("Budgets", f"{listing([share(each) for each in found.budgets])} of the {found.limit}"),
         Fact("Seeds", listing([str(each.seed) for each in found.seeds])),
         Fact("Teacher", _teacher(found)),
         Fact("Students", _settings(found, epochs="epochs", learning_rate="learning rate")),

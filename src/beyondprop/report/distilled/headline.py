@@ -29,7 +29,7 @@ def headline(found: Distillation) -> str:
     name, known = found.task.name, [each for each in findings(found) if each.seeds]
     if not known:
         budgets = listing([share(each) for each in found.budgets])
-        return f"No assembly of pieces of {name} is within {budgets} of its operations"
+        return f"No assembly of pieces of {name} is within {budgets} of its {found.limit}"
     subject = f"{name} put together from pieces" + " and healed" * (found.result == HEALED)
     if max(each.seeds for each in known) == 1:
         return f"{subject}: {_scores(found)}; one seed tells nothing apart"
@@ -41,7 +41,7 @@ def headline(found: Distillation) -> str:
     }
     seeds = sorted({each.seeds for each in known})
     of = plural(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    return f"{subject}: {_clauses(beside)} ({of})"
+    return f"{subject}: {_clauses(beside, found.limit)} ({of})"
 
 
 def _end_to_end(
@@ -84,18 +84,19 @@ def _verdicts(known: Sequence[Finding], other: str, scores: ScoreFormat) -> dict
     return grouped
 
 
-def _clauses(beside: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+def _clauses(beside: Mapping[str, Mapping[str, Sequence[str]]], limit: str) -> str:
     """Return verdicts and where they hold; where that is everywhere alike it is said once.
 
     Args:
         beside: What is compared with, each with its verdicts and the budgets of each.
+        limit: What budgets are shares of.
     """
     whole = [next(iter(verdicts.items())) for verdicts in beside.values() if len(verdicts) == 1]
     if len(whole) == len(beside) and len({tuple(places) for _, places in whole}) == 1:
         clauses = [f"{words} {other}" for (words, _), other in zip(whole, beside, strict=True)]
-        return f"{' and '.join(clauses)}, within {listing(whole[0][1])} of the operations"
+        return f"{' and '.join(clauses)}, within {listing(whole[0][1])} of the {limit}"
     first, *rest = [_clause(other, verdicts) for other, verdicts in beside.items()]
-    return "; ".join([f"{first} of the operations", *rest])
+    return "; ".join([f"{first} of the {limit}", *rest])
 
 
 def _clause(other: str, verdicts: Mapping[str, Sequence[str]]) -> str:
@@ -114,7 +115,7 @@ def _scores(found: Distillation) -> str:
             ways = [found.ways[way] for way in CHARGES if way in found.ways]
             end = dict.fromkeys(scores.full(at[name]) for name in ways)
             reached.append(
-                f"{scores.full(at[found.result])} within {share(budget)} of the operations"
+                f"{scores.full(at[found.result])} within {share(budget)} of the {found.limit}"
                 f" (teacher {scores.full(at[TEACHER])}, end to end {' or '.join(end)})"
             )
     return listing(reached)

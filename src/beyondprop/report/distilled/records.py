@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beyondprop.experiment.distil_spec import LIMITS, OPERATIONS
 from beyondprop.experiment.distil_table import WAYS
 from beyondprop.report.records import TaskFacts
 
@@ -121,6 +122,11 @@ class Distillation:
     def budgets(self) -> list[float]:
         """The budgets, in their order."""
         return [each.budget for each in self.seeds[0].assemblies]
+
+    @property
+    def limit(self) -> str:
+        """What budgets are shares of, as people read it."""
+        return LIMITS[self.spec.get("limit", OPERATIONS)]
 
     @property
     def neighbourhoods(self) -> list[str]:

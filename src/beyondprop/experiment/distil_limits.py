@@ -1,0 +1,91 @@
+"""What budgets limit: a cost of the whole network, of which its pieces have a part each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from beyondprop.experiment.distil_setting import Setting
+from beyondprop.experiment.distil_spec import SECONDS
+from beyondprop.files import read_json, write_json
+from beyondprop.neighbourhoods import TEACHER, Assembly, Library, Options, options_of, search
+from beyondprop.neighbourhoods.cost import cost_of, seconds_of
+
+TIMES = "seconds.json"
+"""In a seed's folder: what was measured, once, so that a resumed search chooses the same."""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """What may stand in each neighbourhood's place under a limit.
+
+    Attributes:
+        limit: Name of the cost.
+        whole: Of the whole teacher.
+        options: Of every neighbourhood.
+    """
+
+    limit: str
+    whole: float
+    options: Options
+
+    def within(self, budget: float, count: int) -> list[Assembly]:
+        """Return the best assemblies that keep a share of the whole's cost, the best first.
+
+        Raises:
+            UserError: There is none.
+        """
+        pieces = sum(of[TEACHER].costs[self.limit] for of in self.options.values())
+        left = budget * self.whole - (self.whole - pieces)
+        return search(self.options, {self.limit: max(0.0, left)}, count)
+
+
+def limited(
+    setting: Setting, library: Library, scores: Mapping[str, Mapping[str, float]], folder: Path
+) -> Limited:
+    """Return what may stand in each neighbourhood's place under the spec's limit.
+
+    Args:
+        setting: Of a seed.
+        library: Its students.
+        scores: Of each student.
+        folder: Of the seed; it keeps times.
+    """
+    teacher, limit = setting.teacher, setting.spec.limit
+    options = options_of(teacher, library, scores)
+    if limit != SECONDS:
+        whole = asdict(cost_of(teacher, setting.sample))[limit]
+        return Limited(limit, float(whole), options)
+    asked = {
+        name: {each: one.record["weights_sha256"] for each, one in of.items()}
+        for name, of in library.students.items()
+    }
+    known = read_json(folder / TIMES)
+    if known is None or known.get("asked") != asked:
+        known = {"asked": asked} | measured(setting, library, scores)
+        write_json(folder / TIMES, known)
+    timed = {
+        name: {
+            each: replace(one, costs={**one.costs, SECONDS: known["pieces"][name][each]})
+            for each, one in of.items()
+        }
+        for name, of in options.items()
+    }
+    return Limited(limit, known["whole"], timed)
+
+
+def measured(
+    setting: Setting, library: Library, scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return the time of a sample in the teacher, and in what may stand in its places."""
+    teacher = setting.teacher
+    options = options_of(teacher, library, scores, timed=True)
+    return {
+        "whole": seconds_of(teacher, setting.sample),
+        "pieces": {
+            name: {each: one.costs[SECONDS] for each, one in of.items()}
+            for name, of in options.items()
+        },
+    }

@@ -16,8 +16,8 @@ from beyondprop.experiment.distil_setting import Setting
 from beyondprop.experiment.order import order
 from beyondprop.neighbourhoods import Distance, DrawnInputs, Recipe, SoftLabels
 from beyondprop.neighbourhoods.cost import forward_operations
-from beyondprop.neighbourhoods.data import sizes
-from beyondprop.neighbourhoods.training import LabelledBatches
+from beyondprop.pieces.data import sizes
+from beyondprop.pieces.training import LabelledBatches
 from beyondprop.tasks import Samples
 
 

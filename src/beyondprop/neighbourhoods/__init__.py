@@ -4,8 +4,6 @@ from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
 from beyondprop.neighbourhoods.capture import Cache, capture
-from beyondprop.neighbourhoods.data import Inputs
-from beyondprop.neighbourhoods.distances import DISTANCES, Distance, SoftLabels
 from beyondprop.neighbourhoods.distillation import distil
 from beyondprop.neighbourhoods.draws import DRAWS, Draw, Gaussian, Matched, Mixtures, Uniform
 from beyondprop.neighbourhoods.interfaces import check_pieces, interfaces
@@ -23,7 +21,10 @@ from beyondprop.neighbourhoods.search import (
     search,
 )
 from beyondprop.neighbourhoods.synthetic import DrawnBatches, DrawnInputs, Synthetic
-from beyondprop.neighbourhoods.training import Recipe, heal, teach
+from beyondprop.neighbourhoods.training import heal, teach
+from beyondprop.pieces.data import Inputs
+from beyondprop.pieces.distances import DISTANCES, Distance, SoftLabels
+from beyondprop.pieces.training import Recipe
 
 __all__ = [
     "CANDIDATES",

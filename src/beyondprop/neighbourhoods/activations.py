@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from beyondprop._torch.operations import Operations
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.data import Batch, check_again, first, length, sizes
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.shards import read
+from beyondprop.pieces.data import Batch, check_again, first, length, sizes
 
 
 class Activations(ABC):

@@ -14,8 +14,8 @@ from beyondprop._torch.calling import call
 from beyondprop._torch.fused import unfused
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.data import Batch, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.pieces.data import Batch, size
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from beyondprop.files import GIB, StorageError, cannot, read_json, write_json
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Cached
 from beyondprop.neighbourhoods.calls import calls
-from beyondprop.neighbourhoods.contents import digest_of_model
-from beyondprop.neighbourhoods.data import Batch, first_batch, look, some
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.masks import is_added_mask
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import Batch, first_batch, look, some
 from beyondprop.registry import check_fields, file_name
 from beyondprop.registry.limits import Positive
 

@@ -22,8 +22,6 @@ from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.capture import Cache
 from beyondprop.neighbourhoods.cost import cost_of
-from beyondprop.neighbourhoods.data import Batch
-from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.interfaces import built
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
@@ -44,7 +42,10 @@ from beyondprop.neighbourhoods.sources import (
     from_teacher,
 )
 from beyondprop.neighbourhoods.synthetic import DrawnInputs
-from beyondprop.neighbourhoods.training import Recipe, error, teach
+from beyondprop.neighbourhoods.training import error, teach
+from beyondprop.pieces.data import Batch
+from beyondprop.pieces.described import digest_of
+from beyondprop.pieces.training import Recipe
 from beyondprop.registry.settings import plain
 
 

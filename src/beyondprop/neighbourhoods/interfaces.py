@@ -18,10 +18,10 @@ from beyondprop._torch.pytrees import form, leaves
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call, check_resting, copied
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.layout import Layout, layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.stand_in import StandIn, disturbed, unchanged
+from beyondprop.pieces.data import Batch, first, size
 
 
 def interfaces(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves, others, replaced
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.data import Batch, first, size
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.pieces.data import Batch, first, size
 
 
 @dataclass(frozen=True)

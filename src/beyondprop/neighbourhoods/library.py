@@ -14,12 +14,12 @@ from beyondprop.errors import UserError
 from beyondprop.files import StorageError, read_json
 from beyondprop.neighbourhoods.calls import Call
 from beyondprop.neighbourhoods.candidates.base import Candidate
-from beyondprop.neighbourhoods.contents import digest_of_model
-from beyondprop.neighbourhoods.data import Batch
-from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import layouts
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood, merged
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import Batch
+from beyondprop.pieces.described import digest_of
 from beyondprop.registry import file_name, settings
 
 RECORD = "record.json"

@@ -23,7 +23,6 @@ from beyondprop.neighbourhoods.capture import (
     shares,
 )
 from beyondprop.neighbourhoods.cost import Cost, cost_of
-from beyondprop.neighbourhoods.data import Batch, first, first_batch, length, size
 from beyondprop.neighbourhoods.interfaces import built, interfaces
 from beyondprop.neighbourhoods.labels import check_named
 from beyondprop.neighbourhoods.layout import Layout
@@ -31,7 +30,9 @@ from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.shards import check_room
 from beyondprop.neighbourhoods.sources import check_source, written
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
-from beyondprop.neighbourhoods.training import Recipe, teach
+from beyondprop.neighbourhoods.training import teach
+from beyondprop.pieces.data import Batch, first, first_batch, length, size
+from beyondprop.pieces.training import Recipe
 
 TRIED = 2
 """Steps of a trial, behind one that does not count."""

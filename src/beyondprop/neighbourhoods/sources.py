@@ -13,12 +13,12 @@ from beyondprop.errors import UserError
 from beyondprop.neighbourhoods import shards
 from beyondprop.neighbourhoods.activations import Activations, Streamed
 from beyondprop.neighbourhoods.capture import Cache, Part, captured, clear
-from beyondprop.neighbourhoods.contents import digest_of_model
-from beyondprop.neighbourhoods.data import Batch, first_batch, look
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.neighbourhoods.synthetic import DrawnInputs, synthesized
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import Batch, first_batch, look
 
 ACTIVATIONS, HELD = "activations", "validation"
 """Folders in that of a distillation."""

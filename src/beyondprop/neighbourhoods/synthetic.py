@@ -19,15 +19,15 @@ from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop.errors import UserError
 from beyondprop.neighbourhoods.activations import Activations
 from beyondprop.neighbourhoods.calls import Call, calls
-from beyondprop.neighbourhoods.contents import content, digest_of_model
 from beyondprop.neighbourhoods.cost import forward_operations
-from beyondprop.neighbourhoods.data import Batch, first_batch, size, sizes, some
-from beyondprop.neighbourhoods.described import digest_of
 from beyondprop.neighbourhoods.draws import Draw, Known
 from beyondprop.neighbourhoods.interfaces import interfaces
 from beyondprop.neighbourhoods.layout import Layout
 from beyondprop.neighbourhoods.masks import is_added_mask
 from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
+from beyondprop.pieces.contents import content, digest_of_model
+from beyondprop.pieces.data import Batch, first_batch, size, sizes, some
+from beyondprop.pieces.described import digest_of
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count

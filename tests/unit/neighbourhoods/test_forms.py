@@ -33,8 +33,8 @@ from beyondprop.neighbourhoods import (
     teach,
 )
 from beyondprop.neighbourhoods.calls import Call
-from beyondprop.neighbourhoods.contents import digest_of_model
-from beyondprop.neighbourhoods.data import look, sizes
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import look, sizes
 from tests.unit.neighbourhoods.pieces import Same, batches, teacher
 
 QUIET = Progress(disable=True)

@@ -26,7 +26,7 @@ from beyondprop.neighbourhoods import (
     Distance,
     Recipe,
 )
-from beyondprop.neighbourhoods.described import digest_of
+from beyondprop.pieces.described import digest_of
 from tests.unit.neighbourhoods.test_distil import RECIPE, distilled
 
 
@@ -98,7 +98,7 @@ def test_another_version_of_a_class_is_told() -> None:
 
 def test_the_digest_is_the_same_in_another_process() -> None:
     code = (
-        "from tests.unit.neighbourhoods.test_described import *;"
+        "from tests.unit.pieces.test_described import *;"
         "print(digest_of([Scaled(1.0), Widened(3), momentum(0.5), RECIPE, {'a', 'b'}], 'it'))"
     )
     found = [

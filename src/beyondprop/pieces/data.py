@@ -10,7 +10,7 @@ from typing import Any
 
 from beyondprop._torch.pytrees import form, leaves, replaced
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.contents import content
+from beyondprop.pieces.contents import content
 
 Batch = Any
 """What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see

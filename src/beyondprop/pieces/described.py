@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.neighbourhoods.contents import content
+from beyondprop.pieces.contents import content
 
 GENERATED = "<string>"
 """The file of dunder methods that `dataclass` writes, which its fields decide."""

@@ -1,0 +1,1 @@
+"""What neighbourhoods and modalities share: how one piece of a model is taught, and told apart."""

@@ -1,0 +1,21 @@
+"""Networks of several kinds of input: each sub-network is trained alone, then all together."""
+
+from beyondprop.modalities.fusion import (
+    Attention,
+    Concatenation,
+    CrossAttention,
+    Fusion,
+    Gating,
+    LowRankTensor,
+)
+from beyondprop.modalities.network import MultimodalNetwork
+
+__all__ = [
+    "Attention",
+    "Concatenation",
+    "CrossAttention",
+    "Fusion",
+    "Gating",
+    "LowRankTensor",
+    "MultimodalNetwork",
+]

@@ -1,0 +1,172 @@
+"""A network with a sub-network for each kind of input, and what joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.errors import UserError
+from beyondprop.modalities.fusion import Fusion
+
+PRESENT = "present"
+"""The name under which inputs say which modalities each sample has."""
+
+
+class MultimodalNetwork(nn.Module):
+    """An encoder for each modality, a fusion of what they give, and a head.
+
+    It is called with an input by name for each modality, `model(image=x, audio=y)`. An input is
+    what its encoder is called with: a tensor, or a tuple or mapping of them. A modality that is not
+    named, or None, is missing for the whole batch, and its encoder does not run. Of single samples
+    ``present``, a mask ``(batch, modalities)`` in the encoders' order, says which modalities they
+    have. What is missing may be anything: the encoder reads that of another sample of the batch in
+    its place, and the fusion leaves it out. A batch norm in an encoder sees that sample again.
+
+    Args:
+        encoders: Any modules, by the names of modalities; they return ``(batch, features)``.
+        fusion: Joins what they return; its widths have the same names.
+        head: From the fusion's features to the outputs.
+        dropout: The share of modalities of samples that are left out in training, drawn by
+            PyTorch's global generator; each sample keeps one at least.
+
+    Raises:
+        UserError: Names differ, or the share is not from 0 to less than 1.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: Fusion,
+        head: nn.Module,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if PRESENT in encoders:
+            raise UserError(f"a modality can't be named '{PRESENT}', which says what samples have")
+        if list(encoders) != list(fusion.widths):
+            raise UserError(
+                f"the encoders are {', '.join(encoders)} and the fusion is of "
+                f"{', '.join(fusion.widths)}: name the same in the same order"
+            )
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout must be from 0 to less than 1, not {dropout}")
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.head = head
+        self.dropout = dropout
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(self.encoders)
+
+    def forward(self, present: Tensor | None = None, **inputs: Any) -> Any:
+        """Return the head's outputs.
+
+        Args:
+            present: Which modalities each sample has, ``(batch, modalities)`` bool; by default all
+                that are given.
+            inputs: Of the modalities, by name.
+
+        Raises:
+            UserError: A sample has no modality at all, a name is unknown, or an encoder does not
+                return ``(batch, features)`` of the fusion's width.
+        """
+        return self.head(self.fusion(*self.encoded(inputs, present)))
+
+    def trust(self, present: Tensor | None = None, **inputs: Any) -> Tensor:
+        """Return the weight that the fusion gives each modality, ``(batch, modalities)``.
+
+        Raises:
+            UserError: As `forward`; or this fusion has no such weights.
+        """
+        return self.fusion.trust(*self.encoded(inputs, present))
+
+    def encoded(
+        self, inputs: Mapping[str, Any], present: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what encoders give, by name, and which modalities samples have.
+
+        Args:
+            inputs: Of the modalities, by name.
+            present: As `forward` takes it.
+
+        Returns:
+            ``(batch, features)`` of each modality that is given, and ``(batch, modalities)`` bool.
+        """
+        given = self._given(inputs)
+        seen = self._seen(given, present)
+        found = {}
+        for place, name in enumerate(self.modalities):
+            if name in given and (present is None or bool(seen[:, place].any())):
+                whole = given[name] if present is None else filled(given[name], seen[:, place])
+                found[name] = self._checked(name, call(self.encoders[name], whole), len(seen))
+        if self.training and self.dropout:
+            seen = self._dropped(seen)
+        return found, seen
+
+    def _given(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if unknown := [name for name in inputs if name not in self.encoders]:
+            raise UserError(
+                f"there is no modality '{unknown[0]}': the network has {', '.join(self.modalities)}"
+            )
+        given = {name: value for name, value in inputs.items() if value is not None}
+        if not given:
+            raise UserError(f"no modality is given: give one of {', '.join(self.modalities)}")
+        return given
+
+    def _seen(self, given: Mapping[str, Any], present: Tensor | None) -> Tensor:
+        """Return which modalities each sample has, ``(batch, modalities)`` bool."""
+        lengths = {name: len(next(leaves(value))) for name, value in given.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise UserError(f"the modalities have different numbers of samples: {told}")
+        first = next(leaves(next(iter(given.values()))))
+        named = torch.tensor([name in given for name in self.modalities], device=first.device)
+        if present is None:
+            return named.expand(len(first), -1)
+        if present.shape != (len(first), len(self.modalities)):
+            raise UserError(
+                f"'{PRESENT}' must be ({len(first)}, {len(self.modalities)}), a row a sample and a "
+                f"column a modality, not {tuple(present.shape)}"
+            )
+        seen = present.bool() & named
+        if not bool(seen.any(1).all()):
+            sample = int((~seen.any(1)).nonzero()[0])
+            raise UserError(f"sample {sample} of the batch has no modality: leave it out")
+        return seen
+
+    def _checked(self, name: str, hidden: Any, samples: int) -> Tensor:
+        wanted = (samples, self.fusion.widths[name])
+        if not isinstance(hidden, Tensor) or hidden.shape != wanted:
+            found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+            raise UserError(
+                f"the encoder of '{name}' must return {wanted}, a row of features for each sample, "
+                f"not {found}"
+            )
+        return hidden
+
+    def _dropped(self, seen: Tensor) -> Tensor:
+        """Return which modalities are left, of those that samples have: one at least."""
+        draws = torch.rand(seen.shape, device=seen.device).masked_fill(~seen, -1)
+        best = draws.argmax(1, keepdim=True)
+        return (seen & (draws >= self.dropout)).scatter(1, best, value=True)
+
+
+def filled(inputs: Any, present: Tensor) -> Any:
+    """Return a modality's input where samples without it have that of the first one with it.
+
+    Zeros would do for most encoders; but a length of zero, say, makes NaN of the gradients.
+
+    Args:
+        inputs: Tensors with a row a sample.
+        present: Which samples have it, ``(batch,)`` bool; one at least.
+    """
+    rows = torch.arange(len(present), device=present.device)
+    rows = torch.where(present, rows, rows[present][0])
+    return replaced(inputs, lambda x: x[rows])

@@ -1,5 +1,6 @@
 """Networks of several kinds of input: each sub-network is trained alone, then all together."""
 
+from beyondprop.modalities.alone import SubNetwork, Trained, pretrain
 from beyondprop.modalities.fusion import (
     Attention,
     Concatenation,
@@ -18,4 +19,7 @@ __all__ = [
     "Gating",
     "LowRankTensor",
     "MultimodalNetwork",
+    "SubNetwork",
+    "Trained",
+    "pretrain",
 ]

@@ -26,6 +26,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.pieces.distances import Distance, RelativeError
+from beyondprop.pieces.stopping import Stopping
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count, Positive
 from beyondprop.rules import Backprop
@@ -174,11 +175,6 @@ class Course(ABC, Generic[T]):
         """Return what learns: parameters, or groups of them with learning rates of their own."""
         return [*self.handle.model.parameters(), *self.handle.parameters()]
 
-    def ended(self, epoch: int) -> bool:
-        """Return whether training ends behind this epoch, before all are done."""
-        del epoch
-        return False
-
 
 @dataclass(frozen=True)
 class ByLabels(Course[Labelled]):
@@ -215,7 +211,13 @@ class ByLabels(Course[Labelled]):
         return len(next(leaves(batch[0])))
 
 
-def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -> Curve:
+def trained(
+    course: Course[T],
+    recipe: Recipe,
+    progress: Progress,
+    title: str,
+    stopping: Stopping | None = None,
+) -> Curve:
     """Train a model; generators are left as they were.
 
     Args:
@@ -223,6 +225,7 @@ def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -
         recipe: How it is trained.
         progress: Bars to draw on.
         title: Of the bar.
+        stopping: Says behind each epoch whether it was the last one; None: all are done.
 
     Raises:
         UserError: The loss is no number any more.
@@ -259,7 +262,7 @@ def trained(course: Course[T], recipe: Recipe, progress: Progress, title: str) -
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
                     f"the learning rate, which is {recipe.learning_rate:g}"
                 )
-            if course.ended(epoch):
+            if stopping is not None and stopping.over():
                 break
     return Curve(tuple(errors), done, samples, samples * operations)
 

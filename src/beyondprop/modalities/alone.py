@@ -1,0 +1,324 @@
+"""Each modality's sub-network is trained alone, as an independent job."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.threads import threads_set
+from beyondprop._torch.weights import WEIGHTS, read_weights, weights
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError, read_json, write_bytes, write_json
+from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
+from beyondprop.jobs.lock import held
+from beyondprop.jobs.progress import bars
+from beyondprop.modalities.network import PRESENT, MultimodalNetwork
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import length, look
+from beyondprop.pieces.described import digest_of
+from beyondprop.pieces.stopping import Stopping
+from beyondprop.pieces.training import ByLabels, Labelled, LabelledBatches, Recipe, taught, trained
+from beyondprop.registry import file_name
+from beyondprop.registry.settings import plain
+
+RECORD = "record.json"
+BLOCKS = ("encoder", "project", "head")
+"""Of a sub-network, unless its recipe names others."""
+
+Head = Callable[[int], nn.Module]
+"""(features) to a module that makes the task's outputs of them."""
+
+
+class SubNetwork(nn.Module):
+    """One modality's encoder and projection, with a head of its own.
+
+    It is called as the encoder is.
+
+    Args:
+        encoder: Of the modality.
+        project: To the fusion's width.
+        head: To the task's outputs.
+    """
+
+    def __init__(self, encoder: nn.Module, project: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.project, self.head = encoder, project, head
+
+    def forward(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return the head's outputs."""
+        return self.head(self.project(self.encoder(*arguments, **keywords)))
+
+
+@dataclass(frozen=True)
+class OfModality:
+    """Batches of one modality: its input, and the targets, of the samples that have it.
+
+    Attributes:
+        data: Batches of (inputs by name, targets).
+        name: Of the modality.
+        place: Among the network's.
+    """
+
+    data: LabelledBatches
+    name: str
+    place: int
+
+    def __len__(self) -> int:
+        return length(self.data)
+
+    def __iter__(self) -> Iterator[Labelled]:
+        for inputs, targets in self.data:
+            own = inputs.get(self.name)
+            if own is None:
+                raise UserError(
+                    f"a batch has no '{self.name}', so that its sub-network can't be trained on "
+                    f"it: name samples without it by '{PRESENT}', or leave the batch out"
+                )
+            if PRESENT in inputs:
+                rows = inputs[PRESENT][:, self.place].bool()
+                own, targets = taken(own, rows), taken(targets, rows)
+                if not bool(rows.any()):
+                    continue
+            yield own, targets
+
+
+def taken(value: Any, rows: Tensor) -> Any:
+    """Return the rows of tensors."""
+    return replaced(value, lambda x: x[rows])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A sub-network that was trained alone.
+
+    Attributes:
+        name: Of the modality.
+        network: It, with its own head, in eval mode.
+        record: How its training went: ``errors`` and ``validation`` by epoch, the ``best`` epoch,
+            of which it has the weights, ``steps``, ``samples``, and floating-point ``operations``.
+    """
+
+    name: str
+    network: SubNetwork
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a job does: a sub-network is trained until its own validation loss rises, and kept.
+
+    Attributes:
+        name: Of the modality.
+        network: Its sub-network, as it begins.
+        data: Of the modality alone.
+        validation: The same.
+        loss: (outputs, targets) to a scalar.
+        recipe: How it is trained.
+        patience: Epochs without a lower validation loss, behind which it ends.
+        folder: Keeps it.
+        asked: What decides the result.
+    """
+
+    name: str
+    network: SubNetwork
+    data: OfModality
+    validation: OfModality
+    loss: Callable[[Any, Any], Tensor]
+    recipe: Recipe
+    patience: int
+    folder: Path
+    asked: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its name as people read it."""
+        return f"{self.name} alone"
+
+    def earlier(self) -> dict[str, Any] | None:
+        """Return the record of what an earlier call has finished."""
+        found, kept = read_json(self.folder / RECORD), self.folder / WEIGHTS
+        if found is None or found.get("asked") != self.asked or not kept.exists():
+            return None
+        if not isinstance(found.get("weights_sha256"), str):
+            raise StorageError(
+                f"{self.folder / RECORD} is not the record of a sub-network: delete {self.folder} "
+                "and run again"
+            )
+        read_weights(kept, found["weights_sha256"])
+        return found
+
+    def work(self, progress: Progress) -> dict[str, Any]:
+        """Train and keep the sub-network; return its record."""
+        with threads_set(self.recipe.threads):
+            return self._done(progress)
+
+    def _done(self, progress: Progress) -> dict[str, Any]:
+        own, recipe = self.network, self.recipe
+        stopping = Stopping(own, self.validation, self.loss, self.patience)
+        blocked = recipe if recipe.blocks is not None else replace(recipe, blocks=BLOCKS)
+        with taught(own, blocked) as handle:
+            course = ByLabels(handle, self.data, self.loss)
+            curve = trained(course, recipe, progress, self.title, stopping)
+        stopping.restore()
+        content = weights(own)
+        record = {
+            "title": self.title,
+            "asked": dict(self.asked),
+            "errors": list(curve.errors),
+            "validation": stopping.losses,
+            "best": stopping.best,
+            "steps": curve.steps,
+            "samples": curve.samples,
+            "operations": curve.operations + stopping.operations,
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        write_bytes(self.folder / WEIGHTS, content)
+        write_json(self.folder / RECORD, record)
+        return record
+
+
+def pretrain(
+    network: MultimodalNetwork,
+    data: LabelledBatches,
+    validation: LabelledBatches,
+    loss: Callable[[Any, Any], Tensor],
+    head: Head,
+    folder: Path,
+    *,
+    recipe: Recipe | Mapping[str, Recipe] | None = None,
+    patience: int = 3,
+    workers: Workers = SERIAL,
+    progress: Progress | None = None,
+) -> dict[str, Trained]:
+    """Train each modality's sub-network alone, and put encoders and projections into the network.
+
+    Each ends on its own validation curve, as modalities converge at different speeds (Ismail, Hasan
+    and Ishtiaq, arXiv 2011.06102, section 3). What is finished in the folder is not done again.
+
+    Args:
+        network: What learns; its fusion and its head do not.
+        data: Batches of (inputs by name, targets), the same in each pass.
+        validation: The same, by which training ends.
+        loss: (outputs, targets) to a scalar.
+        head: Builds the temporary head of a sub-network from the fusion's width.
+        folder: Keeps sub-networks.
+        recipe: How sub-networks are trained, or by the names of modalities how each is. Blocks are
+            those of `SubNetwork`, each of its three modules by default.
+        patience: Epochs without a lower validation loss, behind which a training ends.
+        workers: Who trains; this process alone by default. Data goes to each of them.
+        progress: Bars to draw on.
+
+    Returns:
+        Each sub-network with its temporary head.
+
+    Raises:
+        UserError: There is no data, a recipe lacks a modality, or a rule can't teach an encoder.
+        StorageError: A file cannot be read or written.
+    """
+    recipes = recipes_of(network, recipe)
+    if patience < 1:
+        raise UserError(f"patience must be 1 or more epochs, not {patience}")
+    lessons = [
+        lesson(network, name, (data, validation), loss, head, recipes[name], patience, folder)
+        for name in network.modalities
+    ]
+    shown = progress or bars()
+    threads = next(iter(recipes.values())).threads
+    with held(folder), shown, Executor(folder, shown, places.find(workers, threads)) as executor:
+        jobs = [Job(each.title, each.work, each.earlier) for each in lessons]
+        records = values(executor.perform("sub-networks", jobs, told))
+    made = {}
+    for each, record in zip(lessons, records, strict=True):
+        each.network.load_state_dict(read_weights(each.folder / WEIGHTS, record["weights_sha256"]))
+        made[each.name] = Trained(each.name, each.network.eval(), record)
+    put(network, made)
+    return made
+
+
+def put(network: MultimodalNetwork, made: Mapping[str, Trained]) -> None:
+    """Give a network the weights of sub-networks, but for their heads."""
+    for name, each in made.items():
+        network.encoders[name].load_state_dict(each.network.encoder.state_dict())
+        network.fusion.project[name].load_state_dict(each.network.project.state_dict())
+
+
+def lesson(
+    network: MultimodalNetwork,
+    name: str,
+    parts: tuple[LabelledBatches, LabelledBatches],
+    loss: Callable[[Any, Any], Tensor],
+    head: Head,
+    recipe: Recipe,
+    patience: int,
+    folder: Path,
+) -> Lesson:
+    """Return the job of one modality; see `pretrain`.
+
+    Args:
+        network: That has it.
+        name: Of the modality.
+        parts: Data and validation data.
+        loss: As `pretrain` takes it.
+        head: As `pretrain` takes it.
+        recipe: How the sub-network is trained.
+        patience: As `pretrain` takes it.
+        folder: Of all of them.
+    """
+    place = network.modalities.index(name)
+    data, validation = (OfModality(each, name, place) for each in parts)
+    own = subnetwork(network, name, head, recipe.seed)
+    given = vars(recipe)
+    asked = {
+        "network": digest_of_model(own),
+        "recipe": plain(given) | {"digest": digest_of(given, "the recipe")},
+        "loss": digest_of(loss, "the loss"),
+        "patience": patience,
+        "data": [look(each)[0] for each in (data, validation)],
+    }
+    return Lesson(
+        name, own, data, validation, loss, recipe, patience, folder / file_name(name), asked
+    )
+
+
+def subnetwork(network: MultimodalNetwork, name: str, head: Head, seed: int) -> SubNetwork:
+    """Return a copy of one modality's part of a network, with a fresh head drawn by a seed."""
+    encoder, project = network.encoders[name], network.fusion.project[name]
+    devices = {each.device for each in network.parameters()}
+    with generators_kept(devices):
+        torch.manual_seed(seed)
+        own = SubNetwork(copy.deepcopy(encoder), copy.deepcopy(project), head(network.fusion.width))
+    return own.to(next(leaves(next(network.parameters()))).device)
+
+
+def recipes_of(
+    network: MultimodalNetwork, recipe: Recipe | Mapping[str, Recipe] | None
+) -> dict[str, Recipe]:
+    """Return the recipe of each modality.
+
+    Raises:
+        UserError: One has none, or there is one of another name.
+    """
+    if recipe is None or isinstance(recipe, Recipe):
+        return dict.fromkeys(network.modalities, recipe or Recipe())
+    if set(recipe) != set(network.modalities):
+        raise UserError(
+            f"recipes are of {', '.join(recipe)} and modalities are "
+            f"{', '.join(network.modalities)}: name one for each"
+        )
+    return {name: recipe[name] for name in network.modalities}
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """Return a sub-network's record in one line."""
+    best = min(record["validation"])
+    return f"{record['title']} · validation loss {best:.4f} in epoch {record['best']}"

@@ -1,0 +1,173 @@
+"""Sub-networks are trained alone: by their own curves, in any process, once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import nn
+
+import beyondprop as bp
+from beyondprop.errors import UserError
+from beyondprop.files import StorageError, write_json
+from beyondprop.jobs import Workers
+from beyondprop.modalities import Attention, MultimodalNetwork, Trained, pretrain
+from beyondprop.modalities import alone as module
+from beyondprop.pieces.training import Recipe
+
+QUIET = Progress(disable=True)
+RECIPE = Recipe(epochs=12, learning_rate=0.03)
+
+
+def network() -> MultimodalNetwork:
+    torch.manual_seed(0)
+    encoders = {
+        "wide": nn.Sequential(nn.Linear(6, 16), nn.Tanh()),
+        "small": nn.Sequential(nn.Linear(2, 8), nn.Tanh()),
+    }
+    fusion = Attention({"wide": 16, "small": 8}, 4)
+    return MultimodalNetwork(encoders, fusion, nn.Linear(fusion.features, 3))
+
+
+def head(width: int) -> nn.Module:
+    return nn.Linear(width, 3)
+
+
+def batches(count: int, seed: int, present: bool = False) -> list[tuple[dict[str, Any], Any]]:
+    """Classes by the sums of either input, which both say."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for _ in range(count):
+        y = torch.randint(3, (16,), generator=generator)
+        wide = torch.randn(16, 6, generator=generator) * 0.3 + y[:, None] - 1
+        small = torch.randn(16, 2, generator=generator) + y[:, None] - 1
+        inputs: dict[str, Any] = {"wide": wide, "small": small}
+        if present:
+            seen = torch.rand(16, 2, generator=generator) < 0.7
+            seen[~seen.any(1)] = True
+            wide[~seen[:, 0]], small[~seen[:, 1]] = torch.nan, torch.nan
+            inputs["present"] = seen
+        made.append((inputs, y))
+    return made
+
+
+def pretrained(folder: Path, **changes: Any) -> tuple[MultimodalNetwork, dict[str, Trained]]:
+    model = network()
+    given: dict[str, Any] = {"recipe": RECIPE, "patience": 2, "progress": QUIET} | changes
+    data = given.pop("data", batches(8, 1))
+    return model, pretrain(model, data, batches(3, 2), F.cross_entropy, head, folder, **given)
+
+
+def test_encoders_and_projections_are_put_into_the_network(tmp_path: Path) -> None:
+    model, made = pretrained(tmp_path)
+    fresh = network()
+    for name, each in made.items():
+        for mine, alone in (
+            (model.encoders[name], each.network.encoder),
+            (model.fusion.project[name], each.network.project),
+        ):
+            for one, other in zip(mine.parameters(), alone.parameters(), strict=True):
+                assert torch.equal(one, other)
+        assert not torch.equal(
+            next(model.encoders[name].parameters()), next(fresh.encoders[name].parameters())
+        )
+    assert torch.equal(model.head.weight, fresh.head.weight)
+
+
+def test_each_ends_on_its_own_curve_with_its_best_weights(tmp_path: Path) -> None:
+    _, made = pretrained(tmp_path)
+    held = batches(3, 2)
+    for name, each in made.items():
+        curve = each.record["validation"]
+        best = each.record["best"]
+        assert curve[best] == min(curve)
+        assert len(curve) in (best + 3, RECIPE.epochs)
+        with torch.no_grad():
+            losses = [F.cross_entropy(each.network(x[name]), y).item() for x, y in held]
+        assert sum(losses) / 3 == pytest.approx(curve[best], rel=1e-6)
+        assert each.record["steps"] == 8 * len(curve)
+        inner = 6 * 16 + 16 * 4 if name == "wide" else 2 * 8 + 8 * 4
+        first = 6 * 16 if name == "wide" else 2 * 8
+        whole = inner + 4 * 3
+        trained = 8 * 16 * len(curve) * 2 * (3 * whole - first)
+        judged = 3 * 16 * len(curve) * 2 * whole
+        assert each.record["operations"] == trained + judged
+    assert len({len(each.record["validation"]) for each in made.values()}) == 2
+
+
+def test_samples_without_a_modality_are_left_out(tmp_path: Path) -> None:
+    _, made = pretrained(tmp_path, data=batches(8, 1, present=True))
+    for place, name in enumerate(("wide", "small")):
+        count = sum(int(x["present"][:, place].sum()) for x, _ in batches(8, 1, present=True))
+        assert made[name].record["samples"] == count * len(made[name].record["validation"])
+        assert all(map(torch.isfinite, map(torch.tensor, made[name].record["errors"])))
+
+
+def test_a_batch_without_a_modality_is_told(tmp_path: Path) -> None:
+    data = [({"wide": x["wide"]}, y) for x, y in batches(2, 1)]
+    with pytest.raises(UserError, match="a batch has no 'small', so that its sub-network can't"):
+        pretrained(tmp_path, data=data)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("*/*.*"))
+    }
+
+
+def test_a_second_call_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = pretrained(tmp_path)
+    before = content(tmp_path)
+    (tmp_path / "small" / "record.json").unlink()
+    seen: list[str] = []
+    known = module.trained
+
+    def counted(*given: Any) -> Any:
+        seen.append(given[3])
+        return known(*given)
+
+    monkeypatch.setattr(module, "trained", counted)
+    again, _ = pretrained(tmp_path)
+    assert seen == ["small alone"]
+    assert content(tmp_path) == before
+    pretrained(tmp_path, recipe=replace(RECIPE, learning_rate=0.02))
+    assert seen[1:] == ["wide alone", "small alone"]
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_two_processes_train_the_same(tmp_path: Path) -> None:
+    pretrained(tmp_path / "one")
+    pretrained(tmp_path / "two", workers=Workers(jobs=2))
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_each_modality_may_have_a_recipe_and_a_rule(tmp_path: Path) -> None:
+    rule = bp.DirectFeedbackAlignment()
+    recipes = {"wide": RECIPE, "small": replace(RECIPE, rule=rule, epochs=3)}
+    _, made = pretrained(tmp_path, recipe=recipes)
+    assert len(made["small"].record["validation"]) <= 3
+    with pytest.raises(UserError, match="recipes are of wide and modalities are wide, small"):
+        pretrained(tmp_path, recipe={"wide": RECIPE})
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    pretrained(tmp_path)
+    kept = tmp_path / "wide" / "weights.safetensors"
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    with pytest.raises(StorageError, match="is not what was written there: delete"):
+        pretrained(tmp_path)
+    write_json(tmp_path / "wide" / "record.json", {"asked": {}})
+    pretrained(tmp_path)  # of something else: trained again
+
+
+def test_patience_is_one_at_least(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="patience must be 1 or more epochs, not 0"):
+        pretrained(tmp_path, patience=0)

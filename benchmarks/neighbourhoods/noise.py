@@ -34,13 +34,14 @@ from benchmarks.neighbourhoods import tables
 from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_apart import neighbourhoods
-from beyondprop.experiment.distil_attempts import MORE, Training, best, beyond
+from beyondprop.experiment.distil_attempts import Training
 from beyondprop.experiment.distil_costs import step_operations
 from beyondprop.experiment.distil_data import Inputs, noise
 from beyondprop.experiment.distil_lessons import end_to_end
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER, Setting, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.growing import folder_name
+from beyondprop.experiment.rates import MORE, best, beyond
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.neighbourhoods import (

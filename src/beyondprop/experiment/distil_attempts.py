@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,17 +22,8 @@ from beyondprop.experiment.distil_setting import Setting, blocks_of, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Way
 from beyondprop.files import finite, read_json, write_json
-from beyondprop.jobs import Executor, Job, values
 from beyondprop.neighbourhoods import Library, Recipe, heal
 from beyondprop.registry import Spec, file_name
-
-FACTOR = 3.0
-"""Between a rate at an end of those that were tried and the next one."""
-MORE = 3
-"""Rates that are tried beyond those that are given, at most."""
-
-Found = dict[float, dict[str, Any]]
-"""What a model reaches, by learning rate."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +54,10 @@ class Whole:
     def name(self) -> str:
         """As people read it."""
         return f"{self.way.name}, {self.budget:g} of operations, seed {self.seed}"
+
+    def attempt(self, rate: float) -> Attempt:
+        """Return its training at a learning rate."""
+        return Attempt(self, rate)
 
     def path(self, rate: float) -> Path:
         """Return the file that keeps what it reaches at a learning rate."""
@@ -166,54 +161,3 @@ class Training:
         )
         heal(model, lessons.batches, lessons.loss, own, progress, task.output, task.axes)
         return model, steps
-
-
-def trained(wholes: Sequence[Whole], executor: Executor) -> list[dict[str, Any]]:
-    """Return what each whole model reaches at the learning rate that serves it best.
-
-    Every learning rate is tried, and further ones as long as the best is at an end of those; the
-    one with the best validation score is taken. What the others cost is charged to none.
-    """
-    found: list[Found] = [{} for _ in wholes]
-    for number in range(1 + MORE):
-        wanted = [
-            (place, Attempt(whole, rate))
-            for place, whole in enumerate(wholes)
-            for rate in (beyond(found[place]) if number else whole.spec.rates)
-        ]
-        if not wanted:
-            break
-        jobs = [Job(each.name, each.work, each.earlier) for _, each in wanted]
-        made = values(executor.perform("whole models", jobs, told))
-        for (place, each), value in zip(wanted, made, strict=True):
-            found[place][each.rate] = value
-    return [best(each) for each in found]
-
-
-def told(found: Mapping[str, Any]) -> str:
-    """Return what a model reaches in one line."""
-    reached = found.get("failed") or f"validation score {found['validation_score']:.4f}"
-    return f"learning rate {found['rate']:.3g} · {reached}"
-
-
-def best(found: Found) -> dict[str, Any]:
-    """Return the best of what a model reaches, and at which rates it was trained."""
-    known = [each for each in found.values() if "failed" not in each]
-    if not known:
-        return next(iter(found.values()))
-    return max(known, key=quality) | {"rates": sorted(found), "edge": bool(beyond(found))}
-
-
-def beyond(found: Found) -> tuple[float, ...]:
-    """Return the next rates beyond the best one, none where that lies between others."""
-    known = {rate: each for rate, each in found.items() if "failed" not in each}
-    if not known:
-        return ()
-    top = max(known, key=lambda rate: quality(known[rate]))
-    below, above = (top / FACTOR,) * (top == min(found)), (top * FACTOR,) * (top == max(found))
-    return below + above
-
-
-def quality(found: Mapping[str, Any]) -> tuple[float, float]:
-    """Return what is greater of a better model, by the validation data."""
-    return found["validation_score"], -found["validation_loss"]

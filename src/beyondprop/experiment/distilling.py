@@ -37,11 +37,11 @@ from beyondprop.experiment.distil_apart import (
     ways_of,
     wholes,
 )
-from beyondprop.experiment.distil_attempts import trained
 from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.provenance import provenance, session
+from beyondprop.experiment.rates import searched
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
@@ -159,7 +159,8 @@ def of_seeds(
         made = [taken_apart(spec, *each, progress, workers) for each in folders.items()]
         records = [record_of(each) for each in made]
         asked = [wholes(*pair) for pair in zip(made, records, strict=True)]
-        reached = iter(trained([whole for of in asked for whole in of], executor))
+        every = [whole for of in asked for whole in of]
+        reached = iter(searched(every, spec.rates, "whole models", executor))
     for each in (one for record in records for one in record["assemblies"]):
         if "failed" not in each:
             each["ways"] |= {way.name: next(reached) for way in ways_of(spec)}

@@ -18,7 +18,6 @@ from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment import distil_limits, distil_ways
 from beyondprop.experiment.distil_apart import library_of
-from beyondprop.experiment.distil_attempts import beyond
 from beyondprop.experiment.distil_data import drawn_inputs, few, noise
 from beyondprop.experiment.distil_lessons import Batches, by_teacher
 from beyondprop.experiment.distil_limits import limited
@@ -27,6 +26,7 @@ from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import WAYS, notes, ranked
 from beyondprop.experiment.distil_ways import redrawn
 from beyondprop.experiment.distilling import distil_task, plain
+from beyondprop.experiment.rates import beyond
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import SERIAL, Workers
 from beyondprop.neighbourhoods import SoftLabels

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 import beyondprop as bp
+from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table
 from benchmarks.graphs import tables
 from beyondprop.core import Rule
+from beyondprop.experiment.growing import folder_name
 from beyondprop.models import graph
 from beyondprop.tasks import Data, accuracy
 from beyondprop.tasks.graphs import Graph, drawn
@@ -137,6 +139,7 @@ def main(
     draws: int = 3,
     epochs: int = 200,
     threads: int = 1,
+    runs: Path = Path("runs"),
 ) -> None:
     """Train every network in every way.
 
@@ -147,30 +150,49 @@ def main(
         draws: Of the training nodes.
         epochs: Of a training; an epoch is one step.
         threads: Of PyTorch.
+        runs: Folder for what is finished, which is not done again.
     """
-    torch.set_num_threads(threads)
     started = datetime.now(UTC)
     chosen, kinds, data = cases or list(NETWORKS), forms or [next(iter(FORMS))], load_cora()
-    rows = [
-        row(name, FORMS[form], way, rate, data, draws, epochs)
+    jobs = {
+        f"{name}, {form}, {way.name}, {rate}": partial(
+            row, name, FORMS[form], way, rate, data, draws, epochs, threads
+        )
         for name, form, way, rate in product(chosen, kinds, WAYS, RATES)
-    ]
+    }
     spec = {"networks": chosen, "forms": kinds, "draws": draws, "epochs": epochs}
-    save("graphs/signals", spec, rows, Table(*tables.signals(rows)), started, output)
+    found = cached_runs(runs / folder_name("signals", "cora", spec), jobs, 1)
+    rows = [found[name] for name in jobs]
+    save("graphs/signals", spec, rows, table(rows), started, output)
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Return the figures to read."""
+    return Table(
+        "Where the signal of a graph network's hidden layer arrives, on Cora",
+        *tables.signals(rows),
+        notes=tables.SIGNALS_NOTES,
+    )
 
 
 def row(
-    name: str, form: Form, way: Way, rate: float, data: Data, draws: int, epochs: int
+    name: str,
+    form: Form,
+    way: Way,
+    rate: float,
+    data: Data,
+    draws: int,
+    epochs: int,
+    threads: int,
 ) -> dict[str, Any]:
     """Return the figures of a network taught in a way at a learning rate, on each draw."""
+    torch.set_num_threads(threads)
     own = form.data(data)
     runs = [
         asdict(trained(form.model, name, way, rate, own, seed, epochs)) for seed in range(draws)
     ]
     figures = {key: [run[key] for run in runs] for key in runs[0]}
-    made = {"network": name, "form": form.name, "way": way.name, "rate": rate} | figures
-    print(name, form.name, way.name, rate, figures["test"], flush=True)
-    return made
+    return {"network": name, "form": form.name, "way": way.name, "rate": rate} | figures
 
 
 def trained(

@@ -1,11 +1,13 @@
 """Where direct feedback arrives in a graph network, on a small graph."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.graphs import signals, tables
+from beyondprop.files import read_json
 from beyondprop.models import graph
 from beyondprop.tasks import Data
 from beyondprop.tasks.graphs import Graph, both_ways, in_parts
@@ -45,9 +47,9 @@ def test_the_nodes_that_are_taught_are_those_labelled_or_their_neighbours_too(
     assert found.alignment == pytest.approx(1) if way == 0 else found.alignment < 1
 
 
-def test_every_rate_has_a_column_and_the_best_is_named(data: Data) -> None:
+    rows = [signals.row("gcn", form, way, rate, data, 2, 3, 1) for rate in (0.01, 0.1)]
     form, way = signals.FORMS["none of these"], signals.WAYS[1]
-    rows = [signals.row("gcn", form, way, rate, data, 2, 3) for rate in (0.01, 0.1)]
+    rows = [signals.row("gcn", form, way, rate, data, 2, 3 for rate in (0.01, 0.1)]
     assert len(rows[0]["test"]) == 2
     rows[1]["validation"] = [1.0, 1.0]
     heads, (line,) = tables.signals(rows)
@@ -65,3 +67,15 @@ def test_forms_change_what_they_say(data: Data) -> None:
     own, plain = (signals.FORMS[name].model("gcn") for name in ("as the task", "PyTorch's weights"))
     assert own.conv2.linear.bias.abs().max() == 0 < plain.conv2.linear.bias.abs().max()
     assert isinstance(signals.FORMS["dropout .1"].model("spline"), graph.NodeClassifier)
+
+
+def test_the_record_and_its_table_are_written(
+    tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "load_cora", lambda: data)
+    monkeypatch.setattr(signals, "RATES", (0.01, 0.1))
+    output = tmp_path / "signals.json"
+    for _ in range(2):  # the second time nothing is trained again
+        signals.main(output, cases=["gcn"], draws=1, epochs=1, runs=tmp_path / "runs")
+    assert len(read_json(output)["rows"]) == 6
+    assert "behind the propagation" in output.with_suffix(".md").read_text()

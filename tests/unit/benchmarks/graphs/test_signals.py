@@ -47,9 +47,9 @@ def test_the_nodes_that_are_taught_are_those_labelled_or_their_neighbours_too(
     assert found.alignment == pytest.approx(1) if way == 0 else found.alignment < 1
 
 
-    rows = [signals.row("gcn", form, way, rate, data, 2, 3, 1) for rate in (0.01, 0.1)]
+def test_every_rate_has_a_column_and_the_best_is_named(data: Data) -> None:
     form, way = signals.FORMS["none of these"], signals.WAYS[1]
-    rows = [signals.row("gcn", form, way, rate, data, 2, 3 for rate in (0.01, 0.1)]
+    rows = [signals.row("gcn", form, way, rate, data, 2, 3, 1) for rate in (0.01, 0.1)]
     assert len(rows[0]["test"]) == 2
     rows[1]["validation"] = [1.0, 1.0]
     heads, (line,) = tables.signals(rows)

@@ -14,6 +14,7 @@ from beyondprop.cli import (
     compare,
     distil,
     listing,
+    modalities,
     project,
     report,
     scale,
@@ -31,6 +32,7 @@ COMMANDS = {
     "compare": compare,
     "scale": scale,
     "distil": distil,
+    "modalities": modalities,
     "tune": tune,
     "report": report,
     "list": listing,
@@ -90,7 +92,7 @@ def parser() -> Parser:
 
 def again(words: Sequence[str]) -> str:
     """Return how to go on with a command that was stopped, where that can be done."""
-    if words[0] not in ("train", "compare", "scale", "distil", "tune"):
+    if words[0] not in ("train", "compare", "scale", "distil", "modalities", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
     return f"; to continue: beyondprop {shlex.join(resumed)}"

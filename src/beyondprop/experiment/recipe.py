@@ -9,7 +9,12 @@ import yaml
 
 RECIPE = "spec.yaml"
 HEAD = "# All settings of a {what}. To make it again: beyondprop {command} --config THIS-FILE\n"
-STUDIES = {"compare": "comparison", "scale": "study of scale", "distil": "distillation"}
+STUDIES = {
+    "compare": "comparison",
+    "scale": "study of scale",
+    "distil": "distillation",
+    "modalities": "comparison of methods",
+}
 """What a command makes."""
 DATA = "# It was made with --data FOLDER: give yours.\n"
 

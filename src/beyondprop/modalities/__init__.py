@@ -9,6 +9,7 @@ from beyondprop.modalities.fusion import (
     Gating,
     LowRankTensor,
 )
+from beyondprop.modalities.joint import Joined, join
 from beyondprop.modalities.network import MultimodalNetwork
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "CrossAttention",
     "Fusion",
     "Gating",
+    "Joined",
     "LowRankTensor",
     "MultimodalNetwork",
     "SubNetwork",
     "Trained",
+    "join",
     "pretrain",
 ]

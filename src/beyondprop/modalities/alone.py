@@ -163,23 +163,12 @@ class Lesson:
             return self._done(progress)
 
     def _done(self, progress: Progress) -> dict[str, Any]:
-        own, recipe = self.network, self.recipe
-        stopping = Stopping(own, self.validation, self.loss, self.patience)
-        blocked = recipe if recipe.blocks is not None else replace(recipe, blocks=BLOCKS)
-        with taught(own, blocked) as handle:
-            course = ByLabels(handle, self.data, self.loss)
-            curve = trained(course, recipe, progress, self.title, stopping)
-        stopping.restore()
-        content = weights(own)
-        record = {
+        stopping = Stopping(self.network, self.validation, self.loss, self.patience)
+        found = train_alone(self.network, self.data, stopping, self.recipe, progress, self.title)
+        content = weights(self.network)
+        record = found | {
             "title": self.title,
             "asked": dict(self.asked),
-            "errors": list(curve.errors),
-            "validation": stopping.losses,
-            "best": stopping.best,
-            "steps": curve.steps,
-            "samples": curve.samples,
-            "operations": curve.operations + stopping.operations,
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         write_bytes(self.folder / WEIGHTS, content)
@@ -243,6 +232,42 @@ def pretrain(
         made[each.name] = Trained(each.name, each.network.eval(), record)
     put(network, made)
     return made
+
+
+def train_alone(
+    network: SubNetwork,
+    data: LabelledBatches,
+    stopping: Stopping,
+    recipe: Recipe,
+    progress: Progress,
+    title: str,
+) -> dict[str, Any]:
+    """Train a sub-network in place; leave it in eval mode, with its best weights.
+
+    Args:
+        network: That learns.
+        data: Of the modality alone.
+        stopping: When training ends, by which loss.
+        recipe: How it is trained.
+        progress: Bars to draw on.
+        title: Of the bar.
+
+    Returns:
+        How its training went, as `Trained` has it.
+    """
+    blocked = recipe if recipe.blocks is not None else replace(recipe, blocks=BLOCKS)
+    with taught(network, blocked) as handle:
+        course = ByLabels(handle, data, stopping.loss)
+        curve = trained(course, recipe, progress, title, stopping)
+    stopping.restore()
+    return {
+        "errors": list(curve.errors),
+        "validation": stopping.losses,
+        "best": stopping.best,
+        "steps": curve.steps,
+        "samples": curve.samples,
+        "operations": curve.operations,
+    }
 
 
 def put(network: MultimodalNetwork, made: Mapping[str, Trained]) -> None:

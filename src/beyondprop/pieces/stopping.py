@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
-from beyondprop._torch.operations import Operations
 from beyondprop._torch.pytrees import leaves
 
 
@@ -26,7 +25,6 @@ class Stopping:
         loss: (outputs, targets) to a scalar.
         patience: Epochs without a lower loss, behind which training ends.
         losses: Of each epoch.
-        operations: Floating-point operations that they took.
     """
 
     model: nn.Module
@@ -34,7 +32,6 @@ class Stopping:
     loss: Callable[[Any, Any], Tensor]
     patience: int
     losses: list[float] = field(default_factory=list)
-    operations: float = 0.0
     _state: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -45,11 +42,8 @@ class Stopping:
     def over(self) -> bool:
         """Judge the model, and return whether its training ends."""
         self.model.eval()
-        counted = Operations()
-        with counted:
-            self.losses.append(validation_loss(self.model, self.data, self.loss))
+        self.losses.append(validation_loss(self.model, self.data, self.loss))
         self.model.train()
-        self.operations += counted.total
         if self.best == len(self.losses) - 1:
             self._state = copy.deepcopy(self.model.state_dict())
         return len(self.losses) - 1 - self.best >= self.patience

@@ -1,0 +1,57 @@
+"""`beyondprop modalities`: sub-networks trained alone, then together, beside what else is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.cli.tables import show
+from beyondprop.experiment.growing import folder_name
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.modal_table import modal_table, notes
+from beyondprop.experiment.modaling import modalities_task, plain
+from beyondprop.jobs import Workers
+
+HELP = "Train the sub-networks of several modalities alone, then together, beside other methods."
+
+
+def parser() -> Parser:
+    """Return the command's flags: those of `ModalitiesSpec` and of workers, and the folder's."""
+    made = Parser(
+        description=f"{HELP} For each seed each modality's sub-network is trained alone until its "
+        "own validation loss rises; then attention between them, then the whole. Beside it stand "
+        "training the whole from the beginning, Gradient-Blending, OGM-GE, MMPareto and UMT, all "
+        "with as much computation, the mean of the single networks, and the best of these. It ends "
+        "with a table and a record.",
+        epilog="Example: beyondprop modalities --task generated-ambiguous --seeds 0 1 2 --jobs 2",
+    )
+    made.add_spec(
+        ModalitiesSpec,
+        output="The comparison's folder. Default: runs/modalities-TASK-DIGEST, where the digest is "
+        "one of all settings but seeds.",
+        resume="Continue what the folder holds; what is over is kept, and seeds are added.",
+    )
+    made.add_class_arguments(Workers, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Train, and say what each method reaches."""
+    spec, workers = spec_of(ModalitiesSpec, arguments), spec_of(Workers, arguments)
+    output = arguments.output or Path("runs") / own_name(spec)
+    record = modalities_task(spec, output, arguments.resume, workers=workers)
+    show(modal_table(record))
+    console = Console(highlight=False, soft_wrap=True)
+    for sentence in notes(record):
+        console.print(sentence)
+    print(f"folder: {output}")
+    return 0
+
+
+def own_name(spec: ModalitiesSpec) -> str:
+    """Return the name of a folder where none is given."""
+    fixed = {key: value for key, value in plain(spec).items() if key not in ("seeds", "threads")}
+    return folder_name("modalities", spec.task, fixed)

@@ -1,0 +1,158 @@
+"""Single modalities: each is trained alone at several learning rates, as independent jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.threads import threads_set
+from beyondprop._torch.weights import read_weights, weights
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import UserError
+from beyondprop.experiment.modal_setting import Held, ModalSetting, modal_setting, named
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.files import finite, read_json, write_bytes, write_json
+from beyondprop.modalities import SubNetwork
+from beyondprop.modalities.alone import OfModality, subnetwork, train_alone
+from beyondprop.pieces.stopping import Stopping
+from beyondprop.pieces.training import LabelledBatches
+from beyondprop.registry import file_name
+from beyondprop.tasks import Samples
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A modality that is to be trained alone.
+
+    Attributes:
+        spec: Of the comparison.
+        seed: Of data, network and training.
+        modality: Its name.
+        folder: Of the seed.
+    """
+
+    spec: ModalitiesSpec
+    seed: int
+    modality: str
+    folder: Path
+
+    def attempt(self, rate: float) -> AloneAttempt:
+        """Return its training at a learning rate."""
+        return AloneAttempt(self, rate)
+
+
+@dataclass(frozen=True)
+class AloneAttempt:
+    """A modality trained alone at one learning rate."""
+
+    alone: Alone
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.alone.modality} alone, seed {self.alone.seed}, learning rate {self.rate:.3g}"
+
+    @property
+    def folder(self) -> Path:
+        """Keeps it."""
+        return self.alone.folder / "alone" / file_name(self.alone.modality) / f"{self.rate:.6g}"
+
+    def earlier(self) -> dict[str, Any] | None:
+        """Return what an earlier call has found."""
+        found = read_json(self.folder / "record.json")
+        if found is None or not isinstance(found.get("weights_sha256"), str):
+            return None
+        read_weights(self.folder / "weights.safetensors", found["weights_sha256"])
+        return found
+
+    def work(self, progress: Progress) -> dict[str, Any]:
+        """Train it; keep its weights, and return what it reaches, or why it failed."""
+        with threads_set(self.alone.spec.threads), generators_kept():
+            try:
+                network, found = self._trained(progress)
+            except UserError as error:
+                return {"rate": self.rate, "failed": str(error)}
+            content = weights(network)
+        record: dict[str, Any] = finite(
+            found | {"rate": self.rate, "weights_sha256": hashlib.sha256(content).hexdigest()}
+        )
+        write_bytes(self.folder / "weights.safetensors", content)
+        write_json(self.folder / "record.json", record)
+        return record
+
+    def _trained(self, progress: Progress) -> tuple[SubNetwork, dict[str, Any]]:
+        own = self.alone
+        setting = modal_setting(own.spec, own.seed)
+        network, data = begun(setting, own.modality), of_modality(setting, own.modality)
+        validation = of_modality(setting, own.modality, setting.validation)
+        stopping = Stopping(network, validation, setting.task.loss, own.spec.patience)
+        recipe = setting.recipe(self.rate, epochs=own.spec.alone_epochs)
+        found = train_alone(network, data, stopping, recipe, progress, self.name)
+        return network, found | judged(setting, own.modality, network)
+
+
+def begun(setting: ModalSetting, modality: str) -> SubNetwork:
+    """Return a modality's sub-network as it begins."""
+    return subnetwork(setting.network(), modality, setting.head, setting.seed)
+
+
+def kept(setting: ModalSetting, folder: Path, modality: str, rate: float) -> SubNetwork:
+    """Return a modality's sub-network as it was trained at a learning rate, in eval mode."""
+    own = AloneAttempt(Alone(setting.spec, setting.seed, modality, folder), rate)
+    network, record = begun(setting, modality), own.earlier()
+    if record is None:
+        raise UserError(f"{own.folder} holds no sub-network: delete it and run again")
+    state = read_weights(own.folder / "weights.safetensors", record["weights_sha256"])
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def of_modality(
+    setting: ModalSetting, modality: str, data: LabelledBatches | None = None
+) -> OfModality:
+    """Return the batches of one modality, of the training part by default."""
+    place = setting.network().modalities.index(modality)
+    return OfModality(data or setting.train, modality, place)
+
+
+def judged(setting: ModalSetting, modality: str, network: nn.Module) -> dict[str, float]:
+    """Return what a sub-network scores on the samples that have its modality."""
+    found = {}
+    parts = (("validation_", setting.data.validation), ("", setting.data.test))
+    for prefix, samples in parts:
+        outputs, targets = outputs_of(setting, modality, network, samples)
+        found[f"{prefix}score"] = setting.task.metric(outputs, targets)
+        found[f"{prefix}loss"] = setting.task.loss(outputs, targets).item()
+    return found
+
+
+@torch.no_grad()
+def outputs_of(
+    setting: ModalSetting, modality: str, network: nn.Module, samples: Samples
+) -> tuple[Tensor, Tensor]:
+    """Return a sub-network's outputs and the targets, of the samples that have its modality."""
+    held = Held(samples, setting.validation.size)
+    pairs = [(call(network, own), targets) for own, targets in of_modality(setting, modality, held)]
+    outputs, targets = (torch.cat(each) for each in zip(*pairs, strict=True))
+    return outputs, targets
+
+
+def modalities_of(setting: ModalSetting) -> tuple[str, ...]:
+    """Return the names of modalities; the first batch must have them.
+
+    Raises:
+        UserError: The network's are others than the data's.
+    """
+    names = setting.network().modalities
+    inputs = named(setting.data.train.batch(torch.arange(1))[0], setting.task)
+    if missing := set(names) - set(inputs):
+        raise UserError(f"the data of {setting.task.name} have no '{sorted(missing)[0]}'")
+    return names

@@ -1,0 +1,158 @@
+"""Networks trained as a whole by each method, all with as much computation, as independent jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from beyondprop._torch.threads import threads_set
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import UserError
+from beyondprop.experiment.modal_measures import measured
+from beyondprop.experiment.modal_methods import METHODS, Ground, recipe_of, step_operations
+from beyondprop.experiment.modal_setting import modal_setting
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.files import finite, read_json, write_json
+from beyondprop.modalities import join
+from beyondprop.registry import file_name
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a seed's methods compute, as floating-point operations.
+
+    Attributes:
+        alone: Of the training of all modalities alone, each at its best learning rate.
+        warm: Of the fusion's training on what these give.
+        joint: Of all passes in which the pre-trained network is trained as a whole.
+    """
+
+    alone: float
+    warm: float
+    joint: float
+
+    @property
+    def total(self) -> float:
+        """Of pre-training and joint training: what every method may use."""
+        return self.alone + self.warm + self.joint
+
+
+@dataclass(frozen=True)
+class ByMethod:
+    """A network that is to be trained by a method.
+
+    Attributes:
+        spec: Of the comparison.
+        seed: Of data, network and training.
+        method: Its name.
+        folder: Of the seed.
+        alone: What each modality reached alone, by name.
+        budget: Of the seed.
+    """
+
+    spec: ModalitiesSpec
+    seed: int
+    method: str
+    folder: Path
+    alone: Mapping[str, Mapping[str, Any]]
+    budget: Budget
+
+    def attempt(self, rate: float) -> MethodAttempt:
+        """Return its training at a learning rate."""
+        return MethodAttempt(self, rate)
+
+
+@dataclass(frozen=True)
+class MethodAttempt:
+    """A network trained by a method at one learning rate."""
+
+    of: ByMethod
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.of.method}, seed {self.of.seed}, learning rate {self.rate:.3g}"
+
+    @property
+    def path(self) -> Path:
+        """The file that keeps what it reaches."""
+        folder = self.of.folder / "whole" / file_name(self.of.method)
+        return folder / f"{self.rate:.6g}.json"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides the result within the folder."""
+        known = {name: each["weights_sha256"] for name, each in self.of.alone.items()}
+        return dict(finite({"alone": known, "budget": asdict(self.of.budget), "rate": self.rate}))
+
+    def earlier(self) -> dict[str, Any] | None:
+        """Return what an earlier call has found."""
+        found = read_json(self.path)
+        if found is None or found.get("asked") != self.asked:
+            return None
+        return dict(found["found"])
+
+    def work(self, progress: Progress) -> dict[str, Any]:
+        """Train the network; keep and return what it reaches, or why it failed."""
+        with threads_set(self.of.spec.threads), generators_kept():
+            try:
+                found = self._trained(progress)
+            except UserError as error:
+                found = {"failed": str(error)}
+        made = finite({"asked": self.asked, "found": found | {"rate": self.rate}})
+        write_json(self.path, made)
+        return dict(made["found"])
+
+    def _trained(self, progress: Progress) -> dict[str, Any]:
+        own, method = self.of, METHODS[self.of.method]
+        setting = modal_setting(own.spec, own.seed)
+        rates = {name: each["rate"] for name, each in own.alone.items()}
+        ground = Ground(setting, own.folder, rates, self.rate)
+        torch.manual_seed(setting.seed)
+        network, prepared = method.network(ground), method.prepare(ground)
+        spent = prepared.operations + own.budget.alone * (method.pretrained or method.taught)
+        warm = setting.spec.warm_epochs if method.pretrained and method.attentive else 0
+        spent += own.budget.warm * bool(warm)
+        sample = step_operations(setting, method, network, prepared.balance)
+        rows = len(setting.data.train) / len(setting.train)  # of a batch
+        steps = steps_of(own.budget.total - spent, sample * rows)
+        made = join(
+            network,
+            setting.train,
+            setting.validation,
+            setting.task.loss,
+            setting.head,
+            recipe=recipe_of(
+                setting, method, self.rate, epochs=-(-steps // len(setting.train)), steps=steps
+            ),
+            warm=warm,
+            balance=prepared.balance,
+            progress=progress,
+        )
+        reached = setting.evaluated(network) | measured(setting, network, ground.alone)
+        return reached | {
+            "operations": spent + steps * sample * rows,
+            "steps": steps,
+            "before": spent,
+            "errors": list(made.errors),
+            "validation": list(made.validation),
+            "best": made.best,
+        }
+
+
+def steps_of(operations: float, step: float) -> int:
+    """Return how many steps operations allow, of which each takes so many.
+
+    Raises:
+        UserError: They allow none.
+    """
+    steps = round(operations / step)
+    if steps < 1:
+        raise UserError("what comes before the joint training takes all of the computation")
+    return steps

@@ -1,0 +1,222 @@
+"""What is measured of a network of several modalities, on the test data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop import tasks
+from beyondprop._torch.pytrees import replaced
+from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.modal_alone import outputs_of
+from beyondprop.experiment.modal_setting import Held, ModalSetting
+from beyondprop.modalities import MultimodalNetwork, SubNetwork
+from beyondprop.modalities.network import PRESENT
+from beyondprop.tasks import Samples, Split
+
+MOST = 4
+"""Modalities up to which every subset of them is tried; above, each alone and all but each."""
+SHOWN = 12
+"""Test samples of which a record keeps each modality's weight."""
+
+
+class LateFusion(nn.Module):
+    """The mean of what single modalities say of a sample: of probabilities, or of numbers.
+
+    Args:
+        networks: Sub-networks with heads of their own, by modality.
+    """
+
+    def __init__(self, networks: Mapping[str, SubNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+
+    def forward(self, present: Tensor | None = None, **inputs: Any) -> Tensor:
+        """Return log probabilities ``(batch, classes)``, or numbers ``(batch,)``."""
+        found, seen = [], []
+        for place, (name, network) in enumerate(self.networks.items()):
+            if inputs.get(name) is None:
+                continue
+            found.append(tasks.call(network, inputs[name]))
+            rows = torch.ones(len(found[-1]), dtype=torch.bool, device=found[-1].device)
+            seen.append(rows if present is None else present[:, place].bool())
+        mask = torch.stack(seen)  # (modalities, batch)
+        outputs = torch.stack(found)
+        if outputs.dim() == 2:
+            return outputs.masked_fill(~mask, 0).sum(0) / mask.sum(0)
+        logs = outputs.log_softmax(-1).masked_fill(~mask[..., None], -torch.inf)
+        return logs.logsumexp(0) - mask.sum(0).log()[:, None]
+
+
+def measured(
+    setting: ModalSetting, network: nn.Module, alone: Mapping[str, SubNetwork]
+) -> dict[str, Any]:
+    """Return scores of parts of the modalities, of noise in one of them, and whom it trusts.
+
+    Args:
+        setting: Of its seed.
+        network: That is trained, in eval mode.
+        alone: Each modality's sub-network, which says whether that modality alone is right.
+    """
+    return {
+        "named": named_scores(setting, network),
+        "missing": dict(with_parts(setting, network, tuple(alone))),
+        "noise": dict(with_noise(setting, network, tuple(alone))),
+        "trust": trusted(setting, network, alone),
+    }
+
+
+@torch.no_grad()
+def predictions(setting: ModalSetting, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return a network's outputs of the test samples, and the targets."""
+    held = Held(setting.data.test, setting.validation.size)
+    pairs = [(tasks.call(network, inputs), targets) for inputs, targets in held]
+    outputs, targets = (torch.cat(each) for each in zip(*pairs, strict=True))
+    return outputs, targets
+
+
+def named_scores(setting: ModalSetting, network: nn.Module) -> dict[str, float]:
+    """Return accuracy and weighted F1 of classes; of numbers the mean error and the correlation."""
+    outputs, targets = predictions(setting, network)
+    if outputs.dim() == 2 and not targets.is_floating_point():
+        said = outputs.argmax(1)
+        return {
+            "accuracy": (said == targets).double().mean().item(),
+            "weighted_f1": weighted_f1(said, targets, outputs.shape[1]),
+        }
+    if outputs.dim() == 1 and targets.is_floating_point():
+        both = torch.stack([outputs, targets]).double()
+        return {
+            "mean_absolute_error": (both[0] - both[1]).abs().mean().item(),
+            "correlation": torch.corrcoef(both)[0, 1].item(),
+        }
+    return {}
+
+
+def weighted_f1(said: Tensor, targets: Tensor, classes: int) -> float:
+    """Return the mean of the classes' F1 scores, weighted by how many samples each has.
+
+    Args:
+        said: Classes ``(n,)`` int64.
+        targets: The same.
+        classes: How many there are.
+    """
+    right = torch.bincount(targets[said == targets], minlength=classes).double()
+    of, by = (torch.bincount(each, minlength=classes).double() for each in (targets, said))
+    scores = 2 * right / (of + by).clamp(min=1)  # of a class that is never there nor said: 0
+    return ((scores * of).sum() / of.sum()).item()
+
+
+def with_parts(
+    setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
+) -> Iterator[tuple[str, float]]:
+    """Yield the score where some modalities alone are given, by their names joined by +."""
+    sizes = range(1, len(names)) if len(names) <= MOST else (1, len(names) - 1)
+    for size in dict.fromkeys(sizes):
+        for given in combinations(names, size):
+            yield (
+                "+".join(given),
+                score(setting.task, network, part_of(setting, names, given)).score,
+            )
+
+
+def part_of(setting: ModalSetting, names: tuple[str, ...], given: tuple[str, ...]) -> Samples:
+    """Return the test samples that have one of some modalities, with these alone."""
+    inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
+    own = {name: inputs[name] for name in given}
+    if PRESENT not in inputs:
+        return Split(own, targets)
+    places = [names.index(name) for name in given]
+    seen = inputs[PRESENT].bool().clone()
+    seen[:, [place for place in range(len(names)) if place not in places]] = False
+    rows = seen.any(1)
+    return replaced_rows(own | {PRESENT: seen}, targets, rows)
+
+
+def replaced_rows(inputs: Mapping[str, Any], targets: Any, rows: Tensor) -> Split:
+    """Return some rows of inputs and targets."""
+    return Split(*(replaced(each, lambda x: x[rows]) for each in (dict(inputs), targets)))
+
+
+def with_noise(
+    setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
+) -> Iterator[tuple[str, float]]:
+    """Yield the score where one modality says nothing, by its name.
+
+    Real numbers are drawn with the mean and the deviation that each has over samples; whole ones
+    are those of other samples.
+    """
+    inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
+    for name in names:
+        generator = torch.Generator().manual_seed(setting.seed)
+        rows = torch.randperm(len(targets), generator=generator)
+
+        def spoiled(x: Tensor, rows: Tensor = rows, drawn: torch.Generator = generator) -> Tensor:
+            if not x.is_floating_point():
+                return x[rows]
+            return x.mean(0) + x.std(0) * torch.randn(x.shape, generator=drawn).to(x)
+
+        changed = dict(inputs) | {name: replaced(inputs[name], spoiled)}
+        yield name, score(setting.task, network, Split(changed, targets)).score
+
+
+@torch.no_grad()
+def trusted(
+    setting: ModalSetting, network: nn.Module, alone: Mapping[str, SubNetwork]
+) -> dict[str, Any] | None:
+    """Return the weights that a network gives modalities; None where it has no such weights.
+
+    Of classes also how often the modality with the largest weight is right by itself, beside the
+    mean of all modalities, which chance would reach, and how often any of them is right.
+    """
+    if not isinstance(network, MultimodalNetwork):
+        return None
+    held = Held(setting.data.test, setting.validation.size)
+    try:
+        weights = torch.cat([network.trust(**inputs) for inputs, _ in held])
+    except UserError:
+        return None
+    names = network.modalities
+    made: dict[str, Any] = {
+        "mean": dict(zip(names, weights.mean(0).tolist(), strict=True)),
+        "samples": weights[:SHOWN].tolist(),
+    }
+    if right := correctness(setting, alone, weights):
+        shown = torch.stack([right[name] for name in names], 1)  # (samples, modalities)
+        top = weights.argmax(1, keepdim=True)
+        made |= {
+            "picked_right": shown.gather(1, top).double().mean().item(),
+            "mean_right": shown.double().mean().item(),
+            "any_right": shown.any(1).double().mean().item(),
+            "right": shown[:SHOWN].tolist(),
+            "weight_where_right": {
+                name: weights[:, place][shown[:, place]].mean().item()
+                for place, name in enumerate(names)
+            },
+            "weight_where_wrong": {
+                name: weights[:, place][~shown[:, place]].mean().item()
+                for place, name in enumerate(names)
+            },
+        }
+    return made
+
+
+def correctness(
+    setting: ModalSetting, alone: Mapping[str, SubNetwork], weights: Tensor
+) -> dict[str, Tensor]:
+    """Return for each modality of which samples it alone says the class, ``(samples,)`` bool.
+
+    Nothing where targets are no classes, or samples lack modalities.
+    """
+    found = {}
+    for name, network in alone.items():
+        outputs, targets = outputs_of(setting, name, network, setting.data.test)
+        if outputs.dim() != 2 or targets.is_floating_point() or len(outputs) != len(weights):
+            return {}
+        found[name] = outputs.argmax(1) == targets
+    return found

@@ -1,0 +1,173 @@
+"""What all networks of one seed have in common: data, how they begin, and how they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop import rules, tasks
+from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.distil_lessons import Batches
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.modalities import Concatenation, MultimodalNetwork
+from beyondprop.pieces.training import Recipe
+from beyondprop.tasks import Data, Samples, Task
+
+SHOWN = 2
+"""Samples by which a model's outputs are seen."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Samples in their order, in batches of (inputs, targets).
+
+    Attributes:
+        samples: Of a part of the data.
+        size: Of a batch.
+    """
+
+    samples: Samples
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.samples) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self.samples.batches(self.size)
+
+
+@dataclass(frozen=True)
+class ModalSetting:
+    """What all networks of one seed have in common.
+
+    Attributes:
+        spec: Of the comparison.
+        task: Its task.
+        data: As this seed has it.
+        seed: Of data, networks and training.
+    """
+
+    spec: ModalitiesSpec
+    task: Task
+    data: Data
+    seed: int
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a step."""
+        return self.spec.batch_size or self.task.batch_size
+
+    @property
+    def epochs(self) -> int:
+        """Passes in which a pre-trained network is trained as a whole."""
+        return self.spec.epochs or self.task.epochs
+
+    @property
+    def train(self) -> Batches:
+        """Training batches, in the same orders each time."""
+        return Batches(self.data.train, self.batch_size, self.seed)
+
+    @property
+    def validation(self) -> Held:
+        """Validation batches."""
+        return Held(self.data.validation, max(self.batch_size, 256))
+
+    def network(self) -> MultimodalNetwork:
+        """Return the task's network as it begins.
+
+        Raises:
+            UserError: It is no MultimodalNetwork.
+        """
+        torch.manual_seed(self.seed)
+        made = self.task.model()
+        if not isinstance(made, MultimodalNetwork):
+            raise UserError(
+                f"the model of {self.task.name} is a {type(made).__name__}: give a task whose "
+                "model is a beyondprop.modalities.MultimodalNetwork"
+            )
+        return made
+
+    def concatenated(self) -> MultimodalNetwork:
+        """Return the network as it begins, with vectors one behind another and no attention.
+
+        Raises:
+            UserError: Its head takes another number of features.
+        """
+        made = self.network()
+        fusion = Concatenation(made.fusion.widths, made.fusion.width)
+        if fusion.features != made.fusion.features:
+            raise UserError(
+                f"the head of {self.task.name} takes {made.fusion.features} features and a "
+                f"concatenation gives {fusion.features}: leave methods with concatenation out"
+            )
+        fusion.project.load_state_dict(made.fusion.project.state_dict())
+        return MultimodalNetwork(dict(made.encoders.items()), fusion, made.head, made.dropout)
+
+    def recipe(self, rate: float, **changes: Any) -> Recipe:
+        """Return how networks are trained."""
+        made = Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=rate,
+            rule=rules.make(self.spec.rule, self.seed),
+            seed=self.seed,
+            threads=self.spec.threads,
+        )
+        return replace(made, **changes)
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """What the network makes of two samples."""
+        inputs, _ = self.data.train.batch(torch.arange(SHOWN))
+        with torch.no_grad():
+            found = tasks.call(self.network().eval(), inputs)
+        if not isinstance(found, Tensor) or found.dim() > 2:
+            raise UserError(
+                f"the network of {self.task.name} must return one tensor, (batch,) or "
+                "(batch, outputs)"
+            )
+        return found
+
+    def head(self, width: int) -> nn.Module:
+        """Return a head of a single modality: one linear layer to outputs of the task's form."""
+        if self.outputs.dim() == 1:
+            return nn.Sequential(nn.Linear(width, 1), nn.Flatten(0))
+        return nn.Linear(width, self.outputs.shape[1])
+
+    def evaluated(self, model: nn.Module) -> dict[str, float]:
+        """Return a model's scores and losses on validation and test data."""
+        return self.judged(model, self.data)
+
+    def judged(self, model: nn.Module, data: Data) -> dict[str, float]:
+        """Return a model's scores and losses on validation and test data like this task's."""
+        held, last = (score(self.task, model, each) for each in (data.validation, data.test))
+        return {
+            "validation_score": held.score,
+            "validation_loss": held.loss,
+            "score": last.score,
+            "loss": last.loss,
+        }
+
+
+def modal_setting(spec: ModalitiesSpec, seed: int) -> ModalSetting:
+    """Return the setting of a seed."""
+    task = tasks.find(spec.task)
+    data = task.load(spec.data)
+    return ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
+
+
+def named(inputs: Any, task: Task) -> Mapping[str, Any]:
+    """Return a batch's inputs by the names of modalities.
+
+    Raises:
+        UserError: They have no names.
+    """
+    if not isinstance(inputs, Mapping):
+        raise UserError(f"the inputs of {task.name} are no mapping from modalities' names to them")
+    return inputs

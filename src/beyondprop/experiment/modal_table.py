@@ -1,0 +1,118 @@
+"""A comparison of modalities' methods as a table, and in words."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.statistics import Difference, differences, paired
+from beyondprop.measure.base import ABSENT
+
+HEADS = ("score", "± 95%", "pre-training + attention less this", "operations", "runs")
+
+
+def modal_table(record: Mapping[str, Any]) -> Table:
+    """Return the mean test score of each method over seeds, the best first."""
+    shown = Table(
+        title="test score, mean over seeds",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    shown.add_column("method", no_wrap=True)
+    for column in HEADS:
+        shown.add_column(column, justify="right")
+    for row in rows(record):
+        shown.add_row(*row)
+    return shown
+
+
+def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the cells of each method, the best first."""
+    found = scores(record)
+    pairs = against(found)
+    total = statistics.mean(seed["budget"]["total"] for seed in record["seeds"])
+    ordered = sorted(found, key=lambda name: -mean(list(found[name].values())))
+    for name in ordered:
+        values = list(found[name].values())
+        spent = [seed["methods"][name].get("operations") for seed in record["seeds"]]
+        known = [each for each in spent if each is not None]
+        marked = " †" * any(seed["methods"][name].get("edge", False) for seed in record["seeds"])
+        yield [
+            name,
+            (f"{mean(values):.4f}" if values else ABSENT) + marked,
+            half(values),
+            difference(pairs.get(name)),
+            f"{statistics.mean(known) / total:.0%}" if known else ABSENT,
+            f"{len(values)} of {len(record['seeds'])}",
+        ]
+
+
+def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """Return the test scores of each method by seed; failed ones are left out."""
+    return {
+        name: {
+            seed["seed"]: seed["methods"][name]["score"]
+            for seed in record["seeds"]
+            if seed["methods"][name].get("score") is not None
+        }
+        for name in record["seeds"][0]["methods"]
+    }
+
+
+def against(found: Mapping[str, Mapping[int, float]]) -> dict[str, Difference]:
+    """Return how pre-training and attention differ from each method that has all of its seeds."""
+    own = found.get(OURS, {})
+    known = {
+        name: [of[seed] for seed in own]
+        for name, of in found.items()
+        if own and set(of) >= set(own)
+    }
+    pairs = [(OURS, name) for name in known if name != OURS]
+    return {each.second: each for each in differences(known, pairs=pairs)}
+
+
+def difference(pair: Difference | None) -> str:
+    """Return by how much pre-training and attention are better, with the interval's half."""
+    if pair is None:
+        return ABSENT
+    spread = (pair.interval.high - pair.interval.low) / 2
+    return f"{pair.interval.value:+.4f} ± {spread:.4f}"
+
+
+def half(values: Sequence[float]) -> str:
+    """Return half of the 95 % interval of a mean over seeds."""
+    found = paired(values, None)
+    return ABSENT if found is None else f"{(found.high - found.low) / 2:.4f}"
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, less than anything where there is none."""
+    return statistics.mean(values) if values else -math.inf
+
+
+def notes(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be known of a comparison: charges, edges and failures."""
+    yield (
+        "Operations are those of training: of all modalities alone, and of the whole behind it, "
+        "relative to pre-training and attention. The search of learning rates is charged to none."
+    )
+    marked = [
+        name
+        for name in record["seeds"][0]["methods"]
+        if any(seed["methods"][name].get("edge") for seed in record["seeds"])
+    ]
+    if marked:
+        yield f"† The best learning rate lies at an end of those tried: {', '.join(marked)}."
+    for seed in record["seeds"]:
+        for name, each in seed["methods"].items():
+            if "failed" in each:
+                yield f"{name} failed, seed {seed['seed']}: {each['failed']}"

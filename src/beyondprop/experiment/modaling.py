@@ -1,0 +1,234 @@
+"""Modalities trained alone and then together, beside what else is done for them.
+
+For each seed every modality's sub-network is trained alone. Then the whole network is trained by
+each method, all with as much computation: that of pre-training and of the joint training behind it,
+in floating-point operations. Beside them stand the best single modality, by validation, and the
+mean of all (late fusion), for which nothing more is trained.
+
+The search of learning rates and validation are charged to no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from beyondprop import rules
+from beyondprop._torch.threads import threads_set
+from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import UserError
+from beyondprop.experiment import sessions
+from beyondprop.experiment.modal_alone import Alone, kept, modalities_of
+from beyondprop.experiment.modal_attempts import Budget, ByMethod
+from beyondprop.experiment.modal_measures import LateFusion, measured
+from beyondprop.experiment.modal_methods import (
+    METHODS,
+    OURS,
+    Ground,
+    step_operations,
+    warm_operations,
+)
+from beyondprop.experiment.modal_setting import ModalSetting, modal_setting
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.provenance import provenance, session
+from beyondprop.experiment.rates import quality, searched
+from beyondprop.experiment.recipe import RECIPE, recipe
+from beyondprop.experiment.record import describe_task
+from beyondprop.experiment.storage import SPEC, check_claim, read_spec
+from beyondprop.files import finite, read_json, write_bytes, write_json
+from beyondprop.jobs import SERIAL, Executor, Workers, places
+from beyondprop.jobs.lock import held
+from beyondprop.jobs.progress import bars
+from beyondprop.modalities.balance import Joint
+
+MODALITIES = "modalities.json"
+GROWS = ("seeds",)
+SCHEMA = 1
+LATE, SINGLE = "late fusion", "best single modality"
+
+
+@dataclass(frozen=True)
+class OfSeed:
+    """What is trained of one seed.
+
+    Attributes:
+        setting: Of the seed.
+        folder: Of the seed.
+        alone: What each modality reached alone, by name.
+        budget: What every method may compute.
+    """
+
+    setting: ModalSetting
+    folder: Path
+    alone: Mapping[str, Mapping[str, Any]]
+    budget: Budget
+
+
+def modalities_task(
+    spec: ModalitiesSpec,
+    output: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    workers: Workers = SERIAL,
+) -> dict[str, Any]:
+    """Train a task's modalities alone and together, by every method at equal computation.
+
+    Args:
+        spec: What to train.
+        output: The folder.
+        resume: Continue what the folder holds: what is finished is not done again, and seeds may be
+            added.
+        progress: Bars to draw on; by default own ones, on the terminal.
+        workers: Who trains.
+
+    Returns:
+        The content of `modalities.json`: for each seed what modalities reach alone, and by name of
+        the method what each reaches, at what computation.
+
+    Raises:
+        UserError: The task or its data can't be used, or the folder holds something else.
+    """
+    started = datetime.now(UTC)
+    spec = grown(spec, output) if resume else spec
+    check(spec)
+    given = finite(plain(spec))
+    check_claim(output, given, resume, GROWS)
+    known = read_json(output / MODALITIES)
+    if known is not None and known.get("spec") == given:
+        return known
+    with held(output), threads_set(spec.threads), generators_kept():
+        write_json(output / SPEC, given)
+        write_bytes(output / RECIPE, recipe(given, "modalities").encode())
+        before = sessions.begin(output, session(started))
+        seeds = of_seeds(spec, output, progress or bars(), workers)
+        record: dict[str, Any] = finite(
+            {
+                "schema": SCHEMA,
+                "kind": "modalities",
+                "spec": given,
+                "seeds": seeds,
+                "provenance": provenance(started, before),
+            }
+        )
+        write_json(output / MODALITIES, record)
+    return record
+
+
+def check(spec: ModalitiesSpec) -> None:
+    """Check all that can be known before anything is trained.
+
+    Raises:
+        UserError: A name is unknown, or the task has no modalities.
+    """
+    for name in methods_of(spec):
+        if name not in METHODS:
+            raise UserError(f"there is no method {name!r}: take of {', '.join(METHODS)}")
+    rules.make(spec.rule, spec.seeds[0])
+    with generators_kept():
+        setting = modal_setting(spec, spec.seeds[0])
+        modalities_of(setting)
+        if any(not METHODS[name].attentive for name in methods_of(spec)):
+            setting.concatenated()
+
+
+def methods_of(spec: ModalitiesSpec) -> tuple[str, ...]:
+    """Return the methods that are asked for."""
+    return tuple(METHODS) if spec.methods is None else spec.methods
+
+
+def grown(spec: ModalitiesSpec, folder: Path) -> ModalitiesSpec:
+    """Return the spec with the seeds that the folder has before its own."""
+    earlier = (read_spec(folder) or {}).get("seeds")
+    if not isinstance(earlier, list):
+        return spec  # another thing's folder: whoever claims it says so
+    return replace(spec, seeds=tuple(dict.fromkeys((*earlier, *spec.seeds))))
+
+
+def plain(spec: ModalitiesSpec) -> dict[str, Any]:
+    """Return a spec as JSON; of a data folder only whether there was one."""
+    return asdict(spec) | {"data": None if spec.data is None else "given"}
+
+
+def of_seeds(
+    spec: ModalitiesSpec, output: Path, progress: Progress, workers: Workers
+) -> list[dict[str, Any]]:
+    """Return all that each seed gives; whatever is independent is trained at the same time."""
+    folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
+    settings = {seed: modal_setting(spec, seed) for seed in spec.seeds}
+    names = modalities_of(settings[spec.seeds[0]])
+    with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
+        lone = [Alone(spec, seed, name, folders[seed]) for seed in spec.seeds for name in names]
+        reached = searched(lone, spec.rates, "single modalities", executor)
+        made = []
+        for place, seed in enumerate(spec.seeds):
+            own = reached[place * len(names) : (place + 1) * len(names)]
+            made.append(begun(settings[seed], folders[seed], dict(zip(names, own, strict=True))))
+        whole = [
+            ByMethod(spec, each.setting.seed, name, each.folder, each.alone, each.budget)
+            for each in made
+            for name in methods_of(spec)
+        ]
+        found = iter(searched(whole, spec.rates, "whole networks", executor))
+    return [record_of(each, {name: next(found) for name in methods_of(spec)}) for each in made]
+
+
+def begun(setting: ModalSetting, folder: Path, alone: Mapping[str, Mapping[str, Any]]) -> OfSeed:
+    """Return what the methods of a seed start from, and what they may compute.
+
+    Raises:
+        UserError: A modality could not be trained alone.
+    """
+    for name, each in alone.items():
+        if "failed" in each:
+            raise UserError(f"{name} alone, seed {setting.seed}: {each['failed']}")
+    ground = Ground(setting, folder, {name: each["rate"] for name, each in alone.items()}, 0.0)
+    method, samples = METHODS[OURS], len(setting.data.train)
+    network = method.network(ground)
+    warm = setting.spec.warm_epochs and warm_operations(setting, method, network)
+    budget = Budget(
+        sum(each["operations"] for each in alone.values()),
+        setting.spec.warm_epochs * samples * warm,
+        setting.epochs * samples * step_operations(setting, method, network, Joint()),
+    )
+    return OfSeed(setting, folder, alone, budget)
+
+
+def record_of(seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a seed gives."""
+    return {
+        "seed": seed.setting.seed,
+        "task": describe_task(seed.setting.task, seed.setting.data),
+        "budget": asdict(seed.budget) | {"total": seed.budget.total},
+        "alone": dict(seed.alone),
+        "methods": dict(methods) | untrained(seed),
+    }
+
+
+def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
+    """Return what late fusion and the best single modality reach, of which nothing is trained."""
+    setting = seed.setting
+    networks = {
+        name: kept(setting, seed.folder, name, each["rate"]) for name, each in seed.alone.items()
+    }
+    late = LateFusion(networks).eval()
+    best = max(seed.alone, key=lambda name: quality(seed.alone[name]))
+    single = seed.alone[best]
+    return {
+        LATE: setting.evaluated(late)
+        | measured(setting, late, networks)
+        | {"operations": seed.budget.alone},
+        SINGLE: {
+            key: single[key] for key in ("validation_score", "validation_loss", "score", "loss")
+        }
+        | {"modality": best, "operations": single["operations"]},
+    }
+
+
+def order_of(record: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names of all methods in a record, in order."""
+    return list(record["seeds"][0]["methods"])

@@ -1,0 +1,274 @@
+"""Modalities trained alone and together: what each method reaches, and what it computes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from modal_task import part
+from rich.progress import Progress
+from torch import nn
+
+from beyondprop.cli import main
+from beyondprop.errors import UserError
+from beyondprop.experiment.modal_alone import AloneAttempt, kept
+from beyondprop.experiment.modal_attempts import MethodAttempt, steps_of
+from beyondprop.experiment.modal_measures import LateFusion, measured, weighted_f1
+from beyondprop.experiment.modal_methods import METHODS, OURS
+from beyondprop.experiment.modal_setting import modal_setting
+from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.modal_table import notes, rows
+from beyondprop.experiment.modaling import LATE, SINGLE, modalities_task
+from beyondprop.files import read_json
+from beyondprop.jobs import Workers
+
+QUIET = Progress(disable=True)
+SPEC = ModalitiesSpec(
+    task="modal_task:TWO",
+    seeds=(0, 1),
+    epochs=2,
+    alone_epochs=4,
+    patience=2,
+    rates=(0.03, 0.1),
+)
+FEW = replace(SPEC, methods=(OURS, "joint"), seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("modalities") / "m"
+    modalities_task(SPEC, made, progress=QUIET)
+    return made
+
+
+@pytest.fixture
+def record(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "modalities.json") or {}
+
+
+def test_every_method_is_trained_and_judged(record: dict[str, Any]) -> None:
+    for seed in record["seeds"]:
+        assert list(seed["methods"]) == [*METHODS, LATE, SINGLE]
+        for name, each in seed["methods"].items():
+            assert "failed" not in each, name
+            assert each["score"] > 0.4, name  # of three classes
+        assert list(seed["alone"]) == ["wide", "small"]
+        best = max(seed["alone"], key=lambda name: seed["alone"][name]["validation_score"])
+        assert seed["methods"][SINGLE]["modality"] == best
+        assert seed["methods"][SINGLE]["score"] == seed["alone"][best]["score"]
+
+
+def test_methods_have_the_computation_of_pre_training_and_joint_training(
+    record: dict[str, Any],
+) -> None:
+    for seed in record["seeds"]:
+        budget = seed["budget"]
+        assert budget["total"] == budget["alone"] + budget["warm"] + budget["joint"]
+        assert budget["alone"] == sum(each["operations"] for each in seed["alone"].values())
+        for name, each in seed["methods"].items():
+            if name in METHODS:  # to half a step
+                assert each["operations"] == pytest.approx(budget["total"], rel=0.1), name
+        ours, joint = (seed["methods"][name] for name in (OURS, "joint"))
+        assert ours["steps"] == 2 * 5
+        assert joint["steps"] > ours["steps"]
+        assert ours["before"] == budget["alone"] + budget["warm"]
+        assert joint["before"] == 0
+        assert seed["methods"]["Gradient-Blending"]["before"] > 0
+        assert seed["methods"]["UMT"]["before"] == budget["alone"]
+
+
+def test_the_operations_of_a_step_are_counted(record: dict[str, Any]) -> None:
+    encoders = 6 * 8 + 2 * 8
+    inner = 2 * 8 * 6 + 12 * 6 + 6 * 2 + 12 * 3
+    sample = 2 * (3 * (encoders + inner) - encoders)  # inputs need no gradient
+    for seed in record["seeds"]:
+        assert seed["budget"]["joint"] == 2 * 160 * sample
+        # Encoders and projections run forward alone.
+        fusion = 12 * 6 + 6 * 2 + 12 * 3
+        warm = 2 * (encoders + 2 * 8 * 6 + 3 * fusion - 12 * 6)
+        assert seed["budget"]["warm"] == pytest.approx(160 * warm)
+
+
+def test_parts_noise_and_trust_are_measured(record: dict[str, Any]) -> None:
+    for seed in record["seeds"]:
+        ours, joined = (seed["methods"][n] for n in (OURS, "pre-training, concatenation"))
+        assert list(ours["missing"]) == list(ours["noise"]) == ["wide", "small"]
+        trust = ours["trust"]
+        assert sum(trust["mean"].values()) == pytest.approx(1)
+        assert trust["any_right"] >= trust["picked_right"]
+        assert trust["any_right"] >= trust["mean_right"]
+        assert len(trust["samples"]) == len(trust["right"]) == 12
+        assert joined["trust"] is None
+        assert set(ours["named"]) == {"accuracy", "weighted_f1"}
+        assert ours["named"]["accuracy"] == ours["score"]
+
+
+def test_a_second_call_trains_nothing_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = shutil.copytree(folder, tmp_path / "m")
+    (again / "modalities.json").unlink()
+    for kind in (AloneAttempt, MethodAttempt):
+        monkeypatch.setattr(kind, "work", None)
+    before = read_json(folder / "modalities.json") or {}
+    assert modalities_task(SPEC, again, True, QUIET)["seeds"] == before["seeds"]
+
+
+def test_a_seed_is_added_and_two_processes_train_the_same(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    modalities_task(FEW, one, progress=QUIET)
+    added = modalities_task(replace(FEW, seeds=(1,)), one, True, QUIET)
+    whole = replace(FEW, seeds=(0, 1))
+    assert (
+        added["seeds"]
+        == modalities_task(whole, two, progress=QUIET, workers=Workers(jobs=2))["seeds"]
+    )
+
+
+def test_what_was_stopped_at_any_write_goes_on_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = modalities_task(FEW, tmp_path / "calm", progress=QUIET)["seeds"]
+    import beyondprop.experiment.modal_alone as alone
+    import beyondprop.experiment.modal_attempts as attempts
+
+    left, real = 0, alone.write_json
+
+    def stopping(*given: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        real(*given)
+
+    for module in (alone, attempts):
+        monkeypatch.setattr(module, "write_json", stopping)
+    for moment in range(1, 9):
+        left = moment % 3 + 1
+        try:
+            found = modalities_task(FEW, tmp_path / "stopped", moment > 1, QUIET)
+        except KeyboardInterrupt:
+            continue
+        break
+    left = 0
+    found = modalities_task(FEW, tmp_path / "stopped", True, QUIET)
+    assert found["seeds"] == expected
+
+
+def test_late_fusion_is_the_mean_of_probabilities() -> None:
+    torch.manual_seed(0)
+    networks: Any = {"a": nn.Linear(2, 3), "b": nn.Linear(4, 3)}
+    model = LateFusion(networks)
+    x, y = torch.randn(5, 2), torch.randn(5, 4)
+    both = (networks["a"](x).softmax(1) + networks["b"](y).softmax(1)) / 2
+    torch.testing.assert_close(model(a=x, b=y).exp(), both)
+    torch.testing.assert_close(model(a=x).exp(), networks["a"](x).softmax(1))
+    present = torch.tensor([[True, True], [True, False], [False, True], [True, True], [True, True]])
+    y[1], x[2] = torch.nan, torch.nan
+    found = model(a=x, b=y, present=present).exp()
+    torch.testing.assert_close(found[1], networks["a"](x).softmax(1)[1])
+    torch.testing.assert_close(found[2], networks["b"](y).softmax(1)[2])
+
+
+def test_weighted_f1_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    torch.manual_seed(0)
+    targets, said = torch.randint(4, (50,)), torch.randint(3, (50,))
+    expected = metrics.f1_score(targets, said, average="weighted", zero_division=0.0)
+    assert weighted_f1(said, targets, 5) == pytest.approx(expected)
+
+
+def test_noise_changes_one_modality_alone(folder: Path) -> None:
+    setting = modal_setting(SPEC, 0)
+    rates = {
+        n: e["rate"]
+        for n, e in (read_json(folder / "modalities.json") or {})["seeds"][0]["alone"].items()
+    }
+    alone = {name: kept(setting, folder / "seed-0", name, rate) for name, rate in rates.items()}
+    found = measured(setting, LateFusion(alone).eval(), alone)
+    assert found["trust"] is None
+    for name in ("wide", "small"):
+        score = setting.task.metric(
+            alone[name](setting.data.test.batch(slice(0, 90))[0][name]), part(90, 3).targets
+        )
+        assert found["missing"][name] == pytest.approx(score)
+        assert found["noise"][name] != found["missing"][name]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"methods": ("magic",)}, "there is no method 'magic': take of pre-training"),
+        ({"task": "digits-mlp"}, "the model of digits-mlp is a .*: give a task whose model is"),
+        ({"rule": "none"}, "none"),
+    ],
+)
+def test_what_makes_no_sense_is_told_before_anything_is_trained(
+    tmp_path: Path, wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UserError, match=why):
+        modalities_task(replace(SPEC, **wrong), tmp_path / "m", progress=QUIET)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seeds": ()},
+        {"seeds": (1, 1)},
+        {"rates": ()},
+        {"rates": (0.0,)},
+        {"epochs": 0},
+        {"alone_epochs": 0},
+        {"patience": 0},
+        {"warm_epochs": -1},
+        {"methods": ()},
+        {"threads": 0},
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(UserError, match=name):
+        replace(SPEC, **wrong)
+
+
+def test_the_table_has_the_best_method_first(record: dict[str, Any]) -> None:
+    found = list(rows(record))
+    assert len(found) == len(METHODS) + 2
+    scores = [float(row[1].removesuffix(" †")) for row in found]
+    assert scores == sorted(scores, reverse=True)
+    (ours,) = [row for row in found if row[0] == OURS]
+    assert ours[3] == "–"
+    assert "charged to none" in next(iter(notes(record)))
+    record["seeds"][0]["methods"]["joint"] = {"failed": "the sky fell"}
+    (joint,) = [row for row in rows(record) if row[0] == "joint"]
+    assert joint[-1] == "1 of 2"
+    assert "joint failed, seed 0: the sky fell" in list(notes(record))
+
+
+def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--task",
+        "modal_task:TWO",
+        "--seeds",
+        "0",
+        "1",
+        "--epochs",
+        "2",
+        "--alone_epochs",
+        "4",
+    ]
+    words += ["--patience", "2", "--rates", "0.03", "0.1", "--output", str(folder), "--resume"]
+    assert main(["modalities", *words]) == 0
+    told = capsys.readouterr().out
+    assert "pre-training + attention" in told
+    assert f"folder: {folder}" in told
+
+
+def test_pre_training_that_takes_all_is_told() -> None:
+    with pytest.raises(UserError, match="takes all of the computation"):
+        steps_of(10.0, 100.0)

@@ -20,6 +20,7 @@ TEXTS = (
     "--tasks",
     "--optimizers",
     "--candidates",
+    "--methods",
 )
 NUMBERS = (
     *("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples"),

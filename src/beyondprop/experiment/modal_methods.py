@@ -173,8 +173,8 @@ METHODS = {
     for each in (
         Method(OURS, plain, pretrained=True, ruled=True),
         Method("joint", plain, ruled=True),
-        Method("pre-training, concatenation", plain, pretrained=True, attentive=False, ruled=True),
-        Method("joint, concatenation", plain, attentive=False, ruled=True),
+        Method("pre-training + concatenation", plain, pretrained=True, attentive=False, ruled=True),
+        Method("joint concatenation", plain, attentive=False, ruled=True),
         Method("Gradient-Blending", blended),
         Method("OGM-GE", modulated, ruled=True),
         Method("pre-training + OGM-GE", modulated, pretrained=True, ruled=True),

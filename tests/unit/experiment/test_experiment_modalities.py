@@ -95,7 +95,7 @@ def test_the_operations_of_a_step_are_counted(record: dict[str, Any]) -> None:
 
 def test_parts_noise_and_trust_are_measured(record: dict[str, Any]) -> None:
     for seed in record["seeds"]:
-        ours, joined = (seed["methods"][n] for n in (OURS, "pre-training, concatenation"))
+        ours, joined = (seed["methods"][n] for n in (OURS, "pre-training + concatenation"))
         assert list(ours["missing"]) == list(ours["noise"]) == ["wide", "small"]
         trust = ours["trust"]
         assert sum(trust["mean"].values()) == pytest.approx(1)

@@ -16,7 +16,7 @@ PRINTED = {
     "own_images.py": ["images of digits at 8 x 8 pixels, one of 10 classes", "frozen  "],
     "two_inputs.py": ["drtp  ", "frozen  "],
     "ragged_text.py": ["drtp  ", "frozen  "],
-    "two_modalities.py": ["image alone: ", "both: 99", "mean weight: image"],
+    "two_modalities.py": ["image alone: ", "without the image", "mean weight: image"],
     "smaller.py": ["The teacher: ", "of the operations of its blocks"],
     "rules_by_block.py": ["stem      Frozen", "layers.2  DirectFeedbackAlignment"],
 }

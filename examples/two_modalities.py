@@ -64,9 +64,8 @@ def main() -> None:
         both = torch.cat([model(**x) for x, _ in test])
         table = torch.cat([model(table=x["table"]) for x, _ in test])
         trust = torch.cat([model.trust(**x) for x, _ in test]).mean(0)
-    print(
-        f"Test accuracy: {accuracy(both, classes):.1%}; without the image {accuracy(table, classes):.1%}"
-    )
+    print(f"Test accuracy: {accuracy(both, classes):.1%}")
+    print(f"without the image: {accuracy(table, classes):.1%}")
     print("mean weight: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(encoders, trust, strict=True)))
 
 

@@ -40,6 +40,9 @@ to penalty, and at the one that is chosen. In coordinates where the Hessian is a
 half the squared gradient is what there is left to gain."""
 ABSENT = 1e-12
 """What a class without a sample counts for, where the best constant is looked for."""
+FLAT = 1e-7
+"""On many numbers the part of the loss by which an iteration must make it fall at least: less is
+rounding in single precision, and no score shows it."""
 SMALL = 1e-3
 """The least first gradient that counts, relative to the root of the loss."""
 UNSEEN = 3e-8
@@ -147,7 +150,7 @@ class Point:
         loss: Of training, without the penalty.
         gradient: The norm of the objective's gradient in weights and bias.
         iterations: That it took.
-        converged: Whether the gradient fell as far as it should.
+        converged: Whether the gradient fell as far as it should, or the loss no longer falls.
     """
 
     weight: Tensor
@@ -480,7 +483,8 @@ def minimise(
         _, total, *slopes = objective.at(*inner.outside(point), penalty)
         return total, inner.gradient(*slopes)
 
-    options = {"maxiter": most, "maxfun": 2 * most, "maxcor": 20, "ftol": 0.0, "gtol": goal}
+    options = {"maxiter": most, "maxfun": 2 * most, "maxcor": 20, "gtol": goal}
+    options["ftol"] = FLAT if objective.rows.numel() > LARGE else 0.0
     found = minimize(
         value, inner.inside(start.weight, bias), jac=True, method="L-BFGS-B", options=options
     )
@@ -488,7 +492,8 @@ def minimise(
     loss, _, of_weight, of_bias = objective.at(weight, bias, penalty)
     norm = torch.cat([of_weight.flatten(), of_bias]).norm().item()
     reached = np.abs(inner.gradient(of_weight, of_bias)).max(initial=0.0)
-    return Point(weight, bias, penalty, loss, norm, int(found.nit), bool(reached <= 1.01 * goal))
+    done = bool(reached <= 1.01 * goal or found.success)
+    return Point(weight, bias, penalty, loss, norm, int(found.nit), done)
 
 
 class Coordinates:

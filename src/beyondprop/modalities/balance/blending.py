@@ -1,0 +1,168 @@
+"""Gradient-Blending: each modality and the whole learn at once, with weights that are measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.modalities.balance.base import Balance, Balancing, Loss
+from beyondprop.modalities.balance.steps import (
+    check_heads,
+    check_reached,
+    joint_loss,
+    losses_alone,
+    run,
+)
+from beyondprop.modalities.network import MultimodalNetwork
+
+JOINT = "joint"
+"""The network of all modalities, among the names of single ones."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The mean losses of one network at one time.
+
+    Attributes:
+        train: On the data that it learns from.
+        validation: On data that it does not learn from.
+    """
+
+    train: float
+    validation: float
+
+
+def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) -> dict[str, float]:
+    """Return the weights of losses that make the overfitting-to-generalization ratio least.
+
+    Between two checkpoints a network generalizes by the fall of its validation loss,
+    ``G = V_before - V_after``, and overfits by the growth of the gap between its losses,
+    ``ΔO = (V_after - T_after) - (V_before - T_before)``. The ratio of the blend, ``|ΔO / G|``, is
+    least for weights ``w_k = G_k / ΔO_k² / Z``, where the gradients' deviations are uncorrelated:
+    Wang, Tran and Feiszli, "What makes training multi-modal classification networks hard?", CVPR
+    2020, proposition 1 and algorithm 1. Here ``Z`` makes them add up to one, as the weights that
+    the authors released do.
+
+    A network whose validation loss did not fall gets the weight 0, since the loss of a blend is to
+    be lowered; the paper does not speak of that case.
+
+    Args:
+        before: By modality, and under ``"joint"`` of the network of all modalities; each network
+            trained by itself.
+        after: Of the same, a number of epochs later.
+
+    Raises:
+        UserError: Names differ, a loss is not finite, no validation loss fell, or a gap did not
+            change at all.
+    """
+    if set(before) != set(after) or not before:
+        raise UserError(
+            f"losses before are of {', '.join(before) or 'nothing'} and losses after of "
+            f"{', '.join(after) or 'nothing'}: measure the same networks twice"
+        )
+    raw = {name: _raw_weight(name, before[name], after[name]) for name in before}
+    total = sum(raw.values())
+    if not total:
+        raise UserError(
+            "no network's validation loss fell, so none has a weight: measure over fewer or more "
+            "epochs"
+        )
+    return {name: each / total for name, each in raw.items()}
+
+
+def _raw_weight(name: str, before: Losses, after: Losses) -> float:
+    """Return a weight before all are divided by their sum."""
+    generalized = before.validation - after.validation
+    overfitted = (after.validation - after.train) - (before.validation - before.train)
+    if not (math.isfinite(generalized) and math.isfinite(overfitted)):
+        raise UserError(f"the losses of '{name}' are not all finite")
+    if generalized <= 0:
+        return 0.0
+    weight = generalized / overfitted**2 if overfitted**2 else math.inf
+    if not math.isfinite(weight):
+        raise UserError(
+            f"the gap between the losses of '{name}' did not change, so its weight would be "
+            "infinite: measure on other data for validation than for training"
+        )
+    return weight
+
+
+@dataclass(frozen=True)
+class GradientBlending(Balance):
+    """Losses of single modalities are added to the joint one, with measured weights.
+
+    ``L = w_joint L(head(fusion(z_1, …, z_M)), y) + Σ_m w_m L(head_m(z_m), y)``. Wang, Tran and
+    Feiszli, "What makes training multi-modal classification networks hard?", CVPR 2020.
+    `blending_weights` finds the weights. Found once, the method is the paper's offline form; for
+    its online form find them again every few epochs and begin anew with those.
+
+    The loss of a modality is a mean over the samples of a batch that have it; where none has it,
+    its term is left out and the other weights stay.
+
+    Args:
+        weights: By modality, and under ``"joint"`` of the network's own loss; none below zero.
+    """
+
+    name: ClassVar[str] = "gradient-blending"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights"})
+    weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        given: Mapping[str, Any] = self.weights or {}  # from a file, say
+        for name, weight in given.items():
+            if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+                raise UserError(f"the weight of '{name}' must be a number of 0 or more: {weight!r}")
+        if self.weights is not None and not any(self.weights.values()):
+            raise UserError("one weight at least must be above 0")
+
+    def begin(self, network: MultimodalNetwork, heads: nn.ModuleDict, loss: Loss) -> Balancing:
+        """Return steps with these weights.
+
+        Raises:
+            UserError: There are no weights, or they are of other modalities; a head is missing.
+        """
+        if self.weights is None:
+            raise UserError(
+                "gradient-blending has no weights: measure losses of each modality's network and "
+                "of the whole, and give blending_weights(before, after)"
+            )
+        wanted = {*network.modalities, JOINT}
+        if JOINT in network.modalities or set(self.weights) != wanted:
+            raise UserError(
+                f"the weights are of {', '.join(self.weights)}, but must be of "
+                f"{', '.join(network.modalities)} and of '{JOINT}', which names no modality"
+            )
+        check_heads(network, heads)
+        return BlendedSteps(network, heads, loss, dict(self.weights))
+
+
+@dataclass(frozen=True)
+class BlendedSteps(Balancing):
+    """Steps by a blend of losses."""
+
+    network: MultimodalNetwork
+    heads: nn.ModuleDict
+    loss: Loss
+    weights: Mapping[str, float]
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """The heads."""
+        return (self.heads,)
+
+    def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
+        """Go back once from the weighted sum of all losses."""
+        check_reached(self.network, GradientBlending.name)
+        ran = run(self.network, inputs, targets)
+        joint = joint_loss(self.network, self.loss, ran.outputs, targets)
+        alone = losses_alone(self.network, self.heads, self.loss, ran, targets)
+        found = {JOINT: joint, **alone}
+        torch.stack([self.weights[name] * each for name, each in found.items()]).sum().backward()
+        return joint.detach()

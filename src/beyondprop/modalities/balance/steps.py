@@ -1,0 +1,183 @@
+"""What the steps of all methods are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from torch import Tensor, nn
+
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import replaced
+from beyondprop.engine.attachment import attachment_of
+from beyondprop.errors import UserError
+from beyondprop.modalities.network import MultimodalNetwork
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass of a network.
+
+    Attributes:
+        outputs: Of its head.
+        hidden: What encoders returned, ``(batch, features)``, of each modality that is given.
+        present: Which modalities samples have, ``(batch, modalities)`` bool, without those that
+            the network's dropout left out.
+    """
+
+    outputs: Any
+    hidden: Mapping[str, Tensor]
+    present: Tensor
+
+    def having(self, network: MultimodalNetwork) -> dict[str, Tensor]:
+        """Return which samples have a modality, ``(batch,)`` bool, of each that any sample has."""
+        columns = zip(network.modalities, self.present.unbind(1), strict=True)
+        return {name: rows for name, rows in columns if name in self.hidden and bool(rows.any())}
+
+
+def called(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> Any:
+    """Return a network's outputs; a rule that is attached to it gets the targets if it needs them.
+
+    The network is called as a whole, without which the rule would see nothing.
+    """
+    attachment = attachment_of(network)
+    if attachment is None or not attachment.needs_targets:
+        return call(network, inputs)
+    with attachment.targets(targets):
+        return call(network, inputs)
+
+
+def run(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> Pass:
+    """Return a forward pass of a network with its features, for which no encoder runs again.
+
+    Raises:
+        UserError: The network's fusion is not called, as where the network is compiled.
+    """
+    taken: list[tuple[Any, ...]] = []
+    hook = network.fusion.register_forward_pre_hook(lambda _, given: taken.append(given))
+    try:
+        outputs = called(network, inputs, targets)
+    finally:
+        hook.remove()
+    if not taken:
+        raise UserError(
+            "the network's fusion was not called as a module, so nobody sees the features of its "
+            "modalities: train a network that is not compiled"
+        )
+    hidden, present = taken[0]  # some rules run the network again, with other weights or inputs
+    return Pass(outputs, hidden, present)
+
+
+def joint_loss(
+    network: MultimodalNetwork, loss: Callable[[Any, Any], Tensor], outputs: Any, targets: Any
+) -> Tensor:
+    """Return the loss of outputs, whole, for rules whose signals do not follow its scale."""
+    attachment = attachment_of(network)
+    found = loss(outputs, targets)
+    return found if attachment is None else attachment.loss(found)
+
+
+def rows_of(value: Any, rows: Tensor) -> Any:
+    """Return some rows of each tensor in a value.
+
+    Args:
+        value: A tensor, or a container of tensors.
+        rows: Which, ``(batch,)`` bool.
+    """
+    return value if bool(rows.all()) else replaced(value, lambda tensor: tensor[rows])
+
+
+def check_heads(network: MultimodalNetwork, heads: nn.ModuleDict) -> None:
+    """See that each modality has a head.
+
+    Raises:
+        UserError: One has none.
+    """
+    if missing := [name for name in network.modalities if name not in heads]:
+        raise UserError(f"there is no head for '{missing[0]}': give one for each modality")
+
+
+def check_reached(network: MultimodalNetwork, method: str) -> None:
+    """See that losses of single modalities reach the encoders as the network's own loss does.
+
+    Raises:
+        UserError: A rule that is attached to the network ends its graph or runs the network itself.
+    """
+    attachment = attachment_of(network)
+    if attachment is None or attachment.exact:
+        return
+    for block in attachment.blocks:
+        traits = block.rule.traits
+        if traits.ends_graph or traits.whole_model:
+            raise UserError(
+                f"{method} adds losses of single modalities, which {type(block.rule).__name__} "
+                "does not carry to the encoders: train by Joint or GradientModulation, or by a "
+                "rule that keeps the graph, such as backprop or feedback alignment"
+            )
+
+
+def losses_alone(
+    network: MultimodalNetwork,
+    heads: nn.ModuleDict,
+    loss: Callable[[Any, Any], Tensor],
+    ran: Pass,
+    targets: Any,
+) -> dict[str, Tensor]:
+    """Return the loss of each modality by itself, a mean over the samples that have it.
+
+    Args:
+        network: That ran.
+        heads: From a modality's vector to outputs.
+        loss: Of outputs and targets.
+        ran: The network's pass, whose features are used.
+        targets: Of all samples.
+
+    Returns:
+        Of each modality in `heads` that any sample has.
+    """
+    found = {}
+    for name, rows in ran.having(network).items():
+        if name in heads:
+            vector = network.fusion.project[name](rows_of(ran.hidden[name], rows))  # (rows, width)
+            found[name] = loss(heads[name](vector), rows_of(targets, rows))
+    return found
+
+
+def own_parameters(network: MultimodalNetwork) -> dict[str, list[nn.Parameter]]:
+    """Return what each modality has for itself: the parameters of its encoder and its projection.
+
+    Raises:
+        UserError: Others share some of them, so that they cannot be treated by modality.
+    """
+    found = {
+        name: [*encoder.parameters(), *network.fusion.project[name].parameters()]
+        for name, encoder in network.encoders.items()
+    }
+    rest = [p for name, p in network.fusion.named_parameters() if not name.startswith("project.")]
+    owners: dict[int, str] = {id(each): "" for each in [*rest, *network.head.parameters()]}
+    for name, parameters in found.items():
+        for each in parameters:
+            if owners.setdefault(id(each), name) != name:
+                other = owners[id(each)] or "the fusion or the head"
+                raise UserError(
+                    f"'{name}' shares parameters with {other}, so their gradients cannot be "
+                    "treated by modality: give each modality an encoder of its own"
+                )
+    return found
+
+
+@contextmanager
+def gradients_apart(groups: Iterable[Iterable[nn.Parameter]]) -> Iterator[None]:
+    """Have gradients begin anew inside; behind, they are added to those that were there before."""
+    before = [(each, each.grad) for each in chain.from_iterable(groups)]
+    for each, _ in before:
+        each.grad = None
+    try:
+        yield
+    finally:
+        for each, old in before:
+            if old is not None:
+                each.grad = old if each.grad is None else old.add_(each.grad)

@@ -1,0 +1,106 @@
+"""Uni-modal teachers: encoders stay near those that were trained alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from beyondprop._torch.calling import call
+from beyondprop.errors import UserError
+from beyondprop.modalities.balance.base import Balance, Balancing, Loss
+from beyondprop.modalities.balance.steps import Pass, check_reached, joint_loss, rows_of, run
+from beyondprop.modalities.network import MultimodalNetwork
+from beyondprop.registry.limits import Positive
+
+
+@dataclass(frozen=True)
+class UniModalTeachers(Balance):
+    """Each encoder's features are kept near those of an encoder that was trained alone (UMT).
+
+    ``L = L(head(fusion(z_1, …, z_M)), y) + weight Σ_m |h_m - t_m|² / features``, means over
+    samples, with ``t_m`` what the teacher of modality ``m`` returns. Du et al., "On uni-modal
+    feature learning in supervised multi-modal learning", ICML 2023; first in Du et al., "Improving
+    multi-modal learning with uni-modal teachers", arXiv 2106.11059. BalanceBenchmark (arXiv
+    2502.10816) divides by the number of features as well.
+
+    A modality's distance is a mean over the samples that have it; where none has it, its teacher
+    does not run. Teachers are copied: they stay as they are, in eval mode, also if the network's
+    encoders begin as the same modules.
+
+    Args:
+        weight: Of the distances.
+        teachers: An encoder that was trained alone for each modality, with the same features.
+    """
+
+    name: ClassVar[str] = "uni-modal-teachers"
+    needs: ClassVar[frozenset[str]] = frozenset({"teachers"})
+    weight: Positive = 1.0
+    teachers: Mapping[str, nn.Module] | None = None
+
+    def begin(self, network: MultimodalNetwork, heads: nn.ModuleDict, loss: Loss) -> Balancing:
+        """Return steps near the teachers; the heads are not used.
+
+        Raises:
+            UserError: There are no teachers, or they are of other modalities.
+        """
+        del heads
+        if self.teachers is None:
+            raise UserError(
+                "uni-modal-teachers has no teachers: train an encoder for each modality alone, and "
+                "give them as teachers="
+            )
+        if set(self.teachers) != set(network.modalities):
+            raise UserError(
+                f"the teachers are of {', '.join(self.teachers)}, but must be of "
+                f"{', '.join(network.modalities)}"
+            )
+        copies = {name: deepcopy(each) for name, each in self.teachers.items()}
+        return TaughtSteps(network, loss, self.weight, nn.ModuleDict(copies).eval())
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to build the same balance again, but for the teachers."""
+        return {"balance": self.name, "weight": self.weight}
+
+
+@dataclass(frozen=True)
+class TaughtSteps(Balancing):
+    """Steps near the teachers."""
+
+    network: MultimodalNetwork
+    loss: Loss
+    weight: float
+    teachers: nn.ModuleDict
+
+    def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
+        """Go back once from the joint loss with the distances."""
+        check_reached(self.network, UniModalTeachers.name)
+        ran = run(self.network, inputs, targets)
+        joint = joint_loss(self.network, self.loss, ran.outputs, targets)
+        (joint + self.weight * self.distances(ran, inputs)).backward()
+        return joint.detach()
+
+    def distances(self, ran: Pass, inputs: Mapping[str, Any]) -> Tensor:
+        """Return the sum of the modalities' mean squared distances.
+
+        Raises:
+            UserError: A teacher returns features of another shape.
+        """
+        found = []
+        for name, rows in ran.having(self.network).items():
+            own = rows_of(ran.hidden[name], rows)  # (rows, features)
+            with torch.no_grad():
+                taught = call(self.teachers[name], rows_of(inputs[name], rows))
+            if not isinstance(taught, Tensor) or taught.shape != own.shape:
+                what = tuple(taught.shape) if isinstance(taught, Tensor) else type(taught).__name__
+                raise UserError(
+                    f"the teacher of '{name}' returns {what}, and the encoder {tuple(own.shape)}: "
+                    "a teacher has the encoder's features"
+                )
+            found.append(mse_loss(own, taught))
+        return torch.stack(found).sum()

@@ -6,7 +6,16 @@ from beyondprop.tasks.calling import attached, taught
 from beyondprop.tasks.data import FileSource
 from beyondprop.tasks.graphs import from_planetoid
 from beyondprop.tasks.language import from_text, shakespeare
-from beyondprop.tasks.metrics import Metric, accuracy, auc, macro_f1, psnr, r_squared
+from beyondprop.tasks.metrics import (
+    Metric,
+    accuracy,
+    auc,
+    macro_f1,
+    negative_mae,
+    psnr,
+    r_squared,
+)
+from beyondprop.tasks.multimodal import from_aligned, generated, informative, mfeat
 from beyondprop.tasks.optimizers import OPTIMIZERS, OptimizerFactory
 from beyondprop.tasks.registry import TASKS, find
 from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_dataset
@@ -34,12 +43,17 @@ __all__ = [
     "auc",
     "call",
     "find",
+    "from_aligned",
     "from_csv",
     "from_dataset",
     "from_folder",
     "from_planetoid",
     "from_text",
+    "generated",
+    "informative",
     "macro_f1",
+    "mfeat",
+    "negative_mae",
     "psnr",
     "r_squared",
     "shakespeare",

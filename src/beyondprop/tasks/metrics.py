@@ -84,6 +84,25 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
     return (1 - rest[varies] / whole[varies]).mean().item()
 
 
+def negative_mae(outputs: Tensor, targets: Tensor) -> float:
+    """Return the mean absolute error, negative so that higher is better; 0 at best.
+
+    Args:
+        outputs: ``(n,)`` or ``(n, k)``.
+        targets: As many numbers, ``(n,)`` or ``(n, k)``.
+
+    Raises:
+        UserError: The shapes do not fit.
+    """
+    if outputs.numel() != targets.numel() or outputs.shape[:1] != targets.shape[:1]:
+        raise UserError(
+            "the mean absolute error needs one output for each target, "
+            f"got {tuple(outputs.shape)} and {tuple(targets.shape)}; give the task its own metric"
+        )
+    error = outputs.double().reshape(targets.shape) - targets.double()
+    return -error.abs().mean().item()
+
+
 def psnr(outputs: Tensor, targets: Tensor) -> float:
     """Return the peak signal-to-noise ratio in dB, −10 log10 of the mean squared error.
 

@@ -10,6 +10,7 @@ from beyondprop.tasks import (
     graphs,
     language,
     mnist,
+    multimodal,
     random_features,
     slot_machines,
     soft_hebb,
@@ -63,6 +64,12 @@ TASKS: Registry[Task] = Registry(
             language.SHAKESPEARE_POST_MACRO,
             language.SHAKESPEARE_POST_MICRO,
             views.VIEWS_SCENE,
+            multimodal.MFEAT_ALL,
+            multimodal.MFEAT_FEW,
+            multimodal.MFEAT_CORRUPTED,
+            multimodal.SPOKEN_DIGITS,
+            multimodal.CLOTHING_REVIEWS,
+            multimodal.GENERATED_AMBIGUOUS,
         )
     }
     | families.FAMILIES,

@@ -6,7 +6,7 @@ tensor, or tensors in tuples, lists, mappings and dataclasses.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -71,6 +71,8 @@ class Split(Samples):
             what the model is called with by position or by name.
         targets: Classes ``(n,)`` int64, labels ``(n, k)`` bool, values ``(n, ...)`` float, or
             several such tensors.
+        notes: What else is known of each sample, by name, ``(n, ...)`` each: measures may read it,
+            and no model is given it.
 
     Raises:
         UserError: No samples, not as many rows in each tensor, or something that is no tensor.
@@ -78,15 +80,17 @@ class Split(Samples):
 
     inputs: Any
     targets: Any
+    notes: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
+        for name in ("inputs", "targets", "notes"):
+            value = getattr(self, name)
             if found := [each for each in others(value) if each is not None]:
                 raise UserError(
                     f"the {name} of a split are tensors, not a {type(found[0]).__name__}: make "
                     "them by torch.as_tensor, or read what has no one shape by from_dataset"
                 )
-        found = [*leaves(self.inputs), *leaves(self.targets)]
+        found = [*leaves(self.inputs), *leaves(self.targets), *leaves(self.notes)]
         if len({each.shape[:1] for each in found}) > 1 or any(not each.dim() for each in found):
             shapes = " and ".join(str(tuple(each.shape)) for each in found)
             raise UserError(f"inputs and targets need the same first dimension, got {shapes}")
@@ -108,11 +112,11 @@ class Split(Samples):
 
     def some(self, rows: Tensor) -> "Split":
         """Return these rows alone."""
-        return Split(*self.batch(rows))
+        return Split(*self.batch(rows), replaced(self.notes, lambda x: x[rows]))
 
     def to(self, device: torch.device | str) -> "Split":
         """Return the samples on a device."""
-        return Split(moved(self.inputs, device), moved(self.targets, device))
+        return Split(*(moved(each, device) for each in (self.inputs, self.targets, self.notes)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,6 +84,12 @@ def test_tasks_are_found_by_their_names() -> None:
         "shakespeare-post-macro",
         "shakespeare-post-micro",
         "views-scene",
+        "mfeat",
+        "mfeat-few",
+        "mfeat-corrupted",
+        "spoken-digits",
+        "clothing-reviews",
+        "generated-ambiguous",
         *FAMILIES,
     ]
     tasks = {name: task for name, task in TASKS.items() if name not in FAMILIES}

@@ -1,0 +1,24 @@
+"""Tasks of several modalities: views of digits, sound and picture, text and table, drawn data."""
+
+from beyondprop.tasks.multimodal.aligned import from_aligned
+from beyondprop.tasks.multimodal.clothing import CLOTHING_REVIEWS
+from beyondprop.tasks.multimodal.common import INFORMATIVE, informative, of_modalities, side_by_side
+from beyondprop.tasks.multimodal.generated import GENERATED_AMBIGUOUS, generated
+from beyondprop.tasks.multimodal.mfeat import MFEAT_ALL, MFEAT_CORRUPTED, MFEAT_FEW, mfeat
+from beyondprop.tasks.multimodal.spoken import SPOKEN_DIGITS
+
+__all__ = [
+    "CLOTHING_REVIEWS",
+    "GENERATED_AMBIGUOUS",
+    "INFORMATIVE",
+    "MFEAT_ALL",
+    "MFEAT_CORRUPTED",
+    "MFEAT_FEW",
+    "SPOKEN_DIGITS",
+    "from_aligned",
+    "generated",
+    "informative",
+    "mfeat",
+    "of_modalities",
+    "side_by_side",
+]

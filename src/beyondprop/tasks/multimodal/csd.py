@@ -1,0 +1,65 @@
+"""Computational sequences, the files of CMU's multimodal SDK.
+
+A ``.csd`` file is HDF5: one group, with the sequence's name, holds ``data``, in which each segment
+has a group with ``features`` (frames, width) and ``intervals`` (frames, 2), and ``metadata``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from beyondprop.errors import UserError
+
+Sequences = dict[str, Tensor]
+"""Frames of each segment, ``(frames, width)`` float32, by its name."""
+
+
+def read(path: Path) -> Sequences:
+    """Return the features of each segment of a file; numbers that are not finite are zero.
+
+    COVAREP's features hold such numbers where there is no voice.
+
+    Raises:
+        UserError: `h5py` is not installed, or the file cannot be read or holds no such sequences.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError('.csd files need pip install "beyondprop[modalities]"') from error
+    try:
+        with h5py.File(path, "r") as file:
+            roots = [each for each in file.values() if isinstance(each, h5py.Group)]
+            if len(roots) != 1 or not isinstance(roots[0].get("data"), h5py.Group):
+                raise UserError(f"{path} is no computational sequence: one group holds its data")
+            found = {name: features(path, name, each) for name, each in roots[0]["data"].items()}
+    except OSError as error:
+        raise UserError(f"{path} is no HDF5 file that can be read ({error})") from error
+    if len({each.shape[1] for each in found.values()}) != 1:
+        raise UserError(f"{path} holds no segments of one width")
+    return found
+
+
+def features(path: Path, name: str, segment: Any) -> Tensor:
+    """Return the features of a segment, ``(frames, width)``.
+
+    Args:
+        path: Of the file, for messages.
+        name: Of the segment.
+        segment: Its group.
+
+    Raises:
+        UserError: There are none, or they are no numbers.
+    """
+    numbers = segment.get("features") if hasattr(segment, "get") else None
+    if getattr(numbers, "dtype", np.dtype("S1")).kind not in "fiub":
+        raise UserError(
+            f"{path}: segment {name} has no features that are numbers: leave this file out of "
+            "modalities="
+        )
+    made = torch.from_numpy(np.asarray(numbers, np.float32))
+    if made.ndim != 2 or not made.numel():
+        raise UserError(f"{path}: segment {name} is {tuple(made.shape)}, not (frames, width)")
+    return made.nan_to_num(0.0, 0.0, 0.0)

@@ -18,6 +18,7 @@ from beyondprop.experiment.modal_setting import Held, ModalSetting
 from beyondprop.modalities import MultimodalNetwork, SubNetwork
 from beyondprop.modalities.network import PRESENT
 from beyondprop.tasks import Samples, Split
+from beyondprop.tasks.multimodal import informative
 
 MOST = 4
 """Modalities up to which every subset of them is tried; above, each alone and all but each."""
@@ -171,6 +172,8 @@ def trusted(
 ) -> dict[str, Any] | None:
     """Return the weights that a network gives modalities; None where it has no such weights.
 
+    Where it is known which modalities of a sample say something, also the weight on these in
+    samples in which one does not, beside their share among all.
     Of classes also how often the modality with the largest weight is right by itself, beside the
     mean of all modalities, which chance would reach, and how often any of them is right.
     """
@@ -186,6 +189,12 @@ def trusted(
         "mean": dict(zip(names, weights.mean(0).tolist(), strict=True)),
         "samples": weights[:SHOWN].tolist(),
     }
+    said = informative(setting.data.test)
+    if said is not None and not bool(said.all()):
+        unclear = ~said.all(1)  # in these some modality says nothing
+        on_those = (weights * said).sum(1)
+        made["on_informative"] = on_those[unclear].mean().item()
+        made["share_informative"] = (said.double().mean(1))[unclear].mean().item()
     if right := correctness(setting, alone, weights):
         shown = torch.stack([right[name] for name in names], 1)  # (samples, modalities)
         top = weights.argmax(1, keepdim=True)

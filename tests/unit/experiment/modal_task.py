@@ -17,7 +17,8 @@ def part(count: int, seed: int) -> Split:
     small = torch.randn(count, 2, generator=generator) * 0.7 + y[:, None] - 1
     lost = torch.rand(count, generator=generator) < 0.4
     wide[lost] = torch.randn(count, 6, generator=generator)[lost]
-    return Split({"wide": wide, "small": small}, y)
+    said = torch.stack([~lost, torch.ones_like(lost)], 1)
+    return Split({"wide": wide, "small": small}, y, {"informative": said})
 
 
 def load(folder: Path | None) -> Data:

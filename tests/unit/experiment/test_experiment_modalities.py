@@ -102,6 +102,8 @@ def test_parts_noise_and_trust_are_measured(record: dict[str, Any]) -> None:
         assert trust["any_right"] >= trust["picked_right"]
         assert trust["any_right"] >= trust["mean_right"]
         assert len(trust["samples"]) == len(trust["right"]) == 12
+        assert 0.3 < trust["on_informative"] <= 1
+        assert trust["share_informative"] == 0.5
         assert joined["trust"] is None
         assert set(ours["named"]) == {"accuracy", "weighted_f1"}
         assert ours["named"]["accuracy"] == ours["score"]

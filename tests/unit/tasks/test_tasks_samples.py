@@ -257,3 +257,18 @@ def test_a_moved_dataset_moves_its_batches() -> None:
     split = from_dataset(PAIRS).to("meta")
     assert isinstance(split, DatasetSplit)
     assert all(each.device.type == "meta" for each in leaves(split.batch(slice(None))))
+
+
+def test_notes_follow_their_samples_and_are_in_no_batch() -> None:
+    notes = {"number": torch.arange(4), "pairs": torch.arange(8).view(4, 2)}
+    split = Split({"x": torch.randn(4, 2)}, torch.zeros(4), notes)
+    some = split.some(torch.tensor([3, 1]))
+    assert some.notes["number"].tolist() == [3, 1]
+    assert some.notes["pairs"].tolist() == [[6, 7], [2, 3]]
+    assert split.to("cpu").notes["number"].tolist() == [0, 1, 2, 3]
+    assert [list(each) for each in split.batch(slice(2))[:1]] == [["x"]]
+    assert not Split(torch.zeros(2), torch.zeros(2)).notes
+    with pytest.raises(UserError, match="same first dimension"):
+        Split(torch.zeros(4), torch.zeros(4), {"number": torch.arange(3)})
+    with pytest.raises(UserError, match="the notes of a split are tensors, not a str"):
+        Split(torch.zeros(1), torch.zeros(1), {"number": "one"})  # type: ignore[dict-item]

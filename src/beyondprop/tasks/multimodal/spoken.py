@@ -3,6 +3,8 @@
 Recordings: Jackson et al., "Free Spoken Digit Dataset", 2018. Pictures: MNIST.
 """
 
+import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.models.encoders import Frames, pictures
-from beyondprop.tasks import idx
+from beyondprop.tasks import files, idx
 from beyondprop.tasks.data import FileSource, find
 from beyondprop.tasks.mnist import DIGITS, FILES, MNIST, mean_and_std
 from beyondprop.tasks.multimodal.common import WIDTH, of_modalities, scale
@@ -107,10 +109,10 @@ def read(path: Path) -> tuple[Tensor, Tensor, NDArray[Any]]:
         UserError: The file is damaged or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with np.load(io.BytesIO(files.read(path, unpack=False)), allow_pickle=False) as found:
             samples, offsets = found["samples"], found["offsets"]
             digits, speakers = found["digit"], found["speaker"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"{path} holds no recordings ({error}); replace it") from error
     waves = torch.zeros(len(digits), WINDOW + HOP * (FRAMES - 1))
     for wave, begin, end in zip(waves, offsets[:-1], offsets[1:], strict=True):

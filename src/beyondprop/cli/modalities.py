@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
+from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.cli.tables import show
 from beyondprop.experiment.growing import folder_name
@@ -14,6 +15,7 @@ from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.modal_table import modal_table, notes
 from beyondprop.experiment.modaling import modalities_task, plain
 from beyondprop.jobs import Workers
+from beyondprop.report import write
 
 HELP = "Train the sub-networks of several modalities alone, then together, beside other methods."
 
@@ -25,7 +27,7 @@ def parser() -> Parser:
         "own validation loss rises; then attention between them, then the whole. Beside it stand "
         "training the whole from the beginning, Gradient-Blending, OGM-GE, MMPareto and UMT, all "
         "with as much computation, the mean of the single networks, and the best of these. It ends "
-        "with a table and a record.",
+        "with a table, a record and a report that shows which modality attention trusts.",
         epilog="Example: beyondprop modalities --task generated-ambiguous --seeds 0 1 2 --jobs 2",
     )
     made.add_spec(
@@ -39,15 +41,17 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Train, and say what each method reaches."""
+    """Train, write the report, and say what each method reaches."""
     spec, workers = spec_of(ModalitiesSpec, arguments), spec_of(Workers, arguments)
     output = arguments.output or Path("runs") / own_name(spec)
     record = modalities_task(spec, output, arguments.resume, workers=workers)
+    page = told_of(lambda: write([output], output / "report.html"))
     show(modal_table(record))
     console = Console(highlight=False, soft_wrap=True)
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")
+    print(page)
     return 0
 
 

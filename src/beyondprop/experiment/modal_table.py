@@ -38,7 +38,7 @@ def modal_table(record: Mapping[str, Any]) -> Table:
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield the cells of each method, the best first."""
     found = scores(record)
-    pairs = against(found)
+    pairs = against(found, step(record))
     total = statistics.mean(seed["budget"]["total"] for seed in record["seeds"])
     ordered = sorted(found, key=lambda name: -mean(list(found[name].values())))
     for name in ordered:
@@ -68,8 +68,15 @@ def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     }
 
 
-def against(found: Mapping[str, Mapping[int, float]]) -> dict[str, Difference]:
-    """Return how pre-training and attention differ from each method that has all of its seeds."""
+def against(
+    found: Mapping[str, Mapping[int, float]], resolution: float = 0.0
+) -> dict[str, Difference]:
+    """Return how pre-training and attention differ from each method that has all of its seeds.
+
+    Args:
+        found: Test scores of each method by seed.
+        resolution: The step by which scores differ at least, as of `paired`.
+    """
     own = found.get(OURS, {})
     known = {
         name: [of[seed] for seed in own]
@@ -77,7 +84,13 @@ def against(found: Mapping[str, Mapping[int, float]]) -> dict[str, Difference]:
         if own and set(of) >= set(own)
     }
     pairs = [(OURS, name) for name in known if name != OURS]
-    return {each.second: each for each in differences(known, pairs=pairs)}
+    return {each.second: each for each in differences(known, 0.0, resolution, pairs)}
+
+
+def step(record: Mapping[str, Any]) -> float:
+    """Return the step by which scores differ at least: one test sample, of an accuracy."""
+    task = record["seeds"][0]["task"]
+    return 1 / task["test"] if "accuracy" in task["metric"].lower() else 0.0
 
 
 def difference(pair: Difference | None) -> str:

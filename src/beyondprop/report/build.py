@@ -30,6 +30,8 @@ from beyondprop.report.figures.curves import learning_curves
 from beyondprop.report.figures.panel import page_style
 from beyondprop.report.figures.probe import learned_by_block
 from beyondprop.report.figures.views import rendered_views
+from beyondprop.report.modal.part import modal_part
+from beyondprop.report.modal.read import read_modalities
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
@@ -64,12 +66,25 @@ def render_distillation(record: Mapping[str, Any]) -> str:
     return _page(Collected((), (read_distillation(record),)))
 
 
+def render_modalities(record: Mapping[str, Any]) -> str:
+    """Return the report on methods for several modalities as the text of an HTML page, as `render`
+    does.
+
+    Args:
+        record: What `beyondprop modalities` writes as `modalities.json`.
+
+    Raises:
+        UserError: It is no such record, or the `report` extra is not installed.
+    """
+    return _page(Collected((), (), (read_modalities(record),)))
+
+
 def write(folders: Sequence[Path], output: Path) -> Path:
     """Write one HTML page on the records in `folders`, and return `output`.
 
     Args:
-        folders: Each is what `beyondprop compare`, `beyondprop distil` or `beyondprop train` wrote,
-            or holds such folders. Single runs are put together by task.
+        folders: Each is what `beyondprop compare`, `beyondprop distil`, `beyondprop modalities` or
+            `beyondprop train` wrote, or holds such folders. Single runs are put together by task.
         output: The HTML file; it is replaced as a whole or left as it was.
 
     Raises:
@@ -89,12 +104,18 @@ def _page(found: Collected) -> str:
     drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
     with page_style():
         compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
+        modal = [modal_part(each, f"m{i}") for i, each in enumerate(found.modalities)]
     distilled = [distilled_part(each, f"d{i}") for i, each in enumerate(found.distillations)]
-    kinds = {"comparison": len(compared), "distillation": len(distilled)}
+    kinds = {
+        "comparison": len(compared),
+        "distillation": len(distilled),
+        "modality comparison": len(modal),
+    }
     return template.render(
-        parts=compared + distilled,
+        parts=compared + distilled + modal,
         compared=compared,
         distilled=distilled,
+        modal=modal,
         what=listing([plural(count, kind) for kind, count in kinds.items() if count]),
         joint=table.joint(comparisons),
         terms={m.title: m.about for comparison in comparisons for m in comparison.measures},

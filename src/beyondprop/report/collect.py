@@ -10,6 +10,7 @@ from typing import Any
 from beyondprop.errors import UserError
 from beyondprop.experiment.distilling import DISTILLATION
 from beyondprop.experiment.forms import check_run
+from beyondprop.experiment.modaling import MODALITIES
 from beyondprop.experiment.summary import summarise
 from beyondprop.files import (
     finite,
@@ -17,6 +18,8 @@ from beyondprop.files import (
 )
 from beyondprop.report.distilled.read import read_distillation
 from beyondprop.report.distilled.records import Distillation
+from beyondprop.report.modal.read import read_modalities
+from beyondprop.report.modal.records import ModalComparison
 from beyondprop.report.read import read_comparison, read_run, up_to_date
 from beyondprop.report.records import (
     BACKPROP,
@@ -28,7 +31,7 @@ from beyondprop.report.records import (
 
 RECOVERY = ("recovery", "recovery_interval", "recovery_below", "recovery_reason")
 COMPARISON, RUN = "comparison.json", "record.json"
-RECORDS = (COMPARISON, DISTILLATION, RUN)
+RECORDS = (COMPARISON, MODALITIES, DISTILLATION, RUN)
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,20 @@ class Collected:
 
     comparisons: tuple[Comparison, ...]
     distillations: tuple[Distillation, ...] = ()
+    modalities: tuple[ModalComparison, ...] = ()
 
 
 def collect(folders: Sequence[Path]) -> Collected:
     """Return what `folders` hold.
 
-    A folder is what `compare`, `distil` or `train` wrote, or holds such folders.
+    A folder is what `compare`, `distil`, `modalities` or `train` wrote, or holds such folders.
 
     Raises:
         UserError: A folder is none of these, or a record cannot be read.
     """
     comparisons: list[Comparison] = []
     distillations: list[Distillation] = []
+    modalities: list[ModalComparison] = []
     singles: dict[TaskFacts, dict[Path, dict[str, Any]]] = {}
     for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
         record = read_json(path) or {}
@@ -56,13 +61,15 @@ def collect(folders: Sequence[Path]) -> Collected:
             comparisons.append(read_comparison(record, str(path)))
         elif path.name == DISTILLATION:
             distillations.append(read_distillation(record, str(path)))
+        elif path.name == MODALITIES:
+            modalities.append(read_modalities(record, str(path)))
         else:
             task, _ = read_run(record, str(path))
             found = finite(up_to_date(record))
             check_run(found, path)
             singles.setdefault(task, {})[path] = found
     comparisons += [_of_single_runs(records) for records in singles.values()]
-    return Collected(tuple(comparisons), tuple(distillations))
+    return Collected(tuple(comparisons), tuple(distillations), tuple(modalities))
 
 
 def _records(folder: Path) -> list[Path]:
@@ -71,7 +78,8 @@ def _records(folder: Path) -> list[Path]:
     if not found:
         raise UserError(
             f"{folder} holds no {', no '.join(RECORDS[:-1])} and no {RECORDS[-1]}; name a folder"
-            " that `beyondprop compare`, `beyondprop distil` or `beyondprop train` has written"
+            " that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities` or"
+            " `beyondprop train` has written"
             " (--resume ends one that was interrupted)"
         )
     return found

@@ -1,11 +1,11 @@
-"""Which differences between rules are real, in words."""
+"""Which differences are real, in words: between rules, and between other ways to train."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from beyondprop.experiment.statistics import Difference, differences
-from beyondprop.report.records import Comparison
+from beyondprop.report.records import Comparison, TaskFacts
 from beyondprop.report.text import ScoreFormat, label, listing, plural
 
 SHOWN = 6
@@ -13,6 +13,29 @@ SHOWN = 6
 
 FEW = 4
 """Seeds below which a table says that it decides only large differences."""
+
+ABOVE, BELOW, ALIKE, UNKNOWN = "above", "below", "not told apart from", "not compared with"
+"""Verdicts, as sentences say them."""
+
+
+def apart(pair: Difference) -> bool:
+    """Whether the seeds tell two apart; the interval that is written beside it agrees."""
+    return pair.real and pair.interval.excludes_zero
+
+
+def verdict(pair: Difference | None) -> str:
+    """Return where the first of two stands beside the second, as far as the seeds tell."""
+    if pair is None:
+        return UNKNOWN
+    if not apart(pair):
+        return ALIKE
+    return ABOVE if pair.interval.value > 0 else BELOW
+
+
+def resolution(task: TaskFacts) -> float:
+    """Return the step by which scores differ at least: one test sample, of an accuracy."""
+    size = task.test if ScoreFormat.of(task).percent else None
+    return 1 / size if size else 0.0
 
 
 def told_apart(comparison: Comparison) -> list[str]:
@@ -41,8 +64,7 @@ def of_pairs(comparison: Comparison) -> list[Difference]:
     scores = paired_scores(comparison)
     if len(scores) < 2 or not comparison.controlled:
         return []
-    size = comparison.task.test if ScoreFormat.of(comparison.task).percent else None
-    return differences(scores, resolution=1 / size if size else 0.0)
+    return differences(scores, resolution=resolution(comparison.task))
 
 
 def unpaired(comparison: Comparison) -> list[str]:

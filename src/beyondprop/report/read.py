@@ -74,16 +74,27 @@ def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expect(
-    record: Mapping[str, Any], kind: str, source: str, schemas: tuple[int, ...] = SCHEMAS
+    record: Mapping[str, Any],
+    kind: str,
+    source: str,
+    schemas: tuple[int, ...] = SCHEMAS,
+    title: str = "",
 ) -> None:
     """Refuse what is no record of a kind in a schema that can be read.
+
+    Args:
+        record: What was read.
+        kind: That it must have.
+        source: Where it was read.
+        schemas: That can be read.
+        title: The kind as people read it. Default: its name.
 
     Raises:
         UserError: It is none.
     """
     found = record.get("kind") if isinstance(record, Mapping) else None
     if found != kind:
-        raise UserError(f"{source} is not the record of a {kind}: its kind is {found!r}")
+        raise UserError(f"{source} is not the record of a {title or kind}: its kind is {found!r}")
     if record.get("schema") not in schemas:
         raise UserError(
             f"{source} has record schema {record.get('schema')!r} and this version reads"

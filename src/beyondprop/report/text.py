@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,17 @@ def plural(n: int, noun: str) -> str:
 def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def by_reason(reasons: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """Yield each reason of a failure once, without its full stop, and the seeds that have it.
+
+    Args:
+        reasons: By seed.
+    """
+    for reason in dict.fromkeys(reasons.values()):
+        own = [str(seed) for seed, each in reasons.items() if each == reason]
+        yield reason.removesuffix("."), f"seed{'s' * (len(own) > 1)} {listing(own)}"
 
 
 def shorten(text: str, length: int = 22) -> str:

@@ -269,6 +269,8 @@ def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFix
     told = capsys.readouterr().out
     assert "pre-training + attention" in told
     assert f"folder: {folder}" in told
+    assert f"report: {folder / 'report.html'}" in told
+    assert "<h1>two: pre-training + attention" in (folder / "report.html").read_text()
 
 
 def test_pre_training_that_takes_all_is_told() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from distilled_records import distillation
+from modal_records import modalities
 from report_records import comparison, measured, probe, run
 from tests.damage import damaged
 
@@ -13,6 +14,7 @@ from beyondprop.errors import UserError
 from beyondprop.report.build import _part
 from beyondprop.report.collect import collect
 from beyondprop.report.distilled.part import distilled_part
+from beyondprop.report.modal.part import modal_part
 from beyondprop.report.style import styles
 
 
@@ -22,6 +24,8 @@ def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("learning_curves", "score_against_cost"):
         monkeypatch.setattr(f"beyondprop.report.build.{name}", lambda *_: None)
     monkeypatch.setattr("beyondprop.report.build.PICTURES", {})
+    for name in ("where_right", "samples", "losses"):
+        monkeypatch.setattr(f"beyondprop.report.modal.part.{name}", lambda *_: None)
 
 
 def check(file: Path, record: dict[str, Any]) -> str:
@@ -33,6 +37,8 @@ def check(file: Path, record: dict[str, Any]) -> str:
         return str(problem)
     for distilled in found.distillations:
         distilled_part(distilled, "d0")
+    for modal in found.modalities:
+        modal_part(modal, "m0")
     for each in found.comparisons:
         rules = [row.rule for row in each.rows] + [run.rule for run in each.runs]
         _part(each, styles(rules), "c0")
@@ -70,3 +76,9 @@ def test_a_damaged_run(tmp_path: Path, key: str) -> None:
 def test_a_damaged_distillation(tmp_path: Path, key: str) -> None:
     record = distillation(("a", "b"), (0.7,), seeds=(0, 1))
     check_each(tmp_path / "distillation.json", record, key)
+
+
+@pytest.mark.parametrize("key", sorted(modalities()))
+def test_a_damaged_comparison_of_modalities(tmp_path: Path, key: str) -> None:
+    record = modalities(seeds=(0, 1), methods=("pre-training + attention",))
+    check_each(tmp_path / "modalities.json", record, key)

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from beyondprop.experiment.statistics import Difference, differences
 from beyondprop.neighbourhoods import TEACHER
+from beyondprop.report.differences import resolution
 from beyondprop.report.distilled.records import HEALED, MERGED, Distillation
-from beyondprop.report.text import ScoreFormat
-
-ABOVE, BELOW, ALIKE, UNKNOWN = "above", "below", "not told apart from", "not compared with"
-"""Verdicts, as sentences say them."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +41,6 @@ def findings(found: Distillation) -> list[Finding]:
     return [_finding(found, place) for place in range(len(found.budgets))]
 
 
-def apart(pair: Difference) -> bool:
-    """Whether the seeds tell two apart; the interval that is written beside it agrees."""
-    return pair.real and pair.interval.excludes_zero
-
-
-def verdict(pair: Difference | None) -> str:
-    """Return where the first of two stands beside the second, as far as the seeds tell."""
-    if pair is None:
-        return UNKNOWN
-    if not apart(pair):
-        return ALIKE
-    return ABOVE if pair.interval.value > 0 else BELOW
-
-
 def scores_at(found: Distillation, place: int) -> dict[str, list[float | None]]:
     """Return the scores within a budget of the teacher and of each way, one a seed that has an
     assembly.
@@ -70,12 +53,6 @@ def scores_at(found: Distillation, place: int) -> dict[str, list[float | None]]:
     return scores
 
 
-def resolution(found: Distillation) -> float:
-    """Return the step by which scores differ at least: one test sample, of an accuracy."""
-    size = found.task.test if ScoreFormat.of(found.task).percent else None
-    return 1 / size if size else 0.0
-
-
 def _finding(found: Distillation, place: int) -> Finding:
     scores = scores_at(found, place)
     whole = {name: [v for v in of if v is not None] for name, of in scores.items()}
@@ -83,10 +60,10 @@ def _finding(found: Distillation, place: int) -> Finding:
     others = [name for name in scores if name not in (HEALED, MERGED)]
     result = found.result
     paired = [name for name in others if seeds == len(whole[name]) == len(whole[result])]
-    pairs = [(result, name) for name in paired]
+    pairs, step = [(result, name) for name in paired], resolution(found.task)
     return Finding(
         budget=found.budgets[place],
         seeds=seeds,
-        differences=tuple(differences(whole, 0.0, resolution(found), pairs)) if seeds > 1 else (),
+        differences=tuple(differences(whole, 0.0, step, pairs)) if seeds > 1 else (),
         unpaired=tuple(name for name in others if name not in paired),
     )

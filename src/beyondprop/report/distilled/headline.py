@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from beyondprop.neighbourhoods import TEACHER
-from beyondprop.report.distilled.findings import (
-    BELOW,
-    Finding,
-    apart,
-    findings,
-    scores_at,
-    verdict,
-)
+from beyondprop.report.differences import BELOW, apart, verdict
+from beyondprop.report.distilled.findings import Finding, findings, scores_at
 from beyondprop.report.distilled.records import HEALED, SHARED, WHOLE, Distillation
 from beyondprop.report.text import ScoreFormat, listing, plural, share
 

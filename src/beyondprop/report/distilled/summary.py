@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from beyondprop.experiment.summary import interval, mean
-from beyondprop.report.differences import FEW, named
-from beyondprop.report.distilled.findings import apart, findings
+from beyondprop.report.differences import FEW, apart, named
+from beyondprop.report.distilled.findings import findings
 from beyondprop.report.distilled.records import Distillation
-from beyondprop.report.text import ScoreFormat, capital, count, listing, plural, share
+from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listing, plural, share
 
 
 def summary(found: Distillation) -> list[str]:
@@ -50,7 +50,7 @@ def failures(found: Distillation) -> Iterator[str]:
     for place, budget in enumerate(found.budgets):
         at = {each.seed: each.assemblies[place] for each in found.seeds}
         reasons = {seed: each.failed for seed, each in at.items() if each.failed}
-        for reason, seeds in _by_reason(reasons):
+        for reason, seeds in by_reason(reasons):
             yield f"Within {share(budget)} there is no assembly from {seeds}: {reason}."
         for way, name in found.ways.items():
             reasons = {
@@ -58,15 +58,8 @@ def failures(found: Distillation) -> Iterator[str]:
                 for seed, each in at.items()
                 if way in each.ways and each.ways[way].failed
             }
-            for reason, seeds in _by_reason(reasons):
+            for reason, seeds in by_reason(reasons):
                 yield f"{capital(name)} failed within {share(budget)} from {seeds}: {reason}."
-
-
-def _by_reason(reasons: Mapping[int, str]) -> Iterator[tuple[str, str]]:
-    """Yield each reason once, without its full stop, and the seeds that have it."""
-    for reason in dict.fromkeys(reasons.values()):
-        own = [str(seed) for seed, each in reasons.items() if each == reason]
-        yield reason.removesuffix("."), f"seed{'s' * (len(own) > 1)} {listing(own)}"
 
 
 def _few(found: Distillation) -> Iterator[str]:

@@ -1,0 +1,113 @@
+"""Learning curves of single modalities: how fast each converges alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.panel import epoch_axis, panel
+from beyondprop.report.modal.records import Alone, ModalComparison
+from beyondprop.report.style import Style
+from beyondprop.report.svg import inline, plain
+from beyondprop.report.text import minus, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLE = "How fast each modality learns alone"
+WIDTH, HEIGHT, RIGHT = 300, 220, 14
+LONGEST = 24
+"""Characters of a modality's name."""
+STEEP = 5
+"""The greatest loss over the least, from which on the axis is logarithmic."""
+MARGIN = 0.06
+"""Of the axis, beyond its losses at both ends."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What all panels have in common.
+
+    Attributes:
+        low: The least loss.
+        high: The greatest.
+        last: The last epoch.
+    """
+
+    low: float
+    high: float
+    last: int
+
+    @property
+    def steep(self) -> bool:
+        """Whether the axis of losses is logarithmic."""
+        return self.low > 0 and self.high / self.low > STEEP
+
+    def put_on(self, axes: Axes) -> None:
+        """Give axes this scale."""
+        epoch_axis(axes, 1, self.last)
+        if self.steep:
+            wide = (self.high / self.low) ** MARGIN
+            axes.set_ylim(self.low / wide, self.high * wide)
+            axes.set_yscale("log")
+            _few_ticks(axes, self.high / self.low)
+        else:
+            wide = MARGIN * (self.high - self.low) or 0.1 * abs(self.high) or 1.0
+            axes.set_ylim(self.low - wide, self.high + wide)
+        axes.yaxis.set_major_formatter(lambda value, _: minus(f"{value:.3g}"))
+
+
+def losses(found: ModalComparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
+    """Return the validation loss of each modality by epoch: a panel a modality, a line a seed, all
+    on the same axes.
+    """
+    every = [each for seed in found.seeds for each in seed.alone.values()]
+    known = [loss for each in every for loss in each.losses if loss is not None]
+    if not known:
+        return Exhibit(TITLE, missing="No validation loss of a single modality is known.")
+    scale = Scale(min(known), max(known), max(len(each.losses) for each in every))
+    panels = [
+        _panel(found, name, styles[name], scale, f"{prefix}-alone-{i}")
+        for i, name in enumerate(found.modalities)
+    ]
+    axes = "axes, that of losses logarithmic" if scale.steep else "axes"
+    several = ", a line a seed" * (len(found.seeds) > 1)
+    caption = (
+        "Validation loss of each modality's sub-network after each epoch of its training alone, on"
+        f" the same {axes}{several}, with a circle at the best epoch, whose weights are kept."
+    )
+    return Exhibit(TITLE, caption, tuple(panels), small=True)
+
+
+def _panel(found: ModalComparison, modality: str, style: Style, scale: Scale, name: str) -> str:
+    curves = [each.alone[modality] for each in found.seeds]
+    figure, axes = panel(WIDTH, HEIGHT, RIGHT, shorten(modality, LONGEST))
+    for each in curves:
+        known = [math.nan if loss is None else loss for loss in each.losses]
+        epochs = range(1, len(known) + 1)
+        axes.plot(epochs, known, color=style.colour, linewidth=1.2, alpha=0.75, clip_on=False)
+        best = known[each.best - 1]
+        axes.plot(each.best, best, "o", color=style.colour, markersize=6, clip_on=False)
+    scale.put_on(axes)
+    told = f"Validation loss of {plain(modality)} alone by epoch; best {_told(curves)}"
+    return inline(figure, name, told)
+
+
+def _told(curves: Sequence[Alone]) -> str:
+    """Return the best epoch of each seed and its loss."""
+    told = []
+    for each in curves:
+        loss = each.losses[each.best - 1]
+        told.append(f"epoch {each.best}" + ("" if loss is None else f" at {loss:.3g}"))
+    return ", ".join(told)
+
+
+def _few_ticks(axes: Axes, ratio: float) -> None:
+    """Write losses as plain numbers at a few places of a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,) if ratio > 200 else (1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,1 @@
+"""The part of a report on networks of several modalities, each trained alone and then together."""

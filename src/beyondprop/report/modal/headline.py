@@ -1,0 +1,97 @@
+"""What a comparison of methods for several modalities found, in one sentence from its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.modaling import LATE, SINGLE
+from beyondprop.report.differences import ABOVE, ALIKE, BELOW, UNKNOWN
+from beyondprop.report.modal.findings import Findings, findings, scores_of
+from beyondprop.report.modal.records import JOINT, ModalComparison, title
+from beyondprop.report.text import ScoreFormat, listing, plural
+
+FIRST = (JOINT, SINGLE, LATE)
+"""Whom sentences name first."""
+NAMED = 4
+"""Methods of one verdict that a headline names one by one."""
+ORDER = (BELOW, ALIKE, UNKNOWN, ABOVE)
+"""What does not help is said first."""
+
+
+def headline(found: ModalComparison) -> str:
+    """Return the finding in one sentence: pre-training and attention beside every other method,
+    with no claim whose interval holds its opposite.
+    """
+    subject, known = f"{found.task.name}: {OURS}", findings(found)
+    if OURS not in found.methods:
+        return f"{subject} is not among the methods, so nothing is said of it"
+    if not known.seeds:
+        return f"{subject} failed from every seed"
+    if not known.others:
+        return f"{subject} has no other method beside it"
+    if known.seeds == 1:
+        return f"{subject} reaches {_scores(found)}; one seed tells nothing apart"
+    of = f" of {len(found.seeds)}" * (known.seeds < len(found.seeds))
+    seeds = f"({known.seeds}{of} seeds)"
+    return f"{subject} {_clauses(known, ScoreFormat.of(found.task))} {seeds}"
+
+
+def _clauses(known: Findings, scores: ScoreFormat) -> str:
+    """Return each verdict with the methods that it is about, what does not help first."""
+    verdicts = known.verdicts()
+    start = "is " if ABOVE in verdicts else "shows no gain: "
+    if len(verdicts) == 1 and len(known.others) > 1:
+        (words,) = verdicts
+        every = "any of the" if words in (ALIKE, UNKNOWN) else "all"
+        others = f"{every} {len(known.others)} other methods"
+        return f"{start}{words} {others}{_range(known, words, scores)}"
+    told = [
+        f"{words} {_methods(known, words, verdicts[words], scores)}"
+        for words in ORDER
+        if words in verdicts
+    ]
+    return start + "; ".join(told)
+
+
+def _methods(known: Findings, words: str, names: Sequence[str], scores: ScoreFormat) -> str:
+    """Return methods of one verdict: with sizes where they are told apart; all that are better."""
+    first = [name for name in FIRST if name in names]
+    ordered = [*first, *(name for name in names if name not in first)]
+    shown = ordered if words == BELOW or len(ordered) <= NAMED else ordered[: len(first) or NAMED]
+    told = [title(name) + _by(known, words, name, scores) for name in shown]
+    more = len(ordered) - len(shown)
+    return listing([*told, *([plural(more, "other")] if more else [])])
+
+
+def _by(known: Findings, words: str, name: str, scores: ScoreFormat) -> str:
+    """Return how large a difference is that is told apart."""
+    if words not in (ABOVE, BELOW):
+        return ""
+    pair = known.pairs[name].interval
+    half = (pair.high - pair.low) / 2
+    return f" (by {scores.bare(abs(pair.value))} ± {scores.bare(half)}{_unit(scores)})"
+
+
+def _range(known: Findings, words: str, scores: ScoreFormat) -> str:
+    """Return between which sizes all differences lie that are told apart."""
+    if words not in (ABOVE, BELOW):
+        return ""
+    sizes = sorted(abs(pair.interval.value) for pair in known.pairs.values())
+    return f" (by {scores.bare(sizes[0])} to {scores.bare(sizes[-1])}{_unit(scores)})"
+
+
+def _unit(scores: ScoreFormat) -> str:
+    return " points" * scores.percent
+
+
+def _scores(found: ModalComparison) -> str:
+    """Return what one seed reaches, and beside it those that are named first."""
+    scores, reached = ScoreFormat.of(found.task), scores_of(found)
+    ours = next(iter(reached[OURS]))
+    beside = [
+        f"{title(name)} {scores.full(reached[name][ours])}"
+        for name in FIRST
+        if ours in reached.get(name, {})
+    ]
+    return scores.full(reached[OURS][ours]) + f" ({', '.join(beside)})" * bool(beside)

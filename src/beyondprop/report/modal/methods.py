@@ -1,0 +1,185 @@
+"""The tables of methods and of all that was trained, every cell ready to be printed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.modaling import SINGLE
+from beyondprop.experiment.summary import mean
+from beyondprop.measure.base import ABSENT
+from beyondprop.report.differences import verdict
+from beyondprop.report.modal.cells import averaged, rates, written
+from beyondprop.report.modal.findings import Findings, findings
+from beyondprop.report.modal.records import ModalComparison, OfSeed, Reached, title
+from beyondprop.report.table import TableCell
+from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listing, percent
+
+NAMES = {
+    "weighted_f1": "Weighted F1",
+    "mean_absolute_error": "Mean absolute error (less is better)",
+}
+"""Headings of further scores; of others their names with spaces."""
+
+
+@dataclass(frozen=True)
+class MethodLine:
+    """A line of the table of methods; `troubled` where a seed failed."""
+
+    method: str
+    cells: tuple[TableCell, ...]
+    outcome: str
+    troubled: bool
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A line of the table of all that was trained."""
+
+    method: str
+    seed: int
+    cells: tuple[str, ...]
+    outcome: str
+    troubled: bool
+
+
+def headings(found: ModalComparison) -> list[str]:
+    """Return the headings between the method's and that of its seeds."""
+    return [
+        f"Test {found.task.metric}",
+        *(NAMES.get(name, capital(name.replace("_", " "))) for name in further(found)),
+        f"{capital(OURS)} less this",
+        "Computation",
+        "Learning rate",
+    ]
+
+
+def further(found: ModalComparison) -> list[str]:
+    """Return the names of scores beside the task's own."""
+    every = dict.fromkeys(n for each in found.methods for one in found.of(each) for n in one.named)
+    return [name for name in every if name != found.task.metric]
+
+
+def lines(found: ModalComparison) -> list[MethodLine]:
+    """Return a line for each method, the best mean first."""
+    known = findings(found)
+    return [_line(found, known, name) for name in ordered(found)]
+
+
+def ordered(found: ModalComparison) -> list[str]:
+    """Return the names of methods, the best mean first, those without a score last."""
+
+    def place(name: str) -> float:
+        own = mean([each.score for each in found.of(name) if each.score is not None])
+        return math.inf if own is None else -own
+
+    return sorted(found.methods, key=place)
+
+
+def _line(found: ModalComparison, known: Findings, name: str) -> MethodLine:
+    reached = found.of(name)
+    reasons = {each.seed: why for each in found.seeds if (why := each.methods[name].failed)}
+    failed = [f"failed from {seeds}: {reason}" for reason, seeds in by_reason(reasons)]
+    finished = sum(each.score is not None for each in reached)
+    return MethodLine(
+        method=title(name),
+        cells=(
+            averaged([each.score for each in reached], ScoreFormat.of(found.task)),
+            *(averaged(of, scores) for of, scores in _further(found, name)),
+            _difference(found, known, name),
+            _computation(found, name),
+            rates([each.rate for each in reached], [each.edge for each in reached]),
+        ),
+        outcome="; ".join([f"{finished} of {len(reached)}", *failed]),
+        troubled=finished < len(reached),
+    )
+
+
+def _further(found: ModalComparison, name: str) -> Iterator[tuple[list[float | None], ScoreFormat]]:
+    """Yield a method's further scores, one a seed, and how they are written."""
+    for score in further(found):
+        values = [each.named.get(score) for each in found.of(name)]
+        yield values, ScoreFormat.of(replace(found.task, metric=score))
+
+
+def _difference(found: ModalComparison, known: Findings, name: str) -> TableCell:
+    """Return by how much pre-training and attention are better, and whether that is told apart."""
+    pair, scores = known.pairs.get(name), ScoreFormat.of(found.task)
+    if pair is None:
+        return TableCell(ABSENT)
+    return TableCell(written(pair, scores), (verdict(pair).removesuffix(" from"),))
+
+
+def _computation(found: ModalComparison, name: str) -> TableCell:
+    """Return what a method computes, relative to what each may."""
+    shares = [share_of(seed, seed.methods[name].operations) for seed in found.seeds]
+    return TableCell(percent(mean([each for each in shares if each is not None])))
+
+
+def share_of(seed: OfSeed, operations: float | None) -> float | None:
+    """Return the share of a seed's budget that operations are."""
+    if operations is None or not seed.budget.total:
+        return None
+    return operations / seed.budget.total
+
+
+def caption(found: ModalComparison) -> str:
+    """Return what the figures of the table of methods are."""
+    several, scores = len(found.seeds) > 1, ScoreFormat.of(found.task)
+    told = ["The best mean is first."]
+    if several:
+        told.append("± is half of a 95% interval over seeds (Student's t).")
+        points = " in points," * scores.percent
+        told.append(
+            f"Differences,{points} are paired by seed; above and below are said where Holm's"
+            " correction over all of them, too, tells them from none."
+        )
+    told.append(
+        "Computation is that of training, with what comes before, relative to pre-training and"
+        " joint training. The search of learning rates is charged to no method."
+    )
+    if any(each.edge for seed in found.seeds for each in seed.methods.values()):
+        told.append("†: the chosen learning rate lies at an end of those that were tried.")
+    return " ".join([*told, *_single(found)])
+
+
+def _single(found: ModalComparison) -> Iterator[str]:
+    """Yield which modality was the best by itself."""
+    chosen = Counter(each.modality for each in found.of(SINGLE) if each.modality)
+    if len(chosen) == 1:
+        yield f"The {SINGLE}, by validation, is {next(iter(chosen))}."
+    elif chosen:
+        by = listing([f"{name} ({times})" for name, times in chosen.most_common()])
+        yield f"The {SINGLE}, by validation, is one of {by} by seed."
+
+
+RUN_HEADINGS = ("Validation", "Learning rate", "Steps", "Computation")
+
+
+def run_lines(found: ModalComparison) -> list[RunLine]:
+    """Return a line for each method and seed."""
+    return [
+        _run_line(found, seed, name, seed.methods[name])
+        for name in found.methods
+        for seed in found.seeds
+    ]
+
+
+def _run_line(found: ModalComparison, seed: OfSeed, name: str, reached: Reached) -> RunLine:
+    scores = ScoreFormat.of(found.task)
+    return RunLine(
+        method=title(name),
+        seed=seed.seed,
+        cells=(
+            scores.full(reached.score),
+            scores.full(reached.validation),
+            rates([reached.rate], [reached.edge]).text,
+            count(reached.steps),
+            percent(share_of(seed, reached.operations)),
+        ),
+        outcome=f"failed: {reached.failed}" if reached.failed else reached.modality or "finished",
+        troubled=bool(reached.failed),
+    )

@@ -1,0 +1,89 @@
+"""The sentences under the headline of a comparison of methods for several modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.statistics import Difference
+from beyondprop.experiment.summary import mean
+from beyondprop.report.differences import FEW, apart
+from beyondprop.report.modal.cells import written
+from beyondprop.report.modal.findings import findings, scores_of
+from beyondprop.report.modal.records import ModalComparison, title
+from beyondprop.report.text import (
+    ScoreFormat,
+    by_reason,
+    capital,
+    count,
+    listing,
+    plural,
+)
+
+
+def summary(found: ModalComparison) -> list[str]:
+    """Return the sentences under the headline: what was done, what is told apart, what failed."""
+    return [_what(found), *_ours(found), *_told_apart(found), *_failures(found), *_few(found)]
+
+
+def _what(found: ModalComparison) -> str:
+    """Return what pre-training and attention are, and what all methods have in common."""
+    names = found.modalities
+    return (
+        f"A sample has {plural(len(names), 'part')} of different kinds, its modalities:"
+        f" {listing(names)}. Pre-training trains a sub-network for each of them alone; attention"
+        " then gives each modality of each sample a weight, the weights of a sample add up to one,"
+        " and the whole is trained together. Every method that trains the whole network may compute"
+        " as much as that takes."
+    )
+
+
+def _ours(found: ModalComparison) -> Iterator[str]:
+    values = [*scores_of(found).get(OURS, {}).values()]
+    if values:
+        scores, task = ScoreFormat.of(found.task), found.task
+        on = f"On {task.data or task.name}" + f" ({count(task.test)} test samples)" * bool(
+            task.test
+        )
+        several = f", the mean over {len(values)} seeds" * (len(values) > 1)
+        reached = scores.full(mean(values))
+        yield f"{on} {OURS} reaches {reached} test {scores.metric}{several}."
+
+
+def _told_apart(found: ModalComparison) -> Iterator[str]:
+    """Yield what pre-training and attention are told from; nothing of one seed."""
+    known, scores = findings(found), ScoreFormat.of(found.task)
+    if not known.pairs:
+        return
+    by = f"paired by seed, {plural(len(known.pairs), 'pair')} after Holm, 95%"
+    real = [each for each in known.pairs.values() if apart(each)]
+    others = [each for each in known.pairs.values() if not apart(each)]
+    yield f"Differences of {OURS} that are real ({by}): {_each(real, scores) or 'none'}."
+    if others:
+        yield f"Not told apart: {_each(others, scores)}."
+    if known.unpaired:
+        left = listing([title(name) for name in known.unpaired])
+        yield f"Not compared so, as a seed has no score: {left}."
+
+
+def _each(pairs: Sequence[Difference], scores: ScoreFormat) -> str:
+    """Return differences one by one, the largest first."""
+    largest = sorted(pairs, key=lambda each: -abs(each.interval.value))
+    return listing([f"{title(each.second)} by {written(each, scores)}" for each in largest])
+
+
+def _failures(found: ModalComparison) -> Iterator[str]:
+    """Yield why a method reached nothing."""
+    for name in found.methods:
+        reasons = {seed.seed: why for seed in found.seeds if (why := seed.methods[name].failed)}
+        for reason, seeds in by_reason(reasons):
+            yield f"{capital(title(name))} failed from {seeds}: {reason}."
+
+
+def _few(found: ModalComparison) -> Iterator[str]:
+    """Yield a warning where seeds are few."""
+    seeds = len(found.seeds)
+    if seeds == 1:
+        yield "One seed gives no interval, so nothing is told apart; --resume adds seeds."
+    elif seeds < FEW:
+        yield f"{plural(seeds, 'seed')} decide only large differences."

@@ -1,0 +1,143 @@
+"""Whom attention trusts: the tables, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.modaling import SINGLE
+from beyondprop.experiment.statistics import Interval, paired
+from beyondprop.report.differences import resolution
+from beyondprop.report.modal.cells import SHARES, WEIGHTS, averaged, difference
+from beyondprop.report.modal.records import JOINT, ModalComparison, Trust, title
+from beyondprop.report.table import TableCell
+
+CHOICE_HEADINGS = ("Right by itself", "Less a modality at random")
+WEIGHT_HEADINGS = ("Mean weight", "Where right alone", "Where wrong alone", "Right less wrong")
+CHANCE, POSSIBLE = "a modality at random", "the best possible choice"
+ALWAYS = f"always the {SINGLE}"
+CHOICES = (
+    "The first choice is the modality with the largest weight; it is right by itself where its"
+    " sub-network, trained alone, says the class of the test sample. A modality at random is the"
+    " mean of all modalities, and the best possible choice takes one that is right wherever there"
+    " is one. Whether weights follow the sample, or one modality is always trusted, the next table"
+    " says."
+)
+
+
+def shown_methods(found: ModalComparison) -> list[str]:
+    """Return the methods that pictures show: ours, and the same without pre-training; where their
+    weights are not known, the first that has some.
+    """
+    known = found.attentive
+    return [name for name in (OURS, JOINT) if name in known] or known[:1]
+
+
+def choices(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
+    """Return a line for each method: how often its first choice is right by itself, and by how much
+    that is more than of a modality at random; below them the reference and the most.
+
+    Nothing where it is not known which modality is right.
+    """
+    known = [
+        name for name in found.attentive if any(t.picked is not None for t in found.trusts(name))
+    ]
+    if not known:
+        return []
+    step = resolution(found.task)
+    lines = [(title(name), _choice(found.trusts(name), step)) for name in known]
+    first = found.trusts(known[0])  # sub-networks alone are the same for all methods
+    chance, possible = [each.chance for each in first], [each.possible for each in first]
+    references = {ALWAYS: _always(found, known[0]), POSSIBLE: possible}
+    return [
+        *lines,
+        (CHANCE, (averaged(chance, SHARES), TableCell(""))),
+        *(
+            (name, (averaged(of, SHARES), difference(of, chance, SHARES, step)))
+            for name, of in references.items()
+            if of
+        ),
+    ]
+
+
+def _always(found: ModalComparison, method: str) -> list[float | None]:
+    """Return how often the best single modality is right, of the seeds that know whom a method
+    trusts; nothing where scores are not how often a class is right.
+    """
+    if found.task.metric != "accuracy" or SINGLE not in found.methods:
+        return []
+    seeds = [each for each in found.seeds if each.methods[method].trust is not None]
+    return [each.methods[SINGLE].score for each in seeds]
+
+
+def _choice(trusts: Sequence[Trust], step: float) -> tuple[TableCell, TableCell]:
+    picked, chance = [each.picked for each in trusts], [each.chance for each in trusts]
+    return averaged(picked, SHARES), difference(picked, chance, SHARES, step)
+
+
+def choice_caption(found: ModalComparison) -> str:
+    """Return what the table of first choices says, and whether ours is better than chance."""
+    return f"{_finding(found)}{CHOICES}"
+
+
+def _finding(found: ModalComparison) -> str:
+    """Return whether our first choice is right more often than one at random, as far as seeds
+    tell; nothing of one seed.
+    """
+    pairs = [
+        (each.picked, each.chance)
+        for each in found.trusts(OURS)
+        if each.picked is not None and each.chance is not None
+    ]
+    told = paired(
+        [picked for picked, _ in pairs],
+        [chance for _, chance in pairs],
+        resolution=resolution(found.task),
+    )
+    if told is None:
+        return ""
+    return f"The first choice of {OURS} is {_words(told)} a modality at random. "
+
+
+def _words(told: Interval) -> str:
+    if not told.excludes_zero:
+        return "not told apart from"
+    return "right more often than" if told.value > 0 else "right less often than"
+
+
+def weight_headings(found: ModalComparison) -> tuple[str, ...]:
+    """Return the headings of the weights: of the mean alone, where nobody knows who is right."""
+    return WEIGHT_HEADINGS if choices(found) else WEIGHT_HEADINGS[:1]
+
+
+def weights(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
+    """Return a line for each modality: the weights that the first shown method gives it."""
+    columns = len(weight_headings(found))
+    return [
+        (name, _weights(found.trusts(method), name)[:columns])
+        for method in shown_methods(found)[:1]
+        for name in found.modalities
+    ]
+
+
+def _weights(trusts: Sequence[Trust], name: str) -> tuple[TableCell, ...]:
+    right = [each.where_right[name] for each in trusts]
+    wrong = [each.where_wrong[name] for each in trusts]
+    return (
+        averaged([each.mean[name] for each in trusts], WEIGHTS),
+        averaged(right, WEIGHTS),
+        averaged(wrong, WEIGHTS),
+        difference(right, wrong, WEIGHTS),
+    )
+
+
+def weight_caption(found: ModalComparison) -> str:
+    """Return what the table of weights is about."""
+    (method,) = shown_methods(found)[:1]
+    told = f"Mean weights that {title(method)} gives in the test samples"
+    if not choices(found):
+        return f"{told}."
+    return (
+        f"{told}, and in those about which the modality alone is right, or wrong; where it is never"
+        " so there is no number."
+    )

@@ -5,14 +5,13 @@ None of these data sets is in this package.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.modalities.network import PRESENT
@@ -22,7 +21,7 @@ from beyondprop.tasks import files
 from beyondprop.tasks.base import Task, known_fields, name_of
 from beyondprop.tasks.kinds import scoring
 from beyondprop.tasks.metrics import negative_mae
-from beyondprop.tasks.multimodal.common import WIDTH, of_modalities, scale
+from beyondprop.tasks.multimodal.common import Encoder, of_modalities, scale
 from beyondprop.tasks.multimodal.csd import Sequences, read
 from beyondprop.tasks.samples import Data, Split
 
@@ -211,18 +210,13 @@ def from_aligned(
         "name": name_of(folder.resolve()),
         "summary": f"{labels} of {data.name}, from {', '.join(widths)}",
         "load": load,
-        "encoders": encoders(widths),
+        "encoders": {name: Encoder(Frames, (width,)) for name, width in widths.items()},
         "outputs": outputs,
         **scored(load.kind),
         "epochs": 20,
         "batch_size": 32,
     }
     return of_modalities(**own | known_fields(fields))
-
-
-def encoders(widths: Mapping[str, int]) -> dict[str, Callable[[], nn.Module]]:
-    """Return what builds the encoder of each modality."""
-    return {name: partial(Frames, width, WIDTH) for name, width in widths.items()}
 
 
 def scored(kind: Criterion) -> dict[str, Any]:

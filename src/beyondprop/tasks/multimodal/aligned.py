@@ -71,6 +71,7 @@ class Aligned:
         """
         files.check_own(self.path, folder)
         labels = read(self.path / f"{self.labels}{ENDING}")
+        labels = {name: each for name, each in labels.items() if each[0].isfinite().all()}
         sources = [read(self.path / f"{name}{ENDING}") for name in self.modalities]
         parts = [self._segments(fold, labels, sources) for fold in FOLDS]
         present = [
@@ -128,13 +129,14 @@ class Aligned:
 def padded(source: Sequences, names: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """Return frames ``(n, length, width)``, cut or padded by zeros, and their numbers ``(n,)``.
 
-    A segment that is not there is one frame of zeros.
+    A segment that is not there is one frame of zeros. Numbers that are not finite are zero: COVAREP
+    has them where there is no voice.
     """
     width = next(iter(source.values())).shape[1]
     frames, counts = torch.zeros(len(names), length, width), torch.ones(len(names)).long()
     for place, name in enumerate(names):
         if name in source:
-            cut = source[name][:length]
+            cut = source[name][:length].nan_to_num(0.0, 0.0, 0.0)
             frames[place, : len(cut)], counts[place] = cut, len(cut)
     return frames, counts
 

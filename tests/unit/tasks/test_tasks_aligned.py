@@ -133,6 +133,13 @@ def test_a_segment_without_a_modality_is_marked(folder: Path) -> None:
     assert task.features(train_.inputs).shape == (20, 5)
 
 
+def test_a_segment_without_a_label_is_left_out(folder: Path) -> None:
+    with h5py.File(folder / f"{LABELS}.csd", "a") as file:
+        del file[LABELS]["data"][SEGMENTS[0]]
+        file[LABELS]["data"][SEGMENTS[1]]["features"][0, 0] = np.nan
+    assert [len(each) for each in parts(from_aligned(folder, LABELS))] == [18, 4, 8]
+
+
 def test_folds_are_given_in_place_of_files(folder: Path) -> None:
     folds = {"train": VIDEOS[:2], "validation": VIDEOS[2:4], "test": VIDEOS[4:6]}
     assert [len(each) for each in parts(from_aligned(folder, LABELS, folds=folds))] == [8, 8, 8]

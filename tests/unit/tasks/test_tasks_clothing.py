@@ -22,13 +22,13 @@ from beyondprop.tasks.multimodal.clothing import (
     bag_and_table,
     numbered,
 )
-from beyondprop.tasks.multimodal.common import WIDTH, Network
+from beyondprop.tasks.multimodal.common import WIDTH, Encoder, Network
 
 REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
 TEXTS = ["Clothing ID", "Age", "Title", "Review Text"]
 HEAD = [*TEXTS, "Rating", "Recommended IND", "Positive Feedback Count"]
 HEAD += ["Division Name", "Department Name", "Class Name"]
-ENCODERS = {"text": partial(Words, 8, WIDTH), "table": partial(vectors, COLUMNS, WIDTH)}
+ENCODERS = {"text": Encoder(Words, (8,)), "table": Encoder(vectors, (COLUMNS,))}
 LETTERS = str.maketrans("0123456789", "abcdefghij")
 SMALL = replace(
     CLOTHING_REVIEWS,

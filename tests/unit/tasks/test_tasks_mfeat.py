@@ -15,7 +15,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train
 from beyondprop.tasks import Data, Split, Task, find, informative, mfeat
 from beyondprop.tasks.multimodal import MFEAT_ALL, MFEAT_CORRUPTED, MFEAT_FEW
-from beyondprop.tasks.multimodal.mfeat import FEATURES, FILES, MFEAT, Views, corrupted
+from beyondprop.tasks.multimodal.digit_views import FEATURES, FILES, MFEAT, Views, corrupted
 
 REAL = os.environ.get("BEYONDPROP_DATA")  # read before the tests hide it
 UNCHECKED = replace(MFEAT, files=dict.fromkeys(MFEAT.files))

@@ -5,14 +5,13 @@ None of these data sets is in this package.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from beyondprop.errors import UserError
 from beyondprop.modalities.network import PRESENT
@@ -22,7 +21,7 @@ from beyondprop.tasks import files
 from beyondprop.tasks.base import Task, known_fields, name_of
 from beyondprop.tasks.kinds import scoring
 from beyondprop.tasks.metrics import negative_mae
-from beyondprop.tasks.multimodal.common import WIDTH, of_modalities, scale
+from beyondprop.tasks.multimodal.common import Encoder, of_modalities, scale
 from beyondprop.tasks.multimodal.csd import Sequences, read
 from beyondprop.tasks.samples import Data, Split
 
@@ -72,6 +71,7 @@ class Aligned:
         """
         files.check_own(self.path, folder)
         labels = read(self.path / f"{self.labels}{ENDING}")
+        labels = {name: each for name, each in labels.items() if each[0].isfinite().all()}
         sources = [read(self.path / f"{name}{ENDING}") for name in self.modalities]
         parts = [self._segments(fold, labels, sources) for fold in FOLDS]
         present = [
@@ -129,13 +129,14 @@ class Aligned:
 def padded(source: Sequences, names: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """Return frames ``(n, length, width)``, cut or padded by zeros, and their numbers ``(n,)``.
 
-    A segment that is not there is one frame of zeros.
+    A segment that is not there is one frame of zeros. Numbers that are not finite are zero: COVAREP
+    has them where there is no voice.
     """
     width = next(iter(source.values())).shape[1]
     frames, counts = torch.zeros(len(names), length, width), torch.ones(len(names)).long()
     for place, name in enumerate(names):
         if name in source:
-            cut = source[name][:length]
+            cut = source[name][:length].nan_to_num(0.0, 0.0, 0.0)
             frames[place, : len(cut)], counts[place] = cut, len(cut)
     return frames, counts
 
@@ -211,18 +212,13 @@ def from_aligned(
         "name": name_of(folder.resolve()),
         "summary": f"{labels} of {data.name}, from {', '.join(widths)}",
         "load": load,
-        "encoders": encoders(widths),
+        "encoders": {name: Encoder(Frames, (width,)) for name, width in widths.items()},
         "outputs": outputs,
         **scored(load.kind),
         "epochs": 20,
         "batch_size": 32,
     }
     return of_modalities(**own | known_fields(fields))
-
-
-def encoders(widths: Mapping[str, int]) -> dict[str, Callable[[], nn.Module]]:
-    """Return what builds the encoder of each modality."""
-    return {name: partial(Frames, width, WIDTH) for name, width in widths.items()}
 
 
 def scored(kind: Criterion) -> dict[str, Any]:

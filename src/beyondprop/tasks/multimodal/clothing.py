@@ -21,7 +21,7 @@ from beyondprop.errors import UserError
 from beyondprop.models.encoders import Words, vectors
 from beyondprop.tasks.data import FileSource, find
 from beyondprop.tasks.files import read
-from beyondprop.tasks.multimodal.common import WIDTH, of_modalities, scale
+from beyondprop.tasks.multimodal.common import Encoder, of_modalities, scale
 from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
 
@@ -151,7 +151,7 @@ CLOTHING_REVIEWS = of_modalities(
     "clothing-reviews",
     "23,486 reviews of clothing, text beside a table: is the piece recommended?",
     Reviews(),
-    {"text": partial(Words, VOCABULARY, WIDTH), "table": partial(vectors, COLUMNS, WIDTH)},
+    {"text": Encoder(Words, (VOCABULARY,)), "table": Encoder(vectors, (COLUMNS,))},
     2,
     features=partial(bag_and_table, VOCABULARY),
     epochs=4,

@@ -37,6 +37,23 @@ def informative(samples: Samples) -> Tensor | None:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """Builds encoders to `WIDTH` features. Unlike partial functions, two of a kind are equal.
+
+    Attributes:
+        kind: Makes one of sizes and the number of features.
+        sizes: Of the inputs.
+    """
+
+    kind: Callable[..., nn.Module]
+    sizes: tuple[int, ...]
+
+    def __call__(self) -> nn.Module:
+        """Return a fresh one."""
+        return self.kind(*self.sizes, WIDTH)
+
+
+@dataclass(frozen=True)
 class Network:
     """Builds networks with an attention between modalities.
 

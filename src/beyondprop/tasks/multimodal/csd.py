@@ -18,9 +18,7 @@ Sequences = dict[str, Tensor]
 
 
 def read(path: Path) -> Sequences:
-    """Return the features of each segment of a file; numbers that are not finite are zero.
-
-    COVAREP's features hold such numbers where there is no voice.
+    """Return the features of each segment of a file.
 
     Raises:
         UserError: `h5py` is not installed, or the file cannot be read or holds no such sequences.
@@ -62,4 +60,4 @@ def features(path: Path, name: str, segment: Any) -> Tensor:
     made = torch.from_numpy(np.asarray(numbers, np.float32))
     if made.ndim != 2 or not made.numel():
         raise UserError(f"{path}: segment {name} is {tuple(made.shape)}, not (frames, width)")
-    return made.nan_to_num(0.0, 0.0, 0.0)
+    return made

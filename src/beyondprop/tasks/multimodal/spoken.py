@@ -7,7 +7,6 @@ import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -22,7 +21,7 @@ from beyondprop.models.encoders import Frames, pictures
 from beyondprop.tasks import files, idx
 from beyondprop.tasks.data import FileSource, find
 from beyondprop.tasks.mnist import DIGITS, FILES, MNIST, mean_and_std
-from beyondprop.tasks.multimodal.common import WIDTH, of_modalities, scale
+from beyondprop.tasks.multimodal.common import Encoder, of_modalities, scale
 from beyondprop.tasks.samples import Data, Split
 
 RECORDINGS = "fsdd.npz"
@@ -166,7 +165,7 @@ SPOKEN_DIGITS = of_modalities(
     "3,000 spoken digits beside MNIST's pictures of the same class; of six speakers four are for "
     "training, one for validation and one for the test",
     SpokenDigits(),
-    {"audio": partial(Frames, BANDS, WIDTH), "image": partial(pictures, 1, 28, WIDTH)},
+    {"audio": Encoder(Frames, (BANDS,)), "image": Encoder(pictures, (1, 28))},
     len(DIGITS),
     epochs=10,
     learning_rate=2e-3,

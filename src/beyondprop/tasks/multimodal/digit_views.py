@@ -23,7 +23,7 @@ from beyondprop.tasks.data import FileSource, find
 from beyondprop.tasks.files import read
 from beyondprop.tasks.multimodal.common import (
     INFORMATIVE,
-    WIDTH,
+    Encoder,
     in_memory,
     joined,
     of_modalities,
@@ -185,12 +185,12 @@ def mfeat(
         "name": "mfeat",
         "summary": summary(names, per_class, noise),
         "load": Views(names, noise),
-        "encoders": {name: partial(vectors, FEATURES[name], WIDTH) for name in names},
+        "encoders": {name: Encoder(vectors, (FEATURES[name],)) for name in names},
         "outputs": CLASSES,
         "split": partial(redrawn, per_class=per_class),
-        "epochs": 30 if per_class is None else 100,
+        "epochs": 40 if per_class is None else 100,
         "batch_size": 32,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-2,
     }
     return of_modalities(**own | known_fields(fields))
 

@@ -8,7 +8,6 @@ different speeds, and samples that some of them are ambiguous about.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from beyondprop.errors import UserError
 from beyondprop.models.encoders import vectors
 from beyondprop.tasks.base import Task, known_fields
-from beyondprop.tasks.multimodal.common import INFORMATIVE, WIDTH, of_modalities
+from beyondprop.tasks.multimodal.common import INFORMATIVE, Encoder, of_modalities
 from beyondprop.tasks.samples import Data, Split
 
 RATES: Mapping[str, float] = {"fast": 1.0, "slow": 0.01}
@@ -141,7 +140,7 @@ def generated(
         "summary": f"drawn data of {len(rates)} modalities, of which one alone says something of "
         f"{ambiguous:.0%} of the samples",
         "load": load,
-        "encoders": {name: partial(vectors, width, WIDTH) for name in rates},
+        "encoders": {name: Encoder(vectors, (width,)) for name in rates},
         "outputs": classes,
         "epochs": 30,
         "learning_rate": 2e-3,

@@ -156,5 +156,5 @@ CLOTHING_REVIEWS = of_modalities(
     features=partial(bag_and_table, VOCABULARY),
     epochs=4,
     batch_size=128,
-    learning_rate=2e-3,
+    learning_rate=1e-2,
 )

@@ -20,6 +20,7 @@ from benchmarks.comparisons import architectures as by_network
 from benchmarks.comparisons import tables as comparisons
 from benchmarks.comparisons import words
 from benchmarks.comparisons.published import STUDIES
+from benchmarks.graphs import tables as graphs
 from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
 from benchmarks.models import tables as models
@@ -105,13 +106,20 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics short": ("optics/accuracy", optics.short),
     "optics theory": ("optics/theory", optics.theory),
     "optics cost": ("optics/cost", optics.cost),
+    "graphs signals": ("graphs/signals", graphs.signals),
     "features kernel": ("random_features/evaluation", random_features.kernel),
     "features ridge": ("random_features/evaluation", random_features.ridge),
     "features defence": ("random_features/evaluation", random_features.defence),
 }
 """A table's record, and what makes the table from its rows."""
 
-NAMES = {"models": 2, "models calls": 2, "models refused": 3, "models trainer": 2}
+NAMES = {
+    "graphs signals": 3,
+    "models": 2,
+    "models calls": 2,
+    "models refused": 3,
+    "models trainer": 2,
+}
 """How many columns of a table, from the first on, are words; elsewhere one is."""
 
 

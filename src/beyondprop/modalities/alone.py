@@ -192,7 +192,7 @@ def pretrain(
     """Train each modality's sub-network alone, and put encoders and projections into the network.
 
     Each ends on its own validation curve, as modalities converge at different speeds (Ismail, Hasan
-    and Ishtiaq, arXiv 2011.06102, section 3). What is finished in the folder is not done again.
+    and Ishtiaq, arXiv 2011.06102). What is finished in the folder is not done again.
 
     Args:
         network: What learns; its fusion and its head do not.

@@ -132,8 +132,8 @@ class Concatenation(Fusion):
 class Gating(Fusion):
     """A gate for each feature of each modality: ``Σ_m σ(G_m [z_1; …; z_M]) * tanh(z_m)``.
 
-    Arevalo et al., "Gated multimodal units for information fusion", arXiv 1702.01992, section 3.1,
-    for any number of modalities. A modality's weight is the share of its gates in all of them.
+    Arevalo et al., "Gated multimodal units for information fusion", arXiv 1702.01992, for
+    any number of modalities. A modality's weight is the share of its gates in all of them.
     """
 
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
@@ -159,7 +159,7 @@ class LowRankTensor(Fusion):
     """The outer product of all vectors, each with a one behind it, times a tensor of low rank.
 
     Liu et al., "Efficient low-rank multimodal fusion with modality-specific factors", ACL 2018,
-    equation 8: ``Σ_r Π_m W_m^r [z_m; 1]``. A missing modality leaves its constant factor.
+    ``Σ_r Π_m W_m^r [z_m; 1]``. A missing modality leaves its constant factor.
 
     Args:
         widths: Features of each modality, by name, in order.

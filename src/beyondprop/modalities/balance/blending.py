@@ -47,7 +47,7 @@ def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) 
     ``ΔO = (V_after - T_after) - (V_before - T_before)``. The ratio of the blend, ``|ΔO / G|``, is
     least for weights ``w_k = G_k / ΔO_k² / Z``, where the gradients' deviations are uncorrelated:
     Wang, Tran and Feiszli, "What makes training multi-modal classification networks hard?", CVPR
-    2020, proposition 1 and algorithm 1. Here ``Z`` makes them add up to one, as the weights that
+    2020. Here ``Z`` makes them add up to one, as the weights that
     the authors released do.
 
     A network whose validation loss did not fall gets the weight 0, since the loss of a blend is to

@@ -31,14 +31,16 @@ class LateFusion(nn.Module):
 
     Args:
         networks: Sub-networks with heads of their own, by modality.
+        targets: Some of those that they learned: classes are int64, labels bool, values float.
     """
 
-    def __init__(self, networks: Mapping[str, SubNetwork]) -> None:
+    def __init__(self, networks: Mapping[str, SubNetwork], targets: Tensor) -> None:
         super().__init__()
         self.networks = nn.ModuleDict(networks)
+        self.labels, self.values = targets.dtype == torch.bool, targets.is_floating_point()
 
     def forward(self, present: Tensor | None = None, **inputs: Any) -> Tensor:
-        """Return log probabilities ``(batch, classes)``, or numbers ``(batch,)``."""
+        """Return log probabilities ``(batch, classes)``, logits of labels, or numbers."""
         found, seen = [], []
         for place, (name, network) in enumerate(self.networks.items()):
             if inputs.get(name) is None:
@@ -47,11 +49,14 @@ class LateFusion(nn.Module):
             rows = torch.ones(len(found[-1]), dtype=torch.bool, device=found[-1].device)
             seen.append(rows if present is None else present[:, place].bool())
         mask = torch.stack(seen)  # (modalities, batch)
-        outputs = torch.stack(found)
-        if outputs.dim() == 2:
-            return outputs.masked_fill(~mask, 0).sum(0) / mask.sum(0)
-        logs = outputs.log_softmax(-1).masked_fill(~mask[..., None], -torch.inf)
-        return logs.logsumexp(0) - mask.sum(0).log()[:, None]
+        outputs = torch.stack(found)  # (modalities, batch, ...)
+        rows = mask if outputs.dim() == 2 else mask[..., None]
+        if self.values or self.labels:
+            said = outputs.sigmoid() if self.labels else outputs
+            mean = torch.where(rows, said, 0).sum(0) / rows.sum(0)
+            return mean.logit() if self.labels else mean
+        logs = outputs.log_softmax(-1).masked_fill(~rows, -torch.inf)
+        return logs.logsumexp(0) - rows.sum(0).log()
 
 
 def measured(

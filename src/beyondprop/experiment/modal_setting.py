@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop import rules, tasks
+from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_lessons import Batches
@@ -159,7 +160,10 @@ def modal_setting(spec: ModalitiesSpec, seed: int) -> ModalSetting:
     """Return the setting of a seed."""
     task = tasks.find(spec.task)
     data = task.load(spec.data)
-    return ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
+    made = ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
+    with generators_kept():
+        _ = made.outputs  # heads know their form by it, and what they draw must not depend on when
+    return made
 
 
 def named(inputs: Any, task: Task) -> Mapping[str, Any]:

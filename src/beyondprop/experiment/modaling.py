@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from beyondprop import rules
@@ -215,7 +216,8 @@ def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
     networks = {
         name: kept(setting, seed.folder, name, each["rate"]) for name, each in seed.alone.items()
     }
-    late = LateFusion(networks).eval()
+    _, targets = setting.data.train.batch(torch.arange(1))
+    late = LateFusion(networks, targets).eval()
     best = max(seed.alone, key=lambda name: quality(seed.alone[name]))
     single = seed.alone[best]
     return {

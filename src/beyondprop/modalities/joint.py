@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -167,7 +168,8 @@ def join(
             plain = Joint().begin(network, heads, loss)
             with resting(network), taught(network, blocked) as handle:
                 once = replace(blocked, epochs=warm, steps=None)
-                course = Together(handle, network, data, plain, once, {})
+                # The data's own state, such as how often it was read, is that of what follows.
+                course = Together(handle, network, copy.copy(data), plain, once, {})
                 curve = trained(course, once, shown, "fusion alone")
             errors, steps, operations = curve.errors, curve.steps, curve.operations
         with taught(network, blocked) as handle:

@@ -164,7 +164,7 @@ def test_what_was_stopped_at_any_write_goes_on_to_the_same(
 def test_late_fusion_is_the_mean_of_probabilities() -> None:
     torch.manual_seed(0)
     networks: Any = {"a": nn.Linear(2, 3), "b": nn.Linear(4, 3)}
-    model = LateFusion(networks)
+    model = LateFusion(networks, torch.zeros(1, dtype=torch.int64))
     x, y = torch.randn(5, 2), torch.randn(5, 4)
     both = (networks["a"](x).softmax(1) + networks["b"](y).softmax(1)) / 2
     torch.testing.assert_close(model(a=x, b=y).exp(), both)
@@ -174,6 +174,19 @@ def test_late_fusion_is_the_mean_of_probabilities() -> None:
     found = model(a=x, b=y, present=present).exp()
     torch.testing.assert_close(found[1], networks["a"](x).softmax(1)[1])
     torch.testing.assert_close(found[2], networks["b"](y).softmax(1)[2])
+
+
+def test_late_fusion_of_numbers_and_of_labels() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(5, 2), torch.randn(5, 4)
+    for outputs in (1, 3):
+        networks: Any = {"a": nn.Linear(2, outputs), "b": nn.Linear(4, outputs)}
+        one, other = networks["a"](x), networks["b"](y)
+        values = LateFusion(networks, torch.zeros(1))
+        torch.testing.assert_close(values(a=x, b=y), (one + other) / 2)
+        labels = LateFusion(networks, torch.zeros(1, dtype=torch.bool))
+        both = (one.sigmoid() + other.sigmoid()) / 2
+        torch.testing.assert_close(labels(a=x, b=y).sigmoid(), both)
 
 
 def test_weighted_f1_is_that_of_scikit_learn() -> None:
@@ -191,7 +204,8 @@ def test_noise_changes_one_modality_alone(folder: Path) -> None:
         for n, e in (read_json(folder / "modalities.json") or {})["seeds"][0]["alone"].items()
     }
     alone = {name: kept(setting, folder / "seed-0", name, rate) for name, rate in rates.items()}
-    found = measured(setting, LateFusion(alone).eval(), alone)
+    late = LateFusion(alone, setting.data.test.batch(slice(0, 1))[1])
+    found = measured(setting, late.eval(), alone)
     assert found["trust"] is None
     for name in ("wide", "small"):
         score = setting.task.metric(

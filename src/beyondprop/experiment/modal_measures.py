@@ -154,18 +154,26 @@ def with_noise(
 ) -> Iterator[tuple[str, float]]:
     """Yield the score where one modality says nothing, by its name.
 
-    Real numbers are drawn with the mean and the deviation that each has over samples; whole ones
-    are those of other samples.
+    Real numbers are drawn with the mean and the deviation that each has over the samples that have
+    the modality; whole ones are those of another such sample.
     """
     inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
-    for name in names:
+    for place, name in enumerate(names):
         generator = torch.Generator().manual_seed(setting.seed)
-        rows = torch.randperm(len(targets), generator=generator)
+        seen = inputs[PRESENT][:, place].bool() if PRESENT in inputs else None
+        every = torch.arange(len(targets)) if seen is None else seen.nonzero().flatten()
+        rows = every[torch.randint(len(every), (len(targets),), generator=generator)]
 
-        def spoiled(x: Tensor, rows: Tensor = rows, drawn: torch.Generator = generator) -> Tensor:
+        def spoiled(
+            x: Tensor,
+            rows: Tensor = rows,
+            known: Tensor = every,
+            drawn: torch.Generator = generator,
+        ) -> Tensor:
             if not x.is_floating_point():
                 return x[rows]
-            return x.mean(0) + x.std(0) * torch.randn(x.shape, generator=drawn).to(x)
+            mean, deviation = x[known].mean(0), x[known].std(0, correction=0)
+            return mean + deviation * torch.randn(x.shape, generator=drawn).to(x)
 
         changed = dict(inputs) | {name: replaced(inputs[name], spoiled)}
         yield name, score(setting.task, network, Split(changed, targets)).score

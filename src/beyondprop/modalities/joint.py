@@ -39,6 +39,7 @@ class Together(Course[Labelled]):
         balancing: What happens in each step.
         recipe: How it is trained.
         rates: By which the learning rate of a modality's encoder and projection is multiplied.
+        rested: Whether encoders and projections are left as they are, batch norms too.
     """
 
     handle: Attachment
@@ -47,6 +48,7 @@ class Together(Course[Labelled]):
     balancing: Balancing
     recipe: Recipe
     rates: Mapping[str, float]
+    rested: bool = False
 
     @property
     def steps(self) -> int:
@@ -56,6 +58,9 @@ class Together(Course[Labelled]):
     def batches(self, epoch: int) -> Iterable[Labelled]:
         """Return the data, whose order is its own."""
         del epoch
+        if self.rested:
+            self.network.encoders.eval()
+            self.network.fusion.project.eval()
         return self.data
 
     def loss(self, batch: Labelled) -> Tensor:
@@ -169,7 +174,7 @@ def join(
             with resting(network), taught(network, blocked) as handle:
                 once = replace(blocked, epochs=warm, steps=None)
                 # The data's own state, such as how often it was read, is that of what follows.
-                course = Together(handle, network, copy.copy(data), plain, once, {})
+                course = Together(handle, network, copy.copy(data), plain, once, {}, rested=True)
                 curve = trained(course, once, shown, "fusion alone")
             errors, steps, operations = curve.errors, curve.steps, curve.operations
         with taught(network, blocked) as handle:

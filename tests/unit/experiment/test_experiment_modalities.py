@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment.modal_alone import AloneAttempt, kept
 from beyondprop.experiment.modal_attempts import MethodAttempt, steps_of
-from beyondprop.experiment.modal_measures import LateFusion, measured, weighted_f1
+from beyondprop.experiment.modal_measures import LateFusion, measured, weighted_f1, with_noise
 from beyondprop.experiment.modal_methods import METHODS, OURS
 from beyondprop.experiment.modal_setting import modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
@@ -25,6 +26,7 @@ from beyondprop.experiment.modal_table import notes, rows
 from beyondprop.experiment.modaling import LATE, SINGLE, modalities_task
 from beyondprop.files import read_json
 from beyondprop.jobs import Workers
+from beyondprop.tasks import Split
 
 QUIET = Progress(disable=True)
 SPEC = ModalitiesSpec(
@@ -290,3 +292,19 @@ def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFix
 def test_pre_training_that_takes_all_is_told() -> None:
     with pytest.raises(UserError, match="takes all of the computation"):
         steps_of(10.0, 100.0)
+
+
+def test_noise_is_like_the_samples_that_have_the_modality() -> None:
+    setting = modal_setting(SPEC, 0)
+
+    def lacking(whole: Split) -> Split:
+        seen = torch.ones(len(whole), 2, dtype=torch.bool)
+        seen[:30, 0] = False
+        inputs = {name: x.clone() for name, x in whole.inputs.items()}
+        inputs["wide"][:30] = torch.nan
+        return Split(inputs | {"present": seen}, whole.targets)
+
+    own = replace(setting, data=setting.data.mapped(lacking))
+    network = own.network().eval()
+    assert all(math.isfinite(score) for _, score in with_noise(own, network, ("wide", "small")))
+    assert math.isfinite(own.evaluated(network)["loss"])

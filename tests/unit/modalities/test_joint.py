@@ -1,0 +1,98 @@
+"""The joint phase: what rests rests, and learning rates are each modality's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import nn
+
+from beyondprop.errors import UserError
+from beyondprop.modalities import Attention, MultimodalNetwork, join
+from beyondprop.pieces.training import Recipe
+
+QUIET = Progress(disable=True)
+
+
+def network() -> MultimodalNetwork:
+    torch.manual_seed(0)
+    encoders = {
+        "a": nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Tanh()),
+        "b": nn.Sequential(nn.Linear(2, 6), nn.Tanh()),
+    }
+    fusion = Attention({"a": 6, "b": 6}, 4)
+    return MultimodalNetwork(encoders, fusion, nn.Linear(fusion.features, 3))
+
+
+def batches(count: int, seed: int) -> list[tuple[dict[str, Any], Any]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        (
+            {
+                "a": torch.randn(12, 3, generator=generator) + 2,
+                "b": torch.randn(12, 2, generator=generator),
+            },
+            torch.randint(3, (12,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def joined(model: MultimodalNetwork, **given: Any) -> Any:
+    recipe = given.pop("recipe", Recipe(epochs=2))
+    return join(
+        model,
+        batches(4, 1),
+        batches(2, 2),
+        F.cross_entropy,
+        lambda width: nn.Linear(width, 3),
+        recipe=recipe,
+        progress=QUIET,
+        **given,
+    )
+
+
+def test_at_first_encoders_rest_with_their_batch_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    from beyondprop.modalities import joint
+
+    model, seen = network(), {}
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    known = joint.trained
+
+    def watched(course: Any, recipe: Any, progress: Any, title: str, *rest: Any) -> Any:
+        found = known(course, recipe, progress, title, *rest)
+        seen[title] = {key: value.clone() for key, value in model.state_dict().items()}
+        return found
+
+    monkeypatch.setattr(joint, "trained", watched)
+    joined(model, warm=2)
+    for key, value in before.items():
+        rests = key.startswith(("encoders", "fusion.project"))
+        assert torch.equal(seen["fusion alone"][key], value) == rests, key
+        assert not torch.equal(seen["all together"][key], seen["fusion alone"][key]), key
+    assert all(each.requires_grad for each in model.parameters())
+    assert not model.training
+
+
+def test_each_modality_has_a_rate_of_its_own() -> None:
+    model, before = network(), network()
+    joined(model, rates={"a": 1e-3})
+    small = (model.encoders["a"][0].weight - before.encoders["a"][0].weight).abs().max()
+    large = (model.encoders["b"][0].weight - before.encoders["b"][0].weight).abs().max()
+    assert 0 < small < 1e-4 < 1e-3 < large
+    with pytest.raises(UserError, match="there is no modality 'c': the network has a, b"):
+        joined(network(), rates={"c": 1.0})
+
+
+def test_the_best_epoch_is_kept() -> None:
+    model = network()
+    made = joined(model, recipe=Recipe(epochs=6, learning_rate=0.3))
+    assert made.validation[made.best] == min(made.validation)
+    with torch.no_grad():
+        losses = [F.cross_entropy(model(**x), y).item() for x, y in batches(2, 2)]
+    assert sum(losses) / 2 == pytest.approx(min(made.validation), rel=1e-5)
+    assert len(made.errors) == 6
+    assert made.steps == 24

@@ -10,9 +10,10 @@ from rich.console import Console
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.cli.tables import show
+from beyondprop.experiment.by_seed import plain
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import distil_table, notes, plan_notes, plan_table
-from beyondprop.experiment.distilling import distil_task, plain, plan_task
+from beyondprop.experiment.distilling import distil_task, plan_task
 from beyondprop.experiment.growing import folder_name
 from beyondprop.jobs import Workers
 from beyondprop.neighbourhoods import Plan

@@ -10,10 +10,11 @@ from rich.console import Console
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.cli.tables import show
+from beyondprop.experiment.by_seed import plain
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.modal_table import modal_table, notes
-from beyondprop.experiment.modaling import modalities_task, plain
+from beyondprop.experiment.modaling import modalities_task
 from beyondprop.jobs import Workers
 from beyondprop.report import write
 

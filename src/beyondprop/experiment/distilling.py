@@ -15,8 +15,6 @@ what needs labels (healed, pruned, scratch) is left out.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from beyondprop import rules, tasks
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment import sessions
+from beyondprop.experiment.by_seed import Study, grown
 from beyondprop.experiment.distil_apart import (
     candidates_of,
     neighbourhoods,
@@ -40,22 +38,16 @@ from beyondprop.experiment.distil_apart import (
 from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.rates import searched
-from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import RunSpec
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
-from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import DRAWS, Cache, Plan, plan
 from beyondprop.tasks import Task
 
 DISTILLATION = "distillation.json"
-GROWS = ("seeds",)
-SCHEMA = 1
+STUDY = Study("distillation", "distil", DISTILLATION)
 
 
 def distil_task(
@@ -84,30 +76,10 @@ def distil_task(
         UserError: The task, its blocks or its data can't be used, or the folder holds something
             else.
     """
-    started, task = datetime.now(UTC), tasks.find(spec.task)
     spec = grown(spec, output) if resume else spec
-    check(spec, task)
-    given = finite(plain(spec))
-    check_claim(output, given, resume, GROWS)
-    known = read_json(output / DISTILLATION)
-    if known is not None and known.get("spec") == given:
-        return known
-    with held(output), threads_set(spec.threads), generators_kept():
-        write_json(output / SPEC, given)
-        write_bytes(output / RECIPE, recipe(given, "distil").encode())
-        before = sessions.begin(output, session(started))
-        seeds = of_seeds(spec, output, progress or bars(), workers)
-        record: dict[str, Any] = finite(
-            {
-                "schema": SCHEMA,
-                "kind": "distillation",
-                "spec": given,
-                "seeds": seeds,
-                "provenance": provenance(started, before),
-            }
-        )
-        write_json(output / DISTILLATION, record)
-    return record
+    check(spec, tasks.find(spec.task))
+    make = partial(of_seeds, spec, output, progress or bars(), workers)
+    return STUDY.made(spec, output, resume, make)
 
 
 def check(spec: DistilSpec, task: Task) -> None:
@@ -124,19 +96,6 @@ def check(spec: DistilSpec, task: Task) -> None:
         DRAWS.make(spec.inputs)
     with generators_kept():
         neighbourhoods(spec, task, task.model())
-
-
-def grown(spec: DistilSpec, folder: Path) -> DistilSpec:
-    """Return the spec with the seeds that the folder has before its own."""
-    earlier = (read_spec(folder) or {}).get("seeds")
-    if not isinstance(earlier, list):
-        return spec  # not a distillation's folder: whoever claims it says so
-    return replace(spec, seeds=tuple(dict.fromkeys((*earlier, *spec.seeds))))
-
-
-def plain(spec: DistilSpec) -> dict[str, Any]:
-    """Return a spec as JSON; of a data folder only whether there was one."""
-    return asdict(spec) | {"data": None if spec.data is None else "given"}
 
 
 def of_seeds(

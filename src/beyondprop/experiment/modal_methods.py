@@ -15,7 +15,6 @@ from beyondprop._torch.pytrees import leaves
 from beyondprop.experiment.modal_alone import begun, kept, of_modality
 from beyondprop.experiment.modal_setting import ModalSetting
 from beyondprop.modalities import MultimodalNetwork, SubNetwork, join
-from beyondprop.modalities.alone import train_alone
 from beyondprop.modalities.balance import (
     JOINT,
     Balance,
@@ -27,13 +26,18 @@ from beyondprop.modalities.balance import (
     UniModalTeachers,
     blending_weights,
 )
-from beyondprop.pieces.stopping import Stopping, validation_loss
+from beyondprop.neighbourhoods import heal
+from beyondprop.pieces.stopping import validation_loss
 from beyondprop.pieces.training import LabelledBatches, Recipe
 from beyondprop.rules import Backprop
 
 QUIET = Progress(disable=True)
 SHARE = 3
 """Of the epochs one in so many is trained to measure the weights of Gradient-Blending."""
+
+
+Lone = tuple[nn.Module, float, LabelledBatches, LabelledBatches]
+"""A network, its learning rate, and its batches of training and validation."""
 
 
 @dataclass(frozen=True)
@@ -99,33 +103,28 @@ def near_teachers(ground: Ground) -> Prepared:
 def blended(ground: Ground) -> Prepared:
     """Return Gradient-Blending with weights that are measured.
 
-    For them every modality alone and the whole are trained anew, for a share of the epochs.
+    For them every modality alone and the whole are trained anew by backprop, for a share of the
+    epochs, and taken as they are at the end of these: how far they overfit is what is measured.
     """
     setting, spent = ground.setting, 0.0
     epochs = max(1, setting.epochs // SHARE)
+    networks: dict[str, Lone] = {
+        name: (begun(setting, name), rate, of_modality(setting, name), held_out(setting, name))
+        for name, rate in ground.rates.items()
+    }
+    networks[JOINT] = (setting.network(), ground.rate, setting.train, setting.validation)
     before, after = {}, {}
-    for name, rate in ground.rates.items():
-        data = of_modality(setting, name)
-        validation = of_modality(setting, name, setting.validation)
-        network = begun(setting, name).eval()
-        before[name] = losses(setting, network, data, validation)
-        stopping = Stopping(network, validation, setting.task.loss, epochs)
-        recipe = setting.recipe(rate, epochs=epochs)
-        spent += train_alone(network, data, stopping, recipe, QUIET, name)["operations"]
+    for name, (network, rate, data, validation) in networks.items():
+        before[name] = losses(setting, network.eval(), data, validation)
+        recipe = setting.recipe(rate, epochs=epochs, rule=Backprop())
+        spent += heal(network, data, setting.task.loss, recipe, QUIET).operations
         after[name] = losses(setting, network, data, validation)
-    whole = setting.network().eval()
-    before[JOINT] = losses(setting, whole, setting.train, setting.validation)
-    made = join(
-        whole,
-        setting.train,
-        setting.validation,
-        setting.task.loss,
-        setting.head,
-        recipe=setting.recipe(ground.rate, epochs=epochs),
-        progress=QUIET,
-    )
-    after[JOINT] = losses(setting, whole, setting.train, setting.validation)
-    return Prepared(GradientBlending(blending_weights(before, after)), spent + made.operations)
+    return Prepared(GradientBlending(blending_weights(before, after)), spent)
+
+
+def held_out(setting: ModalSetting, modality: str) -> LabelledBatches:
+    """Return the validation batches of one modality."""
+    return of_modality(setting, modality, setting.validation)
 
 
 def losses(

@@ -10,9 +10,9 @@ The search of learning rates and validation are charged to no method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ import torch
 from rich.progress import Progress
 
 from beyondprop import rules
-from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment import sessions
+from beyondprop.experiment.by_seed import Study, grown
 from beyondprop.experiment.modal_alone import Alone, kept, modalities_of
 from beyondprop.experiment.modal_attempts import Budget, ByMethod
 from beyondprop.experiment.modal_measures import LateFusion, measured
@@ -36,20 +35,14 @@ from beyondprop.experiment.modal_methods import (
 )
 from beyondprop.experiment.modal_setting import ModalSetting, modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
-from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.rates import quality, searched
-from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.record import describe_task
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
-from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Workers, places
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.modalities.balance import Joint
 
 MODALITIES = "modalities.json"
-GROWS = ("seeds",)
-SCHEMA = 1
+STUDY = Study("modalities", "modalities", MODALITIES)
 LATE, SINGLE = "late fusion", "best single modality"
 
 
@@ -94,30 +87,10 @@ def modalities_task(
     Raises:
         UserError: The task or its data can't be used, or the folder holds something else.
     """
-    started = datetime.now(UTC)
     spec = grown(spec, output) if resume else spec
     check(spec)
-    given = finite(plain(spec))
-    check_claim(output, given, resume, GROWS)
-    known = read_json(output / MODALITIES)
-    if known is not None and known.get("spec") == given:
-        return known
-    with held(output), threads_set(spec.threads), generators_kept():
-        write_json(output / SPEC, given)
-        write_bytes(output / RECIPE, recipe(given, "modalities").encode())
-        before = sessions.begin(output, session(started))
-        seeds = of_seeds(spec, output, progress or bars(), workers)
-        record: dict[str, Any] = finite(
-            {
-                "schema": SCHEMA,
-                "kind": "modalities",
-                "spec": given,
-                "seeds": seeds,
-                "provenance": provenance(started, before),
-            }
-        )
-        write_json(output / MODALITIES, record)
-    return record
+    make = partial(of_seeds, spec, output, progress or bars(), workers)
+    return STUDY.made(spec, output, resume, make)
 
 
 def check(spec: ModalitiesSpec) -> None:
@@ -140,19 +113,6 @@ def check(spec: ModalitiesSpec) -> None:
 def methods_of(spec: ModalitiesSpec) -> tuple[str, ...]:
     """Return the methods that are asked for."""
     return tuple(METHODS) if spec.methods is None else spec.methods
-
-
-def grown(spec: ModalitiesSpec, folder: Path) -> ModalitiesSpec:
-    """Return the spec with the seeds that the folder has before its own."""
-    earlier = (read_spec(folder) or {}).get("seeds")
-    if not isinstance(earlier, list):
-        return spec  # another thing's folder: whoever claims it says so
-    return replace(spec, seeds=tuple(dict.fromkeys((*earlier, *spec.seeds))))
-
-
-def plain(spec: ModalitiesSpec) -> dict[str, Any]:
-    """Return a spec as JSON; of a data folder only whether there was one."""
-    return asdict(spec) | {"data": None if spec.data is None else "given"}
 
 
 def of_seeds(
@@ -229,8 +189,3 @@ def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
         }
         | {"modality": best, "operations": single["operations"]},
     }
-
-
-def order_of(record: Mapping[str, Any]) -> Sequence[str]:
-    """Return the names of all methods in a record, in order."""
-    return list(record["seeds"][0]["methods"])

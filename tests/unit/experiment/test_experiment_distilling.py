@@ -17,6 +17,7 @@ from rich.progress import Progress
 from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment import distil_limits, distil_ways
+from beyondprop.experiment.by_seed import plain
 from beyondprop.experiment.distil_apart import library_of
 from beyondprop.experiment.distil_data import drawn_inputs, few, noise
 from beyondprop.experiment.distil_lessons import Batches, by_teacher
@@ -25,7 +26,7 @@ from beyondprop.experiment.distil_setting import setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import WAYS, notes, ranked
 from beyondprop.experiment.distil_ways import redrawn
-from beyondprop.experiment.distilling import distil_task, plain
+from beyondprop.experiment.distilling import distil_task
 from beyondprop.experiment.rates import beyond
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import SERIAL, Workers

@@ -43,6 +43,7 @@ from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.rates import MORE, best, beyond
 from beyondprop.experiment.run import train
+from beyondprop.experiment.setup import of_seed, read
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.neighbourhoods import (
     DRAWS,
@@ -294,7 +295,8 @@ class Trial:
         """Return what all ways have in common."""
         spec = self.spec
         setting = setting_of(spec, self.seed, self.own)
-        samples = self.drawn or len(setting.task.load(spec.data).train)
+        whole = of_seed(setting.task, read(setting.task, spec.data), self.seed)
+        samples = self.drawn or len(whole.train)
         if setting.drawn is not None:
             setting = replace(setting, drawn=replace(setting.drawn, samples=samples))
         own = smaller(setting)

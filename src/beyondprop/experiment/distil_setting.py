@@ -13,6 +13,7 @@ from beyondprop._torch.weights import WEIGHTS, read_weights
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_data import drawn_inputs, few
 from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.setup import of_seed, read
 from beyondprop.neighbourhoods import Call, DrawnInputs
 from beyondprop.tasks import Data, Task
 
@@ -82,8 +83,7 @@ def setting_of(spec: DistilSpec, seed: int, folder: Path) -> Setting:
         folder: Of the seed.
     """
     task = tasks.find(spec.task)
-    data = task.load(spec.data)
-    data = task.split(data, seed) if task.split else data
+    data = of_seed(task, read(task, spec.data), seed)
     teacher = task.model()
     teacher.load_state_dict(read_weights(folder / TEACHER_FOLDER / WEIGHTS))
     seen, drawing = few(spec, data, seed), drawn_inputs(spec, data)

@@ -40,6 +40,7 @@ from beyondprop.experiment.distil_setting import TEACHER_FOLDER
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.rates import searched
 from beyondprop.experiment.run import train
+from beyondprop.experiment.setup import of_seed, read
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.progress import bars
@@ -106,7 +107,8 @@ def of_seeds(
     Teachers are trained first, then the students of each, then all whole models: whatever is
     independent is trained at the same time where there are workers.
     """
-    few(spec, tasks.find(spec.task).load(spec.data), spec.seeds[0])  # before hours of teachers
+    task = tasks.find(spec.task)
+    few(spec, of_seed(task, read(task, spec.data), spec.seeds[0]), spec.seeds[0])  # before hours
     folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
     with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
         jobs = [
@@ -154,7 +156,7 @@ def plan_task(spec: DistilSpec) -> Plan:
     """
     task = tasks.find(spec.task)
     with threads_set(spec.threads), generators_kept():
-        model, data = task.model().eval(), task.load(spec.data)
+        model, data = task.model().eval(), of_seed(task, read(task, spec.data), spec.seeds[0])
         seen = few(spec, data, spec.seeds[0])
         return plan(
             model,

@@ -16,6 +16,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_lessons import Batches
 from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.setup import of_seed, read
 from beyondprop.modalities import Concatenation, MultimodalNetwork
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
@@ -159,8 +160,8 @@ class ModalSetting:
 def modal_setting(spec: ModalitiesSpec, seed: int) -> ModalSetting:
     """Return the setting of a seed."""
     task = tasks.find(spec.task)
-    data = task.load(spec.data)
-    made = ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
+    data = of_seed(task, read(task, spec.data), seed)
+    made = ModalSetting(spec, task, data, seed)
     with generators_kept():
         _ = made.outputs  # heads know their form by it, and what they draw must not depend on when
     return made

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,15 +52,23 @@ def load(task: Task, plan: RunPlan | ComparePlan) -> Data:
     Raises:
         UserError: It cannot be loaded.
     """
+    return read(task, plan.data).mapped(lambda part: part.to(plan.device))
+
+
+def read(task: Task, folder: Path | None) -> Data:
+    """Return the task's data on the CPU.
+
+    Raises:
+        UserError: It cannot be loaded.
+    """
     with fault_of("load", task):
-        data: object = task.load(plan.data)
+        data: object = task.load(folder)
     if not isinstance(data, Data):
         raise UserError(
             f"the load of task {task.name} must return a beyondprop.tasks.Data, "
             f"not a {type(data).__name__}"
         )
-
-    return data.mapped(lambda part: part.to(plan.device))
+    return data
 
 
 def of_seed(task: Task, data: Data, seed: int) -> Data:

@@ -26,14 +26,14 @@ from beyondprop.experiment.distil_setting import setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_table import WAYS, notes, ranked
 from beyondprop.experiment.distil_ways import redrawn
-from beyondprop.experiment.distilling import distil_task
+from beyondprop.experiment.distilling import distil_task, plan_task
 from beyondprop.experiment.rates import beyond
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.jobs import SERIAL, Workers
 from beyondprop.neighbourhoods import SoftLabels
 from beyondprop.neighbourhoods.cost import cost_of, forward_operations
 from beyondprop.neighbourhoods.search import errors
-from beyondprop.tasks import find
+from beyondprop.tasks import Data, find
 
 QUIET = Progress(disable=True)
 SPEC = DistilSpec(
@@ -435,6 +435,21 @@ def test_few_samples_are_the_same_for_all_ways(tmp_path: Path) -> None:
     assert ways["pruned"]["steps"] == round(total / step / 40)
     assert seed["students"]["0"]["narrower"]["steps"] == 1
     assert "Students and whole models see 40 training samples." in [*notes(record)]
+
+
+def first_thirty(data: Data, seed: int) -> Data:
+    del seed
+    return replace(data, train=data.train.some(torch.arange(30)))
+
+
+split_task = replace(find("digits-conv"), split=first_thirty)
+
+
+def test_data_is_as_a_seed_has_it_before_anything_is_trained(tmp_path: Path) -> None:
+    spec = replace(SPEC, task=f"{__name__}:split_task", candidates=("narrower",))
+    assert plan_task(spec).samples == 30
+    with pytest.raises(UserError, match=r"has 30 training samples, not 31"):
+        distil_task(replace(spec, samples=31), tmp_path / "few", progress=QUIET)
 
 
 def test_few_samples_are_drawn_by_each_seed() -> None:

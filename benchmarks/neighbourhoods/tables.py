@@ -37,7 +37,7 @@ def noise(rows: list[dict[str, Any]]) -> Cells:
                 row["inputs"],
                 row["taught"],
                 mean(row["score"]) + MARK * row["edge"],
-                "–" if less is None else f"{less.value:+.4f} ± {less.high - less.value:.4f}",
+                "–" if less is None else plus_minus(less),
                 ", ".join(rates) or "–",
             ]
         )
@@ -110,3 +110,28 @@ def reached(row: dict[str, Any], way: str, workers: int, share: int) -> float | 
     if scores["healed"] >= scores[way]:
         return float(library + seconds["healed"])
     return None
+
+
+def by_rule(rows: list[dict[str, Any]]) -> Cells:
+    """Return what the network scores with pieces that each rule has taught: one row a way."""
+    lines = []
+    for name in rows[0]:
+        scores = [row[name]["score"] for row in rows]
+        below = difference(scores, [row["backprop"]["score"] for row in rows])
+        errors = [each for row in rows for each in row[name].get("errors", [])]
+        rates = sorted({f"{row[name]['rate']:g}" for row in rows if "rate" in row[name]})
+        lines.append(
+            [
+                name,
+                mean(scores) + MARK * any(row[name].get("edge", False) for row in rows),
+                "–" if name == "backprop" or below is None else plus_minus(below),
+                f"{statistics.mean(errors):.3f}" if errors else "–",
+                ", ".join(rates) or "–",
+            ]
+        )
+    return ("pieces", "accuracy", "less backprop's", "error", "rates"), lines
+
+
+def plus_minus(found: Interval) -> str:
+    """Return a difference and half of its interval."""
+    return f"{found.value:+.4f} ± {found.high - found.value:.4f}"

@@ -28,6 +28,7 @@ LAYERS = (
     ("neighbourhoods", "modalities"),
     ("engine.fast",),
     ("tasks", "measure"),
+    ("audit",),
     ("experiment",),
     ("report",),
     ("cli",),

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     record = modalities_task(spec, output, arguments.resume, workers=workers)
     page = told_of(lambda: write([output], output / "report.html"))
     show(modal_table(record))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")

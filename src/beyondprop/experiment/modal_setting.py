@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -185,11 +185,18 @@ def digests(setting: ModalSetting) -> dict[str, str]:
 
 def modal_setting(spec: ModalitiesSpec, seed: int) -> ModalSetting:
     """Return the setting of a seed."""
+    return modal_settings(spec, (seed,))[seed]
+
+
+def modal_settings(spec: ModalitiesSpec, seeds: Iterable[int]) -> dict[int, ModalSetting]:
+    """Return the setting of each seed; the data is loaded once."""
     task = tasks.find(spec.task)
-    data = task.load(spec.data)
-    made = ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
-    with generators_kept():
-        _ = made.outputs  # heads know their form by it, and what they draw must not depend on when
+    data, made = task.load(spec.data), {}
+    for seed in seeds:
+        own = ModalSetting(spec, task, task.split(data, seed) if task.split else data, seed)
+        with generators_kept():
+            _ = own.outputs  # heads know their form by it; what they draw must not depend on when
+        made[seed] = own
     return made
 
 

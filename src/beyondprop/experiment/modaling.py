@@ -35,7 +35,7 @@ from beyondprop.experiment.modal_methods import (
     step_operations,
     warm_operations,
 )
-from beyondprop.experiment.modal_setting import ModalSetting, digests, modal_setting
+from beyondprop.experiment.modal_setting import ModalSetting, digests, modal_setting, modal_settings
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import SEARCHED, quality, searched
 from beyondprop.experiment.record import describe_task
@@ -93,8 +93,9 @@ def modalities_task(
     spec = grown(spec, output) if resume else spec
     check(spec)
     with threads_set(spec.threads), generators_kept():
-        known = {str(seed): digests(modal_setting(spec, seed)) for seed in spec.seeds}
-    make = partial(of_seeds, spec, output, progress or bars(), workers, known)
+        settings = modal_settings(spec, spec.seeds)
+        known = {str(seed): digests(each) for seed, each in settings.items()}
+    make = partial(of_seeds, settings, output, progress or bars(), workers, known)
     return STUDY.made(spec, output, resume, make, known)
 
 
@@ -124,7 +125,7 @@ def methods_of(spec: ModalitiesSpec) -> tuple[str, ...]:
 
 
 def of_seeds(
-    spec: ModalitiesSpec,
+    settings: Mapping[int, ModalSetting],
     output: Path,
     progress: Progress,
     workers: Workers,
@@ -133,14 +134,14 @@ def of_seeds(
     """Return all that each seed gives; whatever is independent is trained at the same time.
 
     Args:
-        spec: What to train.
+        settings: By seed, all of one spec.
         output: The folder.
         progress: Bars to draw on.
         workers: Who trains.
         known: Each seed's digests, by its number as text.
     """
+    spec = next(iter(settings.values())).spec
     folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
-    settings = {seed: modal_setting(spec, seed) for seed in spec.seeds}
     names = modalities_of(settings[spec.seeds[0]])
     with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
         lone = [

@@ -13,6 +13,8 @@ from rich.progress import Progress
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.modal_course import course, steps_by_epoch
 from beyondprop.experiment.modal_measures import measured
 from beyondprop.experiment.modal_methods import METHODS, Ground, recipe_of, step_operations
 from beyondprop.experiment.modal_setting import modal_setting
@@ -116,7 +118,9 @@ class MethodAttempt:
         ground = Ground(setting, own.folder, rates, self.rate)
         torch.manual_seed(setting.seed)
         network, prepared = method.network(ground), method.prepare(ground)
-        spent = prepared.operations + own.budget.alone * (method.pretrained or method.taught)
+        needs = method.pretrained or method.taught
+        spent = prepared.operations + own.budget.alone * needs
+        taken = prepared.seconds + needs * sum(each["seconds"] for each in own.alone.values())
         warm = setting.spec.warm_epochs if method.pretrained and method.attentive else 0
         spent += own.budget.warm * bool(warm)
         sample = step_operations(setting, method, network, prepared.balance)
@@ -133,13 +137,23 @@ class MethodAttempt:
             ),
             warm=warm,
             balance=prepared.balance,
+            score=lambda model: score(setting.task, model, setting.data.validation).score,
             progress=progress,
+        )
+        ahead = taken + sum(made.seconds[:warm])
+        way = course(
+            [each * sample * rows for each in steps_by_epoch(steps, len(setting.train))],
+            made.seconds[warm:],
+            made.scores,
+            (spent, ahead),
         )
         reached = setting.evaluated(network) | measured(setting, network, ground.alone)
         return reached | {
             "operations": spent + steps * sample * rows,
+            "seconds": ahead + sum(made.seconds[warm:]),
             "steps": steps,
             "before": spent,
+            "course": way,
             "errors": list(made.errors),
             "validation": list(made.validation),
             "best": made.best,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class ModalitiesSpec:
         batch_size: Samples a step. Default: the task's.
         rates: Learning rates, of which each modality and each method takes the one that serves it
             best on the validation data.
+        target: Validation score to which the cost of training is compared. Default: that of the
+            best single modality, seed by seed.
         rule: That trains single modalities and the whole, but for methods that need backprop.
         data: Folder that holds the data set's files. Default: they are looked for.
         threads: CPU threads.
@@ -44,6 +47,7 @@ class ModalitiesSpec:
     warm_epochs: int = 1
     batch_size: int | None = None
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    target: float | None = None
     rule: Spec = "backprop"
     data: Path | None = None
     threads: int = 1
@@ -68,5 +72,7 @@ class ModalitiesSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} must be above 0")
+        if self.target is not None and not math.isfinite(self.target):
+            problems.append("target must be a number")
         if problems:
             raise UserError("; ".join(problems))

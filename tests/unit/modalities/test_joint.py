@@ -96,3 +96,33 @@ def test_the_best_epoch_is_kept() -> None:
     assert sum(losses) / 2 == pytest.approx(min(made.validation), rel=1e-5)
     assert len(made.errors) == 6
     assert made.steps == 24
+
+
+def test_scores_and_seconds_are_told_by_epoch() -> None:
+    seen: list[bool] = []
+
+    def score(model: nn.Module) -> float:
+        seen.append(model.training)
+        return float(len(seen))
+
+    made = joined(network(), recipe=Recipe(epochs=3), warm=2, score=score)
+    assert made.scores == (1.0, 2.0, 3.0)
+    assert seen == [False] * 3
+    assert len(made.seconds) == 5
+    assert min(made.seconds) > 0
+    assert joined(network()).scores == ()
+
+
+def test_a_validation_loss_that_is_no_number_is_told() -> None:
+    held = batches(2, 2)
+    held[0][0]["a"][0] = torch.nan
+    with pytest.raises(UserError, match=r"validation loss is no number at learning rate 0.001: l"):
+        join(
+            network(),
+            batches(4, 1),
+            held,
+            F.cross_entropy,
+            lambda width: nn.Linear(width, 3),
+            recipe=Recipe(epochs=2),
+            progress=QUIET,
+        )

@@ -152,7 +152,7 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
     if marked:
         yield f"† The best learning rate lies at an end of those tried: {', '.join(marked)}."
     for name, of in convergence(record).items():
-        yield f"{name} alone had converged after {of}."
+        yield f"{name} alone {of}."
     for seed in record["seeds"]:
         for name, each in seed["methods"].items():
             if "failed" in each:
@@ -173,7 +173,8 @@ def targets(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def convergence(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return after how many epochs, and what share of the operations, each modality had converged.
+    """Return after how many epochs, and what share of the operations, each modality had converged;
+    nothing of an earlier record.
 
     See `modal_course.converged`.
     """
@@ -186,5 +187,8 @@ def convergence(record: Mapping[str, Any]) -> dict[str, str]:
         if known:
             epochs, shares = (statistics.mean(each) for each in zip(*known, strict=True))
             some = f" ({len(known)} of {len(pairs)} seeds)" * (len(known) < len(pairs))
-            found[name] = f"{epochs:.3g} epochs, {shares:.0%} of the operations{some}"
+            took = f"{epochs:.3g} epochs, {shares:.0%} of the operations"
+            found[name] = f"had converged after {took}{some}"
+        elif all("converged" in seed["alone"][name] for seed in record["seeds"]):
+            found[name] = "never converged: its validation loss did not fall"
     return found

@@ -351,6 +351,10 @@ def test_the_table_has_the_best_method_first(record: dict[str, Any]) -> None:
     (ours,) = [row for row in found if row[0] == OURS]
     assert ours[3] == "–"
     assert "charged to none" in next(iter(notes(record)))
+    assert any(each.startswith("wide alone had converged after ") for each in notes(record))
+    for seed in record["seeds"]:
+        seed["alone"]["wide"]["converged"] = None
+    assert "wide alone never converged: its validation loss did not fall." in list(notes(record))
     record["seeds"][0]["methods"]["joint"] = {"failed": "the sky fell"}
     (joint,) = [row for row in rows(record) if row[0] == "joint"]
     assert joint[-1] == "1 of 2"

@@ -91,8 +91,8 @@ def check(name: str, record: dict[str, Any]) -> None:
 )
 def test_commands_of_studies_by_seed_are_checked(kind: str, typed: str) -> None:
     task = "mfeat-few" if kind == "modalities" else "digits-mlp"
-    spec = {"task": task, "seeds": [0, 1], "epochs": 3, "data": "given"}
-    spec = spec if kind == "modalities" else spec | {"epochs": None}
+    spec = {"task": task, "seeds": [0, 1], "data": "given"}
+    spec |= {"epochs": 3} if kind == "modalities" else {"teacher_epochs": None}
     record = {"kind": kind, "spec": spec, "provenance": {"command": typed}}
     check(f"{kind}/x", record)
     with pytest.raises(AssertionError):

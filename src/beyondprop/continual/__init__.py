@@ -12,6 +12,7 @@ from beyondprop.continual.streams import (
     permuted,
     split_classes,
 )
+from beyondprop.continual.texts import genres
 
 __all__ = [
     "METHODS",
@@ -22,6 +23,7 @@ __all__ = [
     "Reservoir",
     "Stream",
     "domains",
+    "genres",
     "learn",
     "learn_together",
     "make",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from beyondprop.continual import (
     Reservoir,
     Stream,
     domains,
+    genres,
     learn,
     learn_together,
     make,
@@ -353,3 +355,21 @@ def test_domains_share_their_classes(data: Data) -> None:
     task: Task = DIGITS
     found = learn(stream, task, make("no-forgetting"), replace(RECIPE, epochs=1))
     assert len(found.matrix.rows) == 2
+
+
+def test_genres_are_domains_of_one_language(tmp_path: Path) -> None:
+    (tmp_path / "first.txt").write_text("abcab " * 400)
+    (tmp_path / "second.txt").write_text("cxxbyc " * 400)
+    stream, task = genres(
+        tmp_path, ("first", "second"), length=16, windows=20, layers=1, width=16, heads=2
+    )
+    assert [each.name for each in stream.experiences] == ["first", "second"]
+    assert len(stream.experiences[0].data.train) == 20
+    recipe = Recipe(epochs=6, batch_size=4, learning_rate=1e-2)
+    matrix = learn(stream, task, make("plain"), recipe).matrix
+    assert matrix.rows[0][0] > matrix.before[0] + 1  # bits
+    assert matrix.forgetting > 0.5
+    kept = learn(stream, task, Replay(size=20), recipe).matrix
+    assert kept.forgetting < matrix.forgetting / 2
+    with pytest.raises(UserError, match=r"no text third\.txt or third\.txt\.gz"):
+        genres(tmp_path, ("first", "third"))

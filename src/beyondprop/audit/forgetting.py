@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.progress import Progress
 
 from beyondprop.audit.base import Answer, Audited, Section
-from beyondprop.continual import Matrix, Stream, learn, learn_together, make, pairs_of
+from beyondprop.continual import Learned, Stream, learn, learn_together, make, pairs_of
 from beyondprop.continual.streams import permuted, split_classes
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count
@@ -49,7 +49,8 @@ class Forgetting(Section):
         """
         stream = stream_of(audited.data, self.orders)
         recipe = replace(audited.recipe, epochs=self.epochs, seed=audited.seed)
-        found = learn(stream, audited.task, make("plain"), recipe, progress).matrix
+        reached = learn(stream, audited.task, make("plain"), recipe, progress)
+        found = reached.matrix
         top = learn_together(stream, audited.task, recipe, progress)
         return {
             "stream": stream.name,
@@ -61,9 +62,9 @@ class Forgetting(Section):
             "forgetting": found.forgetting,
             "backward_transfer": found.backward_transfer,
             "forward_transfer": found.forward_transfer,
-            "floor": floor(stream, found),
+            "floor": reached.floor,
             "ceiling": mean(top),
-            "verdict": verdict(stream, found, mean(top)),
+            "verdict": verdict(stream, reached, mean(top)),
         }
 
 
@@ -74,21 +75,10 @@ def stream_of(data: Data, orders: int) -> Stream:
     return permuted(data, orders)
 
 
-def floor(stream: Stream, matrix: Matrix) -> float:
-    """Return the mean score of a model that knows the last experience alone.
-
-    On the others it scores nothing where they have classes of their own, and elsewhere what an
-    untrained model does.
-    """
-    own = bool(stream.experiences[0].classes)
-    others = [0.0 if own else score for score in matrix.before[:-1]]
-    return mean([*others, matrix.rows[-1][-1]])
-
-
-def verdict(stream: Stream, matrix: Matrix, ceiling: float) -> str:
+def verdict(stream: Stream, found: Learned, ceiling: float) -> str:
     """Return what the matrix says in one sentence."""
-    low = floor(stream, matrix)
-    kept = f"{matrix.average:.3f} at the end, between {low:.3f} for the last one alone"
+    matrix = found.matrix
+    kept = f"{matrix.average:.3f} at the end, between {found.floor:.3f} for the last one alone"
     return (
         f"Of {len(stream)} experiences ({stream.name}) it scores {matrix.learned:.3f} as each has "
         f"been learned and {kept} and {ceiling:.3f} for all at once; {matrix.forgetting:.3f} is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
 import torch
@@ -30,11 +31,13 @@ class Learned:
 
     Attributes:
         matrix: Scores on test samples after each experience.
+        floor: The mean score of a model that knows the last experience alone, as well as this one.
         bits: What the method kept besides the model at the end.
         model_bits: Of the model.
     """
 
     matrix: Matrix
+    floor: float
     bits: int
     model_bits: int
 
@@ -115,7 +118,19 @@ def learn(
             one(learner, experience.data.train, task, recipe, title, shown)
             learner.end(experience)
             rows.append(scores(learner, stream, task))
-    return Learned(Matrix.of(before, rows), learner.bits, model_bits(learner.model))
+    matrix = Matrix.of(before, rows)
+    return Learned(matrix, floor(stream, matrix), learner.bits, model_bits(learner.model))
+
+
+def floor(stream: Stream, matrix: Matrix) -> float:
+    """Return the mean score of a model that knows the last experience alone.
+
+    Of the others it says nothing right where they have classes of their own and are not told; else
+    it knows of them what an untrained model does.
+    """
+    blind = bool(stream.experiences[0].classes) and not stream.told
+    others = [0.0 if blind else score for score in matrix.before[:-1]]
+    return mean([*others, matrix.rows[-1][-1]])
 
 
 def learn_together(

@@ -11,8 +11,9 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.audit import Audited
-from beyondprop.audit.forgetting import Forgetting, floor, stream_of
+from beyondprop.audit.forgetting import Forgetting, stream_of
 from beyondprop.continual import Matrix
+from beyondprop.continual.learning import floor
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Split, find
 

@@ -6,5 +6,12 @@ has trained it.
 """
 
 from beyondprop.audit.base import Audited, Section
+from beyondprop.audit.forgetting import Forgetting
+from beyondprop.registry import Registry
 
-__all__ = ["Audited", "Section"]
+SECTIONS: Registry[Section] = Registry(
+    "section", Section, {kind.name: kind for kind in (Forgetting,)}, key="section"
+)
+"""Every section by its short name, in the order of the report."""
+
+__all__ = ["SECTIONS", "Audited", "Section"]

@@ -40,7 +40,7 @@ class Table:
             shown.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
         for row in self.rows:
             shown.add_row(*row)
-        console = Console()
+        console = Console(markup=False)
         console.print(shown)
         for note in self.notes:
             console.print(note, markup=False, highlight=False)

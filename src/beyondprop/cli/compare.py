@@ -95,7 +95,7 @@ def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None
 
 def show(comparisons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
     """Print each comparison, then the table over all tasks where there are several."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for comparison in comparisons:
         console.print(table(comparison))
         console.print(legend(comparison))

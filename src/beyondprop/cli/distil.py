@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
     record = distil_task(spec, output, arguments.resume, workers=workers)
     page = told_of(lambda: write([output], output / "report.html"))
     show(distil_table(record))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")
@@ -68,7 +68,7 @@ def run(arguments: Namespace) -> int:
 def show_plan(plan: Plan, workers: int) -> int:
     """Say what would be done; return the exit code."""
     show(plan_table(plan))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in plan_notes(plan, workers):
         console.print(sentence)
     return 0

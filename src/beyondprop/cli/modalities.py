@@ -25,10 +25,10 @@ def parser() -> Parser:
     """Return the command's flags: those of `ModalitiesSpec` and of workers, and the folder's."""
     made = Parser(
         description=f"{HELP} For each seed each modality's sub-network is trained alone until its "
-        "own validation loss rises; then attention between them, then the whole. Beside it stand "
+        "own validation loss rises; then the fusion between them, then the whole. Beside it stand "
         "training the whole from the beginning, Gradient-Blending, OGM-GE, MMPareto and UMT, all "
         "with as much computation, the mean of the single networks, and the best of these. It ends "
-        "with a table, a record and a report that shows which modality attention trusts.",
+        "with a table, a record and a report that shows which modality the fusion trusts.",
         epilog="Example: beyondprop modalities --task generated-ambiguous --seeds 0 1 2 --jobs 2",
     )
     made.add_spec(
@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     record = modalities_task(spec, output, arguments.resume, workers=workers)
     page = told_of(lambda: write([output], output / "report.html"))
     show(modal_table(record))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):
         console.print(sentence)
     print(f"folder: {output}")

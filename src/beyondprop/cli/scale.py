@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> int:
         table = laws_table(found, axis)
         if table is not None:
             show(table)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in answers(found):
         console.print(sentence)
     print(f"folder: {output}")

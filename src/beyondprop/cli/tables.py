@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rich.console import Console
 from rich.table import Table
 
@@ -11,5 +13,6 @@ WIDEST = 1000
 
 def show(table: Table) -> None:
     """Print a table as wide as it is, also where the terminal is narrower or there is none."""
-    width = Console(width=WIDEST).measure(table).maximum
-    Console(highlight=False, width=max(width, Console().width)).print(table, crop=False)
+    plain = partial(Console, highlight=False, markup=False)
+    width = max(plain(width=WIDEST).measure(table).maximum, plain().width)
+    plain(width=width).print(table, crop=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,12 @@ class Study:
     file: str
 
     def made(
-        self, spec: Any, output: Path, resume: bool, of_seeds: Callable[[], list[dict[str, Any]]]
+        self,
+        spec: Any,
+        output: Path,
+        resume: bool,
+        of_seeds: Callable[[], list[dict[str, Any]]],
+        digests: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the record of a study; a finished one is read, another one made and kept.
 
@@ -46,6 +51,8 @@ class Study:
             output: The folder.
             resume: Continue what the folder holds.
             of_seeds: Returns what each seed gives.
+            digests: What tells data and models from others of the same names, as JSON: a finished
+                record with other ones is made anew. None: settings alone decide.
 
         Raises:
             UserError: The folder holds something else.
@@ -53,7 +60,8 @@ class Study:
         started, given = datetime.now(UTC), finite(plain(spec))
         check_claim(output, given, resume, GROWS)
         known = read_json(output / self.file)
-        if known is not None and known.get("spec") == given:
+        told = {} if digests is None else {"digests": dict(digests)}
+        if known is not None and known | {"spec": given} | told == known:
             return known
         with held(output), threads_set(spec.threads), generators_kept():
             write_json(output / SPEC, given)
@@ -67,6 +75,7 @@ class Study:
                     "seeds": of_seeds(),
                     "provenance": provenance(started, before),
                 }
+                | told
             )
             write_json(output / self.file, record)
         return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
 from beyondprop._torch.threads import threads_set
-from beyondprop._torch.weights import read_weights, weights
+from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.modal_setting import Held, ModalSetting, modal_setting, named
 from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.rates import TRIAL
 from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.modalities import SubNetwork
-from beyondprop.modalities.alone import OfModality, subnetwork, train_alone
+from beyondprop.modalities.alone import RECORD, OfModality, subnetwork, train_alone
 from beyondprop.pieces.stopping import Stopping
-from beyondprop.pieces.training import LabelledBatches
+from beyondprop.pieces.training import DivergedError, LabelledBatches
 from beyondprop.registry import file_name
 from beyondprop.tasks import Samples
 
@@ -36,12 +38,14 @@ class Alone:
         seed: Of data, network and training.
         modality: Its name.
         folder: Of the seed.
+        digests: Of the seed's data, network and losses; see `digests`.
     """
 
     spec: ModalitiesSpec
     seed: int
     modality: str
     folder: Path
+    digests: Mapping[str, str]
 
     def attempt(self, rate: float) -> AloneAttempt:
         """Return its training at a learning rate."""
@@ -63,14 +67,20 @@ class AloneAttempt:
     @property
     def folder(self) -> Path:
         """Keeps it."""
-        return self.alone.folder / "alone" / file_name(self.alone.modality) / f"{self.rate:.6g}"
+        return folder_of(self.alone.folder, self.alone.modality, self.rate)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides the result within the folder."""
+        return {"digests": dict(self.alone.digests), "rate": self.rate}
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
-        found = read_json(self.folder / "record.json")
-        if found is None or not isinstance(found.get("weights_sha256"), str):
+        made = read_json(self.folder / RECORD)
+        if made is None or made.get("asked") != self.asked:
             return None
-        read_weights(self.folder / "weights.safetensors", found["weights_sha256"])
+        found = dict(made["found"])
+        read_weights(self.folder / WEIGHTS, found["weights_sha256"])
         return found
 
     def work(self, progress: Progress) -> dict[str, Any]:
@@ -79,14 +89,17 @@ class AloneAttempt:
             try:
                 network, found = self._trained(progress)
             except UserError as error:
-                return {"rate": self.rate, "failed": str(error)}
+                return {"rate": self.rate, "failed": str(error), TRIAL: spent_until(error)}
             content = weights(network)
-        record: dict[str, Any] = finite(
-            found | {"rate": self.rate, "weights_sha256": hashlib.sha256(content).hexdigest()}
-        )
-        write_bytes(self.folder / "weights.safetensors", content)
-        write_json(self.folder / "record.json", record)
-        return record
+        found |= {
+            "rate": self.rate,
+            TRIAL: found["operations"],
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        made = finite({"asked": self.asked, "found": found})
+        write_bytes(self.folder / WEIGHTS, content)
+        write_json(self.folder / RECORD, made)
+        return dict(made["found"])
 
     def _trained(self, progress: Progress) -> tuple[SubNetwork, dict[str, Any]]:
         own = self.alone
@@ -104,14 +117,30 @@ def begun(setting: ModalSetting, modality: str) -> SubNetwork:
     return subnetwork(setting.network(), modality, setting.head, setting.seed)
 
 
-def kept(setting: ModalSetting, folder: Path, modality: str, rate: float) -> SubNetwork:
-    """Return a modality's sub-network as it was trained at a learning rate, in eval mode."""
-    own = AloneAttempt(Alone(setting.spec, setting.seed, modality, folder), rate)
-    network, record = begun(setting, modality), own.earlier()
-    if record is None:
-        raise UserError(f"{own.folder} holds no sub-network: delete it and run again")
-    state = read_weights(own.folder / "weights.safetensors", record["weights_sha256"])
-    network.load_state_dict(state)
+def folder_of(folder: Path, modality: str, rate: float) -> Path:
+    """Return the folder of a modality's training at a learning rate, in that of a seed."""
+    return folder / "alone" / file_name(modality) / f"{rate:.6g}"
+
+
+def spent_until(error: UserError) -> float:
+    """Return the floating-point operations of a training that ended by an error."""
+    return error.operations if isinstance(error, DivergedError) else 0.0
+
+
+def kept(
+    setting: ModalSetting, folder: Path, modality: str, found: Mapping[str, Any]
+) -> SubNetwork:
+    """Return a modality's sub-network as it was trained alone, in eval mode.
+
+    Args:
+        setting: Of its seed.
+        folder: Of its seed.
+        modality: Its name.
+        found: What it reached.
+    """
+    network = begun(setting, modality)
+    path = folder_of(folder, modality, found["rate"]) / WEIGHTS
+    network.load_state_dict(read_weights(path, found["weights_sha256"]))
     return network.eval()
 
 

@@ -13,12 +13,15 @@ from rich.progress import Progress
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.modal_alone import spent_until
 from beyondprop.experiment.modal_measures import measured
 from beyondprop.experiment.modal_methods import METHODS, Ground, recipe_of, step_operations
 from beyondprop.experiment.modal_setting import modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
+from beyondprop.experiment.rates import TRIAL
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.modalities import join
+from beyondprop.pieces.training import DivergedError
 from beyondprop.registry import file_name
 
 
@@ -53,6 +56,7 @@ class ByMethod:
         folder: Of the seed.
         alone: What each modality reached alone, by name.
         budget: Of the seed.
+        digests: Of the seed's data, network and losses; see `digests`.
     """
 
     spec: ModalitiesSpec
@@ -61,6 +65,7 @@ class ByMethod:
     folder: Path
     alone: Mapping[str, Mapping[str, Any]]
     budget: Budget
+    digests: Mapping[str, str]
 
     def attempt(self, rate: float) -> MethodAttempt:
         """Return its training at a learning rate."""
@@ -88,8 +93,13 @@ class MethodAttempt:
     @property
     def asked(self) -> dict[str, Any]:
         """What decides the result within the folder."""
-        known = {name: each["weights_sha256"] for name, each in self.of.alone.items()}
-        return dict(finite({"alone": known, "budget": asdict(self.of.budget), "rate": self.rate}))
+        known = {
+            name: {key: each[key] for key in ("rate", "weights_sha256")}
+            for name, each in self.of.alone.items()
+        }
+        budget, rate = asdict(self.of.budget), self.rate
+        asked = {"digests": self.of.digests, "alone": known, "budget": budget, "rate": rate}
+        return dict(finite(asked))
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
@@ -104,7 +114,7 @@ class MethodAttempt:
             try:
                 found = self._trained(progress)
             except UserError as error:
-                found = {"failed": str(error)}
+                found = {"failed": str(error), TRIAL: spent_until(error)}
         made = finite({"asked": self.asked, "found": found | {"rate": self.rate}})
         write_json(self.path, made)
         return dict(made["found"])
@@ -112,32 +122,38 @@ class MethodAttempt:
     def _trained(self, progress: Progress) -> dict[str, Any]:
         own, method = self.of, METHODS[self.of.method]
         setting = modal_setting(own.spec, own.seed)
-        rates = {name: each["rate"] for name, each in own.alone.items()}
-        ground = Ground(setting, own.folder, rates, self.rate)
+        ground = Ground(setting, own.folder, own.alone, self.rate)
         torch.manual_seed(setting.seed)
         network, prepared = method.network(ground), method.prepare(ground)
-        spent = prepared.operations + own.budget.alone * (method.pretrained or method.taught)
+        alone = own.budget.alone * (method.pretrained or method.taught)  # for all trials once
         warm = setting.spec.warm_epochs if method.pretrained and method.attentive else 0
-        spent += own.budget.warm * bool(warm)
+        spent = alone + prepared.operations + own.budget.warm * bool(warm)
         sample = step_operations(setting, method, network, prepared.balance)
         rows = len(setting.data.train) / len(setting.train)  # of a batch
         steps = steps_of(own.budget.total - spent, sample * rows)
-        made = join(
-            network,
-            setting.train,
-            setting.validation,
-            setting.task.loss,
-            setting.head,
-            recipe=recipe_of(
-                setting, method, self.rate, epochs=-(-steps // len(setting.train)), steps=steps
-            ),
-            warm=warm,
-            balance=prepared.balance,
-            progress=progress,
+        recipe = recipe_of(
+            setting, method, self.rate, epochs=-(-steps // len(setting.train)), steps=steps
         )
-        reached = setting.evaluated(network) | measured(setting, network, ground.alone)
+        try:
+            made = join(
+                network,
+                setting.train,
+                setting.validation,
+                setting.task.loss,
+                setting.head,
+                recipe=recipe,
+                rates=prepared.rates,
+                warm=warm,
+                balance=prepared.balance,
+                progress=progress,
+            )
+        except DivergedError as error:
+            raise DivergedError(str(error), error.operations + spent - alone) from None
+        reached = setting.evaluated(network) | measured(setting, network, ground.networks)
+        operations = spent + steps * sample * rows
         return reached | {
-            "operations": spent + steps * sample * rows,
+            "operations": operations,
+            TRIAL: operations - alone,
             "steps": steps,
             "before": spent,
             "errors": list(made.errors),

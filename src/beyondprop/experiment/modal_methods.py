@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +47,25 @@ class Ground:
     Attributes:
         setting: Of its seed.
         folder: Of its seed.
-        rates: The learning rate at which each modality was trained alone, by name.
+        alone: What each modality reached alone, by name.
         rate: Of the joint training.
     """
 
     setting: ModalSetting
     folder: Path
-    rates: Mapping[str, float]
+    alone: Mapping[str, Mapping[str, Any]]
     rate: float
 
     @property
-    def alone(self) -> dict[str, SubNetwork]:
+    def rates(self) -> dict[str, float]:
+        """The learning rate at which each modality was trained alone, by name."""
+        return {name: each["rate"] for name, each in self.alone.items()}
+
+    @property
+    def networks(self) -> dict[str, SubNetwork]:
         """The sub-networks as they were trained alone."""
         return {
-            name: kept(self.setting, self.folder, name, rate) for name, rate in self.rates.items()
+            name: kept(self.setting, self.folder, name, each) for name, each in self.alone.items()
         }
 
 
@@ -71,16 +76,26 @@ class Prepared:
     Attributes:
         balance: Of the joint training.
         operations: Floating-point operations before it, without pre-training.
+        rates: By which the learning rate of a modality's encoder and projection is multiplied.
     """
 
     balance: Balance
     operations: float = 0.0
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def plain(ground: Ground) -> Prepared:
     """Return no balancing."""
     del ground
     return Prepared(Joint())
+
+
+def by_modality(ground: Ground) -> Prepared:
+    """Return no balancing: encoders and projections have the rates that served them best alone.
+
+    The fusion and the head have the rate of the joint training.
+    """
+    return Prepared(Joint(), rates={name: own / ground.rate for name, own in ground.rates.items()})
 
 
 def modulated(ground: Ground) -> Prepared:
@@ -97,7 +112,7 @@ def pareto(ground: Ground) -> Prepared:
 
 def near_teachers(ground: Ground) -> Prepared:
     """Return UMT, whose teachers are the encoders that were trained alone."""
-    return Prepared(UniModalTeachers(teachers={n: s.encoder for n, s in ground.alone.items()}))
+    return Prepared(UniModalTeachers(teachers={n: s.encoder for n, s in ground.networks.items()}))
 
 
 def blended(ground: Ground) -> Prepared:
@@ -144,7 +159,8 @@ class Method:
         prepare: Returns how the network is balanced.
         pretrained: Whether it begins with the sub-networks that were trained alone.
         taught: Whether it needs them otherwise.
-        attentive: Whether the task's own fusion joins modalities, or a concatenation.
+        rated: Whether it takes from them the learning rates of single modalities.
+        attentive: Whether the setting's own fusion joins modalities, or a concatenation.
         ruled: Whether the spec's rule may train it; backprop trains the others.
     """
 
@@ -152,33 +168,41 @@ class Method:
     prepare: Callable[[Ground], Prepared]
     pretrained: bool = False
     taught: bool = False
+    rated: bool = False
     attentive: bool = True
     ruled: bool = False
+
+    @property
+    def builds_on_alone(self) -> bool:
+        """Whether it needs that modalities are trained alone, each at several learning rates."""
+        return self.pretrained or self.taught or self.rated
 
     def network(self, ground: Ground) -> MultimodalNetwork:
         """Return the network as its joint training begins."""
         setting = ground.setting
         made = setting.network() if self.attentive else setting.concatenated()
         if self.pretrained:
-            for name, own in ground.alone.items():
+            for name, own in ground.networks.items():
                 made.encoders[name].load_state_dict(own.encoder.state_dict())
                 made.fusion.project[name].load_state_dict(own.project.state_dict())
         return made
 
 
-OURS = "pre-training + attention"
+OURS = "pre-training"
 METHODS = {
     each.name: each
     for each in (
         Method(OURS, plain, pretrained=True, ruled=True),
         Method("joint", plain, ruled=True),
-        Method("pre-training + concatenation", plain, pretrained=True, attentive=False, ruled=True),
+        Method(f"{OURS} + rates by modality", by_modality, pretrained=True, rated=True, ruled=True),
+        Method("joint + rates by modality", by_modality, rated=True, ruled=True),
+        Method(f"{OURS} + concatenation", plain, pretrained=True, attentive=False, ruled=True),
         Method("joint concatenation", plain, attentive=False, ruled=True),
-        Method("Gradient-Blending", blended),
+        Method("Gradient-Blending", blended, rated=True),
         Method("OGM-GE", modulated, ruled=True),
-        Method("pre-training + OGM-GE", modulated, pretrained=True, ruled=True),
+        Method(f"{OURS} + OGM-GE", modulated, pretrained=True, ruled=True),
         Method("MMPareto", pareto),
-        Method("pre-training + MMPareto", pareto, pretrained=True),
+        Method(f"{OURS} + MMPareto", pareto, pretrained=True),
         Method("UMT", near_teachers, taught=True),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,9 +17,14 @@ from beyondprop.experiment.assess import score
 from beyondprop.experiment.distil_lessons import Batches
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.setup import of_seed, read
-from beyondprop.modalities import Concatenation, MultimodalNetwork
+from beyondprop.modalities import FUSIONS, Concatenation, Joining, MultimodalNetwork
+from beyondprop.modalities.fusions import joined_by
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.data import look
+from beyondprop.pieces.described import digest_of, digest_of_code
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
+from beyondprop.tasks.multimodal import informative
 
 SHOWN = 2
 """Samples by which a model's outputs are seen."""
@@ -81,11 +86,26 @@ class ModalSetting:
         return Held(self.data.validation, max(self.batch_size, 256))
 
     def network(self) -> MultimodalNetwork:
-        """Return the task's network as it begins.
+        """Return the network as it begins: the task's, with the fusion that is asked for.
 
         Raises:
-            UserError: It is no MultimodalNetwork.
+            UserError: It is no MultimodalNetwork, or its head does not fit that fusion.
         """
+        fusion = self.spec.fusion
+        return self._joined_by(None if fusion is None else FUSIONS.make(fusion))
+
+    def concatenated(self) -> MultimodalNetwork:
+        """Return the network as it begins, with vectors one behind another.
+
+        Raises:
+            UserError: Its head takes another number of features.
+        """
+        try:
+            return self._joined_by(Joining(Concatenation))
+        except UserError as error:
+            raise UserError(f"{error}: leave methods with concatenation out") from None
+
+    def _joined_by(self, joining: Joining | None) -> MultimodalNetwork:
         torch.manual_seed(self.seed)
         made = self.task.model()
         if not isinstance(made, MultimodalNetwork):
@@ -93,23 +113,7 @@ class ModalSetting:
                 f"the model of {self.task.name} is a {type(made).__name__}: give a task whose "
                 "model is a beyondprop.modalities.MultimodalNetwork"
             )
-        return made
-
-    def concatenated(self) -> MultimodalNetwork:
-        """Return the network as it begins, with vectors one behind another and no attention.
-
-        Raises:
-            UserError: Its head takes another number of features.
-        """
-        made = self.network()
-        fusion = Concatenation(made.fusion.widths, made.fusion.width)
-        if fusion.features != made.fusion.features:
-            raise UserError(
-                f"the head of {self.task.name} takes {made.fusion.features} features and a "
-                f"concatenation gives {fusion.features}: leave methods with concatenation out"
-            )
-        fusion.project.load_state_dict(made.fusion.project.state_dict())
-        return MultimodalNetwork(dict(made.encoders.items()), fusion, made.head, made.dropout)
+        return made if joining is None else joined_by(made, joining)
 
     def recipe(self, rate: float, **changes: Any) -> Recipe:
         """Return how networks are trained."""
@@ -157,13 +161,43 @@ class ModalSetting:
         }
 
 
+def digests(setting: ModalSetting) -> dict[str, str]:
+    """Return what tells a seed's data, network, loss and rule from those of the same names.
+
+    A result of an earlier call is taken where these are the same, besides the settings. The data
+    is read once.
+
+    Raises:
+        UserError: Something can't be told from others, such as a loss that holds an open file.
+    """
+    data, network = setting.data, setting.network()
+    parts = (data.train, data.validation, data.test)
+    known = [[look(Held(each, setting.validation.size))[0], informative(each)] for each in parts]
+    made = setting.recipe(setting.spec.rates[0])
+    return {
+        "data": digest_of(known, "the data"),
+        "network": digest_of_model(network),
+        "code": digest_of_code(network),
+        "loss": digest_of(setting.task.loss, "the loss"),
+        "metric": digest_of(setting.task.metric, "the metric"),
+        "recipe": digest_of(vars(made), "the recipe"),
+    }
+
+
 def modal_setting(spec: ModalitiesSpec, seed: int) -> ModalSetting:
     """Return the setting of a seed."""
+    return modal_settings(spec, (seed,))[seed]
+
+
+def modal_settings(spec: ModalitiesSpec, seeds: Iterable[int]) -> dict[int, ModalSetting]:
+    """Return the setting of each seed; the data is loaded once."""
     task = tasks.find(spec.task)
-    data = of_seed(task, read(task, spec.data), seed)
-    made = ModalSetting(spec, task, data, seed)
-    with generators_kept():
-        _ = made.outputs  # heads know their form by it, and what they draw must not depend on when
+    data, made = read(task, spec.data), {}
+    for seed in seeds:
+        own = ModalSetting(spec, task, of_seed(task, data, seed), seed)
+        with generators_kept():
+            _ = own.outputs  # heads know their form by it; what they draw must not depend on when
+        made[seed] = own
     return made
 
 

@@ -11,7 +11,7 @@ from beyondprop.registry import Spec
 
 @dataclass(frozen=True)
 class ModalitiesSpec:
-    """Pre-training of modalities and attention between them, beside what else is done for them.
+    """Pre-training of modalities, then of all together, beside what else is done for them.
 
     Attributes:
         task: A task whose model is a MultimodalNetwork (see `beyondprop list`), or your own as
@@ -27,6 +27,9 @@ class ModalitiesSpec:
         batch_size: Samples a step. Default: the task's.
         rates: Learning rates, of which each modality and each method takes the one that serves it
             best on the validation data.
+        fusion: What joins modalities in place of the task's own fusion, by name or with arguments
+            (attention, concatenation, gating, low-rank, cross-attention), or your own as
+            my.module:fusion.
         rule: That trains single modalities and the whole, but for methods that need backprop.
         data: Folder that holds the data set's files. Default: they are looked for.
         threads: CPU threads.
@@ -44,6 +47,7 @@ class ModalitiesSpec:
     warm_epochs: int = 1
     batch_size: int | None = None
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    fusion: Spec | None = None
     rule: Spec = "backprop"
     data: Path | None = None
     threads: int = 1

@@ -14,7 +14,7 @@ from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.statistics import Difference, differences, paired
 from beyondprop.measure.base import ABSENT
 
-HEADS = ("score", "± 95%", "pre-training + attention less this", "operations", "runs")
+HEADS = ("score", "± 95%", f"{OURS} less this", "operations", "runs")
 
 
 def modal_table(record: Mapping[str, Any]) -> Table:
@@ -71,7 +71,7 @@ def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
 def against(
     found: Mapping[str, Mapping[int, float]], resolution: float = 0.0
 ) -> dict[str, Difference]:
-    """Return how pre-training and attention differ from each method that has all of its seeds.
+    """Return how pre-training differs from each method that has all of its seeds.
 
     Args:
         found: Test scores of each method by seed.
@@ -94,7 +94,7 @@ def step(record: Mapping[str, Any]) -> float:
 
 
 def difference(pair: Difference | None) -> str:
-    """Return by how much pre-training and attention are better, with the interval's half."""
+    """Return by how much pre-training is better, with the interval's half."""
     if pair is None:
         return ABSENT
     spread = (pair.interval.high - pair.interval.low) / 2
@@ -116,7 +116,8 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is to be known of a comparison: charges, edges and failures."""
     yield (
         "Operations are those of training: of all modalities alone, and of the whole behind it, "
-        "relative to pre-training and attention. The search of learning rates is charged to none."
+        f"relative to {OURS}. The search of learning rates is charged to none; what "
+        "it took is in the record, as searched_operations."
     )
     marked = [
         name

@@ -5,7 +5,8 @@ each method, all with as much computation: that of pre-training and of the joint
 in floating-point operations. Beside them stand the best single modality, by validation, and the
 mean of all (late fusion), for which nothing more is trained.
 
-The search of learning rates and validation are charged to no method.
+The search of learning rates and validation are charged to no method. Of the search it is recorded
+what it took.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from rich.progress import Progress
 
 from beyondprop import rules
+from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.by_seed import Study, grown
@@ -33,12 +35,13 @@ from beyondprop.experiment.modal_methods import (
     step_operations,
     warm_operations,
 )
-from beyondprop.experiment.modal_setting import ModalSetting, modal_setting
+from beyondprop.experiment.modal_setting import ModalSetting, digests, modal_setting, modal_settings
 from beyondprop.experiment.modal_spec import ModalitiesSpec
-from beyondprop.experiment.rates import quality, searched
+from beyondprop.experiment.rates import SEARCHED, quality, searched
 from beyondprop.experiment.record import describe_task
 from beyondprop.jobs import SERIAL, Executor, Workers, places
 from beyondprop.jobs.progress import bars
+from beyondprop.modalities import FUSIONS, Concatenation
 from beyondprop.modalities.balance import Joint
 
 MODALITIES = "modalities.json"
@@ -89,8 +92,11 @@ def modalities_task(
     """
     spec = grown(spec, output) if resume else spec
     check(spec)
-    make = partial(of_seeds, spec, output, progress or bars(), workers)
-    return STUDY.made(spec, output, resume, make)
+    with threads_set(spec.threads), generators_kept():
+        settings = modal_settings(spec, spec.seeds)
+        known = {str(seed): digests(each) for seed, each in settings.items()}
+    make = partial(of_seeds, settings, output, progress or bars(), workers, known)
+    return STUDY.made(spec, output, resume, make, known)
 
 
 def check(spec: ModalitiesSpec) -> None:
@@ -111,26 +117,53 @@ def check(spec: ModalitiesSpec) -> None:
 
 
 def methods_of(spec: ModalitiesSpec) -> tuple[str, ...]:
-    """Return the methods that are asked for."""
-    return tuple(METHODS) if spec.methods is None else spec.methods
+    """Return the methods that are asked for; none twice, where all concatenate."""
+    if spec.methods is not None:
+        return spec.methods
+    plain = spec.fusion is not None and FUSIONS.make(spec.fusion).kind is Concatenation
+    return tuple(name for name, each in METHODS.items() if each.attentive or not plain)
 
 
 def of_seeds(
-    spec: ModalitiesSpec, output: Path, progress: Progress, workers: Workers
+    settings: Mapping[int, ModalSetting],
+    output: Path,
+    progress: Progress,
+    workers: Workers,
+    known: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
-    """Return all that each seed gives; whatever is independent is trained at the same time."""
+    """Return all that each seed gives; whatever is independent is trained at the same time.
+
+    Args:
+        settings: By seed, all of one spec.
+        output: The folder.
+        progress: Bars to draw on.
+        workers: Who trains.
+        known: Each seed's digests, by its number as text.
+    """
+    spec = next(iter(settings.values())).spec
     folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
-    settings = {seed: modal_setting(spec, seed) for seed in spec.seeds}
     names = modalities_of(settings[spec.seeds[0]])
     with Executor(output, progress, places.find(workers, spec.threads)) as executor, progress:
-        lone = [Alone(spec, seed, name, folders[seed]) for seed in spec.seeds for name in names]
+        lone = [
+            Alone(spec, seed, name, folders[seed], known[str(seed)])
+            for seed in spec.seeds
+            for name in names
+        ]
         reached = searched(lone, spec.rates, "single modalities", executor)
         made = []
         for place, seed in enumerate(spec.seeds):
             own = reached[place * len(names) : (place + 1) * len(names)]
             made.append(begun(settings[seed], folders[seed], dict(zip(names, own, strict=True))))
         whole = [
-            ByMethod(spec, each.setting.seed, name, each.folder, each.alone, each.budget)
+            ByMethod(
+                spec,
+                each.setting.seed,
+                name,
+                each.folder,
+                each.alone,
+                each.budget,
+                known[str(each.setting.seed)],
+            )
             for each in made
             for name in methods_of(spec)
         ]
@@ -147,7 +180,7 @@ def begun(setting: ModalSetting, folder: Path, alone: Mapping[str, Mapping[str, 
     for name, each in alone.items():
         if "failed" in each:
             raise UserError(f"{name} alone, seed {setting.seed}: {each['failed']}")
-    ground = Ground(setting, folder, {name: each["rate"] for name, each in alone.items()}, 0.0)
+    ground = Ground(setting, folder, alone, 0.0)
     method, samples = METHODS[OURS], len(setting.data.train)
     network = method.network(ground)
     warm = setting.spec.warm_epochs and warm_operations(setting, method, network)
@@ -164,18 +197,36 @@ def record_of(seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]) -> dict[st
     return {
         "seed": seed.setting.seed,
         "task": describe_task(seed.setting.task, seed.setting.data),
+        "fusion": type(seed.setting.network().fusion).__name__,
         "budget": asdict(seed.budget) | {"total": seed.budget.total},
         "alone": dict(seed.alone),
-        "methods": dict(methods) | untrained(seed),
+        "methods": with_searches(seed, methods) | untrained(seed),
     }
+
+
+def with_searches(
+    seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return what methods reach, with all that finding it took: the trials of single modalities are
+    a part of every method that builds on these.
+    """
+    made = {}
+    for name, each in methods.items():
+        alone = searched_alone(seed) if METHODS[name].builds_on_alone else 0.0
+        made[name] = dict(each) | {SEARCHED: each.get(SEARCHED, 0.0) + alone}
+    return made
+
+
+def searched_alone(seed: OfSeed) -> float:
+    """Return the operations of all trials of single modalities."""
+    return float(sum(each[SEARCHED] for each in seed.alone.values()))
 
 
 def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
     """Return what late fusion and the best single modality reach, of which nothing is trained."""
     setting = seed.setting
-    networks = {
-        name: kept(setting, seed.folder, name, each["rate"]) for name, each in seed.alone.items()
-    }
+    networks = {name: kept(setting, seed.folder, name, each) for name, each in seed.alone.items()}
+    searched = {SEARCHED: searched_alone(seed)}
     _, targets = setting.data.train.batch(torch.arange(1))
     late = LateFusion(networks, targets).eval()
     best = max(seed.alone, key=lambda name: quality(seed.alone[name]))
@@ -183,9 +234,11 @@ def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
     return {
         LATE: setting.evaluated(late)
         | measured(setting, late, networks)
-        | {"operations": seed.budget.alone},
+        | {"operations": seed.budget.alone}
+        | searched,
         SINGLE: {
             key: single[key] for key in ("validation_score", "validation_loss", "score", "loss")
         }
-        | {"modality": best, "operations": single["operations"]},
+        | {"modality": best, "operations": single["operations"]}
+        | searched,
     }

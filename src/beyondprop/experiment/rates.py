@@ -14,6 +14,9 @@ FACTOR = 3.0
 MORE = 3
 """Rates that are tried beyond those that are given, at most."""
 
+TRIAL, SEARCHED = "trial_operations", "searched_operations"
+"""Floating-point operations of one attempt, and of all that were tried."""
+
 Found = dict[float, dict[str, Any]]
 """What is reached, by learning rate."""
 
@@ -27,7 +30,8 @@ class Attempt(Protocol):
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train; return what is reached: a ``rate``, and why it ``failed``, or a
-        ``validation_score`` and a ``validation_loss`` among others.
+        ``validation_score`` and a ``validation_loss`` among others. What the training took, also
+        one that failed, may be there as ``trial_operations``.
         """
 
     def earlier(self) -> dict[str, Any] | None:
@@ -47,7 +51,8 @@ def searched(
     """Return what each subject reaches at the learning rate that serves it best.
 
     Every learning rate is tried, and further ones as long as the best is at an end of those; the
-    one with the best validation score is taken. What the others cost is charged to none.
+    one with the best validation score is taken. What the others cost is charged to none; where
+    attempts tell what they took, it is there as ``searched_operations``.
     """
     found: list[Found] = [{} for _ in subjects]
     for number in range(1 + MORE):
@@ -72,11 +77,13 @@ def told(found: Mapping[str, Any]) -> str:
 
 
 def best(found: Found) -> dict[str, Any]:
-    """Return the best of what a model reaches, and at which rates it was trained."""
+    """Return the best of what a model reaches, at which rates it was trained, and what all took."""
     known = [each for each in found.values() if "failed" not in each]
+    spent = [each[TRIAL] for each in found.values() if TRIAL in each]
+    cost = {SEARCHED: sum(spent)} if spent else {}
     if not known:
-        return next(iter(found.values()))
-    return max(known, key=quality) | {"rates": sorted(found), "edge": bool(beyond(found))}
+        return next(iter(found.values())) | cost
+    return max(known, key=quality) | {"rates": sorted(found), "edge": bool(beyond(found))} | cost
 
 
 def beyond(found: Found) -> tuple[float, ...]:

@@ -23,9 +23,9 @@ def bars() -> Progress:
     """Return bars on standard error; where that is no terminal, only the lines printed to its
     console.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)
     return Progress(
-        TextColumn("{task.description:<48}"),
+        TextColumn("{task.description:<48}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -9,16 +9,19 @@ from beyondprop.modalities.fusion import (
     Gating,
     LowRankTensor,
 )
+from beyondprop.modalities.fusions import FUSIONS, Joining
 from beyondprop.modalities.joint import Joined, join
 from beyondprop.modalities.network import MultimodalNetwork
 
 __all__ = [
+    "FUSIONS",
     "Attention",
     "Concatenation",
     "CrossAttention",
     "Fusion",
     "Gating",
     "Joined",
+    "Joining",
     "LowRankTensor",
     "MultimodalNetwork",
     "SubNetwork",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from beyondprop.jobs.progress import bars
 from beyondprop.modalities.network import PRESENT, MultimodalNetwork
 from beyondprop.pieces.contents import digest_of_model
 from beyondprop.pieces.data import length, look
-from beyondprop.pieces.described import digest_of
+from beyondprop.pieces.described import digest_of, digest_of_code
 from beyondprop.pieces.stopping import Stopping
 from beyondprop.pieces.training import ByLabels, Labelled, LabelledBatches, Recipe, taught, trained
+from beyondprop.pieces.unread import unread
 from beyondprop.registry import file_name
 from beyondprop.registry.settings import plain
 
@@ -72,6 +74,12 @@ class OfModality:
     data: LabelledBatches
     name: str
     place: int
+
+    @contextmanager
+    def unread(self) -> Iterator[OfModality]:
+        """Give them inside in the order that they have now; behind, it is as it was."""
+        with unread(self.data) as data:
+            yield replace(self, data=data)
 
     def __len__(self) -> int:
         return length(self.data)
@@ -163,8 +171,9 @@ class Lesson:
             return self._done(progress)
 
     def _done(self, progress: Progress) -> dict[str, Any]:
-        stopping = Stopping(self.network, self.validation, self.loss, self.patience)
-        found = train_alone(self.network, self.data, stopping, self.recipe, progress, self.title)
+        with self.data.unread() as data, self.validation.unread() as validation:
+            stopping = Stopping(self.network, validation, self.loss, self.patience)
+            found = train_alone(self.network, data, stopping, self.recipe, progress, self.title)
         content = weights(self.network)
         record = found | {
             "title": self.title,
@@ -196,7 +205,9 @@ def pretrain(
 
     Args:
         network: What learns; its fusion and its head do not.
-        data: Batches of (inputs by name, targets), the same in each pass.
+        data: Batches of (inputs by name, targets). They may come in another order in each pass, as
+            of a DataLoader that shuffles: each modality gets them in the orders that they would
+            have now, whoever else is or was trained, and the data is left as it was.
         validation: The same, by which training ends.
         loss: (outputs, targets) to a scalar.
         head: Builds the temporary head of a sub-network from the fusion's width.
@@ -305,14 +316,27 @@ def lesson(
     given = vars(recipe)
     asked = {
         "network": digest_of_model(own),
+        "code": digest_of_code(own),
         "recipe": plain(given) | {"digest": digest_of(given, "the recipe")},
         "loss": digest_of(loss, "the loss"),
         "patience": patience,
-        "data": [look(each)[0] for each in (data, validation)],
+        "data": [digest_of_data(each, recipe.seed) for each in (data, validation)],
     }
     return Lesson(
         name, own, data, validation, loss, recipe, patience, folder / file_name(name), asked
     )
+
+
+def digest_of_data(data: OfModality, seed: int) -> str:
+    """Return the SHA-256 of batches in the order of one pass; they are left as they were.
+
+    Args:
+        data: Of a modality.
+        seed: Of PyTorch's generator, from which a loader that shuffles may draw its order.
+    """
+    with generators_kept(), data.unread() as found:
+        torch.manual_seed(seed)
+        return look(found)[0]
 
 
 def subnetwork(network: MultimodalNetwork, name: str, head: Head, seed: int) -> SubNetwork:

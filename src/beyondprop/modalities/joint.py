@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from beyondprop.modalities.network import MultimodalNetwork
 from beyondprop.pieces.data import length
 from beyondprop.pieces.stopping import Stopping
 from beyondprop.pieces.training import Course, Labelled, LabelledBatches, Recipe, taught, trained
+from beyondprop.pieces.unread import unread
 
 BLOCKS = ("encoders.*", "fusion", "head")
 """Of a network, unless the recipe names others."""
@@ -78,12 +78,17 @@ class Together(Course[Labelled]):
 
     def parameters(self) -> Iterable[Any]:
         """Return a group for each modality with a rate of its own, and one of all else."""
-        network, groups, grouped = self.network, [], set()
+        network, groups, grouped = self.network, list[dict[str, Any]](), set[int]()
         for name, rate in self.rates.items():
             own = [
                 *network.encoders[name].parameters(),
                 *network.fusion.project[name].parameters(),
             ]
+            if grouped & {id(each) for each in own}:
+                raise UserError(
+                    f"'{name}' shares weights with another modality that has a learning rate of "
+                    "its own: give a rate for one of the two"
+                )
             groups.append({"params": own, "lr": self.recipe.learning_rate * rate})
             grouped |= {id(each) for each in own}
         rest = [
@@ -171,10 +176,10 @@ def join(
         steps, operations = 0, 0.0
         if warm:
             plain = Joint().begin(network, heads, loss)
-            with resting(network), taught(network, blocked) as handle:
+            # How often the data was read, and its generator, are those of what follows.
+            with resting(network), taught(network, blocked) as handle, unread(data) as before:
                 once = replace(blocked, epochs=warm, steps=None)
-                # The data's own state, such as how often it was read, is that of what follows.
-                course = Together(handle, network, copy.copy(data), plain, once, {}, rested=True)
+                course = Together(handle, network, before, plain, once, {}, rested=True)
                 curve = trained(course, once, shown, "fusion alone")
             errors, steps, operations = curve.errors, curve.steps, curve.operations
         with taught(network, blocked) as handle:

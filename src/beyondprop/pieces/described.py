@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from beyondprop.errors import UserError
 from beyondprop.pieces.contents import content
@@ -60,6 +60,20 @@ def digest_of(value: Any, called: str) -> str:
             "dataclass of numbers and text"
         ) from None
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_code(model: nn.Module) -> str:
+    """Return the SHA-256 of the code of a model's classes, in which `digest_of_model` has no part.
+
+    Of installed packages their names; of the user's own what they do.
+    """
+    kinds = {type(each) for each in model.modules()}
+    return digest_of(sorted(kinds, key=named), "the model")
+
+
+def named(kind: type) -> str:
+    """Return a class's name with its module's."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class UndescribedError(Exception):

@@ -114,6 +114,21 @@ class Curve:
     operations: float
 
 
+class DivergedError(UserError):
+    """The loss of a training is no number any more.
+
+    Attributes:
+        operations: Floating-point operations of the steps that there were.
+    """
+
+    def __init__(self, message: str, operations: float) -> None:
+        super().__init__(message)
+        self.operations = operations
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, float]]:
+        return DivergedError, (str(self), self.operations)  # workers send it back
+
+
 def learns(model: nn.Module) -> bool:
     """Whether anything in a model requires gradients."""
     return any(each.requires_grad for each in model.parameters())
@@ -228,7 +243,7 @@ def trained(
         stopping: Says behind each epoch whether it was the last one; None: all are done.
 
     Raises:
-        UserError: The loss is no number any more.
+        DivergedError: The loss is no number any more.
     """
     handle, total = course.handle, recipe.total(course.steps)
     errors, done, samples, operations = [], 0, 0, 0.0  # of a sample
@@ -258,9 +273,10 @@ def trained(
                 progress.advance(shown)
             errors.append(sum(found) / len(found))
             if not math.isfinite(errors[-1]):
-                raise UserError(
+                raise DivergedError(
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
-                    f"the learning rate, which is {recipe.learning_rate:g}"
+                    f"the learning rate, which is {recipe.learning_rate:g}",
+                    samples * operations,
                 )
             if stopping is not None and stopping.over():
                 break

@@ -55,12 +55,12 @@ def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True
 
 def _progress() -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True, markup=False), transient=True)
 
 
 class _Bar:

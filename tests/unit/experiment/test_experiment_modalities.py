@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,30 @@ from rich.progress import Progress
 from torch import nn
 
 from beyondprop.cli import main
+from beyondprop.cli.modalities import parser
+from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.errors import UserError
+from beyondprop.experiment import modal_attempts
 from beyondprop.experiment.modal_alone import AloneAttempt, kept
-from beyondprop.experiment.modal_attempts import MethodAttempt, steps_of
+from beyondprop.experiment.modal_attempts import Budget, ByMethod, MethodAttempt, steps_of
 from beyondprop.experiment.modal_measures import LateFusion, measured, weighted_f1, with_noise
 from beyondprop.experiment.modal_methods import METHODS, OURS
-from beyondprop.experiment.modal_setting import modal_setting
+from beyondprop.experiment.modal_setting import digests, modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.modal_table import notes, rows
-from beyondprop.experiment.modaling import LATE, SINGLE, modalities_task
+from beyondprop.experiment.modaling import LATE, SINGLE, methods_of, modalities_task
 from beyondprop.files import read_json
 from beyondprop.jobs import Workers
+from beyondprop.modalities import (
+    Attention,
+    Concatenation,
+    CrossAttention,
+    Gating,
+    LowRankTensor,
+    join,
+)
+from beyondprop.registry import label
+from beyondprop.report import render_modalities
 from beyondprop.tasks import Split
 
 QUIET = Progress(disable=True)
@@ -93,6 +108,191 @@ def test_the_operations_of_a_step_are_counted(record: dict[str, Any]) -> None:
         fusion = 12 * 6 + 6 * 2 + 12 * 3
         warm = 2 * (encoders + 2 * 8 * 6 + 3 * fusion - 12 * 6)
         assert seed["budget"]["warm"] == pytest.approx(160 * warm)
+
+
+def test_what_the_whole_search_took_is_recorded(folder: Path, record: dict[str, Any]) -> None:
+    for seed in record["seeds"]:
+        kept_in, lone = folder / f"seed-{seed['seed']}", 0.0
+        for name, each in seed["alone"].items():
+            trials = [
+                read_json(kept_in / "alone" / name / f"{rate:.6g}" / "record.json") or {}
+                for rate in each["rates"]
+            ]
+            assert each["searched_operations"] == sum(t["found"]["operations"] for t in trials)
+            lone += each["searched_operations"]
+        budget = seed["budget"]
+        for name, method in METHODS.items():
+            each = seed["methods"][name]
+            count = len(each["rates"])
+            own = each["searched_operations"] - lone * method.builds_on_alone
+            once = budget["alone"] * (method.pretrained or method.taught)
+            assert own == pytest.approx(count * (each["operations"] - once), rel=0.05), name
+        for name in (LATE, SINGLE):
+            assert seed["methods"][name]["searched_operations"] == lone
+    assert {name for name, each in METHODS.items() if not each.builds_on_alone} == {
+        *("joint", "joint concatenation", "OGM-GE", "MMPareto"),
+    }
+
+
+def test_with_rates_by_modality_encoders_have_those_that_served_them_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, seen = modal_setting(SPEC, 0), []
+    found = (read_json(folder / "modalities.json") or {})["seeds"][0]
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seen.append((named["recipe"].learning_rate, named["rates"]))
+        return join(*given, **named)
+
+    monkeypatch.setattr(modal_attempts, "join", watched)
+    budget = Budget(**{key: found["budget"][key] for key in ("alone", "warm", "joint")})
+    for name in ("joint + rates by modality", "pre-training + rates by modality", "joint"):
+        own = ByMethod(SPEC, 0, name, folder / "seed-0", found["alone"], budget, digests(setting))
+        own.attempt(0.05)._trained(QUIET)
+    for rate, rates in seen[:2]:
+        assert rate == 0.05
+        for name, each in found["alone"].items():
+            assert rate * rates[name] == pytest.approx(each["rate"])
+    assert seen[2] == (0.05, {})
+
+
+OWN = """
+from dataclasses import replace
+
+import torch.nn.functional as F
+from modal_task import TWO
+from torch import nn
+
+from beyondprop.modalities import Attention, MultimodalNetwork
+from beyondprop.tasks import Split
+
+
+class Encoder(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).tanh()  # GAIN
+
+
+def loss(outputs, targets):
+    return F.cross_entropy(outputs, targets)  # SCALE
+
+
+def moved(part):
+    return Split(part.inputs, part.targets, part.notes)  # SHIFT
+
+
+def model():
+    encoders = {"wide": Encoder(6, 8), "small": Encoder(2, 8)}
+    fusion = Attention({"wide": 8, "small": 8}, 6)
+    return MultimodalNetwork(encoders, fusion, nn.Linear(fusion.features, 3))
+
+
+OWN = replace(TWO, load=lambda folder: TWO.load(folder).mapped(moved), model=model, loss=loss)
+"""
+CHANGES = {
+    "code": (".tanh()  # GAIN", ".tanh() * 0.5"),
+    "loss": ("  # SCALE", " * 2"),
+    "data": ("part.targets, part.notes)  # SHIFT", "(part.targets + 1) % 3, part.notes)"),
+    "network": ("Encoder(2, 8)", "Encoder(2, 8, bias=False)"),
+}
+
+
+def write_own(folder: Path, changed: str | None) -> None:
+    """Write the user's module, as it is or changed; it is read anew."""
+    text = OWN if changed is None else OWN.replace(*CHANGES[changed])
+    sys.modules.pop("own_modal_task", None)
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    (folder / "own_modal_task.py").write_text(text)
+    importlib.invalidate_caches()
+
+
+def test_changed_code_data_or_loss_of_one_name_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = replace(SPEC, task="own_modal_task:OWN")
+    write_own(tmp_path, None)
+    before = digests(modal_setting(spec, 0))
+    write_own(tmp_path, None)
+    assert digests(modal_setting(spec, 0)) == before
+    for key in CHANGES:
+        write_own(tmp_path, key)
+        after = digests(modal_setting(spec, 0))
+        assert {each for each in after if after[each] != before[each]} == {key}
+
+
+def test_changed_data_is_not_given_an_earlier_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = replace(FEW, task="own_modal_task:OWN", epochs=1, alone_epochs=1, rates=(0.05,))
+    write_own(tmp_path, None)
+    first = modalities_task(spec, tmp_path / "m", progress=QUIET)
+    write_own(tmp_path, "data")
+    second = modalities_task(spec, tmp_path / "m", True, QUIET)
+    fresh = modalities_task(spec, tmp_path / "fresh", progress=QUIET)
+    assert second["seeds"] == fresh["seeds"] != first["seeds"]
+    for kind in (AloneAttempt, MethodAttempt):
+        monkeypatch.setattr(kind, "work", None)
+    assert modalities_task(spec, tmp_path / "m", True, QUIET) == second
+
+
+@pytest.mark.parametrize(
+    ("fusion", "kind", "features"),
+    [
+        ("attention", Attention, 12),
+        ({"fusion": "low-rank", "rank": 2}, LowRankTensor, 6),
+        ("gating", Gating, 6),
+        ({"cross-attention": {"heads": 3}}, CrossAttention, 12),
+        ("concatenation", Concatenation, 12),
+    ],
+)
+def test_a_fusion_replaces_the_task_s_own(fusion: Any, kind: type, features: int) -> None:
+    own, other = (modal_setting(replace(SPEC, fusion=each), 0).network() for each in (None, fusion))
+    assert type(other.fusion) is kind
+    assert other.head.in_features == features
+    assert torch.equal(own.encoders["wide"][0].weight, other.encoders["wide"][0].weight)
+    for one, mine in zip(own.fusion.project.values(), other.fusion.project.values(), strict=True):
+        assert torch.equal(one.weight, mine.weight)  # type: ignore[arg-type]
+    if features == own.fusion.features:
+        assert torch.equal(own.head.weight, other.head.weight)
+    assert other(**part(5, 0).inputs).shape == (5, 3)
+    plain = modal_setting(replace(SPEC, fusion=fusion), 0).concatenated()
+    assert plain.head.in_features == 12
+
+
+def test_a_head_that_does_not_fit_a_fusion_is_told() -> None:
+    setting = modal_setting(SPEC, 0)
+    deep = setting.network()
+    deep.head = nn.Sequential(nn.Linear(12, 3))
+    own = replace(setting, task=replace(setting.task, model=lambda: deep))
+    assert replace(own, spec=replace(SPEC, fusion="attention")).network().head is deep.head
+    with pytest.raises(
+        UserError, match=r"head takes 12 features and Gating gives 6: a head that is one nn\.Linear"
+    ):
+        replace(own, spec=replace(SPEC, fusion="gating")).network()
+
+
+def test_a_fusion_is_named_on_the_command_line() -> None:
+    given = ["--fusion", "{fusion: low-rank, rank: 2}", "--methods", "joint + rates by modality"]
+    spec = spec_of(ModalitiesSpec, parser().parse_args(with_lists(["modalities", *given])[1:]))
+    assert spec.fusion == {"fusion": "low-rank", "rank": 2}
+    assert label(spec.fusion) == "low-rank(rank=2)"
+    assert spec.methods == ("joint + rates by modality",)
+
+
+def test_another_fusion_is_trained_and_told(tmp_path: Path) -> None:
+    spec = replace(FEW, fusion="low-rank", epochs=1, alone_epochs=1, rates=(0.05,))
+    record = modalities_task(spec, tmp_path / "m", progress=QUIET)
+    assert record["seeds"][0]["fusion"] == "LowRankTensor"
+    assert record["seeds"][0]["methods"]["joint"]["trust"] is None
+    page = render_modalities(record)
+    assert "a fusion (LowRankTensor) then joins" in page
+    assert "attention then" not in page
+    assert methods_of(replace(SPEC, fusion="concatenation")) == tuple(
+        name for name, each in METHODS.items() if each.attentive
+    )
+    with pytest.raises(UserError, match="unknown fusion 'low'"):
+        modalities_task(replace(spec, fusion="low"), tmp_path / "n", progress=QUIET)
 
 
 def test_parts_noise_and_trust_are_measured(record: dict[str, Any]) -> None:
@@ -201,11 +401,8 @@ def test_weighted_f1_is_that_of_scikit_learn() -> None:
 
 def test_noise_changes_one_modality_alone(folder: Path) -> None:
     setting = modal_setting(SPEC, 0)
-    rates = {
-        n: e["rate"]
-        for n, e in (read_json(folder / "modalities.json") or {})["seeds"][0]["alone"].items()
-    }
-    alone = {name: kept(setting, folder / "seed-0", name, rate) for name, rate in rates.items()}
+    found = (read_json(folder / "modalities.json") or {})["seeds"][0]["alone"]
+    alone = {name: kept(setting, folder / "seed-0", name, each) for name, each in found.items()}
     late = LateFusion(alone, setting.data.test.batch(slice(0, 1))[1])
     found = measured(setting, late.eval(), alone)
     assert found["trust"] is None
@@ -220,7 +417,7 @@ def test_noise_changes_one_modality_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"methods": ("magic",)}, "there is no method 'magic': take of pre-training"),
+        ({"methods": ("magic",)}, "there is no method 'magic': take of pre-training, joint"),
         ({"task": "digits-mlp"}, "the model of digits-mlp is a .*: give a task whose model is"),
         ({"rule": "none"}, "none"),
     ],
@@ -283,10 +480,10 @@ def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFix
     words += ["--patience", "2", "--rates", "0.03", "0.1", "--output", str(folder), "--resume"]
     assert main(["modalities", *words]) == 0
     told = capsys.readouterr().out
-    assert "pre-training + attention" in told
+    assert "pre-training + concatenation" in told
     assert f"folder: {folder}" in told
     assert f"report: {folder / 'report.html'}" in told
-    assert "<h1>two: pre-training + attention" in (folder / "report.html").read_text()
+    assert "<h1>two: pre-training " in (folder / "report.html").read_text()
 
 
 def test_pre_training_that_takes_all_is_told() -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from rich.progress import Progress
 from torch import nn
+from torch.utils.data import DataLoader
 
 import beyondprop as bp
 from beyondprop.errors import UserError
@@ -169,3 +170,46 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
 def test_patience_is_one_at_least(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="patience must be 1 or more epochs, not 0"):
         pretrained(tmp_path, patience=0)
+
+
+def shuffling(own: bool) -> DataLoader[Any]:
+    """The batches' samples in another order in each pass."""
+    samples = [
+        ({"wide": wide, "small": small}, y)
+        for x, classes in batches(8, 1)
+        for wide, small, y in zip(x["wide"], x["small"], classes, strict=True)
+    ]
+    generator = torch.Generator().manual_seed(5) if own else None
+    return DataLoader(samples, 16, shuffle=True, generator=generator)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_loader_that_shuffles_gives_each_modality_the_same_orders(
+    tmp_path: Path, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, epochs=2)
+    given: dict[str, Any] = {"data": shuffling(own), "recipe": recipe}
+    pretrained(tmp_path / "serial", **given)
+    expected = content(tmp_path / "serial")
+    pretrained(tmp_path / "again", **given)  # the caller's loader was left as it was
+    assert content(tmp_path / "again") == expected
+    given["data"] = shuffling(own)
+    torch.rand(3)  # PyTorch's generator has no part in it
+    pretrained(tmp_path / "two", workers=Workers(jobs=2), **given)
+    assert content(tmp_path / "two") == expected
+    for name in ("small", "wide"):
+        for path in (tmp_path / "serial" / name).iterdir():
+            path.unlink()
+        seen: list[str] = []
+        known = module.trained
+
+        def counted(*given: Any, known: Any = known, seen: list[str] = seen) -> Any:
+            seen.append(given[3])
+            return known(*given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "trained", counted)
+            torch.rand(3)
+            pretrained(tmp_path / "serial", **(given | {"data": shuffling(own)}))
+        assert seen == [f"{name} alone"]
+        assert content(tmp_path / "serial") == expected

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from rich.progress import Progress
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from beyondprop.errors import UserError
 from beyondprop.modalities import Attention, MultimodalNetwork, join
-from beyondprop.pieces.training import Recipe
+from beyondprop.pieces.training import DivergedError, Recipe
 
 QUIET = Progress(disable=True)
 
@@ -96,3 +98,64 @@ def test_the_best_epoch_is_kept() -> None:
     assert sum(losses) / 2 == pytest.approx(min(made.validation), rel=1e-5)
     assert len(made.errors) == 6
     assert made.steps == 24
+
+
+def test_a_loader_that_shuffles_gives_the_whole_the_orders_that_it_has_without_a_first_phase(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from beyondprop.modalities import joint
+
+    samples = [(x, y) for x, y in zip(torch.arange(12.0), torch.arange(12) % 3, strict=True)]
+
+    def seen(warm: int) -> list[Tensor]:
+        found = []
+
+        def watched(course: Any, recipe: Any, *rest: Any) -> Any:
+            if not course.rested:
+                found.extend(y for _, y in course.batches(0))
+            return known(course, recipe, *rest)
+
+        loader = DataLoader(
+            samples,  # type: ignore[arg-type]
+            4,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(3),
+            collate_fn=lambda rows: (
+                {"a": torch.ones(len(rows), 3), "b": torch.ones(len(rows), 2)},
+                torch.stack([y for _, y in rows]),
+            ),
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(joint, "trained", watched)
+            join(
+                network(),
+                loader,
+                batches(2, 2),
+                F.cross_entropy,
+                lambda width: nn.Linear(width, 3),
+                recipe=Recipe(epochs=1),
+                warm=warm,
+                progress=QUIET,
+            )
+        return found
+
+    known = joint.trained
+    for one, other in zip(seen(0), seen(2), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_shared_weights_have_one_rate() -> None:
+    model = network()
+    model.encoders["b"][0].bias = model.encoders["a"][0].bias
+    joined(model, rates={"a": 0.5})
+    with pytest.raises(UserError, match="'b' shares weights with another modality that has a lea"):
+        joined(model, rates={"a": 0.5, "b": 1.0})
+
+
+def test_a_training_that_diverges_tells_what_it_took() -> None:
+    with pytest.raises(DivergedError, match="is no finite number any more in epoch") as caught:
+        joined(network(), recipe=Recipe(epochs=3, learning_rate=1e30))
+    whole = joined(network(), recipe=Recipe(epochs=1))
+    assert caught.value.operations in (whole.operations, 2 * whole.operations)
+    sent = pickle.loads(pickle.dumps(caught.value))  # as a worker does
+    assert (str(sent), sent.operations) == (str(caught.value), caught.value.operations)

@@ -26,7 +26,8 @@ from beyondprop.neighbourhoods import (
     Distance,
     Recipe,
 )
-from beyondprop.pieces.described import digest_of
+from beyondprop.pieces.contents import digest_of_model
+from beyondprop.pieces.described import digest_of, digest_of_code
 from tests.unit.neighbourhoods.test_distil import RECIPE, distilled
 
 
@@ -143,3 +144,15 @@ def test_a_student_of_another_optimizer_or_candidate_is_not_taken(tmp_path: Path
     assert error(0.9, 3) != first
     assert error(0.5, 3) == first
     assert error(0.5, 4) != first
+
+
+def test_the_code_of_a_model_s_classes_tells_it_from_others() -> None:
+    def made(scale: int) -> nn.Module:
+        space: dict[str, Any] = {"nn": nn, "__name__": "own"}
+        forward = f"def forward(self, x): return super().forward(x) * {scale}"
+        exec(f"class Own(nn.Linear):\n    {forward}", space)
+        torch.manual_seed(0)
+        return nn.Sequential(space["Own"](2, 2), nn.ReLU())
+
+    assert digest_of_model(made(1)) == digest_of_model(made(2))
+    assert digest_of_code(made(1)) == digest_of_code(made(1)) != digest_of_code(made(2))

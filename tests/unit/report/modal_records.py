@@ -77,6 +77,7 @@ def of_seed(
         "seed": seed,
         "task": task() if classes else task(()),
         "budget": {"alone": 4e5, "warm": 1e5, "joint": 5e5, "total": 1e6},
+        "fusion": "Attention",
         "alone": lone,
         "methods": found,
     }
@@ -121,6 +122,7 @@ def of_method(
         "noise": {each: score - 0.2 + draw.gauss(0, noise) for each in names},
         "trust": None if name in (*CONCATENATED, LATE) else trust(names, classes, draw),
         "operations": 6e5 if name == LATE else 1.003e6,
+        "searched_operations": 8e5 if name == LATE else 3.4e6,
     }
     if name in METHODS:
         made |= {"steps": 80, "before": 0.0, "best": 1, "rate": 0.001, "rates": RATES}

@@ -48,7 +48,7 @@ def where_right(found: ModalComparison, styles: Mapping[str, Style], prefix: str
     seeds = ", small points are single seeds" * (len(found.seeds) > 1)
     caption = (
         "Mean weight of each modality over the test samples about which that modality alone is"
-        " right (filled) and over those about which it is wrong (hollow): where attention follows"
+        " right (filled) and over those about which it is wrong (hollow): where the fusion follows"
         " the sample, the filled point lies right of the hollow one; the line is an even"
         f" share{seeds}."
     )

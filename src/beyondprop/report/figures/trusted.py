@@ -1,4 +1,4 @@
-"""Whom attention trusts, sample by sample: stacked bars of the weights of modalities."""
+"""Whom the fusion trusts, sample by sample: stacked bars of the weights of modalities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from beyondprop.report.text import listing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Whom attention trusts, sample by sample"
+TITLE = "Whom the fusion trusts, sample by sample"
 BARS, MARK = 150, 17
 """Height of the bars, and of each row of marks beneath."""
 TONES = 6

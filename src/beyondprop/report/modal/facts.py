@@ -33,6 +33,7 @@ def facts(found: ModalComparison) -> list[Fact]:
         Fact("Data", found.task.data),
         Fact("Examples", examples(found.task)),
         Fact("Modalities", listing(found.modalities)),
+        Fact("Fusion", found.fusion),
         Fact("Methods", listing([title(name) for name in found.methods])),
         Fact("Seeds", listing([str(each.seed) for each in found.seeds])),
         Fact("Budget", _budget(found)),

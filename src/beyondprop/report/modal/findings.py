@@ -1,4 +1,4 @@
-"""Which differences of pre-training and attention from other methods are real.
+"""Which differences of pre-training from other methods are real.
 
 Scores are paired by seed. A difference is real where Student's test of pairs tells it from none,
 after Holm over all methods that it is compared with, and its interval leaves out zero.
@@ -18,7 +18,7 @@ from beyondprop.report.modal.records import ModalComparison
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of pre-training and attention beside the other methods.
+    """What is known of pre-training beside the other methods.
 
     Attributes:
         seeds: How many have a score of it.
@@ -44,7 +44,7 @@ class Findings:
 
 
 def findings(found: ModalComparison) -> Findings:
-    """Return what is known of pre-training and attention."""
+    """Return what is known of pre-training."""
     scores = scores_of(found)
     return Findings(
         seeds=len(scores.get(OURS, {})),

@@ -20,7 +20,7 @@ ORDER = (BELOW, ALIKE, UNKNOWN, ABOVE)
 
 
 def headline(found: ModalComparison) -> str:
-    """Return the finding in one sentence: pre-training and attention beside every other method,
+    """Return the finding in one sentence: pre-training beside every other method,
     with no claim whose interval holds its opposite.
     """
     subject, known = f"{found.task.name}: {OURS}", findings(found)

@@ -106,7 +106,7 @@ def _further(found: ModalComparison, name: str) -> Iterator[tuple[list[float | N
 
 
 def _difference(found: ModalComparison, known: Findings, name: str) -> TableCell:
-    """Return by how much pre-training and attention are better, and whether that is told apart."""
+    """Return by how much pre-training is better, and whether that is told apart."""
     pair, scores = known.pairs.get(name), ScoreFormat.of(found.task)
     if pair is None:
         return TableCell(ABSENT)
@@ -139,7 +139,8 @@ def caption(found: ModalComparison) -> str:
         )
     told.append(
         "Computation is that of training, with what comes before, relative to pre-training and"
-        " joint training. The search of learning rates is charged to no method."
+        " joint training. The search of learning rates is charged to no method; what it took"
+        " stands in the last table."
     )
     if any(each.edge for seed in found.seeds for each in seed.methods.values()):
         told.append("†: the chosen learning rate lies at an end of those that were tried.")
@@ -156,7 +157,7 @@ def _single(found: ModalComparison) -> Iterator[str]:
         yield f"The {SINGLE}, by validation, is one of {by} by seed."
 
 
-RUN_HEADINGS = ("Validation", "Learning rate", "Steps", "Computation")
+RUN_HEADINGS = ("Validation", "Learning rate", "Steps", "Computation", "With the search")
 
 
 def run_lines(found: ModalComparison) -> list[RunLine]:
@@ -179,6 +180,7 @@ def _run_line(found: ModalComparison, seed: OfSeed, name: str, reached: Reached)
             rates([reached.rate], [reached.edge]).text,
             count(reached.steps),
             percent(share_of(seed, reached.operations)),
+            percent(share_of(seed, reached.searched)),
         ),
         outcome=f"failed: {reached.failed}" if reached.failed else reached.modality or "finished",
         troubled=bool(reached.failed),

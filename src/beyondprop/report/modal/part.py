@@ -45,7 +45,7 @@ def modal_part(found: ModalComparison, prefix: str) -> dict[str, Any]:
 
 
 def trust_part(found: ModalComparison) -> dict[str, Any] | None:
-    """Return the tables of whom attention trusts; None where no method's weights are known."""
+    """Return the tables of whom fusions trust; None where no method's weights are known."""
     if not found.attentive:
         return None
     return {

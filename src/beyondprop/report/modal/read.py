@@ -57,6 +57,7 @@ def _seed(record: Mapping[str, Any]) -> OfSeed:
     budget = record["budget"]
     return OfSeed(
         seed=int(record["seed"]),
+        fusion=str(record.get("fusion") or ""),
         budget=Computation(
             alone=number(budget["alone"]),
             warm=number(budget["warm"]),
@@ -95,6 +96,7 @@ def _reached(record: Mapping[str, Any], modalities: Sequence[str]) -> Reached:
         noise=_numbers(record.get("noise")),
         trust=None if trust is None else _trust(trust, modalities),
         operations=number(record.get("operations")),
+        searched=number(record.get("searched_operations")),
         steps=number(record.get("steps")),
         rate=number(record.get("rate")),
         edge=bool(record.get("edge")),

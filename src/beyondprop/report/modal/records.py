@@ -13,7 +13,7 @@ from beyondprop.experiment.modal_methods import OURS
 from beyondprop.report.records import TaskFacts
 
 JOINT = "joint"
-"""The method that the pictures set beside pre-training and attention."""
+"""The method that the pictures set beside pre-training."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Trust:
-    """The weights that attention gives modalities, on test data.
+    """The weights that a fusion gives modalities, on test data.
 
     A modality is right about a sample where its sub-network, trained alone, says the sample's
     class.
@@ -77,8 +77,9 @@ class Reached:
         named: Further scores on test data, by name.
         missing: Scores where some modalities alone are given, by their names joined by +.
         noise: Scores where one modality is replaced by noise, by its name.
-        trust: Whom it trusts; None of a method without attention.
+        trust: Whom it trusts; None of a method without such weights.
         operations: Of its training, with what comes before.
+        searched: Of all trials of its learning rate, with those of what comes before.
         steps: Of the joint training.
         rate: The chosen learning rate; None where nothing is trained.
         edge: Whether that lies at an end of those that were tried.
@@ -93,6 +94,7 @@ class Reached:
     noise: Mapping[str, float | None]
     trust: Trust | None
     operations: float | None
+    searched: float | None
     steps: float | None
     rate: float | None
     edge: bool
@@ -107,7 +109,7 @@ class Computation:
     Attributes:
         alone: Of all modalities alone.
         warm: Of the fusion on what these give.
-        joint: Of the whole, as pre-training and attention trains it.
+        joint: Of the whole, as pre-training trains it.
         total: Their sum.
     """
 
@@ -119,9 +121,12 @@ class Computation:
 
 @dataclass(frozen=True)
 class OfSeed:
-    """What one seed gave: its modalities alone, and its methods, by name."""
+    """What one seed gave: its modalities alone, and its methods, by name; the class of what joins
+    modalities, or nothing where that is not known.
+    """
 
     seed: int
+    fusion: str
     budget: Computation
     alone: Mapping[str, Alone]
     methods: Mapping[str, Reached]
@@ -152,6 +157,11 @@ class ModalComparison:
     def methods(self) -> list[str]:
         """Their names, as records have them."""
         return list(self.seeds[0].methods)
+
+    @property
+    def fusion(self) -> str:
+        """The class of what joins modalities; nothing where that is not known."""
+        return self.seeds[0].fusion
 
     def of(self, method: str) -> list[Reached]:
         """Return what a method reaches, one a seed; nothing of a method that was not compared."""

@@ -27,15 +27,24 @@ def summary(found: ModalComparison) -> list[str]:
 
 
 def _what(found: ModalComparison) -> str:
-    """Return what pre-training and attention are, and what all methods have in common."""
+    """Return what pre-training is, and what all methods have in common."""
     names = found.modalities
     return (
         f"A sample has {plural(len(names), 'part')} of different kinds, its modalities:"
-        f" {listing(names)}. Pre-training trains a sub-network for each of them alone; attention"
-        " then gives each modality of each sample a weight, the weights of a sample add up to one,"
-        " and the whole is trained together. Every method that trains the whole network may compute"
-        " as much as that takes."
+        f" {listing(names)}. Pre-training trains a sub-network for each of them alone;"
+        f" {_joined(found)} and the whole is trained together. Every method that trains the whole"
+        " network may compute as much as that takes."
     )
+
+
+def _joined(found: ModalComparison) -> str:
+    """Return what the fusion does, which may be another one than attention."""
+    if found.fusion in ("", "Attention"):
+        return (
+            "attention then gives each modality of each sample a weight, the weights of a sample"
+            " add up to one,"
+        )
+    return f"a fusion ({found.fusion}) then joins what they give,"
 
 
 def _ours(found: ModalComparison) -> Iterator[str]:
@@ -51,7 +60,7 @@ def _ours(found: ModalComparison) -> Iterator[str]:
 
 
 def _told_apart(found: ModalComparison) -> Iterator[str]:
-    """Yield what pre-training and attention are told from; nothing of one seed."""
+    """Yield what pre-training is told from; nothing of one seed."""
     known, scores = findings(found), ScoreFormat.of(found.task)
     if not known.pairs:
         return

@@ -1,4 +1,4 @@
-"""Whom attention trusts: the tables, and what is said of them."""
+"""Whom fusions trust: the tables, and what is said of them."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
+from beyondprop.measure import Column
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
 
@@ -49,11 +50,13 @@ class Section(ABC):
         name: Short name, for the command line.
         question: As the report asks it.
         packages: That it imports; the extra `audit` has them.
+        columns: The figures of an answer that tables show, by their keys in it.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[Column, ...]] = ()
 
     @abstractmethod
     def ask(self, audited: Audited, progress: Progress) -> Answer:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from beyondprop.audit.base import Answer, Audited, Section
 from beyondprop.continual import Learned, Stream, learn, learn_together, make, pairs_of
 from beyondprop.continual.streams import permuted, split_classes
+from beyondprop.measure import Column
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count
 from beyondprop.tasks import Data
@@ -35,6 +36,12 @@ class Forgetting(Section):
 
     name: ClassVar[str] = "forgetting"
     question: ClassVar[str] = "What does it forget?"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("average", "kept", "score on all experiences at the end", ".3f"),
+        Column("forgetting", "forgotten", "how far scores fell from their best", ".3f"),
+        Column("floor", "floor", "score of a model that knows the last experience alone", ".3f"),
+        Column("ceiling", "ceiling", "score where all is learned at once", ".3f"),
+    )
     epochs: Count = 2
     orders: Count = 5
 

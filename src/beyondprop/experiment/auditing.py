@@ -18,6 +18,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import sessions
 from beyondprop.experiment.audit_runs import Trained, found
 from beyondprop.experiment.audit_spec import AuditSpec
+from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.files import finite, read_json, write_json
@@ -134,6 +135,13 @@ def audit(
                 "kind": "audit",
                 "spec": given,
                 "task": runs[0].record["task"],
+                "sections": {
+                    made.name: {
+                        "question": made.question,
+                        "columns": [asdict(column) for column in made.columns],
+                    }
+                    for made in map(SECTIONS.make, sections)
+                },
                 "runs": [of_run(run, asked, answers[0]) for run in runs],
                 "beside": [
                     {"section": label(one.section), "runs": [run.name for run in one.runs]} | found
@@ -145,6 +153,16 @@ def audit(
         )
         write_json(output / AUDIT, record)
     return record
+
+
+def own_name(folders: Sequence[Path]) -> str:
+    """Return the name of a folder where none is given.
+
+    Raises:
+        UserError: There are no runs.
+    """
+    runs = found(folders)
+    return folder_name("audit", runs[0].task, {run.name: run.digest for run in runs})
 
 
 def values_of(executor: Executor, title: str, asked: Sequence[Question]) -> list[dict[str, Any]]:

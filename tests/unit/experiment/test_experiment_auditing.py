@@ -11,6 +11,7 @@ import torch
 from rich.progress import Progress
 
 from beyondprop.audit import Audited, Section
+from beyondprop.cli import main
 from beyondprop.errors import UserError
 from beyondprop.experiment.audit_runs import found
 from beyondprop.experiment.audit_spec import AuditSpec
@@ -197,3 +198,20 @@ def test_damaged_runs_are_told(tmp_path: Path) -> None:
 def test_runs_of_one_seed_stand_beside_backprop_alone(compared: Path) -> None:
     runs = [run for run in found([compared]) if run.rule != "backprop" and run.seed == 0]
     assert pairs(runs) == []
+
+
+def test_the_command_shows_every_rule(
+    compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["audit", str(compared), "--output", str(tmp_path / "a"), "--sections"]
+    words.append("[{section: forgetting, epochs: 1}, " + f"'{ME}Lacking']")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "audit of digits-mlp, seeds 0, 1" in said
+    for rule in ("backprop", "dfa", "frozen"):
+        assert any(line.startswith(rule) and line.count("±") == 5 for line in said.splitlines())
+    assert "forgotten: how far scores fell from their best" in said
+    assert "lacking: 'lacking' needs no_such_package: pip install 'beyondprop[audit]'" in said
+    assert main([*words, "--resume"]) == 0
+    assert main(["list", "forgetting"]) == 0
+    assert "pairs" in capsys.readouterr().out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,16 +41,13 @@ class Trained:
         folder: That holds it.
         spec: Its plan, as JSON.
         record: Its record, as JSON.
+        rule: As tables show it, with the task where that is another than most have.
     """
 
     folder: Path
     spec: dict[str, Any]
     record: dict[str, Any]
-
-    @property
-    def rule(self) -> str:
-        """Of the run, as tables show it."""
-        return label(self.spec["rule"])
+    rule: str
 
     @property
     def seed(self) -> int:
@@ -132,22 +129,30 @@ def in_tuples(blocks: list[Any] | None) -> list[str | tuple[str, ...]] | None:
 def found(folders: Sequence[Path]) -> list[Trained]:
     """Return the runs of folders that `beyondprop train` or `beyondprop compare` has written.
 
-    Runs that diverged or failed are left out.
+    Runs that diverged or failed are left out. Tasks may differ in their models, as those of slot
+    machines do, and not in their data.
 
     Raises:
-        UserError: A folder holds none, or runs are of several tasks, or two are of one rule and
+        UserError: A folder holds none, or runs are of several data sets, or two are of one rule and
             seed.
     """
     runs = [run for folder in dict.fromkeys(folders) for run in within(folder)]
-    known = {str(run.task): run for run in runs}
+    known = {(run.record["task"]["data"], run.record["task"]["metric"]): run for run in runs}
     if len(known) > 1:
-        raise UserError(
-            f"the runs are of several tasks ({', '.join(known)}): audit those of one at a time"
-        )
+        sets = ", ".join(data for data, _ in known)
+        raise UserError(f"the runs are of several data sets ({sets}): audit one at a time")
+    runs = [own(run, runs[0]) for run in runs]
     names = [run.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{twice[0]} is there twice: name each run once")
     return runs
+
+
+def own(run: Trained, first: Trained) -> Trained:
+    """Return a run, told apart from those of the first one's task where it has another."""
+    if run.task == first.task:
+        return run
+    return replace(run, rule=f"{run.rule}, {run.record['task']['name']}")
 
 
 def within(folder: Path) -> list[Trained]:
@@ -176,4 +181,4 @@ def one(folder: Path) -> Trained | None:
         raise StorageError(f"{folder} holds a record without its spec: train it again")
     if not isinstance(record.get("weights_sha256"), str):
         raise StorageError(f"{folder} was made by an earlier version, without a digest of weights")
-    return Trained(folder, spec, record)
+    return Trained(folder, spec, record, label(spec["rule"]))

@@ -21,7 +21,7 @@ from beyondprop.experiment.run import train
 from beyondprop.experiment.spec import CompareSpec, RunSpec
 from beyondprop.files import StorageError, read_json, write_json
 from beyondprop.jobs import Workers
-from beyondprop.tasks import call
+from beyondprop.tasks import Data, call, find
 
 QUIET = Progress(disable=True)
 ME = f"{__name__}:"
@@ -64,6 +64,13 @@ class Lacking(Shy):  # type: ignore[misc]
 
     name: ClassVar[str] = "lacking"
     packages: ClassVar[tuple[str, ...]] = ("no_such_package",)
+
+
+def others(folder: Path | None) -> Data:
+    return replace(find("digits-mlp").load(folder), name="others")
+
+
+other = replace(find("digits-mlp"), name="other", load=others)
 
 
 def said(audited: Audited, count: int) -> torch.Tensor:
@@ -170,15 +177,23 @@ def test_what_cannot_be_audited_is_told(compared: Path, tmp_path: Path) -> None:
         audit(asked("Sure", "Sure"), [compared], tmp_path / "a", progress=QUIET)
     with pytest.raises(UserError, match="there twice"):
         found([compared, compared / "runs" / "dfa-seed0"])
-    train(
-        RunSpec(task="digits-conv", rule="dfa", epochs=1, measures=()),
-        tmp_path / "conv",
-        progress=QUIET,
-    )
-    with pytest.raises(UserError, match="several tasks"):
-        found([compared, tmp_path / "conv"])
+    other = RunSpec(task=f"{ME}other", rule="dfa", epochs=1, measures=())
+    train(other, tmp_path / "other", progress=QUIET)
+    with pytest.raises(UserError, match=r"several data sets \(scikit-learn digits, others\)"):
+        found([compared, tmp_path / "other"])
     with pytest.raises(UserError, match="at least"):
         AuditSpec(sections=())
+
+
+def test_other_models_of_the_same_data_stand_beside(compared: Path, tmp_path: Path) -> None:
+    spec = RunSpec(task="digits-slots", rule="backprop", epochs=1, measures=())
+    train(spec, tmp_path / "slots", progress=QUIET)
+    runs = found([compared, tmp_path / "slots"])
+    assert runs[-1].name == "backprop, digits-slots, seed 0"
+    record = audit(asked("Sure"), [compared, tmp_path / "slots"], tmp_path / "a", progress=QUIET)
+    assert record["runs"][-1]["rule"] == "backprop, digits-slots"
+    names = [each["runs"] for each in record["beside"]]
+    assert ["backprop, digits-slots, seed 0", "backprop, seed 0"] in names
 
 
 def test_damaged_runs_are_told(tmp_path: Path) -> None:

@@ -216,7 +216,6 @@ def test_an_attack_through_the_feedback_graph_reads_robust_and_the_librarys_own_
     true = withstood(model, *samples, EPSILON)  # the rule is attached here too
     with bp.exact_gradients(model):
         exact = through_feedback(model, *samples)
-    print(clean, false.float().mean(), true.float().mean(), exact.float().mean())
     assert clean > 0.9
     assert false.float().mean() > 0.6
     assert true.float().mean() < 0.25

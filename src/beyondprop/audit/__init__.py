@@ -6,11 +6,16 @@ has trained it.
 """
 
 from beyondprop.audit.base import Audited, Section
+from beyondprop.audit.calibration import Calibration
 from beyondprop.audit.forgetting import Forgetting
+from beyondprop.audit.robustness import Robustness
 from beyondprop.registry import Registry
 
 SECTIONS: Registry[Section] = Registry(
-    "section", Section, {kind.name: kind for kind in (Forgetting,)}, key="section"
+    "section",
+    Section,
+    {kind.name: kind for kind in (Forgetting, Robustness, Calibration)},
+    key="section",
 )
 """Every section by its short name, in the order of the report."""
 

@@ -50,7 +50,8 @@ class Section(ABC):
         name: Short name, for the command line.
         question: As the report asks it.
         packages: That it imports; the extra `audit` has them.
-        columns: The figures of an answer that tables show, by their keys in it.
+        columns: The figures of an answer that tables show, by their keys in it, with a dot before
+            each deeper one.
     """
 
     name: ClassVar[str]

@@ -57,8 +57,15 @@ def columns_of(record: dict[str, Any]) -> list[tuple[str, Column]]:
 
 def figure(runs: list[dict[str, Any]], section: str, column: Column) -> str:
     """Return a figure over the runs that have it."""
-    found = [run["answers"].get(section, {}).get(column.key) for run in runs]
+    found = [at(run["answers"].get(section, {}), column.key) for run in runs]
     return mean(column, [each for each in found if each is not None])
+
+
+def at(answer: Any, key: str) -> float | None:
+    """Return a figure of an answer by its key, with a dot before each deeper one; None of none."""
+    for part in key.split("."):
+        answer = answer.get(part) if isinstance(answer, dict) else None
+    return None if answer is None else float(answer)
 
 
 def mean(column: Column, values: list[float]) -> str:

@@ -2,7 +2,6 @@
 and which concepts push.
 """
 
-from beyondprop.audit.explanations.agreement import agreement, chance
 from beyondprop.audit.explanations.attribution import (
     Attribution,
     Complete,
@@ -12,7 +11,6 @@ from beyondprop.audit.explanations.attribution import (
     Saliency,
     complete,
 )
-from beyondprop.audit.explanations.concepts import ConceptTest, Pushed, concepts
 from beyondprop.audit.explanations.evidence import (
     answers,
     evidence,
@@ -30,11 +28,13 @@ from beyondprop.audit.explanations.faithfulness import (
     said_of,
     sensitivity,
 )
-from beyondprop.audit.explanations.interactions import Interactions, game_of, interactions
 from beyondprop.audit.explanations.layers import block_ends, layer_figures
 from beyondprop.audit.explanations.own import Explanation, explain
 from beyondprop.audit.explanations.regions import joined, patches, shown, summed, variables
 from beyondprop.audit.explanations.section import Explanations
+from beyondprop.audit.explanations.shapley import Interactions, game_of, interactions
+from beyondprop.audit.explanations.spearman import agreement, chance
+from beyondprop.audit.explanations.tcav import ConceptTest, Pushed, concepts
 
 __all__ = [
     "Attribution",

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from beyondprop.audit.base import Answer
 from beyondprop.audit.explanations.attribution import Attribution, Complete
-from beyondprop.audit.explanations.concepts import Pushed
 from beyondprop.audit.explanations.evidence import Told
 from beyondprop.audit.explanations.faithfulness import (
     area,
@@ -20,9 +19,10 @@ from beyondprop.audit.explanations.faithfulness import (
     relative_infidelity,
     said_of,
 )
-from beyondprop.audit.explanations.interactions import Interactions
 from beyondprop.audit.explanations.layers import LayerFigures
+from beyondprop.audit.explanations.shapley import Interactions
 from beyondprop.audit.explanations.subject import Subject
+from beyondprop.audit.explanations.tcav import Pushed
 
 PICTURE = 14
 """Pixels along a side to which pictures are shrunk."""

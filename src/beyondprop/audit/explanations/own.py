@@ -16,13 +16,13 @@ from beyondprop.audit.explanations.evidence import (
     explained,
     without_graph,
 )
-from beyondprop.audit.explanations.interactions import (
+from beyondprop.audit.explanations.regions import count_of, patches
+from beyondprop.audit.explanations.shapley import (
     BUDGET,
     Interactions,
     game_of,
     interactions,
 )
-from beyondprop.audit.explanations.regions import count_of, patches
 from beyondprop.errors import UserError
 
 

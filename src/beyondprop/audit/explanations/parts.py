@@ -20,7 +20,6 @@ from beyondprop.audit.explanations.attribution import (
     Saliency,
     complete,
 )
-from beyondprop.audit.explanations.concepts import ConceptTest, concepts
 from beyondprop.audit.explanations.evidence import evidence, probability
 from beyondprop.audit.explanations.faithfulness import removals, sensitivity
 from beyondprop.audit.explanations.figures import (
@@ -34,16 +33,20 @@ from beyondprop.audit.explanations.figures import (
     of_sample,
     picture,
 )
-from beyondprop.audit.explanations.interactions import game_of, interactions
 from beyondprop.audit.explanations.layers import block_ends, layer_figures, with_rows
 from beyondprop.audit.explanations.regions import count_of, joined, summed
+from beyondprop.audit.explanations.shapley import game_of, interactions
 from beyondprop.audit.explanations.subject import Subject
+from beyondprop.audit.explanations.tcav import ConceptTest, concepts
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.tasks import Samples
 
 TOLERANCE = 0.01
 """Share of the evidence by which integrated gradients may miss it."""
+
+EACH = 5
+"""Sets that a concept's examples would fill, each with others; the random ones too."""
 
 MOST = 2000
 """Test samples among which those of each class are looked for."""
@@ -261,10 +264,11 @@ def _examples(
     audited: Audited, classes: Sequence[int], labels: Sequence[str], test: ConceptTest
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return random training samples, and examples of each class, which are other ones."""
-    inputs, targets = _drawn(audited.data.train, 40 * test.size, audited.seed)
-    half = len(inputs) // 2
-    pool, rest, of = inputs[:half], inputs[half:], targets[half:]
-    return pool, {labels[each]: rest[of == each][: test.size] for each in classes}
+    count = len(classes) * EACH * test.size
+    inputs, targets = _drawn(audited.data.train, 2 * count, audited.seed)
+    random = min(EACH * test.size, len(inputs) // 4)
+    pool, rest, of = inputs[:random], inputs[random:], targets[random:]
+    return pool, {labels[each]: rest[of == each][: EACH * test.size] for each in classes}
 
 
 def _drawn(samples: Samples, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from beyondprop.audit.base import Answer, Audited, Section
 from beyondprop.audit.explanations import parts
-from beyondprop.audit.explanations.agreement import agreement, chance
 from beyondprop.audit.explanations.attribution import Attribution, IntegratedGradients, Saliency
-from beyondprop.audit.explanations.concepts import ConceptTest
 from beyondprop.audit.explanations.evidence import answers, evidence, explained
 from beyondprop.audit.explanations.figures import mean_of, rounded
-from beyondprop.audit.explanations.interactions import BUDGET
+from beyondprop.audit.explanations.shapley import BUDGET
+from beyondprop.audit.explanations.spearman import agreement, chance
 from beyondprop.audit.explanations.subject import Subject, subject_of
+from beyondprop.audit.explanations.tcav import ConceptTest
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 

@@ -5,7 +5,8 @@ activation vectors", ICML 2018. A concept's vector is the direction, in a layer'
 the concept's examples from random ones; its score for a class is the share of the class's samples
 for which a step in this direction adds evidence for the class (equation 1). Random examples against
 other random examples are the control, and a t-test over several random sets tells a score from
-theirs (section 3.3).
+theirs (section 3.3). Unlike there, each set draws from the concept's examples too: with the same
+ones in all sets, what these few have in common by chance would be significant.
 
 captum has TCAV too (`captum.concept`), with files of activations and vectors which it unpickles;
 here they stay in memory. Tests hold the two together.
@@ -32,7 +33,7 @@ class ConceptTest:
     Attributes:
         sets: Random sets that each concept is told from, each giving a vector.
         controls: Random sets that are told from other random sets.
-        size: Examples of a set at most.
+        size: Examples of a set at most; of a concept's own at most half, drawn for each set.
         seed: By which random sets are drawn.
         level: Of significance, for all pairs of a concept and a class together (Holm's correction).
 
@@ -48,9 +49,7 @@ class ConceptTest:
 
     def __post_init__(self) -> None:
         if min(self.sets, self.controls) < 2 or self.size < 4:
-            raise UserError(
-                "a test of concepts needs two sets and controls and 4 examples at least"
-            )
+            raise UserError("a test of concepts needs 2 sets, 2 controls and 4 examples at least")
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,10 @@ def concepts(
         UserError: Too few examples.
     """
     test = test or ConceptTest()
-    few = [name for name, each in examples.items() if len(each) < 4]
+    few = [name for name, each in examples.items() if len(each) < 8]
     if not examples or few or len(pool) < 8:
-        raise UserError(
-            f"a concept needs 4 examples at least, and a pool of 8: {', '.join(few) or 'got none'}"
-        )
+        named = ", ".join(few) or f"{len(examples)} concepts, a pool of {len(pool)}"
+        raise UserError(f"a concept needs 8 examples at least, and so does the pool: {named}")
     generator = torch.Generator().manual_seed(test.seed)
     slopes = _gradients(told, layer, inputs, classes)  # (n, features)
     background = _activations(told, layer, pool)
@@ -114,9 +112,13 @@ def concepts(
     by_chance = _scores(slopes, classes, controls)
     found = []
     for name, shown in examples.items():
-        active = _activations(told, layer, shown[_drawn(len(shown), test.size, generator)])
+        active = _activations(told, layer, shown)
+        size = min(test.size, len(active) // 2)  # so that the sets have not all the same examples
         fitted = [
-            _vector(active, background[_drawn(len(pool), test.size, generator)])
+            _vector(
+                active[_drawn(len(active), size, generator)],
+                background[_drawn(len(pool), size, generator)],
+            )
             for _ in range(test.sets)
         ]
         vectors = torch.stack([vector for vector, _ in fitted])  # (sets, features)

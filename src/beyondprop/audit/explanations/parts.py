@@ -256,6 +256,8 @@ def pushes(
         "sets": test.sets,
         "controls": test.controls,
         "level": test.level,
+        "towards": sum(each.significant and each.score > each.control for each in found),
+        "away": sum(each.significant and each.score < each.control for each in found),
         "pairs": of_concepts(found, labels),
     }
 

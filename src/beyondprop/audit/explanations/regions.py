@@ -99,7 +99,7 @@ def joined(regions: Tensor, weights: Tensor, most: int) -> tuple[Tensor, list[li
 def summed(maps: Tensor, regions: Tensor) -> Tensor:
     """Return the sums of maps ``(n, ...)`` over each region, ``(n, regions)``."""
     sums = maps.new_zeros(len(maps), count_of(regions))
-    return sums.index_add_(1, regions.flatten(), maps.flatten(1))
+    return sums.index_add_(1, regions.flatten().to(maps.device), maps.flatten(1))
 
 
 def shown(inputs: Tensor, absent: Tensor, regions: Tensor, kept: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ class Explanations(Section):
         Raises:
             UserError: The inputs are no images or tables, or the outputs no classes.
         """
-        subject, model = self._subject(audited), audited.build()
+        subject = self._subject(audited)
+        model = audited.build().to(subject.inputs.device)
         with bar(progress, "explanations", 5) as task, explained(model):
             classes = answers(model, subject.inputs)
             right = (classes == subject.targets).double().mean().item()
@@ -125,7 +126,7 @@ class Explanations(Section):
         methods: tuple[Attribution, ...] = (IntegratedGradients(self.steps), Saliency())
         said, ranked = [], []
         for each in (audited, other):
-            model = each.build()
+            model = each.build().to(x.device)
             with explained(model):
                 said.append(answers(model, x))
                 told = evidence(model)

@@ -52,10 +52,10 @@ class Explanations(Section):
     name: ClassVar[str] = "explanations"
     question: ClassVar[str] = "Why does it answer so, and which features act together?"
     packages: ClassVar[tuple[str, ...]] = ("captum", "shapiq", "sklearn", "scipy")
-    samples: int = 200
+    samples: int = 100
     layered: int = 32
     stable: int = 16
-    combined: int = 24
+    combined: int = 16
     pictured: int = 4
     listed: int = 5
     image: tuple[int, int] | None = None
@@ -64,7 +64,7 @@ class Explanations(Section):
     budget: int = BUDGET
     draws: int = 50
     radius: float = 0.1
-    moves: int = 10
+    moves: int = 6
     steps: int = 32
     most_steps: int = 1024
     concepts: Mapping[str, Tensor] | None = None

@@ -7,6 +7,7 @@ has trained it.
 
 from beyondprop.audit.base import Audited, Section
 from beyondprop.audit.calibration import Calibration
+from beyondprop.audit.explanations.section import Explanations
 from beyondprop.audit.forgetting import Forgetting
 from beyondprop.audit.robustness import Robustness
 from beyondprop.registry import Registry
@@ -14,7 +15,7 @@ from beyondprop.registry import Registry
 SECTIONS: Registry[Section] = Registry(
     "section",
     Section,
-    {kind.name: kind for kind in (Forgetting, Robustness, Calibration)},
+    {kind.name: kind for kind in (Forgetting, Robustness, Explanations, Calibration)},
     key="section",
 )
 """Every section by its short name, in the order of the report."""

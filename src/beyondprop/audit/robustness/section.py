@@ -38,9 +38,7 @@ class Robustness(Section):
     packages: ClassVar[tuple[str, ...]] = ("captum", "pyautoattack", "PIL")
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column(
-            "withstood", "withstands", "share of samples right under AutoAttack at one ε", ".3f"
-        ),
+        Column("withstood", "withstands", "share right under AutoAttack at one ε", ".3f"),
         Column("corrupted", "corrupted", "accuracy under common corruptions", ".3f"),
     )
 

@@ -16,6 +16,7 @@ from beyondprop.measure import evaluate
 from beyondprop.tasks import Samples, Task, call
 from beyondprop.tasks.samples import moved
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCH = 500
 """Samples that a model sees at a time."""
 
@@ -134,7 +135,7 @@ def measure_norms(model: nn.Module, samples: Samples) -> None:
     norms = [
         module
         for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if isinstance(module, BATCH_NORMS) and module.track_running_stats
     ]
     if not norms:
         return

@@ -220,12 +220,15 @@ def tanh_network() -> nn.Sequential:
 
 
 def linear_network() -> nn.Sequential:
-    """Return a network of three linear layers, from 4 numbers to 2."""
-    return nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2))
+    """Return a network of three linear layers, from 8 numbers to 4 by way of 4.
+
+    The narrow layers make the first one count: what it loses no later one brings back.
+    """
+    return nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4), nn.Linear(4, 4))
 
 
 TEACHER_STUDENT = Problem("teacher and student", tanh_network)
-DEEP_LINEAR = Problem("deep linear", linear_network)
+DEEP_LINEAR = Problem("deep linear", linear_network, inputs=8)
 PROBLEMS = (TEACHER_STUDENT, DEEP_LINEAR)
 
 

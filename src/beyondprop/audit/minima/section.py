@@ -54,7 +54,7 @@ class Minima(Section):
     packages: ClassVar[tuple[str, ...]] = ("scipy",)
     samples: Count = 1000
     scored: Count = 10_000
-    batch_size: Count = 500
+    batch_size: Count = 250
     eigenvalues: Count = 5
     tolerance: Positive = 1e-3
     probes: Count = 20
@@ -252,7 +252,17 @@ def verdict(found: Answer) -> str:
         f"{_level(found['slope'])}; the largest curvature is {ends['largest'][0]:.3g}, the "
         f"smallest {ends['smallest']:.2g}, and where all weights move by {sharp['radius']:.0%} of "
         f"their length in a random direction the loss rises by {rise} (standard error "
-        f"{_shown(sharp['error'])})."
+        f"{_shown(sharp['error'])}){_choices(found.get('choices'))}."
+    )
+
+
+def _choices(found: Answer | None) -> str:
+    """Return what is found of a slot machine's weights, if it is one."""
+    if found is None:
+        return ""
+    return (
+        f"; of {found['tried']} single weights given another of their fixed values "
+        f"{found['lower']:.0%} lower the loss"
     )
 
 

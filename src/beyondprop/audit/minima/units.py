@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.modules import has_parameters, is_chain, is_made
+from beyondprop._torch.modules import children, has_parameters, is_chain, is_made
 from beyondprop.errors import UserError
 
 Orders = Sequence[Tensor]
@@ -164,8 +164,8 @@ def reordered(tensor: Tensor, place: Place, order: Tensor) -> Tensor:
 def _chain(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of a chain in the order in which they run."""
     if is_chain(module):
-        for inner, child in module._modules.items():
-            yield from _chain(child, f"{name}.{inner}" if name else inner)  # type: ignore[arg-type]
+        for inner, child in children(module, name):
+            yield from _chain(child, inner)
     elif name or isinstance(module, WEIGHTED):
         yield name, module
     else:

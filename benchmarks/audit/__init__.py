@@ -1,0 +1,1 @@
+"""What the audit finds of every rule, beyond single runs."""

@@ -1,6 +1,8 @@
 """The tables of audits over rules: headings and rows, made of records."""
 
+import math
 import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.common.tables import Cells
@@ -57,3 +59,22 @@ def interval(scores: list[float]) -> str:
 def percent(scores: list[float]) -> str:
     """Return a mean in percent."""
     return f"{100 * statistics.mean(scores):.1f}"
+
+
+def minima(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    """Return how often each rule reaches a known minimum: one row a problem and rule."""
+    heads = ("problem", "rule", "reached", "median loss", "lowest", "rate")
+    return heads, [[row["problem"], row["way"], *_reached(row)] for row in rows]
+
+
+def _reached(row: Mapping[str, Any]) -> list[str]:
+    if "refused" in row:
+        return ["refused", "–", "–", "–"]
+    losses = [math.inf if each is None else each for each in row["losses"]]
+    low, high = row["interval"]
+    return [
+        f"{row['share']:.0%} [{low:.0%}, {high:.0%}]",
+        f"{statistics.median(losses):.1e}",
+        f"{min(losses):.1e}",
+        f"{row['rate']:g}" + MARK * row["edge"],
+    ]

@@ -9,13 +9,14 @@ from beyondprop.audit.base import Audited, Section
 from beyondprop.audit.calibration import Calibration
 from beyondprop.audit.explanations.section import Explanations
 from beyondprop.audit.forgetting import Forgetting
+from beyondprop.audit.minima import Minima
 from beyondprop.audit.robustness import Robustness
 from beyondprop.registry import Registry
 
 SECTIONS: Registry[Section] = Registry(
     "section",
     Section,
-    {kind.name: kind for kind in (Forgetting, Robustness, Explanations, Calibration)},
+    {kind.name: kind for kind in (Forgetting, Robustness, Explanations, Minima, Calibration)},
     key="section",
 )
 """Every section by its short name, in the order of the report."""

@@ -64,7 +64,10 @@ def figure(runs: list[dict[str, Any]], section: str, column: Column) -> str:
 def at(answer: Any, key: str) -> float | None:
     """Return a figure of an answer by its key, with a dot before each deeper one; None of none."""
     for part in key.split("."):
-        answer = answer.get(part) if isinstance(answer, dict) else None
+        if isinstance(answer, list) and part.isdigit() and int(part) < len(answer):
+            answer = answer[int(part)]
+        else:
+            answer = answer.get(part) if isinstance(answer, dict) else None
     return None if answer is None else float(answer)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from beyondprop.audit.logits import logits_of
@@ -121,6 +120,8 @@ def is_right(model: nn.Module, inputs: Any, targets: Tensor) -> Tensor:
 
 def share(right: Tensor) -> dict[str, Any]:
     """Return the share of samples that are right, with its 95 % interval (Wilson 1927), as JSON."""
+    from scipy.stats import binomtest  # takes long to import
+
     count, total = int(right.sum()), len(right)
     interval = binomtest(count, total).proportion_ci(LEVEL, method="wilson")
     return {"accuracy": count / total, "interval": [float(each) for each in interval]}
@@ -140,6 +141,8 @@ def masking(by_gradients: Tensor, without: Tensor) -> dict[str, Any]:
     Returns:
         "masked"; "without" and "by_gradients": how many samples fall to that attack alone; "p".
     """
+    from scipy.stats import binomtest
+
     alone = int((by_gradients & ~without).sum())
     others = int((without & ~by_gradients).sum())
     tested = alone + others > 0

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Generator, Tensor
 
 from beyondprop.audit.robustness.ranges import Ranges
@@ -83,6 +82,8 @@ class Blur(Corruption):
         generator: Generator,  # noqa: ARG002
     ) -> Tensor:
         """Return blurred images."""
+        from scipy.ndimage import gaussian_filter
+
         width = strength * min(units.shape[2:])
         blurred = gaussian_filter(units.cpu().numpy(), (0, 0, width, width), mode="nearest")
         return torch.from_numpy(blurred).to(units).clamp(0, 1)

@@ -21,6 +21,7 @@ TEXTS = (
     "--optimizers",
     "--candidates",
     "--methods",
+    "--sections",
 )
 NUMBERS = (
     *("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples"),

@@ -210,6 +210,27 @@ def test_the_limit_by_chance_is_what_groups_drawn_by_hand_give() -> None:
     assert found.limit == pytest.approx(wanted, abs=0.01)
 
 
+def test_two_large_groups_that_differ_are_not_drowned_by_a_small_one() -> None:
+    large = [(300, 100, 200, 400), (200, 100, 300, 400)]  # true positive rates of 0.6 and 0.4
+    people = made([*large, (3, 7, 4, 26)])
+    found = chance(people, draws=200)["equalized_odds_difference"]
+    assert found is not None
+    assert found.limit > 0.2  # by seven people alone
+    assert found.p == 1 / 201
+
+
+def test_chance_is_right_as_often_as_it_says() -> None:
+    """Of groups that are alike one test in twenty finds a difference."""
+    generator, wrong = np.random.default_rng(1), 0
+    for seed in range(60):
+        group = np.repeat([0, 1, 2], [20, 40, 100])
+        truth, selected = generator.random((2, 160)) < 0.4
+        people = Decisions(truth, selected, np.where(selected, 0.8, 0.3), group, ("a", "b", "c"))
+        found = chance(people, draws=39, seed=seed)["equalized_odds_difference"]
+        wrong += found is not None and found.p <= 0.05
+    assert wrong <= 8  # of 60 more is as rare as 1 in 300
+
+
 def test_a_model_beside_itself_differs_nowhere() -> None:
     found, apart = changes(TWO, TWO, draws=50)
     assert {each.difference for each in found} == {0.0}
@@ -300,7 +321,7 @@ def test_the_section_says_who_fares_worst_of_whom(tmp_path: Path) -> None:
     json.dumps(found, allow_nan=False)
     assert found["favourable"] == "yes"
     assert found["samples"] == 300
-    assert "By sex, m fare worst" in found["verdict"]
+    assert "By sex, the group m fares worst" in found["verdict"]
     assert "'yes'" in found["verdict"]
     sex, town = found["attributes"]["sex"], found["attributes"]["town"]
     assert sex["worst"]["selection_rate"] == "m"
@@ -325,7 +346,7 @@ def test_the_section_beside_another_model(tmp_path: Path) -> None:
     found = QUICK.beside(one, other)
     json.dumps(found, allow_nan=False)
     assert list(found["attributes"]) == ["sex"]  # by town there is one group that counts
-    assert found["verdict"].startswith("By sex, m are ")
+    assert found["verdict"].startswith("By sex, those of the group m are ")
     assert "less often by dfa than by backprop" in found["verdict"]
     women = [row for row in found["attributes"]["sex"]["groups"] if row["group"] == "f"]
     assert all(row["difference"] == 0 and not row["real"] for row in women)

@@ -54,7 +54,8 @@ class Chance:
 
     Attributes:
         limit: 95% of draws are less unequal.
-        p: Share of draws that are at least as unequal as what was found.
+        p: Of no two groups differing: share of draws in which no pair of groups differs less, in
+            units of its error, than the pair that does most.
     """
 
     limit: float
@@ -242,14 +243,51 @@ def chance(
         bins: Of probabilities.
     """
     rows, group, groups = rows_of(decisions, bins), decisions.group, len(decisions.names)
-    found = spreads(sums_of(rows, group, groups))
+    found = sums_of(rows, group, groups)
     generator = np.random.default_rng(seed)
     free, within = (
-        spreads(np.stack([*chance_sums(rows, group, groups, truth, draws, generator)]))
+        np.stack([*chance_sums(rows, group, groups, truth, draws, generator)])
         for truth in (None, decisions.truth)
     )
-    drawn = {name: within[name] if name == ODDS else free[name] for name in found}
-    return {name: _chance(name, float(found[name]), drawn[name]) for name in found}
+    apart, own = spreads(found), surprises(found)
+    made: dict[str, Chance | None] = {}
+    for name, value in apart.items():
+        drawn = within if name == ODDS else free
+        known = spreads(drawn)[name]
+        known = known[np.isfinite(known)]
+        if not np.isfinite(value) or not len(known):
+            made[name] = None
+            continue
+        tail = 1 - LEVEL if name == RATIO else LEVEL  # a ratio is the less equal the smaller it is
+        beyond = int((surprises(drawn)[name] >= own[name] - 1e-9).sum())
+        made[name] = Chance(float(np.quantile(known, tail)), (1 + beyond) / (1 + draws))
+    return made
+
+
+def surprises(sums: Array) -> dict[str, Array]:
+    """Return the largest difference of a pair of groups in units of its error, ``(...)``.
+
+    The error of two shares of m and n people is ``√(p (1 - p) (1/m + 1/n))`` with p of all people.
+    So two large groups that differ are not drowned by small ones, which differ by chance.
+
+    Args:
+        sums: Of groups, ``(..., groups, 4 + bins)``.
+    """
+    found = rates(sums)
+    right, wrong, missed, spared = np.moveaxis(sums[..., :4], -1, 0)
+    people = right + wrong + missed + spared
+    selected = _surprise(found["selection_rate"], people)
+    odds = (
+        _surprise(found["true_positive_rate"], right + missed),
+        _surprise(found["false_positive_rate"], wrong + spared),
+    )
+    return {
+        PARITY: selected,
+        RATIO: selected,
+        ODDS: np.maximum(*odds),
+        ACCURACY: _surprise(found["accuracy"], people),
+        CALIBRATION: _surprise(found["calibration_error"], people),
+    }
 
 
 def _of_ratio(found: Array, sums: Array) -> Interval | None:
@@ -278,14 +316,16 @@ def _pairs(each: Array) -> Array:
     return made
 
 
-def _chance(name: str, found: float, drawn: Array) -> Chance | None:
-    known = drawn[np.isfinite(drawn)]
-    if not np.isfinite(found) or not len(known):
-        return None
-    sign = -1 if name == RATIO else 1  # a ratio is the less equal the smaller it is
-    beyond = np.count_nonzero(sign * known >= sign * found - 1e-12)
-    limit = np.quantile(known, LEVEL if sign > 0 else 1 - LEVEL)
-    return Chance(float(limit), (1 + int(beyond)) / (1 + len(known)))
+def _surprise(share: Array, people: Array) -> Array:
+    """Return the largest difference of two shares ``(..., groups)`` in units of its error."""
+    whole = np.where(people > 0, share, 0.0) * people
+    pooled = whole.sum(-1, keepdims=True) / np.maximum(people.sum(-1, keepdims=True), 1)
+    one, other = np.triu_indices(share.shape[-1], 1)
+    each = 1 / np.maximum(people, 1)
+    error = np.sqrt(pooled * (1 - pooled) * (each[..., one] + each[..., other]))
+    apart = np.nan_to_num(np.abs(_pairs(share)))
+    made: Array = np.divide(apart, error, out=np.zeros(apart.shape), where=error > 0).max(-1)
+    return made
 
 
 def _counts(size: int, generator: Generator) -> Array:

@@ -24,7 +24,7 @@ def verdict(attributes: Mapping[str, Any], favourable: str) -> str:
         return (
             f"By {_listed(list(attributes))} no two groups have enough test samples to be compared."
         )
-    name = max(told, key=lambda each: told[each]["differences"][PARITY]["value"])
+    name = max(told, key=lambda each: told[each]["differences"][PARITY]["low"])
     found = told[name]
     parity, odds = (found["differences"][each] for each in (PARITY, ODDS))
     shares = {each["group"]: each["selection_rate"] for each in found["groups"]}
@@ -34,11 +34,12 @@ def verdict(attributes: Mapping[str, Any], favourable: str) -> str:
     small = {each["group"] for each in found["left_out"]}
     best = max((each for each in shares if each not in small), key=shares.__getitem__)
     real = parity["p"] is not None and parity["p"] < 1 - LEVEL
-    sure = "" if real else ", which groups drawn by chance often are too"
+    sure = "" if real else ", as between groups drawn by chance"
     return (
-        f"By {name}, {worst} fare worst: {shares[worst]:.1%} are put into {favourable!r}, "
-        f"of {best} {shares[best]:.1%}, a difference of {_figure(parity)}{sure}; the data's own is "
-        f"{found['in_data']:.3f}, and the equalised odds difference {_figure(odds)}."
+        f"By {name}, the group {worst} fares worst: {shares[worst]:.1%} of it are put into "
+        f"{favourable!r}, {shares[best]:.1%} of the group {best}: a difference of "
+        f"{_figure(parity)}{sure} ({found['in_data']:.3f} in the data themselves); the equalised "
+        f"odds difference is {_figure(odds)}."
     )
 
 
@@ -59,8 +60,8 @@ def verdict_beside(attributes: Mapping[str, Any], one: str, other: str, favourab
     what = RATES[row["rate"]].format(favourable)
     others = f"; {len(real) - 1} other rates of groups differ too" if len(real) > 1 else ""
     return (
-        f"By {name}, {row['group']} {what} {abs(row['difference']):.1%} {more} often by {one} than "
-        f"by {other} ({row['low']:+.3f} to {row['high']:+.3f}){others}."
+        f"By {name}, those of the group {row['group']} {what} {abs(row['difference']):.1%} {more} "
+        f"often by {one} than by {other} ({row['low']:+.3f} to {row['high']:+.3f}){others}."
     )
 
 

@@ -36,7 +36,7 @@ from beyondprop.audit.fairness import (
     reliability,
 )
 from beyondprop.audit.fairness.paired import holm
-from beyondprop.audit.fairness.resampling import rows_of, spreads, sums_of
+from beyondprop.audit.fairness.sums import rows_of, spreads, sums_of
 
 QUICK = Fairness(draws=100)
 

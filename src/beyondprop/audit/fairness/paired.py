@@ -10,16 +10,8 @@ from numpy.typing import NDArray
 
 from beyondprop.audit.fairness.decisions import Decisions
 from beyondprop.audit.fairness.figures import BINS, RATES
-from beyondprop.audit.fairness.resampling import (
-    LEVEL,
-    Interval,
-    drawn_sums,
-    percentiles,
-    rates,
-    rows_of,
-    spreads,
-    sums_of,
-)
+from beyondprop.audit.fairness.resampling import LEVEL, Interval, percentiles
+from beyondprop.audit.fairness.sums import drawn_sums, rates, rows_of, spreads, sums_of
 from beyondprop.errors import UserError
 
 

@@ -1,18 +1,10 @@
-"""How sure differences between groups are: drawn samples, and drawn groups.
-
-All figures of a group are made of sums over its people. So people are written as rows of a table,
-and each draw is a product with it; the figures agree with fairlearn's, which takes a thousand times
-as long.
-"""
+"""How sure differences between groups are: drawn samples, and drawn groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
 
 from beyondprop.audit.fairness.decisions import Decisions
 from beyondprop.audit.fairness.figures import (
@@ -23,10 +15,20 @@ from beyondprop.audit.fairness.figures import (
     PARITY,
     RATES,
     RATIO,
-    places,
+)
+from beyondprop.audit.fairness.sums import (
+    Array,
+    chance_sums,
+    drawn_sums,
+    odds,
+    pairs,
+    rates,
+    rows_of,
+    spreads,
+    sums_of,
+    surprises,
 )
 
-Array = NDArray[np.float64]
 LEVEL = 0.95
 
 
@@ -42,11 +44,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side of zero."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class Chance:
@@ -60,94 +57,6 @@ class Chance:
 
     limit: float
     p: float
-
-
-def rows_of(decisions: Decisions, bins: int = BINS) -> Array:
-    """Return ``(n, 4 + bins)``: whether one is rightly selected, wrongly selected, wrongly not,
-    rightly not; and in the bin of one's probability this less the truth.
-    """
-    truth, selected = decisions.truth, decisions.selected
-    kinds = [truth & selected, ~truth & selected, truth & ~selected, ~truth & ~selected]
-    rows = np.zeros((len(truth), len(kinds) + bins))
-    rows[:, : len(kinds)] = np.stack(kinds, axis=1)
-    place = len(kinds) + places(decisions.probability, bins)
-    rows[np.arange(len(rows)), place] = decisions.probability - truth
-    return rows
-
-
-def rates(sums: Array) -> dict[str, Array]:
-    """Return figures of groups, ``(...)``, of the sums of their rows, ``(..., 4 + bins)``.
-
-    A rate of nobody is NaN.
-    """
-    right, wrong, missed, spared = np.moveaxis(sums[..., :4], -1, 0)
-    whole = right + wrong + missed + spared
-    return {
-        "selection_rate": _share(right + wrong, whole),
-        "accuracy": _share(right + spared, whole),
-        "true_positive_rate": _share(right, right + missed),
-        "false_positive_rate": _share(wrong, wrong + spared),
-        "calibration_error": _share(np.abs(sums[..., 4:]).sum(-1), whole),
-    }
-
-
-def spreads(sums: Array) -> dict[str, Array]:
-    """Return differences between groups, ``(...)``, of their sums, ``(..., groups, 4 + bins)``.
-
-    See `figures.differences`; NaN where fewer than two groups have such a figure.
-    """
-    found = rates(sums)
-    selected = found["selection_rate"]
-    true, false = found["true_positive_rate"], found["false_positive_rate"]
-    both = np.isfinite(true) & np.isfinite(false)
-    odds = [_spread(np.where(both, each, np.nan)) for each in (true, false)]
-    return {
-        PARITY: _spread(selected),
-        RATIO: _share(selected.min(-1), selected.max(-1)),
-        ODDS: np.maximum(*odds),
-        ACCURACY: _spread(found["accuracy"]),
-        CALIBRATION: _spread(found["calibration_error"]),
-    }
-
-
-def drawn_sums(
-    rows: Array, group: NDArray[np.int64], groups: int, draws: int, generator: Generator
-) -> Iterator[Array]:
-    """Yield ``(groups, columns)``, the sums of as many people of each group, drawn with repetition
-    from the group: a bootstrap in which groups keep their sizes.
-    """
-    members = [rows[group == number] for number in range(groups)]
-    for _ in range(draws):
-        yield np.stack([_counts(len(each), generator) @ each for each in members])
-
-
-def chance_sums(
-    rows: Array,
-    group: NDArray[np.int64],
-    groups: int,
-    truth: NDArray[np.bool_] | None,
-    draws: int,
-    generator: Generator,
-) -> Iterator[Array]:
-    """Yield ``(groups, columns)``, the sums of groups of the same sizes, drawn from all people.
-
-    Args:
-        rows: Of all people.
-        group: Of each.
-        groups: How many.
-        truth: With it as many people of each group are in the favourable class as are.
-        draws: How many.
-        generator: Draws.
-    """
-    marks = np.eye(groups)[group].T  # (groups, n)
-    everybody = np.ones(len(rows), dtype=bool)
-    strata = [everybody] if truth is None else [truth, ~truth]
-    parts = [(marks[:, part], rows[part]) for part in strata]
-    for _ in range(draws):
-        made = np.zeros((groups, rows.shape[1]))
-        for own, people in parts:
-            made += own @ people[generator.permutation(len(people))]
-        yield made
 
 
 def intervals(
@@ -174,15 +83,15 @@ def intervals(
     sums = np.stack([*drawn_sums(rows, decisions.group, groups, draws, generator)])
     own, drawn = rates(found), rates(sums)  # (groups,), (draws, groups)
 
-    def apart(*names: str) -> Interval | None:
-        pairs = [(_pairs(own[name]), _pairs(drawn[name])) for name in names]
-        values, each = (np.concatenate(part, axis=-1) for part in zip(*pairs, strict=True))
-        return largest(values, each)
+    def apart(name: str) -> Interval | None:
+        return largest(pairs(own[name]), pairs(drawn[name]))
+
+    both = (np.concatenate([*map(pairs, odds(each))], axis=-1) for each in (own, drawn))
 
     made = {
         PARITY: apart("selection_rate"),
         RATIO: _of_ratio(found, sums),
-        ODDS: apart("true_positive_rate", "false_positive_rate"),
+        ODDS: largest(*both),
         ACCURACY: apart("accuracy"),
         CALIBRATION: apart("calibration_error"),
     }
@@ -190,6 +99,44 @@ def intervals(
         {name: percentiles(drawn[name][:, number]) for name in RATES} for number in range(groups)
     ]
     return made, each
+
+
+def chance(
+    decisions: Decisions, draws: int = 1000, seed: int = 0, bins: int = BINS
+) -> dict[str, Chance | None]:
+    """Return what the differences would be if it didn't matter in which group one is.
+
+    Groups are drawn from all people, in the same sizes; for equalised odds among those who are
+    truly in the favourable class, and among those who aren't (Good, "Permutation tests", 2000). The
+    more groups there are and the smaller they are, the larger is the difference that they have by
+    chance alone.
+
+    Args:
+        decisions: Of the groups that count.
+        draws: How many.
+        seed: Of the draws.
+        bins: Of probabilities.
+    """
+    rows, group, groups = rows_of(decisions, bins), decisions.group, len(decisions.names)
+    found = sums_of(rows, group, groups)
+    generator = np.random.default_rng(seed)
+    free, within = (
+        np.stack([*chance_sums(rows, group, groups, truth, draws, generator)])
+        for truth in (None, decisions.truth)
+    )
+    apart, own = spreads(found), surprises(found)
+    made: dict[str, Chance | None] = {}
+    for name, value in apart.items():
+        drawn = within if name == ODDS else free
+        known = spreads(drawn)[name]
+        known = known[np.isfinite(known)]
+        if not np.isfinite(value) or not len(known):
+            made[name] = None
+            continue
+        tail = 1 - LEVEL if name == RATIO else LEVEL  # a ratio is the less equal the smaller it is
+        beyond = int((surprises(drawn)[name] >= own[name] - 1e-9).sum())
+        made[name] = Chance(float(np.quantile(known, tail)), (1 + beyond) / (1 + draws))
+    return made
 
 
 def largest(values: Array, drawn: Array, high: float = 1.0) -> Interval | None:
@@ -221,75 +168,6 @@ def percentiles(drawn: Array) -> Interval | None:
     return Interval(float(low), float(high))
 
 
-def sums_of(rows: Array, group: NDArray[np.int64], groups: int) -> Array:
-    """Return the sums of the rows of each group, ``(groups, columns)``."""
-    return np.stack([rows[group == number].sum(0) for number in range(groups)])
-
-
-def chance(
-    decisions: Decisions, draws: int = 1000, seed: int = 0, bins: int = BINS
-) -> dict[str, Chance | None]:
-    """Return what the differences would be if it didn't matter in which group one is.
-
-    Groups are drawn from all people, in the same sizes; for equalised odds among those who are
-    truly in the favourable class, and among those who aren't (Good, "Permutation tests", 2000). A
-    difference between groups is never zero by chance, and the more groups and the smaller, the
-    larger: a difference below this limit says nothing.
-
-    Args:
-        decisions: Of the groups that count.
-        draws: How many.
-        seed: Of the draws.
-        bins: Of probabilities.
-    """
-    rows, group, groups = rows_of(decisions, bins), decisions.group, len(decisions.names)
-    found = sums_of(rows, group, groups)
-    generator = np.random.default_rng(seed)
-    free, within = (
-        np.stack([*chance_sums(rows, group, groups, truth, draws, generator)])
-        for truth in (None, decisions.truth)
-    )
-    apart, own = spreads(found), surprises(found)
-    made: dict[str, Chance | None] = {}
-    for name, value in apart.items():
-        drawn = within if name == ODDS else free
-        known = spreads(drawn)[name]
-        known = known[np.isfinite(known)]
-        if not np.isfinite(value) or not len(known):
-            made[name] = None
-            continue
-        tail = 1 - LEVEL if name == RATIO else LEVEL  # a ratio is the less equal the smaller it is
-        beyond = int((surprises(drawn)[name] >= own[name] - 1e-9).sum())
-        made[name] = Chance(float(np.quantile(known, tail)), (1 + beyond) / (1 + draws))
-    return made
-
-
-def surprises(sums: Array) -> dict[str, Array]:
-    """Return the largest difference of a pair of groups in units of its error, ``(...)``.
-
-    The error of two shares of m and n people is ``√(p (1 - p) (1/m + 1/n))`` with p of all people.
-    So two large groups that differ are not drowned by small ones, which differ by chance.
-
-    Args:
-        sums: Of groups, ``(..., groups, 4 + bins)``.
-    """
-    found = rates(sums)
-    right, wrong, missed, spared = np.moveaxis(sums[..., :4], -1, 0)
-    people = right + wrong + missed + spared
-    selected = _surprise(found["selection_rate"], people)
-    odds = (
-        _surprise(found["true_positive_rate"], right + missed),
-        _surprise(found["false_positive_rate"], wrong + spared),
-    )
-    return {
-        PARITY: selected,
-        RATIO: selected,
-        ODDS: np.maximum(*odds),
-        ACCURACY: _surprise(found["accuracy"], people),
-        CALIBRATION: _surprise(found["calibration_error"], people),
-    }
-
-
 def _of_ratio(found: Array, sums: Array) -> Interval | None:
     """Return the interval of the smallest selection rate through the largest, by logarithms.
 
@@ -302,47 +180,8 @@ def _of_ratio(found: Array, sums: Array) -> Interval | None:
 
     if not found[..., :2].any():
         return None
-    apart = largest(_pairs(logarithms(found)), _pairs(logarithms(sums)), high=np.inf)
+    apart = largest(pairs(logarithms(found)), pairs(logarithms(sums)), high=np.inf)
     if apart is None:
         return None
     nobody = not found[..., :2].sum(-1).all()
     return Interval(0.0 if nobody else float(np.exp(-apart.high)), float(np.exp(-apart.low)))
-
-
-def _pairs(each: Array) -> Array:
-    """Return the differences of all pairs over the last axis."""
-    one, other = np.triu_indices(each.shape[-1], 1)
-    made: Array = each[..., one] - each[..., other]
-    return made
-
-
-def _surprise(share: Array, people: Array) -> Array:
-    """Return the largest difference of two shares ``(..., groups)`` in units of its error."""
-    whole = np.where(people > 0, share, 0.0) * people
-    pooled = whole.sum(-1, keepdims=True) / np.maximum(people.sum(-1, keepdims=True), 1)
-    one, other = np.triu_indices(share.shape[-1], 1)
-    each = 1 / np.maximum(people, 1)
-    error = np.sqrt(pooled * (1 - pooled) * (each[..., one] + each[..., other]))
-    apart = np.nan_to_num(np.abs(_pairs(share)))
-    made: Array = np.divide(apart, error, out=np.zeros(apart.shape), where=error > 0).max(-1)
-    return made
-
-
-def _counts(size: int, generator: Generator) -> Array:
-    """Return how often each of so many is drawn, ``(size,)``, in as many draws."""
-    return np.bincount(generator.integers(size, size=size), minlength=size).astype(np.float64)
-
-
-def _share(part: Array, whole: Array) -> Array:
-    """Return the quotient, NaN of nothing."""
-    made: Array = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
-    return made
-
-
-def _spread(each: Array) -> Array:
-    """Return the largest less the smallest over the last axis, of those that are numbers."""
-    known = np.isfinite(each)
-    high = np.where(known, each, -np.inf).max(-1)
-    low = np.where(known, each, np.inf).min(-1)
-    apart: Array = np.where(known.sum(-1) > 1, high - low, np.nan)
-    return apart

@@ -86,12 +86,12 @@ def intervals(
     def apart(name: str) -> Interval | None:
         return largest(pairs(own[name]), pairs(drawn[name]))
 
-    both = (np.concatenate([*map(pairs, odds(each))], axis=-1) for each in (own, drawn))
+    both = [np.concatenate([*map(pairs, odds(each))], axis=-1) for each in (own, drawn)]
 
     made = {
         PARITY: apart("selection_rate"),
         RATIO: _of_ratio(found, sums),
-        ODDS: largest(*both),
+        ODDS: largest(both[0], both[1]),
         ACCURACY: apart("accuracy"),
         CALIBRATION: apart("calibration_error"),
     }

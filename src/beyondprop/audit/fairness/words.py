@@ -38,8 +38,8 @@ def verdict(attributes: Mapping[str, Any], favourable: str) -> str:
     return (
         f"By {name}, the group {worst} fares worst: {shares[worst]:.1%} of it are put into "
         f"{favourable!r}, {shares[best]:.1%} of the group {best}: a difference of "
-        f"{_figure(parity)}{sure} ({found['in_data']:.3f} in the data themselves); the equalised "
-        f"odds difference is {_figure(odds)}."
+        f"{_figure(parity)}{sure}; in the data themselves it is {found['in_data']:.3f}, and the "
+        f"equalised odds difference of the model is {_figure(odds)}."
     )
 
 

@@ -5,8 +5,9 @@
 A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -->`. NAME is one of
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
-`scaling-light STUDY`, `distilled NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares the
-pages with the records, so no figure and no finding of a comparison is written by hand.
+`scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
+`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure and
+no finding of a comparison is written by hand.
 """
 
 import re
@@ -23,6 +24,7 @@ from benchmarks.comparisons.published import STUDIES
 from benchmarks.graphs import tables as graphs
 from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
+from benchmarks.modalities import tables as modalities
 from benchmarks.models import tables as models
 from benchmarks.neighbourhoods import tables as neighbourhoods
 from benchmarks.optics import tables as optics
@@ -231,6 +233,33 @@ def distilled(name: str) -> str:
     return f"{neighbourhoods.told(record)}\n\n{markdown(*neighbourhoods.distilled(record))}"
 
 
+def of_modalities(name: str) -> str:
+    """Return what a comparison of methods for several modalities found, and what each reaches.
+
+    One that is not recorded yet has a sentence that says so.
+    """
+    if name not in recorded_modalities():
+        return modalities.NOTHING
+    record = load(f"modalities/{name}")
+    table = markdown(*modalities.methods(record))
+    return "\n\n".join([modalities.verdict([record]), table, modalities.notes(record)])
+
+
+def modalities_verdict(*names: str) -> str:
+    """Return what comparisons of methods for several modalities found, a sentence each.
+
+    Of all or of those named; one that is not recorded yet is left out.
+    """
+    known = recorded_modalities()
+    taken = [name for name in names or known if name in known]
+    return modalities.verdict(load(f"modalities/{name}") for name in taken)
+
+
+def recorded_modalities() -> list[str]:
+    """Return the names of all comparisons of methods for several modalities."""
+    return sorted(path.stem for path in RESULTS.glob("modalities/*.json"))
+
+
 def study_light(name: str) -> str:
     """Return from what size on light would pay, by a study's laws."""
     record = load(f"scaling/{name}")
@@ -274,6 +303,8 @@ MAKERS: dict[str, Callable[..., str]] = {
     "below-frozen": below_frozen,
     "rule": rule,
     "distilled": distilled,
+    "modalities": of_modalities,
+    "modalities-verdict": modalities_verdict,
     "scaling": study,
     "scaling-light": study_light,
     "step-time": step_time,

@@ -1,6 +1,6 @@
 """The networks of tasks in mixed precision, compiled, and on a GPU, as their tasks attach rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 import beyondprop as bp
-from beyondprop.models import graph, nerf, recommender, transformer
+from beyondprop._torch.calling import call
+from beyondprop._torch.pytrees import replaced
+from beyondprop.models import encoders, graph, nerf, recommender, transformer
+from beyondprop.tasks.multimodal import common
+from beyondprop.tasks.multimodal.common import Encoder
 
 SIZES = (5, 3, 4)
 IDS = torch.arange(32).view(4, 8) % 7
@@ -18,6 +22,9 @@ PICTURES = torch.linspace(-1, 1, 4 * 3 * 64).view(4, 3, 8, 8)
 CLICKS = torch.stack([torch.arange(20) % size for size in SIZES], 1)
 NODES = torch.linspace(-1, 1, 40).view(10, 4)
 EDGES = torch.stack([torch.arange(20) % 10, torch.arange(20) * 3 % 10])
+FRAMES = torch.linspace(-1, 1, 4 * 6 * 5).sin().view(4, 6, 5)
+LENGTHS = torch.tensor([6, 2, 1, 4])
+PRESENT = torch.tensor([[True, True], [True, False], [False, True], [True, True]])
 RAYS = torch.tensor([[0.1 * i, 0.0, 4.0, 0.0, 0.0, -1.0] for i in range(6)])
 
 
@@ -27,14 +34,14 @@ class Network:
 
     Attributes:
         make: Builds it.
-        inputs: Of a batch.
+        inputs: Of a batch; those of several modalities by name.
         attach: Further arguments of `attach`.
         training: Whether it is taught in training mode. A radiance field draws places along its
             rays there, which the generator of each device does by itself.
     """
 
     make: Callable[[], nn.Module]
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...] | Mapping[str, Any]
     attach: dict[str, Any]
     training: bool = True
 
@@ -53,6 +60,11 @@ def of_graph(make: Callable[..., nn.Module]) -> Network:
 
 def of_clicks(kind: Any, *sizes: Any) -> Network:
     return Network(lambda: kind(SIZES, 6, *sizes), (CLICKS,), {"blocks": kind.BLOCKS})
+
+
+def of_modalities(inputs: Mapping[str, Any], **made: Encoder) -> Network:
+    network = common.Network(made, common.WIDTH, 3)
+    return Network(network, inputs, {"blocks": common.BLOCKS})
 
 
 def vit() -> nn.Module:
@@ -78,6 +90,27 @@ NETWORKS = {
     "dcn": of_clicks(recommender.DeepCross, 2, (8, 7)),
     "autoint": of_clicks(recommender.AutoInt, 4, 2, 2, (8, 7)),
     "afn": of_clicks(recommender.AFN, 5, (8, 7)),
+    # As of mfeat's views and of generated data, spoken digits, clothing reviews and aligned files.
+    "vectors": of_modalities(
+        {"one": NODES[:6], "other": NODES[4:]},
+        one=Encoder(encoders.vectors, (4,)),
+        other=Encoder(encoders.vectors, (4,)),
+    ),
+    "sound and picture": of_modalities(
+        {"sound": FRAMES, "picture": PICTURES[:, :1]},
+        sound=Encoder(encoders.Frames, (5,)),
+        picture=Encoder(encoders.pictures, (1, 8)),
+    ),
+    "text and table": of_modalities(
+        {"text": IDS, "table": NODES[:4]},
+        text=Encoder(encoders.Words, (7,)),
+        table=Encoder(encoders.vectors, (4,)),
+    ),
+    "aligned, with gaps": of_modalities(
+        {"words": (FRAMES, LENGTHS), "face": (FRAMES.flip(0), LENGTHS), "present": PRESENT},
+        words=Encoder(encoders.Frames, (5,)),
+        face=Encoder(encoders.Frames, (5,)),
+    ),
     "nerf": Network(field, (RAYS,), {"blocks": nerf.BLOCKS}, training=False),
 }
 
@@ -105,7 +138,7 @@ def gradients(
     bp.attach(model, bp.rules.make(rule), **network.attach)
     torch.manual_seed(1)
     with torch.autocast(device, precision, enabled=precision is not None):
-        outputs = run(model)(*(x.to(device) for x in network.inputs))
+        outputs = call(run(model), replaced(network.inputs, lambda x: x.to(device)))
     weights = torch.linspace(-1, 1, outputs.numel(), device=device).view(outputs.shape)
     (outputs.float() * weights).sum().backward()
     found = {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}

@@ -99,6 +99,11 @@ class Operations(TorchDispatchMode):
     context. PyTorch's fused kernels of transformers are off in it: they say nothing of what is
     in them.
 
+    All else counts nothing: norms, activations, sums, biases, the optimizer's step, and lookups in
+    tables of embeddings. A lookup moves bytes. The additions of a bag of embeddings and of a
+    table's gradient, one a word and feature, are left out as other sums are, so that a bag counts
+    the same whether it is one operator or a lookup and a sum.
+
     `FlopCounterMode` counts by the same formulas, module by module, by hooks that fail where a
     layer is differentiated by `torch.autograd.grad` at a leaf, as predictive coding does.
 

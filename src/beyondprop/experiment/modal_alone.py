@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,18 @@ from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
+from beyondprop.experiment.modal_course import converged, course
+from beyondprop.experiment.modal_everywhere import everywhere, present_rows
 from beyondprop.experiment.modal_setting import Held, ModalSetting, modal_setting, named
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import TRIAL
 from beyondprop.files import finite, read_json, write_bytes, write_json
 from beyondprop.modalities import SubNetwork
 from beyondprop.modalities.alone import RECORD, OfModality, subnetwork, train_alone
-from beyondprop.pieces.stopping import Stopping
-from beyondprop.pieces.training import DivergedError, LabelledBatches
+from beyondprop.pieces.diverged import DivergedError
+from beyondprop.pieces.stopping import Stopping, validation_loss
+from beyondprop.pieces.training import LabelledBatches
 from beyondprop.registry import file_name
 from beyondprop.tasks import Samples
 
@@ -80,6 +84,8 @@ class AloneAttempt:
         if made is None or made.get("asked") != self.asked:
             return None
         found = dict(made["found"])
+        if "course" not in found:  # of an earlier version
+            return None
         read_weights(self.folder / WEIGHTS, found["weights_sha256"])
         return found
 
@@ -106,10 +112,21 @@ class AloneAttempt:
         setting = modal_setting(own.spec, own.seed)
         network, data = begun(setting, own.modality), of_modality(setting, own.modality)
         validation = of_modality(setting, own.modality, setting.validation)
-        stopping = Stopping(network, validation, setting.task.loss, own.spec.patience)
+        judge = everywhere(setting, own.modality, network)
+        stopping = Stopping(
+            network, validation, setting.task.loss, own.spec.patience, scored(setting, judge)
+        )
+        start = validation_loss(network.eval(), validation, setting.task.loss)
         recipe = setting.recipe(self.rate, epochs=own.spec.alone_epochs)
         found = train_alone(network, data, stopping, recipe, progress, self.name)
-        return network, found | judged(setting, own.modality, network)
+        epochs = len(stopping.losses)
+        way = course([found["operations"] / epochs] * epochs, found["seconds"], stopping.scores)
+        return network, found | judged(setting, own.modality, network) | {
+            "seconds": sum(found["seconds"]),
+            "course": way,
+            "start": start,
+            "converged": converged(start, stopping.losses, way),
+        }
 
 
 def begun(setting: ModalSetting, modality: str) -> SubNetwork:
@@ -152,15 +169,27 @@ def of_modality(
     return OfModality(data or setting.train, modality, place)
 
 
-def judged(setting: ModalSetting, modality: str, network: nn.Module) -> dict[str, float]:
-    """Return what a sub-network scores on the samples that have its modality."""
-    found = {}
-    parts = (("validation_", setting.data.validation), ("", setting.data.test))
-    for prefix, samples in parts:
-        outputs, targets = outputs_of(setting, modality, network, samples)
-        found[f"{prefix}score"] = setting.task.metric(outputs, targets)
-        found[f"{prefix}loss"] = setting.task.loss(outputs, targets).item()
-    return found
+def scored(setting: ModalSetting, judge: nn.Module) -> Callable[[nn.Module], float]:
+    """Return how a sub-network is scored on all validation data, by what holds it."""
+    return lambda _: score(setting.task, judge, setting.data.validation).score
+
+
+def judged(setting: ModalSetting, modality: str, network: nn.Module) -> dict[str, Any]:
+    """Return what a sub-network scores: on all samples, as methods do, and on its own.
+
+    A sample that lacks the modality gets the best constant answer of the training part. What the
+    network scores on the test samples that have the modality is ``own_score``, and how many these
+    are ``own_samples``; without any, there is no such score.
+    """
+    whole = everywhere(setting, modality, network)
+    found: dict[str, Any] = dict(setting.evaluated(whole))
+    rows = present_rows(setting.data.test, whole.place)
+    if rows is None or bool(rows.all()):
+        return found | {"own_score": found["score"], "own_samples": len(setting.data.test)}
+    count, own = int(rows.sum()), None
+    if count:
+        own = setting.task.metric(*outputs_of(setting, modality, network, setting.data.test))
+    return found | {"own_score": own, "own_samples": count}
 
 
 @torch.no_grad()

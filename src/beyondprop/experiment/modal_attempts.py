@@ -13,7 +13,9 @@ from rich.progress import Progress
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment.assess import score
 from beyondprop.experiment.modal_alone import spent_until
+from beyondprop.experiment.modal_course import course, steps_by_epoch
 from beyondprop.experiment.modal_measures import measured
 from beyondprop.experiment.modal_methods import METHODS, Ground, recipe_of, step_operations
 from beyondprop.experiment.modal_setting import modal_setting
@@ -21,7 +23,7 @@ from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import TRIAL
 from beyondprop.files import finite, read_json, write_json
 from beyondprop.modalities import join
-from beyondprop.pieces.training import DivergedError
+from beyondprop.pieces.diverged import DivergedError
 from beyondprop.registry import file_name
 
 
@@ -103,10 +105,11 @@ class MethodAttempt:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
-        found = read_json(self.path)
-        if found is None or found.get("asked") != self.asked:
+        made = read_json(self.path)
+        if made is None or made.get("asked") != self.asked:
             return None
-        return dict(found["found"])
+        found = dict(made["found"])
+        return found if "failed" in found or "course" in found else None  # of an earlier version
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train the network; keep and return what it reaches, or why it failed."""
@@ -125,7 +128,9 @@ class MethodAttempt:
         ground = Ground(setting, own.folder, own.alone, self.rate)
         torch.manual_seed(setting.seed)
         network, prepared = method.network(ground), method.prepare(ground)
-        alone = own.budget.alone * (method.pretrained or method.taught)  # for all trials once
+        needs = method.pretrained or method.taught
+        alone = own.budget.alone * needs  # for all trials once
+        taken = prepared.seconds + needs * sum(each["seconds"] for each in own.alone.values())
         warm = setting.spec.warm_epochs if method.pretrained and method.attentive else 0
         spent = alone + prepared.operations + own.budget.warm * bool(warm)
         sample = step_operations(setting, method, network, prepared.balance)
@@ -145,17 +150,27 @@ class MethodAttempt:
                 rates=prepared.rates,
                 warm=warm,
                 balance=prepared.balance,
+                score=lambda model: score(setting.task, model, setting.data.validation).score,
                 progress=progress,
             )
         except DivergedError as error:
             raise DivergedError(str(error), error.operations + spent - alone) from None
+        ahead = taken + sum(made.seconds[:warm])
+        way = course(
+            [each * sample * rows for each in steps_by_epoch(steps, len(setting.train))],
+            made.seconds[warm:],
+            made.scores,
+            (spent, ahead),
+        )
         reached = setting.evaluated(network) | measured(setting, network, ground.networks)
         operations = spent + steps * sample * rows
         return reached | {
             "operations": operations,
             TRIAL: operations - alone,
+            "seconds": ahead + sum(made.seconds[warm:]),
             "steps": steps,
             "before": spent,
+            "course": way,
             "errors": list(made.errors),
             "validation": list(made.validation),
             "best": made.best,

@@ -14,9 +14,11 @@ from beyondprop._torch.pytrees import replaced
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.modal_alone import outputs_of
+from beyondprop.experiment.modal_everywhere import gaps
+from beyondprop.experiment.modal_scores import named_scores
 from beyondprop.experiment.modal_setting import Held, ModalSetting
 from beyondprop.modalities import MultimodalNetwork, SubNetwork
-from beyondprop.modalities.network import PRESENT
+from beyondprop.modalities.network import PRESENT, filled
 from beyondprop.tasks import Samples, Split
 from beyondprop.tasks.multimodal import informative
 
@@ -40,15 +42,25 @@ class LateFusion(nn.Module):
         self.labels, self.values = targets.dtype == torch.bool, targets.is_floating_point()
 
     def forward(self, present: Tensor | None = None, **inputs: Any) -> Tensor:
-        """Return log probabilities ``(batch, classes)``, logits of labels, or numbers."""
+        """Return log probabilities ``(batch, classes)``, logits of labels, or numbers.
+
+        What a sample lacks may be anything: the network reads that of another sample in its place.
+
+        Raises:
+            UserError: A sample has no modality at all.
+        """
         found, seen = [], []
         for place, (name, network) in enumerate(self.networks.items()):
-            if inputs.get(name) is None:
+            own = inputs.get(name)
+            rows = None if present is None else present[:, place].bool()
+            if own is None or (rows is not None and not bool(rows.any())):
                 continue
-            found.append(tasks.call(network, inputs[name]))
-            rows = torch.ones(len(found[-1]), dtype=torch.bool, device=found[-1].device)
-            seen.append(rows if present is None else present[:, place].bool())
-        mask = torch.stack(seen)  # (modalities, batch)
+            found.append(tasks.call(network, own if rows is None else filled(own, rows)))
+            every = torch.ones(len(found[-1]), dtype=torch.bool, device=found[-1].device)
+            seen.append(every if rows is None else rows)
+        mask = torch.stack(seen) if seen else torch.zeros(1, 1, dtype=torch.bool)
+        if not bool(mask.any(0).all()):  # (modalities, batch)
+            raise UserError("a sample has no modality: leave it out")
         outputs = torch.stack(found)  # (modalities, batch, ...)
         rows = mask if outputs.dim() == 2 else mask[..., None]
         if self.values or self.labels:
@@ -70,7 +82,7 @@ def measured(
         alone: Each modality's sub-network, which says whether that modality alone is right.
     """
     return {
-        "named": named_scores(setting, network),
+        "named": named_scores(*predictions(setting, network)),
         "missing": dict(with_parts(setting, network, tuple(alone))),
         "noise": dict(with_noise(setting, network, tuple(alone))),
         "trust": trusted(setting, network, alone),
@@ -86,53 +98,25 @@ def predictions(setting: ModalSetting, network: nn.Module) -> tuple[Tensor, Tens
     return outputs, targets
 
 
-def named_scores(setting: ModalSetting, network: nn.Module) -> dict[str, float]:
-    """Return accuracy and weighted F1 of classes; of numbers the mean error and the correlation."""
-    outputs, targets = predictions(setting, network)
-    if outputs.dim() == 2 and not targets.is_floating_point():
-        said = outputs.argmax(1)
-        return {
-            "accuracy": (said == targets).double().mean().item(),
-            "weighted_f1": weighted_f1(said, targets, outputs.shape[1]),
-        }
-    if outputs.dim() == 1 and targets.is_floating_point():
-        both = torch.stack([outputs, targets]).double()
-        return {
-            "mean_absolute_error": (both[0] - both[1]).abs().mean().item(),
-            "correlation": torch.corrcoef(both)[0, 1].item(),
-        }
-    return {}
-
-
-def weighted_f1(said: Tensor, targets: Tensor, classes: int) -> float:
-    """Return the mean of the classes' F1 scores, weighted by how many samples each has.
-
-    Args:
-        said: Classes ``(n,)`` int64.
-        targets: The same.
-        classes: How many there are.
-    """
-    right = torch.bincount(targets[said == targets], minlength=classes).double()
-    of, by = (torch.bincount(each, minlength=classes).double() for each in (targets, said))
-    scores = 2 * right / (of + by).clamp(min=1)  # of a class that is never there nor said: 0
-    return ((scores * of).sum() / of.sum()).item()
-
-
 def with_parts(
     setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
-) -> Iterator[tuple[str, float]]:
-    """Yield the score where some modalities alone are given, by their names joined by +."""
+) -> Iterator[tuple[str, float | None]]:
+    """Yield the score where some modalities alone are given, by their names joined by +.
+
+    It is of the samples that have one of these; None where none has.
+    """
     sizes = range(1, len(names)) if len(names) <= MOST else (1, len(names) - 1)
     for size in dict.fromkeys(sizes):
         for given in combinations(names, size):
-            yield (
-                "+".join(given),
-                score(setting.task, network, part_of(setting, names, given)).score,
-            )
+            part = part_of(setting, names, given)
+            found = None if part is None else score(setting.task, network, part).score
+            yield "+".join(given), found
 
 
-def part_of(setting: ModalSetting, names: tuple[str, ...], given: tuple[str, ...]) -> Samples:
-    """Return the test samples that have one of some modalities, with these alone."""
+def part_of(
+    setting: ModalSetting, names: tuple[str, ...], given: tuple[str, ...]
+) -> Samples | None:
+    """Return the test samples that have one of some modalities, with these alone, None if none."""
     inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
     own = {name: inputs[name] for name in given}
     if PRESENT not in inputs:
@@ -141,6 +125,8 @@ def part_of(setting: ModalSetting, names: tuple[str, ...], given: tuple[str, ...
     seen = inputs[PRESENT].bool().clone()
     seen[:, [place for place in range(len(names)) if place not in places]] = False
     rows = seen.any(1)
+    if not bool(rows.any()):
+        return None
     return replaced_rows(own | {PRESENT: seen}, targets, rows)
 
 
@@ -151,8 +137,8 @@ def replaced_rows(inputs: Mapping[str, Any], targets: Any, rows: Tensor) -> Spli
 
 def with_noise(
     setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
-) -> Iterator[tuple[str, float]]:
-    """Yield the score where one modality says nothing, by its name.
+) -> Iterator[tuple[str, float | None]]:
+    """Yield the score where one modality says nothing, by its name; None where no sample has it.
 
     Real numbers are drawn with the mean and the deviation that each has over the samples that have
     the modality; whole ones are those of another such sample.
@@ -162,6 +148,9 @@ def with_noise(
         generator = torch.Generator().manual_seed(setting.seed)
         seen = inputs[PRESENT][:, place].bool() if PRESENT in inputs else None
         every = torch.arange(len(targets)) if seen is None else seen.nonzero().flatten()
+        if not len(every):
+            yield name, None
+            continue
         rows = every[torch.randint(len(every), (len(targets),), generator=generator)]
 
         def spoiled(
@@ -235,7 +224,9 @@ def correctness(
 
     Nothing where targets are no classes, or samples lack modalities.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
+    if gaps(setting.data.test):
+        return found
     for name, network in alone.items():
         outputs, targets = outputs_of(setting, name, network, setting.data.test)
         if outputs.dim() != 2 or targets.is_floating_point() or len(outputs) != len(weights):

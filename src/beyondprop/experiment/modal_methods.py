@@ -76,11 +76,13 @@ class Prepared:
     Attributes:
         balance: Of the joint training.
         operations: Floating-point operations before it, without pre-training.
+        seconds: That these took.
         rates: By which the learning rate of a modality's encoder and projection is multiplied.
     """
 
     balance: Balance
     operations: float = 0.0
+    seconds: float = 0.0
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -121,7 +123,7 @@ def blended(ground: Ground) -> Prepared:
     For them every modality alone and the whole are trained anew by backprop, for a share of the
     epochs, and taken as they are at the end of these: how far they overfit is what is measured.
     """
-    setting, spent = ground.setting, 0.0
+    setting, spent, taken = ground.setting, 0.0, 0.0
     epochs = max(1, setting.epochs // SHARE)
     networks: dict[str, Lone] = {
         name: (begun(setting, name), rate, of_modality(setting, name), held_out(setting, name))
@@ -132,9 +134,10 @@ def blended(ground: Ground) -> Prepared:
     for name, (network, rate, data, validation) in networks.items():
         before[name] = losses(setting, network.eval(), data, validation)
         recipe = setting.recipe(rate, epochs=epochs, rule=Backprop())
-        spent += heal(network, data, setting.task.loss, recipe, QUIET).operations
+        curve = heal(network, data, setting.task.loss, recipe, QUIET)
+        spent, taken = spent + curve.operations, taken + sum(curve.seconds)
         after[name] = losses(setting, network, data, validation)
-    return Prepared(GradientBlending(blending_weights(before, after)), spent)
+    return Prepared(GradientBlending(blending_weights(before, after)), spent, taken)
 
 
 def held_out(setting: ModalSetting, modality: str) -> LabelledBatches:

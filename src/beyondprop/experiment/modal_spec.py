@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class ModalitiesSpec:
         fusion: What joins modalities in place of the task's own fusion, by name or with arguments
             (attention, concatenation, gating, low-rank, cross-attention), or your own as
             my.module:fusion.
+        target: Validation score to which the cost of training is compared. Default: that of the
+            best single modality, seed by seed.
         rule: That trains single modalities and the whole, but for methods that need backprop.
         data: Folder that holds the data set's files. Default: they are looked for.
         threads: CPU threads.
@@ -48,6 +51,7 @@ class ModalitiesSpec:
     batch_size: int | None = None
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     fusion: Spec | None = None
+    target: float | None = None
     rule: Spec = "backprop"
     data: Path | None = None
     threads: int = 1
@@ -72,5 +76,7 @@ class ModalitiesSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} must be above 0")
+        if self.target is not None and not math.isfinite(self.target):
+            problems.append("target must be a number")
         if problems:
             raise UserError("; ".join(problems))

@@ -14,7 +14,10 @@ from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.statistics import Difference, differences, paired
 from beyondprop.measure.base import ABSENT
 
-HEADS = ("score", "± 95%", f"{OURS} less this", "operations", "runs")
+HEADS = (
+    *("score", "± 95%", f"{OURS} less this", "operations", "to target"),
+    *("seconds", "runs"),
+)
 
 
 def modal_table(record: Mapping[str, Any]) -> Table:
@@ -52,8 +55,29 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
             half(values),
             difference(pairs.get(name)),
             f"{statistics.mean(known) / total:.0%}" if known else ABSENT,
+            to_target(record, name),
+            seconds(record, name),
             f"{len(values)} of {len(record['seeds'])}",
         ]
+
+
+def to_target(record: Mapping[str, Any], name: str) -> str:
+    """Return the share of a method's computation until it reaches the target, mean over the seeds
+    that do.
+    """
+    every = [(seed, seed["methods"][name].get("to_target")) for seed in record["seeds"]]
+    known = [cost["operations"] / seed["budget"]["total"] for seed, cost in every if cost]
+    if not known:
+        return ABSENT
+    some = f" ({len(known)} of {len(every)})" * (len(known) < len(every))
+    return f"{statistics.mean(known):.0%}{some}"
+
+
+def seconds(record: Mapping[str, Any], name: str) -> str:
+    """Return the seconds of a method's training, mean over seeds."""
+    every = [seed["methods"][name].get("seconds") for seed in record["seeds"]]
+    known = [each for each in every if each is not None]
+    return f"{statistics.mean(known):.3g}" if known else ABSENT
 
 
 def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
@@ -117,8 +141,10 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "Operations are those of training: of all modalities alone, and of the whole behind it, "
         f"relative to {OURS}. The search of learning rates is charged to none; what "
-        "it took is in the record, as searched_operations."
+        "it took is in the record, as searched_operations. Seconds are those of the same training "
+        "on the machine of the record, without validation."
     )
+    yield from targets(record)
     marked = [
         name
         for name in record["seeds"][0]["methods"]
@@ -126,7 +152,44 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
     ]
     if marked:
         yield f"† The best learning rate lies at an end of those tried: {', '.join(marked)}."
+    for name, of in convergence(record).items():
+        yield f"{name} alone {of}."
     for seed in record["seeds"]:
         for name, each in seed["methods"].items():
             if "failed" in each:
                 yield f"{name} failed, seed {seed['seed']}: {each['failed']}"
+
+
+def targets(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield to which validation score "to target" is, nothing of an earlier record."""
+    known = sorted(seed["target"] for seed in record["seeds"] if seed.get("target") is not None)
+    if known:
+        ends = " to ".join(dict.fromkeys(f"{each:.4f}" for each in (known[0], known[-1])))
+        own = record["spec"].get("target") is None
+        what = ", that of the best single modality, seed by seed" * own
+        yield (
+            f"To target: the share of operations, with what comes before, behind which the "
+            f"validation score first reached {ends}{what}; {ABSENT} where it never did."
+        )
+
+
+def convergence(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return after how many epochs, and what share of the operations, each modality had converged;
+    nothing of an earlier record.
+
+    See `modal_course.converged`.
+    """
+    found = {}
+    for name in record["seeds"][0]["alone"]:
+        pairs = [(seed, seed["alone"][name].get("converged")) for seed in record["seeds"]]
+        known = [
+            (of["epochs"], of["operations"] / seed["budget"]["total"]) for seed, of in pairs if of
+        ]
+        if known:
+            epochs, shares = (statistics.mean(each) for each in zip(*known, strict=True))
+            some = f" ({len(known)} of {len(pairs)} seeds)" * (len(known) < len(pairs))
+            took = f"{epochs:.3g} epochs, {shares:.0%} of the operations"
+            found[name] = f"had converged after {took}{some}"
+        elif all("converged" in seed["alone"][name] for seed in record["seeds"]):
+            found[name] = "never converged: its validation loss did not fall"
+    return found

@@ -27,6 +27,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.by_seed import Study, grown
 from beyondprop.experiment.modal_alone import Alone, kept, modalities_of
 from beyondprop.experiment.modal_attempts import Budget, ByMethod
+from beyondprop.experiment.modal_course import reached
 from beyondprop.experiment.modal_measures import LateFusion, measured
 from beyondprop.experiment.modal_methods import (
     METHODS,
@@ -46,6 +47,12 @@ from beyondprop.modalities.balance import Joint
 
 MODALITIES = "modalities.json"
 STUDY = Study("modalities", "modalities", MODALITIES)
+KEPT = (
+    *("validation_score", "validation_loss", "score", "loss"),
+    *("operations", "seconds", "course"),
+)
+"""Of what a modality reaches alone, where it is the best one."""
+
 LATE, SINGLE = "late fusion", "best single modality"
 
 
@@ -149,10 +156,10 @@ def of_seeds(
             for seed in spec.seeds
             for name in names
         ]
-        reached = searched(lone, spec.rates, "single modalities", executor)
+        lonely = searched(lone, spec.rates, "single modalities", executor)
         made = []
         for place, seed in enumerate(spec.seeds):
-            own = reached[place * len(names) : (place + 1) * len(names)]
+            own = lonely[place * len(names) : (place + 1) * len(names)]
             made.append(begun(settings[seed], folders[seed], dict(zip(names, own, strict=True))))
         whole = [
             ByMethod(
@@ -194,13 +201,22 @@ def begun(setting: ModalSetting, folder: Path, alone: Mapping[str, Mapping[str, 
 
 def record_of(seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a seed gives."""
+    every = with_searches(seed, methods) | untrained(seed)
+    own = seed.setting.spec.target
+    target = every[SINGLE]["validation_score"] if own is None else own
     return {
         "seed": seed.setting.seed,
         "task": describe_task(seed.setting.task, seed.setting.data),
         "fusion": type(seed.setting.network().fusion).__name__,
         "budget": asdict(seed.budget) | {"total": seed.budget.total},
+        "target": target,
         "alone": dict(seed.alone),
-        "methods": with_searches(seed, methods) | untrained(seed),
+        "methods": {
+            name: dict(each)
+            if "failed" in each
+            else dict(each) | {"to_target": reached(each["course"], target)}
+            for name, each in every.items()
+        },
     }
 
 
@@ -229,16 +245,15 @@ def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
     searched = {SEARCHED: searched_alone(seed)}
     _, targets = setting.data.train.batch(torch.arange(1))
     late = LateFusion(networks, targets).eval()
+    fused, taken = setting.evaluated(late), sum(each["seconds"] for each in seed.alone.values())
+    whole = {"operations": seed.budget.alone, "seconds": taken}
     best = max(seed.alone, key=lambda name: quality(seed.alone[name]))
     single = seed.alone[best]
     return {
-        LATE: setting.evaluated(late)
+        LATE: fused
         | measured(setting, late, networks)
-        | {"operations": seed.budget.alone}
+        | whole
+        | {"course": [whole | {"score": fused["validation_score"]}]}
         | searched,
-        SINGLE: {
-            key: single[key] for key in ("validation_score", "validation_loss", "score", "loss")
-        }
-        | {"modality": best, "operations": single["operations"]}
-        | searched,
+        SINGLE: {key: single[key] for key in KEPT} | {"modality": best} | searched,
     }

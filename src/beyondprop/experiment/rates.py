@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.progress import Progress
 
 from beyondprop.jobs import Executor, Job, values
+from beyondprop.pieces.stopping import no_number
 
 FACTOR = 3.0
 """Between a rate at an end of those that were tried and the next one."""
@@ -52,7 +54,8 @@ def searched(
 
     Every learning rate is tried, and further ones as long as the best is at an end of those; the
     one with the best validation score is taken. What the others cost is charged to none; where
-    attempts tell what they took, it is there as ``searched_operations``.
+    attempts tell what they took, it is there as ``searched_operations``. One whose validation loss
+    or score is no number has failed; where all have, so has the subject.
     """
     found: list[Found] = [{} for _ in subjects]
     for number in range(1 + MORE):
@@ -66,14 +69,31 @@ def searched(
         jobs = [Job(each.name, each.work, each.earlier) for _, _, each in wanted]
         made = values(executor.perform(title, jobs, told))
         for (place, rate, _), value in zip(wanted, made, strict=True):
-            found[place][rate] = value
+            found[place][rate] = settled(value)
     return [best(each) for each in found]
 
 
 def told(found: Mapping[str, Any]) -> str:
     """Return what a model reaches in one line."""
-    reached = found.get("failed") or f"validation score {found['validation_score']:.4f}"
+    known = settled(found)
+    reached = known.get("failed") or f"validation score {known['validation_score']:.4f}"
     return f"learning rate {found['rate']:.3g} · {reached}"
+
+
+def settled(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model reaches; where its validation loss or score is no number, it failed.
+
+    Such a number is None in a file, and what is None can't be compared. What the training took
+    stays known.
+    """
+    if "failed" in found:
+        return dict(found)
+    for what in ("loss", "score"):
+        value = found[f"validation_{what}"]
+        if value is None or not math.isfinite(value):
+            kept = {key: found[key] for key in ("rate", TRIAL) if key in found}
+            return kept | {"failed": no_number(found["rate"], what)}
+    return dict(found)
 
 
 def best(found: Found) -> dict[str, Any]:

@@ -14,12 +14,12 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.pytrees import form, leaves, replaced
 from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.files import StorageError, read_json, write_bytes, write_json
+from beyondprop.files import StorageError, finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
@@ -31,11 +31,16 @@ from beyondprop.pieces.stopping import Stopping
 from beyondprop.pieces.training import ByLabels, Labelled, LabelledBatches, Recipe, taught, trained
 from beyondprop.pieces.unread import unread
 from beyondprop.registry import file_name
+from beyondprop.registry.dotted import one_line
 from beyondprop.registry.settings import plain
 
 RECORD = "record.json"
 BLOCKS = ("encoder", "project", "head")
 """Of a sub-network, unless its recipe names others."""
+
+NONE = slice(0, 0)
+"""No row."""
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 Head = Callable[[int], nn.Module]
 """(features) to a module that makes the task's outputs of them."""
@@ -65,6 +70,9 @@ class SubNetwork(nn.Module):
 class OfModality:
     """Batches of one modality: its input, and the targets, of the samples that have it.
 
+    Where one sample alone of a batch has it, it goes with the samples before or behind it, if these
+    are of the same shape: a batch norm can't learn by a single one.
+
     Attributes:
         data: Batches of (inputs by name, targets).
         name: Of the modality.
@@ -85,6 +93,8 @@ class OfModality:
         return length(self.data)
 
     def __iter__(self) -> Iterator[Labelled]:
+        held: list[Labelled] = []  # a batch, and a single sample behind it
+        gave = False
         for inputs, targets in self.data:
             own = inputs.get(self.name)
             if own is None:
@@ -92,15 +102,52 @@ class OfModality:
                     f"a batch has no '{self.name}', so that its sub-network can't be trained on "
                     f"it: name samples without it by '{PRESENT}', or leave the batch out"
                 )
-            if PRESENT in inputs:
-                rows = inputs[PRESENT][:, self.place].bool()
-                own, targets = taken(own, rows), taken(targets, rows)
-                if not bool(rows.any()):
-                    continue
-            yield own, targets
+            if PRESENT not in inputs:
+                yield own, targets
+            elif bool((seen := inputs[PRESENT][:, self.place].bool()).any()):
+                held.append((taken(own, seen), taken(targets, seen)))
+                yield from ready(held, len(seen))
+            else:
+                continue
+            gave = True
+        yield from together(held)
+        if not gave:
+            raise UserError(
+                f"no sample has '{self.name}', so that its sub-network can't be trained or judged: "
+                "leave the modality out, or divide the data otherwise"
+            )
 
 
-def taken(value: Any, rows: Tensor) -> Any:
+def ready(held: list[Labelled], size: int) -> list[Labelled]:
+    """Return what of the held batches need not wait for a neighbour of a single sample any more.
+
+    Args:
+        held: The last of them is new; those that are returned are taken out.
+        size: Of the batch of which it is the part that has the modality.
+    """
+    if len(held) > 1 and samples(held[-2]) == 1 < size:
+        held[-2:] = together(held[-2:])
+    waiting = 2 if samples(held[-1]) == 1 < size else 1
+    out = held[:-waiting]
+    del held[: len(out)]
+    return out
+
+
+def samples(batch: Labelled) -> int:
+    """Return how many samples a batch has."""
+    return len(next(leaves(batch[1])))
+
+
+def together(batches: list[Labelled]) -> list[Labelled]:
+    """Return the samples of two batches as one; the batches, where these have other shapes."""
+    if len({form(taken(each, NONE)) for each in batches}) != 1 or len(batches) < 2:
+        return batches
+    pairs = zip(*map(leaves, batches), strict=True)
+    made = {id(parts[0]): torch.cat(parts) for parts in pairs}
+    return [replaced(batches[0], lambda x: made[id(x)])]
+
+
+def taken(value: Any, rows: Tensor | slice) -> Any:
     """Return the rows of tensors."""
     return replaced(value, lambda x: x[rows])
 
@@ -113,7 +160,8 @@ class Trained:
         name: Of the modality.
         network: It, with its own head, in eval mode.
         record: How its training went: ``errors`` and ``validation`` by epoch, the ``best`` epoch,
-            of which it has the weights, ``steps``, ``samples``, and floating-point ``operations``.
+            of which it has the weights, ``steps``, ``samples``, floating-point ``operations``, and
+            ``seconds`` of each epoch's steps on the machine that trained it.
     """
 
     name: str
@@ -175,7 +223,7 @@ class Lesson:
             stopping = Stopping(self.network, validation, self.loss, self.patience)
             found = train_alone(self.network, data, stopping, self.recipe, progress, self.title)
         content = weights(self.network)
-        record = found | {
+        record: dict[str, Any] = finite(found) | {
             "title": self.title,
             "asked": dict(self.asked),
             "weights_sha256": hashlib.sha256(content).hexdigest(),
@@ -222,7 +270,8 @@ def pretrain(
         Each sub-network with its temporary head.
 
     Raises:
-        UserError: There is no data, a recipe lacks a modality, or a rule can't teach an encoder.
+        UserError: There is no data, a recipe lacks a modality, a rule can't teach an encoder, or no
+            validation loss is a number.
         StorageError: A file cannot be read or written.
     """
     recipes = recipes_of(network, recipe)
@@ -265,12 +314,17 @@ def train_alone(
 
     Returns:
         How its training went, as `Trained` has it.
+
+    Raises:
+        DivergedError: A loss is no number any more.
+        UserError: The rule can't teach it, or a batch norm gets a single sample.
     """
     blocked = recipe if recipe.blocks is not None else replace(recipe, blocks=BLOCKS)
     with taught(network, blocked) as handle:
         course = ByLabels(handle, data, stopping.loss)
-        curve = trained(course, recipe, progress, title, stopping)
-    stopping.restore()
+        with normalised(network, title):
+            curve = trained(course, recipe, progress, title, stopping)
+    stopping.restore(recipe.learning_rate, curve.operations)
     return {
         "errors": list(curve.errors),
         "validation": stopping.losses,
@@ -278,7 +332,26 @@ def train_alone(
         "steps": curve.steps,
         "samples": curve.samples,
         "operations": curve.operations,
+        "seconds": list(curve.seconds),
     }
+
+
+@contextmanager
+def normalised(network: nn.Module, title: str) -> Iterator[None]:
+    """Say in one sentence that a batch norm can't learn by a single sample.
+
+    Raises:
+        UserError: It got one.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not any(isinstance(each, NORMS) for each in network.modules()):
+            raise
+        raise UserError(
+            f"{title} failed: {one_line(error)}; a batch norm needs several samples that have the "
+            "modality: take larger batches, or another norm"
+        ) from error
 
 
 def put(network: MultimodalNetwork, made: Mapping[str, Trained]) -> None:
@@ -369,5 +442,5 @@ def recipes_of(
 
 def told(record: Mapping[str, Any]) -> str:
     """Return a sub-network's record in one line."""
-    best = min(record["validation"])
+    best = record["validation"][record["best"]]
     return f"{record['title']} · validation loss {best:.4f} in epoch {record['best']}"

@@ -7,7 +7,7 @@ zeros where the modality is missing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ class Fusion(nn.Module, ABC):
         features: Of what it returns.
 
     Raises:
-        UserError: A width is not above zero, or there is no modality.
+        UserError: A width is not above zero, there is no modality, or a name can't be
+            a module's.
     """
 
     features: int
@@ -35,6 +36,7 @@ class Fusion(nn.Module, ABC):
         super().__init__()
         if not widths or min(width, *widths.values()) < 1:
             raise UserError(f"a fusion needs widths above 0, not {dict(widths)} and {width}")
+        check_names(widths)
         self.widths, self.width = dict(widths), width
         self.project = nn.ModuleDict({name: nn.Linear(own, width) for name, own in widths.items()})
 
@@ -86,6 +88,25 @@ class Fusion(nn.Module, ABC):
         """Return the weight of each modality, ``(batch, modalities)``, None where there is none."""
         del vectors, present
         return None
+
+
+def check_names(names: Iterable[str]) -> None:
+    """See that modules can be called by the names of modalities, and inputs be given by them.
+
+    Raises:
+        UserError: One can't.
+    """
+    for name in names:
+        if not isinstance(name, str) or not name or "." in name:
+            raise UserError(
+                f"a modality can't be named {name!r}: a name is a text without dots, as parameters "
+                "are called by it"
+            )
+        if name == "self" or hasattr(nn.ModuleDict(), name):
+            raise UserError(
+                f"a modality can't be named '{name}', which PyTorch's modules use for themselves: "
+                f"name it '{name}_input', say"
+            )
 
 
 class Attention(Fusion):

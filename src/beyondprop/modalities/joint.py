@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -110,6 +110,8 @@ class Joined:
         best: The epoch of these whose weights the network has.
         steps: How many there were.
         operations: Floating-point operations of all steps; validation is left out.
+        scores: Of each epoch in which all is trained, as `join` is asked for.
+        seconds: Of each epoch's steps, on this machine, those of the fusion alone first.
     """
 
     errors: tuple[float, ...]
@@ -117,6 +119,8 @@ class Joined:
     best: int
     steps: int
     operations: float
+    scores: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = field(default=(), compare=False)
 
 
 def join(
@@ -131,6 +135,7 @@ def join(
     warm: int = 0,
     patience: int | None = None,
     balance: Balance | None = None,
+    score: Callable[[nn.Module], float] | None = None,
     progress: Progress | None = None,
 ) -> Joined:
     """Train the whole network, in place; leave it in eval mode with its best weights.
@@ -152,11 +157,14 @@ def join(
         patience: Epochs without a lower validation loss, behind which training ends; None: all of
             the recipe's are done.
         balance: How modalities are kept in step; nothing is done for it by default.
+        score: (network) to a number, such as its accuracy on validation data, that is kept of each
+            epoch in which all is trained.
         progress: Bars to draw on.
 
     Raises:
+        DivergedError: A loss is no number any more.
         UserError: A rate is of no modality, a rule or a balancing method can't teach the network,
-            there is no data, or the loss is no number any more.
+            or there is no data.
     """
     own, multiplied = recipe or Recipe(), dict(rates or {})
     if unknown := set(multiplied) - set(network.modalities):
@@ -169,10 +177,11 @@ def join(
     heads = heads_of(network, head, own.seed)
     balancing = (balance or Joint()).begin(network, heads, loss)
     every = own.epochs if patience is None else patience
-    stopping = Stopping(network, validation, loss, every)
+    stopping = Stopping(network, validation, loss, every, score)
     with ExitStack() as stack:
         shown = progress or stack.enter_context(bars())
         errors: tuple[float, ...] = ()
+        seconds: tuple[float, ...] = ()
         steps, operations = 0, 0.0
         if warm:
             plain = Joint().begin(network, heads, loss)
@@ -181,17 +190,20 @@ def join(
                 once = replace(blocked, epochs=warm, steps=None)
                 course = Together(handle, network, before, plain, once, {}, rested=True)
                 curve = trained(course, once, shown, "fusion alone")
-            errors, steps, operations = curve.errors, curve.steps, curve.operations
+            errors, seconds = curve.errors, curve.seconds
+            steps, operations = curve.steps, curve.operations
         with taught(network, blocked) as handle:
             course = Together(handle, network, data, balancing, blocked, multiplied)
             curve = trained(course, blocked, shown, "all together", stopping)
-    stopping.restore()
+    stopping.restore(own.learning_rate, curve.operations)
     return Joined(
         errors + curve.errors,
         tuple(stopping.losses),
         stopping.best,
         steps + curve.steps,
         operations + curve.operations,
+        tuple(stopping.scores),
+        seconds + curve.seconds,
     )
 
 

@@ -74,8 +74,8 @@ class MultimodalNetwork(nn.Module):
             inputs: Of the modalities, by name.
 
         Raises:
-            UserError: A sample has no modality at all, a name is unknown, or an encoder does not
-                return ``(batch, features)`` of the fusion's width.
+            UserError: There is no sample, one has no modality at all, a name is unknown, or an
+                encoder does not return ``(batch, features)`` of the fusion's width.
         """
         return self.head(self.fusion(*self.encoded(inputs, present)))
 
@@ -127,6 +127,8 @@ class MultimodalNetwork(nn.Module):
             told = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise UserError(f"the modalities have different numbers of samples: {told}")
         first = next(leaves(next(iter(given.values()))))
+        if not len(first):
+            raise UserError("the batch has no sample: leave it out")
         named = torch.tensor([name in given for name in self.modalities], device=first.device)
         if present is None:
             return named.expand(len(first), -1)

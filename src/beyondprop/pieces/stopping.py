@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves
+from beyondprop.errors import UserError
+from beyondprop.pieces.diverged import DivergedError
 
 
 @dataclass
@@ -24,14 +26,18 @@ class Stopping:
         data: Of validation.
         loss: (outputs, targets) to a scalar.
         patience: Epochs without a lower loss, behind which training ends.
-        losses: Of each epoch.
+        score: (model) to a number that is kept of each epoch beside the loss; None: there is none.
+        losses: Of each epoch, infinity where one is no number.
+        scores: Of each epoch.
     """
 
     model: nn.Module
     data: Iterable[tuple[Any, Any]]
     loss: Callable[[Any, Any], Tensor]
     patience: int
+    score: Callable[[nn.Module], float] | None = None
     losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
     _state: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,25 +49,51 @@ class Stopping:
         """Judge the model, and return whether its training ends."""
         self.model.eval()
         self.losses.append(validation_loss(self.model, self.data, self.loss))
+        if self.score is not None:
+            self.scores.append(self.score(self.model))
         self.model.train()
         if self.best == len(self.losses) - 1:
             self._state = copy.deepcopy(self.model.state_dict())
         return len(self.losses) - 1 - self.best >= self.patience
 
-    def restore(self) -> None:
-        """Give the model its best weights."""
+    def restore(self, learning_rate: float, operations: float) -> None:
+        """Give the model its best weights.
+
+        Args:
+            learning_rate: At which it was trained.
+            operations: Floating-point operations of that training.
+
+        Raises:
+            DivergedError: The loss was no number in any epoch, so that none is the best.
+        """
+        if not math.isfinite(self.losses[self.best]):
+            raise DivergedError(no_number(learning_rate), operations)
         self.model.load_state_dict(self._state)
+
+
+def no_number(learning_rate: float, what: str = "loss") -> str:
+    """Return that a model can't be judged, as people read it."""
+    return (
+        f"the validation {what} is no number at learning rate {learning_rate:.3g}: lower the rate, "
+        "or see whether the validation data hold numbers that are not finite"
+    )
 
 
 @torch.no_grad()
 def validation_loss(
     model: nn.Module, data: Iterable[tuple[Any, Any]], loss: Callable[[Any, Any], Tensor]
 ) -> float:
-    """Return the mean loss of samples, infinity where it is no number."""
+    """Return the mean loss of samples, infinity where it is no number.
+
+    Raises:
+        UserError: There is no sample.
+    """
     total, count = 0.0, 0
     for inputs, targets in data:
         rows = len(next(leaves(targets)))
         total += rows * loss(call(model, inputs), targets).item()
         count += rows
+    if not count:
+        raise UserError("the validation data has no sample: give one batch at least")
     found = total / count
     return found if math.isfinite(found) else math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.pieces.distances import Distance, RelativeError
+from beyondprop.pieces.diverged import DivergedError
 from beyondprop.pieces.stopping import Stopping
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count, Positive
@@ -106,27 +108,14 @@ class Curve:
         samples: That it was taught, each as often as it came.
         operations: Floating-point operations of all steps, by those of the first one, which PyTorch
             counts.
+        seconds: Of each epoch's steps, on this machine; of validation nothing.
     """
 
     errors: tuple[float, ...]
     steps: int
     samples: int
     operations: float
-
-
-class DivergedError(UserError):
-    """The loss of a training is no number any more.
-
-    Attributes:
-        operations: Floating-point operations of the steps that there were.
-    """
-
-    def __init__(self, message: str, operations: float) -> None:
-        super().__init__(message)
-        self.operations = operations
-
-    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, float]]:
-        return DivergedError, (str(self), self.operations)  # workers send it back
+    seconds: tuple[float, ...] = field(default=(), compare=False)
 
 
 def learns(model: nn.Module) -> bool:
@@ -244,9 +233,10 @@ def trained(
 
     Raises:
         DivergedError: The loss is no number any more.
+        UserError: The data gives no batch.
     """
     handle, total = course.handle, recipe.total(course.steps)
-    errors, done, samples, operations = [], 0, 0, 0.0  # of a sample
+    errors, seconds, done, samples, operations = [], [], 0, 0, 0.0  # of a sample
     with (
         generators_kept({each.device for each in handle.model.parameters()}),
         bar(progress, title, total) as shown,
@@ -256,7 +246,7 @@ def trained(
         optimizer = optimizer_of(course, recipe)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / total, total)
         for epoch, steps in enumerate(recipe.epochs_of(course.steps)):
-            found = []
+            found, began = [], time.perf_counter()
             for batch in islice(course.batches(epoch), steps):
                 optimizer.zero_grad()
                 counted = Operations() if not samples else None
@@ -271,7 +261,10 @@ def trained(
                 samples += rows
                 done += 1
                 progress.advance(shown)
+            if not found:
+                raise UserError(f"the data of {title} gave no batch in epoch {epoch}")
             errors.append(sum(found) / len(found))
+            seconds.append(time.perf_counter() - began)
             if not math.isfinite(errors[-1]):
                 raise DivergedError(
                     f"the error of {title} is no finite number any more in epoch {epoch}: lower "
@@ -280,7 +273,7 @@ def trained(
                 )
             if stopping is not None and stopping.over():
                 break
-    return Curve(tuple(errors), done, samples, samples * operations)
+    return Curve(tuple(errors), done, samples, samples * operations, tuple(seconds))
 
 
 def optimizer_of(course: Course[Any], recipe: Recipe) -> Optimizer:

@@ -82,3 +82,12 @@ def test_a_fused_transformer_counts_as_its_parts() -> None:
         assert counted(lambda: model(x)) == in_parts
     assert in_parts > 2 * 2 * 15 * (4 * 16 * 16 + 2 * 16 * 32)  # of the layers' weights
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_lookups_and_sums_count_nothing(mode: str) -> None:
+    bag, table, words = nn.EmbeddingBag(50, 8, mode=mode), nn.Embedding(50, 8), torch.ones(4, 6)
+    assert counted(lambda: bag(words.long()).sum().backward()) == 0
+    assert counted(lambda: table(words.long()).sum(1).sum().backward()) == 0
+    last = nn.Linear(8, 3)
+    assert counted(lambda: last(bag(words.long())).sum().backward()) == 3 * 2 * 4 * 8 * 3

@@ -21,15 +21,24 @@ from beyondprop.cli.modalities import parser
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.errors import UserError
 from beyondprop.experiment import modal_attempts
-from beyondprop.experiment.modal_alone import AloneAttempt, kept
+from beyondprop.experiment.modal_alone import Alone, AloneAttempt, kept
 from beyondprop.experiment.modal_attempts import Budget, ByMethod, MethodAttempt, steps_of
-from beyondprop.experiment.modal_measures import LateFusion, measured, weighted_f1, with_noise
+from beyondprop.experiment.modal_course import converged, course, reached, steps_by_epoch
+from beyondprop.experiment.modal_measures import LateFusion, measured, with_noise
 from beyondprop.experiment.modal_methods import METHODS, OURS
+from beyondprop.experiment.modal_scores import weighted_f1
 from beyondprop.experiment.modal_setting import digests, modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.modal_table import notes, rows
-from beyondprop.experiment.modaling import LATE, SINGLE, methods_of, modalities_task
-from beyondprop.files import read_json
+from beyondprop.experiment.modaling import (
+    LATE,
+    SINGLE,
+    OfSeed,
+    methods_of,
+    modalities_task,
+    record_of,
+)
+from beyondprop.files import read_json, write_json
 from beyondprop.jobs import Workers
 from beyondprop.modalities import (
     Attention,
@@ -39,6 +48,7 @@ from beyondprop.modalities import (
     LowRankTensor,
     join,
 )
+from beyondprop.modalities.alone import RECORD
 from beyondprop.registry import label
 from beyondprop.report import render_modalities
 from beyondprop.tasks import Split
@@ -53,6 +63,13 @@ SPEC = ModalitiesSpec(
     rates=(0.03, 0.1),
 )
 FEW = replace(SPEC, methods=(OURS, "joint"), seeds=(0,))
+
+
+def timeless(found: Any) -> Any:
+    """What is found, without the seconds that it took."""
+    if isinstance(found, dict):
+        return {key: timeless(each) for key, each in found.items() if key != "seconds"}
+    return [timeless(each) for each in found] if isinstance(found, list) else found
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +247,7 @@ def test_changed_data_is_not_given_an_earlier_result(
     write_own(tmp_path, "data")
     second = modalities_task(spec, tmp_path / "m", True, QUIET)
     fresh = modalities_task(spec, tmp_path / "fresh", progress=QUIET)
-    assert second["seeds"] == fresh["seeds"] != first["seeds"]
+    assert timeless(second["seeds"]) == timeless(fresh["seeds"]) != timeless(first["seeds"])
     for kind in (AloneAttempt, MethodAttempt):
         monkeypatch.setattr(kind, "work", None)
     assert modalities_task(spec, tmp_path / "m", True, QUIET) == second
@@ -295,6 +312,75 @@ def test_another_fusion_is_trained_and_told(tmp_path: Path) -> None:
         modalities_task(replace(spec, fusion="low"), tmp_path / "n", progress=QUIET)
 
 
+def test_costs_to_the_target_hold_what_comes_before(record: dict[str, Any]) -> None:
+    for seed in record["seeds"]:
+        assert seed["target"] == seed["methods"][SINGLE]["validation_score"]
+        total = sum(each["seconds"] for each in seed["alone"].values())
+        for name, each in seed["methods"].items():
+            scores = [point["score"] for point in each["course"]]
+            assert each["course"][-1]["operations"] == pytest.approx(each["operations"])
+            assert each["course"][-1]["seconds"] == pytest.approx(each["seconds"])
+            found = each["to_target"]
+            if max(scores) < seed["target"]:
+                assert found is None, name
+                continue
+            place = next(i for i, score in enumerate(scores) if score >= seed["target"])
+            assert found == {
+                "epoch": place + 1,
+                **{key: each["course"][place][key] for key in ("operations", "seconds")},
+            }
+            if name in METHODS:
+                assert found["operations"] > each["before"]
+                assert each["course"][each["best"]]["score"] == each["validation_score"]
+            if name in METHODS and METHODS[name].pretrained:
+                assert found["seconds"] > total
+        assert seed["methods"][SINGLE]["to_target"] is not None
+
+
+def test_modalities_converge_by_their_own_curves(record: dict[str, Any]) -> None:
+    for seed in record["seeds"]:
+        for each in seed["alone"].values():
+            losses, start = each["validation"], each["start"]
+            near = min(losses) + 0.05 * (start - min(losses))
+            epochs = next(i for i, loss in enumerate(losses, 1) if loss <= near)
+            found = each["converged"]
+            assert found["epochs"] == epochs <= each["best"] + 1
+            share = epochs / len(losses)
+            assert found["operations"] == pytest.approx(share * each["operations"])
+            assert 0 < found["seconds"] <= each["seconds"]
+
+
+def test_a_loss_that_never_falls_does_not_converge() -> None:
+    way = course([1.0, 1.0], [0.5, 0.25], [0.1, 0.2], (4.0, 2.0))
+    assert way[-1] == {"operations": 6.0, "seconds": 2.75, "score": 0.2}
+    assert converged(1.0, [1.5, 1.2], way) is None
+    assert converged(math.nan, [0.5, 0.2], way) is None
+    assert converged(1.0, [None, None], way) is None
+    assert converged(1.0, [None, 0.5], way) == {"epochs": 2, "operations": 6.0, "seconds": 2.75}
+    assert converged(1.0, [0.524, 0.5], way) == {"epochs": 1, "operations": 5.0, "seconds": 2.5}
+    assert reached(way, 0.3) is None
+    assert reached(way, 0.1) == {"epoch": 1, "operations": 5.0, "seconds": 2.5}
+    assert list(steps_by_epoch(7, 3)) == [3, 3, 1]
+
+
+@pytest.mark.parametrize(("target", "reaches"), [(2.0, False), (0.0, True)])
+def test_a_target_may_be_given(
+    folder: Path, record: dict[str, Any], target: float, reaches: bool
+) -> None:
+    seed = record["seeds"][0]
+    setting = modal_setting(replace(SPEC, target=target), 0)
+    budget = Budget(*(seed["budget"][name] for name in ("alone", "warm", "joint")))
+    own = OfSeed(setting, folder / "seed-0", seed["alone"], budget)
+    methods = {name: seed["methods"][name] for name in (OURS, "joint")}
+    found = record_of(own, methods | {"UMT": {"rate": 0.1, "failed": "it did"}})
+    assert found["target"] == target
+    failed = found["methods"].pop("UMT")
+    assert {key: failed.pop(key) for key in ("rate", "failed")} == {"rate": 0.1, "failed": "it did"}
+    assert list(failed) == ["searched_operations"]
+    for each in found["methods"].values():
+        assert (each["to_target"] is not None) == reaches
+
+
 def test_parts_noise_and_trust_are_measured(record: dict[str, Any]) -> None:
     for seed in record["seeds"]:
         ours, joined = (seed["methods"][n] for n in (OURS, "pre-training + concatenation"))
@@ -322,15 +408,32 @@ def test_a_second_call_trains_nothing_again(
     assert modalities_task(SPEC, again, True, QUIET)["seeds"] == before["seeds"]
 
 
+def test_what_an_earlier_version_left_is_made_anew(
+    folder: Path, record: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its results have no course, of which costs to a target are read."""
+    again, alone = shutil.copytree(folder, tmp_path / "m") / "seed-0", record["seeds"][0]["alone"]
+    budget = Budget(*(record["seeds"][0]["budget"][name] for name in ("alone", "warm", "joint")))
+    known = digests(modal_setting(SPEC, 0))
+    attempts = (
+        Alone(SPEC, 0, "wide", again, known).attempt(0.1),
+        ByMethod(SPEC, 0, "joint", again, alone, budget, known).attempt(0.1),
+    )
+    for each, path in zip(attempts, (attempts[0].folder / RECORD, attempts[1].path), strict=True):
+        assert each.earlier() is not None
+        made = read_json(path) or {}
+        del made["found"]["course"]
+        write_json(path, made)
+        assert each.earlier() is None
+
+
 def test_a_seed_is_added_and_two_processes_train_the_same(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     modalities_task(FEW, one, progress=QUIET)
     added = modalities_task(replace(FEW, seeds=(1,)), one, True, QUIET)
     whole = replace(FEW, seeds=(0, 1))
-    assert (
-        added["seeds"]
-        == modalities_task(whole, two, progress=QUIET, workers=Workers(jobs=2))["seeds"]
-    )
+    both = modalities_task(whole, two, progress=QUIET, workers=Workers(jobs=2))
+    assert timeless(added["seeds"]) == timeless(both["seeds"])
 
 
 def test_what_was_stopped_at_any_write_goes_on_to_the_same(
@@ -360,7 +463,7 @@ def test_what_was_stopped_at_any_write_goes_on_to_the_same(
         break
     left = 0
     found = modalities_task(FEW, tmp_path / "stopped", True, QUIET)
-    assert found["seeds"] == expected
+    assert timeless(found["seeds"]) == timeless(expected)
 
 
 def test_late_fusion_is_the_mean_of_probabilities() -> None:
@@ -376,6 +479,20 @@ def test_late_fusion_is_the_mean_of_probabilities() -> None:
     found = model(a=x, b=y, present=present).exp()
     torch.testing.assert_close(found[1], networks["a"](x).softmax(1)[1])
     torch.testing.assert_close(found[2], networks["b"](y).softmax(1)[2])
+
+
+def test_late_fusion_reads_nothing_that_a_sample_lacks() -> None:
+    torch.manual_seed(0)
+    networks: Any = {"a": nn.Embedding(4, 3), "b": nn.Linear(4, 3)}
+    model = LateFusion(networks, torch.zeros(1, dtype=torch.int64))
+    x, y = torch.tensor([1, 99]), torch.randn(2, 4)  # 99 is no number of the table
+    present = torch.tensor([[True, False], [False, True]])
+    found = model(a=x, b=y, present=present).exp()
+    torch.testing.assert_close(found[1], networks["b"](y).softmax(1)[1])
+    only = torch.tensor([[False, True], [False, True]])
+    torch.testing.assert_close(model(a=x, b=y, present=only).exp(), networks["b"](y).softmax(1))
+    with pytest.raises(UserError, match="a sample has no modality: leave it out"):
+        model(a=x, b=y, present=torch.tensor([[True, True], [False, False]]))
 
 
 def test_late_fusion_of_numbers_and_of_labels() -> None:
@@ -443,6 +560,7 @@ def test_what_makes_no_sense_is_told_before_anything_is_trained(
         {"warm_epochs": -1},
         {"methods": ()},
         {"threads": 0},
+        {"target": math.nan},
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
@@ -459,6 +577,10 @@ def test_the_table_has_the_best_method_first(record: dict[str, Any]) -> None:
     (ours,) = [row for row in found if row[0] == OURS]
     assert ours[3] == "–"
     assert "charged to none" in next(iter(notes(record)))
+    assert any(each.startswith("wide alone had converged after ") for each in notes(record))
+    for seed in record["seeds"]:
+        seed["alone"]["wide"]["converged"] = None
+    assert "wide alone never converged: its validation loss did not fall." in list(notes(record))
     record["seeds"][0]["methods"]["joint"] = {"failed": "the sky fell"}
     (joint,) = [row for row in rows(record) if row[0] == "joint"]
     assert joint[-1] == "1 of 2"

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import beyondprop as bp
 from beyondprop.errors import UserError
-from beyondprop.files import StorageError, write_json
+from beyondprop.files import StorageError, read_json, write_json
 from beyondprop.jobs import Workers
 from beyondprop.modalities import Attention, MultimodalNetwork, Trained, pretrain
 from beyondprop.modalities import alone as module
@@ -113,10 +113,16 @@ def test_a_batch_without_a_modality_is_told(tmp_path: Path) -> None:
         pretrained(tmp_path, data=data)
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("*/*.*"))
-    }
+def content(folder: Path) -> dict[str, Any]:
+    """All that is kept, but for the seconds that it took."""
+    made: dict[str, Any] = {}
+    for path in sorted(folder.glob("*/*.*")):
+        made[str(path.relative_to(folder))] = path.read_bytes()
+        if path.suffix == ".json":
+            record = read_json(path) or {}
+            record.pop("seconds")
+            made[str(path.relative_to(folder))] = record
+    return made
 
 
 def test_a_second_call_trains_nothing_again(
@@ -213,3 +219,110 @@ def test_a_loader_that_shuffles_gives_each_modality_the_same_orders(
             pretrained(tmp_path / "serial", **(given | {"data": shuffling(own)}))
         assert seen == [f"{name} alone"]
         assert content(tmp_path / "serial") == expected
+
+
+def lone(rows: tuple[int, ...], size: int = 6) -> list[tuple[dict[str, Any], Any]]:
+    """Batches of which so many samples have the modality 'wide'."""
+    made = batches(len(rows), 1)
+    for (x, _), count in zip(made, rows, strict=True):
+        seen = torch.ones(16, 2, dtype=torch.bool)
+        seen[count:, 0] = False
+        x["wide"][count:] = torch.nan
+        x["present"] = seen
+    return [({k: v[:size] for k, v in x.items()}, y[:size]) for x, y in made]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ((1, 3, 0, 2, 1), [4, 3]),
+        ((0, 1), [1]),
+        ((1, 1, 1), [3]),
+        ((1, 1, 1, 1), [2, 2]),
+        ((2, 1, 1, 4, 1), [2, 2, 5]),
+        ((2, 1, 4), [2, 5]),
+    ],
+)
+def test_a_single_sample_goes_with_its_neighbours(
+    rows: tuple[int, ...], expected: list[int]
+) -> None:
+    data = lone(rows)
+    own = module.OfModality(data, "wide", 0)
+    assert [len(y) for _, y in own] == expected
+    found = torch.cat([x for x, _ in own])
+    wanted = [x["wide"][:count] for (x, _), count in zip(data, rows, strict=True)]
+    assert torch.equal(found, torch.cat(wanted))
+
+
+def test_batches_of_one_sample_stay_and_other_shapes_are_not_mixed() -> None:
+    assert [len(y) for _, y in module.OfModality(lone((1, 1, 1), size=1), "wide", 0)] == [1, 1, 1]
+    data = lone((1, 3))
+    data[1][0]["wide"] = torch.zeros(6, 9)
+    assert [len(y) for _, y in module.OfModality(data, "wide", 0)] == [1, 3]
+
+
+def test_inputs_of_several_tensors_go_together() -> None:
+    data = lone((1, 3))
+    for x, _ in data:
+        x["wide"] = {"frames": x["wide"], "lengths": torch.arange(6), "more": (x["small"],)}
+    (found,) = module.OfModality(data, "wide", 0)
+    assert found[0]["lengths"].tolist() == [0, 0, 1, 2]
+    assert found[0]["more"][0].shape == (4, 2)
+
+
+def test_a_batch_norm_learns_where_few_have_the_modality(tmp_path: Path) -> None:
+    def normed() -> MultimodalNetwork:
+        model = network()
+        model.encoders["wide"] = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16))
+        return model
+
+    given: Any = (F.cross_entropy, head, tmp_path)
+    few = replace(RECIPE, epochs=2)
+    data = lone((1, 3, 0, 2, 1))
+    made = pretrain(normed(), data, batches(3, 2), *given, recipe=few, progress=QUIET)
+    assert made["wide"].record["samples"] == 2 * 7
+    why = "wide alone failed: .*; a batch norm needs several samples that have the modality"
+    with pytest.raises(UserError, match=why):
+        pretrain(normed(), lone((0, 1)), batches(3, 2), *given, recipe=few, progress=QUIET)
+
+
+def test_a_modality_that_no_sample_has_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no sample has 'wide', so that its sub-network can't be"):
+        pretrained(tmp_path, data=lone((0, 0)))
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_validation_loss_that_is_no_number_is_told(tmp_path: Path, wrong: float) -> None:
+    held = batches(1, 2)
+    held[0][0]["wide"][0] = wrong
+    given: Any = (F.cross_entropy, head, tmp_path)
+    with pytest.raises(UserError, match=r"the validation loss is no number at learning rate 0.03:"):
+        pretrain(network(), batches(2, 1), held, *given, recipe=RECIPE, progress=QUIET)
+
+
+def test_one_epoch_whose_loss_is_no_number_is_not_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beyondprop.pieces import stopping
+
+    known, calls = stopping.validation_loss, 0
+
+    def at_times(*given: Any) -> float:
+        nonlocal calls
+        calls += 1
+        return torch.inf if calls == 1 else known(*given)
+
+    monkeypatch.setattr(stopping, "validation_loss", at_times)
+    _, made = pretrained(tmp_path)
+    record = made["wide"].record
+    assert record["validation"][0] is None
+    assert record["best"] > 0
+    _, again = pretrained(tmp_path)
+    assert again["wide"].record == record
+
+
+def test_seconds_are_told_by_epoch(tmp_path: Path) -> None:
+    _, made = pretrained(tmp_path)
+    for each in made.values():
+        assert len(each.record["seconds"]) == len(each.record["validation"])
+        assert min(each.record["seconds"]) > 0

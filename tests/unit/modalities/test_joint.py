@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from beyondprop.errors import UserError
 from beyondprop.modalities import Attention, MultimodalNetwork, join
-from beyondprop.pieces.training import DivergedError, Recipe
+from beyondprop.pieces.diverged import DivergedError
+from beyondprop.pieces.training import Recipe
 
 QUIET = Progress(disable=True)
 
@@ -159,3 +160,35 @@ def test_a_training_that_diverges_tells_what_it_took() -> None:
     assert caught.value.operations in (whole.operations, 2 * whole.operations)
     sent = pickle.loads(pickle.dumps(caught.value))  # as a worker does
     assert (str(sent), sent.operations) == (str(caught.value), caught.value.operations)
+
+
+def test_scores_and_seconds_are_told_by_epoch() -> None:
+    seen: list[bool] = []
+
+    def score(model: nn.Module) -> float:
+        seen.append(model.training)
+        return float(len(seen))
+
+    made = joined(network(), recipe=Recipe(epochs=3), warm=2, score=score)
+    assert made.scores == (1.0, 2.0, 3.0)
+    assert seen == [False] * 3
+    assert len(made.seconds) == 5
+    assert min(made.seconds) > 0
+    assert joined(network()).scores == ()
+
+
+def test_a_validation_loss_that_is_no_number_is_told() -> None:
+    held = batches(2, 2)
+    held[0][0]["a"][0] = torch.nan
+    why = r"validation loss is no number at learning rate 0.001: l"
+    with pytest.raises(DivergedError, match=why) as caught:
+        join(
+            network(),
+            batches(4, 1),
+            held,
+            F.cross_entropy,
+            lambda width: nn.Linear(width, 3),
+            recipe=Recipe(epochs=2),
+            progress=QUIET,
+        )
+    assert caught.value.operations == joined(network(), recipe=Recipe(epochs=2)).operations

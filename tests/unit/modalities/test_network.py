@@ -223,3 +223,37 @@ def test_rules_teach_the_whole(kind: type[Fusion], name: str) -> None:
         assert any(key.startswith("fusion") for key in learned)
     assert all(each.grad is None or each.grad.isfinite().all() for each in model.parameters())
     handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *((each, f"a modality can't be named '{each}', which") for each in ("keys", "items")),
+        *((each, f"a modality can't be named '{each}', which") for each in ("pop", "self", "type")),
+        ("a.b", "a modality can't be named 'a.b': a name is a text without dots"),
+        ("", "a modality can't be named '': a name is a text without dots"),
+        (3, "a modality can't be named 3: a name is a text without dots"),
+    ],
+)
+def test_a_name_that_modules_cannot_have_is_told(name: Any, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        Attention({name: 3, "b": 3}, 4)
+
+
+@pytest.mark.parametrize("given", [{}, {"present": torch.zeros(0, 3, dtype=torch.bool)}])
+def test_a_batch_without_samples_is_told(given: dict[str, Tensor]) -> None:
+    with pytest.raises(UserError, match="the batch has no sample: leave it out"):
+        network()(table=torch.zeros(0, 3), **given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inputs_may_be_mappings_and_one_sample_alone_may_have_them(kind: type[Fusion]) -> None:
+    model, whole = network(kind), inputs()
+    frames, lengths = whole["words"]
+    named = whole | {"words": {"x": frames, "lengths": lengths}}
+    torch.testing.assert_close(model(**named), model(**whole))
+    present = torch.ones(7, 3, dtype=torch.bool)
+    present[1:, 2] = False
+    torch.testing.assert_close(model(present, **named)[1:], model(**whole | {"words": None})[1:])
+    present[0, 2] = False
+    torch.testing.assert_close(model(present, **named), model(**whole | {"words": None}))

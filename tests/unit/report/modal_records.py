@@ -72,12 +72,15 @@ def of_seed(
     }
     single = lone[names[0]]
     keys = ("validation_score", "validation_loss", "score", "loss")
-    found[SINGLE] = {key: single[key] for key in keys} | {"modality": names[0], "operations": 2e5}
+    costs = {"operations": 2e5, "seconds": 3.0}
+    found[SINGLE] = {key: single[key] for key in keys} | costs | {"modality": names[0]}
+    found[SINGLE]["to_target"] = {"epoch": 2, "operations": 1e5, "seconds": 1.5}
     return {
         "seed": seed,
         "task": task() if classes else task(()),
         "budget": {"alone": 4e5, "warm": 1e5, "joint": 5e5, "total": 1e6},
         "fusion": "Attention",
+        "target": single["validation_score"],
         "alone": lone,
         "methods": found,
     }
@@ -96,6 +99,11 @@ def alone(place: int, end: float, draw: random.Random) -> dict[str, Any]:
         "steps": 40 * len(losses),
         "samples": 1257 * len(losses),
         "operations": 2e5,
+        "seconds": 3.0,
+        "start": 2.0,
+        "converged": {"epochs": 2 + place, "operations": 1e5, "seconds": 1.5},
+        "own_score": score,
+        "own_samples": 360,
         "rate": 0.003,
         "rates": RATES,
         "edge": place == 1,
@@ -123,6 +131,8 @@ def of_method(
         "trust": None if name in (*CONCATENATED, LATE) else trust(names, classes, draw),
         "operations": 6e5 if name == LATE else 1.003e6,
         "searched_operations": 8e5 if name == LATE else 3.4e6,
+        "seconds": 6.0 if name == LATE else 12.5,
+        "to_target": None if name == "UMT" else {"epoch": 1, "operations": 6e5, "seconds": 6.0},
     }
     if name in METHODS:
         made |= {"steps": 80, "before": 0.0, "best": 1, "rate": 0.001, "rates": RATES}

@@ -154,7 +154,7 @@ def test_the_table_has_means_differences_computation_rates_and_marks() -> None:
     found = table(record, "Method")
     assert found[0] == [
         *("Method", "Test accuracy", "Weighted F1", "Pre-training less this"),
-        *("Computation", "Learning rate", "Seeds"),
+        *("Computation", "Learning rate", "Computation to target", "Time", "Seeds"),
     ]
     by_name = {row[0]: row for row in found[1:]}
     assert next(iter(by_name)) == OURS  # the best mean first
@@ -165,11 +165,56 @@ def test_the_table_has_means_differences_computation_rates_and_marks() -> None:
     assert by_name["joint"][1] == f"{100 * statistics.mean(joint):.1f}% ± {50 * (high - low):.1f}"
     low, high = interval(scores(record, OURS), joint)
     assert by_name["joint"][3] == f"+{50 * (low + high):.1f} ± {50 * (high - low):.1f} above"
-    assert by_name["joint"][4:] == ["100%", "0.001", "5 of 5"]
+    assert by_name["joint"][4:] == ["100%", "0.001", "60% 6.00 s", "12.5 s", "5 of 5"]
+    assert by_name["UMT"][6] == "–"
+    assert by_name[SINGLE][6:8] == ["10% 1.50 s", "3.00 s"]
     assert by_name["UMT"][5] == "0.001 †"
     assert by_name[LATE][4:6] == ["60%", "–"]
     assert "†: the chosen learning rate lies at an end" in page(record).text
     assert "best single modality, by validation, is sound" in page(record).text
+
+
+def test_the_target_is_told_and_how_many_seeds_reach_it() -> None:
+    record = modalities(seeds=(0, 1))
+    known = sorted(100 * each["target"] for each in record["seeds"])
+    told = f"The target is a validation score of {known[0]:.1f}% to {known[1]:.1f}%, that of the"
+    assert told in page(record).text
+    record["seeds"][0]["methods"]["joint"]["to_target"] = None
+    (joint,) = [row for row in table(record, "Method") if row[0] == "joint"]
+    assert joint[6] == "60% 6.00 s 1 of 2 seeds"
+    record["spec"]["target"] = 0.5
+    for seed in record["seeds"]:
+        seed["target"] = 0.5
+    assert "The target is a validation score of 50.0%, as it was asked for;" in page(record).text
+    for seed in record["seeds"]:
+        seed.pop("target")  # as an earlier version wrote it
+        seed["alone"]["text"].pop("converged")
+    assert "Computation to target" not in table(record, "Method")[0]
+
+
+def test_how_soon_a_modality_converges_stands_in_its_line() -> None:
+    record = modalities(seeds=(0, 1, 2))
+    lone = next(each for each in map(rows, page(record).all("table")) if "Best epoch" in each[0])
+    assert lone[0][7:] == ["Converged after", "Time"]
+    assert [line[7:] for line in lone[1:]] == [
+        ["2 epochs 10%", "3.00 s"],
+        ["3 epochs 10%", "3.00 s"],
+    ]
+    record["seeds"][0]["alone"]["text"]["converged"] = None
+    record["seeds"][1]["alone"]["text"]["converged"]["epochs"] = 5
+    lone = next(each for each in map(rows, page(record).all("table")) if "Best epoch" in each[0])
+    assert lone[2][7] == "3 epochs to 5 epochs 10% 2 of 3 seeds"
+
+
+def test_a_modality_that_samples_lack_has_two_scores() -> None:
+    record = modalities(seeds=(0, 1))
+    assert "lacks the modality" not in page(record).text
+    for seed in record["seeds"]:
+        seed["alone"]["text"] |= {"own_score": 0.5, "own_samples": 40}
+    lone = next(each for each in map(rows, page(record).all("table")) if "Best epoch" in each[0])
+    assert lone[2][1].endswith("50.0% of its own")
+    assert "of its own" not in lone[1][1]
+    assert "gets the best constant answer of the training part" in page(record).text
 
 
 def test_failures_are_told_in_words_and_hidden_in_no_mean() -> None:

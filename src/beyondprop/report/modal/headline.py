@@ -37,6 +37,12 @@ def headline(found: ModalComparison) -> str:
     return f"{subject} {_clauses(known, ScoreFormat.of(found.task))} {seeds}"
 
 
+def helps(found: ModalComparison) -> bool:
+    """Whether pre-training is told to be above any other method."""
+    known = findings(found)
+    return known.seeds > 1 and ABOVE in known.verdicts()
+
+
 def _clauses(known: Findings, scores: ScoreFormat) -> str:
     """Return each verdict with the methods that it is about, what does not help first."""
     verdicts = known.verdicts()

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from beyondprop.experiment.summary import mean
 from beyondprop.report.modal.cells import averaged, rates, spanned
 from beyondprop.report.modal.methods import share_of
 from beyondprop.report.modal.records import ModalComparison
 from beyondprop.report.table import TableCell
-from beyondprop.report.text import ScoreFormat, percent
+from beyondprop.report.text import ScoreFormat, duration, percent, plural
 
 CAPTION = (
     "Sub-networks with heads of their own, before anything joins them. Epochs are passes over the"
     " training data; the best has the least validation loss, and its weights are kept. Computation"
-    " is a share of what each method may compute."
+    " is a share of what each method may compute. A modality has converged where 95% of the way"
+    " from the validation loss of the untrained network to the best one are done; beneath stands"
+    " the computation until then. Time is that of the machine below, without validation."
+)
+LACKING = (
+    "Scores are of all samples, where one that lacks the modality gets the best constant answer of"
+    " the training part; beneath stands the score on the test samples that have it."
 )
 
 
 def headings(found: ModalComparison) -> list[str]:
     """Return the headings behind the modality's."""
     scores = [f"Test {found.task.metric}", f"Validation {found.task.metric}"]
-    return [*scores, "Best epoch", "Epochs", "Computation", "Learning rate"]
+    rest = ["Best epoch", "Epochs", "Computation", "Learning rate", "Converged after", "Time"]
+    return [*scores, *rest]
 
 
 def lines(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
@@ -31,13 +39,44 @@ def _line(found: ModalComparison, name: str) -> tuple[TableCell, ...]:
     scores = ScoreFormat.of(found.task)
     shares = [share_of(each, each.alone[name].operations) for each in found.seeds]
     return (
-        averaged([each.score for each in alone], scores),
+        _score(found, name, scores),
         averaged([each.validation for each in alone], scores),
         spanned([each.best for each in alone], "{:.0f}".format),
         spanned([len(each.losses) for each in alone], "{:.0f}".format),
         spanned(shares, percent),
         rates([each.rate for each in alone], [each.edge for each in alone]),
+        _converged(found, name),
+        TableCell(duration(mean([each.seconds for each in alone if each.seconds is not None]))),
     )
+
+
+def _score(found: ModalComparison, name: str, scores: ScoreFormat) -> TableCell:
+    """Return the score on all samples, and beneath that on those that have the modality."""
+    alone = [each.alone[name] for each in found.seeds]
+    cell = averaged([each.score for each in alone], scores)
+    if not lacking(found, name):
+        return cell
+    own = mean([each.own_score for each in alone if each.own_score is not None])
+    return TableCell(cell.text, (*cell.small, f"{scores.full(own)} of its own"))
+
+
+def lacking(found: ModalComparison, name: str) -> bool:
+    """Whether test samples lack a modality."""
+    test = found.task.test
+    counts = [each.alone[name].own_samples for each in found.seeds]
+    return any(count is not None and count < (test or 0) for count in counts)
+
+
+def _converged(found: ModalComparison, name: str) -> TableCell:
+    """Return after how many epochs a modality had converged, and at what computation."""
+    alone = [each.alone[name] for each in found.seeds]
+    cell = spanned([each.converged for each in alone], lambda epochs: plural(int(epochs), "epoch"))
+    shares = [share_of(each, each.alone[name].converged_operations) for each in found.seeds]
+    known = [each for each in shares if each is not None]
+    missing = len(alone) - len(known)
+    small = [percent(mean(known))] if known else []
+    small += [f"{len(known)} of {len(alone)} seeds"] if known and missing else []
+    return TableCell(cell.text, tuple(small))
 
 
 def caption(found: ModalComparison) -> str:
@@ -45,6 +84,8 @@ def caption(found: ModalComparison) -> str:
     told = [CAPTION]
     if len(found.seeds) > 1:
         told.append("Of several seeds means, or from the least to the most.")
+    if any(lacking(found, name) for name in found.modalities):
+        told.append(LACKING)
     if any(each.edge for seed in found.seeds for each in seed.alone.values()):
         told.append("†: the chosen learning rate lies at an end of those that were tried.")
     return " ".join(told)

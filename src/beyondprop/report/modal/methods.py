@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from beyondprop.experiment.modal_methods import OURS
@@ -16,7 +16,15 @@ from beyondprop.report.modal.cells import averaged, rates, written
 from beyondprop.report.modal.findings import Findings, findings
 from beyondprop.report.modal.records import ModalComparison, OfSeed, Reached, title
 from beyondprop.report.table import TableCell
-from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listing, percent
+from beyondprop.report.text import (
+    ScoreFormat,
+    by_reason,
+    capital,
+    count,
+    duration,
+    listing,
+    percent,
+)
 
 NAMES = {
     "weighted_f1": "Weighted F1",
@@ -54,7 +62,14 @@ def headings(found: ModalComparison) -> list[str]:
         f"{capital(OURS)} less this",
         "Computation",
         "Learning rate",
+        *(("Computation to target",) * targeted(found)),
+        "Time",
     ]
+
+
+def targeted(found: ModalComparison) -> bool:
+    """Whether the record knows what a given score costs."""
+    return any(each.target is not None for each in found.seeds)
 
 
 def further(found: ModalComparison) -> list[str]:
@@ -92,6 +107,8 @@ def _line(found: ModalComparison, known: Findings, name: str) -> MethodLine:
             _difference(found, known, name),
             _computation(found, name),
             rates([each.rate for each in reached], [each.edge for each in reached]),
+            *((_to_target(found, name),) * targeted(found)),
+            TableCell(duration(_mean([each.seconds for each in reached]))),
         ),
         outcome="; ".join([f"{finished} of {len(reached)}", *failed]),
         troubled=finished < len(reached),
@@ -119,6 +136,22 @@ def _computation(found: ModalComparison, name: str) -> TableCell:
     return TableCell(percent(mean([each for each in shares if each is not None])))
 
 
+def _to_target(found: ModalComparison, name: str) -> TableCell:
+    """Return what a method computes until it reaches the target, and in how many seeds it does."""
+    shares = [share_of(seed, seed.methods[name].to_target) for seed in found.seeds]
+    known = [each for each in shares if each is not None]
+    if not known:
+        return TableCell(ABSENT)
+    small = [duration(_mean([each.seconds_to_target for each in found.of(name)]))]
+    if len(known) < len(shares):
+        small.append(f"{len(known)} of {len(shares)} seeds")
+    return TableCell(percent(mean(known)), tuple(small))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return mean([each for each in values if each is not None])
+
+
 def share_of(seed: OfSeed, operations: float | None) -> float | None:
     """Return the share of a seed's budget that operations are."""
     if operations is None or not seed.budget.total:
@@ -142,9 +175,29 @@ def caption(found: ModalComparison) -> str:
         " joint training. The search of learning rates is charged to no method; what it took"
         " stands in the last table."
     )
+    if targeted(found):
+        told.append(_target(found))
+    told.append(
+        "Time is that of the training on the machine below, one after another, with pre-training"
+        " where a method needs it."
+    )
     if any(each.edge for seed in found.seeds for each in seed.methods.values()):
         told.append("†: the chosen learning rate lies at an end of those that were tried.")
     return " ".join([*told, *_single(found)])
+
+
+def _target(found: ModalComparison) -> str:
+    """Return what the target is."""
+    scores = ScoreFormat.of(found.task)
+    known = sorted({each.target for each in found.seeds if each.target is not None})
+    ends = dict.fromkeys(scores.full(each) for each in (known[0], known[-1]))
+    own = found.spec.get("target") is None
+    what = f"that of the {SINGLE}, seed by seed" if own else "as it was asked for"
+    return (
+        f"The target is a validation score of {' to '.join(ends)}, {what}; computation to it, with"
+        " what comes before and the time beneath, ends with the first epoch that reaches it, and"
+        f" {ABSENT} says that none does."
+    )
 
 
 def _single(found: ModalComparison) -> Iterator[str]:

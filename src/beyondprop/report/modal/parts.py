@@ -112,5 +112,15 @@ def _best(seed: OfSeed, names: Sequence[str]) -> float | None:
     def validation(alone: Alone) -> float:
         return float("-inf") if alone.validation is None else alone.validation
 
+    if len(names) == 1:
+        own = seed.alone[names[0]]
+        return own.score if own.own_samples is None else own.own_score
+    if len(names) < len(seed.alone) and any(_lacks(each) for each in seed.alone.values()):
+        return None
     best = max((seed.alone[name] for name in names), key=validation, default=None)
     return None if best is None else best.score
+
+
+def _lacks(alone: Alone) -> bool:
+    """Whether test samples lack a modality, of which the score is of others then."""
+    return alone.own_samples is not None and alone.own_score != alone.score

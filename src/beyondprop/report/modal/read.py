@@ -58,6 +58,7 @@ def _seed(record: Mapping[str, Any]) -> OfSeed:
     return OfSeed(
         seed=int(record["seed"]),
         fusion=str(record.get("fusion") or ""),
+        target=number(record.get("target")),
         budget=Computation(
             alone=number(budget["alone"]),
             warm=number(budget["warm"]),
@@ -75,19 +76,25 @@ def _alone(record: Mapping[str, Any]) -> Alone:
     losses, best = tuple(_loss(each) for each in record["validation"]), int(record["best"])
     if not 0 <= best < len(losses):
         raise ValueError("a best epoch that is none")
+    converged = record.get("converged") or {}
     return Alone(
         score=number(record["score"]),
+        own_score=number(record.get("own_score")),
+        own_samples=number(record.get("own_samples")),
         validation=number(record["validation_score"]),
         losses=losses,
         best=best + 1,
         rate=number(record["rate"]),
         edge=bool(record.get("edge")),
         operations=number(record["operations"]),
+        seconds=number(record.get("seconds")),
+        converged=number(converged.get("epochs")),
+        converged_operations=number(converged.get("operations")),
     )
 
 
 def _reached(record: Mapping[str, Any], modalities: Sequence[str]) -> Reached:
-    trust = record.get("trust")
+    trust, cost = record.get("trust"), record.get("to_target") or {}
     return Reached(
         score=number(record.get("score")),
         validation=number(record.get("validation_score")),
@@ -97,6 +104,9 @@ def _reached(record: Mapping[str, Any], modalities: Sequence[str]) -> Reached:
         trust=None if trust is None else _trust(trust, modalities),
         operations=number(record.get("operations")),
         searched=number(record.get("searched_operations")),
+        seconds=number(record.get("seconds")),
+        to_target=number(cost.get("operations")),
+        seconds_to_target=number(cost.get("seconds")),
         steps=number(record.get("steps")),
         rate=number(record.get("rate")),
         edge=bool(record.get("edge")),

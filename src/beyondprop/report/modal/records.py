@@ -21,22 +21,32 @@ class Alone:
     """What one modality's sub-network reaches, trained alone.
 
     Attributes:
-        score: On test data.
-        validation: Its score on validation data.
+        score: On all test data; a sample that lacks the modality gets a constant answer.
+        own_score: On the test samples that have the modality.
+        own_samples: How many these are; None of an earlier record.
+        validation: Its score on all validation data.
         losses: Its validation loss after each epoch.
         best: The epoch of the least of them, from 1 on.
         rate: The chosen learning rate.
         edge: Whether that lies at an end of those that were tried.
         operations: Of its training.
+        seconds: Of its training, on the machine of the record.
+        converged: Epochs after which it had converged; None where it never did.
+        converged_operations: Of these epochs.
     """
 
     score: float | None
+    own_score: float | None
+    own_samples: float | None
     validation: float | None
     losses: tuple[float | None, ...]
     best: int
     rate: float | None
     edge: bool
     operations: float | None
+    seconds: float | None
+    converged: float | None
+    converged_operations: float | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,9 @@ class Reached:
         trust: Whom it trusts; None of a method without such weights.
         operations: Of its training, with what comes before.
         searched: Of all trials of its learning rate, with those of what comes before.
+        seconds: The same, on the machine of the record.
+        to_target: Operations until its validation score first reached the target; None: never.
+        seconds_to_target: The same.
         steps: Of the joint training.
         rate: The chosen learning rate; None where nothing is trained.
         edge: Whether that lies at an end of those that were tried.
@@ -95,6 +108,9 @@ class Reached:
     trust: Trust | None
     operations: float | None
     searched: float | None
+    seconds: float | None
+    to_target: float | None
+    seconds_to_target: float | None
     steps: float | None
     rate: float | None
     edge: bool
@@ -121,12 +137,20 @@ class Computation:
 
 @dataclass(frozen=True)
 class OfSeed:
-    """What one seed gave: its modalities alone, and its methods, by name; the class of what joins
-    modalities, or nothing where that is not known.
+    """What one seed gave: its modalities alone, and its methods, by name.
+
+    Attributes:
+        seed: Its number.
+        fusion: The class of what joins modalities; nothing where that is not known.
+        target: The validation score to which costs are compared; None of an earlier record.
+        budget: What each method may compute.
+        alone: What each modality reaches alone, by name.
+        methods: What each method reaches, by name.
     """
 
     seed: int
     fusion: str
+    target: float | None
     budget: Computation
     alone: Mapping[str, Alone]
     methods: Mapping[str, Reached]

@@ -5,6 +5,7 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import jsonargparse
 import pytest
@@ -38,8 +39,27 @@ def test_a_topic_links_all_its_files(topic: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_of_a_record_parses_and_says_what_was_measured(name: str) -> None:
-    record = load(name)
+    check(name, load(name))
+
+
+COMMANDS = {"modalities": "modalities", "distillation": "distil"}
+"""What makes a kind of record that is made seed by seed."""
+
+
+def check(name: str, record: dict[str, Any]) -> None:
     words = shlex.split(index.repeated(name, record))
+    if record["kind"] in COMMANDS:
+        command = COMMANDS[record["kind"]]
+        assert words[:2] == ["beyondprop", command]
+        parsed = cli.parser().parse_args(with_lists(words[1:]))[command]
+        spec = record["spec"]
+        assert parsed.task == spec["task"]
+        assert list(parsed.seeds) == spec["seeds"]
+        for setting, value in spec.items():
+            said = parsed.get(setting)
+            if said is not None and setting != "data":
+                assert (list(said) if isinstance(value, list) else said) == value, setting
+        return
     if record["kind"] == "comparison":
         assert words[0] == "beyondprop"
         parsed = cli.parser().parse_args(with_lists(words[1:]))
@@ -60,6 +80,25 @@ def test_the_command_of_a_record_parses_and_says_what_was_measured(name: str) ->
         said = parsed.get(setting)
         if said is not None:  # else the record says what the default came to
             assert (list(said) if isinstance(value, list) else said) == value, setting
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        ("modalities", "beyondprop modalities --task mfeat-few --epochs 3 --seeds 0 1 --output x"),
+        ("distillation", "python -m beyondprop distil --task digits-mlp --seeds 0 1 --resume"),
+    ],
+)
+def test_commands_of_studies_by_seed_are_checked(kind: str, typed: str) -> None:
+    task = "mfeat-few" if kind == "modalities" else "digits-mlp"
+    spec = {"task": task, "seeds": [0, 1], "data": "given"}
+    spec |= {"epochs": 3} if kind == "modalities" else {"teacher_epochs": None}
+    record = {"kind": kind, "spec": spec, "provenance": {"command": typed}}
+    check(f"{kind}/x", record)
+    with pytest.raises(AssertionError):
+        check(f"{kind}/x", record | {"spec": spec | {"seeds": [0, 1, 2]}})
+    with pytest.raises(AssertionError):
+        check(f"{kind}/x", record | {"spec": spec | {"task": "mfeat"}})
 
 
 def test_what_says_where_it_wrote_is_dropped() -> None:

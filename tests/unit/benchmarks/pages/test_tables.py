@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.common.records import RESULTS, ROOT
 from benchmarks.comparisons.published import STUDIES
+from benchmarks.modalities.tables import NOTHING
 from benchmarks.pages import tables
 from beyondprop.experiment.tuning import at_edges
 
@@ -35,7 +36,8 @@ def names() -> list[str]:
         *("records", "models calls", "models refused", "published", "by-optimizer"),
         "below-frozen",
     )
-    return sorted(name for name in found if not name.startswith(words))
+    own = sorted(name for name in found if not name.startswith(words))
+    return [n for n in own if not n.startswith("modalities") or tables.table(n) != NOTHING]
 
 
 def changed(figures: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What pre-training of modalities buys, on tasks of several."""

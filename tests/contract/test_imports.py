@@ -28,7 +28,7 @@ LAYERS = (
     ("neighbourhoods", "modalities"),
     ("engine.fast",),
     ("tasks", "measure"),
-    ("audit",),
+    ("continual", "audit"),
     ("experiment",),
     ("report",),
     ("cli",),

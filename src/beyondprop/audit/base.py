@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
@@ -13,6 +13,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from beyondprop.errors import UserError
+from beyondprop.measure import Column
+from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
 
 Answer = dict[str, Any]
@@ -30,6 +32,7 @@ class Audited:
         seed: Of the run, by which sections draw too.
         build: Returns the model as it was trained, each time another one: in eval mode, nothing
             attached.
+        recipe: How it was trained, for sections that train anew.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Audited:
     data: Data
     seed: int
     build: Callable[[], nn.Module]
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 class Section(ABC):
@@ -46,11 +50,14 @@ class Section(ABC):
         name: Short name, for the command line.
         question: As the report asks it.
         packages: That it imports; the extra `audit` has them.
+        columns: The figures of an answer that tables show, by their keys in it, with a dot before
+            each deeper one.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[Column, ...]] = ()
 
     @abstractmethod
     def ask(self, audited: Audited, progress: Progress) -> Answer:

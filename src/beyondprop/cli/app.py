@@ -10,6 +10,7 @@ from importlib.metadata import version
 from io import TextIOWrapper
 
 from beyondprop.cli import (
+    audit,
     check,
     compare,
     distil,
@@ -33,6 +34,7 @@ COMMANDS = {
     "scale": scale,
     "distil": distil,
     "modalities": modalities,
+    "audit": audit,
     "tune": tune,
     "report": report,
     "list": listing,
@@ -92,7 +94,7 @@ def parser() -> Parser:
 
 def again(words: Sequence[str]) -> str:
     """Return how to go on with a command that was stopped, where that can be done."""
-    if words[0] not in ("train", "compare", "scale", "distil", "modalities", "tune"):
+    if words[0] not in ("train", "compare", "scale", "distil", "modalities", "audit", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
     return f"; to continue: beyondprop {shlex.join(resumed)}"

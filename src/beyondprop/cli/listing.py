@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from beyondprop.audit import SECTIONS
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
 from beyondprop.measure import MEASURES
@@ -17,7 +18,7 @@ from beyondprop.rules import OBJECTIVES, RULES
 from beyondprop.tasks import OPTIMIZERS, TASKS
 from beyondprop.text import aligned
 
-HELP = "List the rules, tasks, projections, optimizers and measures, with a line each."
+HELP = "List rules, tasks, projections, optimizers, measures and sections of audits."
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     RULES,
@@ -26,6 +27,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     OBJECTIVES,
     OPTIMIZERS,
     MEASURES,
+    SECTIONS,
 )
 
 
@@ -48,7 +50,7 @@ def run(arguments: Namespace) -> int:
         return 0
     lists = {
         f"{registry.kind}s": {name: registry.describe(name) for name in registry}
-        for registry in (RULES, TASKS, PROJECTIONS, OPTIMIZERS, MEASURES)
+        for registry in (RULES, TASKS, PROJECTIONS, OPTIMIZERS, MEASURES, SECTIONS)
     }
     print("\n\n".join(section(title, lines) for title, lines in lists.items()))
     return 0

@@ -6,9 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -21,6 +21,7 @@ TEXTS = (
     "--optimizers",
     "--candidates",
     "--methods",
+    "--sections",
 )
 NUMBERS = (
     *("--seeds", "--learning_rates", "--input", "--widths", "--depths", "--samples"),
@@ -125,4 +126,16 @@ def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:
     Raises:
         UserError: A value that no run can have.
     """
-    return kind(**{field.name: arguments[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    wanted = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: _whole(arguments[name], wanted[name]) for name in names})
+
+
+def _whole(value: Any, wanted: Any) -> Any:
+    """Return a value of a spec; settings within it, which jsonargparse leaves as a namespace, as
+    the class that the field asks for.
+    """
+    if not isinstance(value, Namespace):
+        return value
+    made: Any = next(each for each in get_args(wanted) if is_dataclass(each))
+    return made(**vars(value))

@@ -5,9 +5,10 @@ from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
 from beyondprop.experiment.scaling import Sizes, scale
 from beyondprop.experiment.several import compare_tasks
-from beyondprop.experiment.spec import CompareSpec, RunSpec
+from beyondprop.experiment.spec import Adversarial, CompareSpec, RunSpec
 
 __all__ = [
+    "Adversarial",
     "CompareSpec",
     "RunSpec",
     "Sizes",

@@ -159,6 +159,8 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
         return None
     if plan.schedule != JOINT:
         return f"the schedule is {plan.schedule}"
+    if plan.adversarial is not None:
+        return "the training is adversarial"
     if task.contrast is not None:
         return "the task learns from right and wrong answers"
     inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))

@@ -40,6 +40,11 @@ class PipelineSteps(Steps):
     """
 
     def __init__(self, plan: RunPlan, task: Task, train: Samples) -> None:
+        if plan.adversarial is not None:
+            raise UserError(
+                "adversarial training needs the whole model in one process, and a pipeline has a "
+                "part of it on each: leave --schedule or --adversarial out"
+            )
         if task.contrast is not None:
             raise UserError(
                 f"a pipeline trains by inputs alone, and task {task.name} contrasts them with "

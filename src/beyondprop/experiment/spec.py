@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
-from beyondprop.registry import Spec, file_name, label
+from beyondprop.registry import Spec, check_fields, file_name, label
+from beyondprop.registry.limits import Count, Positive
 
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
@@ -53,6 +54,25 @@ class Fields:
 
 
 @dataclass(frozen=True)
+class Adversarial:
+    """How training inputs are attacked.
+
+    Attributes:
+        epsilon: How far each feature may be moved, as a share of its range in the training data.
+        steps: Gradients taken for each batch; a step of training costs that many passes more.
+
+    Raises:
+        UserError: A field is out of its limits.
+    """
+
+    epsilon: Positive
+    steps: Count = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
 class RunFields(Fields):
     """A run's.
 
@@ -67,6 +87,8 @@ class RunFields(Fields):
         feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
         schedule: When the blocks learn: joint, after the forward pass; immediate, each within it;
             pipeline, on several processes that torchrun starts.
+        adversarial: Adversarial training: every batch is attacked before the rule's step, as
+            {epsilon: 0.1, steps: 5}; epsilon is a share of each feature's range. Default: no.
     """
 
     rule: Spec = "dfa"
@@ -75,6 +97,7 @@ class RunFields(Fields):
     optimizer: Spec | None = None
     feedback_seed: int | None = None
     schedule: str = "joint"
+    adversarial: Adversarial | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from torch.optim import Optimizer
 
 from beyondprop import rules
 from beyondprop.engine.attachment import Attachment
+from beyondprop.experiment.adversarial import Adversary
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
+from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
@@ -87,10 +89,16 @@ class LocalSteps(Steps):
         if self._schedule is not None:
             self._schedule.check(self.handle.blocks)
         self._task, self._loss = task, fault_of("loss", task)(task.loss)
+        self._adversary = None
+        if plan.adversarial is not None:
+            batch = drawn(len(train), min(plan.batch_size, len(train)))
+            self._adversary = Adversary(plan.adversarial, task, model, train, batch)
 
     def step(self, inputs: Any, targets: Any) -> Tensor:
         """Learn from a batch; return its loss."""
         inputs, targets = contrasted(self._task, augmented(self._task, inputs), targets)
+        if self._adversary is not None:
+            inputs = self._adversary.inputs(inputs, targets)
         self.optimizer.zero_grad()
         with taught(self.handle, targets):
             loss = self._loss(call(self.handle.model, inputs), targets)

@@ -15,7 +15,7 @@ SPEC = "spec.json"
 NOT_COMPARED = ("data",)
 """Fields of a spec that a folder may be resumed without: the data may lie elsewhere by then."""
 
-ADDED = {"schedule": "joint", "fusion": None, "target": None}
+ADDED = {"schedule": "joint", "fusion": None, "target": None, "adversarial": None}
 """Fields that the specs of earlier versions lack, with what was done then."""
 
 

@@ -124,6 +124,7 @@ class Task:
         validation: float = 0.2,
         test: float = 0.2,
         seed: int = 0,
+        protected: Sequence[str] = (),
         **fields: Any,
     ) -> "Task":
         """Return a task of a CSV file; its summary says how the columns were taken.
@@ -147,10 +148,14 @@ class Task:
             validation: Share of the rows for validation, of each class alike.
             test: Share of the rows for the test.
             seed: Of the split into three parts.
+            protected: Columns of what people are, such as "gender", by whose values the audit asks
+                whom a model treats worse. They are inputs too, unless `ignore` names them. A
+                missing value is a group of its own, "?".
             fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
 
         Raises:
-            UserError: The file cannot be read, lacks a column, or has nothing to predict.
+            UserError: The file cannot be read, lacks a column, or has nothing to predict; a
+                protected column is the target, or has one value or more than 50.
         """
         chosen = (target,) if isinstance(target, str) else target
         if not _are_names(chosen):
@@ -165,6 +170,7 @@ class Task:
             delimiter=delimiter,
             shares=(validation, test),
             seed=seed,
+            protected=_names("protected", protected),
         )
         data, found = table.made()
         own: dict[str, Any] = {

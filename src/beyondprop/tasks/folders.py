@@ -49,7 +49,9 @@ class ImageFolder:
         parts = {name: self._read(files) for name, files in self._parts(path).items()}
         mean = parts["train"][0].mean((0, 2, 3), keepdim=True)
         std = parts["train"][0].std((0, 2, 3), keepdim=True).clamp(min=1e-6)
-        splits = {name: Split((x - mean) / std, y) for name, (x, y) in parts.items()}
+        splits: dict[str, Any] = {
+            name: Split((x - mean) / std, y) for name, (x, y) in parts.items()
+        }
         return Data(path.name, **splits, classes=classes_in(path))
 
     def _parts(self, path: Path) -> dict[str, Files]:

@@ -2,6 +2,7 @@
 
 from beyondprop.registry import Registry, Spec
 from beyondprop.tasks import (
+    adult,
     cifar,
     digits,
     families,
@@ -72,6 +73,7 @@ TASKS: Registry[Task] = Registry(
             multimodal.GENERATED_AMBIGUOUS,
         )
     }
+    | {"adult-mlp": adult.adult}
     | families.FAMILIES,
     key="task",
 )

@@ -320,10 +320,12 @@ class Data:
         validation: What choices (learning rate, rule) are made by.
         test: What the final score is measured on, once.
         classes: The classes' names in order; empty when it is no classification.
+        protected: Protected attributes, such as a person's gender: the name of a note of the
+            samples, whose values ``(n,)`` int64 number the groups, to the groups' names in order.
 
     Raises:
         UserError: A part is no `Samples`, the parts' inputs differ in shape, or a target is not one
-            of the classes.
+            of the classes, or a note's value none of the groups.
     """
 
     name: str
@@ -331,6 +333,7 @@ class Data:
     validation: Samples
     test: Samples
     classes: tuple[str, ...] = ()
+    protected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part, samples in self.parts.items():
@@ -345,6 +348,8 @@ class Data:
         for part, samples in self.parts.items():
             if self.classes and isinstance(samples, Split):
                 self._check_classes(part, samples.targets)
+            if isinstance(samples, Split):
+                self._check_groups(part, samples.notes)
 
     @property
     def parts(self) -> dict[str, Samples]:
@@ -382,6 +387,24 @@ class Data:
                 f"{self.name}: {part} targets run from {low} to {high}, "
                 f"but there are {len(self.classes)} classes"
             )
+
+    def _check_groups(self, part: str, notes: Mapping[str, Tensor]) -> None:
+        """Check the values of those notes that a part has; a function may have made it anew."""
+        for name, groups in self.protected.items():
+            if name not in notes:
+                continue
+            values = notes[name]
+            if values.dtype != torch.int64 or values.ndim != 1:
+                raise UserError(
+                    f"{self.name}: {part} notes {name!r} must be numbers of groups, (n,) int64, "
+                    f"got {tuple(values.shape)} {values.dtype}"
+                )
+            low, high = int(values.min()), int(values.max())
+            if low < 0 or high >= len(groups):
+                raise UserError(
+                    f"{self.name}: {part} notes {name!r} run from {low} to {high}, "
+                    f"but there are {len(groups)} groups"
+                )
 
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:

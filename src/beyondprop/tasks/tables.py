@@ -34,6 +34,12 @@ FEW = 20
 DELIMITERS = (";", "\t", "|", ",")
 """What may stand between columns, where a message says what to do."""
 
+GROUPS = 50
+"""Different values that a protected column has at most."""
+
+UNKNOWN = "?"
+"""The group of those whose protected cell is missing."""
+
 Columns = dict[str, list[str]]
 
 
@@ -51,6 +57,7 @@ class Table:
         delimiter: Between columns.
         shares: Of the rows for validation and test.
         seed: Of the split.
+        protected: Columns whose values are kept beside the inputs, as notes.
     """
 
     path: Path
@@ -62,6 +69,7 @@ class Table:
     delimiter: str
     shares: tuple[float, float]
     seed: int
+    protected: tuple[str, ...] = ()
 
     def __call__(self, folder: Path | None) -> Data:
         """Return the data; a folder is where a file of this name is looked for.
@@ -79,7 +87,7 @@ class Table:
         """
         path = self.path if folder is None else folder / self.path.name
         columns = _columns(path, self.delimiter)
-        for name in (*self.target, *self.ignore, *self.categories):
+        for name in (*self.target, *self.ignore, *self.categories, *self.protected):
             if name not in columns:
                 close = get_close_matches(name, columns, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -87,6 +95,11 @@ class Table:
                     f"{path.name} has no column {name!r}; it has {', '.join(columns)}{hint}"
                     f"{_other_delimiter(list(columns), self.delimiter)}"
                 )
+        if both := [name for name in self.protected if name in self.target]:
+            raise UserError(
+                f"{both[0]!r} is what is predicted, so it can't be protected too: name a column of "
+                "what the people are"
+            )
         _check_finite(columns, (*self.ignore, *self.categories), path)
         columns, left_out = self._with_targets(columns, path)
         kind = self.kind or _kind(columns, self.target, self.separator)
@@ -94,11 +107,14 @@ class Table:
         groups = targets if isinstance(kind, Classes) else torch.zeros(len(targets)).long()
         parts = in_three(groups, self.shares, self.seed, names or ("",))
         inputs, counts = self._inputs(columns, parts[0], path)
+        protected = {name: _groups(name, columns[name], path) for name in self.protected}
+        notes = {name: numbers for name, (numbers, _) in protected.items()}
         if isinstance(kind, Values):
             targets = _standardised(targets.numpy(), parts[0].numpy())
-        train, validation, held = (Split(inputs[rows], targets[rows]) for rows in parts)
+        train, validation, held = map(Split(inputs, targets, notes).some, parts)
         classes = names if isinstance(kind, Classes) else ()
-        data = Data(path.name, train, validation, held, classes)
+        called = {name: words for name, (_, words) in protected.items()}
+        data = Data(path.name, train, validation, held, classes, called)
         outputs = len(names) if names else targets.shape[1]
         return data, Found(kind, inputs.shape[1], outputs, *counts, left_out)
 
@@ -333,6 +349,28 @@ def _labels(
     if not names:
         raise UserError(f"{path.name}: {target[0]} holds no label")
     return found, names
+
+
+def _groups(name: str, cells: Sequence[str], path: Path) -> tuple[Tensor, tuple[str, ...]]:
+    """Return which group each row belongs to, ``(n,)``, and the names of the groups.
+
+    Raises:
+        UserError: There are too many groups, or only one.
+    """
+    told = [UNKNOWN if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
+    groups = _sorted(told)
+    if len(groups) > GROUPS:
+        raise UserError(
+            f"{path.name}: the protected column {name!r} holds {len(groups)} different values, too "
+            f"many for groups: write ranges or fewer kinds into it, {GROUPS} at most"
+        )
+    if len(groups) < 2:
+        raise UserError(
+            f"{path.name}: the protected column {name!r} is {groups[0]!r} in all rows, so there "
+            "are no groups to compare: leave it out of protected"
+        )
+    numbers = {group: i for i, group in enumerate(groups)}
+    return torch.tensor([numbers[cell] for cell in told]), groups
 
 
 def _sorted(cells: Sequence[str]) -> tuple[str, ...]:

@@ -130,32 +130,54 @@ class Text:
             UserError: The text cannot be read or is too short.
         """
         name, text = self.read(folder)
-        first, second = (round(len(text) * share) for share in (TRAINING, TRAINING + VALIDATION))
-        train, validation, test = text[:first], text[first:second], text[second:]
-        if not train:
-            raise UserError(f"{name} is empty: give a text")
+        train, validation, test = parts_of(name, text)
         pairs = self.byte_pairs
         vocabulary: Vocabulary
         if pairs is None:
             vocabulary = Characters(train, validation, test)
         else:
             vocabulary = BytePairs(train, pairs)
+        return in_windows(name, text, self.length, vocabulary), vocabulary
 
-        def windows(part: str) -> Split:
-            return self._windows(name, vocabulary.encode(part))
 
-        return Data(name, windows(train), windows(validation), windows(test)), vocabulary
+def parts_of(name: str, text: str) -> tuple[str, str, str]:
+    """Return the training, validation and test parts of a text.
 
-    def _windows(self, name: str, classes: Tensor) -> Split:
-        count = (len(classes) - 1) // self.length
+    Raises:
+        UserError: It is empty.
+    """
+    first, second = (round(len(text) * share) for share in (TRAINING, TRAINING + VALIDATION))
+    if not text[:first]:
+        raise UserError(f"{name} is empty: give a text")
+    return text[:first], text[first:second], text[second:]
+
+
+def in_windows(name: str, text: str, length: int, vocabulary: Vocabulary) -> Data:
+    """Return a text's parts, in windows of one length.
+
+    Args:
+        name: Of the text.
+        text: Cut by position, see `Text.made`.
+        length: Of a window, in classes.
+        vocabulary: Of the classes.
+
+    Raises:
+        UserError: The text is too short.
+    """
+
+    def windows(part: str) -> Split:
+        classes = vocabulary.encode(part)
+        count = (len(classes) - 1) // length
         if count < 1:
             raise UserError(
                 f"{name} is too short: one of its parts has {len(classes)} tokens, and a window of "
-                f"{self.length} needs one more than that; give a longer text or a smaller length"
+                f"{length} needs one more than that; give a longer text or a smaller length"
             )
-        inputs = classes[: count * self.length].view(count, self.length)
-        targets = classes[1 : count * self.length + 1].view(count, self.length)
-        return Split(inputs, targets)
+        inputs = classes[: count * length].view(count, length)
+        return Split(inputs, classes[1 : count * length + 1].view(count, length))
+
+    train, validation, test = map(windows, parts_of(name, text))
+    return Data(name, train, validation, test)
 
 
 def text_of(path: Path, folder: Path | None) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""What the audit asks, over rules."""

@@ -1,0 +1,80 @@
+"""The tables of audits over rules: headings and rows, made of records."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.common.tables import Cells
+from beyondprop.experiment.statistics import paired
+
+MARK = " †"
+
+
+def forgetting(rows: list[dict[str, Any]]) -> Cells:
+    """Return what is known at the end and forgotten: one row for each stream, rule and method."""
+    lines = []
+    for row in rows:
+        runs, search = row["runs"], row["search"]
+        known = "rows" in runs[0]
+        lines.append(
+            [
+                row["stream"],
+                row["rule"],
+                row["method"],
+                interval([run["average"] for run in runs]) + MARK * bool(search and search["edge"]),
+                percent([run["learned"] for run in runs]) if known else "–",
+                percent([run["forgetting"] for run in runs]) if known else "–",
+                percent([run["floor"] for run in runs]) if known else "–",
+                f"{statistics.mean(run['bits'] for run in runs) / 8e6:.2f}" if known else "–",
+            ]
+        )
+    heads = ("stream", "rule", "method", "at the end", "as learned", "forgotten", "floor", "MB")
+    return heads, lines
+
+
+def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what a reader must know to read it."""
+    seeds = len(rows[0]["runs"])
+    notes = [
+        f"Accuracy on the test samples of all experiences, mean over {seeds} seeds; ± is half of "
+        "Student's 95% interval.",
+        "Class: pairs of classes in turn, not told at test; task: the same, told; domain: the same "
+        "images with their pixels in other orders.",
+        "Floor: what a model scores that knows the last experience alone. All together: the rule "
+        "learns all experiences at once. MB: what a method keeps beside the model.",
+    ]
+    if any(row["search"] and row["search"]["edge"] for row in rows):
+        notes.append("†: the chosen learning rate lies at an end of those that were tried.")
+    return notes
+
+
+def interval(scores: list[float]) -> str:
+    """Return a mean in percent and half of its interval."""
+    found = paired(scores) if len(scores) > 1 else None
+    half = "" if found is None else f" ± {100 * (found.high - found.value):.1f}"
+    return f"{100 * statistics.mean(scores):.1f}{half}"
+
+
+def percent(scores: list[float]) -> str:
+    """Return a mean in percent."""
+    return f"{100 * statistics.mean(scores):.1f}"
+
+
+def minima(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    """Return how often each rule reaches a known minimum: one row a problem and rule."""
+    heads = ("problem", "rule", "reached", "median loss", "lowest", "rate")
+    return heads, [[row["problem"], row["way"], *_reached(row)] for row in rows]
+
+
+def _reached(row: Mapping[str, Any]) -> list[str]:
+    if "refused" in row:
+        return ["refused", "–", "–", "–"]
+    losses = [math.inf if each is None else each for each in row["losses"]]
+    low, high = row["interval"]
+    return [
+        f"{row['share']:.0%} [{low:.0%}, {high:.0%}]",
+        f"{statistics.median(losses):.1e}",
+        f"{min(losses):.1e}",
+        f"{row['rate']:g}" + MARK * row["edge"],
+    ]

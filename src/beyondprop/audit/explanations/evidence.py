@@ -1,0 +1,119 @@
+"""What is explained: the evidence for a class, and what an input without anything in it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.untouched import device_of, untouched
+from beyondprop.errors import UserError
+from beyondprop.tasks import Samples
+
+Told = Callable[[Tensor, Tensor], Tensor]
+"""(inputs ``(n, ...)``, classes ``(n,)``) to a number for each sample, ``(n,)``."""
+
+AT_ONCE = 1024
+"""Inputs that go through a model together."""
+
+
+def evidence(model: nn.Module) -> Told:
+    """Return the function that says how much a model's outputs speak for a class.
+
+    It is the output of the class less the mean of all outputs: the logarithm of its probability by
+    a softmax, against the geometric mean of all probabilities. What is added to all outputs alike
+    moves no probability, and does not move it either.
+    """
+
+    def told(inputs: Tensor, classes: Tensor) -> Tensor:
+        outputs = outputs_of(model, inputs)  # (n, classes)
+        return outputs.gather(1, classes[:, None]).squeeze(1) - outputs.mean(1)
+
+    return told
+
+
+def probability(model: nn.Module) -> Told:
+    """Return the function that gives a class's probability, by a softmax of the outputs."""
+
+    def told(inputs: Tensor, classes: Tensor) -> Tensor:
+        return outputs_of(model, inputs).softmax(1).gather(1, classes[:, None]).squeeze(1)
+
+    return told
+
+
+def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return a model's outputs ``(n, classes)``.
+
+    Raises:
+        UserError: They are of another shape.
+    """
+    outputs = model(inputs)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise UserError(
+            f"explanations need a model with outputs (samples, classes), and for {len(inputs)} "
+            f"samples it returns {found}"
+        )
+    if outputs.shape[1] < 2:
+        raise UserError("explanations need an output for each class, and the model has one alone")
+    return outputs
+
+
+@torch.no_grad()
+def without_graph(told: Told, inputs: Tensor, classes: Tensor) -> Tensor:
+    """Return what is told of many inputs, ``(n,)``, by parts and without gradients."""
+    parts = zip(inputs.split(AT_ONCE), classes.split(AT_ONCE), strict=True)
+    return torch.cat([told(x, c) for x, c in parts])
+
+
+@torch.no_grad()
+def answers(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the class that a model answers for each input, ``(n,)``."""
+    return torch.cat([outputs_of(model, part).argmax(1) for part in inputs.split(AT_ONCE)])
+
+
+def training_mean(samples: Samples) -> Tensor:
+    """Return the mean of all inputs, in the shape of one.
+
+    It is what an input is where nothing of it is told: parts are hidden by it, and integrated
+    gradients begin at it.
+    """
+    first: Tensor = samples.batch(slice(0, 1))[0]
+    total = torch.zeros_like(first[0], dtype=torch.float64)
+    for inputs, _ in samples.batches(4096):
+        total += inputs.double().sum(0)
+    return (total / len(samples)).to(first.dtype)
+
+
+def check_inputs(inputs: Tensor, absent: Tensor) -> None:
+    """Refuse inputs that cannot be explained.
+
+    Raises:
+        UserError: They are no tensor of real numbers, or `absent` is no input.
+    """
+    given: object = inputs
+    if not isinstance(given, Tensor) or not inputs.is_floating_point():
+        found = inputs.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise UserError(
+            f"explanations need inputs that are one tensor of real numbers, not {found}: of class "
+            "numbers explain the model behind its embedding, with what the embedding puts out"
+        )
+    if absent.shape != inputs.shape[1:]:
+        raise UserError(
+            f"absent has shape {tuple(absent.shape)}, and an input {tuple(inputs.shape[1:])}"
+        )
+
+
+@contextmanager
+def explained(model: nn.Module) -> Iterator[torch.device]:
+    """Explain a model inside: eval mode, exact gradients, all left as it was found.
+
+    Yields where the model computes.
+    """
+    device = device_of(model, torch.device("cpu"))
+    with exact_gradients(model), untouched(model), torch.enable_grad():
+        model.eval()
+        yield device

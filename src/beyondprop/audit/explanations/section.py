@@ -1,0 +1,198 @@
+"""The audit's section: why does it answer so?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rich.progress import Progress
+from torch import Tensor
+
+from beyondprop.audit.base import Answer, Audited, Section
+from beyondprop.audit.explanations import parts
+from beyondprop.audit.explanations.attribution import Attribution, IntegratedGradients, Saliency
+from beyondprop.audit.explanations.evidence import answers, evidence, explained
+from beyondprop.audit.explanations.figures import mean_of, rounded
+from beyondprop.audit.explanations.shapley import BUDGET
+from beyondprop.audit.explanations.spearman import agreement, chance
+from beyondprop.audit.explanations.subject import Subject, subject_of
+from beyondprop.audit.explanations.tcav import ConceptTest
+from beyondprop.errors import UserError
+from beyondprop.jobs.progress import bar
+from beyondprop.measure import Column
+
+
+@dataclass(frozen=True, eq=False)
+class Explanations(Section):
+    """Attribution and how faithful it is, features that act together, and concepts.
+
+    Attributes:
+        samples: Of the test part, that attributions are made of.
+        layered: Those of them whose blocks are asked too.
+        stable: Those of them whose inputs are moved a little.
+        combined: Those of them whose combinations of regions are asked for.
+        pictured: Those of them that the answer shows one by one.
+        listed: Effects in the short list of each.
+        image: Height and width of images that the task gives as vectors; None where it does not.
+        grid: Patches along each side of an image: ``grid * grid`` players.
+        players: Variables of a table at most; the least important are one player.
+        budget: Combinations of regions that are tried for each sample.
+        draws: Random sets of regions that are hidden, for the infidelity.
+        radius: By which inputs are moved, as a share of the standard deviation of all numbers of
+            the inputs.
+        moves: Moved inputs for each of them.
+        steps: Of integrated gradients to begin with; doubled where they are not complete.
+        most_steps: And their end.
+        concepts: Of your own: name to inputs. By default each class's own training samples, of ten
+            classes at most.
+        pushed: Samples of each class that concepts are to push.
+        test: How concepts are tested.
+    """
+
+    name: ClassVar[str] = "explanations"
+    question: ClassVar[str] = "Why does it answer so, and which features act together?"
+    packages: ClassVar[tuple[str, ...]] = ("captum", "shapiq", "sklearn", "scipy")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "better_than_random.integrated gradients.deletion.mean",
+            "faithful",
+            "how much faster the answer falls where integrated gradients say what to hide, less "
+            "where it is random (area under the deletion curve)",
+            ".3f",
+        ),
+        Column(
+            "interactions.from_pairs.mean",
+            "from pairs",
+            "share of an answer that comes from pairs of features (Shapley interactions)",
+            ".2f",
+        ),
+    )
+    samples: int = 100
+    layered: int = 32
+    stable: int = 16
+    combined: int = 16
+    pictured: int = 4
+    listed: int = 5
+    image: tuple[int, int] | None = None
+    grid: int = 4
+    players: int = 16
+    budget: int = BUDGET
+    draws: int = 50
+    radius: float = 0.1
+    moves: int = 6
+    steps: int = 32
+    most_steps: int = 1024
+    concepts: Mapping[str, Tensor] | None = None
+    pushed: int = 40
+    test: ConceptTest = field(default_factory=ConceptTest)
+
+    def ask(self, audited: Audited, progress: Progress) -> Answer:
+        """Return why a model answers so; docs/audit.md explains the figures.
+
+        Raises:
+            UserError: The inputs are no images or tables, or the outputs no classes.
+        """
+        subject = self._subject(audited)
+        model = audited.build().to(subject.inputs.device)
+        with bar(progress, "explanations", 5) as task, explained(model):
+            classes = answers(model, subject.inputs)
+            right = (classes == subject.targets).double().mean().item()
+            answer: Answer = {"samples": len(classes), "right": rounded(right)}
+            found, maps = parts.attributions(
+                model, subject, classes, self.steps, self.most_steps, self.draws
+            )
+            answer |= found
+            progress.advance(task)
+            first, few = subject.first(self.stable), classes[: self.stable]
+            answer["sensitivity"] = parts.stability(
+                model, first, few, self.steps, self.radius, self.moves
+            )
+            progress.advance(task)
+            first, few = subject.first(self.layered), classes[: self.layered]
+            answer["layers"] = _or_reason(
+                lambda: parts.layers(model, audited, first, few, self.steps, self.most_steps)
+            )
+            progress.advance(task)
+            answer["interactions"] = parts.together(
+                model,
+                audited,
+                subject.first(self.combined),
+                classes[: self.combined],
+                maps,
+                progress,
+                players=self.players,
+                budget=self.budget,
+                pictured=self.pictured,
+                listed=self.listed,
+            )
+            progress.advance(task)
+            answer["concepts"] = _or_reason(
+                lambda: parts.pushes(model, audited, self.concepts, self.pushed, self.test)
+            )
+            progress.advance(task)
+        return answer | {"verdict": verdict(answer)}
+
+    def beside(self, audited: Audited, other: Audited) -> Answer:
+        """Return whether two models give the same reasons for the true classes of the same samples:
+        Spearman's rank correlation of their maps, beside that of maps of different samples.
+        """
+        subject = self._subject(audited)
+        x, targets, absent = subject.inputs, subject.targets, subject.absent
+        methods: tuple[Attribution, ...] = (IntegratedGradients(self.steps), Saliency())
+        said, ranked = [], []
+        for each in (audited, other):
+            model = each.build().to(x.device)
+            with explained(model):
+                said.append(answers(model, x))
+                told = evidence(model)
+                maps = [method.maps(told, x, targets, absent) for method in methods]
+                ranked.append([m.importance(own) for m, own in zip(methods, maps, strict=True)])
+        found = {
+            method.name: {
+                "agreement": mean_of(agreement(first, second)),
+                "chance": mean_of(chance(first, second)),
+            }
+            for method, first, second in zip(methods, *ranked, strict=True)
+        }
+        same = rounded((said[0] == said[1]).double().mean().item())
+        mine = found[IntegratedGradients.name]
+        return {
+            "samples": len(x),
+            "same_answer": same,
+            "methods": found,
+            "verdict": f"They give the same answer to {same:.0%} of {len(x)} samples; their "
+            f"reasons agree by a rank correlation of {_figure(mine['agreement'])} "
+            f"({_figure(mine['chance'])} between different samples).",
+        }
+
+    def _subject(self, audited: Audited) -> Subject:
+        return subject_of(audited, self.samples, self.image, self.grid, 2 * self.grid)
+
+
+def verdict(answer: Answer) -> str:
+    """Return the section's answer in one sentence, with its figures."""
+    found, pairs = answer["attribution"], answer["interactions"]["from_pairs"]
+    mine, random = (found[name]["deletion"] for name in ("integrated gradients", "random"))
+    held = answer["completeness"]["held"]
+    effects = "" if pairs["mean"] is None else f"; {pairs['mean']:.0%} of the effects are of pairs"
+    return (
+        "Hiding first what integrated gradients name leaves the answer a mean probability of "
+        f"{_figure(mine)}, hiding at random {_figure(random)}{effects}. They are complete to 1 % "
+        f"for {held:.0%} of {answer['samples']} samples."
+    )
+
+
+def _figure(found: Mapping[str, Any]) -> str:
+    mean, interval = found["mean"], found["interval"]
+    if mean is None:
+        return "nothing"
+    return f"{mean:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
+def _or_reason(part: Callable[[], Answer]) -> Answer:
+    """Return a part's answer, or why there is none: the other parts do not need it."""
+    try:
+        return part()
+    except UserError as error:
+        return {"reason": str(error)}

@@ -1,0 +1,42 @@
+"""Whether two models give the same reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def agreement(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two attribution maps, sample by sample.
+
+    Args:
+        first: ``(n, ...)``.
+        second: In the same shape.
+
+    Returns:
+        Shape ``(n,)`` float64; NaN where a map is the same everywhere.
+    """
+    a, b = _ranks(first), _ranks(second)  # (n, numbers), centred
+    size = (a.square().sum(1) * b.square().sum(1)).sqrt()
+    return (a * b).sum(1) / size.where(size > 0, torch.nan)
+
+
+def chance(first: Tensor, second: Tensor) -> Tensor:
+    """Return the agreement of maps of different samples, ``(n,)``: what all samples have in common,
+    such as a border without ink, agrees by itself.
+
+    Raises:
+        ValueError: There is one sample alone.
+    """
+    if len(first) < 2:
+        raise ValueError("there is no other sample to compare with")
+    return agreement(first, second.roll(1, 0))
+
+
+def _ranks(maps: Tensor) -> Tensor:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(maps.detach().flatten(1).cpu().numpy(), axis=1).astype(np.float64)
+    found = torch.from_numpy(ranks)
+    return found - found.mean(1, keepdim=True)

@@ -1,0 +1,228 @@
+"""Whether a concept that people can show by examples pushes a model towards an answer (TCAV).
+
+Kim et al., "Interpretability beyond feature attribution: quantitative testing with concept
+activation vectors", ICML 2018. A concept's vector is the direction, in a layer's output, that tells
+the concept's examples from random ones; its score for a class is the share of the class's samples
+for which a step in this direction adds evidence for the class (equation 1). Random examples against
+other random examples are the control, and a t-test over several random sets tells a score from
+theirs (section 3.3). Unlike there, each set draws from the concept's examples too: with the same
+ones in all sets, what these few have in common by chance would be significant.
+
+captum has TCAV too (`captum.concept`), with files of activations and vectors which it unpickles;
+here they stay in memory. Tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from beyondprop.audit.explanations.attribution import TOGETHER
+from beyondprop.audit.explanations.evidence import Told
+from beyondprop.errors import UserError
+
+
+@dataclass(frozen=True)
+class ConceptTest:
+    """How tests of concepts are done.
+
+    Attributes:
+        sets: Random sets that each concept is told from, each giving a vector.
+        controls: Random sets that are told from other random sets.
+        size: Examples of a set at most; of a concept's own at most half, drawn for each set.
+        seed: By which random sets are drawn.
+        level: Of significance, for all pairs of a concept and a class together (Holm's correction).
+
+    Raises:
+        UserError: Fewer than two sets or controls, or no four examples.
+    """
+
+    sets: int = 10
+    controls: int = 30
+    size: int = 100
+    seed: int = 0
+    level: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.sets, self.controls) < 2 or self.size < 4:
+            raise UserError("a test of concepts needs 2 sets, 2 controls and 4 examples at least")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a concept does to a class.
+
+    Attributes:
+        concept: Its name.
+        towards: The class.
+        score: The share of the class's samples that it pushes towards the class, the mean over the
+            random sets: TCAV's.
+        control: The same of random examples.
+        p: Of the difference, by a two-sided Welch t-test over the sets; not corrected.
+        significant: Whether it is, after the correction for all pairs.
+        told_apart: Accuracy by which the concept's examples are told from random ones that the
+            vector was not fitted to; near 0.5 the layer does not know the concept.
+    """
+
+    concept: str
+    towards: int
+    score: float
+    control: float
+    p: float
+    significant: bool = False
+    told_apart: float = field(default=0.0, kw_only=True)
+
+
+def concepts(
+    told: Told,
+    layer: nn.Module,
+    inputs: Tensor,
+    classes: Tensor,
+    examples: Mapping[str, Tensor],
+    pool: Tensor,
+    test: ConceptTest | None = None,
+) -> list[Pushed]:
+    """Return what each concept does to each of the classes.
+
+    Args:
+        told: Evidence that is pushed, such as `evidence(model)`.
+        layer: In whose output concepts are directions: a module of the model.
+        inputs: Samples of the classes, ``(n, ...)``.
+        classes: Of each sample: what it is asked about, ``(n,)``.
+        examples: By the concept's name, ``(m, ...)`` each.
+        pool: From which random examples are drawn, ``(m, ...)``.
+        test: How it is tested.
+
+    Raises:
+        UserError: Too few examples.
+    """
+    test = test or ConceptTest()
+    few = [name for name, each in examples.items() if len(each) < 8]
+    if not examples or few or len(pool) < 8:
+        named = ", ".join(few) or f"{len(examples)} concepts, a pool of {len(pool)}"
+        raise UserError(f"a concept needs 8 examples at least, and so does the pool: {named}")
+    generator = torch.Generator().manual_seed(test.seed)
+    slopes = _gradients(told, layer, inputs, classes)  # (n, features)
+    background = _activations(told, layer, pool)
+    controls = _controls(background, test, generator)  # (controls, features)
+    by_chance = _scores(slopes, classes, controls)
+    found = []
+    for name, shown in examples.items():
+        active = _activations(told, layer, shown)
+        size = min(test.size, len(active) // 2)  # so that the sets have not all the same examples
+        fitted = [
+            _vector(
+                active[_drawn(len(active), size, generator)],
+                background[_drawn(len(pool), size, generator)],
+            )
+            for _ in range(test.sets)
+        ]
+        vectors = torch.stack([vector for vector, _ in fitted])  # (sets, features)
+        told_apart = float(np.mean([accuracy for _, accuracy in fitted]))
+        for towards, scores in _scores(slopes, classes, vectors).items():
+            chance = by_chance[towards]
+            found.append(
+                Pushed(
+                    name, towards, float(scores.mean()), float(chance.mean()),
+                    welch(scores, chance), told_apart=told_apart,
+                )
+            )  # fmt: skip
+    passed = holm([each.p for each in found], test.level)
+    return [
+        Pushed(**(vars(each) | {"significant": ok})) for each, ok in zip(found, passed, strict=True)
+    ]
+
+
+def _controls(background: Tensor, test: ConceptTest, generator: torch.Generator) -> Tensor:
+    """Return the vectors that tell random sets from other random sets, ``(controls, features)``."""
+    size = min(test.size, len(background) // 2)
+    vectors = []
+    for _ in range(test.controls):
+        drawn = _drawn(len(background), 2 * size, generator)  # no example is in both
+        vectors.append(_vector(background[drawn[:size]], background[drawn[size:]])[0])
+    return torch.stack(vectors)
+
+
+def _drawn(count: int, most: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=generator)[:most]
+
+
+def _vector(concept: Tensor, random: Tensor) -> tuple[Tensor, float]:
+    """Return the unit vector from random examples to a concept's, and how well others of them, a
+    quarter that it was not fitted to, are told apart.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    size = min(len(concept), len(random))
+    concept, random = concept[:size], random[:size]
+    scale = torch.cat([concept, random]).std().clamp_min(1e-12)
+    held = max(1, size // 4)
+    kept = torch.cat([concept[held:], random[held:]]) / scale
+    others = torch.cat([concept[:held], random[:held]]) / scale
+    labels = np.repeat([1, 0], size - held)
+    model = LogisticRegression(max_iter=10_000).fit(kept.double().cpu().numpy(), labels)
+    right = model.predict(others.double().cpu().numpy()) == np.repeat([1, 0], held)
+    vector = torch.from_numpy(model.coef_[0]).to(concept)
+    return vector / vector.norm().clamp_min(1e-12), float(right.mean())
+
+
+def _scores(slopes: Tensor, classes: Tensor, vectors: Tensor) -> dict[int, np.ndarray]:
+    """Return for each class the shares of its samples that each vector pushes towards it."""
+    pushes = (slopes @ vectors.T > 0).double().cpu()  # (n, vectors)
+    return {int(each): pushes[(classes == each).cpu()].mean(0).numpy() for each in classes.unique()}
+
+
+def _activations(told: Told, layer: nn.Module, inputs: Tensor) -> Tensor:
+    """Return what a layer puts out, ``(n, features)``."""
+    from captum.attr import LayerActivation
+
+    method = LayerActivation(told, layer)
+    none = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    with torch.no_grad():
+        parts = [
+            method.attribute(x, additional_forward_args=(c,)).flatten(1)
+            for x, c in zip(inputs.split(TOGETHER), none.split(TOGETHER), strict=True)
+        ]
+    return torch.cat(parts)
+
+
+def _gradients(told: Told, layer: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
+    """Return the gradient of the evidence at a layer's output, ``(n, features)``."""
+    from captum.attr import LayerGradientXActivation
+
+    method = LayerGradientXActivation(told, layer, multiply_by_inputs=False)
+    parts = [
+        method.attribute(x, additional_forward_args=(c,)).flatten(1).detach()
+        for x, c in zip(inputs.split(TOGETHER), classes.split(TOGETHER), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def welch(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the p-value of a two-sided Welch t-test; without any spread 0 or 1.
+
+    scipy's own warns where one of them has no spread, which scores of 0 and 1 often have not.
+    """
+    from scipy.stats import t
+
+    a, b = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
+    gap = abs(float(first.mean() - second.mean()))
+    if a + b < 1e-24:
+        return float(gap < 1e-12)
+    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    return float(2 * t.sf(gap / (a + b) ** 0.5, freedom))
+
+
+def holm(values: Sequence[float], level: float) -> list[bool]:
+    """Return which p-values are significant together: Holm 1979."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    passed = [False] * len(values)
+    for place, i in enumerate(order):
+        if values[i] > level / (len(values) - place):
+            break
+        passed[i] = True
+    return passed

@@ -1,0 +1,166 @@
+"""Figures of each group and their differences, by fairlearn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beyondprop.audit.fairness.decisions import Decisions
+
+BINS = 10
+"""Of probabilities, equally wide, for calibration."""
+
+RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
+PARITY, RATIO = "demographic_parity_difference", "demographic_parity_ratio"
+ODDS = "equalized_odds_difference"
+ACCURACY, CALIBRATION = "accuracy_difference", "calibration_error_difference"
+DIFFERENCES = (PARITY, RATIO, ODDS, ACCURACY, CALIBRATION)
+
+Figures = dict[str, float | None]
+"""By name; None where a figure isn't defined, as a true positive rate of a group without any."""
+
+
+def by_group(decisions: Decisions, bins: int = BINS) -> dict[str, Figures]:
+    """Return figures of each group that has anybody.
+
+    Returns:
+        By the group's name: ``base_rate``, the share that is truly in the favourable class;
+        ``selection_rate``, the share that the model puts there; ``accuracy``;
+        ``true_positive_rate`` and ``false_positive_rate``, the selected shares of those who are
+        truly in it and of those who aren't (None where there is nobody); ``mean_probability``; and
+        ``calibration_error``, see `calibration_error`.
+    """
+    found = _frame(decisions, bins).by_group
+    figures: dict[str, Figures] = {}
+    for name in decisions.names:
+        if name not in found.index:
+            continue
+        row: Figures = {key: float(value) for key, value in found.loc[name].items()}
+        if row["base_rate"] == 0:  # fairlearn says 0 of nobody
+            row["true_positive_rate"] = None
+        if row["base_rate"] == 1:
+            row["false_positive_rate"] = None
+        figures[name] = row
+    return figures
+
+
+def differences(decisions: Decisions, bins: int = BINS) -> Figures:
+    """Return how far apart the groups are: the largest figure of a group less the smallest.
+
+    Returns:
+        ``demographic_parity_difference`` and ``demographic_parity_ratio`` (smallest through
+        largest) of selection rates; ``equalized_odds_difference``, the larger of the differences
+        of true and of false positive rates (Hardt, Price and Srebro, arXiv:1610.02413); and those
+        of accuracy and of the calibration error. None where two groups have no such figure.
+    """
+    from fairlearn import metrics
+
+    frame = _frame(decisions, bins)
+    if len(frame.by_group) < 2:
+        return dict.fromkeys(DIFFERENCES)
+    apart = frame.difference(method="between_groups")
+    # A true positive rate needs somebody to be selected rightly, a false one somebody wrongly.
+    kept = [
+        number
+        for number in range(len(decisions.names))
+        if len(set(decisions.truth[decisions.group == number].tolist())) == 2
+    ]
+    both = decisions.of_groups(kept) if len(kept) > 1 else None
+    return {
+        PARITY: float(apart["selection_rate"]),
+        RATIO: float(metrics.demographic_parity_ratio(**_told(decisions)))
+        if decisions.selected.any()
+        else None,
+        ODDS: None if both is None else float(metrics.equalized_odds_difference(**_told(both))),
+        ACCURACY: float(apart["accuracy"]),
+        CALIBRATION: float(apart["calibration_error"]),
+    }
+
+
+def calibration_error(truth: NDArray[Any], probability: NDArray[Any], bins: int = BINS) -> float:
+    """Return the expected calibration error of the favourable class's probability.
+
+    ``Σ_b n_b/n |mean probability − share in the class|`` over equally wide bins b (Guo et al.,
+    arXiv:1706.04599, equation 3, there of the predicted class's probability). Of few samples it is
+    large by chance alone.
+
+    Args:
+        truth: Whether each is in the class, ``(n,)`` bool.
+        probability: That it is, ``(n,)`` from 0 to 1.
+        bins: How many.
+    """
+    off = np.bincount(places(probability, bins), probability - truth, bins)  # (bins,)
+    return float(np.abs(off).sum() / len(truth))
+
+
+def reliability(decisions: Decisions, bins: int = BINS) -> list[dict[str, float]]:
+    """Return the reliability curve: of each bin that holds anybody ``predicted``, the mean
+    probability, ``found``, the share in the favourable class, and ``samples``.
+    """
+    place = places(decisions.probability, bins)
+    count = np.bincount(place, minlength=bins)
+    predicted = np.bincount(place, decisions.probability, bins)
+    found = np.bincount(place, decisions.truth, bins)
+    return [
+        {"predicted": p / n, "found": f / n, "samples": n}
+        for n, p, f in zip(count.tolist(), predicted.tolist(), found.tolist(), strict=True)
+        if n
+    ]
+
+
+def places(probability: NDArray[Any], bins: int) -> NDArray[np.int64]:
+    """Return the bin of each probability; 1 lies in the last."""
+    made: NDArray[np.int64] = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    return made
+
+
+def plain(value: float | None) -> float | None:
+    """Return a number, or None where it is none: JSON has no NaN."""
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _frame(decisions: Decisions, bins: int) -> Any:
+    """Return fairlearn's figures of the groups, with its names of them as index."""
+    from fairlearn import metrics
+
+    def base_rate(y_true: Any, y_pred: Any) -> float:
+        del y_pred
+        return float(np.mean(y_true))
+
+    def mean_probability(y_true: Any, y_pred: Any, probability: Any) -> float:
+        del y_true, y_pred
+        return float(np.mean(probability))
+
+    def error(y_true: Any, y_pred: Any, probability: Any) -> float:
+        del y_pred
+        return calibration_error(np.asarray(y_true), np.asarray(probability), bins)
+
+    def accuracy(y_true: Any, y_pred: Any) -> float:
+        return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
+
+    given = {"probability": decisions.probability}
+    return metrics.MetricFrame(
+        metrics={
+            "base_rate": base_rate,
+            "selection_rate": metrics.selection_rate,
+            "accuracy": accuracy,
+            "true_positive_rate": metrics.true_positive_rate,
+            "false_positive_rate": metrics.false_positive_rate,
+            "mean_probability": mean_probability,
+            "calibration_error": error,
+        },
+        **_told(decisions),
+        sample_params={"mean_probability": given, "calibration_error": given},
+    )
+
+
+def _told(decisions: Decisions) -> dict[str, Any]:
+    """Return the arguments that all of fairlearn's functions take."""
+    return {
+        "y_true": decisions.truth.astype(np.int64),
+        "y_pred": decisions.selected.astype(np.int64),
+        "sensitive_features": np.array(decisions.names, dtype=object)[decisions.group],
+    }

@@ -1,0 +1,93 @@
+"""What a rule forgets: it learns classes in turn, and is asked about all of them after each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import mean
+from typing import ClassVar
+
+from rich.progress import Progress
+
+from beyondprop.audit.base import Answer, Audited, Section
+from beyondprop.continual import Learned, Stream, learn, learn_together, make, pairs_of
+from beyondprop.continual.streams import permuted, split_classes
+from beyondprop.measure import Column
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Count
+from beyondprop.tasks import Data
+
+CLASSES = 4
+"""From so many on, pairs of classes are learned in turn; with fewer, shuffled inputs."""
+
+
+@dataclass(frozen=True)
+class Forgetting(Section):
+    """Classes are learned in pairs, one after another, by the rule alone.
+
+    Where there are fewer than four classes, the same samples are learned with their numbers in
+    other orders. The floor is what a model scores that knows the last experience alone, as well as
+    this one does; the ceiling is what the same rule scores that learns all at once, with as many
+    passes.
+
+    Args:
+        epochs: Passes over each experience.
+        orders: Of shuffled inputs.
+    """
+
+    name: ClassVar[str] = "forgetting"
+    question: ClassVar[str] = "What does it forget?"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("average", "kept", "score on all experiences at the end", ".3f"),
+        Column("forgetting", "forgotten", "how far scores fell from their best", ".3f"),
+        Column("floor", "floor", "score of a model that knows the last experience alone", ".3f"),
+        Column("ceiling", "ceiling", "score where all is learned at once", ".3f"),
+    )
+    epochs: Count = 2
+    orders: Count = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def ask(self, audited: Audited, progress: Progress) -> Answer:
+        """Return the matrix of scores, its measures, the floor and the ceiling.
+
+        Raises:
+            UserError: The task's inputs are several tensors, or training fails.
+        """
+        stream = stream_of(audited.data, self.orders)
+        recipe = replace(audited.recipe, epochs=self.epochs, seed=audited.seed)
+        reached = learn(stream, audited.task, make("plain"), recipe, progress)
+        found = reached.matrix
+        top = learn_together(stream, audited.task, recipe, progress)
+        return {
+            "stream": stream.name,
+            "experiences": [each.name for each in stream.experiences],
+            "before": list(found.before),
+            "rows": [list(row) for row in found.rows],
+            "average": found.average,
+            "learned": found.learned,
+            "forgetting": found.forgetting,
+            "backward_transfer": found.backward_transfer,
+            "forward_transfer": found.forward_transfer,
+            "floor": reached.floor,
+            "ceiling": mean(top),
+            "verdict": verdict(stream, reached, mean(top)),
+        }
+
+
+def stream_of(data: Data, orders: int) -> Stream:
+    """Return what is learned in turn: pairs of classes, or orders of the numbers."""
+    if len(data.classes) >= CLASSES:
+        return split_classes(data, pairs_of(data))
+    return permuted(data, orders)
+
+
+def verdict(stream: Stream, found: Learned, ceiling: float) -> str:
+    """Return what the matrix says in one sentence."""
+    matrix = found.matrix
+    kept = f"{matrix.average:.3f} at the end, between {found.floor:.3f} for the last one alone"
+    return (
+        f"Of {len(stream)} experiences ({stream.name}) it scores {matrix.learned:.3f} as each has "
+        f"been learned and {kept} and {ceiling:.3f} for all at once; {matrix.forgetting:.3f} is "
+        "forgotten"
+    )

@@ -1,0 +1,49 @@
+"""A classifier's outputs as one logit a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.errors import UserError
+from beyondprop.tasks import call
+
+Logits = Callable[[Tensor], Tensor]
+"""Inputs ``(n, ...)`` to logits ``(n, classes)``."""
+
+
+def logits_of(model: nn.Module, inputs: Any) -> Tensor:
+    """Return a model's logits, ``(n, classes)``.
+
+    A model that gives one number a sample gives the log odds of class 1, so that class 0 has 0.
+
+    Raises:
+        UserError: The outputs are no such numbers.
+    """
+    return as_logits(call(model, inputs))
+
+
+def as_logits(outputs: Any) -> Tensor:
+    """Return outputs ``(n, classes)``, or of two classes ``(n, 1)`` or ``(n,)``, as logits.
+
+    Raises:
+        UserError: They have another shape, or are no real numbers.
+    """
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
+        raise UserError(f"a classifier's outputs are real numbers, not a {_told(outputs)}")
+    single = outputs.dim() == 1 or (outputs.dim() == 2 and outputs.shape[1] == 1)
+    if single:
+        odds = outputs.reshape(-1)  # (n,)
+        return torch.stack([torch.zeros_like(odds), odds], dim=1)  # (n, 2)
+    if outputs.dim() != 2:
+        raise UserError(f"a classifier's outputs are (n, classes), not {tuple(outputs.shape)}")
+    return outputs
+
+
+def _told(outputs: Any) -> str:
+    if isinstance(outputs, Tensor):
+        return f"tensor of {str(outputs.dtype).removeprefix('torch.')}"
+    return type(outputs).__name__

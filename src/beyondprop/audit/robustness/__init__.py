@@ -1,0 +1,39 @@
+"""How easily a model is fooled: attacks by exact gradients and without any, and corruptions."""
+
+from beyondprop.audit.robustness.accuracy import (
+    curve,
+    masking,
+    robust_accuracy,
+    share,
+    withstood,
+)
+from beyondprop.audit.robustness.attacks import Attack, AutoAttack, Pgd, Square, odds_against
+from beyondprop.audit.robustness.corruptions import (
+    OF_IMAGES,
+    OF_TABLES,
+    Corruption,
+    corrupted,
+    corruptions_of,
+)
+from beyondprop.audit.robustness.ranges import Ranges
+from beyondprop.audit.robustness.section import Robustness
+
+__all__ = [
+    "OF_IMAGES",
+    "OF_TABLES",
+    "Attack",
+    "AutoAttack",
+    "Corruption",
+    "Pgd",
+    "Ranges",
+    "Robustness",
+    "Square",
+    "corrupted",
+    "corruptions_of",
+    "curve",
+    "masking",
+    "odds_against",
+    "robust_accuracy",
+    "share",
+    "withstood",
+]

@@ -1,0 +1,59 @@
+"""`beyondprop audit`: what trained models forget, what fools them, and why they answer so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from beyondprop.cli.pages import told_of
+from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.cli.tables import show
+from beyondprop.experiment.audit_spec import AuditSpec
+from beyondprop.experiment.audit_table import audit_table, notes
+from beyondprop.experiment.auditing import audit, own_name
+from beyondprop.jobs import Workers
+from beyondprop.report import write
+
+HELP = "Ask trained runs what they forget, what fools them, why they answer so and whom they wrong."
+
+
+def parser() -> Parser:
+    """Return the command's runs, the flags of `AuditSpec` and of workers, and the folder's."""
+    made = Parser(
+        description=f"{HELP} Runs are those that `beyondprop train` or `beyondprop compare` has "
+        "finished, of one task; put backprop and frozen among them, so that rules stand beside "
+        "both controls. It ends with a table, a record and a report of one page.",
+        epilog="Example: beyondprop audit runs/compare-digits-mlp-1a2b3c4d --sections forgetting",
+    )
+    made.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="A folder that `beyondprop train` or `beyondprop compare` has written.",
+    )
+    made.add_spec(
+        AuditSpec,
+        output="The audit's folder. Default: runs/audit-TASK-DIGEST, where the digest is one of "
+        "the runs' weights.",
+        resume="Continue what the folder holds; sections and runs are added.",
+    )
+    made.add_class_arguments(Workers, as_group=True)
+    return made
+
+
+def run(arguments: Namespace) -> int:
+    """Ask, write the report, and say what each section found."""
+    spec, workers = spec_of(AuditSpec, arguments), spec_of(Workers, arguments)
+    output = arguments.output or Path("runs") / own_name(arguments.runs)
+    record = audit(spec, arguments.runs, output, arguments.resume, workers=workers)
+    page = told_of(lambda: write([output], output / "report.html"))
+    show(audit_table(record))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for sentence in notes(record):
+        console.print(sentence)
+    print(f"folder: {output}")
+    print(page)
+    return 0

@@ -1,0 +1,75 @@
+"""Adversarial training, under any rule: every batch is attacked before the rule's own step.
+
+Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards deep learning models resistant to adversarial
+attacks", 2018, equation 2.1. The rule teaches the weights; the attack that finds the inputs is by
+exact gradients, whatever the rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from beyondprop.audit.robustness.attacks import Pgd, ascended
+from beyondprop.audit.robustness.ranges import Ranges, real
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.untouched import generators_kept, untouched
+from beyondprop.errors import UserError
+from beyondprop.experiment.setup import training_batch
+from beyondprop.experiment.spec import Adversarial
+from beyondprop.tasks import Samples, Task
+from beyondprop.tasks.samples import Rows
+
+
+class Adversary:
+    """What replaces the inputs of training batches, by projected gradient descent on the loss.
+
+    Args:
+        setting: How.
+        task: What is trained.
+        model: Built by the task.
+        train: Its training data, of which the ranges of the features are taken.
+        rows: A batch of them to look at.
+
+    Raises:
+        UserError: The model is called with something that cannot be moved by small amounts, or
+            captum is missing.
+    """
+
+    def __init__(
+        self, setting: Adversarial, task: Task, model: nn.Module, train: Samples, rows: Rows
+    ) -> None:
+        Pgd().check_installed()
+        with generators_kept([train.device]):
+            inputs, _ = training_batch(task, train, rows)
+        try:
+            real(inputs)
+            self._ranges = Ranges.of(train)
+        except UserError:
+            raise UserError(
+                "adversarial training moves inputs by small amounts, and the model of task "
+                f"{task.name} is not called with one tensor of finite real numbers: leave "
+                "--adversarial out"
+            ) from None
+        self._setting, self._task, self._model = setting, task, model
+
+    def inputs(self, inputs: Tensor, targets: Any) -> Tensor:
+        """Return inputs nearby at which the loss is greater.
+
+        The model is in the mode that it is trained in. It, and the generators but for one draw, are
+        left as they were.
+        """
+        seed = int(torch.randint(2**63 - 1, ()))  # advances with the run, and is resumed with it
+        with untouched(self._model), exact_gradients(self._model):
+            torch.manual_seed(seed)
+            found = ascended(
+                lambda units: self._model(self._ranges.inputs(units)),
+                lambda outputs, targets: self._task.loss(outputs, targets).reshape(1),
+                self._ranges.units(inputs),
+                targets,
+                self._setting.epsilon,
+                self._setting.steps,
+            )
+        return self._ranges.inputs(found)

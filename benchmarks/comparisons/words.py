@@ -60,7 +60,7 @@ def verdict(record: Record) -> str:
     controls = [row.rule for row in (found.upper, found.lower) if row is not None]
     told = [_where(found), *(_against(found, each) for each in controls), *_order(found)]
     told += [*unpaired(found.facts), _recovery(found), *troubles(found.facts)]
-    told += few_seeds(found.facts)
+    told += few_seeds(len(found.facts.seeds))
     return " ".join(filter(None, told))
 
 

@@ -70,6 +70,7 @@ ARCHITECTURES = {
     "decoder, pre-LN, micro": "shakespeare-pre-micro",
     "decoder, post-LN, macro": "shakespeare-post-macro",
     "decoder, post-LN, micro": "shakespeare-post-micro",
+    "decoder of 6 × 256, post-LN, macro": "shakespeare-6x256",
     "NeRF": "views-scene",
     "LeNet, CIFAR-10": "cifar-conv",
     "ResNet-20, CIFAR-10": "cifar-resnet20-short",

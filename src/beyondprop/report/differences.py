@@ -53,7 +53,7 @@ def told_apart(comparison: Comparison) -> list[str]:
     told = [f"Differences that are real ({by}): {named(real, scores) or 'none'}."]
     if others:
         told.append(f"Not told apart: {named(others, scores)}.")
-    return [*told, *unpaired(comparison), *few_seeds(comparison)]
+    return [*told, *unpaired(comparison), *few_seeds(len(comparison.seeds))]
 
 
 def of_pairs(comparison: Comparison) -> list[Difference]:
@@ -68,15 +68,18 @@ def of_pairs(comparison: Comparison) -> list[Difference]:
 
 
 def unpaired(comparison: Comparison) -> list[str]:
-    """Return which rules are in no pair, if any."""
+    """Return which rules are in no pair, if any; of one seed there are no pairs."""
+    if len(comparison.seeds) < 2:
+        return []
     scores = paired_scores(comparison)
     left = [label(row.rule) for row in comparison.rows if row.rule not in scores]
     return [f"Not compared so, as a seed has no score: {listing(left)}."] if left else []
 
 
-def few_seeds(comparison: Comparison) -> list[str]:
+def few_seeds(seeds: int) -> list[str]:
     """Return a warning where seeds are few."""
-    seeds = len(comparison.seeds)
+    if seeds == 1:
+        return ["One seed gives no interval, so nothing is told apart; --resume adds seeds."]
     return [f"{plural(seeds, 'seed')} decide only large differences."] if seeds < FEW else []
 
 

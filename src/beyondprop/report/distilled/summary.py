@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from beyondprop.experiment.summary import interval, mean
-from beyondprop.report.differences import FEW, apart, named
+from beyondprop.report.differences import apart, few_seeds, named
 from beyondprop.report.distilled.findings import findings
 from beyondprop.report.distilled.records import Distillation
 from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listing, plural, share
@@ -13,7 +13,7 @@ from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listi
 
 def summary(found: Distillation) -> list[str]:
     """Return the sentences under the headline: the teacher, what is told apart, what failed."""
-    return [_teacher(found), *told_apart(found), *failures(found), *_few(found)]
+    return [_teacher(found), *told_apart(found), *failures(found), *few_seeds(len(found.seeds))]
 
 
 def _teacher(found: Distillation) -> str:
@@ -60,12 +60,3 @@ def failures(found: Distillation) -> Iterator[str]:
             }
             for reason, seeds in by_reason(reasons):
                 yield f"{capital(name)} failed within {share(budget)} from {seeds}: {reason}."
-
-
-def _few(found: Distillation) -> Iterator[str]:
-    """Yield a warning where seeds are few."""
-    seeds = len(found.seeds)
-    if seeds == 1:
-        yield "One seed gives no interval, so nothing is told apart; --resume adds seeds."
-    elif seeds < FEW:
-        yield f"{plural(seeds, 'seed')} decide only large differences."

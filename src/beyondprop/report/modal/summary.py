@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.statistics import Difference
 from beyondprop.experiment.summary import mean
-from beyondprop.report.differences import FEW, apart
+from beyondprop.report.differences import apart, few_seeds
 from beyondprop.report.modal.cells import written
 from beyondprop.report.modal.findings import findings, scores_of
 from beyondprop.report.modal.records import ModalComparison, title
@@ -23,7 +23,13 @@ from beyondprop.report.text import (
 
 def summary(found: ModalComparison) -> list[str]:
     """Return the sentences under the headline: what was done, what is told apart, what failed."""
-    return [_what(found), *_ours(found), *_told_apart(found), *_failures(found), *_few(found)]
+    return [
+        _what(found),
+        *_ours(found),
+        *_told_apart(found),
+        *_failures(found),
+        *few_seeds(len(found.seeds)),
+    ]
 
 
 def _what(found: ModalComparison) -> str:
@@ -87,12 +93,3 @@ def _failures(found: ModalComparison) -> Iterator[str]:
         reasons = {seed.seed: why for seed in found.seeds if (why := seed.methods[name].failed)}
         for reason, seeds in by_reason(reasons):
             yield f"{capital(title(name))} failed from {seeds}: {reason}."
-
-
-def _few(found: ModalComparison) -> Iterator[str]:
-    """Yield a warning where seeds are few."""
-    seeds = len(found.seeds)
-    if seeds == 1:
-        yield "One seed gives no interval, so nothing is told apart; --resume adds seeds."
-    elif seeds < FEW:
-        yield f"{plural(seeds, 'seed')} decide only large differences."

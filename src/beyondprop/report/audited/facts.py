@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from beyondprop.registry import label as spec_label
-from beyondprop.report.audited.records import Audit
+from beyondprop.report.audited.records import Audit, title
 from beyondprop.report.facts import Fact, examples, origin_facts
 from beyondprop.report.text import ScoreFormat, label, listing
 
@@ -24,7 +24,7 @@ def facts(audit: Audit) -> list[Fact]:
         Fact("Task", audit.task.name),
         Fact("Data", audit.task.data),
         Fact("Examples", examples(audit.task)),
-        Fact("Rules", listing([label(rule) for rule in audit.rules])),
+        Fact("Rules", listing([title(rule) for rule in audit.rules])),
         Fact("Seeds", listing([str(seed) for seed in audit.seeds])),
         Fact("Sections", listing(sections)),
         *origin_facts(audit.provenance),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from beyondprop.report.audited.records import Audit
+from collections.abc import Sequence
+
+from beyondprop.report.audited.records import Audit, title
 from beyondprop.report.audited.verdicts import ONE_SEED, apart_from_backprop
 from beyondprop.report.differences import FEW
 from beyondprop.report.records import BACKPROP, FROZEN
-from beyondprop.report.text import label, listing, plural
+from beyondprop.report.text import listing, plural
 
 
 def headline(audit: Audit) -> str:
@@ -25,22 +27,25 @@ def headline(audit: Audit) -> str:
     asked = [(section, apart) for section, apart, could in found if could]
     if not asked:
         return f"{who}, and no section can set them beside backprop"
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for section, apart in asked:
+        grouped.setdefault(tuple(apart), []).append(section.name)
+    order = sorted(grouped, key=lambda apart: not apart)  # what tells no rule comes last
     told = [
-        f"{section.name} tells {_rules(apart, len(rules) - 1)} from backprop"
-        for section, apart in asked
-        if apart
+        f"{listing(grouped[apart])} {'tell' if len(grouped[apart]) > 1 else 'tells'}"
+        f" {_rules(apart, len(rules) - 1)}"
+        for apart in order
     ]
-    none = [section.name for section, apart in asked if not apart]
-    if none:
-        more = "tells no rule" if len(none) == 1 else "tell no rule"
-        told.append(f"{listing(none)} {more} from backprop")
-    return f"{name}: {'; '.join(told)} ({plural(seeds, 'seed')})"
+    return f"{name}, beside backprop: {'; '.join(told)} ({plural(seeds, 'seed')})"
 
 
-def _rules(apart: list[str], others: int) -> str:
+def _rules(apart: Sequence[str], others: int) -> str:
+    """Return which rules are told apart."""
+    if not apart:
+        return "no rule apart"
     if len(apart) == others > 2:
-        return f"all {others} other rules"
-    return listing([label(rule) for rule in apart])
+        return f"all {others} other rules apart"
+    return f"{listing([title(rule) for rule in apart])} apart"
 
 
 def summary(audit: Audit) -> list[str]:
@@ -48,7 +53,7 @@ def summary(audit: Audit) -> list[str]:
     seeds = listing([str(seed) for seed in audit.seeds])
     told = [
         f"{plural(len(audit.sections), 'section')} asked {plural(len(audit.runs), 'run')}:"
-        f" {listing([label(rule) for rule in audit.rules])}, each trained from"
+        f" {listing([title(rule) for rule in audit.rules])};"
         f" seed{'s' * (len(audit.seeds) > 1)} {seeds}."
     ]
     if len(audit.seeds) > 1:
@@ -63,9 +68,5 @@ def summary(audit: Audit) -> list[str]:
         told.append(f"{plural(len(audit.seeds), 'seed')} decide only large differences.")
     missing = [each for each in (BACKPROP, FROZEN) if each not in audit.rules]
     if missing:
-        told.append(
-            f"{listing(missing).capitalize()}, a control, is not among the runs."
-            if len(missing) == 1
-            else "Backprop and frozen, the controls, are not among the runs."
-        )
+        told.append(f"A control is not among the runs: {listing(missing)}.")
     return told

@@ -12,7 +12,7 @@ from beyondprop.report.audited.fairness import PARITY, Fairness, key_of
 from beyondprop.report.audited.records import Asked, Audit
 from beyondprop.report.audited.robustness import Robustness
 from beyondprop.report.differences import resolution
-from beyondprop.report.text import ScoreFormat, capital, minus
+from beyondprop.report.text import capital, minus
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,21 @@ class Measure:
         title: To begin a sentence.
         key: Of the figure.
         form: A format of Python's for it.
-        percent: Whether it is written in percent.
         resolution: The step by which it differs at least, as of `paired`.
     """
 
     title: str
     key: str
     form: str = ".3f"
-    percent: bool = False
     resolution: float = 0.0
 
-    def bare(self, value: float) -> str:
-        """Return a figure, or a difference, without its unit."""
-        return minus(f"{value * (100 if self.percent else 1):{self.form}}")
-
-    def full(self, value: float) -> str:
-        """Return a figure with its unit."""
-        return self.bare(value) + "%" * self.percent
+    def text(self, value: float) -> str:
+        """Return a figure, or a difference, as tables have it."""
+        return minus(f"{value:{self.form}}")
 
     def signed(self, value: float) -> str:
         """Return a difference with its sign; a rounded zero has none."""
-        text = self.bare(value)
+        text = self.text(value)
         return f"+{text}" if value > 0 and any(digit in text for digit in "123456789") else text
 
 
@@ -57,12 +51,8 @@ def measures_of(audit: Audit, section: Asked) -> list[Measure]:
 
 
 def _forgetting(audit: Audit) -> list[Measure]:
-    scores = ScoreFormat.of(audit.task)
-    step = resolution(audit.task)
-    form = ".1f" if scores.percent else ".3f"
-    return [
-        Measure("Forgotten at the end (less is better)", "forgetting", form, scores.percent, step)
-    ]
+    title = "Forgotten at the end (less is better)"
+    return [Measure(title, "forgetting", resolution=resolution(audit.task))]
 
 
 def _robustness(audit: Audit) -> list[Measure]:
@@ -71,7 +61,7 @@ def _robustness(audit: Audit) -> list[Measure]:
     epsilons = sorted({each.epsilon for each in found})
     at = f" at ε = {epsilons[0]:g}" if len(epsilons) == 1 else ""
     step = 1 / samples if samples else 0.0
-    return [Measure(f"Right under AutoAttack{at}", "withstood", ".1f", True, step)]
+    return [Measure(f"Right under AutoAttack{at}", "withstood", resolution=step)]
 
 
 def _explanations(audit: Audit) -> list[Measure]:  # noqa: ARG001
@@ -97,7 +87,7 @@ def _minima(audit: Audit) -> list[Measure]:  # noqa: ARG001
 
 
 def _calibration(audit: Audit) -> list[Measure]:  # noqa: ARG001
-    return [Measure("Calibration error (less is better)", "named.equal_width.error", ".2f", True)]
+    return [Measure("Calibration error (less is better)", "named.equal_width.error")]
 
 
 KNOWN: Mapping[str, Callable[[Audit], list[Measure]]] = {

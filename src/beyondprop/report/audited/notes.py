@@ -8,10 +8,10 @@ from statistics import fmean
 from beyondprop.experiment.statistics import LEVEL, Interval, chance, holm, paired
 from beyondprop.report.audited.fairness import Attribute, Fairness
 from beyondprop.report.audited.forgetting import Forgetting
-from beyondprop.report.audited.records import Audit
+from beyondprop.report.audited.records import Audit, title
 from beyondprop.report.audited.robustness import Robustness
 from beyondprop.report.differences import resolution
-from beyondprop.report.text import label, listing, plural
+from beyondprop.report.text import listing, plural
 
 WORST = "selection_rate"
 
@@ -34,8 +34,8 @@ def above_the_floor(audit: Audit) -> list[str]:
     if max(map(len, found.values()), default=0) < 2:
         return []
     above = _told_above(found, resolution(audit.task))
-    named = [label(rule) for rule in found if rule in above]
-    others = [label(rule) for rule in found if rule not in above]
+    named = [title(rule) for rule in found if rule in above]
+    others = [title(rule) for rule in found if rule not in above]
     told = [f"more than the floor keeps {listing(named)}"] if named else []
     if others:
         told.append(
@@ -63,7 +63,7 @@ def masked(audit: Audit) -> list[str]:
     """Return a sentence where gradients hide how easily models are fooled."""
     found = audit.answers(Robustness)
     told = [
-        f"{label(rule)} ({count} of {plural(len(own), 'run')})"
+        f"{title(rule)} ({count} of {plural(len(own), 'run')})"
         for rule, own in found.items()
         if (count := sum(each.masked for each in own))
     ]
@@ -108,7 +108,7 @@ def _worst(of: Mapping[str, Sequence[Attribute]]) -> str:
     if len(groups) == 1:
         return f"{groups.pop()} by every rule and seed"
     return "; ".join(
-        f"{label(rule)} "
+        f"{title(rule)} "
         + listing([f"{group} ({plural(n, 'run')})" for group, n in counts.items()])
         for rule, counts in by_rule.items()
     )

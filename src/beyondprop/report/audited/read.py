@@ -19,7 +19,7 @@ from beyondprop.report.audited.robustness import read_robustness
 from beyondprop.report.audited.values import listed, mapped, real
 from beyondprop.report.read import UNREADABLE, expect, number, task_facts, unreadable
 
-KIND = "audit"
+KIND, TITLE = "audit", "finished audit"
 SCHEMAS = (1,)
 
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -44,11 +44,11 @@ def read_audit(record: Mapping[str, Any], source: str = "the record") -> Audit:
     Raises:
         UserError: It is none, or damaged.
     """
-    expect(record, KIND, source, SCHEMAS)
+    expect(record, KIND, source, SCHEMAS, TITLE)
     try:
         return _audit(finite(record))
     except UNREADABLE as error:
-        raise unreadable(source, KIND, error) from error
+        raise unreadable(source, TITLE, error) from error
 
 
 def _audit(record: Mapping[str, Any]) -> Audit:

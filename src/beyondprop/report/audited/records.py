@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from beyondprop.measure import Column
 from beyondprop.report.records import TaskFacts
+from beyondprop.report.text import label
 
 T = TypeVar("T")
 
@@ -142,6 +143,12 @@ class Audit:
             )
             for rule in self.answers(kind)
         }
+
+
+def title(rule: str) -> str:
+    """Return a rule's name for sentences: without a comma, which parts the names of a list."""
+    name, _, task = label(rule).partition(", ")
+    return f"{label(name)} ({task})" if task else name
 
 
 def figures_of(runs: Sequence[OfRun], section: str, key: str) -> dict[int, float]:

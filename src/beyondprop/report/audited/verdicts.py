@@ -13,13 +13,17 @@ from statistics import fmean
 
 from beyondprop.experiment.statistics import Difference, chance, holm, paired
 from beyondprop.report.audited.measures import Measure, measures_of
-from beyondprop.report.audited.records import Asked, Audit, figures_of
+from beyondprop.report.audited.records import Asked, Audit, figures_of, title
 from beyondprop.report.differences import ABOVE, ALIKE, BELOW, UNKNOWN, verdict
 from beyondprop.report.records import BACKPROP
-from beyondprop.report.text import label, listing, plural
+from beyondprop.report.text import listing, plural
 
-NAMED = 7
-"""Rules or pairs of one verdict that are named one by one."""
+NAMED = {ABOVE: 6, BELOW: 6}
+"""Rules of a verdict that are told one by one."""
+FEWER = 3
+"""The same of the other verdicts."""
+PAIRS = 6
+"""Pairs that are told one by one."""
 ONE_SEED = "one seed tells nothing apart"
 
 Scores = Mapping[str, Mapping[int, float]]
@@ -106,26 +110,25 @@ def _adjusted(made: Sequence[Found]) -> list[Found]:
 
 def line(audit: Audit, section: Asked) -> str:
     """Return the verdict of a section in one sentence."""
-    made = [_one(each) for each in found_of(audit, section)]
-    if not made:
+    found = found_of(audit, section)
+    if not found:
         return "No run has a figure of it."
-    return "; ".join([made[0], *(text[:1].lower() + text[1:] for text in made[1:])]) + "."
+    first, *others = [_one(each) for each in found]
+    alone = all(len(own) == 1 for each in found for own in each.scores.values())
+    told = [first, *(text[:1].lower() + text[1:] for text in others), *([ONE_SEED] * alone)]
+    return "; ".join(told) + "."
 
 
 def _one(found: Found) -> str:
     """Return what is known of one figure."""
-    seeds = {len(own) for own in found.scores.values()}
-    if not found.pairs or max(seeds) == 1:
-        apart = f"; {ONE_SEED}" if max(seeds) == 1 else ""
-        return f"{found.measure.title}: {_means(found)}{_seeds(found, apart)}{apart}"
+    start = f"{found.measure.title}: "
+    if max(len(own) for own in found.scores.values()) == 1:
+        return start + _means(found)
+    if not found.pairs:
+        return f"{start}{_means(found)} {_count(found)}"
     if not found.others:
-        return f"{found.measure.title}: {_means(found)}; {_among(found)} {_count(found)}"
-    base = _mean(found, BACKPROP)
-    return f"{found.measure.title}: backprop {base}; {_beside(found)} {_count(found)}"
-
-
-def _seeds(found: Found, apart: str) -> str:
-    return "" if apart else f" {_count(found)}"
+        return f"{start}{_means(found)}; {_among(found)} {_count(found)}"
+    return f"{start}backprop {_mean(found, BACKPROP)}; {_beside(found)} {_count(found)}"
 
 
 def _count(found: Found) -> str:
@@ -137,32 +140,48 @@ def _count(found: Found) -> str:
 
 
 def _means(found: Found) -> str:
-    return ", ".join(f"{label(rule)} {_mean(found, rule)}" for rule in found.scores)
+    return ", ".join(f"{title(rule)} {_mean(found, rule)}" for rule in found.scores)
 
 
 def _mean(found: Found, rule: str) -> str:
     """Return a rule's mean and half of its interval over seeds."""
     values, measure = list(found.scores[rule].values()), found.measure
     interval = paired(values, resolution=measure.resolution)
-    half = "" if interval is None else f" ± {measure.bare(interval.high - interval.value)}"
-    return measure.full(fmean(values)) + half
+    half = "" if interval is None else f" ± {measure.text(interval.high - interval.value)}"
+    return measure.text(fmean(values)) + half
+
+
+WORDS = {
+    ABOVE: "above it",
+    BELOW: "below it",
+    ALIKE: "not told apart from it",
+    UNKNOWN: "not compared with it",
+}
 
 
 def _beside(found: Found) -> str:
     """Return where the rules stand beside backprop, those that are told apart first."""
     grouped = found.grouped()
-    if set(grouped) == {ALIKE} and len(grouped[ALIKE]) > NAMED:
-        return f"not told apart from it: any of {len(grouped[ALIKE])} other rules"
-    words = {ABOVE: "above it", BELOW: "below it", ALIKE: "not told apart from it"}
-    words[UNKNOWN] = "not compared with it"
-    told = [f"{words[key]}: {_rules(found, grouped[key])}" for key in words if key in grouped]
-    return "; ".join(told)
+    return "; ".join(
+        f"{words}: {_rules(found, key, grouped[key])}"
+        for key, words in WORDS.items()
+        if key in grouped
+    )
 
 
-def _rules(found: Found, rules: Sequence[str]) -> str:
-    shown = [f"{label(rule)}{_by(found, (rule, BACKPROP))}" for rule in rules[:NAMED]]
-    more = len(rules) - NAMED
-    return listing([*shown, *([plural(more, "other")] if more > 0 else [])])
+def _rules(found: Found, key: str, rules: Sequence[str]) -> str:
+    """Return rules of one verdict, each with its difference; of many the ends of these."""
+    if len(rules) <= NAMED.get(key, FEWER):
+        return listing([f"{title(rule)}{_by(found, (rule, BACKPROP))}" for rule in rules])
+    named = listing([title(rule) for rule in rules])
+    if len(rules) == len(found.others):
+        named = f"all {len(rules)} other rules"
+    known = [(rule, BACKPROP) for rule in rules if (rule, BACKPROP) in found.pairs]
+    if not known:
+        return named
+    known.sort(key=lambda pair: found.pairs[pair].interval.value)
+    ends = [f"{title(pair[0])}{_by(found, pair)}" for pair in (known[0], known[-1])]
+    return f"{named}, from {' to '.join(ends)}"
 
 
 def _by(found: Found, names: tuple[str, str]) -> str:
@@ -170,20 +189,20 @@ def _by(found: Found, names: tuple[str, str]) -> str:
     if names not in found.pairs:
         return ""
     interval, measure = found.pairs[names].interval, found.measure
-    return f" ({measure.signed(interval.value)} ± {measure.bare(interval.high - interval.value)})"
+    return f" ({measure.signed(interval.value)} ± {measure.text(interval.high - interval.value)})"
 
 
 def _among(found: Found) -> str:
     """Return which pairs are told apart where backprop is not there."""
     told = [
-        f"{label(first)} {verdict(pair)} {label(second)}{_by(found, (first, second))}"
+        f"{title(first)} {verdict(pair)} {title(second)}{_by(found, (first, second))}"
         for (first, second), pair in found.pairs.items()
         if verdict(pair) != ALIKE
     ]
     if not told:
         return f"no two of the {len(found.scores)} rules are told apart"
-    more = len(told) - NAMED
-    return "told apart: " + listing([*told[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    more = len(told) - PAIRS
+    return "told apart: " + listing([*told[:PAIRS], *([f"{more} more"] if more > 0 else [])])
 
 
 def apart_from_backprop(audit: Audit) -> Iterator[tuple[Asked, list[str], bool]]:

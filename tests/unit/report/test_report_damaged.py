@@ -90,7 +90,11 @@ def test_a_damaged_comparison_of_modalities(tmp_path: Path, key: str) -> None:
 
 
 def of_audit(*sections: str) -> dict[str, Any]:
-    return audit(("backprop", "dfa"), (0, 1), sections)
+    record = audit(("backprop", "dfa"), (0, 1), sections)
+    for each in record["runs"]:
+        if "explanations" in each["answers"]:
+            del each["answers"]["explanations"]["interactions"]["shown"][1:]
+    return record
 
 
 @pytest.mark.parametrize("key", sorted(of_audit("calibration")))

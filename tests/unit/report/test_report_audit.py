@@ -563,6 +563,7 @@ def test_what_an_audit_writes_becomes_a_page(audited: Path, tmp_path: Path) -> N
         assert run["weights_sha256"][:12] in found.text
 
 
+@pytest.mark.slow
 def test_attacks_and_explanations_become_a_page(audited: Path, tmp_path: Path) -> None:
     for package in ("captum", "pyautoattack", "PIL", "shapiq", "sklearn"):
         pytest.importorskip(package)

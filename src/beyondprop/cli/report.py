@@ -20,8 +20,8 @@ def parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="What `beyondprop compare`, `beyondprop distil`, `beyondprop modalities` or "
-        "`beyondprop train` left, or a folder of such folders.",
+        help="What `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`, "
+        "`beyondprop audit` or `beyondprop train` left, or a folder of such folders.",
     )
     made.add_argument(
         "--output",

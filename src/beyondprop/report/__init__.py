@@ -1,10 +1,17 @@
 """The report: one HTML file that says what was found, and how."""
 
-from beyondprop.report.build import render, render_distillation, render_modalities, write
+from beyondprop.report.build import (
+    render,
+    render_audit,
+    render_distillation,
+    render_modalities,
+    write,
+)
 from beyondprop.report.scaling import render_scaling, write_scaling
 
 __all__ = [
     "render",
+    "render_audit",
     "render_distillation",
     "render_modalities",
     "render_scaling",

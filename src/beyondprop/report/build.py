@@ -19,6 +19,8 @@ from beyondprop.report import (
     table,
     tuning,
 )
+from beyondprop.report.audited.part import audited_part
+from beyondprop.report.audited.read import read_audit
 from beyondprop.report.blocks import block_table, words
 from beyondprop.report.collect import Collected, collect
 from beyondprop.report.distilled.part import distilled_part
@@ -79,12 +81,25 @@ def render_modalities(record: Mapping[str, Any]) -> str:
     return _page(Collected((), (), (read_modalities(record),)))
 
 
+def render_audit(record: Mapping[str, Any]) -> str:
+    """Return the report on one audit as the text of an HTML page, as `render` does.
+
+    Args:
+        record: What `beyondprop audit` writes as `audit.json`.
+
+    Raises:
+        UserError: It is no such record, or the `report` extra is not installed.
+    """
+    return _page(Collected((), (), (), (read_audit(record),)))
+
+
 def write(folders: Sequence[Path], output: Path) -> Path:
     """Write one HTML page on the records in `folders`, and return `output`.
 
     Args:
-        folders: Each is what `beyondprop compare`, `beyondprop distil`, `beyondprop modalities` or
-            `beyondprop train` wrote, or holds such folders. Single runs are put together by task.
+        folders: Each is what `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,
+            `beyondprop audit` or `beyondprop train` wrote, or holds such folders. Single runs are
+            put together by task.
         output: The HTML file; it is replaced as a whole or left as it was.
 
     Raises:
@@ -105,17 +120,20 @@ def _page(found: Collected) -> str:
     with page_style():
         compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
         modal = [modal_part(each, f"m{i}") for i, each in enumerate(found.modalities)]
+        audited = [audited_part(each, f"a{i}") for i, each in enumerate(found.audits)]
     distilled = [distilled_part(each, f"d{i}") for i, each in enumerate(found.distillations)]
     kinds = {
         "comparison": len(compared),
         "distillation": len(distilled),
         "modality comparison": len(modal),
+        "audit": len(audited),
     }
     return template.render(
-        parts=compared + distilled + modal,
+        parts=compared + distilled + modal + audited,
         compared=compared,
         distilled=distilled,
         modal=modal,
+        audited=audited,
         what=listing([plural(count, kind) for kind, count in kinds.items() if count]),
         joint=table.joint(comparisons),
         terms={m.title: m.about for comparison in comparisons for m in comparison.measures},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.auditing import AUDIT
 from beyondprop.experiment.distilling import DISTILLATION
 from beyondprop.experiment.forms import check_run
 from beyondprop.experiment.modaling import MODALITIES
@@ -16,6 +17,8 @@ from beyondprop.files import (
     finite,
     read_json,
 )
+from beyondprop.report.audited.read import read_audit
+from beyondprop.report.audited.records import Audit
 from beyondprop.report.distilled.read import read_distillation
 from beyondprop.report.distilled.records import Distillation
 from beyondprop.report.modal.read import read_modalities
@@ -31,7 +34,7 @@ from beyondprop.report.records import (
 
 RECOVERY = ("recovery", "recovery_interval", "recovery_below", "recovery_reason")
 COMPARISON, RUN = "comparison.json", "record.json"
-RECORDS = (COMPARISON, MODALITIES, DISTILLATION, RUN)
+RECORDS = (COMPARISON, MODALITIES, DISTILLATION, AUDIT, RUN)
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Collected:
     comparisons: tuple[Comparison, ...]
     distillations: tuple[Distillation, ...] = ()
     modalities: tuple[ModalComparison, ...] = ()
+    audits: tuple[Audit, ...] = ()
 
 
 def collect(folders: Sequence[Path]) -> Collected:
     """Return what `folders` hold.
 
-    A folder is what `compare`, `distil`, `modalities` or `train` wrote, or holds such folders.
+    A folder is what `compare`, `distil`, `modalities`, `audit` or `train` wrote, or holds such
+    folders.
 
     Raises:
         UserError: A folder is none of these, or a record cannot be read.
@@ -54,6 +59,7 @@ def collect(folders: Sequence[Path]) -> Collected:
     comparisons: list[Comparison] = []
     distillations: list[Distillation] = []
     modalities: list[ModalComparison] = []
+    audits: list[Audit] = []
     singles: dict[TaskFacts, dict[Path, dict[str, Any]]] = {}
     for path in dict.fromkeys(path for folder in folders for path in _records(folder)):
         record = read_json(path) or {}
@@ -63,13 +69,15 @@ def collect(folders: Sequence[Path]) -> Collected:
             distillations.append(read_distillation(record, str(path)))
         elif path.name == MODALITIES:
             modalities.append(read_modalities(record, str(path)))
+        elif path.name == AUDIT:
+            audits.append(read_audit(record, str(path)))
         else:
             task, _ = read_run(record, str(path))
             found = finite(up_to_date(record))
             check_run(found, path)
             singles.setdefault(task, {})[path] = found
     comparisons += [_of_single_runs(records) for records in singles.values()]
-    return Collected(tuple(comparisons), tuple(distillations), tuple(modalities))
+    return Collected(tuple(comparisons), tuple(distillations), tuple(modalities), tuple(audits))
 
 
 def _records(folder: Path) -> list[Path]:
@@ -78,8 +86,8 @@ def _records(folder: Path) -> list[Path]:
     if not found:
         raise UserError(
             f"{folder} holds no {', no '.join(RECORDS[:-1])} and no {RECORDS[-1]}; name a folder"
-            " that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities` or"
-            " `beyondprop train` has written"
+            " that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,"
+            " `beyondprop audit` or `beyondprop train` has written"
             " (--resume ends one that was interrupted)"
         )
     return found

@@ -1,0 +1,63 @@
+"""How an audit was made: the facts that a reader needs to judge it and to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from beyondprop.registry import label as spec_label
+from beyondprop.report.audited.records import Audit, title
+from beyondprop.report.facts import Fact, examples, origin_facts
+from beyondprop.report.text import ScoreFormat, label, listing
+
+DIGITS = 12
+"""Of a digest that are shown."""
+
+
+def facts(audit: Audit) -> list[Fact]:
+    """Return the task, the settings, the command, the versions and the machine; what is known of
+    them.
+    """
+    asked = audit.spec.get("sections")
+    sections = [_asked(each) for each in asked] if isinstance(asked, list) else []
+    told = [
+        Fact("Task", audit.task.name),
+        Fact("Data", audit.task.data),
+        Fact("Examples", examples(audit.task)),
+        Fact("Rules", listing([title(rule) for rule in audit.rules])),
+        Fact("Seeds", listing([str(seed) for seed in audit.seeds])),
+        Fact("Sections", listing(sections)),
+        *origin_facts(audit.provenance),
+    ]
+    return [fact for fact in told if fact.text]
+
+
+def _asked(spec: Any) -> str:
+    """Return a section with its settings: `minima(samples=100)`."""
+    if isinstance(spec, Mapping) and "section" in spec:
+        settings = {name: value for name, value in spec.items() if name != "section"}
+        return spec_label({str(spec["section"]): settings})
+    return spec_label(spec)
+
+
+def run_lines(audit: Audit) -> list[tuple[str, str, str, str]]:
+    """Return a line for each run: rule, seed, score and the beginning of its weights' digest."""
+    scores = ScoreFormat.of(audit.task)
+    return [
+        (label(run.rule), str(run.seed), scores.full(run.score), run.digest[:DIGITS])
+        for run in audit.runs
+    ]
+
+
+def sayings(audit: Audit, section: str) -> list[tuple[str, str]]:
+    """Return what a section says of each run, and of each two."""
+    told = [
+        (f"{label(run.rule)}, seed {run.seed}", said)
+        for run in audit.runs
+        if (said := run.verdicts.get(section))
+    ]
+    return told + [
+        (each.name, each.verdict)
+        for each in audit.beside
+        if each.section == section and each.verdict
+    ]

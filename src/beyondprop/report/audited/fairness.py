@@ -1,0 +1,124 @@
+"""What pictures of fairness are drawn of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beyondprop.report.audited.values import Span, count, listed, mapped, real, share, span
+
+RATES = {
+    "selection_rate": "put into the favourable class",
+    "true_positive_rate": "of those truly in it",
+    "false_positive_rate": "of those truly not in it",
+    "accuracy": "judged rightly",
+}
+"""The rates that are drawn, as panels head them."""
+PARITY, ODDS = "demographic_parity_difference", "equalized_odds_difference"
+APART = {
+    PARITY: "Demographic parity difference",
+    ODDS: "Equalised odds difference",
+    "accuracy_difference": "Accuracy difference",
+    "calibration_error_difference": "Calibration error difference",
+}
+"""Differences between groups, as tables head them."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """People of one group.
+
+    Attributes:
+        name: Of the group.
+        samples: How many there are.
+        rates: By name; without those that are not defined.
+        intervals: Of the rates, over test samples; without those that are not known.
+    """
+
+    name: str
+    samples: int
+    rates: Mapping[str, float]
+    intervals: Mapping[str, Span]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A protected attribute.
+
+    Attributes:
+        groups: In their order.
+        left_out: Names of those with too few samples to count.
+        differences: Between groups, by name; without those that are not defined.
+        in_data: How far apart the groups are in the data themselves.
+        worst: The group that is treated worst, by rate.
+    """
+
+    groups: tuple[Group, ...]
+    left_out: tuple[str, ...]
+    differences: Mapping[str, float]
+    in_data: float | None
+    worst: Mapping[str, str]
+
+    @property
+    def counted(self) -> list[str]:
+        """The groups with enough samples."""
+        return [each.name for each in self.groups if each.name not in self.left_out]
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """Who is treated how.
+
+    Attributes:
+        favourable: The class that is good for a person.
+        attributes: By name.
+    """
+
+    favourable: str
+    attributes: Mapping[str, Attribute]
+
+
+def read_fairness(answer: Mapping[str, Any]) -> Fairness:
+    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    attributes = mapped(answer["attributes"])
+    return Fairness(
+        favourable=str(answer["favourable"]),
+        attributes={str(name): _attribute(mapped(each)) for name, each in attributes.items()},
+    )
+
+
+def figures_of(found: Fairness) -> dict[str, float | None]:
+    """Return the differences between groups by a key of each attribute and difference."""
+    return {
+        key_of(name, difference): value
+        for name, each in found.attributes.items()
+        for difference, value in each.differences.items()
+    }
+
+
+def key_of(attribute: str, difference: str) -> str:
+    """Return the key of a difference between groups."""
+    return f"attributes.{attribute}.differences.{difference}.value"
+
+
+def _attribute(found: Mapping[str, Any]) -> Attribute:
+    apart = mapped(found["differences"])
+    values = {str(name): real(mapped(each)["value"]) for name, each in apart.items()}
+    return Attribute(
+        groups=tuple(_group(mapped(each)) for each in listed(found["groups"])),
+        left_out=tuple(str(each["group"]) for each in listed(found["left_out"])),
+        differences={name: value for name, value in values.items() if value is not None},
+        in_data=real(found.get("in_data")),
+        worst={str(k): str(v) for k, v in mapped(found.get("worst") or {}).items()},
+    )
+
+
+def _group(found: Mapping[str, Any]) -> Group:
+    spans = {name: span(mapped(found.get("intervals") or {}).get(name)) for name in RATES}
+    return Group(
+        name=str(found["group"]),
+        samples=count(found["samples"]),
+        rates={name: share(value) for name in RATES if (value := found.get(name)) is not None},
+        intervals={name: each for name, each in spans.items() if each is not None},
+    )

@@ -1,0 +1,46 @@
+"""What pictures of forgetting are drawn of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beyondprop.report.audited.values import listed, needed, reals
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Scores while experiences are learned in turn.
+
+    Attributes:
+        stream: What is learned in turn.
+        experiences: Their names.
+        rows: ``rows[i][j]`` is the score on experience j when i has been learned.
+        average: The mean of the last row.
+        floor: The score of a model that knows the last experience alone.
+        ceiling: The score where all is learned at once.
+    """
+
+    stream: str
+    experiences: tuple[str, ...]
+    rows: tuple[tuple[float | None, ...], ...]
+    average: float
+    floor: float
+    ceiling: float
+
+
+def read_forgetting(answer: Mapping[str, Any]) -> Forgetting:
+    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    names = tuple(str(each) for each in listed(answer["experiences"]))
+    rows = tuple(reals(row, len(names)) for row in listed(answer["rows"]))
+    if len(rows) != len(names) or len(names) < 2:
+        raise ValueError("a matrix of scores that is no square")
+    return Forgetting(
+        stream=str(answer["stream"]),
+        experiences=names,
+        rows=rows,
+        average=needed(answer["average"]),
+        floor=needed(answer["floor"]),
+        ceiling=needed(answer["ceiling"]),
+    )

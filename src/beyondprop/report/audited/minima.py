@@ -1,0 +1,95 @@
+"""What pictures of minima are drawn of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beyondprop.report.audited.values import listed, mapped, needed, real, reals
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The loss around where training has ended.
+
+    Attributes:
+        largest: Eigenvalues of the Hessian, falling.
+        smallest: Its smallest eigenvalue.
+        line: Loss by place along a random direction.
+        places: Of the grid, along each of two directions.
+        plane: Its losses, row by row.
+    """
+
+    largest: tuple[float | None, ...]
+    smallest: float | None
+    line: Mapping[float, float | None]
+    places: tuple[float, ...]
+    plane: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Path:
+    """Losses between two networks, with the barrier above both ends."""
+
+    losses: tuple[float | None, ...]
+    barrier: float | None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The straight line between the weights of two networks.
+
+    Attributes:
+        places: From 0, the first, to 1.
+        plain: Between the weights as they are.
+        matched: With the second network's units in the order that suits the first; None where they
+            can't be matched.
+        unmatched: Why not, or nothing.
+    """
+
+    places: tuple[float, ...]
+    plain: Path
+    matched: Path | None
+    unmatched: str
+
+
+def read_minimum(answer: Mapping[str, Any]) -> Minimum:
+    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    bent, around = mapped(answer["curvature"]), mapped(answer["landscape"])
+    line, plane = mapped(around["line"]), mapped(around["plane"])
+    along = _places(line["places"])
+    places = _places(plane["places"])
+    rows = tuple(reals(row, len(places)) for row in listed(plane["losses"]))
+    if len(rows) != len(places):
+        raise ValueError("a grid of losses that is no square")
+    return Minimum(
+        largest=reals(bent["largest"]),
+        smallest=real(bent["smallest"]),
+        line=dict(zip(along, reals(line["losses"], len(along)), strict=True)),
+        places=places,
+        plane=rows,
+    )
+
+
+def read_connection(answer: Mapping[str, Any]) -> Connection:
+    """Return what is said of two runs; raises one of `read.UNREADABLE` where it is damaged."""
+    places = _places(answer["places"])
+    matched = answer.get("matched")
+    return Connection(
+        places=places,
+        plain=_path(mapped(answer["plain"]), len(places)),
+        matched=None if matched is None else _path(mapped(matched), len(places)),
+        unmatched=str(answer.get("unmatched") or ""),
+    )
+
+
+def _path(found: Mapping[str, Any], size: int) -> Path:
+    return Path(reals(found["losses"], size), real(found.get("barrier")))
+
+
+def _places(value: Any) -> tuple[float, ...]:
+    found = tuple(needed(each) for each in listed(value))
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise ValueError("places that are no line")
+    return tuple(found)

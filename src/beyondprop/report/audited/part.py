@@ -1,0 +1,79 @@
+"""What the template of an audit is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from beyondprop.report.audited import facts, headline, notes, verdicts
+from beyondprop.report.audited.failures import failures
+from beyondprop.report.audited.records import Asked, Audit
+from beyondprop.report.audited.table import table_of
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.audits import (
+    calibration,
+    explanations,
+    fairness,
+    forgetting,
+    minima,
+    robustness,
+)
+from beyondprop.report.style import Style, styles
+from beyondprop.report.text import ScoreFormat
+
+Draw = Callable[[Audit, Mapping[str, Style], str], list[Exhibit]]
+
+PICTURES: dict[str, Draw] = {
+    "forgetting": forgetting.pictures,
+    "robustness": robustness.pictures,
+    "explanations": explanations.pictures,
+    "fairness": fairness.pictures,
+    "minima": minima.pictures,
+    "calibration": calibration.pictures,
+}
+"""How answers are drawn; other sections have a table alone."""
+
+
+def audited_part(audit: Audit, prefix: str) -> dict[str, Any]:
+    """Return what the template is given for one audit.
+
+    Args:
+        audit: It.
+        prefix: The id of its part of the page.
+    """
+    drawn = styles(audit.rules)
+    return {
+        "template": "audit.html.jinja",
+        "prefix": prefix,
+        "name": audit.task.name,
+        "headline": headline.headline(audit),
+        "summary": headline.summary(audit),
+        "styles": drawn,
+        "sections": [
+            section_part(audit, section, drawn, f"{prefix}-{place}")
+            for place, section in enumerate(audit.sections)
+        ],
+        "facts": facts.facts(audit),
+        "metric": ScoreFormat.of(audit.task).metric,
+        "runs": facts.run_lines(audit),
+    }
+
+
+def section_part(
+    audit: Audit, section: Asked, drawn: Mapping[str, Style], prefix: str
+) -> dict[str, Any]:
+    """Return what the template is given for one section."""
+    known = any(section.name in run.figures for run in audit.runs)
+    draw = PICTURES.get(section.name)
+    return {
+        "prefix": prefix,
+        "name": section.name,
+        "question": section.question,
+        "verdict": verdicts.line(audit, section) if known else "",
+        "notes": notes.notes(audit, section.name),
+        "warnings": notes.warnings(audit, section.name),
+        "table": table_of(audit, section),
+        "exhibits": draw(audit, drawn, prefix) if draw else [],
+        "failures": failures(audit, section.name),
+        "sayings": facts.sayings(audit, section.name),
+    }

@@ -1,0 +1,171 @@
+"""Pictures of robustness: accuracy against ε, and under common corruptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from beyondprop.report.audited.records import Audit
+from beyondprop.report.audited.robustness import Damage, Robustness
+from beyondprop.report.figures import Exhibit
+from beyondprop.report.figures.audits.rows import LOW, SMALL, in_order, name_of
+from beyondprop.report.figures.lines import Curve, curve_of, label_ends
+from beyondprop.report.figures.panel import panel
+from beyondprop.report.labels import text_width
+from beyondprop.report.style import INK, Style
+from beyondprop.report.svg import inline, plain
+from beyondprop.report.text import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 560, 330
+STRONGEST, WITHOUT = "AutoAttack", "Square"
+TICKS = [0, 0.25, 0.5, 0.75, 1]
+
+
+def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
+    """Return what is drawn of robustness."""
+    found = audit.answers(Robustness)
+    if not found:
+        return []
+    made = [_curves(found, styles, prefix)]
+    corruptions = _corruptions(found, styles, prefix)
+    return [*made, *corruptions]
+
+
+def _curves(
+    found: Mapping[str, Sequence[Robustness]], styles: Mapping[str, Style], prefix: str
+) -> Exhibit:
+    epsilons = _epsilons(found)
+    curves = {
+        rule: curve_of([_by_place(each, epsilons) for each in own]) for rule, own in found.items()
+    }
+    curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
+    if not curves:
+        return Exhibit("Accuracy against ε", missing="No ε was asked of all runs of a rule.")
+    names = {rule: name_of(rule) for rule in curves}
+    figure, axes = panel(WIDTH, HEIGHT, 26 + max(map(text_width, names.values())))
+    for rule, curve in curves.items():
+        style, at = styles[rule], [epsilons[i] for i in curve.epochs]
+        axes.fill_between(at, curve.low, curve.high, color=style.colour, alpha=0.14, linewidth=0)
+        axes.plot(at, curve.mean, color=style.colour, linestyle=style.line, linewidth=style.width)
+    for rule, own in found.items():
+        _marked(axes, own, styles[rule].colour)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks(TICKS, [f"{100 * tick:g}" for tick in TICKS])
+    axes.set_xlim(0, max(epsilons) or 1)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlabel("ε, share of each feature's range")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    label_ends(
+        axes,
+        {rule: curve.mean[-1] for rule, curve in curves.items()},
+        names,
+        {rule: styles[rule].colour for rule in curves},
+    )
+    ring = ", and a ring marks a rule whose gradients mask how it is fooled" * any(
+        each.masked for own in found.values() for each in own
+    )
+    band = " over seeds, with the range of seeds as a band" * any(map(_several, found.values()))
+    caption = (
+        "Percent of test samples that a model gets right where every feature may be moved by up"
+        f" to ε: lines are PGD by exact gradients{band}, crosses AutoAttack, hollow squares"
+        f" Square, which sees no gradients{ring}."
+    )
+    told = f"Accuracy under PGD by ε; at the largest {in_order(_ends(curves))}"
+    return Exhibit(
+        "Accuracy against ε", caption, (inline(figure, f"{prefix}-curve", told),), wide=True
+    )
+
+
+def _marked(axes: Axes, own: Sequence[Robustness], colour: str) -> None:
+    """Draw the mean accuracy under attacks at one ε; a ring where gradients mask."""
+    for attack, marker, size, fill in ((WITHOUT, "s", 9, "none"), (STRONGEST, "X", 7, colour)):
+        for epsilon, accuracy in _points(own, attack):
+            axes.plot(
+                [epsilon], [accuracy], marker, color=colour, markersize=size, markerfacecolor=fill,
+                markeredgewidth=1.5 if fill == "none" else 0, clip_on=False, zorder=4,
+            )  # fmt: skip
+    if any(each.masked for each in own):
+        for epsilon, accuracy in _points(own, WITHOUT):
+            axes.plot(
+                [epsilon], [accuracy], "o", color=INK, markerfacecolor="none", markersize=17,
+                markeredgewidth=1.4, clip_on=False, zorder=5,
+            )  # fmt: skip
+
+
+def _epsilons(found: Mapping[str, Sequence[Robustness]]) -> list[float]:
+    return sorted({epsilon for own in found.values() for each in own for epsilon in each.curve})
+
+
+def _by_place(found: Robustness, epsilons: Sequence[float]) -> dict[int, float | None]:
+    """Return a curve by the places of its ε."""
+    return {epsilons.index(epsilon): accuracy for epsilon, accuracy in found.curve.items()}
+
+
+def _ends(curves: Mapping[str, Curve]) -> dict[str, float]:
+    return {rule: curve.mean[-1] for rule, curve in curves.items()}
+
+
+def _several(own: Sequence[Robustness]) -> bool:
+    return len(own) > 1
+
+
+def _points(own: Sequence[Robustness], attack: str) -> Iterator[tuple[float, float]]:
+    """Yield the mean accuracy under an attack at its ε."""
+    epsilons = dict.fromkeys(each.epsilon for each in own if attack in each.attacks)
+    for epsilon in epsilons:
+        known = [e.attacks[attack] for e in own if e.epsilon == epsilon and attack in e.attacks]
+        yield epsilon, fmean(known)
+
+
+def _corruptions(
+    found: Mapping[str, Sequence[Robustness]], styles: Mapping[str, Style], prefix: str
+) -> list[Exhibit]:
+    kinds: dict[str, Damage] = {}
+    for own in found.values():
+        for damage in (damage for each in own for damage in each.corruptions):
+            kinds.setdefault(damage.name, damage)
+    if not kinds:
+        return []
+    panels = tuple(
+        _bars(kind, found, styles, f"{prefix}-corruption-{i}")
+        for i, kind in enumerate(kinds.values())
+    )
+    several = ", means over seeds" * any(map(_several, found.values()))
+    caption = (
+        "Percent of test samples that are right under a corruption, from weak to strong, a bar a"
+        f" rule in the order and the colours of the table{several}."
+    )
+    return [Exhibit("Common corruptions", caption, panels, small=True)]
+
+
+def _bars(
+    kind: Damage, found: Mapping[str, Sequence[Robustness]], styles: Mapping[str, Style], name: str
+) -> str:
+    strengths, told = list(kind.accuracies), []
+    figure, axes = panel(SMALL, LOW - 20, 8, plain(shorten(kind.name, 34)))
+    wide = 0.84 / len(found)
+    for place, (rule, own) in enumerate(found.items()):
+        heights = [_mean_under(own, kind.name, strength) for strength in strengths]
+        at = [i - 0.42 + (place + 0.5) * wide for i in range(len(strengths))]
+        axes.bar(at, heights, 0.86 * wide, color=styles[rule].colour)
+        told.append(f"{name_of(rule)} {', '.join(f'{100 * height:.0f}%' for height in heights)}")
+    axes.set_ylim(0, 1)
+    axes.set_yticks(TICKS, [f"{100 * tick:g}" for tick in TICKS])
+    axes.set_xticks(range(len(strengths)), [f"{strength:.2g}" for strength in strengths])
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel(plain(shorten(kind.unit, 46)), fontsize=10)
+    return inline(figure, name, f"Accuracy under {plain(kind.name)}: {'; '.join(told)}")
+
+
+def _mean_under(own: Sequence[Robustness], kind: str, strength: float) -> float:
+    known = [
+        damage.accuracies[strength]
+        for each in own
+        for damage in each.corruptions
+        if damage.name == kind and strength in damage.accuracies
+    ]
+    return fmean(known) if known else 0.0

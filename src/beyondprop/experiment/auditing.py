@@ -144,7 +144,11 @@ def audit(
                 },
                 "runs": [of_run(run, asked, answers[0]) for run in runs],
                 "beside": [
-                    {"section": label(one.section), "runs": [run.name for run in one.runs]} | found
+                    {
+                        "section": SECTIONS.make(one.section).name,
+                        "runs": [run.name for run in one.runs],
+                    }
+                    | found
                     for one, found in zip(two, answers[1], strict=True)
                     if found
                 ],

@@ -238,7 +238,7 @@ def test_who_fares_worst_is_told_rule_by_rule_where_rules_differ() -> None:
     text = page(record).text
     assert "too small to be compared: few" in text
     head = next(each[0] for each in map(rows, page(record).all("table")) if len(each[0]) > 5)
-    assert head[2] == "Demographic parity difference, gender"
+    assert "Demographic parity difference, gender" in head
 
 
 def test_reasons_of_failures_are_told_once_with_the_runs() -> None:

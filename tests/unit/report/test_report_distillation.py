@@ -331,7 +331,7 @@ def test_an_unfinished_distillation_is_not_read_as_something_else(tmp_path: Path
     teacher = tmp_path / "seed-0" / "teacher"
     teacher.mkdir(parents=True)
     (teacher / "record.json").write_text("{}")
-    with pytest.raises(UserError, match=r"no distillation.json .*`beyondprop distil`.*--resume"):
+    with pytest.raises(UserError, match=r"no distillation.json, .*`beyondprop distil`.*--resume"):
         report.write([tmp_path], tmp_path / "r.html")
 
 

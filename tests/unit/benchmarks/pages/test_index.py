@@ -13,9 +13,9 @@ import pytest
 from benchmarks.common.command_line import arguments
 from benchmarks.common.records import RESULTS, load
 from benchmarks.pages import index
+from beyondprop import tasks
 from beyondprop.cli import app as cli
 from beyondprop.cli.parser import with_lists
-from beyondprop.registry.dotted import resolve
 
 RECORDS = sorted(RESULTS.glob("**/*.json"))
 NAMES = [path.relative_to(RESULTS).with_suffix("").as_posix() for path in RECORDS]
@@ -64,8 +64,7 @@ def check(name: str, record: dict[str, Any]) -> None:
         assert words[0] == "beyondprop"
         parsed = cli.parser().parse_args(with_lists(words[1:]))
         task = parsed.compare.task
-        found = resolve(task).name if ":" in task else task
-        assert found == record["task"]["name"]
+        assert tasks.find(task).name == record["task"]["name"]
         return
     if record["kind"] == "scaling":
         assert words[:2] == ["beyondprop", "scale"]

@@ -28,5 +28,6 @@ def test_the_settings_are_read_as_the_record_says_them(record: Path) -> None:
         pytest.skip("made by a version whose comparisons had other settings")
     words = ["compare", "--config", str(record.with_suffix(".yaml"))]
     found = finite(asdict(spec_of(CompareSpec, parser().parse_args(words).compare)))
-    expected |= {"task": today(expected["task"]), "data": None}
+    task = expected["task"]
+    expected |= {"task": today(task) if isinstance(task, str) else task, "data": None}
     assert {key: found[key] for key in expected} == expected

@@ -40,6 +40,10 @@ def names() -> list[str]:
     return [n for n in own if not n.startswith("modalities") or tables.table(n) != NOTHING]
 
 
+LARGER = "shakespeare-6x256"
+"""A comparison of one seed."""
+
+
 def changed(figures: Any) -> Any:
     """A record with other figures; whole numbers, which are sizes and counts, stay."""
     if isinstance(figures, dict):
@@ -52,7 +56,9 @@ def changed(figures: Any) -> Any:
 @pytest.mark.parametrize("name", names())
 def test_a_changed_record_changes_its_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     load, before = tables.load, tables.table(name)
-
+    if name == f"verdict {LARGER}":
+        assert "nothing is told apart" in before
+        return
     monkeypatch.setattr(tables, "load", lambda record: changed(load(record)))
     assert tables.table(name) != before
 
@@ -123,5 +129,6 @@ def test_records_are_complete(record: Path) -> None:
         # A factorisation machine has no hidden layers that could be frozen.
         lower = {"linear"} if record.stem == "movielens-fm" else {"frozen"}
         assert lower | upper <= rules
-        assert len(content["seeds"]) >= 3
+        # The page says that one run of a larger decoder tells no rules apart.
+        assert len(content["seeds"]) >= 3 or record.stem == LARGER
         assert not made["commit"].endswith("-dirty")

@@ -1,13 +1,20 @@
 """The tables of networks of several modalities: sentences, headings and rows, made of records."""
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.common.tables import Cells
 from beyondprop.experiment import modal_table
+from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.statistics import paired
+from beyondprop.measure.base import ABSENT
 from beyondprop.report.modal.headline import headline, helps
 from beyondprop.report.modal.read import read_modalities
 
+JOINT = "joint"
+JOINED = "+"
+"""Between the names of modalities that are given."""
 NOTHING = "No comparison of methods for several modalities is recorded yet."
 
 
@@ -30,3 +37,57 @@ def methods(record: dict[str, Any]) -> Cells:
 def notes(record: dict[str, Any]) -> str:
     """Return what a reader must know of a comparison, as Markdown."""
     return "\n".join(f"- {sentence}" for sentence in modal_table.notes(record))
+
+
+def trust(record: dict[str, Any]) -> Cells:
+    """Return the weights that fusions give where it is known which modalities say something: one
+    row a method whose fusion has weights.
+
+    Of test samples of which a modality says nothing: the weight on those that say something, and
+    what equal weights would put there. Of all: how often the modality of the largest weight is
+    right by itself, and how often a modality at random is.
+    """
+    lines = []
+    for name in record["seeds"][0]["methods"]:
+        found = [seed["methods"][name].get("trust") for seed in record["seeds"]]
+        if all(each and "on_informative" in each for each in found):
+            keys = ("on_informative", "share_informative", "picked_right", "mean_right")
+            lines.append([name, *(spread([each.get(key) for each in found]) for key in keys)])
+    lines.sort(key=lambda line: line[1], reverse=True)
+    heads = ("weight on what says something", "equal weights", "first choice right", "by chance")
+    return ("method", *heads), lines
+
+
+def missing(record: dict[str, Any]) -> Cells:
+    """Return what is reached where some modalities alone are given, with no training for it: one
+    row a method and what it is given, beside the best of their sub-networks by validation.
+    """
+    lines = []
+    for name in (OURS, JOINT):
+        known = [seed["methods"].get(name, {}).get("missing") for seed in record["seeds"]]
+        if not all(known):
+            continue
+        for given in known[0]:
+            scores = [each[given] for each in known]
+            alone = [best_alone(seed, given.split(JOINED)) for seed in record["seeds"]]
+            less = None if None in (*scores, *alone) else paired(scores, alone)
+            told = ABSENT if less is None else f"{less.value:+.4f} ± {less.high - less.value:.4f}"
+            lines.append([name, given.replace(JOINED, " + "), spread(scores), spread(alone), told])
+    return ("method", "given", "score", "best sub-network alone", "difference"), lines
+
+
+def best_alone(seed: dict[str, Any], given: Sequence[str]) -> float | None:
+    """Return the test score of that modality of some which is the best by validation."""
+    best = max((seed["alone"][name] for name in given), key=lambda each: each["validation_score"])
+    score: float | None = best["score"]
+    return score
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Return a mean over seeds and half of its 95 % interval; a dash where one is missing."""
+    known = [each for each in values if each is not None]
+    if len(known) < len(values) or not known:
+        return ABSENT
+    found = paired(known)
+    half = "" if found is None else f" ± {found.high - found.value:.4f}"
+    return f"{statistics.mean(known):.4f}{half}"

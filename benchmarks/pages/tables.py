@@ -6,6 +6,7 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
+`modalities-trust NAME`, `modalities-missing NAME`,
 `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure and
 no finding of a comparison is written by hand.
 """
@@ -246,6 +247,23 @@ def of_modalities(name: str) -> str:
     return "\n\n".join([modalities.verdict([record]), table, modalities.notes(record)])
 
 
+def modalities_trust(name: str) -> str:
+    """Return whom the fusions of a comparison trust, where it is known whom they should."""
+    return of_recorded(name, modalities.trust)
+
+
+def modalities_missing(name: str) -> str:
+    """Return what methods reach with modalities missing."""
+    return of_recorded(name, modalities.missing, names=2)
+
+
+def of_recorded(name: str, make: Callable[[dict[str, Any]], Cells], names: int = 1) -> str:
+    """Return a table of a comparison of methods for several modalities, or that there is none."""
+    if name not in recorded_modalities():
+        return modalities.NOTHING
+    return markdown(*make(load(f"modalities/{name}")), names=names)
+
+
 def modalities_verdict(*names: str) -> str:
     """Return what comparisons of methods for several modalities found, a sentence each.
 
@@ -258,7 +276,8 @@ def modalities_verdict(*names: str) -> str:
 
 def recorded_modalities() -> list[str]:
     """Return the names of all comparisons of methods for several modalities."""
-    return sorted(path.stem for path in RESULTS.glob("modalities/*.json"))
+    names = sorted(path.stem for path in RESULTS.glob("modalities/*.json"))
+    return [name for name in names if load(f"modalities/{name}").get("kind") == "modalities"]
 
 
 def study_light(name: str) -> str:
@@ -306,6 +325,8 @@ MAKERS: dict[str, Callable[..., str]] = {
     "distilled": distilled,
     "modalities": of_modalities,
     "modalities-verdict": modalities_verdict,
+    "modalities-trust": modalities_trust,
+    "modalities-missing": modalities_missing,
     "scaling": study,
     "scaling-light": study_light,
     "step-time": step_time,

@@ -88,3 +88,37 @@ def test_a_comparison_has_its_verdict_before_its_table(make: Make, put: Any) -> 
         seed["methods"][OURS]["score"] += 0.05
     put("a", record)
     assert tables.table("modalities a") != "\n\n".join([told, table, notes])
+
+
+def test_weights_on_what_says_something_stand_beside_equal_ones(make: Make, put: Any) -> None:
+    record = make(seeds=range(3))
+    for weight, seed in zip((0.92, 0.93, 0.94), record["seeds"], strict=True):
+        known = {"on_informative": weight, "share_informative": 0.5}
+        seed["methods"][OURS]["trust"] |= known
+    put("a", record)
+    head, _, *rows = tables.table("modalities-trust a").splitlines()
+    assert "weight on what says something" in head
+    (row,) = rows  # the other fusions were not measured so
+    half = 4.302652729749464 * 0.01 / 3**0.5  # Student's quantile of two degrees of freedom
+    assert row.startswith(f"| {OURS} | 0.9300 ± {half:.4f} | 0.5000 ± 0.0000 |")
+
+
+def test_missing_modalities_stand_beside_the_best_of_those_given(make: Make, put: Any) -> None:
+    record = make(seeds=range(3))
+    first, second, *_ = record["seeds"][0]["alone"]
+    for place, seed in enumerate(record["seeds"]):
+        seed["methods"][OURS]["missing"] = {second: 0.6 + 0.01 * place, f"{first}+{second}": 0.9}
+        seed["alone"][first] |= {"validation_score": 0.9, "score": 0.7}
+        seed["alone"][second] |= {"validation_score": 0.8, "score": 0.8}
+    put("a", record)
+    table = tables.table("modalities-missing a").splitlines()
+    one, both = (line for line in table if line.startswith(f"| {OURS} "))
+    assert one.startswith(f"| {OURS} | {second} | 0.6100 ±")
+    assert "| 0.8000 ± 0.0000 | -0.1900 ±" in one
+    assert "| 0.7000 ± 0.0000 |" in both  # the first is the better one by validation
+
+
+def test_other_records_beside_comparisons_are_none(make: Make, put: Any) -> None:
+    put("a", make())
+    put("workers", {"kind": "benchmark", "rows": []})
+    assert tables.recorded_modalities() == ["a"]

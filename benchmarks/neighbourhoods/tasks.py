@@ -1,9 +1,11 @@
 """Networks that are taken apart, small enough that a CPU trains many of them.
 
 beyondprop distil --task benchmarks.neighbourhoods.tasks:fashion_convnet --jobs 2
+beyondprop distil --task benchmarks.neighbourhoods.tasks:digits_convnet
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -12,6 +14,7 @@ from beyondprop.tasks import Data, Split, find
 
 WIDTHS = (12, 24, 48)
 IMAGES = 10_000
+BLOCKS = ("0", "1", "3", "5", "7")
 
 
 def part_of_fashion(folder: Path | None) -> Data:
@@ -33,14 +36,18 @@ def stage(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def convnet() -> nn.Module:
-    """Return a network from images (1, 28, 28) to 10 logits by seven convolutions."""
+def convnet(places: int) -> nn.Module:
+    """Return a network from images to 10 logits by seven convolutions.
+
+    Args:
+        places: Of an image when it has been halved three times: 9 of (28, 28), 1 of (8, 8).
+    """
     layers: list[nn.Module] = [nn.Conv2d(1, WIDTHS[0], 3, padding=1)]
     channels = WIDTHS[0]
     for width in WIDTHS:
         layers += [stage(channels, width), nn.MaxPool2d(2)]
         channels = width
-    head = nn.Sequential(nn.Flatten(), nn.Linear(channels * 9, 10))
+    head = nn.Sequential(nn.Flatten(), nn.Linear(channels * places, 10))
     return nn.Sequential(*layers, head)
 
 
@@ -49,8 +56,18 @@ fashion_convnet = replace(
     name="fashion-convnet",
     summary="10,000 of Fashion-MNIST's articles of clothing, seven convolutions",
     load=part_of_fashion,
-    model=convnet,
+    model=partial(convnet, 9),
     epochs=8,
     batch_size=64,
-    blocks=("0", "1", "3", "5", "7"),
+    blocks=BLOCKS,
 )
+digits_convnet = replace(
+    find("digits-conv"),
+    name="digits-convnet",
+    summary="written digits (8 x 8), seven convolutions",
+    model=partial(convnet, 1),
+    epochs=20,
+    batch_size=32,
+    blocks=BLOCKS,
+)
+"""So small that five budgets of one library take minutes."""

@@ -1,4 +1,4 @@
-"""Write the tables of rules in README.md and docs/index.md: `python docs/generate.py`.
+"""Write the tables of rules in docs/choosing.md and docs/index.md: `python docs/generate.py`.
 
 A rule's row is made of its entry in the registry, the first line of its docstring, and the table at
 the head of its page in docs/rules/, which is named after its class.
@@ -11,7 +11,7 @@ from beyondprop.registry import first_line
 from beyondprop.rules import RULES
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/index.md")
+PAGES = ("docs/choosing.md", "docs/index.md")
 BLOCK = re.compile(r"(<!-- rules -->\n).*?(<!-- end -->)", re.S)
 HEAD = (
     "source",
@@ -31,17 +31,17 @@ def main() -> None:
 
 
 def filled(name: str, text: str) -> str:
-    """Return the text of README.md or docs/index.md with its table of rules made anew."""
-    rows = what_they_do() if name == "README.md" else what_they_need()
+    """Return the text of docs/choosing.md or docs/index.md with its table of rules made anew."""
+    rows = what_they_do() if name == "docs/choosing.md" else what_they_need()
     made = "\n".join(["| " + " | ".join(row) + " |" for row in rows])
     return BLOCK.sub(lambda found: f"{found[1]}\n{made}\n\n{found[2]}", text)
 
 
 def what_they_do() -> list[tuple[str, ...]]:
-    """Return the rows of README.md's table."""
+    """Return the rows of docs/choosing.md's table."""
     rows = [("rule", "on the command line", "what it does", "source"), ("---",) * 4]
     for called, names in classes().items():
-        link = f"[`{called}`](docs/rules/{page_of(called)})"
+        link = f"[`{called}`](rules/{page_of(called)})"
         rows.append((link, code(names), first_line(type(RULES[names[0]])), facts(called)[0]))
     return rows
 

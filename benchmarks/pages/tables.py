@@ -7,8 +7,8 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
 `modalities-trust NAME`, `modalities-missing NAME`,
-`step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so no figure and
-no finding of a comparison is written by hand.
+`outcomes`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so
+no figure and no finding of a comparison is written by hand.
 """
 
 import re
@@ -30,6 +30,7 @@ from benchmarks.models import tables as models
 from benchmarks.neighbourhoods import tables as neighbourhoods
 from benchmarks.optics import tables as optics
 from benchmarks.pages import index
+from benchmarks.pages.outcomes import outcomes
 from benchmarks.pages.recipes import recipes
 from benchmarks.peers import tables as peers
 from benchmarks.projections import tables as projections
@@ -303,6 +304,11 @@ def recorded() -> list[str]:
     return sorted(names, key=lambda name: TASKS.index(name) if name in TASKS else len(TASKS))
 
 
+def by_user() -> str:
+    """Return what four kinds of users get."""
+    return markdown(*outcomes(load), names=3)
+
+
 def step_time(*only: str) -> str:
     """Return step times relative to plain PyTorch, of all rules or of those named."""
     return markdown(*times.rules(load("step_time/rules")["rows"], only))
@@ -329,6 +335,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "modalities-missing": modalities_missing,
     "scaling": study,
     "scaling-light": study_light,
+    "outcomes": by_user,
     "step-time": step_time,
     "records": records,
 }

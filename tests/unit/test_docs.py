@@ -144,6 +144,14 @@ def test_no_place_is_left_to_fill_in(page: Path) -> None:
     assert not left
 
 
+def test_the_readme_is_short_and_begins_with_a_picture_and_code() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.split()) <= 900
+    first = text.splitlines()[:20]
+    assert any(line.startswith("![") for line in first)
+    assert any(line.startswith("```python") for line in first)
+
+
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """The script that writes the tables of rules."""

@@ -1,0 +1,66 @@
+"""What four kinds of users get, each with a figure of a record."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.common.tables import Cells
+
+Load = Callable[[str], dict[str, Any]]
+"""Returns a record by its name."""
+
+
+def outcomes(load: Load) -> Cells:
+    """Return one row a kind of user: what it wants, what there is for it, and what was measured."""
+    found = (
+        ("study learning without backprop", *research(load)),
+        ("train what does not fit into memory", *memory(load)),
+        ("build optical or analog hardware", *light(load)),
+        ("learn tasks in turn, forgetting none", *tasks(load)),
+    )
+    return ("you want to", "take", "measured"), [list(row) for row in found]
+
+
+def research(load: Load) -> tuple[str, str]:
+    """Return what direct feedback alignment reaches where depth helps."""
+    rows = {row["rule"]: row for row in load("comparisons/fashion-small")["rows"]}
+    low, high = rows["dfa"]["recovery_interval"]
+    return "[rules](docs/index.md#the-rules), `compare`", (
+        f"direct feedback alignment recovers {rows['dfa']['recovery']:.0%} ({low:.0%} to "
+        f"{high:.0%}) of what backprop gains over random layers, on small Fashion-MNIST"
+    )
+
+
+def memory(load: Load) -> tuple[str, str]:
+    """Return how memory grows with depth under a local loss and under backprop."""
+    rows = load("memory/depth")["rows"]
+    deep = max(row["depth"] for row in rows)
+    found = {row["way"]: row for row in rows if row["depth"] == deep}
+    own, other = (found[way]["bytes"] / 1e6 for way in ("dgl, immediate", "backprop"))
+    return "[`Immediate`](docs/schedules.md), local losses", (
+        f"{own:.0f} MB for a step of {deep} layers where backprop takes {other:.0f} MB, in "
+        f"{found['dgl, immediate']['time_ratio']:.2f} of its time"
+    )
+
+
+def light(load: Load) -> tuple[str, str]:
+    """Return what simulated optical feedback costs in accuracy."""
+    rows = [row for row in load("optics/accuracy")["rows"] if row["data_set"] == "mnist"]
+    found = {row["way"]: row for row in rows}
+    opu, exact = found["lighton-opu"], found["exact"]
+    return "[`beyondprop.optics`](docs/optics.md)", (
+        f"{opu['test']:.2%} on MNIST through a simulated co-processor, {exact['test']:.2%} with "
+        "exact random feedback"
+    )
+
+
+def tasks(load: Load) -> tuple[str, str]:
+    """Return what a bank of selections forgets of tasks in turn."""
+    rows = load("slots/continual")["rows"]
+    (bank,) = (
+        row for row in rows if row["scenario"] == "permuted" and row["way"].startswith("bank")
+    )
+    count = len(bank["runs"][0]["final"])
+    return "[slot machines](docs/slots.md)", (
+        f"{bank['final_mean']:.2%} on {count} permuted MNIST tasks, {bank['forgetting']:.2%} "
+        f"forgotten, {bank['bits']} bits a weight and task"
+    )

@@ -78,3 +78,15 @@ def _reached(row: Mapping[str, Any]) -> list[str]:
         f"{min(losses):.1e}",
         f"{row['rate']:g}" + MARK * row["edge"],
     ]
+
+
+def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> Cells:
+    """Return what is withstood: two rows a rule, one for each way to attack the same weights."""
+    lines = []
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        own = [row for row in rows if row["rule"] == rule]
+        for way, words in (("through", "the rule's graph"), ("exact", "exact gradients")):
+            cells = [interval([row[way][place] for row in own]) for place in range(len(levels))]
+            lines.append([rule, words, *cells])
+    heads = (f"ε = {255 * level:.0f}/255" if level else "no attack" for level in levels)
+    return ("rule", "attacked by", *heads), lines

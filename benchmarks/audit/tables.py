@@ -5,10 +5,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.common.tables import Cells
+from benchmarks.common.tables import Cells, markdown
 from beyondprop.experiment.statistics import paired
+from beyondprop.report.audited import verdicts
+from beyondprop.report.audited.read import read_audit
+from beyondprop.report.audited.table import table_of
 
 MARK = " †"
+NOTHING = "No audit of this is recorded yet."
 
 
 def forgetting(rows: list[dict[str, Any]]) -> Cells:
@@ -90,3 +94,22 @@ def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float])
             lines.append([rule, words, *cells])
     heads = (f"ε = {255 * level:.0f}/255" if level else "no attack" for level in levels)
     return ("rule", "attacked by", *heads), lines
+
+
+def answers(record: dict[str, Any]) -> str:
+    """Return what an audit found of each question, a line each, as Markdown."""
+    audit = read_audit(record)
+    return "\n".join(
+        f"- **{section.question}** {verdicts.line(audit, section)}" for section in audit.sections
+    )
+
+
+def audited(record: dict[str, Any]) -> str:
+    """Return each question of an audit, what was found, and the figures, as Markdown."""
+    audit, parts = read_audit(record), []
+    for section in audit.sections:
+        parts.append(f"**{section.question}** {verdicts.line(audit, section)}")
+        if (table := table_of(audit, section)) is not None:
+            cells = [[name, *figures] for _, name, figures in table.lines]
+            parts += [markdown(("rule", *table.headings), cells), table.caption]
+    return "\n\n".join(parts)

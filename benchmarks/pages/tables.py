@@ -6,7 +6,7 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `MADE`, or `compare TASK`, `verdict TASK`, `by-optimizer TASK`, `by-block TASK RULE`,
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
-`modalities-trust NAME`, `modalities-missing NAME`,
+`modalities-trust NAME`, `modalities-missing NAME`, `audited NAME`, `audit-answers NAME`,
 `outcomes`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so
 no figure and no finding of a comparison is written by hand.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any
 
+from benchmarks.audit import tables as audits
 from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.common.tables import Cells, markdown
 from benchmarks.comparisons import architectures as by_network
@@ -281,6 +282,21 @@ def recorded_modalities() -> list[str]:
     return [name for name in names if load(f"modalities/{name}").get("kind") == "modalities"]
 
 
+def audit_answers(name: str) -> str:
+    """Return what an audit found of each question; that there is none where it isn't recorded."""
+    return audits.answers(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
+
+
+def audited(name: str) -> str:
+    """Return the questions of an audit with what was found and all figures."""
+    return audits.audited(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
+
+
+def has_audit(name: str) -> bool:
+    """Return whether an audit is recorded."""
+    return (RESULTS / "audit" / f"{name}.json").exists()
+
+
 def study_light(name: str) -> str:
     """Return from what size on light would pay, by a study's laws."""
     record = load(f"scaling/{name}")
@@ -328,6 +344,8 @@ MAKERS: dict[str, Callable[..., str]] = {
     "architectures": architectures,
     "below-frozen": below_frozen,
     "rule": rule,
+    "audit-answers": audit_answers,
+    "audited": audited,
     "distilled": distilled,
     "modalities": of_modalities,
     "modalities-verdict": modalities_verdict,

@@ -60,6 +60,12 @@ def check(name: str, record: dict[str, Any]) -> None:
             if said is not None and setting != "data":
                 assert (list(said) if isinstance(value, list) else said) == value, setting
         return
+    if record["kind"] == "audit":
+        assert words[:2] == ["beyondprop", "audit"]
+        parsed = cli.parser().parse_args(with_lists(words[1:])).audit
+        said = parsed.sections
+        assert said is None or [*said] == record["spec"]["sections"]
+        return
     if record["kind"] == "comparison":
         assert words[0] == "beyondprop"
         parsed = cli.parser().parse_args(with_lists(words[1:]))
@@ -134,3 +140,11 @@ def test_the_table_beside_a_record_shows_its_figures(name: str) -> None:
     assert source.endswith(
         f"{provenance['finished']}; every figure is in `{name.split('/')[1]}.json`.\n"
     )
+
+
+def test_commands_of_audits_are_checked() -> None:
+    typed = "python -m beyondprop audit runs/a runs/b --sections calibration minima --resume"
+    record = {"kind": "audit", "provenance": {"command": typed}}
+    check("audit/x", record | {"spec": {"sections": ["calibration", "minima"]}})
+    with pytest.raises(AssertionError):
+        check("audit/x", record | {"spec": {"sections": ["minima"]}})

@@ -1,0 +1,41 @@
+"""What pages say of audits, from synthetic records, or from none."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.audit.tables import NOTHING
+from benchmarks.common.records import ROOT
+from benchmarks.pages import tables
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One audit, ``a``, in a folder of results that is otherwise empty."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "unit" / "report")  # type: ignore[no-untyped-call]
+    record = importlib.import_module("audit_records").audit(sections=("calibration", "fairness"))
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "a.json").write_text(json.dumps(record))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(
+        tables, "load", lambda name: json.loads((tmp_path / f"{name}.json").read_text())
+    )
+
+
+@pytest.mark.usefixtures("recorded")
+def test_every_question_has_its_finding_and_its_figures() -> None:
+    lines = tables.table("audit-answers a").splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("- **Whom does it treat worse?** ")
+    whole = tables.table("audited a")
+    for line in lines:
+        assert line.removeprefix("- ") in whole
+    assert whole.count("| rule | Test accuracy |") == 2
+    assert "| DFA | " in whole
+
+
+@pytest.mark.usefixtures("recorded")
+def test_an_audit_that_is_not_recorded_is_said_to_be_none() -> None:
+    assert tables.table("audited b") == tables.table("audit-answers b") == NOTHING

@@ -23,7 +23,7 @@ help: ## Show this list
 compare: $(VENV)/.report ## Compare five rules on real images (14x14 clothing) and say where the report lies
 	$(BIN)/python -m beyondprop compare --task fashion-small --output $(RUN) --resume
 	@echo "Open in a browser:  $(RUN)/report.html"
-	@echo "A finished comparison is shown again; 'make compare-again' computes it anew."
+	@echo "Finished results are reused; 'make compare-again' starts over."
 
 compare-again: ## Delete that comparison and compute it anew
 	rm -rf $(RUN)

@@ -118,7 +118,7 @@ def table(rows: list[dict[str, Any]], epochs: int) -> Table:
     ]
     return Table(
         title=f"Direct feedback alignment through light, {epochs} epochs",
-        columns=("data", "error's way", "test accuracy", "±", "points", "recovery", "alignment"),
+        columns=("data", "feedback path", "test accuracy", "±", "points", "recovery", "alignment"),
         rows=lines,
         notes=(
             "Mean over seeds; ±: one standard deviation. Points: above or below exact feedback. "

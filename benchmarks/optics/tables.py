@@ -41,7 +41,7 @@ def shown(rows: list[dict[str, Any]], ways: tuple[str, ...]) -> Cells:
         cells = [cell for name in SETS for cell in scores(found[name, way])]
         lines.append([NAMES.get(way, way), *cells])
     heads = [head for name in SETS.values() for head in (name, "points", "recovery", "alignment")]
-    return ("error's way", *heads), lines
+    return ("feedback path", *heads), lines
 
 
 def scores(row: dict[str, Any]) -> list[str]:

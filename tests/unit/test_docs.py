@@ -139,6 +139,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pages
+def test_inline_code_is_closed(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.S | re.M)
+    parts = re.split(r"\n\s*\n|(?=^\|)", text, flags=re.M)  # paragraphs, and rows of tables
+    assert not [part for part in parts if part.count("`") % 2]
+
+
+@pages
 def test_no_place_is_left_to_fill_in(page: Path) -> None:
     left = re.findall(r"^[A-Z]{4,}$|\b(?:TODO|FIXME|TBD)\b", page.read_text("utf-8"), re.M)
     assert not left

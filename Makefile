@@ -12,7 +12,7 @@ RUN := runs/compare-fashion-small
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare compare-again test test-all lint format clean
+.PHONY: help compare compare-again test test-all lint format docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -44,6 +44,10 @@ format: $(VENV)/.dev ## Mend what can be mended of the style
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
+docs: $(VENV)/.docs ## Build the documentation site into build/site; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -c docs . build/site
+	@echo "Open in a browser:  build/site/index.html"
+
 clean: ## Delete .venv and all caches; recorded runs stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -57,9 +61,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.report
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[docs]"
+	@touch $@
+
 # Of vit-pytorch the tests load one file, which doesn't need the torchvision that the package asks for.
 $(VENV)/.models: $(VENV)/.dev
-	$(INSTALL) -e ".[dev,models,cluster,tune]"
+	$(INSTALL) -e ".[dev,models,cluster,tune,docs]"
 	$(INSTALL) --no-deps vit-pytorch
 	@touch $@
 

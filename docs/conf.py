@@ -1,0 +1,136 @@
+"""The documentation site: `make docs` builds it into build/site.
+
+Pages are the Markdown files that people also read in the repository, so the source is its root and
+the README the first page, which gets the contents below. One page of the reference is written for
+each public module, from its docstrings.
+"""
+
+import importlib
+import pkgutil
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+API = ROOT / "docs/api"
+CONTENTS = {
+    "Begin": ("docs/start", "docs/choosing", "docs/index"),
+    "Guides": (
+        *("docs/attach", "docs/models", "docs/schedules", "docs/slots", "docs/projections"),
+        *("docs/optics", "docs/random-features", "docs/neighbourhoods", "docs/modalities"),
+        *("docs/continual", "docs/audit", "docs/experiments", "docs/own-task", "docs/own-data"),
+        "docs/extending",
+    ),
+    "Rules": ("docs/rules/*",),
+    "Networks": (
+        *("docs/networks", "docs/vision", "docs/language", "docs/graphs", "docs/recommenders"),
+        *("docs/views", "docs/scale"),
+    ),
+    "Measuring": ("docs/honest-comparison", "docs/measures", "docs/audit/*"),
+    "Results": ("results/README", "results/*/README", "benchmarks/README"),
+    "Reference": ("docs/api/*",),
+    "Project": ("docs/architecture", "docs/glossary", "CONTRIBUTING", "SECURITY", "CHANGELOG"),
+}
+"""The pages of the site, as patterns, under the headings of its sidebar."""
+
+project = "BeyondProp"
+copyright = "the BeyondProp developers"
+version = release = installed("beyondprop")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "README"
+include_patterns = [
+    *("README.md", "docs/**.md", "docs/api/*.rst", "results/**.md", "benchmarks/README.md"),
+    *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+]
+html_theme = "furo"
+html_title = "BeyondProp"
+html_theme_options = {"navigation_with_keys": True}
+html_copy_source = False
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["dollarmath"]
+# Links to records, scripts and pictures lead to the files, which the site carries along.
+suppress_warnings = ["toc.not_included"]  # tables beside records are reached by links alone
+default_role = "code"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+nitpicky = False
+
+
+def public_modules() -> list[str]:
+    """Return the names of the modules that say what is public of them."""
+    package = importlib.import_module("beyondprop")
+    found = ["beyondprop"]
+    for each in pkgutil.walk_packages(package.__path__, "beyondprop."):
+        inner = any(part.startswith("_") for part in each.name.split("."))
+        if each.ispkg and not inner and hasattr(importlib.import_module(each.name), "__all__"):
+            found.append(each.name)
+    return found
+
+
+def homes(modules: list[str]) -> dict[int, str]:
+    """Return by an object's identity the module whose page documents it: of several that give it,
+    the most deeply nested one.
+    """
+    found: dict[int, str] = {}
+    for name in sorted(modules, key=lambda name: -name.count(".")):
+        module = importlib.import_module(name)
+        for member in module.__all__:
+            found.setdefault(id(getattr(module, member)), name)
+    return found
+
+
+def write_reference(_: Sphinx) -> None:
+    """Write one page for each public module."""
+    API.mkdir(parents=True, exist_ok=True)
+    modules = public_modules()
+    places = homes(modules)
+    for name in modules:
+        page, made = API / f"{name}.rst", reference(name, places)
+        if not page.exists() or page.read_text("utf-8") != made:
+            page.write_text(made, "utf-8")
+
+
+def reference(name: str, places: dict[int, str]) -> str:
+    """Return a module's page: what it documents, and links to what pages of others do."""
+    module = importlib.import_module(name)
+    where = {member: places[id(getattr(module, member))] for member in module.__all__}
+    own = [member for member, home in where.items() if home == name]
+    links = [link(member, home) for member, home in where.items() if home != name]
+    lines = [name, "=" * len(name), "", f".. automodule:: {name}", "   :imported-members:"]
+    lines += [f"   :members: {', '.join(own)}"] if own else []
+    lines += ["", f"It also gives {', '.join(links)}."] if links else []
+    return "\n".join([*lines, ""])
+
+
+def link(member: str, home: str) -> str:
+    """Return a link to a name on the page of another module, or to that module's page."""
+    module = f"{home}.{member}"
+    target = f"/docs/api/{module if module in sys.modules else home}"
+    return f":doc:`{member} <{target}>`"
+
+
+def add_contents(_: Sphinx, page: str, source: list[str]) -> None:
+    """Give the first page the contents of the site."""
+    if page == root_doc:
+        for head, pages in CONTENTS.items():
+            options = (f":caption: {head}", ":hidden:", ":glob:")
+            source[0] += "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
+
+
+def write_index(app: Sphinx, problem: Exception | None) -> None:
+    """Let the site's folder open at the first page."""
+    if problem is None and app.builder.format == "html":
+        to = f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
+        (Path(app.outdir) / "index.html").write_text(f"<!doctype html>{to}\n", "utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    """Write the reference before pages are read."""
+    app.connect("builder-inited", write_reference)
+    app.connect("source-read", add_contents)
+    app.connect("build-finished", write_index)

@@ -1,0 +1,71 @@
+"""The documentation site: every page is in its contents, and it builds without a warning."""
+
+import fnmatch
+import html
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("sphinx")
+pytest.importorskip("furo")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def conf() -> ModuleType:
+    """The site's settings."""
+    spec = importlib.util.spec_from_file_location("conf", ROOT / "docs/conf.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_is_in_the_contents(conf: ModuleType) -> None:
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("results/**/README.md"), *ROOT.glob("*.md")]
+    named = [path.relative_to(ROOT).with_suffix("").as_posix() for path in pages]
+    patterns = [pattern for tree in conf.CONTENTS.values() for pattern in tree]
+    left = {
+        name for name in named if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    }
+    assert left == {"README"}
+
+
+def test_a_name_is_documented_once_where_it_is_nested_deepest(conf: ModuleType) -> None:
+    modules = conf.public_modules()
+    places = conf.homes(modules)
+    rules = importlib.import_module("beyondprop.rules")
+    assert places[id(rules.PEPITA)] == "beyondprop.rules"
+    page = conf.reference("beyondprop", places)
+    assert ":doc:`PEPITA </docs/api/beyondprop.rules>`" in page
+    assert not re.search(r":members:.*\bPEPITA\b", page)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_has_every_public_name(
+    tmp_path: Path, conf: ModuleType
+) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
+    folders = ["-c", "docs", "-d", str(tmp_path / "trees"), ".", str(tmp_path / "site")]
+    made = subprocess.run(
+        [*command, *folders], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    assert "README.html" in (tmp_path / "site" / "index.html").read_text("utf-8")
+    modules = conf.public_modules()
+    for name in modules:
+        text = (tmp_path / "site" / "docs" / "api" / f"{name}.html").read_text("utf-8")
+        missing = [
+            each
+            for each in importlib.import_module(name).__all__
+            if each != "__version__" and each not in html.unescape(text)
+        ]
+        assert not missing, name

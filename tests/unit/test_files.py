@@ -4,6 +4,9 @@ import errno
 import json
 import math
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -124,3 +127,72 @@ def test_a_changed_figure_does_not_fit_the_digest(tmp_path: Path) -> None:
 def test_a_file_of_an_earlier_version_has_no_digest(tmp_path: Path) -> None:
     (tmp_path / "x").write_text('{"score": 0.25}')
     assert files.read_json(tmp_path / "x") == {"score": 0.25}
+
+
+def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("old", "new"):
+        target, link = tmp_path / "there" / name, tmp_path / name
+        link.symlink_to(Path("there", name))
+        if name == "old":
+            target.write_bytes(b"before")
+            target.chmod(0o640)
+        files.write_bytes(link, b"content")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"content"
+    assert (tmp_path / "there" / "old").stat().st_mode & 0o777 == 0o640
+    assert {file.name for file in (tmp_path / "there").iterdir()} == {"old", "new"}
+
+
+def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StorageError, match=r"cannot write .*a: Too many levels"):
+        files.write_bytes(tmp_path / "a", b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe, content = tmp_path / "pipe", bytes(200_000)  # more than it holds
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    with pytest.raises(StorageError, match=r"cannot write .*pipe: No such device"):
+        files.write_bytes(pipe, content)  # nobody reads it
+    with ThreadPoolExecutor(1) as other:
+        found = other.submit(pipe.read_bytes)
+        for _ in range(1000):
+            with suppress(StorageError):  # it has not begun to read
+                files.write_bytes(tmp_path / "link", content)
+                break
+            time.sleep(0.01)
+        assert found.result(10) == content
+    assert pipe.is_fifo()
+    assert {file.name for file in tmp_path.iterdir()} == {"link", "pipe"}
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "[" * 900 + "]" * 900 + "}"]
+)
+def test_brackets_within_one_another_are_a_damaged_file(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x").write_text(content)
+    with pytest.raises(StorageError, match="x is damaged"):
+        files.read_json(tmp_path / "x")
+
+
+def test_a_number_of_hundreds_of_digits_is_no_figure(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(f'{{"a": {"9" * 400}}}')
+    assert files.read_json(tmp_path / "x") == {"a": None}
+
+
+def test_any_changed_bit_of_a_sealed_file_is_seen(tmp_path: Path) -> None:
+    files.write_sealed(tmp_path / "x", b"content")
+    assert files.read_sealed(tmp_path / "x") == b"content"
+    whole = (tmp_path / "x").read_bytes()
+    for place in range(len(whole)):
+        for changed in (whole[:place], flipped(whole, place, place % 8)):
+            (tmp_path / "x").write_bytes(changed)
+            assert files.read_sealed(tmp_path / "x") is None
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]

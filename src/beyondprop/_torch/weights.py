@@ -63,7 +63,7 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Any]:
         metadata = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
         extra: dict[str, Any] = json.loads(metadata.get(EXTRA, "{}"))
         return tensors | extra
-    except (safetensors.SafetensorError, TypeError, ValueError):
+    except (safetensors.SafetensorError, TypeError, ValueError, RecursionError):
         raise StorageError(f"{path} is damaged, or not the weights of a run") from None
 
 

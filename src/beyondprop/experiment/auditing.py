@@ -15,15 +15,14 @@ from beyondprop.audit import SECTIONS, Section
 from beyondprop.audit.base import check_installed
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment import sessions
+from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.audit_runs import Trained, found
 from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
-from beyondprop.experiment.storage import SPEC, check_claim
-from beyondprop.files import finite, read_json, write_json
+from beyondprop.experiment.storage import SPEC, claimed
+from beyondprop.files import finite, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.registry import Spec, file_name, label
 
@@ -65,10 +64,8 @@ class Question:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found; a section that failed is asked again."""
-        kept = read_json(self.path)
-        if kept is None or kept.get("asked") != self.asked or "failed" in kept["answer"]:
-            return None
-        return dict(kept["answer"])
+        kept = forms.read_kept(self.path, "answer", {}, self.asked)
+        return None if kept is None or "failed" in kept else kept
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Ask; keep and return the answer, or why there is none."""
@@ -121,10 +118,14 @@ def audit(
     given = finite(asdict(spec) | {"data": None if spec.data is None else "given"})
     given |= {"sections": [finite(each) for each in sections]}
     given |= {"runs": {run.name: run.digest for run in runs}}
-    check_claim(output, given, resume, ("sections", "runs"))
     asked = [Question(each, (run,), spec, output) for run in runs for each in sections]
     two = [Question(each, pair, spec, output) for pair in pairs(runs) for each in beside(sections)]
-    with held(output), threads_set(spec.threads), generators_kept(), progress or bars() as shown:
+    with (
+        claimed(output, given, resume, ("sections", "runs")),
+        threads_set(spec.threads),
+        generators_kept(),
+        progress or bars() as shown,
+    ):
         write_json(output / SPEC, given)
         before = sessions.begin(output, session(started))
         with Executor(output, shown, places.find(workers, spec.threads)) as executor:

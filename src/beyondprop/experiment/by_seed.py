@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
-from beyondprop.experiment import sessions
+from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.recipe import RECIPE, recipe
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
-from beyondprop.files import finite, read_json, write_bytes, write_json
-from beyondprop.jobs.lock import held
+from beyondprop.experiment.storage import SPEC, claimed, read_spec
+from beyondprop.files import finite, write_bytes, write_json
 
 GROWS = ("seeds",)
 SCHEMA = 1
@@ -58,12 +57,15 @@ class Study:
             UserError: The folder holds something else.
         """
         started, given = datetime.now(UTC), finite(plain(spec))
-        check_claim(output, given, resume, GROWS)
-        known = read_json(output / self.file)
         told = {} if digests is None else {"digests": dict(digests)}
-        if known is not None and known | {"spec": given} | told == known:
-            return known
-        with held(output), threads_set(spec.threads), generators_kept():
+        with (
+            claimed(output, given, resume, GROWS),
+            threads_set(spec.threads),
+            generators_kept(),
+        ):
+            known = forms.read(output / self.file, forms.STUDY)
+            if known is not None and known | {"spec": given} | told == known:
+                return known
             write_json(output / SPEC, given)
             write_bytes(output / RECIPE, recipe(given, self.command).encode())
             before = sessions.begin(output, session(started))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import pickle
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -16,23 +14,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from beyondprop.engine.attachment import Attachment
-from beyondprop.files import (
-    StorageError,
-    write_bytes,
-)
+from beyondprop.experiment.forms import POINT, mismatch
+from beyondprop.files import StorageError, cannot, read_sealed, write_sealed
 
 CHECKPOINT = "checkpoint.pt"
-SCHEMA = 3
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    EOFError,
-    BadZipFile,
-    pickle.UnpicklingError,
-)
+SCHEMA = 4
 
 
 @dataclass
@@ -69,7 +55,7 @@ class TrainingState:
 
 
 def save(folder: Path, state: TrainingState) -> None:
-    """Write the state and those of the generators, atomically."""
+    """Write the state and those of the generators, atomically and with a digest."""
     content = {
         "schema": SCHEMA,
         "model": state.model.state_dict(),
@@ -83,40 +69,59 @@ def save(folder: Path, state: TrainingState) -> None:
     }
     buffer = io.BytesIO()  # torch.save to a full disk fails with an error that does not say so
     torch.save(content, buffer)
-    write_bytes(folder / CHECKPOINT, buffer.getvalue())
+    write_sealed(folder / CHECKPOINT, buffer.getvalue())
 
 
 def restore(folder: Path, state: TrainingState) -> bool:
     """Put what `folder` holds into `state` and the generators; its sessions go before this one.
 
+    Nothing of the file is looked at before its digest was compared.
+
     Returns:
         Whether there was a checkpoint.
 
     Raises:
-        StorageError: There is one, but it cannot be read.
+        StorageError: There is one, but it cannot be read, is not what was written, or another's.
     """
     path = folder / CHECKPOINT
-    if not path.exists():
-        return False
     try:
-        with ZipFile(path) as parts:
-            if parts.testzip() is not None:  # PyTorch does not compare their checksums
-                raise ValueError("damaged")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["schema"] != SCHEMA:
-            raise ValueError("made by another version")
-        state.model.load_state_dict(content["model"])
-        state.handle.load_state_dict(content["feedback"])
-        state.optimizer.load_state_dict(content["optimizer"])
-        state.losses, state.curve = content["losses"], content["curve"]
-        state.sessions = content["sessions"] + state.sessions
-        state.stages = content.get("stages", {})
-        set_generators(content["generators"])
-    except UNREADABLE:
+        content = read_sealed(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise cannot("read", path, error) from None
+    if content is None:
+        raise StorageError(
+            f"{path} is damaged, or of another version of beyondprop (its content does not fit its "
+            "digest); delete it to begin the run again"
+        )
+    try:
+        _put(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), state)
+    except Exception:  # whatever PyTorch, optimizers and models make of another run's numbers
         raise StorageError(
             f"{path} cannot be read as this run's state; delete it to begin the run again"
         ) from None
     return True
+
+
+def _put(content: Any, state: TrainingState) -> None:
+    """Put a checkpoint's content into `state` and the generators."""
+    if content["schema"] != SCHEMA:
+        raise ValueError("made by another version")
+    losses, curve, sessions = (content[key] for key in ("losses", "curve", "sessions"))
+    if not all(isinstance(epoch, torch.Tensor) and epoch.dim() == 1 for epoch in losses):
+        raise ValueError("it holds no losses")
+    given = {"curve": curve, "sessions": sessions, "stages": content.get("stages", {})}
+    fault = mismatch(given, {"curve": [POINT], "sessions": [{}], "stages": {}})
+    if fault or len(curve) != len(losses) + 1:
+        raise ValueError(fault or "an epoch lacks its point")
+    state.model.load_state_dict(content["model"])
+    state.handle.load_state_dict(content["feedback"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.losses, state.curve = losses, curve
+    state.sessions = sessions + state.sessions
+    state.stages = given["stages"]
+    set_generators(content["generators"])
 
 
 def seed_generators(seed: int) -> None:

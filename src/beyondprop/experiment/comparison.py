@@ -35,7 +35,7 @@ from beyondprop.experiment.search import Setting
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.experiment.storage import SPEC, check_claim, claimed
 from beyondprop.experiment.summary import finished, summarise
 from beyondprop.experiment.table import number
 from beyondprop.experiment.tuning import learning_rates, of_row, settings, tune
@@ -96,16 +96,16 @@ def compare(
     more = added(spec, output) if resume else ""
     plan = plan_compare(spec, task, name)
     place = places.find(workers, plan.threads, accelerators(plan))
-    check_claim(output, as_json(plan), resume, GROWS)
-    earlier = forms.read_comparison(output / COMPARISON)
-    if earlier is not None and complete(earlier, plan):
-        return earlier
-    source = Source(uuid4().hex, task, plan)
-    with held(output), torch_settings(plan), progress or bars() as shown:
-        try:
-            return made(plan, source, output, shown, place, started, more)
-        finally:
-            loaded.cache_clear()
+    with claimed(output, as_json(plan), resume, GROWS):
+        earlier = forms.read_comparison(output / COMPARISON)
+        if earlier is not None and complete(earlier, plan):
+            return earlier
+        source = Source(uuid4().hex, task, plan)
+        with torch_settings(plan), progress or bars() as shown:
+            try:
+                return made(plan, source, output, shown, place, started, more)
+            finally:
+                loaded.cache_clear()
 
 
 def made(

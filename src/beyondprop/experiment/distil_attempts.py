@@ -16,12 +16,13 @@ from beyondprop import rules
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment import forms
 from beyondprop.experiment.distil_costs import step_operations
 from beyondprop.experiment.distil_lessons import Lessons
 from beyondprop.experiment.distil_setting import Setting, blocks_of, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distil_ways import Way
-from beyondprop.files import finite, read_json, write_json
+from beyondprop.files import finite, write_json
 from beyondprop.neighbourhoods import Library, Recipe, heal
 from beyondprop.registry import Spec, file_name
 
@@ -89,10 +90,8 @@ class Attempt:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
-        found = read_json(self.whole.path(self.rate))
-        if found is None or found.get("asked") != self.whole.asked(self.rate):
-            return None
-        return dict(found["found"])
+        asked = self.whole.asked(self.rate)
+        return forms.read_kept(self.whole.path(self.rate), "found", forms.ATTEMPTS, asked)
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train the model; keep and return what it reaches, or why it failed."""

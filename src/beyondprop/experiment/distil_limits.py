@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from beyondprop.experiment import forms
 from beyondprop.experiment.distil_setting import Setting
 from beyondprop.experiment.distil_spec import SECONDS
 from beyondprop.files import read_json, write_json
@@ -62,10 +63,12 @@ def limited(
         name: {each: one.record["weights_sha256"] for each, one in of.items()}
         for name, of in library.students.items()
     }
-    known = read_json(folder / TIMES)
+    pieces = {name: dict.fromkeys(of, float) for name, of in asked.items()}
+    known = read_json(folder / TIMES, forms.MEND)
     if known is None or known.get("asked") != asked:
         known = {"asked": asked} | measured(setting, library, scores)
         write_json(folder / TIMES, known)
+    forms.check(known, {"whole": float, "pieces": pieces}, folder / TIMES)
     timed = {
         name: {
             each: replace(one, costs={**one.costs, SECONDS: known["pieces"][name][each]})

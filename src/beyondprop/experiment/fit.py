@@ -24,9 +24,12 @@ from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
 from beyondprop.experiment.provenance import session
 from beyondprop.experiment.storage import SPEC
-from beyondprop.files import write_json
+from beyondprop.files import check_worked_in, write_json
 from beyondprop.jobs.progress import bar
 from beyondprop.tasks import Data, Task
+
+EVERY = 1.0
+"""Seconds between two looks whether the folder is still there: an epoch may take hours."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
 
     epoch = math.ceil(len(data.train) / plan.batch_size)
     total = epoch * plan.epochs
+    looked = time.monotonic()
     with bar(progress, plan.name, total, state.step) as shown:
         while state.epoch < plan.epochs and not trouble(state):
             progress.update(shown, description=_describe(plan, state))
@@ -92,6 +96,9 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
                     loss = steps.step(*data.train.batch(rows))
                     losses += [] if loss is None else [loss]
                     progress.advance(shown)
+                    if time.monotonic() - looked > EVERY:
+                        check_worked_in(folder)
+                        looked = time.monotonic()
                 steps.end_epoch()
             state.losses.append(steps.losses(losses))
             seconds = time.perf_counter() - begun  # the losses waited for an accelerator

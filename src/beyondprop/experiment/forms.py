@@ -7,10 +7,11 @@ None is null and `...` says that a key may be missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from beyondprop.files import StorageError, finite, read_json
+from beyondprop.files import StorageError, read_json
 from beyondprop.measure import Description
 
 Form = Any
@@ -45,6 +46,12 @@ TUNING = {
     "searches": (..., {str: SEARCH}),
 }
 STUDIED = {"setting": {str: (str, float)}, "status": str, "validation_score": FIGURE}
+SPECS: Form = (str, {})
+SPEC = {
+    "seeds": (..., None, [int]),
+    "rules": (..., None, [SPECS]),
+    "tasks": (..., None, [SPECS]),
+}
 SESSIONS: Form = {"sessions": [{}]}
 FIGURES = {"values": (..., {}), "blocks": (..., {}), "notes": (..., {}), "failure": (..., str)}
 RUN = {
@@ -58,6 +65,28 @@ RUN = {
     "curve": [{"seconds": float}],
     "measures": (..., {str: FIGURES}),
 }
+POINT: Form = {
+    "epoch": int,
+    "step": int,
+    "train_loss": FIGURE,
+    "validation_loss": float,
+    "validation_score": float,
+    "seconds": float,
+    "measures": {str: FIGURES},
+}
+FAILED_ATTEMPT = {"rate": float, "failed": str, "trial_operations": (..., float)}
+ATTEMPT = {
+    "rate": float,
+    "validation_score": FIGURE,
+    "validation_loss": FIGURE,
+    "trial_operations": (..., float),
+    "operations": (..., float),
+    "seconds": (..., float),
+    "course": (..., [{"score": FIGURE, "operations": float, "seconds": float}]),
+}
+ATTEMPTS: Form = (ATTEMPT, FAILED_ATTEMPT)
+"""At one learning rate; see `rates.Attempt`."""
+STUDY: Form = {"schema": int, "kind": str, "spec": {}, "seeds": [{}], "provenance": {}}
 FINISHED = RUN | {"test": {"score": FIGURE}}
 STOPPED = RUN | {"reason": str}
 ROW = COUNTS | {"rule": str, "score_mean": FIGURE, "score_std": FIGURE, "recovery": FIGURE}
@@ -75,18 +104,40 @@ COMPARISON = {
 }
 
 
-def read(path: Path, form: Form) -> dict[str, Any] | None:
+def read(path: Path, form: Form, mend: str = MEND) -> dict[str, Any] | None:
     """Return the object in a JSON file of this form, or None where there is no such file.
+
+    Args:
+        path: The file.
+        form: What it must hold.
+        mend: What to do where it holds something else.
 
     Raises:
         StorageError: The file cannot be read or holds something else.
     """
-    content = read_json(path, MEND)
-    if content is None:
-        return None
-    found: dict[str, Any] = finite(content)
-    check(found, form, path)
+    found = read_json(path, mend)
+    if found is not None:
+        check(found, form, path, mend)
     return found
+
+
+def read_kept(path: Path, key: str, form: Form, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a file keeps under a key; None where there is none, or for another question.
+
+    Args:
+        path: The file.
+        key: What is kept there.
+        form: Of what is kept.
+        asked: What decided it.
+
+    Raises:
+        StorageError: The file cannot be read, or holds something else for this question.
+    """
+    made = read_json(path, MEND)
+    if made is None or made.get("asked") != asked:
+        return None
+    check(made, {key: form}, path)
+    return dict(made[key])
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -126,7 +177,7 @@ def read_comparison(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def check(value: Any, form: Form, path: Path) -> None:
+def check(value: Any, form: Form, path: Path, mend: str = MEND) -> None:
     """Refuse what is of another form.
 
     Raises:
@@ -134,12 +185,12 @@ def check(value: Any, form: Form, path: Path) -> None:
     """
     fault = mismatch(value, form)
     if fault:
-        raise damaged(path, fault)
+        raise damaged(path, fault, mend)
 
 
-def damaged(path: Path, fault: str) -> StorageError:
+def damaged(path: Path, fault: str, mend: str = MEND) -> StorageError:
     """Return the error for a file that holds something else than it should."""
-    return StorageError(f"{path} is damaged ({fault}); {MEND}")
+    return StorageError(f"{path} is damaged ({fault}); {mend}")
 
 
 def mismatch(value: Any, form: Form, place: str = "") -> str:

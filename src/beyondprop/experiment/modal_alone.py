@@ -17,13 +17,14 @@ from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment import forms
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.modal_course import converged, course
 from beyondprop.experiment.modal_everywhere import everywhere, present_rows
 from beyondprop.experiment.modal_setting import Held, ModalSetting, modal_setting, named
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import TRIAL
-from beyondprop.files import finite, read_json, write_bytes, write_json
+from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.modalities import SubNetwork
 from beyondprop.modalities.alone import RECORD, OfModality, subnetwork, train_alone
 from beyondprop.pieces.diverged import DivergedError
@@ -31,6 +32,9 @@ from beyondprop.pieces.stopping import Stopping, validation_loss
 from beyondprop.pieces.training import LabelledBatches
 from beyondprop.registry import file_name
 from beyondprop.tasks import Samples
+
+FOUND = forms.ATTEMPT | {"operations": float, "seconds": float, "weights_sha256": str}
+"""What is kept of a training."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,8 @@ class AloneAttempt:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
-        made = read_json(self.folder / RECORD)
-        if made is None or made.get("asked") != self.asked:
-            return None
-        found = dict(made["found"])
-        if "course" not in found:  # of an earlier version
+        found = forms.read_kept(self.folder / RECORD, "found", FOUND, self.asked)
+        if found is None or "course" not in found:  # of an earlier version
             return None
         read_weights(self.folder / WEIGHTS, found["weights_sha256"])
         return found

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
+from beyondprop.experiment import forms
 from beyondprop.experiment.assess import score
 from beyondprop.experiment.modal_alone import spent_until
 from beyondprop.experiment.modal_course import course, steps_by_epoch
@@ -21,7 +22,7 @@ from beyondprop.experiment.modal_methods import METHODS, Ground, recipe_of, step
 from beyondprop.experiment.modal_setting import modal_setting
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import TRIAL
-from beyondprop.files import finite, read_json, write_json
+from beyondprop.files import finite, write_json
 from beyondprop.modalities import join
 from beyondprop.pieces.diverged import DivergedError
 from beyondprop.registry import file_name
@@ -105,11 +106,9 @@ class MethodAttempt:
 
     def earlier(self) -> dict[str, Any] | None:
         """Return what an earlier call has found."""
-        made = read_json(self.path)
-        if made is None or made.get("asked") != self.asked:
-            return None
-        found = dict(made["found"])
-        return found if "failed" in found or "course" in found else None  # of an earlier version
+        found = forms.read_kept(self.path, "found", forms.ATTEMPTS, self.asked)
+        whole = found is not None and ("failed" in found or "course" in found)
+        return found if whole else None  # of an earlier version
 
     def work(self, progress: Progress) -> dict[str, Any]:
         """Train the network; keep and return what it reaches, or why it failed."""

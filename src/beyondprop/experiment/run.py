@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -22,7 +23,7 @@ from beyondprop.experiment.processes import joined, on_first
 from beyondprop.experiment.record import RECORD, run_record
 from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.experiment.spec import RunSpec
-from beyondprop.experiment.storage import check_claim
+from beyondprop.experiment.storage import claimed
 from beyondprop.files import (
     StorageError,
     cannot,
@@ -66,8 +67,8 @@ def train(
     find_all(spec.measures)
     plan = plan_run(spec, task, name)
     schedules.find(plan.schedule)
-    with joined(plan):
-        earlier = on_first(partial(_claimed, plan, output, resume))
+    with joined(plan), ExitStack() as until_then:
+        earlier = on_first(partial(_claimed, plan, output, resume, until_then))
         if earlier is not None:
             return earlier
         with torch_settings(plan), progress or bars() as shown:
@@ -83,8 +84,11 @@ def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
     return on_first(partial(_recorded, plan, task, data, folder, started, fitted))
 
 
-def _claimed(plan: RunPlan, folder: Path, resume: bool) -> dict[str, Any] | None:
-    check_claim(folder, as_json(plan), resume)
+def _claimed(
+    plan: RunPlan, folder: Path, resume: bool, until_then: ExitStack
+) -> dict[str, Any] | None:
+    """Take the folder; return what it holds of a run that is over."""
+    until_then.enter_context(claimed(folder, as_json(plan), resume))
     return over(folder)
 
 

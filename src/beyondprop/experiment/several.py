@@ -15,11 +15,10 @@ from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.growing import GROWS, expanded, grown
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
+from beyondprop.experiment.storage import SPEC, claimed, read_spec
 from beyondprop.experiment.summary import score_interval
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
-from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, file_name, label
 
 COMPARISONS = "comparisons.json"
@@ -65,8 +64,7 @@ def compare_tasks(
     for name in named:
         tasks.find(name)
     given = as_json(spec, named)
-    check_claim(output, given, resume, (TASKS, *GROWS))
-    with held(output):
+    with claimed(output, given, resume, (TASKS, *GROWS)):
         write_json(output / SPEC, given)
         write_bytes(output / RECIPE, recipe(given).encode())
         made = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
+from beyondprop.experiment import forms
 from beyondprop.experiment.recipe import RECIPE
-from beyondprop.files import cannot, discard, read_json
+from beyondprop.files import cannot, is_aside
+from beyondprop.jobs.lock import held
 
 SPEC = "spec.json"
 NOT_COMPARED = ("data",)
@@ -19,13 +21,35 @@ ADDED = {"schedule": "joint", "fusion": None, "target": None, "adversarial": Non
 """Fields that the specs of earlier versions lack, with what was done then."""
 
 
+@contextmanager
+def claimed(
+    folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
+) -> Iterator[None]:
+    """Keep other processes out of a folder while it is used for `spec`.
+
+    A mistake that is found before anything is written leaves no folder behind.
+
+    Args:
+        folder: As `check_claim` takes it.
+        spec: The same.
+        resume: The same.
+        grows: The same.
+
+    Raises:
+        UserError: As `check_claim`, or another process works in it.
+        StorageError: It cannot be made or read.
+    """
+    with held(folder):
+        check_claim(folder, spec, resume, grows)
+        yield
+
+
 def check_claim(
     folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
 ) -> None:
     """Check that `folder` may be used for `spec`: missing, empty, or the same and resumed.
 
-    Nothing is written, so that a mistake found later leaves no folder behind; where the folder may
-    be used, what a killed run left half-written in it is removed.
+    Nothing is written. What a killed run left half-written counts for nothing.
 
     Args:
         folder: The run's or comparison's folder.
@@ -37,12 +61,8 @@ def check_claim(
         UserError: The folder holds something and `resume` is off, or it holds another spec.
         StorageError: It cannot be read.
     """
-    files = _content(folder)
-    asides = [file for file in files if re.fullmatch(r"\..+\.\d+\.beyondprop-tmp", file.name)]
-    if len(files) > len(asides):
+    if not all(map(is_aside, _content(folder))):
         _check_spec(folder, spec, resume, grows)
-    for file in asides:
-        discard(file)
 
 
 def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str]) -> None:
@@ -82,7 +102,8 @@ def read_spec(folder: Path) -> dict[str, Any] | None:
     Raises:
         StorageError: It cannot be read, or is not what was written.
     """
-    return read_json(folder / SPEC, mend="put back what it was, or choose another --output")
+    mend = "put back what it was, or choose another --output"
+    return forms.read(folder / SPEC, forms.SPEC, mend)
 
 
 def _content(folder: Path) -> list[Path]:

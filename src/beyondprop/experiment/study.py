@@ -26,9 +26,8 @@ from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import describe_task, reason_of
 from beyondprop.experiment.setup import load, of_seed, torch_settings
 from beyondprop.experiment.spec import Fields, RunSpec
-from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.experiment.storage import SPEC, check_claim, claimed
 from beyondprop.files import StorageError, finite, write_bytes, write_json
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bar, bars
 from beyondprop.registry import Spec, label, read
 from beyondprop.tasks import Data, Task
@@ -132,8 +131,11 @@ def study(
     first = plan_run(spec.run({RATE: usual[0]}), task, name)
     settings = as_json(first) | {"trials": spec.trials, "optimizers": list(optimizers.values())}
     del settings[RATE], settings[OPTIMIZER]  # they are searched
-    check_claim(output, settings, resume, ("trials",))
-    with held(output), torch_settings(first), progress or bars() as shown:
+    with (
+        claimed(output, settings, resume, ("trials",)),
+        torch_settings(first),
+        progress or bars() as shown,
+    ):
         data = of_seed(task, load(task, first), first.seed)
         write_json(output / SPEC, settings)
         made: list[dict[str, Any]] = []

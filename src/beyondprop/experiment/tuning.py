@@ -192,9 +192,9 @@ def attempt_trial(
             raise
         except Exception as error:  # whatever a rule or a model does wrong, the others go on
             return record(plan, folder, "failed", reason_of(error))
-    if fitted.trouble:
-        return record(plan, folder, "diverged", fitted.trouble)
-    return record(plan, folder, "finished", None, fitted.curve[-1], len(data.validation))
+        if fitted.trouble:
+            return record(plan, folder, "diverged", fitted.trouble)
+        return record(plan, folder, "finished", None, fitted.curve[-1], len(data.validation))
 
 
 def record(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.progress import Progress
 
-from beyondprop.files import cannot
+from beyondprop.files import StorageError, cannot, check_worked_in
 from beyondprop.registry import file_name
 
 SECONDS = 0.5
@@ -41,6 +41,7 @@ def open_board(folder: Path) -> Path:
     """
     board = board_of(folder)
     remove_board(board)
+    check_worked_in(board)
     try:
         board.mkdir(parents=True)
     except OSError as error:
@@ -49,8 +50,10 @@ def open_board(folder: Path) -> Path:
 
 
 def remove_board(board: Path) -> None:
-    """Remove a board with all reports."""
-    shutil.rmtree(board, ignore_errors=True)
+    """Remove a board with all reports, but for one that belongs to others by now."""
+    with suppress(StorageError):
+        check_worked_in(board)
+        shutil.rmtree(board, ignore_errors=True)
 
 
 def reports(board: Path) -> dict[str, list[Line]]:

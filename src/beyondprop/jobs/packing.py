@@ -16,6 +16,7 @@ from rich.progress import Progress
 from beyondprop.errors import UserError
 from beyondprop.jobs.board import board_of, reporting
 from beyondprop.jobs.job import Job, Outcome, attempt
+from beyondprop.jobs.lock import shared
 from beyondprop.registry.dotted import one_line
 
 ALONE = threading.Lock()
@@ -79,5 +80,5 @@ def _work(packed: Packed) -> Any:
     os.chdir(packed.here)
     sys.path += [place for place in packed.path if place not in sys.path]
     progress = Progress(disable=True)
-    with reporting(packed.board, packed.name, progress):
+    with shared(packed.board.parent), reporting(packed.board, packed.name, progress):
         return cloudpickle.loads(packed.work)(progress)

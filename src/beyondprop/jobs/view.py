@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from beyondprop.files import append_text
+from beyondprop.files import append_text, check_worked_in
 from beyondprop.jobs.board import SECONDS, reports
 
 EVERY = 60.0
@@ -74,6 +74,7 @@ def teller(progress: Progress, log: Path) -> Callable[[str], None]:
 
     def tell(line: str) -> None:
         progress.console.print(line)
+        check_worked_in(log)
         log.parent.mkdir(parents=True, exist_ok=True)
         append_text(log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -167,13 +167,12 @@ class Capturing:
         known = read_json(folder / CALLS, f"delete {folder} and capture again")
         if known is None or known.get("asked") != self.asked:
             return None
-        try:
-            made = (tuple(known[each]) for each in ("shards", "digests"))
-            return Cached(folder, self.layouts[name], *made)
-        except (KeyError, TypeError):
+        counts, digests = known.get("shards"), known.get("digests")
+        if not (_all_are(counts, int) and _all_are(digests, str) and len(counts) == len(digests)):
             raise StorageError(
                 f"{folder / CALLS} is not what a capture writes: delete {folder} and capture again"
-            ) from None
+            )
+        return Cached(folder, self.layouts[name], tuple(counts), tuple(digests))
 
     def missing(self, wanted: Sequence[Neighbourhood]) -> list[Neighbourhood]:
         """Return the neighbourhoods whose calls are not there."""
@@ -202,6 +201,11 @@ class Capturing:
             shelf.flush()
             made = {"shards": shelf.counts, "digests": shelf.digests}
             write_json(shelf.folder / CALLS, {"asked": dict(self.asked)} | made)
+
+
+def _all_are(values: Any, kind: type) -> TypeGuard[list[Any]]:
+    """Whether values are a list of this kind alone."""
+    return isinstance(values, list) and all(type(each) is kind for each in values)
 
 
 def capture(

@@ -151,12 +151,15 @@ def record_in(folder: Path) -> dict[str, Any] | None:
     if found is None:
         return None
     kinds: dict[str, Any] = {
+        "title": str,
         "asked": dict,
         "error": (int, float),
         "cost": dict,
+        "training_operations": (int, float),
         "weights_sha256": str,
     }
-    if not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+    known = all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+    if not known or not all(isinstance(each, int | float) for each in found["cost"].values()):
         raise StorageError(
             f"{folder / RECORD} is not the record of a student: delete {folder} and run again"
         )

@@ -1,5 +1,6 @@
 """Downloading one file whose content is known."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from beyondprop.errors import UserError
+from beyondprop.files import is_special
 from beyondprop.tasks import files
 
 TIMEOUT = 15  # seconds without an answer
@@ -31,6 +33,11 @@ def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True
     except ImportError as error:
         raise UserError('downloading needs pip install "beyondprop[data]"') from error
     try:
+        if is_special(target):
+            raise UserError(
+                f"{target} is no regular file, so nothing can be downloaded in its place"
+            )
+        target = Path(os.path.realpath(target))  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = tempfile.TemporaryDirectory(dir=target.parent)
     except OSError as error:

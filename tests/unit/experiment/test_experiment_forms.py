@@ -138,3 +138,15 @@ def test_a_file_that_was_changed_by_hand_is_named_on_resuming(
     del changed["sha256"], changed["more"]  # as an earlier version wrote it
     file.write_text(json.dumps(changed))
     compare(SPEC, tmp_path / "copy", resume=True, task=BLOBS)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{}, {"found": 3}, {"found": {}}, {"found": {"rate": "x"}}, {"found": {"rate": 10**400}}],
+)
+def test_an_answer_of_something_else_is_told(tmp_path: Path, kept: dict[str, Any]) -> None:
+    file, asked = tmp_path / "0.1.json", {"rate": 0.1}
+    write_json(file, {"asked": asked} | kept)
+    assert forms.read_kept(file, "found", forms.ATTEMPTS, {"rate": 0.2}) is None
+    with pytest.raises(StorageError, match=r"0.1.json is damaged \("):
+        forms.read_kept(file, "found", forms.ATTEMPTS, asked)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from rich.progress import Progress
 from safetensors.torch import load_file
 from torch import Tensor
 
+from beyondprop import files
 from beyondprop.errors import UserError
 from beyondprop.experiment import (
     CompareSpec,
@@ -30,7 +34,8 @@ from beyondprop.experiment import (
     train,
 )
 from beyondprop.experiment.plan import plan_run
-from beyondprop.files import StorageError, read_json
+from beyondprop.files import StorageError, read_json, write_sealed
+from beyondprop.jobs import lock
 from beyondprop.measure import evaluate
 from beyondprop.tasks import Data, Samples, Split, Task, from_dataset
 
@@ -411,7 +416,7 @@ def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:
     train(RunSpec(), run_folder, task=BLOBS)
     (run_folder / "record.json").unlink()
     (run_folder / "checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read .* delete it"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged.*; delete it"):
         train(RunSpec(), run_folder, resume=True, task=BLOBS)
 
 
@@ -423,8 +428,82 @@ def test_one_changed_byte_of_a_checkpoint_is_told(run_folder: Path) -> None:
     weight = torch.load(checkpoint, weights_only=True)["model"]["0.weight"]
     content[content.find(weight.numpy().tobytes()) + 3] ^= 1
     checkpoint.write_bytes(content)
-    with pytest.raises(StorageError, match=r"checkpoint.pt cannot be read as this run's state"):
+    with pytest.raises(StorageError, match=r"checkpoint.pt is damaged.*; delete it"):
         train(RunSpec(epochs=1), run_folder, resume=True, task=BLOBS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", [1]),
+        ("optimizer", 0),
+        ("feedback", 3),
+        ("generators", {}),
+        ("losses", [[0.5]]),
+        ("losses", 0),
+        ("curve", []),
+        ("curve", [{"epoch": 0}, {"epoch": 1}]),
+        ("sessions", 4),
+        ("stages", [2]),
+        ("schema", 10**400),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_one_sentence(
+    one_epoch: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_epoch, folder)
+    content = torch.load(folder / "checkpoint.pt", weights_only=True) | {key: value}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_sealed(folder / "checkpoint.pt", buffer.getvalue())
+    with pytest.raises(StorageError, match=r"checkpoint.pt cannot be read as this run's state"):
+        train(RunSpec(epochs=1), folder, resume=True, task=BLOBS)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    train(RunSpec(epochs=1), folder, task=BLOBS)
+    (folder / "record.json").unlink()
+    return folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_another_process_works_is_left_to_it(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    run_folder.mkdir()
+    other = os.open(run_folder, os.O_RDONLY)
+    assert files.lock(other)
+    monkeypatch.setattr(lock, "PATIENCE", 0.2)
+    with pytest.raises(UserError, match="another process works in"):
+        train(RunSpec(), run_folder, resume=resume, task=BLOBS)
+    os.close(other)
+    assert not list(run_folder.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it does not delete what is open")
+@pytest.mark.parametrize("every", [0.0, 1000.0], ids=["at once", "at the next write"])
+def test_a_folder_deleted_while_it_trains_is_told_and_not_made_again(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, every: float
+) -> None:
+    after = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            after.extend([None] * bool(after))
+            if (run_folder / "checkpoint.pt").exists():  # in the second epoch
+                shutil.rmtree(run_folder)
+                after.append(None)
+        return F.cross_entropy(outputs, targets)
+
+    monkeypatch.setattr(fit, "EVERY", every)
+    with pytest.raises(StorageError, match="run was deleted, moved or replaced while"):
+        train(RunSpec(), run_folder, task=replace(BLOBS, loss=loss))
+    assert (len(after) == 1) is (every == 0)  # else the epoch goes on to its end
+    assert not run_folder.exists()
 
 
 def test_a_diverged_run_is_recorded(run_folder: Path) -> None:

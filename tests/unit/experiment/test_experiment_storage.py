@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ def test_a_missing_or_empty_folder_may_be_used(tmp_path: Path, resume: bool) -> 
 
 def test_what_a_killed_run_left_half_written_counts_for_nothing(tmp_path: Path) -> None:
     (tmp_path / ".spec.json.123.beyondprop-tmp").write_text("{")
-    storage.check_claim(tmp_path, {}, resume=False)
-    assert not list(tmp_path.iterdir())
+    with storage.claimed(tmp_path, {}, resume=False):
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -36,7 +37,8 @@ def test_a_refused_folder_is_left_as_it_is(tmp_path: Path, resume: bool) -> None
         storage.check_claim(tmp_path, {}, resume)
     assert len(list(tmp_path.iterdir())) == 2
     write_json(tmp_path / "spec.json", {})
-    storage.check_claim(tmp_path, {}, resume=True)
+    with storage.claimed(tmp_path, {}, resume=True):
+        pass
     assert {file.name for file in tmp_path.iterdir()} == {".mine.tmp", "spec.json"}
 
 
@@ -66,3 +68,10 @@ def test_a_folder_of_something_else_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(UserError, match=r"holds no spec\.json"):
         storage.check_claim(tmp_path, {}, resume=True)
+
+
+@pytest.mark.parametrize("spec", [{"seeds": ["a"]}, {"rules": [[1]]}, {"tasks": [3]}])
+def test_a_spec_of_other_kinds_of_values_is_told(tmp_path: Path, spec: dict[str, Any]) -> None:
+    write_json(tmp_path / "spec.json", spec)
+    with pytest.raises(StorageError, match=r"spec\.json is damaged .*; put back what it was"):
+        storage.read_spec(tmp_path)

@@ -1,6 +1,8 @@
 import gzip
+import os
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from idx_mirror import Contents, Mirror, put
 
 from beyondprop.errors import UserError
 from beyondprop.tasks import FileSource, data
+from beyondprop.tasks.download import download
 
 
 @pytest.fixture
@@ -225,3 +228,20 @@ def test_cache_folder(
     if value is not None:
         monkeypatch.setenv(variable, value)
     assert data.cache_folder() == Path(expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_link_is_followed_and_a_pipe_left_as_it_is(
+    tmp_path: Path, contents: Contents, mirror: Mirror
+) -> None:
+    name = next(iter(contents))
+    link, file = tmp_path / "link.gz", tmp_path / "elsewhere" / "file.gz"
+    link.symlink_to(file)
+    digest = sha256(contents[name]).hexdigest()
+    download([f"{mirror.url}{name}.gz"], link, digest)
+    assert link.is_symlink()
+    assert gzip.decompress(file.read_bytes()) == contents[name]
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is no regular file"):
+        download([f"{mirror.url}{name}.gz"], tmp_path / "pipe", digest)
+    assert (tmp_path / "pipe").is_fifo()

@@ -1,0 +1,93 @@
+"""Damaged run folders: resumed to the same weights, or refused in one sentence."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from beyondprop.errors import UserError
+from beyondprop.experiment import RunSpec, train
+from beyondprop.files import StorageError
+from tests.unit.experiment.experiment_tasks import BLOBS
+
+pytestmark = pytest.mark.slow
+
+SPEC = RunSpec(rule="dfa", epochs=2)
+WEIGHTS = "weights.safetensors"
+
+Damage = Callable[[random.Random, bytes], bytes]
+
+
+def flip(draw: random.Random, content: bytes) -> bytes:
+    place = draw.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
+
+
+def cut(draw: random.Random, content: bytes) -> bytes:
+    return content[: draw.randrange(len(content))]
+
+
+def repeat(draw: random.Random, content: bytes) -> bytes:
+    begin, end = sorted(draw.randrange(len(content)) for _ in range(2))
+    return content[:end] + content[begin:]
+
+
+def zero(draw: random.Random, content: bytes) -> bytes:
+    """As after a power cut on a file system that writes names before content."""
+    begin = draw.randrange(len(content))
+    return content[:begin] + bytes(len(content) - begin)
+
+
+DAMAGES: tuple[Damage, ...] = (flip, cut, repeat, zero)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(SPEC, folder, task=BLOBS)
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_damaged_checkpoint_is_trained_on(whole: Path, tmp_path: Path, seed: int) -> None:
+    draw, folder = random.Random(seed), tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "record.json").unlink()
+    content = (folder / "checkpoint.pt").read_bytes()
+    for number in range(100):
+        changed = DAMAGES[number % len(DAMAGES)](draw, content)
+        if changed == content:
+            continue
+        (folder / "checkpoint.pt").write_bytes(changed)
+        with pytest.raises(StorageError, match=r"checkpoint.pt is damaged") as said:
+            train(SPEC, folder, resume=True, task=BLOBS)
+        assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "record.json", "metrics.jsonl", WEIGHTS])
+def test_a_damaged_file_gives_the_same_weights_or_one_sentence(
+    whole: Path, tmp_path: Path, name: str
+) -> None:
+    draw, expected = random.Random(0), (whole / WEIGHTS).read_bytes()
+    for number in range(60):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(DAMAGES[number % len(DAMAGES)](draw, content))
+        said = refusal(folder)
+        if said is None:
+            assert (folder / WEIGHTS).read_bytes() == expected
+        else:
+            assert "\n" not in said
+
+
+def refusal(folder: Path) -> str | None:
+    try:
+        train(SPEC, folder, resume=True, task=BLOBS)
+    except UserError as said:
+        return str(said)
+    return None

@@ -23,6 +23,7 @@ from benchmarks.common.tables import Table
 from benchmarks.common.timing import set_threads
 from beyondprop import rules
 from beyondprop.audit.minima import PROBLEMS, Budget, Problem, Reached, chosen, reached
+from beyondprop.audit.minima.known import MORE
 from beyondprop.errors import UserError
 
 WAYS = ("backprop", "fa", "dfa", "usf", "kp", "dgl", "frozen")
@@ -95,7 +96,8 @@ def table(rows: Sequence[Mapping[str, Any]], budget: Budget) -> Table:
             f"which is 0, where the loss ends below {budget.tolerance:g} of the targets' variance. "
             "In brackets Wilson's 95% interval; the losses are medians and the lowest.",
             f"The rate is the best of {', '.join(f'{each:g}' for each in budget.rates)} on "
-            f"{budget.tuning} other starts; {tables.MARK.strip()} marks one at an end of these.",
+            f"{budget.tuning} other starts, and of up to {MORE} beyond an end where the best lies; "
+            f"{tables.MARK.strip()} marks one that is still at an end.",
             *(f"{row['problem']}, {row['way']}: {row['refused']}." for row in refused),
         ],
     )

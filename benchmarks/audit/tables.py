@@ -49,7 +49,9 @@ def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
         "learns all experiences at once. MB: what a method keeps beside the model.",
     ]
     if any(row["search"] and row["search"]["edge"] for row in rows):
-        notes.append("†: the chosen learning rate lies at an end of those that were tried.")
+        notes.append(
+            "†: the chosen learning rate, or strength, still lies at an end of what was tried."
+        )
     return notes
 
 

@@ -5,8 +5,8 @@ python -m benchmarks.jobs.plain 400 0 1
 
 import torch
 
-from beyondprop.experiment.order import order
 from beyondprop.tasks import find
+from beyondprop.tasks.order import order
 
 TASK = "digits-conv"
 """Its epochs are long enough that evaluation and checkpoints take little beside them."""

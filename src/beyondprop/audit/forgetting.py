@@ -17,7 +17,9 @@ from beyondprop.registry.limits import Count
 from beyondprop.tasks import Data
 
 CLASSES = 4
-"""From so many on, pairs of classes are learned in turn; with fewer, shuffled inputs."""
+"""From so many on, pairs of classes are learned in turn, the last three of an odd number together;
+with fewer, shuffled inputs.
+"""
 
 
 @dataclass(frozen=True)

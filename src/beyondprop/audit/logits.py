@@ -21,9 +21,12 @@ def logits_of(model: nn.Module, inputs: Any) -> Tensor:
     A model that gives one number a sample gives the log odds of class 1, so that class 0 has 0.
 
     Raises:
-        UserError: The outputs are no such numbers.
+        UserError: The outputs are no such numbers, or not all finite.
     """
-    return as_logits(call(model, inputs))
+    logits = as_logits(call(model, inputs))
+    if not bool(logits.isfinite().all()):
+        raise UserError("the model's outputs are not all finite, so it answers nothing")
+    return logits
 
 
 def as_logits(outputs: Any) -> Tensor:

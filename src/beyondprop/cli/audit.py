@@ -38,7 +38,8 @@ def parser() -> Parser:
         AuditSpec,
         output="The audit's folder. Default: runs/audit-TASK-DIGEST, where the digest is one of "
         "the runs' weights.",
-        resume="Continue what the folder holds; sections and runs are added.",
+        resume="Continue what the folder holds: its sections stay, and others are added. Name all "
+        "runs.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

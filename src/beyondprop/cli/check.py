@@ -16,13 +16,13 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.order import drawn
 from beyondprop.experiment.setup import training_batch
 from beyondprop.measure.blocks import Batch
 from beyondprop.measure.one_batch import check_batch, check_called
 from beyondprop.measure.one_batch_report import BatchReport
 from beyondprop.registry import Spec, dotted
 from beyondprop.tasks import Task, arguments_of
+from beyondprop.tasks.order import drawn
 
 HELP = "Check without training whether a rule can teach a model, and what it would change."
 RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."

@@ -18,8 +18,10 @@ from beyondprop.continual.streams import Experience, Stream, together
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
+from beyondprop.pieces.data import sizes
 from beyondprop.pieces.training import Course, Recipe, taught, trained
 from beyondprop.tasks import Samples, Task
+from beyondprop.tasks.order import order
 
 EVALUATED = 1000
 """Samples that a model is scored on at a time."""
@@ -64,11 +66,10 @@ class Lessons(Course[tuple[Any, Any]]):
         return -(-len(self.samples) // self.recipe.batch_size)
 
     def batches(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        """Yield the batches of an epoch in an order of its own."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 10_000 + epoch)
-        order = torch.randperm(len(self.samples), generator=generator)
-        for rows in order.split(self.recipe.batch_size):
-            yield self.samples.batch(rows)
+        """Yield the batches of an epoch, in the order that every run of the seed has."""
+        rows = order(self.recipe.seed, epoch, len(self.samples))
+        for some in rows.split(sizes(len(rows), self.recipe.batch_size)):
+            yield self.samples.batch(some)
 
     def loss(self, batch: tuple[Any, Any]) -> Tensor:
         """Not asked for: the method differentiates."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,7 +80,7 @@ def split_classes(data: Data, groups: Sequence[Sequence[int]], told: bool = Fals
     experiences = tuple(
         Experience(
             ", ".join(data.classes[one] for one in group),
-            data.mapped(partial(of_classes, classes=tuple(group))),
+            of_classes(data, tuple(group)),
             tuple(group),
         )
         for group in groups
@@ -90,22 +89,30 @@ def split_classes(data: Data, groups: Sequence[Sequence[int]], told: bool = Fals
     return Stream(f"split {data.name}, {kind}-incremental", experiences, told)
 
 
-def pairs_of(data: Data) -> list[tuple[int, int]]:
-    """Return classes in pairs, in their order; of an odd number the last one is left out."""
-    return [(one, one + 1) for one in range(0, len(data.classes) - 1, 2)]
+def pairs_of(data: Data) -> list[tuple[int, ...]]:
+    """Return classes in pairs, in their order; of an odd number the last ones are three."""
+    count = len(data.classes)
+    firsts = range(0, count - 1, 2)
+    return [tuple(range(one, count if one == firsts[-1] else one + 2)) for one in firsts]
 
 
-def of_classes(samples: Samples, classes: tuple[int, ...]) -> Samples:
-    """Return the samples of some classes.
+def of_classes(data: Data, classes: tuple[int, ...]) -> Data:
+    """Return a data set of some classes alone.
 
     Raises:
-        UserError: There are none.
+        UserError: A part has no samples of them.
     """
-    _, targets = samples.batch(slice(0, len(samples)))
-    rows = torch.isin(targets, torch.tensor(classes)).nonzero().flatten()
-    if not len(rows):
-        raise UserError(f"there are no samples of the classes {', '.join(map(str, classes))}")
-    return samples.some(rows)
+
+    def own(part: str) -> Samples:
+        samples = data.parts[part]
+        _, targets = samples.batch(slice(0, len(samples)))
+        rows = torch.isin(targets, torch.tensor(classes)).nonzero().flatten()
+        if not len(rows):
+            named = ", ".join(data.classes[each] for each in classes)
+            raise UserError(f"the {part} part of {data.name} has no samples of the classes {named}")
+        return samples.some(rows)
+
+    return replace(data, train=own("train"), validation=own("validation"), test=own("test"))
 
 
 def permuted(data: Data, count: int, seed: int = 0) -> Stream:
@@ -118,6 +125,9 @@ def permuted(data: Data, count: int, seed: int = 0) -> Stream:
         data: Inputs ``(n, ...)``, one tensor.
         count: Of experiences.
         seed: Of the orders.
+
+    Raises:
+        UserError: The inputs are several tensors, or each position has a target of its own.
     """
     generator = torch.Generator().manual_seed(seed)
     shape = _one_tensor(data).shape[1:]
@@ -137,9 +147,14 @@ def domains(name: str, data: Sequence[Data]) -> Stream:
 
 
 def _one_tensor(data: Data) -> Tensor:
-    inputs, _ = data.train.batch(torch.arange(1))
+    inputs, targets = data.train.batch(torch.arange(1))
     if not isinstance(inputs, Tensor):
         raise UserError(f"the inputs of {data.name} are not one tensor: its numbers cannot move")
+    if isinstance(targets, Tensor) and targets.dtype == torch.int64 and targets.dim() > 1:
+        raise UserError(
+            f"each position of {data.name} has a target of its own, from which its input can't "
+            "move: take domains"
+        )
     return inputs
 
 

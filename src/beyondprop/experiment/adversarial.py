@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop.audit.robustness.attacks import Pgd, ascended
+from beyondprop.audit.robustness.attacks.pgd import Pgd, ascended
 from beyondprop.audit.robustness.ranges import Ranges, real
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.setup import training_batch
 from beyondprop.experiment.spec import Adversarial
+from beyondprop.shapes import taken_by
 from beyondprop.tasks import Samples, Task
 from beyondprop.tasks.samples import Rows
 
@@ -46,7 +47,7 @@ class Adversary:
             inputs, _ = training_batch(task, train, rows)
         try:
             real(inputs)
-            self._ranges = Ranges.of(train)
+            self._ranges = Ranges.of(train, taken_by([model]))
         except UserError:
             raise UserError(
                 "adversarial training moves inputs by small amounts, and the model of task "

@@ -13,10 +13,10 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.measuring import at_point
-from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import RunPlan
 from beyondprop.measure import Evaluation, Subject, evaluate
 from beyondprop.tasks import Data, Samples, Task, Views
+from beyondprop.tasks.order import order
 
 EVALUATION_BATCH = 1000
 SAMPLES = 5000

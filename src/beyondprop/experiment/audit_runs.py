@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,8 @@ class Trained:
         folder: That holds it.
         spec: Its plan, as JSON.
         record: Its record, as JSON.
-        rule: As tables show it, with the task where that is another than most have.
+        rule: As tables show it, with the attack of adversarial training, and with the task where
+            that is another than most have.
     """
 
     folder: Path
@@ -141,16 +142,23 @@ def found(folders: Sequence[Path]) -> list[Trained]:
     if len(known) > 1:
         sets = ", ".join(data for data, _ in known)
         raise UserError(f"the runs are of several data sets ({sets}): audit one at a time")
-    runs = [own(run, runs[0]) for run in runs]
+    usual = of_usual_task(runs).task
+    runs = [own(run, usual) for run in runs]
     names = [run.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{twice[0]} is there twice: name each run once")
     return runs
 
 
-def own(run: Trained, first: Trained) -> Trained:
-    """Return a run, told apart from those of the first one's task where it has another."""
-    if run.task == first.task:
+def of_usual_task(runs: Sequence[Trained]) -> Trained:
+    """Return the first run of the task that most runs have."""
+    specs = [run.task for run in runs]
+    return max(runs, key=lambda run: specs.count(run.task))
+
+
+def own(run: Trained, usual: Spec) -> Trained:
+    """Return a run, told apart from those of the usual task where it has another."""
+    if run.task == usual:
         return run
     return replace(run, rule=f"{run.rule}, {run.record['task']['name']}")
 
@@ -181,4 +189,12 @@ def one(folder: Path) -> Trained | None:
         raise StorageError(f"{folder} holds a record without its spec: train it again")
     if not isinstance(record.get("weights_sha256"), str):
         raise StorageError(f"{folder} was made by an earlier version, without a digest of weights")
-    return Trained(folder, spec, record, label(spec["rule"]))
+    return Trained(folder, spec, record, named(spec))
+
+
+def named(spec: Mapping[str, Any]) -> str:
+    """Return a run's rule, as tables show it, told apart where inputs were attacked in training."""
+    rule, attack = label(spec["rule"]), spec.get("adversarial")
+    if not attack:
+        return rule
+    return f"{rule}, adversarial (ε = {attack['epsilon']:g}, steps = {attack['steps']})"

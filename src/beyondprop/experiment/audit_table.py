@@ -62,13 +62,15 @@ def figure(runs: list[dict[str, Any]], section: str, column: Column) -> str:
 
 
 def at(answer: Any, key: str) -> float | None:
-    """Return a figure of an answer by its key, with a dot before each deeper one; None of none."""
+    """Return a figure of an answer by its key, with a dot before each deeper one; None where there
+    is none, or no number.
+    """
     for part in key.split("."):
         if isinstance(answer, list) and part.isdigit() and int(part) < len(answer):
             answer = answer[int(part)]
         else:
             answer = answer.get(part) if isinstance(answer, dict) else None
-    return None if answer is None else float(answer)
+    return float(answer) if isinstance(answer, int | float) else None
 
 
 def mean(column: Column, values: list[float]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from rich.progress import Progress
@@ -16,19 +17,35 @@ from beyondprop.audit.base import check_installed
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment import forms, sessions
-from beyondprop.experiment.audit_runs import Trained, found
+from beyondprop.experiment.audit_runs import Trained, found, of_usual_task
 from beyondprop.experiment.audit_spec import AuditSpec
+from beyondprop.experiment.audit_table import at
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
-from beyondprop.experiment.storage import SPEC, claimed
+from beyondprop.experiment.storage import SPEC, claimed, read_spec
 from beyondprop.files import finite, write_json
-from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
+from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
 from beyondprop.jobs.progress import bars
 from beyondprop.registry import Spec, file_name, label
 
 AUDIT = "audit.json"
 SCHEMA = 1
 BACKPROP = "backprop"
+SAID = 100
+"""Characters of an answer, or of a reason for none, in the log; the record has all of it."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer, and the line that says of it in the log.
+
+    Attributes:
+        answer: As JSON values.
+        line: The question with the answer's figures.
+    """
+
+    answer: dict[str, Any]
+    line: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,12 @@ class Question:
     @property
     def name(self) -> str:
         """As people read it."""
-        return f"{label(self.section)}: {' beside '.join(run.name for run in self.runs)}"
+        return f"{label(self.section)}: {self.of}"
+
+    @property
+    def of(self) -> str:
+        """Which runs are asked, as people read it."""
+        return " beside ".join(run.name for run in self.runs)
 
     @property
     def path(self) -> Path:
@@ -62,12 +84,18 @@ class Question:
         """What decides the answer."""
         return dict(finite({"section": self.section, "weights": [run.digest for run in self.runs]}))
 
-    def earlier(self) -> dict[str, Any] | None:
+    def earlier(self) -> Answered | None:
         """Return what an earlier call has found; a section that failed is asked again."""
         kept = forms.read_kept(self.path, "answer", {}, self.asked)
-        return None if kept is None or "failed" in kept else kept
+        return None if kept is None or "failed" in kept else Answered(kept, self.line(kept))
 
-    def work(self, progress: Progress) -> dict[str, Any]:
+    def line(self, answer: dict[str, Any]) -> str:
+        """Return the question with an answer's figures in a short line, or why there are none."""
+        section = SECTIONS.make(self.section)
+        said = shorten(str(answer.get("failed") or brief(section, answer)), SAID, placeholder="…")
+        return f"{section.name}: {self.of}: {said}"
+
+    def work(self, progress: Progress) -> Answered:
         """Ask; keep and return the answer, or why there is none."""
         section = SECTIONS.make(self.section)
         with threads_set(self.spec.threads), generators_kept():
@@ -77,7 +105,7 @@ class Question:
                 answer = {"failed": str(error)}
         made = finite({"asked": self.asked, "answer": answer})
         write_json(self.path, made)
-        return dict(made["answer"])
+        return Answered(dict(made["answer"]), self.line(made["answer"]))
 
     def _answer(self, section: Section, progress: Progress) -> dict[str, Any]:
         check_installed(section)
@@ -97,13 +125,15 @@ def audit(
 ) -> dict[str, Any]:
     """Ask trained runs what the sections ask, and set them side by side.
 
-    A section whose packages are missing, or that a model can't be asked, says why; the others run.
+    A section whose packages are missing, that a model can't be asked, or that fails, says why; the
+    others run.
 
     Args:
         spec: Which sections.
         folders: Those of `beyondprop train` or `beyondprop compare`.
         output: The audit's folder.
-        resume: Continue what the folder holds; sections and runs may be added.
+        resume: Continue what the folder holds: its sections stay, with others or other settings
+            beside them; runs are those of the folders alone.
         progress: Bars to draw on; by default own ones, on the terminal.
         workers: Who asks.
 
@@ -114,7 +144,8 @@ def audit(
     Raises:
         UserError: There is no such section, there are no runs, or the folder holds something else.
     """
-    started, runs, sections = datetime.now(UTC), found(folders), sections_of(spec)
+    started, runs = datetime.now(UTC), found(folders)
+    sections = sections_of(spec, earlier_sections(output) if resume else ())
     given = finite(asdict(spec) | {"data": None if spec.data is None else "given"})
     given |= {"sections": [finite(each) for each in sections]}
     given |= {"runs": {run.name: run.digest for run in runs}}
@@ -129,13 +160,16 @@ def audit(
         write_json(output / SPEC, given)
         before = sessions.begin(output, session(started))
         with Executor(output, shown, places.find(workers, spec.threads)) as executor:
-            answers = [values_of(executor, "sections", asked), values_of(executor, "beside", two)]
+            answers = [
+                answers_to(executor, "sections", asked),
+                answers_to(executor, "beside", two),
+            ]
         record: dict[str, Any] = finite(
             {
                 "schema": SCHEMA,
                 "kind": "audit",
                 "spec": given,
-                "task": runs[0].record["task"],
+                "task": of_usual_task(runs).record["task"],
                 "sections": {
                     made.name: {
                         "question": made.question,
@@ -167,19 +201,29 @@ def own_name(folders: Sequence[Path]) -> str:
         UserError: There are no runs.
     """
     runs = found(folders)
-    return folder_name("audit", runs[0].task, {run.name: run.digest for run in runs})
+    return folder_name("audit", of_usual_task(runs).task, {run.name: run.digest for run in runs})
 
 
-def values_of(executor: Executor, title: str, asked: Sequence[Question]) -> list[dict[str, Any]]:
-    """Return the answer to each question."""
+def answers_to(executor: Executor, title: str, asked: Sequence[Question]) -> list[dict[str, Any]]:
+    """Return the answer to each question; of one that fails beyond what its section foresees, why.
+
+    The reason isn't kept in the folder, so that the question is asked again.
+    """
     if not asked:
         return []
-    return values(executor.perform(title, [Job(q.name, q.work, q.earlier) for q in asked], line))
+    jobs = [Job(each.name, each.work, each.earlier) for each in asked]
+    outcomes = executor.perform(title, jobs, lambda found: str(found.line))
+    return [
+        {"failed": str(each.error)} if each.error is not None else each.value.answer
+        for each in outcomes
+    ]
 
 
-def line(answer: dict[str, Any]) -> str:
-    """Return an answer in one line."""
-    return str(answer.get("failed") or answer.get("verdict") or "answered")
+def brief(section: Section, answer: dict[str, Any]) -> str:
+    """Return the figures of an answer that tables show, in a few words."""
+    known = [(column, at(answer, column.key)) for column in section.columns]
+    told = [f"{each.label} {each.text(value)}" for each, value in known if value is not None]
+    return ", ".join(told) or "answered"
 
 
 def of_run(
@@ -200,8 +244,8 @@ def of_run(
     }
 
 
-def sections_of(spec: AuditSpec) -> tuple[Spec, ...]:
-    """Return the sections that are asked for.
+def sections_of(spec: AuditSpec, earlier: Sequence[Spec] = ()) -> tuple[Spec, ...]:
+    """Return the sections that are asked for, behind earlier ones that are not among them.
 
     Raises:
         UserError: There is no such section, or one is named twice.
@@ -210,7 +254,14 @@ def sections_of(spec: AuditSpec) -> tuple[Spec, ...]:
     names = [SECTIONS.make(each).name for each in wanted]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"the section '{twice[0]}' is named twice: name it once")
-    return wanted
+    kept = (each for each in earlier if SECTIONS.make(each).name not in names)
+    return (*kept, *wanted)
+
+
+def earlier_sections(folder: Path) -> list[Spec]:
+    """Return the sections of a folder's audit; none where it holds something else."""
+    found = (read_spec(folder) or {}).get("sections")
+    return found if isinstance(found, list) else []
 
 
 def beside(sections: Sequence[Spec]) -> Iterator[Spec]:

@@ -11,7 +11,6 @@ from rich.progress import Progress
 from beyondprop import rules
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
-from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import ComparePlan, factory
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.jobs.progress import bar
@@ -19,6 +18,7 @@ from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.measure.base import given
 from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Samples, Task
+from beyondprop.tasks.order import drawn
 
 Costs = dict[str, dict[str, Any]]
 """For each rule the figures that were measured, by their keys."""

@@ -10,10 +10,10 @@ import torch
 
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.order import order
 from beyondprop.neighbourhoods import DRAWS, DrawnBatches, DrawnInputs
 from beyondprop.neighbourhoods.synthetic import KNOWN
 from beyondprop.tasks import Data, Samples
+from beyondprop.tasks.order import order
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_data import Noise, noise
 from beyondprop.experiment.distil_setting import Setting
-from beyondprop.experiment.order import order
 from beyondprop.neighbourhoods import Distance, DrawnInputs, Recipe, SoftLabels
 from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.pieces.data import sizes
 from beyondprop.pieces.training import LabelledBatches
 from beyondprop.tasks import Samples
+from beyondprop.tasks.order import order
 
 
 @dataclass

@@ -19,7 +19,6 @@ from beyondprop.experiment.assess import point, trouble
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.head import Head, find_head
-from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import RunPlan, as_json
 from beyondprop.experiment.processes import on_first
 from beyondprop.experiment.provenance import session
@@ -27,6 +26,7 @@ from beyondprop.experiment.storage import SPEC
 from beyondprop.files import check_worked_in, write_json
 from beyondprop.jobs.progress import bar
 from beyondprop.tasks import Data, Task
+from beyondprop.tasks.order import order
 
 EVERY = 1.0
 """Seconds between two looks whether the folder is still there: an epoch may take hours."""

@@ -15,7 +15,6 @@ from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH
 from beyondprop.experiment.faults import fault_of
-from beyondprop.experiment.order import order
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.setup import augmented, build
 from beyondprop.experiment.solver import Features, Problem, Solution, in_precision, solve
@@ -23,6 +22,7 @@ from beyondprop.experiment.source import Source
 from beyondprop.registry.dotted import one_line
 from beyondprop.slots import machine_of
 from beyondprop.tasks import Data, Samples, Split, Task, attached, call
+from beyondprop.tasks.order import order
 
 JOINT = "joint"
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -21,10 +21,10 @@ from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.measure.blocks import gradients_of_blocks
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
+from beyondprop.tasks.order import drawn
 from beyondprop.tasks.samples import Rows
 
 THREADS_A_CORE = 4

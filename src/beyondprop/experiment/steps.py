@@ -15,12 +15,12 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.adversarial import Adversary
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.order import drawn
 from beyondprop.experiment.plan import RunPlan, factory
 from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
 from beyondprop.tasks import Samples, Task, attached, call, taught
+from beyondprop.tasks.order import drawn
 
 
 class Steps(ABC):

@@ -18,7 +18,7 @@ from beyondprop.errors import UserError
 Spec = str | Mapping[str, Any]
 """A name, or a mapping that holds a name and arguments."""
 
-KEYS = ("rule", "optimizer", "task", "name", "part", "candidate", "draw", "fusion")
+KEYS = ("rule", "optimizer", "task", "name", "part", "candidate", "draw", "fusion", "section")
 """Keys under which a name can stand beside its arguments."""
 
 LONGEST = 100

@@ -33,6 +33,7 @@ from beyondprop.audit.robustness import (
 from beyondprop.audit.robustness.corruptions import Blur, Contrast, Dropout, Jpeg, Noise
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bars
+from beyondprop.shapes import taken_by
 from beyondprop.tasks import Data, Split, Task
 
 pytest.importorskip("captum")
@@ -154,6 +155,9 @@ def test_ranges_are_those_of_features() -> None:
     assert Ranges.of(images).high.flatten()[1] == 7
     assert Ranges.of(images).low.shape == (1, 3, 1, 1)
     assert Ranges.of(torch.rand(10, 4, 5)).low.shape == (1, 1, 5)
+    signals = taken_by([nn.Sequential(nn.Conv1d(4, 2, 3), nn.Flatten(), nn.Linear(6, 2))])
+    assert Ranges.of(torch.rand(10, 4, 5), signals).low.shape == (1, 4, 1)
+    assert Ranges.of(images, taken_by([nn.Flatten()])).low.shape == (1, 3, 1, 1)
     rows = torch.randn(3000, 2)
     table = Ranges.of(Split(rows, torch.zeros(3000)))  # in batches
     torch.testing.assert_close(table.mean, rows.mean(0, keepdim=True))

@@ -36,6 +36,13 @@ def test_the_eigenvalues_of_a_matrix_are_found(size):
     assert found.products >= 12
 
 
+def test_of_a_large_matrix_all_eigenvalues_but_one_are_found_at_most():
+    values = torch.linspace(-3, 4, 70).tolist()
+    matrix = of_spectrum(values)
+    found = spectrum(lambda v: matrix @ v, 70, count=200)
+    assert found.largest == pytest.approx(sorted(values)[:0:-1], abs=1e-3)
+
+
 def test_the_trace_of_a_diagonal_matrix_is_exact():
     diagonal = torch.linspace(-1, 2, 70, dtype=torch.float64)
     found = trace(lambda v: diagonal * v, 70, draws=5)

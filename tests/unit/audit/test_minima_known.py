@@ -13,7 +13,7 @@ from beyondprop.audit.minima import (
     chosen,
     reached,
 )
-from beyondprop.audit.minima.known import ended
+from beyondprop.audit.minima.known import best_rate, ended
 from beyondprop.errors import UserError
 from beyondprop.slots import machine_of
 
@@ -76,3 +76,20 @@ def test_the_share_has_wilsons_interval():
     assert found.interval == pytest.approx((0.2366, 0.7634), abs=1e-4)
     none = Reached("p", "r", 0.01, (1.0,) * 10, 0.1, False)
     assert none.interval == pytest.approx((0, 0.2775), abs=1e-4)
+
+
+def test_the_grid_moves_to_where_the_best_rate_lies():
+    tried = []
+
+    def loss(best):
+        def of(rate):
+            tried.append(rate)
+            return abs(math.log(rate / best))
+
+        return of
+
+    assert best_rate((0.1, 0.2, 0.3), loss(0.2)) == (0.2, False)
+    assert tried == [0.1, 0.2, 0.3]
+    assert best_rate((1.0, 3.0), loss(9)) == (9.0, False)
+    assert best_rate((1.0, 3.0), loss(1e-3)) == (pytest.approx(1 / 27), True)
+    assert best_rate((1.0,), loss(9)) == (1.0, False)

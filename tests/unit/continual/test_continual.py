@@ -28,7 +28,7 @@ from beyondprop.continual import (
     permuted,
     split_classes,
 )
-from beyondprop.continual.learning import among, begun, one, scored
+from beyondprop.continual.learning import Lessons, among, begun, one, scored
 from beyondprop.continual.methods import fisher
 from beyondprop.continual.methods.base import Learning
 from beyondprop.continual.methods.consolidation import ElasticConsolidation, ElasticLearner
@@ -40,6 +40,7 @@ from beyondprop.engine.attach import attach
 from beyondprop.errors import UserError
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Split, Task, find
+from beyondprop.tasks.order import order
 from tests.reference.continual import (
     dark_loss,
     fisher_of_linear,
@@ -90,6 +91,18 @@ def test_classes_come_in_turn(data: Data) -> None:
     assert sum(sizes) == len(data.train)
 
 
+def test_no_class_is_left_out_of_pairs(data: Data) -> None:
+    def of(count: int) -> list[tuple[int, ...]]:
+        names = tuple(map(str, range(count)))
+        return pairs_of(
+            replace(data.mapped(lambda _: Split(torch.zeros(2, 1), torch.arange(2))), classes=names)
+        )
+
+    assert of(4) == [(0, 1), (2, 3)]
+    assert of(5) == [(0, 1), (2, 3, 4)]
+    assert of(3) == [(0, 1, 2)]
+
+
 def test_orders_are_others_and_keep_the_numbers(data: Data) -> None:
     stream = permuted(data, 3)
     first, second = (each.data.test.batch(slice(0, 5))[0] for each in stream.experiences[:2])
@@ -110,6 +123,13 @@ def test_streams_that_make_no_sense_are_refused(data: Data) -> None:
         domains("twice", [data, data])
     with pytest.raises(UserError, match="no classes"):
         split_classes(replace(data, classes=()), [(0,), (1,)])
+    _, targets = data.test.batch(slice(0, len(data.test)))
+    few_kinds = replace(data, test=data.test.some((targets < 2).nonzero().flatten()))
+    with pytest.raises(UserError, match=r"the test part of .* has no samples of the classes 2, 3"):
+        split_classes(few_kinds, [(0, 1), (2, 3)])
+    words = Split(torch.zeros(4, 5, dtype=torch.int64), torch.zeros(4, 5, dtype=torch.int64))
+    with pytest.raises(UserError, match="each position of words"):
+        permuted(Data("words", words, words, words), 2)
 
 
 def test_measures_of_a_matrix_made_by_hand() -> None:
@@ -263,6 +283,65 @@ def test_what_was_said_is_learned_without_forgetting() -> None:
     soft = -(old.softmax(1) * own.log_softmax(1)).sum(1).mean()
     assert found.item() == pytest.approx((F.cross_entropy(out, y) + 0.8 * soft).item(), abs=1e-12)
     assert learner.bits == 64 * 12
+
+
+def rows_task(model: Any, targets: Tensor, loss: Any = F.cross_entropy) -> tuple[Task, Stream]:
+    """A task of 17 rows, and a stream of them and of their negatives."""
+    x = torch.randn(17, 3, generator=torch.Generator().manual_seed(0))
+    parts = [Split(sign * x, targets) for sign in (1, -1)]
+    first, second = (
+        Data(name, *[part] * 3) for name, part in zip(("one", "other"), parts, strict=True)
+    )
+    task = Task(
+        name="rows",
+        summary="rows",
+        load=lambda _: first,
+        model=model,
+        loss=loss,
+        metric=lambda out, _: -out.square().mean().item(),
+    )
+    return task, domains("rows", [first, second])
+
+
+@pytest.mark.parametrize("method", ["ewc", "no-forgetting"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_methods_of_classes_refuse_numbers(method: str, outputs: int) -> None:
+    task, stream = rows_task(lambda: nn.Linear(3, outputs), torch.zeros(17, outputs), F.mse_loss)
+    with pytest.raises(UserError, match=f"'{method}' is of classes"):
+        learn(stream, task, make(method), Recipe(epochs=1))
+    for other in ("replay", "dark-replay", "si"):
+        assert learn(stream, task, make(other), Recipe(epochs=1)).matrix.rows
+
+
+def test_no_batch_is_of_a_single_sample() -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    task, stream = rows_task(network, torch.arange(17) % 2)
+    found = learn(stream, task, make("plain"), Recipe(epochs=1, batch_size=16))
+    assert len(found.matrix.rows) == 2
+
+
+def test_samples_come_in_the_order_of_every_run() -> None:
+    split = Split(torch.arange(17)[:, None], torch.arange(17))
+    handle = attach(linear(), rules.make("backprop"))
+    recipe = Recipe(batch_size=6, seed=3)
+    lessons = Lessons(handle, begun(DIGITS, make("plain"), recipe), split, recipe)
+    for epoch in range(2):
+        found = torch.cat([targets for _, targets in lessons.batches(epoch)])
+        assert torch.equal(found, order(3, epoch, 17))
+
+
+def test_a_slot_machine_is_taught_by_its_earlier_self(data: Data) -> None:
+    def converted() -> nn.Module:
+        model = DIGITS.model()
+        slots.convert(model, 4)
+        return model
+
+    stream = split_classes(data, [(0, 1), (2, 3)])
+    recipe = replace(RECIPE, epochs=1, optimizer=sgd, learning_rate=0.2)
+    found = learn(stream, replace(DIGITS, model=converted), make("no-forgetting"), recipe)
+    assert len(found.matrix.rows) == 2
 
 
 RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=5e-3)

@@ -10,8 +10,8 @@ from torch.optim import SGD
 from beyondprop.engine.attach import attach
 from beyondprop.experiment.assess import trouble
 from beyondprop.experiment.checkpoint import TrainingState
-from beyondprop.experiment.order import order
 from beyondprop.rules import Backprop
+from beyondprop.tasks.order import order
 
 
 def test_the_order_is_of_seed_and_epoch_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +19,10 @@ from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.experiment.auditing import audit, pairs
 from beyondprop.experiment.comparison import compare
 from beyondprop.experiment.run import train
-from beyondprop.experiment.spec import CompareSpec, RunSpec
+from beyondprop.experiment.spec import Adversarial, CompareSpec, RunSpec
 from beyondprop.files import StorageError, read_json, write_json
 from beyondprop.jobs import Workers
+from beyondprop.measure import Column
 from beyondprop.tasks import Data, call, find
 
 QUIET = Progress(disable=True)
@@ -33,6 +35,10 @@ class Sure(Section):
 
     name: ClassVar[str] = "sure"
     question: ClassVar[str] = "How sure is it?"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("sure", "sureness", "mean probability of what it says", ".2f"),
+        Column("verdict", "no number"),
+    )
     count: int = 20
 
     def ask(self, audited: Audited, progress: Progress) -> dict[str, Any]:
@@ -64,6 +70,22 @@ class Lacking(Shy):  # type: ignore[misc]
 
     name: ClassVar[str] = "lacking"
     packages: ClassVar[tuple[str, ...]] = ("no_such_package",)
+
+
+@dataclass(frozen=True)
+class Broken(Section):
+    """Fails of one rule as none foresees; is interrupted at another where a file says so."""
+
+    name: ClassVar[str] = "broken"
+    question: ClassVar[str] = "What now?"
+
+    def ask(self, audited: Audited, progress: Progress) -> dict[str, Any]:
+        del progress
+        if audited.name == "dfa":
+            raise ZeroDivisionError("nothing to divide by")
+        if audited.name == "frozen" and (Path.cwd() / "interrupt").exists():
+            raise KeyboardInterrupt
+        return {"verdict": "fine"}
 
 
 def others(folder: Path | None) -> Data:
@@ -126,6 +148,71 @@ def test_every_section_asks_every_run(compared: Path, tmp_path: Path) -> None:
     assert all(0 < agree <= 1 for agree in together.values())
 
 
+def test_a_section_that_fails_keeps_no_other_from_its_answer(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec, folder = asked("Broken", "Sure"), tmp_path / "a"
+    (tmp_path / "interrupt").touch()
+    with pytest.raises(KeyboardInterrupt):
+        audit(spec, [compared], folder, progress=QUIET)
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "answers").glob("*")}
+    assert kept
+    assert not (folder / "audit.json").exists()
+    (tmp_path / "interrupt").unlink()
+    record = audit(spec, [compared], folder, resume=True, progress=QUIET)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for run in record["runs"]:
+        assert "sure" in run["answers"]["sure"]
+        answer = run["answers"]["broken"]
+        if run["rule"] == "dfa":
+            assert "nothing to divide by" in answer["failed"]
+        else:
+            assert answer == {"verdict": "fine"}
+    assert not list((folder / "answers").glob("*Broken*dfa*"))  # asked again
+
+
+def test_the_log_has_a_short_line_of_each_question(compared: Path, tmp_path: Path) -> None:
+    audit(asked("Sure", "Shy"), [compared], tmp_path / "a", progress=QUIET)
+    said = (tmp_path / "a" / "log.txt").read_text().splitlines()
+    assert any(re.search(r" sure: dfa, seed 0: sureness 0\.\d\d$", line) for line in said)
+    assert any(line.endswith(" shy: dfa, seed 0: it does not say") for line in said)
+    assert any(line.endswith("dfa, seed 0 beside backprop, seed 0: answered") for line in said)
+
+
+def test_a_section_with_settings_is_named_as_people_write_it(
+    compared: Path, tmp_path: Path
+) -> None:
+    spec = AuditSpec(sections=({"section": f"{ME}Sure", "count": 5},))
+    audit(spec, [compared / "runs" / "dfa-seed0"], tmp_path / "a", progress=QUIET)
+    (path,) = (tmp_path / "a" / "answers").glob("*")
+    assert path.name.endswith("Sure-count-5-dfa-seed-0.json")
+
+
+def test_adversarial_training_stands_beside_plain_training(tmp_path: Path) -> None:
+    pytest.importorskip("captum")
+    spec = RunSpec(task="digits-mlp", rule="dfa", epochs=1, measures=())
+    train(spec, tmp_path / "plain", progress=QUIET)
+    attacked = replace(spec, adversarial=Adversarial(0.1, steps=1))
+    train(attacked, tmp_path / "attacked", progress=QUIET)
+    runs = found([tmp_path / "plain", tmp_path / "attacked"])
+    assert [run.rule for run in runs] == ["dfa", "dfa, adversarial (ε = 0.1, steps = 1)"]
+
+
+def test_a_damaged_answer_is_told(compared: Path, tmp_path: Path) -> None:
+    run, folder = compared / "runs" / "dfa-seed0", tmp_path / "a"
+    first = audit(asked("Sure"), [run], folder, progress=QUIET)
+    (path,) = (folder / "answers").glob("*")
+    kept = read_json(path) or {}
+    write_json(path, {"asked": kept["asked"]})
+    with pytest.raises(StorageError, match="damaged"):
+        audit(asked("Sure"), [run], folder, resume=True, progress=QUIET)
+    path.unlink()
+    again = audit(asked("Sure"), [run], folder, resume=True, progress=QUIET)
+    assert again["runs"] == first["runs"]
+    assert read_json(path) == kept
+
+
 def test_the_model_is_the_one_that_was_trained(compared: Path) -> None:
     for run in found([compared]):
         audited = run.audited(None)
@@ -156,6 +243,18 @@ def test_an_audit_goes_on_and_grows(compared: Path, tmp_path: Path) -> None:
     own = next(run for run in more["runs"] if run["rule"] == "dfa" and run["seed"] == 0)
     assert own["answers"]["sure"] == first["runs"][0]["answers"]["sure"]
     assert read_json(folder / "audit.json") == more
+
+
+def test_sections_of_an_earlier_call_stay(compared: Path, tmp_path: Path) -> None:
+    run, folder = compared / "runs" / "dfa-seed0", tmp_path / "a"
+    audit(asked("Sure"), [run], folder, progress=QUIET)
+    more = audit(asked("Broken", "Shy"), [run], folder, resume=True, progress=QUIET)
+    assert list(more["sections"]) == ["sure", "broken", "shy"]
+    assert set(more["runs"][0]["answers"]) == {"sure", "broken", "shy"}
+    few = AuditSpec(sections=({"section": f"{ME}Sure", "count": 5},))
+    other = audit(few, [run], folder, resume=True, progress=QUIET)  # with other settings
+    assert list(other["sections"]) == ["broken", "shy", "sure"]
+    assert other["runs"][0]["answers"]["sure"] != more["runs"][0]["answers"]["sure"]
 
 
 def test_other_weights_are_asked_again(tmp_path: Path) -> None:
@@ -194,6 +293,9 @@ def test_other_models_of_the_same_data_stand_beside(compared: Path, tmp_path: Pa
     assert record["runs"][-1]["rule"] == "backprop, digits-slots"
     names = [each["runs"] for each in record["beside"]]
     assert ["backprop, digits-slots, seed 0", "backprop, seed 0"] in names
+    first = audit(asked("Sure"), [tmp_path / "slots", compared], tmp_path / "b", progress=QUIET)
+    assert [run["rule"] for run in first["runs"][:2]] == ["backprop, digits-slots", "backprop"]
+    assert first["task"]["name"] == "digits-mlp"  # that of most runs
 
 
 def test_damaged_runs_are_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from beyondprop.audit.logits import logits_of
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
@@ -45,21 +46,18 @@ def probability(model: nn.Module) -> Told:
 
 
 def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return a model's outputs ``(n, classes)``.
+    """Return a model's logits ``(n, classes)``; see `beyondprop.audit.logits.logits_of`.
 
     Raises:
-        UserError: They are of another shape.
+        UserError: They are of another shape, or not all finite.
     """
-    outputs = model(inputs)
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(inputs):
-        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    logits = logits_of(model, inputs)
+    if len(logits) != len(inputs):
         raise UserError(
             f"explanations need a model with outputs (samples, classes), and for {len(inputs)} "
-            f"samples it returns {found}"
+            f"samples it returns {len(logits)}"
         )
-    if outputs.shape[1] < 2:
-        raise UserError("explanations need an output for each class, and the model has one alone")
-    return outputs
+    return logits
 
 
 @torch.no_grad()

@@ -43,12 +43,12 @@ def mean_of(values: Tensor) -> Answer:
     return {"mean": rounded(mean), "interval": [rounded(mean - half), rounded(mean + half)]}
 
 
-def rounded(value: float, digits: int = 4) -> float:
-    """Return a number to so many significant digits, as records keep it."""
-    return float(f"{value:.{digits}g}") if math.isfinite(value) else 0.0
+def rounded(value: float, digits: int = 4) -> float | None:
+    """Return a number to so many significant digits, as records keep it; None of none."""
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
-def rounded_all(values: Tensor, digits: int = 3) -> list[float]:
+def rounded_all(values: Tensor, digits: int = 3) -> list[float | None]:
     """Return numbers to so many significant digits."""
     return [rounded(each, digits) for each in values.double().flatten().tolist()]
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from beyondprop.audit.explanations.attribution import TOGETHER, Complete, complete
 from beyondprop.audit.explanations.evidence import AT_ONCE, Told
-from beyondprop.errors import UserError
 from beyondprop.rules.backprop import Backprop
 from beyondprop.tasks import Task, attached
 
@@ -102,8 +101,10 @@ def layer_figures(
     *,
     steps: int = 32,
     most: int = 1024,
-) -> LayerFigures:
-    """Return what a layer's units say for the answers; see `complete` for the arguments."""
+) -> LayerFigures | None:
+    """Return what a layer's units say for the answers, None where its output does not move them;
+    see `complete` for the arguments.
+    """
 
     def attribute(x: Tensor, c: Tensor, count: int) -> Tensor:
         return at_layer(told, layer, x, c, absent, count)
@@ -112,7 +113,7 @@ def layer_figures(
     maps = found.maps.flatten(1).double()  # (n, units)
     size = maps.abs().sum(1)
     if not bool((size > 0).any()):
-        raise UserError("the layer's output does not move the model's answer")
+        return None
     maps, size = maps[size > 0], size[size > 0]
     used = size.square() / maps.square().sum(1) / maps.shape[1]
     against = maps.clamp_max(0).abs().sum(1) / size

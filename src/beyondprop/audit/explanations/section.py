@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from rich.progress import Progress
 from torch import Tensor
 
 from beyondprop.audit.base import Answer, Audited, Section
-from beyondprop.audit.explanations import parts
 from beyondprop.audit.explanations.attribution import Attribution, IntegratedGradients, Saliency
 from beyondprop.audit.explanations.evidence import answers, evidence, explained
 from beyondprop.audit.explanations.figures import mean_of, rounded
+from beyondprop.audit.explanations.parts.attributions import attributions, stability
+from beyondprop.audit.explanations.parts.concepts import pushes
+from beyondprop.audit.explanations.parts.layers import layers
+from beyondprop.audit.explanations.parts.together import together
 from beyondprop.audit.explanations.shapley import BUDGET
 from beyondprop.audit.explanations.spearman import agreement, chance
 from beyondprop.audit.explanations.subject import Subject, subject_of
@@ -21,6 +24,10 @@ from beyondprop.audit.explanations.tcav import ConceptTest
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Column
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Count, Limits, Positive
+
+Two = Annotated[int, Limits(2)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +75,27 @@ class Explanations(Section):
             ".2f",
         ),
     )
-    samples: int = 100
-    layered: int = 32
-    stable: int = 16
-    combined: int = 16
-    pictured: int = 4
-    listed: int = 5
+    samples: Two = 100
+    layered: Count = 32
+    stable: Count = 16
+    combined: Count = 16
+    pictured: Annotated[int, Limits(0)] = 4
+    listed: Count = 5
     image: tuple[int, int] | None = None
-    grid: int = 4
-    players: int = 16
-    budget: int = BUDGET
-    draws: int = 50
-    radius: float = 0.1
-    moves: int = 6
-    steps: int = 32
-    most_steps: int = 1024
+    grid: Two = 4
+    players: Two = 16
+    budget: Count = BUDGET
+    draws: Count = 50
+    radius: Positive = 0.1
+    moves: Count = 6
+    steps: Count = 32
+    most_steps: Count = 1024
     concepts: Mapping[str, Tensor] | None = None
-    pushed: int = 40
+    pushed: Count = 40
     test: ConceptTest = field(default_factory=ConceptTest)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def ask(self, audited: Audited, progress: Progress) -> Answer:
         """Return why a model answers so; docs/audit.md explains the figures.
@@ -99,22 +109,22 @@ class Explanations(Section):
             classes = answers(model, subject.inputs)
             right = (classes == subject.targets).double().mean().item()
             answer: Answer = {"samples": len(classes), "right": rounded(right)}
-            found, maps = parts.attributions(
+            found, maps = attributions(
                 model, subject, classes, self.steps, self.most_steps, self.draws
             )
             answer |= found
             progress.advance(task)
             first, few = subject.first(self.stable), classes[: self.stable]
-            answer["sensitivity"] = parts.stability(
+            answer["sensitivity"] = stability(
                 model, first, few, self.steps, self.radius, self.moves
             )
             progress.advance(task)
             first, few = subject.first(self.layered), classes[: self.layered]
             answer["layers"] = _or_reason(
-                lambda: parts.layers(model, audited, first, few, self.steps, self.most_steps)
+                lambda: layers(model, audited, first, few, self.steps, self.most_steps)
             )
             progress.advance(task)
-            answer["interactions"] = parts.together(
+            answer["interactions"] = together(
                 model,
                 audited,
                 subject.first(self.combined),
@@ -128,7 +138,7 @@ class Explanations(Section):
             )
             progress.advance(task)
             answer["concepts"] = _or_reason(
-                lambda: parts.pushes(model, audited, self.concepts, self.pushed, self.test)
+                lambda: pushes(model, audited, self.concepts, self.pushed, self.test)
             )
             progress.advance(task)
         return answer | {"verdict": verdict(answer)}
@@ -136,9 +146,18 @@ class Explanations(Section):
     def beside(self, audited: Audited, other: Audited) -> Answer:
         """Return whether two models give the same reasons for the true classes of the same samples:
         Spearman's rank correlation of their maps, beside that of maps of different samples.
+
+        Raises:
+            UserError: As `ask`; or the models have inputs of other shapes, or there is one sample.
         """
         subject = self._subject(audited)
         x, targets, absent = subject.inputs, subject.targets, subject.absent
+        theirs = other.data.test.batch(slice(0, 1))[0]
+        if not isinstance(theirs, Tensor) or theirs.shape[1:] != x.shape[1:]:
+            raise UserError(
+                f"reasons are compared of the same inputs, and those of {audited.task.name} and "
+                f"{other.task.name} have other shapes"
+            )
         methods: tuple[Attribution, ...] = (IntegratedGradients(self.steps), Saliency())
         said, ranked = [], []
         for each in (audited, other):

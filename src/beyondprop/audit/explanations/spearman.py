@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from beyondprop.errors import UserError
+
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:
     """Return Spearman's rank correlation of two attribution maps, sample by sample.
@@ -27,10 +29,10 @@ def chance(first: Tensor, second: Tensor) -> Tensor:
     such as a border without ink, agrees by itself.
 
     Raises:
-        ValueError: There is one sample alone.
+        UserError: There is one sample alone.
     """
     if len(first) < 2:
-        raise ValueError("there is no other sample to compare with")
+        raise UserError("two models' reasons are compared over two samples at least")
     return agreement(first, second.roll(1, 0))
 
 

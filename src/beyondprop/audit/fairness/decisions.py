@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from beyondprop.audit.logits import logits_of
 from beyondprop.engine.untouched import device_of, untouched
 from beyondprop.errors import UserError
-from beyondprop.tasks import Samples, call
+from beyondprop.tasks import Samples
 from beyondprop.tasks.samples import moved
 
 BATCH = 1000
@@ -105,25 +105,20 @@ def decisions_of(
 
 
 def answers(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
-    """Return a model's outputs and the targets of all samples, on the CPU.
+    """Return a model's logits ``(n, classes)`` and the targets of all samples, on the CPU.
 
     Raises:
-        UserError: The outputs or the targets are no tensors of one row a sample.
+        UserError: The targets are no classes, or the outputs no finite logits.
     """
-    outputs: list[Any] = []
-    targets: list[Any] = []
+    logits: list[Tensor] = []
+    targets: list[Tensor] = []
     device = device_of(model, samples.device)
     with untouched(model), torch.no_grad():
         model.eval()
         for batch in samples.batches(BATCH):
             inputs, wanted = moved(batch, device)
-            outputs.append(call(model, inputs))
+            if not isinstance(wanted, Tensor) or wanted.dtype != torch.int64 or wanted.dim() != 1:
+                raise UserError("fairness is asked of classes, and the targets are no (n,) int64")
+            logits.append(logits_of(model, inputs))
             targets.append(wanted)
-    for each, wanted in zip(outputs, targets, strict=True):
-        tensors = isinstance(each, Tensor) and isinstance(wanted, Tensor)
-        if not tensors or wanted.dtype != torch.int64 or wanted.dim() != 1:
-            raise UserError(
-                "fairness is asked of classes, (n,) int64, and the targets or outputs are "
-                "something else"
-            )
-    return torch.cat(outputs).cpu(), torch.cat(targets).cpu()
+    return torch.cat(logits).cpu(), torch.cat(targets).cpu()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from beyondprop.audit import calibration
+from beyondprop.audit.calibration import Forecasts
 from beyondprop.audit.fairness.decisions import Decisions
 
 BINS = 10
@@ -83,38 +85,26 @@ def differences(decisions: Decisions, bins: int = BINS) -> Figures:
 def calibration_error(truth: NDArray[Any], probability: NDArray[Any], bins: int = BINS) -> float:
     """Return the expected calibration error of the favourable class's probability.
 
-    ``Σ_b n_b/n |mean probability − share in the class|`` over equally wide bins b (Guo et al.,
-    arXiv:1706.04599, equation 3, there of the predicted class's probability). Of few samples it is
-    large by chance alone.
+    See `beyondprop.audit.calibration`, there mostly of the predicted class's probability. Of few
+    samples it is large by chance alone.
 
     Args:
         truth: Whether each is in the class, ``(n,)`` bool.
         probability: That it is, ``(n,)`` from 0 to 1.
-        bins: How many.
+        bins: How many, of one width.
     """
-    off = np.bincount(places(probability, bins), probability - truth, bins)  # (bins,)
-    return float(np.abs(off).sum() / len(truth))
+    return calibration.calibration_error(Forecasts(probability, truth.astype(bool)), bins)
 
 
 def reliability(decisions: Decisions, bins: int = BINS) -> list[dict[str, float]]:
     """Return the reliability curve: of each bin that holds anybody ``predicted``, the mean
     probability, ``found``, the share in the favourable class, and ``samples``.
     """
-    place = places(decisions.probability, bins)
-    count = np.bincount(place, minlength=bins)
-    predicted = np.bincount(place, decisions.probability, bins)
-    found = np.bincount(place, decisions.truth, bins)
+    curve = calibration.reliability(Forecasts(decisions.probability, decisions.truth), bins)
     return [
-        {"predicted": p / n, "found": f / n, "samples": n}
-        for n, p, f in zip(count.tolist(), predicted.tolist(), found.tolist(), strict=True)
-        if n
+        {"predicted": each["confidence"], "found": each["accuracy"], "samples": each["count"]}
+        for each in curve
     ]
-
-
-def places(probability: NDArray[Any], bins: int) -> NDArray[np.int64]:
-    """Return the bin of each probability; 1 lies in the last."""
-    made: NDArray[np.int64] = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    return made
 
 
 def plain(value: float | None) -> float | None:

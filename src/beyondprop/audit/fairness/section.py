@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from rich.progress import Progress
 
 from beyondprop.audit.base import Answer, Audited, Section
+from beyondprop.audit.fairness.answer import Setting, greatest, of_attribute, of_change
 from beyondprop.audit.fairness.decisions import Decisions, answers, decisions_of
-from beyondprop.audit.fairness.figures import (
-    BINS,
-    DIFFERENCES,
-    ODDS,
-    PARITY,
-    Figures,
-    by_group,
-    differences,
-    plain,
-    reliability,
-)
-from beyondprop.audit.fairness.paired import Change, changes
-from beyondprop.audit.fairness.resampling import LEVEL, Interval, chance, intervals
+from beyondprop.audit.fairness.figures import BINS, ODDS, PARITY
+from beyondprop.audit.fairness.resampling import LEVEL
 from beyondprop.audit.fairness.words import verdict, verdict_beside
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
@@ -89,7 +78,7 @@ class Fairness(Section):
         made: dict[str, Answer] = {}
         with bar(progress, f"{audited.name}: fairness", len(found)) as task:
             for attribute, decisions in found.items():
-                made[attribute] = self._of_attribute(decisions, audited.seed)
+                made[attribute] = of_attribute(decisions, self._setting, audited.seed)
                 progress.advance(task)
         return {
             "favourable": favourable,
@@ -111,18 +100,9 @@ class Fairness(Section):
         two, _ = self._decisions(other)
         made: dict[str, Answer] = {}
         for attribute, decisions in one.items():
-            kept = self._kept(decisions)
-            if len(kept) < 2:
-                continue
-            pair = decisions.of_groups(kept), two[attribute].of_groups(kept)
-            of_groups, apart = changes(*pair, self.draws, audited.seed, self.bins)
-            made[attribute] = {
-                "groups": _rows(of_groups),
-                "differences": {
-                    name: {"difference": value, **_ends(ends)}
-                    for name, (value, ends) in apart.items()
-                },
-            }
+            change = of_change(decisions, two[attribute], self._setting, audited.seed)
+            if change is not None:
+                made[attribute] = change
         return {
             "first": audited.name,
             "second": other.name,
@@ -132,67 +112,9 @@ class Fairness(Section):
             "verdict": verdict_beside(made, audited.name, other.name, favourable),
         }
 
-    def _of_attribute(self, decisions: Decisions, seed: int) -> Answer:
-        """Return what is found by one attribute."""
-        kept, sizes = self._kept(decisions), decisions.sizes.tolist()
-        figures, curves = by_group(decisions, self.bins), {}
-        for number, name in enumerate(decisions.names):
-            if name in figures:
-                curves[name] = reliability(decisions.of_groups([number]), self.bins)
-        small = [
-            {"group": name, "samples": size}
-            for name, size in zip(decisions.names, sizes, strict=True)
-            if size < self.least
-        ]
-        ends: dict[str, Answer] = {}
-        apart: Answer = {}
-        in_data = None
-        counted = decisions.of_groups(kept) if len(kept) > 1 else None
-        if counted:
-            apart, ends = self._differences(counted, seed)
-            true = [figures[name]["base_rate"] or 0.0 for name in counted.names]
-            in_data = max(true) - min(true)
-        groups = [
-            {
-                "group": name,
-                "samples": sizes[number],
-                **figures[name],
-                "intervals": ends.get(name, {}),
-                "reliability": curves[name],
-            }
-            for number, name in enumerate(decisions.names)
-            if name in figures
-        ]
-        return {
-            "groups": groups,
-            "left_out": small,
-            "differences": apart,
-            "in_data": in_data,
-            "worst": _worst({name: figures[name] for name in counted.names}) if counted else {},
-        }
-
-    def _differences(self, counted: Decisions, seed: int) -> tuple[Answer, dict[str, Answer]]:
-        """Return differences between groups, and the intervals of each group's figures."""
-        found = differences(counted, self.bins)
-        apart, each = intervals(counted, self.draws, seed, self.bins)
-        by_chance = chance(counted, self.draws, seed, self.bins)
-        made: Answer = {}
-        for name in DIFFERENCES:
-            drawn = by_chance[name]
-            made[name] = {
-                "value": plain(found[name]),
-                **_ends(apart[name]),
-                "by_chance": None if drawn is None else drawn.limit,
-                "p": None if drawn is None else drawn.p,
-            }
-        ends = {
-            group: {name: None if got is None else [got.low, got.high] for name, got in own.items()}
-            for group, own in zip(counted.names, each, strict=True)
-        }
-        return made, ends
-
-    def _kept(self, decisions: Decisions) -> list[int]:
-        return np.flatnonzero(decisions.sizes >= self.least).tolist()
+    @property
+    def _setting(self) -> Setting:
+        return Setting(self.least, self.draws, self.bins)
 
     def _decisions(self, audited: Audited) -> tuple[dict[str, Decisions], str]:
         """Return the model's decisions by each attribute, and the favourable class's name."""
@@ -224,48 +146,3 @@ class Fairness(Section):
             f"{task} {what} {len(classes)} classes: say which is good for a person, by "
             f"Fairness(favourable=...), one of {', '.join(classes)}"
         )
-
-
-WORST: Mapping[str, int] = {
-    "selection_rate": 1,
-    "true_positive_rate": 1,
-    "accuracy": 1,
-    "calibration_error": -1,
-}
-"""Figures by which a group is treated worse: the smallest, or with -1 the largest."""
-
-
-def _worst(figures: Mapping[str, Figures]) -> dict[str, str]:
-    """Return by figure the group that is treated worst; none where two are treated alike."""
-    made = {}
-    for key, sign in WORST.items():
-        known = {
-            name: sign * value for name, each in figures.items() if (value := each[key]) is not None
-        }
-        if len(known) > 1 and min(known.values()) < max(known.values()):
-            made[key] = min(known, key=known.__getitem__)
-    return made
-
-
-def _rows(found: Sequence[Change]) -> list[Answer]:
-    return [
-        {
-            "group": each.group,
-            "rate": each.rate,
-            "difference": each.difference,
-            **_ends(each.interval),
-            "p": each.p,
-            "real": each.real,
-        }
-        for each in found
-    ]
-
-
-def _ends(found: Interval | None) -> Answer:
-    return {"low": None, "high": None} if found is None else asdict(found)
-
-
-def greatest(attributes: Mapping[str, Answer], name: str) -> float | None:
-    """Return the greatest difference of a name over all attributes; None where none has it."""
-    found = [each["differences"].get(name, {}).get("value") for each in attributes.values()]
-    return max((each for each in found if each is not None), default=None)

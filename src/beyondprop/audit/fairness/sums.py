@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from beyondprop.audit.calibration import equal_width
 from beyondprop.audit.fairness.decisions import Decisions
 from beyondprop.audit.fairness.figures import (
     ACCURACY,
@@ -20,7 +21,6 @@ from beyondprop.audit.fairness.figures import (
     ODDS,
     PARITY,
     RATIO,
-    places,
 )
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ def rows_of(decisions: Decisions, bins: int = BINS) -> Array:
     kinds = [truth & selected, ~truth & selected, truth & ~selected, ~truth & ~selected]
     rows = np.zeros((len(truth), len(kinds) + bins))
     rows[:, : len(kinds)] = np.stack(kinds, axis=1)
-    place = len(kinds) + places(decisions.probability, bins)
+    place = len(kinds) + equal_width(decisions.probability, bins)
     rows[np.arange(len(rows)), place] = decisions.probability - truth
     return rows
 

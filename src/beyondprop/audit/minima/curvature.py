@@ -63,7 +63,8 @@ def spectrum(
     Args:
         product: The matrix times a vector.
         size: n.
-        count: Largest eigenvalues, fewer where there are no more.
+        count: Largest eigenvalues, fewer where there are no more; of a large matrix all but one at
+            most.
         tolerance: Of the residual, relative to the largest eigenvalue for the smallest one, and to
             the eigenvalue itself for the others. The error of an eigenvalue is not above it, and
             mostly far below.
@@ -74,7 +75,7 @@ def spectrum(
     """
     if size <= DENSE:
         return _dense(product, size, count)
-    counted = _Counted(product, size)
+    counted, count = _Counted(product, size), min(count, size - 1)
     start = np.random.default_rng(seed).standard_normal(size)
     if not counted(start).any():  # ReLU units that are all dead, say
         return Spectrum((0.0,) * count, 0.0, counted.products)

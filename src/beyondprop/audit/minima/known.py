@@ -25,6 +25,8 @@ from beyondprop.slots import Kind, Machine, Reels, convert, driven
 
 RATES = (1e-2, 3e-2, 1e-1)
 """Learning rates of Adam that are tried."""
+FACTOR, MORE = 3.0, 3
+"""Between a rate at an end of those that were tried and the next one; how many more are tried."""
 TUNING = 1_000_000
 """Seeds of starts by which rates are chosen begin here."""
 
@@ -120,7 +122,7 @@ class Reached:
             variance.
         losses: At the end, one a start; infinity where training diverged.
         rate: Adam's, chosen on other starts.
-        edge: Whether it is the lowest or the highest that was tried.
+        edge: Whether it still is the lowest or the highest that was tried.
     """
 
     problem: str
@@ -152,7 +154,8 @@ class Budget:
     Attributes:
         starts: That are counted, by the seeds from 0 on: the same for every rule.
         steps: Of Adam, on all samples each; its rate falls linearly to zero.
-        rates: That are tried.
+        rates: That are tried; while the best of several is at an end, further ones beyond it,
+            `MORE` at most.
         tuning: Starts that each of them is tried on, which are not counted.
         tolerance: See `Reached`.
     """
@@ -181,10 +184,25 @@ def reached(problem: Problem, rule: Rule, budget: Budget | None = None) -> Reach
     def median(rate: float) -> float:
         return statistics.median(ended(problem, rule, s, given.steps, rate) for s in apart)
 
-    rate = min(given.rates, key=median)
+    rate, edge = best_rate(given.rates, median)
     losses = (ended(problem, rule, s, given.steps, rate) for s in range(given.starts))
-    edge = len(given.rates) > 1 and rate in (min(given.rates), max(given.rates))
     return Reached(problem.name, rule.name, given.tolerance, tuple(losses), rate, edge)
+
+
+def best_rate(rates: Sequence[float], loss: Callable[[float], float]) -> tuple[float, bool]:
+    """Return the rate with the lowest loss, and whether it is at an end of those that were tried.
+
+    While it is, the next one beyond that end is tried, `MORE` at most; a single rate is taken.
+    """
+    tried = {rate: loss(rate) for rate in rates}
+    for left in range(MORE, -1, -1):
+        rate = min(tried, key=tried.__getitem__)
+        low, high = rate == min(tried), rate == max(tried)
+        if low == high or not left:  # between others, or alone; or enough
+            break
+        beyond = rate / FACTOR if low else rate * FACTOR
+        tried[beyond] = loss(beyond)
+    return rate, low != high
 
 
 def ended(problem: Problem, rule: Rule, seed: int, steps: int, rate: float) -> float:

@@ -7,7 +7,10 @@ from beyondprop.audit.robustness.accuracy import (
     share,
     withstood,
 )
-from beyondprop.audit.robustness.attacks import Attack, AutoAttack, Pgd, Square, odds_against
+from beyondprop.audit.robustness.attacks.autoattack import AutoAttack
+from beyondprop.audit.robustness.attacks.base import Attack
+from beyondprop.audit.robustness.attacks.pgd import Pgd, odds_against
+from beyondprop.audit.robustness.attacks.square import Square
 from beyondprop.audit.robustness.corruptions import (
     OF_IMAGES,
     OF_TABLES,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.audit.logits import logits_of
-from beyondprop.audit.robustness.attacks import Attack, Pgd
+from beyondprop.audit.robustness.attacks.base import Attack
+from beyondprop.audit.robustness.attacks.pgd import Pgd
 from beyondprop.audit.robustness.ranges import Ranges, real
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.untouched import untouched, weights_kept

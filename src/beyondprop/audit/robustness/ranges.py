@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
+from beyondprop.shapes import CHANNELS, TOKENS, Axes
 from beyondprop.tasks import Samples
 
 BATCH = 1000
@@ -19,9 +20,10 @@ class Ranges:
     """What values the features have.
 
     A feature is a column of a table ``(n, columns)``, a feature of tokens ``(n, tokens,
-    features)``, or a channel of images and the like ``(n, channels, positions...)``: all positions
-    of a channel share one range, so that a pixel that is black in every training image can be
-    attacked too. Inputs may be standardised or not: in units of their range they lie in [0, 1].
+    features)``, or a channel of signals, images and the like ``(n, channels, positions...)``: all
+    positions of a channel share one range, so that a pixel that is black in every training image
+    can be attacked too. Inputs may be standardised or not: in units of their range they lie in
+    [0, 1].
 
     Attributes:
         low: Least value of each feature, of a shape that broadcasts with the inputs, as all others.
@@ -36,13 +38,18 @@ class Ranges:
     std: Tensor
 
     @classmethod
-    def of(cls, samples: Samples | Tensor) -> Ranges:
+    def of(cls, samples: Samples | Tensor, axes: Axes = TOKENS) -> Ranges:
         """Return the ranges of training samples, or of their inputs ``(n, ...)``.
+
+        Args:
+            samples: The samples.
+            axes: Of inputs with three axes, tokens or channels with positions: as a model's layers
+                take them, `beyondprop.shapes.taken_by`.
 
         Raises:
             UserError: The inputs are no tensor of real numbers, or not all are finite.
         """
-        found = [_Sums.of(each) for each in _inputs_of(samples)]
+        found = [_Sums.of(each, axes) for each in _inputs_of(samples)]
         low = torch.stack([each.low for each in found]).amin(0)
         high = torch.stack([each.high for each in found]).amax(0)
         if not (low.isfinite().all() and high.isfinite().all()):
@@ -83,8 +90,8 @@ class _Sums:
     count: int
 
     @classmethod
-    def of(cls, inputs: Tensor) -> _Sums:
-        others = _others(inputs)
+    def of(cls, inputs: Tensor, axes: Axes) -> _Sums:
+        others = _others(inputs, axes)
         exact = inputs.double()
         low = inputs.amin(others, keepdim=True)
         return cls(
@@ -96,9 +103,10 @@ class _Sums:
         )
 
 
-def _others(inputs: Tensor) -> list[int]:
+def _others(inputs: Tensor, axes: Axes) -> list[int]:
     """Return the axes that a feature's values are spread over."""
-    feature = 2 if inputs.dim() == 3 else 1  # tokens have their features last
+    tokens = inputs.dim() == 3 and axes.words != CHANNELS.words  # they have their features last
+    feature = 2 if tokens else 1
     return [axis for axis in range(inputs.dim()) if axis != feature]
 
 

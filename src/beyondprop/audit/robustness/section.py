@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from beyondprop.audit.base import Answer, Audited, Section, classified, some
 from beyondprop.audit.robustness.accuracy import is_right, masking, share, withstood
-from beyondprop.audit.robustness.attacks import Attack, AutoAttack, Pgd, Square
+from beyondprop.audit.robustness.attacks.autoattack import AutoAttack
+from beyondprop.audit.robustness.attacks.base import Attack
+from beyondprop.audit.robustness.attacks.pgd import Pgd
+from beyondprop.audit.robustness.attacks.square import Square
 from beyondprop.audit.robustness.corruptions import Corruption, corrupted, corruptions_of
 from beyondprop.audit.robustness.ranges import Ranges
 from beyondprop.engine.untouched import generators_kept
@@ -18,6 +21,7 @@ from beyondprop.jobs.progress import bar
 from beyondprop.measure import Column
 from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Count, NotNegative, Positive
+from beyondprop.shapes import taken_by
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,9 @@ class _Asked:
     @classmethod
     def of(cls, audited: Audited, samples: int) -> _Asked:
         inputs, targets = some(audited.data.test, samples, audited.seed).batch(slice(None))
-        ranges = Ranges.of(audited.data.train)
-        return cls(audited.build(), inputs, targets, ranges, audited.seed)
+        model = audited.build()
+        ranges = Ranges.of(audited.data.train, taken_by([model]))
+        return cls(model, inputs, targets, ranges, audited.seed)
 
     @property
     def beyond(self) -> int:

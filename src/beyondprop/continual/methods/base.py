@@ -112,6 +112,21 @@ def check_weights(name: str, model: nn.Module) -> None:
         )
 
 
+def check_logits(name: str, outputs: Any, targets: Any) -> None:
+    """Refuse outputs that are no logits of several classes: of a single number, or of real targets,
+    a softmax says nothing, and the method would do nothing.
+
+    Raises:
+        UserError: They are none.
+    """
+    tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
+    if not tensors or targets.dtype != torch.int64 or outputs.dim() < 2 or outputs.shape[-1] < 2:
+        raise UserError(
+            f"'{name}' is of classes: it needs outputs (batch, ..., classes) of two or more, and "
+            "targets that are their numbers; take 'replay' or 'si'"
+        )
+
+
 def learned(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that learn, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}

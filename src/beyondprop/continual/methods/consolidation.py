@@ -14,6 +14,7 @@ from beyondprop.continual.methods.base import (
     Learning,
     Method,
     add_gradient,
+    check_logits,
     check_weights,
     learned,
 )
@@ -131,6 +132,9 @@ def fisher(model: nn.Module, samples: Samples, count: int, seed: int) -> dict[st
         samples: Of the training part.
         count: How many, at most.
         seed: Of the samples and the labels.
+
+    Raises:
+        UserError: The outputs are no such logits.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)[:count]
@@ -139,8 +143,10 @@ def fisher(model: nn.Module, samples: Samples, count: int, seed: int) -> dict[st
     with untouched(model), exact_gradients(model):
         model.eval()
         for row in order:
-            inputs, _ = samples.batch(row[None])
-            logs = call(model, inputs).log_softmax(-1).flatten(0, -2)  # (positions, classes)
+            inputs, targets = samples.batch(row[None])
+            logits = call(model, inputs)  # (1, ..., classes)
+            check_logits(ElasticConsolidation.name, logits, targets)
+            logs = logits.log_softmax(-1).flatten(0, -2)  # (positions, classes)
             drawn = torch.multinomial(logs.detach().exp().cpu(), 1, generator=generator)
             said = logs.gather(1, drawn.to(logs.device)).sum()
             gradients = torch.autograd.grad(said, list(known.values()), allow_unused=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.continual.memory import size_of
-from beyondprop.continual.methods.base import Learner, Learning, Method
+from beyondprop.continual.methods.base import Learner, Learning, Method, check_logits
 from beyondprop.continual.streams import Experience
 from beyondprop.engine.attachment import Attachment
 from beyondprop.registry import check_fields
@@ -71,6 +71,7 @@ class DistillingLearner(Learner):
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
         """Learn the batch, and what was said of it before."""
         outputs = self.learning.forward(handle, inputs, targets)
+        check_logits(self.method.name, outputs, targets)
         loss = self.learning.loss(outputs, targets)
         if self.earlier is not None:
             with torch.no_grad():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from beyondprop.registry import label as spec_label
 from beyondprop.report.audited.records import Audit, title
 from beyondprop.report.facts import Fact, examples, origin_facts
@@ -19,7 +16,7 @@ def facts(audit: Audit) -> list[Fact]:
     them.
     """
     asked = audit.spec.get("sections")
-    sections = [_asked(each) for each in asked] if isinstance(asked, list) else []
+    sections = [spec_label(each) for each in asked] if isinstance(asked, list) else []
     told = [
         Fact("Task", audit.task.name),
         Fact("Data", audit.task.data),
@@ -30,14 +27,6 @@ def facts(audit: Audit) -> list[Fact]:
         *origin_facts(audit.provenance),
     ]
     return [fact for fact in told if fact.text]
-
-
-def _asked(spec: Any) -> str:
-    """Return a section with its settings: `minima(samples=100)`."""
-    if isinstance(spec, Mapping) and "section" in spec:
-        settings = {name: value for name, value in spec.items() if name != "section"}
-        return spec_label({str(spec["section"]): settings})
-    return spec_label(spec)
 
 
 def run_lines(audit: Audit) -> list[tuple[str, str, str, str]]:

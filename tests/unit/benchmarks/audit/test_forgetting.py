@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.audit import forgetting, tables
+from benchmarks.audit import forgetting, search, tables, trials
 from beyondprop.tasks import Data, Split, find
 
 
@@ -24,15 +24,15 @@ def digits(_: Path | None) -> Data:
 def test_every_method_stands_beside_floor_and_ceiling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "RATES", (1e-3,))
-    whole = forgetting.Trial("digits-mlp", 200, "class", "backprop", 1)
+    whole = trials.Trial("digits-mlp", 200, "class", "backprop", 1)
     task, _ = whole.data()
-    monkeypatch.setattr(forgetting.Trial, "data", lambda _: (task, digits(None)), raising=True)
+    monkeypatch.setattr(trials.Trial, "data", lambda _: (task, digits(None)), raising=True)
     few = {
-        "plain": forgetting.Way(rates=(3e-3,)),
-        "replay": forgetting.Way(keeps=True, rates=(3e-3,)),
-        "slots": forgetting.WAYS["slots"],
+        "plain": trials.Way(rates=(3e-3,)),
+        "replay": trials.Way(keeps=trials.SAMPLE, rates=(3e-3,)),
+        "slots": trials.WAYS["slots"],
     }
+    monkeypatch.setattr(search, "WAYS", few)
     monkeypatch.setattr(forgetting, "WAYS", few)
     output = tmp_path / "forgetting.json"
     forgetting.main(
@@ -46,5 +46,32 @@ def test_every_method_stands_beside_floor_and_ceiling(
     assert plain["bits"] == 0
     heads, lines = tables.forgetting(rows)
     assert len(heads) == len(lines[0]) == 8
-    assert lines[0][3].endswith("†")
+    for row, line in zip(rows[:3], lines, strict=False):
+        assert line[3].endswith("†") == row["search"]["edge"]
     assert lines[-1][4:] == ["–"] * 4
+
+
+def test_the_search_goes_on_beyond_an_end() -> None:
+    def tried(strength: float, rate: float, score: float) -> dict[str, object]:
+        return {"setting": {"strength": strength}, "rate": rate, "score": score}
+
+    found = [tried(s, r, s * r) for s in (1.0, 3.0) for r in (0.1, 0.3, 0.9)]
+    best = found[-1]
+    assert search.beyond(found, best) == [
+        search.Choice({"strength": 3.0}, pytest.approx(2.7)),
+        search.Choice({"strength": 9.0}, 0.9),
+    ]
+    middle = [*found, tried(9.0, 0.9, 0), tried(3.0, 2.7, 0)]
+    assert search.beyond(middle, best) == []
+    assert search.outside({0.1}, 0.1) == []
+
+
+def test_kept_samples_have_the_bits_of_a_bank() -> None:
+    trial = trials.Trial("digits-mlp", 200, "class", "dfa", 1)
+    few, fewer = (trial.memory(trials.WAYS[name]) for name in ("replay", "dark-replay"))
+    assert few is not None
+    assert fewer is not None
+    bits = few * trials.SAMPLE
+    assert fewer < few
+    assert abs(bits - fewer * (trials.SAMPLE + trials.LOGITS)) < trials.SAMPLE + trials.LOGITS
+    assert trial.memory(trials.WAYS["plain"]) is None

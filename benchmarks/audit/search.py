@@ -1,0 +1,87 @@
+"""Which setting and learning rate serve a method best, by validation samples."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from benchmarks.audit.trials import WAYS, Trial, Way, spec_of, streams
+from benchmarks.common.cached_runs import Figures
+from benchmarks.common.timing import set_threads
+from beyondprop.continual import Method, Stream, learn, make
+from beyondprop.errors import UserError
+from beyondprop.pieces.training import Recipe
+from beyondprop.tasks import Task
+
+SEED = 1000
+FACTOR, MORE = 3.0, 3
+"""Between what is at an end of what was tried and the next; how many more are tried at most."""
+
+
+def search(trial: Trial, name: str) -> Figures:
+    """Return the setting and the rate that serve a method best on validation samples.
+
+    While the best is at an end of what was tried, the next one beyond it is tried too, `MORE` at
+    most: as many for every rule.
+    """
+    set_threads(1)
+    task, data = trial.data()
+    way, held = WAYS[name], replace(data, test=data.validation)
+    stream, found = streams(held)[trial.stream], []
+    size = trial.memory(way)
+    wanted = [Choice(setting, rate) for setting in way.settings for rate in way.rates]
+    left = MORE
+    while wanted:
+        for each in wanted:
+            method, recipe = make(spec_of(name, each.setting, size)), each.recipe(trial, way)
+            found.append(asdict(each) | score(stream, task, method, recipe))
+        best = max(found, key=lambda each: each["score"])
+        wanted = beyond(found, best)[:left]
+        left -= len(wanted)
+    edge = bool(beyond(found, best))
+    return {"tried": found, "setting": best["setting"], "rate": best["rate"], "edge": edge}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is tried.
+
+    Attributes:
+        setting: Of the method.
+        rate: Learning rate.
+    """
+
+    setting: dict[str, Any]
+    rate: float
+
+    def recipe(self, trial: Trial, way: Way) -> Recipe:
+        """Return how each experience is learned by it."""
+        return trial.recipe(way, self.rate, SEED)
+
+
+def beyond(found: Sequence[Figures], best: Figures) -> list[Choice]:
+    """Return what comes next beyond the best one, where it is at an end of what was tried: of the
+    learning rates with its setting, or of the numbers of its setting with its rate.
+    """
+    rates = {each["rate"] for each in found if each["setting"] == best["setting"]}
+    made = [Choice(best["setting"], each) for each in outside(rates, best["rate"])]
+    for key, value in best["setting"].items():
+        values = {each["setting"][key] for each in found}
+        made += [
+            Choice({**best["setting"], key: each}, best["rate"]) for each in outside(values, value)
+        ]
+    return made
+
+
+def outside(tried: set[float], best: float) -> list[float]:
+    """Return the next number beyond an end at which the best lies."""
+    if len(tried) < 2 or min(tried) < best < max(tried):
+        return []
+    return [best / FACTOR if best == min(tried) else best * FACTOR]
+
+
+def score(stream: Stream, task: Task, method: Method, recipe: Recipe) -> Figures:
+    """Return the average score at the end; where training fails that of nothing, and why."""
+    try:
+        return {"score": learn(stream, task, method, recipe).matrix.average}
+    except UserError as error:
+        return {"score": 0.0, "failed": f"{error}"}

@@ -1,0 +1,168 @@
+"""The audit's section: how far can a classifier's confidence be believed?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from beyondprop.audit.base import Answer, Audited, Section
+from beyondprop.audit.calibration.bins import BINS, Binning, equal_mass, equal_width
+from beyondprop.audit.calibration.error import calibration_error, greatest_error, reliability
+from beyondprop.audit.calibration.forecasts import Forecasts
+from beyondprop.audit.calibration.intervals import (
+    RESAMPLES,
+    error_by_chance,
+    error_interval,
+    mean_interval,
+)
+from beyondprop.audit.calibration.scores import brier, negative_log_likelihood
+from beyondprop.audit.logits import logits_of
+from beyondprop.engine.attach import exact_gradients
+from beyondprop.engine.untouched import untouched
+from beyondprop.errors import UserError
+from beyondprop.jobs.progress import bar
+from beyondprop.measure import Column
+from beyondprop.registry import check_fields
+from beyondprop.registry.limits import Count
+from beyondprop.tasks import Samples
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Calibration(Section):
+    """Reliability curve, calibration errors, Brier score and log-likelihood, on the test split.
+
+    Attributes:
+        bins: Of the curve and the errors.
+        resamples: Of each bootstrap.
+    """
+
+    name: ClassVar[str] = "calibration"
+    question: ClassVar[str] = "How far can its confidence be believed?"
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "named.equal_width.error",
+            "calibration error",
+            "mean distance of confidence from accuracy (expected calibration error)",
+            ".3f",
+        ),
+    )
+
+    bins: Count = BINS
+    resamples: Count = RESAMPLES
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def ask(self, audited: Audited, progress: Progress) -> Answer:
+        """Return the curve and the figures.
+
+        Raises:
+            UserError: The model tells no classes.
+        """
+        shown = f"{audited.name} · seed {audited.seed} · calibration"
+        with bar(progress, shown, 2) as task:
+            logits, targets = logits_and_targets(audited.build(), audited.data.test)
+            progress.advance(task)
+            answer = calibration(logits, targets, self.bins, self.resamples, audited.seed)
+        return answer | {"verdict": verdict(answer)}
+
+
+def calibration(
+    logits: Tensor,
+    targets: Tensor,
+    bins: int = BINS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return all that there is to say of logits, as JSON.
+
+    Args:
+        logits: ``(n, classes)``; see `beyondprop.audit.logits.as_logits` for those of two classes.
+        targets: Classes, ``(n,)`` int64.
+        bins: Of the curve and the errors.
+        resamples: Of each bootstrap.
+        seed: Of the bootstrap.
+    """
+    logits = logits.double()
+    probabilities = logits.softmax(1)  # (n, classes)
+    named = Forecasts.named(probabilities, targets)
+    positive = None
+    if logits.shape[1] == 2:
+        forecasts = Forecasts.positive(probabilities[:, 1], targets)
+        positive = _described(forecasts, bins, resamples, seed)
+    scores = {
+        "brier": brier(probabilities, targets),
+        "nll": negative_log_likelihood(logits, targets),
+    }
+    return {
+        "samples": len(targets),
+        "accuracy": float(named.came.mean()),
+        "confidence": float(named.sure.mean()),
+        "named": _described(named, bins, resamples, seed),
+        "positive": positive,
+        **{
+            name: {"value": each.mean().item(), "interval": mean_interval(each, resamples, seed)}
+            for name, each in scores.items()
+        },
+    }
+
+
+def verdict(answer: Answer) -> str:
+    """Return what is found in one sentence."""
+    error = answer["named"]["equal_width"]
+    low, high = error["interval"]
+    gap = answer["confidence"] - answer["accuracy"]
+    least, most = error["by_chance"]
+    if error["error"] <= most:
+        what = f"no more than chance shows of a calibrated model (up to {most:.1%})"
+    else:
+        kind = "surer than it is right" if gap > 0 else "less sure than it is right"
+        what = f"beyond what chance shows of a calibrated model ({least:.1%} to {most:.1%}): {kind}"
+    return (
+        f"Its confidence, {answer['confidence']:.1%} on average at {answer['accuracy']:.1%} right, "
+        f"is off by {error['error']:.1%} (expected calibration error, 95 % interval {low:.1%} to "
+        f"{high:.1%}), {what}."
+    )
+
+
+def logits_and_targets(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
+    """Return logits ``(n, classes)`` and targets ``(n,)`` of all samples; the model is left as it
+    was.
+
+    Raises:
+        UserError: The targets are no classes of the model's.
+    """
+    logits, targets = [], []
+    with untouched(model), exact_gradients(model), torch.no_grad():
+        model.eval()
+        for inputs, classes in samples.batches(BATCH):
+            if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or classes.dim() > 1:
+                raise UserError("calibration is of classes, and the targets are none, (n,) int64")
+            logits.append(logits_of(model, inputs))
+            targets.append(classes)
+    found, right = torch.cat(logits), torch.cat(targets)
+    if int(right.max()) >= found.shape[1]:
+        raise UserError(f"there is a class {int(right.max())}, and {found.shape[1]} logits")
+    return found, right
+
+
+def _described(forecasts: Forecasts, bins: int, resamples: int, seed: int) -> dict[str, Any]:
+    """Return curve and errors of both kinds of bins."""
+    binnings: dict[str, Binning] = {"equal_width": equal_width, "equal_mass": equal_mass}
+    return {
+        name: {
+            "curve": reliability(forecasts, bins, each),
+            "error": calibration_error(forecasts, bins, each),
+            "interval": error_interval(forecasts, bins, each, resamples, seed),
+            "by_chance": error_by_chance(forecasts, bins, each, resamples, seed),
+            "greatest": greatest_error(forecasts, bins, each),
+        }
+        for name, each in binnings.items()
+    }

@@ -1,0 +1,16 @@
+"""What classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from beyondprop.audit.base import Audited
+
+
+def class_names(audited: Audited, *classes: Tensor) -> Sequence[str]:
+    """Return the classes' names; their numbers where the data have none."""
+    if audited.data.classes:
+        return audited.data.classes
+    return [str(i) for i in range(max(int(each.max()) for each in classes) + 1)]

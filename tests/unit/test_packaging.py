@@ -56,6 +56,21 @@ def test_the_two_commands_of_the_readme() -> None:
         assert target in make_targets()
 
 
+def test_actions_of_workflows_are_pinned_by_commit() -> None:
+    """A tag can be moved to other code by whoever owns the action."""
+    workflows = [*ROOT.glob(".github/workflows/*.y*ml")]
+    used = [use for each in workflows for use in re.findall(r"uses: *(.*)", each.read_text())]
+    assert used
+    for use in used:
+        assert re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v[\d.]+", use), use
+
+
+def test_every_mirror_is_by_https() -> None:
+    sources = [path.read_text() for path in ROOT.glob("src/**/*.py")]
+    assert any('"https://' in text for text in sources)
+    assert not [url for text in sources for url in re.findall(r"[\"']http://[^\"']+", text)]
+
+
 def test_ci_runs_what_developers_run() -> None:
     assert (ROOT / ".ci/run").read_text().rstrip().endswith("make test")
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())

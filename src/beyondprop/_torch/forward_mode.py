@@ -1,15 +1,27 @@
 """Dual numbers: tensors that carry a derivative through a forward pass."""
 
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-dual_level = forward_ad.dual_level
-"""The context inside which tensors carry derivatives."""
+_turn = threading.RLock()
+
+
+@contextmanager
+def dual_level() -> Iterator[None]:
+    """Let tensors carry derivatives inside the context; threads take turns.
+
+    PyTorch has one such context in a process, and refuses a second thread's as a nested one.
+    """
+    with _turn, forward_ad.dual_level():
+        yield
 
 
 def make_dual(tensor: Tensor, tangent: Tensor) -> Tensor:

@@ -1,16 +1,47 @@
-"""CPU threads of PyTorch, for a while."""
+"""CPU threads of PyTorch, for a while, and turns of Python's threads."""
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
+
+from beyondprop.errors import UserError
+
+THREADS_A_CORE = 4
+
+
+class Turn(AbstractContextManager[None]):
+    """A context that one thread is in at a time; a copy has a turn of its own."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[type[Turn], tuple[()]]:
+        return Turn, ()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 @contextmanager
 def threads_set(count: int) -> Iterator[None]:
-    """Compute with so many threads inside, and with as many as before behind it."""
+    """Compute with so many threads inside, and with as many as before behind it.
+
+    Raises:
+        UserError: They are far too many for this machine; PyTorch would start them, or end.
+    """
+    most = THREADS_A_CORE * (os.cpu_count() or 1)
+    if count > most:
+        raise UserError(f"threads must be at most {most} on this machine, not {count}")
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

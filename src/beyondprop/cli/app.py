@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
+import yaml
+from jsonargparse import Namespace
+
 from beyondprop.cli import (
     audit,
     check,
@@ -22,6 +25,7 @@ from beyondprop.cli import (
     train,
     tune,
 )
+from beyondprop.cli.notation import check_text
 from beyondprop.cli.parser import Parser, with_lists
 from beyondprop.errors import UserError
 from beyondprop.files import (
@@ -58,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(with_lists(words or ["--help"]))
     try:
+        arguments = parsed(words or ["--help"])
         code: int = COMMANDS[arguments.subcommand].run(arguments[arguments.subcommand])
         sys.stdout.flush()
         return code
@@ -75,6 +79,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return say(f"{where}{error.strerror or error}", PROBLEM)
     except KeyboardInterrupt:
         return say(f"interrupted{again(words)}", INTERRUPTED)
+
+
+def parsed(words: Sequence[str]) -> Namespace:
+    """Return what the words of a command say.
+
+    Raises:
+        UserError: A word, or a file that one names, cannot be read.
+    """
+    try:
+        for word in words:
+            check_text(word.rpartition("=")[2])  # jsonargparse goes on where a value is no YAML
+        return parser().parse_args(with_lists(words))
+    except UnicodeError as error:
+        raise UserError(f"the --config file must be text in UTF-8: {error}") from error
+    except RecursionError as error:
+        raise UserError("an argument is nested too deeply: write it with fewer levels") from error
+    except (ValueError, yaml.YAMLError) as error:  # such as a number of thousands of digits
+        raise UserError(f"an argument cannot be read: {' '.join(str(error).split())}") from error
 
 
 def parser() -> Parser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -11,6 +12,7 @@ from jsonargparse import Namespace
 from torch import nn
 
 from beyondprop import rules, tasks
+from beyondprop.cli.notation import read_yaml
 from beyondprop.cli.parser import Parser
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
@@ -195,13 +197,25 @@ def _check_flags(found: object, arguments: Namespace) -> None:
             raise UserError(f"--{flag} must be at least 1, not {arguments[flag]}")
 
 
+def given(name: str) -> Any:
+    """Return a name with or without arguments, as it is written on the command line.
+
+    Raises:
+        UserError: The arguments are no YAML.
+    """
+    try:
+        return read_yaml(name) if name.lstrip().startswith("{") else name
+    except yaml.YAMLError as error:
+        raise UserError(f"{name[:40]} cannot be read: {' '.join(str(error).split())}") from error
+
+
 def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | None]:
     """Return what has this name (a task, or a model), its model, and the blocks a task gives it.
 
     Raises:
         UserError: There is none.
     """
-    spec = yaml.safe_load(name) if name.lstrip().startswith("{") else name
+    spec = given(name)
     dotted_name = isinstance(spec, str) and ":" in spec
     found: object = dotted.resolve(name) if dotted_name else tasks.find(spec)
     if callable(found) and not isinstance(found, nn.Module):

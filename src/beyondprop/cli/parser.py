@@ -12,6 +12,8 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
+from beyondprop.cli.notation import MODE
+
 TEXTS = (
     "--rules",
     "--blocks",
@@ -38,7 +40,7 @@ class Parser(ArgumentParser):
     """An argument parser that says what is wrong in one sentence and exits with code 2."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, parser_mode=MODE, **settings)
 
     def add_spec(self, kind: type, output: str, resume: str) -> None:
         """Add a spec's fields, and the flags of every command that leaves a folder.

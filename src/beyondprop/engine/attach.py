@@ -9,7 +9,7 @@ from torch import nn
 from beyondprop._torch.modules import has_parameters
 from beyondprop.core import Block, Rule
 from beyondprop.engine.arguments import arguments_of
-from beyondprop.engine.attachment import Attachment
+from beyondprop.engine.attachment import CHANGING, Attachment
 from beyondprop.engine.blocks import Named, choose, default_patterns, ends_of_ties, placed
 from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
@@ -99,9 +99,11 @@ def attach(
             "keeps the exact gradient: name smaller blocks, which run before it, in blocks="
         )
     problems += block_problems(model, chosen, rules.values(), ports)
-    if problems:
-        raise _error(problems)
-    return Attachment(model, placed(chosen, axes), ports)
+    with CHANGING:
+        problems = problems or list(model_problems(model))  # another thread may have been faster
+        if problems:
+            raise _error(problems)
+        return Attachment(model, placed(chosen, axes), ports)
 
 
 @contextmanager

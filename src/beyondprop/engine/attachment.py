@@ -1,5 +1,6 @@
 """What is attached to a model: the handle that users hold, and the host that rules see."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,6 +20,9 @@ from beyondprop.engine.scale import told_scale
 from beyondprop.engine.state import clears_feedback
 from beyondprop.engine.swap import SwappedLayers
 from beyondprop.engine.targets import Targets, as_targets
+
+CHANGING = threading.RLock()
+"""Held while a model is changed, so that two threads never change one at once."""
 
 
 class Attachment(Host):
@@ -138,15 +142,16 @@ class Attachment(Host):
         Raises:
             UserError: A layer got another class since, which is to be undone first.
         """
-        for change in self._changes:
-            if isinstance(change, SwappedLayers):
-                change.check()
-        for change in self._changes:
-            change.remove()
-        self._changes = []
-        forget_compiled()
-        vars(self.model).pop("_beyondprop", None)
-        mark(self.model, None)
+        with CHANGING:
+            for change in self._changes:
+                if isinstance(change, SwappedLayers):
+                    change.check()
+            for change in self._changes:
+                change.remove()
+            self._changes = []
+            forget_compiled()
+            vars(self.model).pop("_beyondprop", None)
+            mark(self.model, None)
 
     def taught(self, block: Block) -> Taught | None:
         """Return what is done at the end of a block, None where its graph goes on."""

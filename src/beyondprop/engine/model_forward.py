@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.spread import is_spread
+from beyondprop._torch.threads import Turn
 from beyondprop._torch.tracing import check_run, no_second_derivative
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
@@ -32,6 +33,7 @@ class ModelForward:
         self.rule, self.passes, self.state = rule, passes, state
         self.own: Any = vars(passes.model).get("forward")
         self._hooks: list[RemovableHandle] = []
+        self._turn = Turn()  # other tensors take the place of the parameters meanwhile
 
     def owners(self) -> Sequence[Tensor]:
         """Return the model's parameters, which learn beside the state."""
@@ -66,17 +68,17 @@ class ModelForward:
         Raises:
             UserError: An input asks for a gradient, which such a rule does not have.
         """
-        model = self.passes.model
-        parameters = dict(model.named_parameters())
-        learns = any(p.requires_grad for p in parameters.values())
-        open_pass = self.passes.new_pass((inputs, keywords)) if learns else None
-        self.passes.current.enter(open_pass)
-        try:
-            if open_pass is None:
-                return self.plain(*inputs, **keywords)
-            return self._taught(parameters, open_pass.run, inputs, keywords)
-        finally:
-            self.passes.current.leave()
+        with self._turn:
+            parameters = dict(self.passes.model.named_parameters())
+            learns = any(p.requires_grad for p in parameters.values())
+            open_pass = self.passes.new_pass((inputs, keywords)) if learns else None
+            self.passes.current.enter(open_pass)
+            try:
+                if open_pass is None:
+                    return self.plain(*inputs, **keywords)
+                return self._taught(parameters, open_pass.run, inputs, keywords)
+            finally:
+                self.passes.current.leave()
 
     def _taught(
         self,
@@ -125,15 +127,16 @@ class ModelForward:
     ) -> Sequence[Tensor | None]:
         """Return what the rule makes of the errors; it may run blocks once more for that."""
         scale = None if self.rule.traits.scales_with_loss else run.scale
-        self.passes.current.enter(None)
-        try:
-            if scale is None:
-                return result.gradients(run.errors, saved, needed)
-            with unscaled(run):
-                found = result.gradients(run.errors, saved, needed)
-            return [None if each is None else each * scale.to(each) for each in found]
-        finally:
-            self.passes.current.leave()
+        with self._turn:
+            self.passes.current.enter(None)
+            try:
+                if scale is None:
+                    return result.gradients(run.errors, saved, needed)
+                with unscaled(run):
+                    found = result.gradients(run.errors, saved, needed)
+                return [None if each is None else each * scale.to(each) for each in found]
+            finally:
+                self.passes.current.leave()
 
     def plain(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model's own forward pass."""

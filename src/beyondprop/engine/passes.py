@@ -19,6 +19,7 @@ from beyondprop.engine.ports import Ports, is_hidden, see_classes
 from beyondprop.engine.scale import scale_watch, told_scale
 from beyondprop.engine.spreading import check_frozen, check_spreading
 from beyondprop.engine.state import LearnedState
+from beyondprop.engine.targets import targets_for
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
 
@@ -38,7 +39,6 @@ class Passes:
         state: What is kept from pass to pass.
         taught: What is done at the end of each block whose graph ends.
         schedule: When blocks learn; None for the joint schedule.
-        targets: What the caller gave for the passes to come.
         watch: Sees how losses are scaled, where a rule's signals do not follow that.
         expected: Modules that must stay where they are: parent, name in it, module.
         members: All modules, where a rule must know every one; None elsewhere.
@@ -53,7 +53,6 @@ class Passes:
         self.state = LearnedState(self.mode, self.blocks)
         self.taught: dict[Block, Taught] = {}
         self.schedule: Schedule | None = None
-        self.targets: Tensor | None = None
         self.expected: list[tuple[nn.Module, str, nn.Module]] = []
         self.members = (
             Members(model, self.blocks, self.mode) if Members.matter(self.blocks) else None
@@ -71,9 +70,6 @@ class Passes:
         self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
         self._frozen = [b for b in self.blocks if not b.rule.traits.learns]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "targets": None}  # a copy starts outside the context of targets
 
     @property
     def needs_targets(self) -> bool:
@@ -198,7 +194,7 @@ class Passes:
         if self._frozen:
             check_frozen(self._frozen)
         given = given or NOTHING
-        targets = self.targets if given.targets is None else given.targets
+        targets = targets_for(self) if given.targets is None else given.targets
         if self._needs_targets is not None and targets is None:
             labels = None if self.arguments is None else self.arguments.labels
             named = "" if labels is None else f"call the model with {labels.name}=, or "

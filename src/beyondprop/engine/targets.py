@@ -1,12 +1,12 @@
-"""Targets, as the caller gives them."""
+"""Targets, as the caller gives them, to the passes of one thread or task alone."""
 
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from beyondprop.engine.passes import Passes
 from beyondprop.errors import UserError
 
 
@@ -23,7 +23,7 @@ def as_targets(targets: Any) -> Tensor:
         return targets.clone()
     try:
         return torch.tensor(targets)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(
             f"targets must be a tensor, an array or a list of numbers, not "
             f"{type(targets).__name__}: {error}"
@@ -31,15 +31,44 @@ def as_targets(targets: Any) -> Tensor:
 
 
 class Targets(AbstractContextManager[None]):
-    """The context of `Attachment.targets`; a generator would take longer than a small product."""
+    """The context of `Attachment.targets`; a generator would take longer than a small product.
 
-    __slots__ = ("_before", "_passes", "_targets")
+    Args:
+        passes: Whose targets they are; another model's stay as they are.
+        targets: What is given.
+    """
 
-    def __init__(self, passes: Passes, targets: Tensor) -> None:
-        self._passes, self._targets = passes, targets
+    __slots__ = ("passes", "targets")
+
+    def __init__(self, passes: object, targets: Tensor) -> None:
+        self.passes, self.targets = passes, targets
 
     def __enter__(self) -> None:
-        self._before, self._passes.targets = self._passes.targets, self._targets
+        _open.set((self, _open.get()))
 
     def __exit__(self, *_: object) -> None:
-        self._passes.targets = self._before
+        _open.set(_without(self, _open.get()))
+
+
+Chain = tuple[Targets, "Chain"] | None
+"""Open contexts, the innermost first."""
+
+_open: ContextVar[Chain] = ContextVar("beyondprop targets", default=None)
+
+
+def targets_for(passes: object) -> Tensor | None:
+    """Return what this thread or task has given for these passes, None outside of a context."""
+    chain = _open.get()
+    while chain is not None:
+        found, chain = chain
+        if found.passes is passes:
+            return found.targets
+    return None
+
+
+def _without(left: Targets, chain: Chain) -> Chain:
+    """Return the contexts that stay open; generators may leave another one than the innermost."""
+    if chain is None:
+        return None
+    found, around = chain
+    return around if found is left else (found, _without(left, around))

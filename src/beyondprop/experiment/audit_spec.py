@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
-from beyondprop.registry import Spec
+from beyondprop.registry import Spec, check_fields
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class AuditSpec:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.sections is not None and not self.sections:
             raise UserError("sections must name one at least")
         if self.threads < 1:

@@ -20,6 +20,7 @@ from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.audit_runs import Trained, found, of_usual_task
 from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.experiment.audit_table import at
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.storage import SPEC, claimed, read_spec
@@ -144,6 +145,7 @@ def audit(
     Raises:
         UserError: There is no such section, there are no runs, or the folder holds something else.
     """
+    spec, output, resume = entered(AuditSpec, spec, output, resume)
     started, runs = datetime.now(UTC), found(folders)
     sections = sections_of(spec, earlier_sections(output) if resume else ())
     given = finite(asdict(spec) | {"data": None if spec.data is None else "given"})

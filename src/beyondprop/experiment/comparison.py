@@ -14,6 +14,7 @@ from beyondprop import rules, tasks
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
 from beyondprop.experiment.cost import measure_costs
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
 from beyondprop.experiment.linear import LINEAR, LinearRuns, linear_runs
 from beyondprop.experiment.plan import (
@@ -87,6 +88,7 @@ def compare(
     Raises:
         UserError: The task, measures, data, folder or workers cannot be used, or none of the rules.
     """
+    spec, output, resume = entered(CompareSpec, spec, output, resume)
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     find_all(spec.measures)

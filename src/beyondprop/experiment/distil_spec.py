@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
-from beyondprop.registry import Spec, label
+from beyondprop.registry import Spec, check_fields, label
 
 CANDIDATES: tuple[Spec, ...] = (
     {"candidate": "narrower", "share": 0.75},
@@ -82,19 +83,20 @@ class DistilSpec:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         problems = [
             f"{name} must be {what}"
             for name, what, right in (
                 ("budgets", "shares between 0 and 1", all(0 < each < 1 for each in self.budgets)),
-                ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
+                ("rates", "numbers above 0", all(0 < each < math.inf for each in self.rates)),
                 ("budgets", "different", len(set(self.budgets)) == len(self.budgets)),
                 ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
                 ("limit", f"one of {', '.join(LIMITS)}", self.limit in LIMITS),
                 ("ranked", "above 0", self.ranked > 0),
                 ("epochs", "above 0", self.epochs > 0),
                 ("heal_epochs", "above 0", self.heal_epochs > 0),
-                ("learning_rate", "above 0", self.learning_rate > 0),
-                ("cache_gib", "above 0", self.cache_gib > 0),
+                ("learning_rate", "above 0", 0 < self.learning_rate < math.inf),
+                ("cache_gib", "above 0", 0 < self.cache_gib < math.inf),
                 ("threads", "above 0", self.threads > 0),
                 (
                     "candidates",

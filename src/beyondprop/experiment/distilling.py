@@ -38,6 +38,7 @@ from beyondprop.experiment.distil_apart import (
 from beyondprop.experiment.distil_data import Inputs, drawn_inputs, few
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER
 from beyondprop.experiment.distil_spec import DistilSpec
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.rates import searched
 from beyondprop.experiment.run import train
 from beyondprop.experiment.setup import of_seed, read
@@ -77,6 +78,7 @@ def distil_task(
         UserError: The task, its blocks or its data can't be used, or the folder holds something
             else.
     """
+    spec, output, resume = entered(DistilSpec, spec, output, resume)
     spec = grown(spec, output) if resume else spec
     check(spec, tasks.find(spec.task))
     make = partial(of_seeds, spec, output, progress or bars(), workers)

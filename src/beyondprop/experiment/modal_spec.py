@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
-from beyondprop.registry import Spec
+from beyondprop.registry import Spec, check_fields
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ class ModalitiesSpec:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         problems = [
             f"{name} must be {what}"
             for name, what, right in (
                 ("seeds", "different", len(set(self.seeds)) == len(self.seeds)),
-                ("rates", "numbers above 0", all(each > 0 for each in self.rates)),
+                ("rates", "numbers above 0", all(0 < each < math.inf for each in self.rates)),
                 ("alone_epochs", "above 0", self.alone_epochs > 0),
                 ("patience", "above 0", self.patience > 0),
                 ("threads", "above 0", self.threads > 0),

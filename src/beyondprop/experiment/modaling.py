@@ -25,6 +25,7 @@ from beyondprop._torch.threads import threads_set
 from beyondprop.engine.untouched import generators_kept
 from beyondprop.errors import UserError
 from beyondprop.experiment.by_seed import Study, grown
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.modal_alone import Alone, kept, modalities_of
 from beyondprop.experiment.modal_attempts import Budget, ByMethod
 from beyondprop.experiment.modal_course import reached
@@ -97,6 +98,7 @@ def modalities_task(
     Raises:
         UserError: The task or its data can't be used, or the folder holds something else.
     """
+    spec, output, resume = entered(ModalitiesSpec, spec, output, resume)
     spec = grown(spec, output) if resume else spec
     check(spec)
     with threads_set(spec.threads), generators_kept():

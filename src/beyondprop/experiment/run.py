@@ -16,6 +16,7 @@ from beyondprop import rules, tasks
 from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.experiment import forms, schedules
 from beyondprop.experiment.assess import run_subject, score
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.fit import Fit, fit
 from beyondprop.experiment.measuring import of_run
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run
@@ -62,6 +63,7 @@ def train(
         UserError: The task, rule, measures, blocks, data or folder cannot be used; the message says
             why.
     """
+    spec, output, resume = entered(RunSpec, spec, output, resume)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     rules.make(spec.rule)
     find_all(spec.measures)

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from beyondprop import tasks
 from beyondprop.errors import UserError
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.laws import (
     Law,
     Points,
@@ -36,7 +37,7 @@ from beyondprop.experiment.storage import read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
-from beyondprop.registry import Spec, label, read
+from beyondprop.registry import Spec, check_fields, label, read
 
 SCALING = "scaling.json"
 SCHEMA = 1
@@ -72,6 +73,7 @@ class Sizes:
     samples: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, values in asdict(self).items():
             if values is not None and (
                 len(set(values)) < len(values) or min(values, default=0) < 1
@@ -120,6 +122,7 @@ def scale(
     Raises:
         UserError: Epochs are given with several numbers of samples; or as `compare_tasks`.
     """
+    spec, output, resume = entered(CompareSpec, spec, output, resume)
     started = datetime.now(UTC)
     if spec.epochs is not None and len(sizes.samples or ()) > 1:
         raise UserError(

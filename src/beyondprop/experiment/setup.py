@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +26,6 @@ from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, cal
 from beyondprop.tasks.order import drawn
 from beyondprop.tasks.samples import Rows
 
-THREADS_A_CORE = 4
-
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -39,9 +36,6 @@ def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
     Raises:
         UserError: There is no such device here, or the threads are far too many for it.
     """
-    most = THREADS_A_CORE * (os.cpu_count() or 1)
-    if plan.threads > most:
-        raise UserError(f"threads must be at most {most} on this machine, not {plan.threads}")
     with generators_kept([_device(plan.device)]), threads_set(plan.threads):
         yield
 

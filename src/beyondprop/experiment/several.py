@@ -12,6 +12,7 @@ from rich.progress import Progress
 from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.comparison import compare
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import GROWS, expanded, grown
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.spec import CompareSpec
@@ -54,6 +55,7 @@ def compare_tasks(
     Raises:
         UserError: No task or two of one name, or as `compare`.
     """
+    spec, output, resume = entered(CompareSpec, spec, output, resume)
     if resume:
         named = list(dict(keyed((*tasks_in(output), *named))).values())
         spec = grown(spec, output)

@@ -207,6 +207,7 @@ class CompareSpec(CompareFields):
 
 
 def _check(spec: Fields) -> None:
+    check_fields(spec)
     _counts(spec, "epochs", "batch_size", "threads")
     if spec.blocks is not None:
         _distinct("blocks", spec.blocks)

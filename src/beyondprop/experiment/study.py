@@ -20,6 +20,7 @@ from beyondprop import rules, tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment import forms
 from beyondprop.experiment.axes import Axis, axes_of
+from beyondprop.experiment.entry import entered
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.plan import RunPlan, as_json, plan_run, usual_rate
 from beyondprop.experiment.provenance import provenance
@@ -29,7 +30,7 @@ from beyondprop.experiment.spec import Fields, RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim, claimed
 from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs.progress import bar, bars
-from beyondprop.registry import Spec, label, read
+from beyondprop.registry import Spec, check_fields, label, read
 from beyondprop.tasks import Data, Task
 
 STUDY, TRIAL, BEST, COMPARE = "study.json", "trial.json", "train.yaml", "compare.yaml"
@@ -66,6 +67,7 @@ class StudySpec(Fields):
     measures: tuple[Spec, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         self.run({RATE: 1.0})
         if not rules.make(self.rule).traits.learns:
             raise UserError(
@@ -122,6 +124,7 @@ def study(
     Raises:
         UserError: The task, rule, data or folder cannot be used, or optuna is not installed.
     """
+    spec, output, resume = entered(StudySpec, spec, output, resume)
     optuna_of()
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from beyondprop.errors import UserError
+from beyondprop.registry import check_fields
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Workers:
     worker_memory: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"jobs must be at least 1, not {self.jobs}")
-        if self.worker_memory is not None and not self.worker_memory > 0:
+        if self.worker_memory is not None and not 0 < self.worker_memory < math.inf:
             raise UserError(f"worker_memory must be positive, not {self.worker_memory}")
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from beyondprop.errors import UserError
@@ -26,6 +28,12 @@ PLAIN: dict[Any, tuple[Any, str]] = {
     str: (str, "text"),
 }
 LISTS = (tuple, list, Sequence)
+DEEPEST = 32
+"""How deep mappings and lists may be nested; who writes by hand needs three or four."""
+LARGEST = 2**64
+"""Whole numbers from here on, and below its negative, fit into no tensor, seed or file."""
+LONGEST = 80
+"""Characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
         try:
             values[name] = convert(value, wanted, part_of)
         except WrongTypeError:
-            raise UserError(f"{name} of {called} must be {words(wanted)}, not {value!r}") from None
+            raise UserError(must(f"{name} of {called}", wanted, value)) from None
     try:
         if callable(maker) and (isinstance(maker, type) or not is_dataclass(maker)):
             return maker(**values)
@@ -118,7 +126,7 @@ def checked(called: str, value: Any, wanted: Any) -> Any:
     try:
         return convert(value, wanted, _no_part)
     except WrongTypeError:
-        raise UserError(f"{called} must be {words(wanted)}, not {value!r}") from None
+        raise UserError(must(called, wanted, value)) from None
 
 
 def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
@@ -145,6 +153,10 @@ def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
         if value is not None:
             raise WrongTypeError
         return value
+    if origin is not None:
+        return _generic(value, origin)
+    if wanted is Path:
+        return _path(value)
     if wanted in (Any, object) or not isinstance(wanted, type) or isinstance(value, wanted):
         return value  # nothing that can be checked, or already right
     part = part_of(wanted)
@@ -167,6 +179,8 @@ def words(wanted: Any) -> str:
         return " ".join([words(options[0]), *limits])
     if wanted in PLAIN:
         return PLAIN[wanted][1]
+    if wanted is Path:
+        return "a path"
     if origin in (Union, types.UnionType):
         return " or ".join(map(words, options))
     if origin is Literal:
@@ -176,7 +190,26 @@ def words(wanted: Any) -> str:
         return f"a list of {' and '.join(inner)}" if inner else "a list"
     if wanted is types.NoneType:
         return "null"
-    return f"a {getattr(wanted, '__name__', wanted)}"
+    if origin in (Mapping, dict):
+        return "a mapping"
+    name = str(getattr(wanted, "__name__", wanted))
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def must(called: str, wanted: Any, value: Any) -> str:
+    """Return the sentence that says what a value must be."""
+    return f"{called} must be {words(wanted)}, not {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: short, also where Python cannot print it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints whole numbers up to 4300 digits alone
+        return "a whole number of thousands of digits"
+    except RecursionError:
+        return "what is nested so deeply"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def listing(names: Iterable[str]) -> str:
@@ -207,7 +240,7 @@ def _one_of(value: Any, options: Sequence[Any], part_of: PartOf) -> Any:
 
 
 def _list(value: Any, kind: Any, options: Sequence[Any], part_of: PartOf) -> Any:
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple | range):
         raise WrongTypeError
     if kind is tuple and options and Ellipsis not in options:
         if len(value) != len(options):
@@ -219,12 +252,47 @@ def _list(value: Any, kind: Any, options: Sequence[Any], part_of: PartOf) -> Any
     return made if kind is list else tuple(made)
 
 
+def _generic(value: Any, origin: Any) -> Any:
+    """Return a mapping, function or the like, whose parts are not looked at."""
+    if isinstance(origin, type) and not isinstance(value, origin):
+        raise WrongTypeError
+    if isinstance(value, Mapping) and _is_deep(value, DEEPEST):
+        raise WrongTypeError
+    return value
+
+
+def _is_deep(value: Any, deepest: int) -> bool:
+    """Whether mappings and lists are nested deeper than so many levels.
+
+    Level by level, each thing once, as one thing may stand in many places.
+    """
+    level = {id(value): value}
+    for _ in range(deepest):
+        inside = (each for outer in level.values() for each in _parts(outer))
+        level = {id(each): each for each in inside}
+    return bool(level)
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return the mappings and lists in a mapping or a list."""
+    inside = value.values() if isinstance(value, Mapping) else value
+    return [each for each in inside if isinstance(each, Mapping | list | tuple)]
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | PathLike) or "\0" in str(value):
+        raise WrongTypeError
+    return value if isinstance(value, Path) else Path(value)
+
+
 def _number_or_text(value: Any, wanted: Any) -> Any:
     if wanted is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # 1e6
+        value = int(value)  # 1e6
     if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, PLAIN[wanted][0]):
         raise WrongTypeError
     if value != value:  # NaN, which is within no limits either
+        raise WrongTypeError
+    if isinstance(value, Integral) and not -LARGEST < int(value) < LARGEST:
         raise WrongTypeError
     return wanted(value)
 

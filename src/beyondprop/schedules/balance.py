@@ -1,19 +1,15 @@
 """Sharing blocks out among stages so that none is much slower than the others."""
 
 import math
-import time
 from collections.abc import Sequence
 from itertools import accumulate
 
-import torch
 from torch import Tensor
 
 from beyondprop.core import Block
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
 from beyondprop.schedules.stage import Loss, Stage
-
-REPEATS = 5
 
 
 def units(handle: Attachment) -> list[list[Block]]:
@@ -26,11 +22,13 @@ def units(handle: Attachment) -> list[list[Block]]:
     return [unit for unit in found if unit]
 
 
-def measured_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Loss) -> list[float]:
-    """Return how long each of `units` takes to run and to learn, in seconds.
+def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Loss) -> list[int]:
+    """Return what each of `units` takes to run and to learn: the same on every machine and day.
 
-    The best of a few times, on this machine, after one that is not counted. The model is left as
-    it was, but for heads, which have their shapes then, and gradients, which are cleared.
+    The floating-point operations of its products, and one for each number that it learns or hands
+    on. A time would be another in each run, and with the stages' sizes the numbers that dropout
+    draws on each of them. The model is left as it was, but for heads, which have their shapes
+    then, and gradients, which are cleared.
 
     Args:
         handle: What is attached to the whole model, an `nn.Sequential`.
@@ -38,24 +36,25 @@ def measured_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Lo
         targets: Its targets.
         loss: (outputs, targets) to the mean loss.
     """
+    from beyondprop._torch.operations import Operations  # loads what `import torch` does not
+
     stages = [Stage(handle, unit) for unit in units(handle)]
+    counts, passes, entry = [], [], inputs
     with untouched(handle.model):
-        entries = [inputs]
         for stage in stages:
-            passed = stage.forward(entries[-1], targets, inputs)
-            entries.append(passed.output.detach())
-        stages[-1].finish(passed, targets, loss)
-        taken: list[list[float]] = [[] for _ in stages]
-        for _ in range(1 + REPEATS):  # in turns, so that what slows the machine slows all
-            for stage, entry, seconds in zip(stages, entries, taken, strict=False):
-                _clear(handle)
-                begun = _now()
-                again = stage.forward(entry, targets, inputs)
-                again.error = passed.error if stage is stages[-1] else None
-                stage.learn(again, passed.error)
-                seconds.append(_now() - begun)
-    _clear(handle)
-    return [min(seconds[1:]) for seconds in taken]
+            with Operations() as run:
+                passes.append(stage.forward(entry, targets, inputs))
+            entry = passes[-1].output.detach()
+            learned = (p.numel() for block in stage.blocks for _, p in block.parameters())
+            counts.append(run.total + entry.numel() + sum(learned))
+        stages[-1].finish(passes[-1], targets, loss)
+        for place, stage in enumerate(stages):
+            with Operations() as learn:
+                stage.learn(passes[place], passes[-1].error)
+            counts[place] += learn.total
+    for parameter in (*handle.model.parameters(), *handle.parameters()):
+        parameter.grad = None
+    return counts
 
 
 def partition(costs: Sequence[float], stages: int) -> list[int]:
@@ -85,15 +84,3 @@ def partition(costs: Sequence[float], stages: int) -> list[int]:
             )
         best = found
     return best[count][1]
-
-
-def _clear(handle: Attachment) -> None:
-    for parameter in (*handle.model.parameters(), *handle.parameters()):
-        parameter.grad = None
-
-
-def _now() -> float:
-    """Return the time when an accelerator, if there is one, has done what it was given."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return time.perf_counter()

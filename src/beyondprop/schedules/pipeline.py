@@ -51,8 +51,8 @@ class Pipeline:
         loss: (outputs, targets) to the mean loss of a batch.
         chunks: Micro-batches a batch is split into.
         blocks: As for `attach`.
-        sizes: How many blocks each stage gets. By default the first process measures in the first
-            step what each costs, and the slowest stage is made as fast as can be.
+        sizes: How many blocks each stage gets. By default the first process counts in the first
+            step the operations of each, and the stage with the most has as few as can be.
 
     Attributes:
         handle: What is attached to the model.
@@ -148,20 +148,20 @@ class Pipeline:
         """Return the stages, chosen in the first step."""
         if self._scattered is None:
             if self.sizes is None:
-                self.sizes = share(self._measured(inputs, targets), 0)
+                self.sizes = share(self._balanced(inputs, targets), 0)
             ends = list(accumulate(self.sizes))
             starts = [0, *ends]
             stages = [self.handle.blocks[a:b] for a, b in zip(starts, ends, strict=False)]
             self._scattered = Scattered(self.handle, self.optimizer, stages)
         return self._scattered
 
-    def _measured(self, inputs: Tensor | None, targets: Tensor) -> list[int] | None:
+    def _balanced(self, inputs: Tensor | None, targets: Tensor) -> list[int] | None:
         """Return how many blocks each stage gets, on the first process."""
         if self.rank:
             return None
         x, y = next(self._chunks(inputs, targets))
         assert x is not None
-        costs = balance.measured_costs(self.handle, x, y, self.loss)
+        costs = balance.counted_costs(self.handle, x, y, self.loss)
         counts = balance.partition(costs, self.last + 1)
         parts: Any = iter(balance.units(self.handle))
         return [sum(len(next(parts)) for _ in range(count)) for count in counts]

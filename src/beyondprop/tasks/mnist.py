@@ -75,7 +75,10 @@ FASHION = data.FileSource(
             strict=True,
         )
     ),
-    urls=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    urls=(
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
     others=OTHERS,
 )
 

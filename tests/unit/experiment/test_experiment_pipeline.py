@@ -98,6 +98,15 @@ def test_the_first_process_alone_writes_and_prints(unbroken: Path) -> None:
     assert len(saved["optimizer"]["state"]) == 2 * (3 + 2)
 
 
+def test_one_seed_gives_the_same_bytes_whatever_the_time_takes(
+    unbroken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert codes(start(folder, wait="0.02")) == [0, 0]
+    same = [(each / "weights.safetensors").read_bytes() for each in (folder, unbroken)]
+    assert same[0] == same[1]
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_stage_ends_the_others_and_resumed_the_end_is_the_same(
     unbroken: Path, tmp_path: Path, victim: int

@@ -1,0 +1,101 @@
+"""YAML as people write it: without what PyYAML reads as something else than is meant.
+
+``010`` is ten, not eight, ``1e-3`` is a number, and ``1:30``, which YAML has for ninety, is
+refused. So is what is nested deeper than anyone writes, and a number of thousands of digits.
+"""
+
+import re
+from typing import Any
+
+import yaml
+from jsonargparse import set_loader
+
+MODE = "beyondprop"
+"""The name of this notation among jsonargparse's."""
+
+DEEPEST = 64
+"""How deep brackets, and dashes in a line, may be nested."""
+
+DASHES = re.compile(rf"(?:[-?][ \t]+){{{DEEPEST},}}")
+"""Lists in lists in one line."""
+
+NUMBERS = {
+    "int": r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)",
+    "float": r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+"
+    r"|[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+"""Texts that are numbers."""
+
+
+SIXTIES = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?")
+"""Numbers to the base of sixty; jsonargparse, too, reads texts as YAML where it wants a number."""
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe one, in C where that is there, with these numbers and without dates."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  as PyYAML has it
+        letter: [
+            (tag, form) for tag, form in known if tag.split(":")[-1] not in (*NUMBERS, "timestamp")
+        ]
+        for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for _kind, _form in NUMBERS.items():
+    Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_form})$"), list("-+0123456789.")
+    )
+
+
+def _text(loader: Loader, node: yaml.ScalarNode) -> str:
+    text: str = loader.construct_scalar(node)
+    check_text(text)
+    return text
+
+
+Loader.add_constructor("tag:yaml.org,2002:str", _text)
+
+
+def check_text(text: str) -> None:
+    """See that a text is no number to the base of sixty.
+
+    Raises:
+        yaml.YAMLError: It is one.
+    """
+    if SIXTIES.fullmatch(text):
+        raise yaml.YAMLError(f"{text} is no number here: write it in decimals")
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a text holds.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or holds what nobody writes.
+    """
+    if _depth(text) > DEEPEST or DASHES.search(text):  # the parser in C would end the process
+        raise yaml.YAMLError(f"lists or mappings are nested deeper than {DEEPEST} levels")
+    try:
+        value = yaml.load(text, Loader)
+    except RecursionError:
+        raise yaml.YAMLError("lists or mappings are nested too deeply") from None
+    except ValueError:
+        raise yaml.YAMLError("a number has thousands of digits, or is none") from None
+    if isinstance(value, dict) and value and all(each is None for each in value.values()):
+        names = set(text.strip(" {}").replace(" ", "").split(","))
+        if names == set(map(str, value)) or text.strip() == f"{next(iter(value))}:":
+            return text  # `{a, b}` and `a:` are no mappings to those who write them
+    return value
+
+
+def _depth(text: str) -> int:
+    """Return how deep the brackets are nested, at most."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+set_loader(MODE, read_yaml, exceptions=(yaml.YAMLError,))

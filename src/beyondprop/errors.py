@@ -1,11 +1,38 @@
 """The one exception that a user of the library can cause and mend."""
 
+FAULTS = (Exception, SystemExit)
+"""What a user's code that is called may fail with: also by an exit, which would look like success.
+
+Ctrl-C is not a fault of the code.
+"""
+
 
 class UserError(Exception):
     """Something the caller asked for cannot be done; the message says what to do instead.
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+def check_type(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
+    """See that an argument is of its kind.
+
+    Args:
+        name: The argument's.
+        value: What was given.
+        kind: What it must be an instance of.
+        wanted: The same in words, with an example.
+
+    Raises:
+        UserError: It is not.
+    """
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
+        raise UserError(f"{name} is the class {value.__name__}: call it, as {value.__name__}(...)")
+    shown = repr(value) if isinstance(value, str | bytes | int | float) or value is None else ""
+    given = shown[:60] if shown else f"a {type(value).__name__}"
+    raise UserError(f"{name} must be {wanted}, not {given}")
 
 
 def changed(name: str) -> UserError:

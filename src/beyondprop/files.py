@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 
 GIB = 2**30
 DIGEST = "sha256"
@@ -297,3 +297,13 @@ def cannot(verb: str, path: Path, error: OSError) -> StorageError:
     if verb == "write":
         return WriteError(f"cannot write {path}: {reason}; what was written before is intact")
     return StorageError(f"cannot {verb} {path}: {reason}")
+
+
+def path_of(path: object) -> Path:
+    """Return a path that a user gave.
+
+    Raises:
+        UserError: It is none.
+    """
+    check_type("the path", path, (str, os.PathLike), "a text or a pathlib.Path")
+    return Path(path)  # type: ignore[arg-type]  # it was seen to be one

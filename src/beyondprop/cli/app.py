@@ -31,6 +31,7 @@ from beyondprop.errors import UserError
 from beyondprop.files import (
     WriteError,
 )
+from beyondprop.registry.dotted import one_line
 
 COMMANDS = {
     "train": train,
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = parsed(words or ["--help"])
-        code: int = COMMANDS[arguments.subcommand].run(arguments[arguments.subcommand])
+        code = carried_out(arguments.subcommand, arguments[arguments.subcommand])
         sys.stdout.flush()
         return code
     except WriteError as problem:  # the same command can go on when there is room
@@ -97,6 +98,21 @@ def parsed(words: Sequence[str]) -> Namespace:
         raise UserError("an argument is nested too deeply: write it with fewer levels") from error
     except (ValueError, yaml.YAMLError) as error:  # such as a number of thousands of digits
         raise UserError(f"an argument cannot be read: {' '.join(str(error).split())}") from error
+
+
+def carried_out(command: str, arguments: Namespace) -> int:
+    """Run a command; return its exit code.
+
+    Raises:
+        UserError: Code that it calls would end this process, as if all were done.
+    """
+    try:
+        code: int = COMMANDS[command].run(arguments)
+        return code
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as end:
+        raise UserError(f"code that the command calls has stopped it: {one_line(end)}") from end
 
 
 def parser() -> Parser:

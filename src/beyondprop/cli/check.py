@@ -16,7 +16,7 @@ from beyondprop.cli.notation import read_yaml
 from beyondprop.cli.parser import Parser
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.setup import training_batch
 from beyondprop.measure.blocks import Batch
@@ -237,5 +237,5 @@ def built(make: Callable[[], object], name: str) -> object:
     """
     try:
         return make()
-    except Exception as error:  # whatever the user's model does when it is built
+    except FAULTS as error:  # whatever the user's model does when it is built
         raise UserError(f"building {name} failed: {dotted.one_line(error)}") from error

@@ -1,7 +1,8 @@
 """YAML as people write it: without what PyYAML reads as something else than is meant.
 
 ``010`` is ten, not eight, ``1e-3`` is a number, and ``1:30``, which YAML has for ninety, is
-refused. So is what is nested deeper than anyone writes, and a number of thousands of digits.
+refused. So are references, what is nested deeper than anyone writes, and a number of thousands of
+digits.
 """
 
 import re
@@ -9,6 +10,8 @@ from typing import Any
 
 import yaml
 from jsonargparse import set_loader
+
+from beyondprop.cli.aliases import check_no_aliases
 
 MODE = "beyondprop"
 """The name of this notation among jsonargparse's."""
@@ -76,6 +79,7 @@ def read_yaml(text: str) -> Any:
     """
     if _depth(text) > DEEPEST or DASHES.search(text):  # the parser in C would end the process
         raise yaml.YAMLError(f"lists or mappings are nested deeper than {DEEPEST} levels")
+    check_no_aliases(text)
     try:
         value = yaml.load(text, Loader)
     except RecursionError:

@@ -33,6 +33,7 @@ SINGLE = {"distil": ("--samples",)}
 """Flags that take one value in a command, and a list in others."""
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 
+
 SpecT = TypeVar("SpecT")
 
 

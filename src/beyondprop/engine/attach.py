@@ -1,8 +1,9 @@
 """Attaching rules to a model, and true gradients in spite of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from beyondprop.engine.checks import block_problems, model_problems
 from beyondprop.engine.detach import mode_of
 from beyondprop.engine.ports import Ports, output_of, up_to, whole_problems
 from beyondprop.engine.stacks import default_layers
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.rules.backprop import Backprop
 
 
@@ -75,6 +76,8 @@ def attach(
     Raises:
         AttachError: The rules cannot be attached; the message lists every problem.
     """
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
+    _check_axes(axes)
     problems = list(model_problems(model))
     if problems:
         raise _error(problems)
@@ -114,6 +117,7 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     counts for forward passes begun inside the context, and for the whole of a model of which only a
     part is given here. With activation checkpointing the backward pass must lie inside too.
     """
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
     found = (mode_of(module) for module in model.modules())
     modes = list({id(mode): mode for mode in found if mode is not None}.values())
     for mode in modes:
@@ -140,11 +144,42 @@ def _patterns(
     _check_rule(rule)
     if blocks is None:
         blocks = _default_names(model, rule, ports)
-    elif isinstance(blocks, str):
-        raise UserError(f"blocks= takes a list of names: write blocks=['{blocks}']")
-    elif not len(blocks):
-        raise UserError("blocks= is empty: name at least one module, or leave it out")
+    else:
+        _check_blocks(blocks)
     return dict.fromkeys((n if isinstance(n, str) else tuple(n) for n in blocks), rule)
+
+
+def _check_blocks(blocks: Any) -> None:
+    if isinstance(blocks, str):
+        raise UserError(f"blocks= takes a list of names: write blocks=['{blocks}']")
+    if not _names(blocks, (str, Collection)):
+        raise UserError(f"blocks= takes a list of names, such as ['0', '2'], not {blocks!r}")
+    if not blocks:
+        raise UserError("blocks= is empty: name at least one module, or leave it out")
+    for each in blocks:
+        if not isinstance(each, str) and not _names(each, str):
+            raise UserError(
+                f"blocks= takes names, and tuples of names for one block of several modules, not "
+                f"{each!r}"
+            )
+
+
+def _names(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    listed = isinstance(value, Collection) and not isinstance(value, bytes | bytearray | Mapping)
+    return listed and all(isinstance(each, kinds) for each in value)
+
+
+def _check_axes(axes: object) -> None:
+    check_type(
+        "axes",
+        axes,
+        (str, Mapping, type(None)),
+        "names such as 'batch tokens features', or these by the names of blocks",
+    )
+    if isinstance(axes, Mapping):
+        for name, named in axes.items():
+            check_type("the name of a block in axes", name, str, "a text")
+            check_type(f"axes of '{name}'", named, str, "names such as 'batch tokens features'")
 
 
 def _default_names(model: nn.Module, rule: Rule, ports: Ports) -> Sequence[str]:

@@ -20,6 +20,7 @@ from beyondprop.engine.scale import told_scale
 from beyondprop.engine.state import clears_feedback
 from beyondprop.engine.swap import SwappedLayers
 from beyondprop.engine.targets import Targets, as_targets
+from beyondprop.errors import check_type
 
 CHANGING = threading.RLock()
 """Held while a model is changed, so that two threads never change one at once."""
@@ -133,6 +134,9 @@ class Attachment(Host):
             UserError: A rule that is attached cannot learn under it; the message names what can.
         """
         if schedule is not None:
+            check_type(
+                "the schedule", schedule, Schedule, "a schedule, such as Immediate(optimizer)"
+            )
             schedule.check(self.blocks)
         self.passes.schedule = schedule
 

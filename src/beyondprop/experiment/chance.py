@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.engine.untouched import generators_kept, untouched
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, score
 from beyondprop.experiment.checkpoint import seed_generators
 from beyondprop.experiment.head import no_loss
@@ -31,11 +31,11 @@ def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
         model = build(task, plan)
         try:
             return {"score": constant_score(task, data, model), "of": "the best constant output"}
-        except Exception as error:  # whatever a model or a loss does
+        except FAULTS as error:  # whatever a model or a loss does
             why = reason_of(error)
         try:
             found = score(task, model, data.test).score
-        except Exception as error:  # the runs that are made are worth their record
+        except FAULTS as error:  # the runs that are made are worth their record
             return {"score": None, "of": f"not known ({reason_of(error)})"}
         return {"score": finite(found), "of": f"the untrained model ({why})"}
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
+from beyondprop.errors import FAULTS
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
 from beyondprop.experiment.cost import measure_costs
@@ -233,7 +234,7 @@ def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress)
             return run(plan, source.task, source.data(plan.seed), folder, progress)
         except StorageError:  # no fault of the rule's, and the others would meet it too
             raise
-        except Exception as error:  # whatever a rule or a model does wrong, the others go on
+        except FAULTS as error:  # whatever a rule or a model does wrong, the others go on
             return failed_run(plan, source, folder, started, reason_of(error))
 
 

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.engine.untouched import generators_kept
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.plan import ComparePlan, factory
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.jobs.progress import bar
@@ -74,7 +74,7 @@ def measure_costs(
                 found = measure.run_together([*subjects.values()])
                 for rule, figures in zip(subjects, found, strict=True):
                     costs[rule] |= figures.values
-            except Exception as error:  # whatever a model or a measure does wrong
+            except FAULTS as error:  # whatever a model or a measure does wrong
                 reason = str(error) if isinstance(error, UserError) else one_line(error)
                 progress.console.print(f"{measure.title.lower()} is not measured: {reason}")
                 continue
@@ -86,7 +86,7 @@ def fails(subject: Subject) -> str | None:
     """Return why a rule's step can't be taken on the batch, None where it can."""
     try:
         given(subject.step, "a step")()()
-    except Exception as error:  # whatever a model or a rule does wrong
+    except FAULTS as error:  # whatever a model or a rule does wrong
         return str(error) if isinstance(error, UserError) else one_line(error)
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from beyondprop.core import Rule
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Task
 
@@ -35,11 +35,25 @@ def fault_of_rule(rule: Rule) -> Iterator[None]:
         yield
 
 
+def check_returned(
+    part: str, task: Task, found: object, kind: type | tuple[type, ...], wanted: str
+) -> None:
+    """See that a function of a task has returned what it must.
+
+    Raises:
+        UserError: It has returned something else.
+    """
+    if not isinstance(found, kind):
+        raise UserError(
+            f"the {part} of task {task.name} must return {wanted}, not a {type(found).__name__}"
+        )
+
+
 @contextmanager
 def _fault(what: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # whatever the user's code does
+    except FAULTS as error:  # whatever the user's code does
         raise UserError(f"{what} failed: {one_line(error)}") from error

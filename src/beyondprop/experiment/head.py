@@ -12,7 +12,7 @@ from beyondprop import rules
 from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import ComparePlan, RunPlan
@@ -145,7 +145,7 @@ def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
         try:
             handle = attached(source.task, build(source.task, plan), rule, plan.blocks)
             return isinstance(find_head(one, source.task, data, handle), Head)
-        except Exception:  # whatever is wrong, its runs say so
+        except FAULTS:  # whatever is wrong, its runs say so
             return False
 
 
@@ -249,7 +249,7 @@ def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
     taken = outputs.detach().double().requires_grad_()
     try:
         torch.autograd.grad(task.loss(taken, in_precision(targets, taken.dtype)), taken)
-    except Exception as error:  # whatever a user's loss does
+    except FAULTS as error:  # whatever a user's loss does
         return f"the loss fails in double precision ({one_line(error)})"
     return None
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from beyondprop._torch.pytrees import leaves
 from beyondprop._torch.weights import WEIGHTS, weights
 from beyondprop.engine.untouched import generators_kept
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.assess import EVALUATION_BATCH, score
 from beyondprop.experiment.chance import outputs_of, targets_of
 from beyondprop.experiment.faults import fault_of
@@ -94,7 +94,7 @@ class LinearRuns:
                 return self._solved(started)
             except StorageError:
                 raise
-            except Exception as error:  # whatever a task does wrong, the rules' runs stay
+            except FAULTS as error:  # whatever a task does wrong, the rules' runs stay
                 return self.failed(reason_of(error), started)
 
     def _solved(self, started: datetime) -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns |
                 if not isinstance(part, Split):  # in memory all rows are as long
                     rows_of(task, part, NO_POSITIONS), targets_of(part)
             outputs = outputs_of(task, data, build(task, plan))
-        except Exception as error:  # whatever a model or a data set does
+        except FAULTS as error:  # whatever a model or a data set does
             return reason_of(error)
     shape = outputs.shape[1:]
     positions = shape[:-1]

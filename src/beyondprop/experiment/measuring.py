@@ -9,7 +9,7 @@ from typing import Any
 
 from beyondprop.engine.attachment import attachment_of
 from beyondprop.engine.untouched import untouched, weights_kept
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.measure import Figures, Measure, Subject, find_all
 from beyondprop.registry import Spec
 from beyondprop.registry.dotted import one_line
@@ -89,7 +89,7 @@ def _attempted(measure: Measure, subject: Subject) -> Figures:
         return figures
     except UserError as error:
         return Figures(failure=str(error))
-    except Exception as error:  # whatever a model or a measure does wrong
+    except FAULTS as error:  # whatever a model or a measure does wrong
         return Figures(failure=one_line(error))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch.distributed as dist
@@ -13,9 +14,9 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import checkpoint
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.plan import RunPlan, factory
+from beyondprop.experiment.plan import RunPlan
 from beyondprop.experiment.processes import of_each
-from beyondprop.experiment.setup import augmented, build, check_fits
+from beyondprop.experiment.setup import augmented, build, check_fits, optimizer_of
 from beyondprop.experiment.steps import Steps
 from beyondprop.schedules import Pipeline
 from beyondprop.schedules.messages import share
@@ -67,9 +68,7 @@ class PipelineSteps(Steps):
             self._pipeline = Pipeline(
                 model,
                 rule,
-                optimizer=fault_of("optimizer", task)(
-                    lambda parameters: factory(task, plan.optimizer)(parameters, plan.learning_rate)
-                ),
+                optimizer=partial(optimizer_of, task, plan),
                 loss=fault_of("loss", task)(task.loss),
                 chunks=CHUNKS,
                 blocks=plan.blocks,

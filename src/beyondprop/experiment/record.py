@@ -81,7 +81,7 @@ def solved(fitted: Fit | None) -> bool:
     return fitted is not None and isinstance(fitted.head, dict)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Why something failed, in one line."""
     named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join(named.split())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
@@ -19,8 +20,8 @@ from beyondprop._torch.weights import check_weights
 from beyondprop.engine.attachment import Attachment, attachment_of
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
-from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.plan import ComparePlan, RunPlan
+from beyondprop.experiment.faults import check_returned, fault_of, fault_of_rule
+from beyondprop.experiment.plan import ComparePlan, RunPlan, factory
 from beyondprop.measure.blocks import gradients_of_blocks
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
 from beyondprop.tasks.order import drawn
@@ -56,12 +57,8 @@ def read(task: Task, folder: Path | None) -> Data:
         UserError: It cannot be loaded.
     """
     with fault_of("load", task):
-        data: object = task.load(folder)
-    if not isinstance(data, Data):
-        raise UserError(
-            f"the load of task {task.name} must return a beyondprop.tasks.Data, "
-            f"not a {type(data).__name__}"
-        )
+        data = task.load(folder)
+    check_returned("load", task, data, Data, "a beyondprop.tasks.Data")
     return data
 
 
@@ -74,12 +71,8 @@ def of_seed(task: Task, data: Data, seed: int) -> Data:
     if task.split is None:
         return data
     with fault_of("split", task):
-        found: object = task.split(data, seed)
-    if not isinstance(found, Data):
-        raise UserError(
-            f"the split of task {task.name} must return a beyondprop.tasks.Data, "
-            f"not a {type(found).__name__}"
-        )
+        found = task.split(data, seed)
+    check_returned("split", task, found, Data, "a beyondprop.tasks.Data")
     return found
 
 
@@ -90,12 +83,8 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
         UserError: It cannot be built, or is one that a run has had before.
     """
     with fault_of("model", task):
-        model: object = task.model()
-    if not isinstance(model, nn.Module):
-        raise UserError(
-            f"the model of task {task.name} must return a torch.nn.Module, "
-            f"not a {type(model).__name__}"
-        )
+        model = task.model()
+    check_returned("model", task, model, nn.Module, "a torch.nn.Module")
     if any(attachment_of(module) for module in model.modules()):
         raise _not_fresh(task)
     return model.to(plan.device)
@@ -132,7 +121,25 @@ def contrasted(task: Task, inputs: Any, targets: Any) -> Contrast:
     if task.contrast is None:
         return inputs, targets
     with fault_of("contrast", task):
-        return task.contrast(inputs, targets)
+        found = task.contrast(inputs, targets)
+    check_returned("contrast", task, found, (tuple, list), "a tuple of inputs and targets")
+    if len(found) != 2:
+        raise UserError(
+            f"the contrast of task {task.name} must return inputs and targets, two things"
+        )
+    return found
+
+
+def optimizer_of(task: Task, plan: RunPlan, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Return the run's optimizer over parameters.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    with fault_of("optimizer", task):
+        found = factory(task, plan.optimizer)(parameters, plan.learning_rate)
+    check_returned("optimizer", task, found, Optimizer, "a torch.optim.Optimizer")
+    return found
 
 
 def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) -> None:
@@ -278,7 +285,9 @@ def _try_loss(loss: Loss, outputs: Any, targets: Any) -> None:
 
     with torch.enable_grad():
         outputs = replaced(outputs, begun)
-        value = loss(outputs, targets)
+        value: object = loss(outputs, targets)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"it must return a tensor of one number, not a {type(value).__name__}")
         value.item()
         if value.requires_grad:
             taught = [each for each in leaves(outputs) if each.requires_grad]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from beyondprop._torch.operations import Operations
 from beyondprop.engine.untouched import generators_kept
+from beyondprop.errors import FAULTS
 from beyondprop.experiment.cost import batch_of, step_of
 from beyondprop.experiment.plan import ComparePlan
 from beyondprop.experiment.setup import load, of_seed, torch_settings
@@ -49,6 +50,6 @@ def operations(build: Callable[[], Step]) -> int:
         step, counter = build(), Operations()
         with counter:
             step()
-    except Exception:  # whatever a rule or a model does wrong
+    except FAULTS:  # whatever a rule or a model does wrong
         return 0
     return counter.total

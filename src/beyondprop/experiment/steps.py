@@ -15,8 +15,15 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.experiment.adversarial import Adversary
 from beyondprop.experiment.checkpoint import TrainingState
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.plan import RunPlan, factory
-from beyondprop.experiment.setup import augmented, build, check_fits, check_samples, contrasted
+from beyondprop.experiment.plan import RunPlan
+from beyondprop.experiment.setup import (
+    augmented,
+    build,
+    check_fits,
+    check_samples,
+    contrasted,
+    optimizer_of,
+)
 from beyondprop.schedules import Schedule
 from beyondprop.slots import driven
 from beyondprop.tasks import Samples, Task, attached, call, taught
@@ -82,8 +89,7 @@ class LocalSteps(Steps):
             self.handle = attached(task, model, rule, plan.blocks)
         check_samples(self.handle, train, plan.batch_size)
         learned = [*model.parameters(), *self.handle.parameters()]
-        with fault_of("optimizer", task):
-            self.optimizer = factory(task, plan.optimizer)(learned, plan.learning_rate)
+        self.optimizer = optimizer_of(task, plan, learned)
         driven(self.optimizer, model)
         self._schedule = None if schedule is None else schedule(self.optimizer)
         if self._schedule is not None:

@@ -17,7 +17,7 @@ import yaml
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment import forms
 from beyondprop.experiment.axes import Axis, axes_of
 from beyondprop.experiment.entry import entered
@@ -244,7 +244,7 @@ def tried(
         fitted = fit(plan, task, data, folder, progress)
     except StorageError:  # no fault of the setting's, and the others would meet it too
         raise
-    except Exception as error:  # whatever a rule does wrong with it, the others go on
+    except FAULTS as error:  # whatever a rule does wrong with it, the others go on
         status, reason = "failed", reason_of(error)
     else:
         status, reason = ("diverged", fitted.trouble) if fitted.trouble else (status, None)

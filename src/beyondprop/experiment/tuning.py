@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.progress import Progress
 
+from beyondprop.errors import FAULTS
 from beyondprop.experiment import forms
 from beyondprop.experiment.fit import fit
 from beyondprop.experiment.head import is_solved
@@ -190,7 +191,7 @@ def attempt_trial(
             fitted = fit(plan, source.task, data, folder, progress)
         except StorageError:  # no fault of the rule's, and the others would meet it too
             raise
-        except Exception as error:  # whatever a rule or a model does wrong, the others go on
+        except FAULTS as error:  # whatever a rule or a model does wrong, the others go on
             return record(plan, folder, "failed", reason_of(error))
         if fitted.trouble:
             return record(plan, folder, "diverged", fitted.trouble)

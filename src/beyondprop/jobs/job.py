@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.registry.dotted import one_line
 
 
@@ -57,7 +57,7 @@ def attempt(name: str, work: Callable[[], Any]) -> Outcome:
         return Outcome(name, work())
     except UserError as error:
         return Outcome(name, error=error)
-    except Exception as error:  # whatever the work does wrong
+    except FAULTS as error:  # whatever the work does wrong
         return Outcome(name, error=UserError(one_line(error)))
 
 

@@ -47,13 +47,12 @@ def plain_highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) 
     """
     numbers, flat = at.view(-1), weights.view(-1)
     seed, stream = lines.seed, lines.stream
+    slots = torch.arange(lines.planes, device=flat.device).unsqueeze(1)  # (K, 1)
     for places in torch.arange(flat.numel(), device=flat.device).split(CHUNK):
         mixed = slot_words.mixed_places(places, seed, stream)
-        words = [slot_words.words(mixed, seed, stream, k) for k in range(lines.planes)]
-        slopes = torch.stack([slot_words.symmetric(w, lines.deviation) for w in words])  # (K, n)
-        heights = torch.stack(
-            [slot_words.positive(slot_words.second(w), lines.height) for w in words]
-        )
+        words = slot_words.words(mixed, seed, stream, slots)  # (K, n)
+        slopes = slot_words.symmetric(words, lines.deviation)
+        heights = slot_words.positive(slot_words.second(words), lines.height)
         slopes, heights = slopes.to(flat.dtype), heights.to(flat.dtype)
         flat[places] = highest(slopes, heights, numbers[places], kept)[1]
 

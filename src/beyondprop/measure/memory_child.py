@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from beyondprop.errors import FAULTS
 from beyondprop.measure.base import Step
 
 Answer = tuple[int, int | None, str]
@@ -31,7 +32,7 @@ def run(connection: Connection, work: bytes, steps: int, device: str, threads: i
             connection.send(on_cpu(work, steps))
         else:
             connection.send(on_accelerator(work, steps))
-    except Exception as error:  # whatever it is, the parent is to hear of it
+    except FAULTS as error:  # whatever it is, the parent is to hear of it
         connection.send(f"{type(error).__name__}: {error}")
     finally:
         connection.close()

@@ -17,7 +17,7 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.graph import never_called
 from beyondprop.engine.untouched import untouched, weights_kept
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks, runs_apart
 from beyondprop.measure.feedback import matrices
 from beyondprop.measure.isolation import isolation_on
@@ -269,7 +269,7 @@ def _faults(batch: Batch, model: nn.Module) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # whatever the user's model or loss does
+    except FAULTS as error:  # whatever the user's model or loss does
         norms = _norms_of_one(model, batch)
         why = f"; {norms[0]}" if norms else ""
         raise UserError(f"one batch could not be run: {one_line(error)}{why}") from error

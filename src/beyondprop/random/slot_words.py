@@ -18,7 +18,7 @@ none of them. All arithmetic is of 32-bit words, modulo 2^32:
 import numpy as np
 from torch import Tensor
 
-from beyondprop.random.keys import key
+from beyondprop.random.keys import key, signed, spread
 
 WORD = 0xFFFFFFFF
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
@@ -35,6 +35,11 @@ def place_key(seed: int, stream: int) -> int:
 def slot_key(seed: int, stream: int, slot: int) -> int:
     """Return the word that belongs to a slot."""
     return key(seed, stream, slot) & WORD
+
+
+def slot_keys(seed: int, stream: int, slots: Tensor) -> Tensor:
+    """Return the words that belong to slots, int64 of their shape: many at once."""
+    return spread(slots ^ signed(key(seed, stream))) & WORD
 
 
 def mix(x: Tensor) -> Tensor:
@@ -58,9 +63,16 @@ def mixed_places(places: Tensor, seed: int, stream: int) -> Tensor:
     return mix(places ^ place_key(seed, stream))
 
 
-def words(mixed: Tensor, seed: int, stream: int, slot: int) -> Tensor:
-    """Return the words of a slot, (n,) int64 below 2^32, from `mixed_places`."""
-    return mix(mixed + slot_key(seed, stream, slot) & WORD)
+def words(mixed: Tensor, seed: int, stream: int, slots: Tensor) -> Tensor:
+    """Return words, int64 below 2^32.
+
+    Args:
+        mixed: (n,), from `mixed_places`.
+        seed: The network's.
+        stream: The tensor's.
+        slots: Which slots: (K, 1) for all of each weight, which gives (K, n); (n,) for one of each.
+    """
+    return mix(mixed + slot_keys(seed, stream, slots) & WORD)
 
 
 def second(x: Tensor) -> Tensor:

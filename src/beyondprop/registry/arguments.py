@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.registry.dotted import one_line
 from beyondprop.registry.limits import Limits
 
@@ -97,7 +97,7 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
         return replace(maker, **values) if values else maker
     except UserError:
         raise
-    except Exception as error:  # whatever the user's class does
+    except FAULTS as error:  # whatever the user's class does
         raise UserError(f"building {called} failed: {one_line(error)}") from error
 
 

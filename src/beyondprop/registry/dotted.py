@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 
 
 def resolve(name: str) -> object:
@@ -28,11 +28,14 @@ def resolve(name: str) -> object:
             f"like my.module:{attribute}"
         )
     module = _import(module_name)
-    if not hasattr(module, attribute):
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
         close = get_close_matches(attribute, vars(module), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UserError(f"module {module_name!r} has no {attribute!r}{hint}")
-    return getattr(module, attribute)
+        raise UserError(f"module {module_name!r} has no {attribute!r}{hint}") from None
+    except FAULTS as error:  # a module may have a function that gives its attributes
+        raise UserError(f"{name} cannot be had: {one_line(error)}") from error
 
 
 def source(thing: object) -> str:
@@ -46,7 +49,9 @@ def _import(name: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever the user's module does when it is run
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's module does when it is run
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise UserError(
                 f"there is no module {error.name!r} in the current directory or installed"
@@ -54,6 +59,8 @@ def _import(name: str) -> ModuleType:
         raise UserError(f"importing {name!r} failed: {one_line(error)}") from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Type and message of an error, in one line."""
+    if isinstance(error, SystemExit):
+        return f"it ends the program by sys.exit({error.code!r})"
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -11,7 +11,7 @@ from beyondprop._torch.eager import eager
 from beyondprop._torch.processes import processes
 from beyondprop.core import Block, End, Schedule
 from beyondprop.engine.walk import parameters_behind
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 
 
 class Immediate(Schedule):
@@ -26,11 +26,15 @@ class Immediate(Schedule):
     Args:
         optimizer: Over ``[*model.parameters(), *handle.parameters()]``; it is stepped for each
             block. Its learning rates may be changed from batch to batch.
+
+    Raises:
+        UserError: It is no optimizer.
     """
 
     keeps_graphs: ClassVar[bool] = False
 
     def __init__(self, optimizer: Optimizer) -> None:
+        check_type("the optimizer", optimizer, Optimizer, "a torch.optim.Optimizer")
         self.optimizer = optimizer
         self._seen: set[Block] = set()
         self._owners: dict[int, Block] = {}

@@ -6,13 +6,15 @@ from urllib.parse import quote, unquote
 
 from torch import Tensor, nn
 
-from beyondprop.errors import UserError
-from beyondprop.files import write_bytes
+from beyondprop.errors import UserError, check_type
+from beyondprop.files import path_of, write_bytes
 from beyondprop.slots import contents, packed_file, packed_header, task_inference
 from beyondprop.slots.contents import Contents
 from beyondprop.slots.machine import Machine, required
 
 SUFFIX = ".safetensors"
+LONGEST = 200
+"""Letters of a task's name, as a file has it."""
 
 
 class Bank:
@@ -86,8 +88,10 @@ class Bank:
         """Keep what the model has learned as a task's, in the place of what was kept before.
 
         Raises:
-            UserError: Some weight is not among its fixed values.
+            UserError: Some weight is not among its fixed values, or the task has no name that a
+                file can have.
         """
+        _check_name(task)
         self.states[task] = contents.take(self.machine)
         self._unsaved[task] = contents.unsaved(self.machine.model)
 
@@ -109,10 +113,12 @@ class Bank:
         Raises:
             UserError: No task was kept, or the model returns no logits.
         """
+        check_type("the inputs", inputs, Tensor, "a tensor")
         return task_inference.one_shot(self.machine, self._states(), inputs)
 
     def infer_each(self, inputs: Tensor) -> str:
         """Return the same by running every task, by `lowest_entropy`, with the same errors."""
+        check_type("the inputs", inputs, Tensor, "a tensor")
         return task_inference.lowest_entropy(self.machine, self._states(), inputs)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -121,9 +127,10 @@ class Bank:
         Raises:
             UserError: The folder holds files of other tasks, or cannot be written.
         """
-        _save(Path(folder), self.machine, self._states())
+        _save(path_of(folder), self.machine, self._states())
 
     def _of(self, task: str) -> Contents:
+        check_type("the task", task, str, "the name of one, a text")
         if task not in self.states:
             known = ", ".join(self.states) or "none yet"
             raise UserError(f"the bank keeps no task '{task}'; it keeps: {known}")
@@ -151,8 +158,20 @@ def load_bank(folder: str | os.PathLike[str], model: nn.Module) -> Bank:
         UserError: There are no tasks, or a file is damaged or does not fit the model.
     """
     loaded = Bank(model)
-    loaded.states = _load(Path(folder), loaded.machine, loaded.start)
+    loaded.states = _load(path_of(folder), loaded.machine, loaded.start)
     return loaded
+
+
+def _check_name(task: str) -> None:
+    check_type("the task", task, str, "named by a text")
+    try:
+        named = quote(task, safe="")
+    except UnicodeError:
+        raise UserError(f"the task {task!r} has letters that no file can have") from None
+    if len(named) > LONGEST:
+        raise UserError(
+            f"the task's name is longer than a file's can be ({LONGEST} letters): {named[:20]!r}"
+        )
 
 
 def _save(folder: Path, machine: Machine, states: dict[str, Contents]) -> None:
@@ -187,7 +206,12 @@ def _load(folder: Path, machine: Machine, free: dict[str, Tensor]) -> dict[str, 
                 f"{path} is of another network, by its {', '.join(differing)}: convert the same "
                 "model with the same seed and settings"
             )
-        states[unquote(path.name.removesuffix(SUFFIX).removeprefix("task-"))] = file.contents
+        task = unquote(path.name.removesuffix(SUFFIX).removeprefix("task-"))
+        if task in states:
+            raise UserError(
+                f"{path} is a second file of the task '{task}': remove the one that is not meant"
+            )
+        states[task] = file.contents
     if not states:
         raise UserError(f"{folder} holds no packed tasks: write them by bank.save(folder)")
     return states

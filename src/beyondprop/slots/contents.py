@@ -154,13 +154,12 @@ def weights_from(kind: Kind, source: Source, packed: Tensor, like: Tensor) -> Te
     """Return the weights of packed options, of the source's shape, in the type of ``like``."""
     count = source.shape.numel()
     flat = torch.empty(count, dtype=like.dtype, device=like.device)  # (n,)
-    step = max(8, min(CHUNK, 8 * CHUNK // kind.planes) // 8 * 8)
-    for start in range(0, count, step):
-        stop = min(start + step, count)
+    for start in range(0, count, CHUNK):
+        stop = min(start + CHUNK, count)
         option = unpack_options(kind, packed, start, stop).to(like.device)  # (places,)
         places = torch.arange(start, stop, device=like.device)
-        options = kind.options(source.values_at(places, like))  # (count, places)
-        flat[start:stop] = options.gather(0, option.unsqueeze(0)).squeeze(0)
+        values = source.value_of(kind.slot(option), places, like)  # (places,), whatever K is
+        flat[start:stop] = kind.weight(option, values)
     return flat.reshape(source.shape)
 
 

@@ -1,6 +1,6 @@
 """Turning the weights of a model into choices among fixed random values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from fnmatch import fnmatchcase
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from beyondprop._torch.private import is_compiled
 from beyondprop.engine.attachment import attachment_of
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.random.streams import stream_of
 from beyondprop.slots import layers
 from beyondprop.slots.kinds import Greedy, Kind, Reels, Selection
@@ -52,6 +52,8 @@ def convert(
     Raises:
         UserError: Listing all that stands in the way.
     """
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
+    check_type("biases", biases, bool, "true or false")
     kind = _kind(slots, selection)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ()))
@@ -70,6 +72,8 @@ def convert(
 
 
 def _kind(slots: int | Kind, selection: Selection | None) -> Kind:
+    if selection is not None:
+        check_type("the selection", selection, Selection, "slots.Greedy() or slots.Sampled()")
     if not isinstance(slots, Kind):
         return Reels(slots, selection or Greedy())
     if selection is not None:
@@ -81,7 +85,10 @@ class Excluded:
     """Names and patterns of modules and parameters that are left as they are."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        check_type("exclude", patterns, (str, Sequence, Set), "a list of names or patterns")
         self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        for pattern in self.patterns:
+            check_type("what is in exclude", pattern, str, "a name or a pattern of names")
 
     def __contains__(self, name: str) -> bool:
         parts = name.split(".")
@@ -103,7 +110,7 @@ def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator
         yield "it has rules attached: convert it first, then attach"
     if any(machine_of(module) is not None for module in model.modules()):
         yield "it was converted before: slots.freeze(model) ends that"
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         yield f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}"
     names = [n for n, _ in model.named_modules()] + [n for n, _ in model.named_parameters()]
     for pattern in excluded.patterns:

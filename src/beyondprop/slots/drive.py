@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.slots.accumulator import one_number_suffices
 from beyondprop.slots.machine import Machine, machine_of, required
 from beyondprop.slots.reel import Reel, is_driver, permit
@@ -63,6 +63,7 @@ def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
 
 def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Reel]]:
     """Return a model's machine and those of its weights that the optimizer holds."""
+    check_type("the optimizer", optimizer, Optimizer, "a torch.optim.Optimizer")
     machine = required(model)
     present = {id(p) for p in machine.model.parameters()}
     gone = [reel.name for reel in machine.reels if id(reel.parameter) not in present]

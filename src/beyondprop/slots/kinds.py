@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
+from beyondprop.registry import check_fields
 from beyondprop.slots.values import GlorotUniform, PerConnection, Sharing, Values
 
 
@@ -61,6 +62,15 @@ class Kind(ABC):
     @abstractmethod
     def options(self, values: Tensor) -> Tensor:
         """Return all that a weight can be, (count, ...), from its values (planes, ...)."""
+
+    def slot(self, option: Tensor) -> Tensor:
+        """Return which fixed value each option is made of: the only one."""
+        return torch.zeros_like(option)
+
+    def weight(self, option: Tensor, value: Tensor) -> Tensor:
+        """Return what an option makes of the fixed value of its `slot`; all are (n,)."""
+        options = self.options(value.unsqueeze(0))  # (count, n)
+        return options.gather(0, option.unsqueeze(0)).squeeze(0)
 
     def chosen(self, scores: Tensor) -> Tensor:
         """Return which option the scores choose, int64 of shape (...); scores are (planes, ...)."""
@@ -153,6 +163,7 @@ class Reels(Kind):
                 f"slots must be a whole number from 2 to 65,536, not {self.slots!r}: with fewer "
                 "than two values there is nothing to choose"
             )
+        check_fields(self)
 
     @property
     def planes(self) -> int:
@@ -172,6 +183,14 @@ class Reels(Kind):
     def options(self, values: Tensor) -> Tensor:
         """Return the values: a weight is one of them."""
         return values
+
+    def slot(self, option: Tensor) -> Tensor:
+        """Return the option: it is a value of its own."""
+        return option
+
+    def weight(self, option: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the value itself."""
+        return value
 
     def drawn(self, scores: Tensor) -> Tensor:
         """Return which value a forward pass in training mode takes."""

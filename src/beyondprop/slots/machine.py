@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.slots.kinds import Kind
 from beyondprop.slots.reel import Reel, guard, release
 
@@ -128,6 +128,7 @@ def required(model: nn.Module) -> Machine:
     Raises:
         UserError: The model was not converted.
     """
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
     machine = machine_of(model)
     if machine is None:
         raise UserError(f"{type(model).__name__} has no slots: call slots.convert(model) first")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
+from beyondprop.registry import check_fields
 from beyondprop.slots.kinds import Kind
 from beyondprop.slots.values import KaimingSigns, PerConnection, Sharing, Values
 
@@ -49,6 +50,7 @@ class Supermask(Kind):
                 f"keep must be a share between 0 and 1, not {self.keep!r}: else all weights are "
                 "zero, or none, and there is nothing to choose"
             )
+        check_fields(self)
 
     def options(self, values: Tensor) -> Tensor:
         """Return zero and the value, (2, ...), from values (1, ...)."""
@@ -92,6 +94,7 @@ class MulticoatedSupermask(Kind):
                 f"as (0.5, 0.25), not {self.keeps!r}"
             )
         object.__setattr__(self, "keeps", shares)
+        check_fields(self)
 
     @property
     def count(self) -> int:
@@ -145,6 +148,7 @@ class SignedSupermask(Kind):
             raise UserError(
                 f"threshold must be a finite number that is not negative, not {self.threshold!r}"
             )
+        check_fields(self)
 
     @property
     def count(self) -> int:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -10,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from beyondprop.engine.attachment import attachment_of
-from beyondprop.errors import UserError
-from beyondprop.files import write_bytes
+from beyondprop.errors import UserError, check_type
+from beyondprop.files import path_of, write_bytes
 from beyondprop.slots import contents, layers, packed_file, packed_header
 from beyondprop.slots.machine import machine_of, required
 from beyondprop.slots.packed_file import PackedFile
@@ -35,10 +34,10 @@ def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
         UserError: The model was not converted, its weights are not among their fixed values, it
             holds values that are no numbers, or the file cannot be written.
     """
-    machine = required(model)
+    machine, target = required(model), path_of(path)
     machine.write_random()
     content = packed_file.encode(packed_header.write(machine), contents.take(machine))
-    write_bytes(Path(path), content)
+    write_bytes(target, content)
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
@@ -59,7 +58,8 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     Raises:
         UserError: The file is damaged, was changed, or does not fit the model.
     """
-    file = packed_file.read(Path(path))
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
+    file = packed_file.read(path_of(path))
     state = _fitting(file, model)
     _try_to_write(state)
     _fill(file, model, state)

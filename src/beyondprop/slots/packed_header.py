@@ -151,7 +151,8 @@ def _reel(entry: Any) -> PackedReel:
     except (LookupError, TypeError, ValueError, OverflowError):
         raise ValueError("it describes a converted weight that cannot be") from None
     sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
-    if not isinstance(name, str) or not sizes or not 0 < deviation < math.inf:
+    highest = min(torch.finfo(kind).max for kind in (dtype, torch.float32))  # drawn as float32
+    if not isinstance(name, str) or not sizes or not 0 < deviation <= highest:
         raise ValueError("it describes a converted weight that cannot be")
     if math.prod(shape) >= 2**32:
         raise ValueError(f"'{name}' has too many weights")

@@ -18,8 +18,8 @@ from beyondprop.slots.kinds import Kind, Reels
 from beyondprop.slots.scores import FullScores, WeightScores
 from beyondprop.slots.source import Source
 
-CHUNK = 2**13
-"""How many weights are compared with their values at a time."""
+CHUNK = 2**17
+"""How many values are compared with weights at a time, to keep them in the cache."""
 
 
 @dataclass(eq=False)
@@ -119,8 +119,9 @@ class Reel:
             UserError: Some weight is none: something else than a driven optimizer changed it.
         """
         weights = self.parameter.detach().reshape(-1)  # (n,)
+        step = max(1, CHUNK // self.kind.count)
         found = [
-            self._option(places, weights) for places in self.source.places(weights).split(CHUNK)
+            self._option(places, weights) for places in self.source.places(weights).split(step)
         ]
         return torch.cat([weights.new_zeros(0, dtype=torch.int64), *found]).view(self.source.shape)
 

@@ -10,7 +10,7 @@ from beyondprop.random import slot_words
 from beyondprop.slots.values import Sharing, Values
 
 CHUNK = 2**16
-"""How many weights' numbers are drawn at a time."""
+"""How many numbers are drawn at a time: their words stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -53,35 +53,31 @@ class Source:
 
     def values_at(self, places: Tensor, like: Tensor) -> Tensor:
         """Return the values of the weights at places (n,) as (planes, n)."""
-        stream, drawn = self.sharing.drawn(self.stream, places)
-        mixed = slot_words.mixed_places(drawn, self.seed, stream)
-        return torch.stack(
-            [
-                self.values.draw(
-                    slot_words.words(mixed, self.seed, stream, plane),
-                    self.deviation,
-                ).to(like.dtype)
-                for plane in range(self.planes)
-            ]
-        ).expand(self.planes, len(places))
+        return self._values(places, self._slots(like), like).expand(self.planes, len(places))
+
+    def value_of(self, slots: Tensor, places: Tensor, like: Tensor) -> Tensor:
+        """Return one value of each weight at places (n,): that of its slot, of slots (n,)."""
+        return self._values(places, slots, like)  # (n,)
 
     def scores_at(self, places: Tensor, like: Tensor) -> Tensor:
         """Return the initial scores of the weights at places (n,) as (planes, n)."""
         mixed = slot_words.mixed_places(places, self.seed, self.stream)
+        words = slot_words.words(mixed, self.seed, self.stream, self._slots(like))  # (planes, n)
         draw = slot_words.symmetric if self.centred else slot_words.positive
-        return torch.stack(
-            [
-                draw(
-                    slot_words.second(slot_words.words(mixed, self.seed, self.stream, plane)),
-                    self.height,
-                ).to(like.dtype)
-                for plane in range(self.planes)
-            ]
-        )
+        return draw(slot_words.second(words), self.height).to(like.dtype)
+
+    def _slots(self, like: Tensor) -> Tensor:
+        return torch.arange(self.planes, device=like.device).unsqueeze(1)  # (planes, 1)
+
+    def _values(self, places: Tensor, slots: Tensor, like: Tensor) -> Tensor:
+        stream, drawn = self.sharing.drawn(self.stream, places)
+        mixed = slot_words.mixed_places(drawn, self.seed, stream)
+        words = slot_words.words(mixed, self.seed, stream, slots)
+        return self.values.draw(words, self.deviation).to(like.dtype)
 
     def _all(self, at: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
         """Draw some weights' numbers at a time, as words take twice the memory or more."""
         found = like.new_empty(self.planes, self.shape.numel())
-        for places in self.places(like).split(CHUNK):
-            found[:, places] = at(places, like)
+        for places in self.places(like).split(max(1, CHUNK // self.planes)):
+            found[:, places[0] : places[-1] + 1] = at(places, like)
         return found.view(self.planes, *self.shape)

@@ -47,7 +47,6 @@ class PlainStaircase(Staircase):
     def __init__(self, source: Source) -> None:
         self.source = source
         self._edges: tuple[Tensor, Tensor] | None = None
-        self._keys: Tensor | None = None
 
     def forget(self) -> None:
         """Begin anew; see `Staircase.forget`."""
@@ -84,14 +83,10 @@ class PlainStaircase(Staircase):
         source = self.source
         if not isinstance(source.sharing, PerConnection):
             return source.values_at(places, like), source.scores_at(places, like)
-        if self._keys is None or self._keys.device != places.device:
-            keys = [
-                slot_words.slot_key(source.seed, source.stream, k) for k in range(source.planes)
-            ]
-            self._keys = torch.tensor(keys, device=places.device).unsqueeze(1)
+        slots = torch.arange(source.planes, device=places.device).unsqueeze(1)  # (K, 1)
         # Values and scores are made of the same words, and those of all slots at once.
         mixed = slot_words.mixed_places(places, source.seed, source.stream)
-        words = slot_words.mix(mixed + self._keys & slot_words.WORD)
+        words = slot_words.words(mixed, source.seed, source.stream, slots)
         slopes = source.values.draw(words, source.deviation)
         draw = slot_words.symmetric if source.centred else slot_words.positive
         heights = draw(slot_words.second(words), source.height)

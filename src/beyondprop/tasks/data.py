@@ -8,6 +8,7 @@ from pathlib import Path
 
 from beyondprop.errors import UserError
 from beyondprop.tasks.download import download
+from beyondprop.tasks.files import LARGEST
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class FileSource:
             it; the hash is then that of the decompressed content all the same.
         others: Name of a file to another one that it goes by.
         page: Where people get the files that no mirror has one by one, as an address or in words.
+        largest: Bytes that no file exceeds, compressed or not: more is neither downloaded nor
+            unpacked.
     """
 
     name: str
@@ -33,6 +36,7 @@ class FileSource:
     gzipped: bool = True
     others: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
+    largest: int = LARGEST
 
     @property
     def published(self) -> dict[str, str]:
@@ -192,7 +196,7 @@ def _download_to(folder: Path, source: FileSource) -> dict[str, Path]:
             assert digest is not None, "what is downloaded has a published hash"
             if not found[name].exists():
                 urls = [url + published for url in source.urls]
-                download(urls, found[name], digest, source.gzipped)
+                download(urls, found[name], digest, source.gzipped, source.largest)
     except UserError as error:
         raise UserError(
             f"{source.name} is not on this machine and {error}; or {_advice(source)} {NAMED}"

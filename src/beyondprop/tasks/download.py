@@ -1,9 +1,12 @@
-"""Downloading one file whose content is known."""
+"""Downloading one file whose content is known, from a server that may be anything."""
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -13,9 +16,19 @@ from beyondprop.files import is_special
 from beyondprop.tasks import files
 
 TIMEOUT = 15  # seconds without an answer
+GRACE = 30  # seconds in which a server may be as slow as it likes
+SLOWEST = 10_000  # bytes a second, since the first one, that it must give from then on
+LONGEST = 3600  # seconds that one address may take
+PIECE = 2**16
 
 
-def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True) -> None:
+def download(
+    urls: Sequence[str],
+    target: Path,
+    digest: str,
+    unpack: bool = True,
+    largest: int = files.LARGEST,
+) -> None:
     """Get a file from the first address that has it; it appears whole and verified, or not at all.
 
     Args:
@@ -23,13 +36,14 @@ def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True
         target: Where to write it; the folder is made.
         digest: Hash of its content, see `files.check`.
         unpack: Whether it is that of the decompressed content, see `files.read`.
+        largest: Bytes that it may have: no more is received or unpacked.
 
     Raises:
-        UserError: `pooch` is not installed, the folder cannot be written, or no address gives
-            the file.
+        UserError: `requests` is not installed, the folder cannot be written, or no address gives
+            the file: it has another one, a larger one, or takes too long.
     """
     try:
-        from pooch import HTTPDownloader
+        import requests  # noqa: F401
     except ImportError as error:
         raise UserError('downloading needs pip install "beyondprop[data]"') from error
     try:
@@ -39,25 +53,94 @@ def download(urls: Sequence[str], target: Path, digest: str, unpack: bool = True
             )
         target = Path(os.path.realpath(target))  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = tempfile.TemporaryDirectory(dir=target.parent)
+        aside = tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"{target.parent} cannot be written ({error.strerror})") from error
 
     failures = []
     with aside as folder, _progress() as progress:
-        path = Path(folder, target.name)
-        for url in urls:
-            fetch = HTTPDownloader(_Bar(progress, target.name), 1 << 16, timeout=TIMEOUT)
+        for number, url in enumerate(urls):
+            path = Path(folder, str(number), target.name)
+            path.parent.mkdir()
             try:
-                fetch(url, str(path), None)
-                files.read(path, digest, unpack)
+                _Transfer(url, path, largest, progress).finish()
+                files.read(path, digest, unpack, largest)
                 path.replace(target)
                 return
-            except OSError as error:  # requests' errors are OSErrors too
-                failures.append(f"{url}: {error.strerror or type(error).__name__}")
             except UserError:
                 failures.append(f"{url}: not the published file")
+            except Exception as error:  # whatever a server, its certificate or its headers make
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                failures.append(f"{url}: {reason}")
     raise UserError(f"no download worked ({'; '.join(failures)})")
+
+
+class _Transfer(Thread):
+    """A file on its way from one address.
+
+    It has a thread of its own, as a server that sends a byte now and then runs into no timeout,
+    wherever it does so. One that is given up ends with its next piece, or with the process.
+    """
+
+    def __init__(self, url: str, path: Path, largest: int, progress: Progress) -> None:
+        super().__init__(daemon=True)
+        self.url, self.path, self.largest, self.progress = url, path, largest, progress
+        self.task = progress.add_task(path.name, total=None)
+        self.received, self.given_up = 0, False
+        self.failure: Exception | None = None
+
+    def finish(self) -> None:
+        """Receive the file.
+
+        Raises:
+            TimeoutError: It takes too long.
+            Exception: What the server made of it.
+        """
+        started = time.monotonic()
+        self.start()
+        while self.is_alive():
+            self.join(0.05)
+            seconds = time.monotonic() - started
+            slow = seconds > GRACE and self.received < SLOWEST * seconds
+            if self.is_alive() and (slow or seconds > LONGEST):
+                self.given_up = True
+                raise TimeoutError(0, f"too slow ({self.received:,} bytes in {seconds:.0f} s)")
+        if self.failure is not None:
+            raise self.failure
+
+    def run(self) -> None:
+        """Receive all pieces; what goes wrong is kept for `finish`."""
+        import requests
+
+        try:
+            with (
+                self.path.open("wb") as file,
+                requests.get(self.url, stream=True, timeout=TIMEOUT) as response,
+            ):
+                response.raise_for_status()
+                self._tell_size(response.headers.get("content-length", ""))
+                for piece in response.iter_content(PIECE):
+                    self._receive(file, piece)
+        except Exception as error:
+            self.failure = error
+
+    def _tell_size(self, told: str) -> None:
+        size = int(told) if told.isdecimal() and len(told) < 16 else None
+        if size is not None and size > self.largest:
+            raise self._too_large()
+        self.progress.update(self.task, total=size)
+
+    def _receive(self, file: BinaryIO, piece: bytes) -> None:
+        self.received += len(piece)
+        if self.received > self.largest:
+            raise self._too_large()
+        if self.given_up:
+            raise TimeoutError
+        file.write(piece)
+        self.progress.update(self.task, completed=self.received)
+
+    def _too_large(self) -> OSError:
+        return OSError(0, f"it has more than {self.largest:,} bytes")
 
 
 def _progress() -> Progress:
@@ -68,21 +151,3 @@ def _progress() -> Progress:
         TransferSpeedColumn(),
     )
     return Progress(*columns, console=Console(stderr=True, markup=False), transient=True)
-
-
-class _Bar:
-    """What pooch calls a progress bar, drawn by rich."""
-
-    def __init__(self, progress: Progress, name: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(name, total=None)
-        self.total = 0  # bytes; pooch sets it when the server has told
-
-    def update(self, size: int) -> None:
-        self._progress.update(self._task, advance=size, total=self.total or None)
-
-    def reset(self) -> None:
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._progress.stop_task(self._task)

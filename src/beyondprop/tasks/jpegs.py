@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beyondprop.errors import UserError
+from beyondprop.tasks import files
 
 FIELDS = ("bytes", "offsets", "labels")
+SMALLEST = 100
+"""Bytes: no JPEG file is smaller, so what is to be decoded is bounded by what is there."""
 
 
 def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
@@ -42,12 +45,7 @@ def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _fields(path: Path) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            content, offsets, labels = (archive[field] for field in FIELDS)
-    except Exception as error:  # zip, zlib and NumPy each have errors of their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} cannot be read as images ({reason})") from error
+    content, offsets, labels = files.arrays(path, FIELDS, "images")
     if content.dtype != np.uint8 or any(field.ndim != 1 for field in (content, offsets, labels)):
         raise UserError(f"{path} does not hold images: bytes must be (n,) uint8")
     if offsets.dtype.kind not in "iu" or labels.dtype.kind not in "iu":
@@ -55,7 +53,7 @@ def _fields(path: Path) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:
     if len(offsets) != len(labels) + 1:
         raise UserError(f"{path} has {len(offsets)} offsets for {len(labels)} labels, not one more")
     ends = offsets.astype(np.int64)
-    if ends[0] != 0 or ends[-1] != len(content) or (np.diff(ends) <= 0).any():
+    if ends[0] != 0 or ends[-1] != len(content) or (np.diff(ends) < SMALLEST).any():
         raise UserError(f"{path}: its offsets do not divide its {len(content):,} bytes")
     return content, ends, labels
 

@@ -1,12 +1,10 @@
-"""Reading pickles of arrays without running anything that they name.
+"""Pickles of arrays, read without running anything that they name.
 
 A pickle is a program: it may import and call whatever it likes. The pickles of published data sets
-need a few names of NumPy and SciPy only, and here even these stand for a class that does nothing
-but remember what it is told.
+need a few names of NumPy and SciPy only, and here even these stand for an object that does nothing
+but remember what it is told; see `unpickling`.
 """
 
-import io
-import pickle
 from collections.abc import Collection
 from typing import Any
 
@@ -15,9 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from beyondprop.errors import UserError
-
-Name = tuple[str, str]
-"""A module and what it is asked for."""
+from beyondprop.tasks.unpickling import Name, Told, unpickled
 
 ARRAYS: frozenset[Name] = frozenset(
     {
@@ -43,55 +39,8 @@ LISTS: frozenset[Name] = frozenset(
 NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 """Types of numbers, as NumPy writes them."""
 
-
-class Told:
-    """Stands in for an array or a type: what a pickle says of it, which is not acted upon."""
-
-    __slots__ = ("arguments", "items", "state")
-    arguments: tuple[Any, ...]
-    items: dict[Any, Any]
-    state: Any
-
-    def __new__(cls, *arguments: Any) -> "Told":
-        """Return one; a pickle makes some without a call."""
-        made = super().__new__(cls)
-        made.arguments, made.items, made.state = arguments, {}, None
-        return made
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.items[key] = value
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, names: Collection[Name]) -> None:
-        super().__init__(io.BytesIO(content), encoding="bytes")
-        self.names = names
-
-    def find_class(self, module: str, name: str) -> type[Told]:
-        if (module, name) not in self.names:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs")
-        return Told
-
-
-def unpickled(content: bytes, name: str, names: Collection[Name]) -> Any:
-    """Return what a pickle holds; strings of Python 2 are bytes, and all that it names is `Told`.
-
-    Args:
-        content: The pickle.
-        name: What errors call it.
-        names: What it may name.
-
-    Raises:
-        UserError: It is damaged, or names anything else.
-    """
-    try:
-        return _Unpickler(content, names).load()
-    except Exception as error:  # whatever a damaged pickle makes of it
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is not a pickle of plain data ({reason})") from None
+MOST = 2**27
+"""How many numbers a sparse matrix may have with its zeros: they are written out."""
 
 
 def parse(content: bytes, name: str) -> dict[bytes, Any]:
@@ -138,7 +87,7 @@ def array(told: object, name: str, types: Collection[str] = ("u1",)) -> NDArray[
         values = np.frombuffer(_bytes(content), np.dtype(order + held))
         values.flags.writeable = False
         return values.reshape(shape, order="F" if fortran else "C")
-    except (AttributeError, IndexError, TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError):
         raise refused from None
 
 
@@ -166,11 +115,14 @@ def matrix(told: object, name: str) -> NDArray[Any]:
         array(parts[key], f"{key} of {name}", NUMBERS) for key in ("data", "indices", "indptr")
     )
     try:
+        rows, columns = parts["_shape"]
+        if rows * columns > MOST:
+            raise UserError(f"{name} has {rows} × {columns} numbers, which is more than {MOST:,}")
         made = csr_matrix((data, indices, starts), shape=parts["_shape"])
         made.check_format(full_check=True)
         dense: NDArray[Any] = made.toarray()
         return dense
-    except (TypeError, ValueError, IndexError, MemoryError):
+    except (TypeError, ValueError, IndexError, OverflowError, MemoryError):
         raise refused from None
 
 

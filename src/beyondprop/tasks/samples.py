@@ -23,7 +23,7 @@ from torch.utils.data import (
 )
 
 from beyondprop._torch.pytrees import leaves, others, replaced
-from beyondprop.errors import UserError
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.registry.dotted import one_line
 
 Rows = Tensor | slice
@@ -182,7 +182,7 @@ class DatasetSplit(Samples):
             return [self.dataset[number] for number in numbers]
         except UserError:
             raise
-        except Exception as error:  # whatever the user's dataset does
+        except FAULTS as error:  # whatever the user's dataset does
             raise UserError(
                 f"reading samples {numbers[0]} to {numbers[-1]} of the dataset failed: "
                 f"{one_line(error)}"
@@ -199,7 +199,7 @@ class DatasetSplit(Samples):
             return self.collate(samples)
         except UserError:
             raise
-        except Exception as error:  # samples of different lengths, mostly
+        except FAULTS as error:  # samples of different lengths, mostly
             own = self.collate is not default_collate
             help_ = "mend the collate=" if own else "give from_dataset a collate= that pads them"
             raise UserError(

@@ -11,6 +11,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -665,3 +666,79 @@ def test_a_disk_that_takes_no_more_in_a_real_process(here: Path) -> None:
     assert process.stderr.count("\n") == 1
     assert json.loads((here / "run" / "spec.json").read_text())["task"] == BLOBS[1]
     assert main(["train", *BLOBS, "--output", "run", "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys; sys.exit(0)", "it ends the program by sys.exit(0)"),
+        ("raise SystemExit('done')", "it ends the program by sys.exit('done')"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Own(BaseException): pass\nraise Own('mine')", "Own: mine"),
+        ("def __getattr__(name): raise ValueError(name)", "ValueError: TASK"),
+        ("def __getattr__(name): raise SystemExit(0)", "ends the program by sys.exit(0)"),
+        ("def TASK(): raise SystemExit(0)", ""),
+    ],
+)
+def test_a_module_that_ends_the_program_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str], code: str, told: str
+) -> None:
+    name = f"ends_{crc32(code.encode())}"
+    (here / f"{name}.py").write_text(code)
+    for command in (["train", "--task"], ["check"], ["compare", "--task"]):
+        assert told in refused([*command, f"{name}:TASK"], capsys)
+
+
+@pytest.mark.parametrize("part", ["load", "model", "loss", "metric", "optimizer"])
+def test_a_task_that_ends_the_program_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    (here / f"ending_{part}.py").write_text(
+        "import sys\nfrom dataclasses import replace\nfrom experiment_tasks import BLOBS\n"
+        f"TASK = replace(BLOBS, {part}=lambda *_: sys.exit(0))\n"
+    )
+    said = refused(["train", "--task", f"ending_{part}:TASK", *SMALL, "--output", "run"], capsys)
+    assert "it ends the program by sys.exit(0)" in said
+
+
+def test_code_that_ends_the_process_by_an_error_of_its_own_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "odd_task.py").write_text(
+        "from dataclasses import replace\nfrom experiment_tasks import BLOBS\n"
+        "class Own(BaseException): pass\n"
+        "def load(folder): raise Own('mine')\n"
+        "TASK = replace(BLOBS, load=load)\n"
+    )
+    said = refused(["train", "--task", "odd_task:TASK", "--output", "run"], capsys)
+    assert "code that the command calls has stopped it: Own: mine" in said
+
+
+def laughs(depth: int) -> str:
+    """Lists of lists, each of which names the one inside twice: 2**depth numbers."""
+    inner = "&a0 [1, 1]"
+    for level in range(1, depth):
+        inner = f"&a{level} [{inner}, *a{level - 1}]"
+    return inner
+
+
+@pytest.mark.parametrize("field", ["task", "rule", "blocks", "strange"])
+def test_yaml_whose_parts_stand_in_many_places_is_refused_at_once(
+    here: Path, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    (here / "laughs.yaml").write_text(f"{field}: {laughs(60)}\n")
+    said = refused(["train", "--config", "laughs.yaml", "--output", "run"], capsys)
+    assert "refers to another part: write that out instead" in said
+
+
+def test_a_star_that_refers_to_nothing_is_a_pattern(here: Path) -> None:
+    (here / "stars.yaml").write_text("task: experiment_tasks:BLOBS\nblocks: ['*']\n")
+    arguments = parser().parse_args(["train", "--config", "stars.yaml"])
+    assert list(arguments.train.blocks) == ["*"]
+
+
+def test_arguments_of_a_task_to_check_refer_to_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = f"{{task: moons, epochs: {laughs(60)}}}"
+    assert "refers to another part" in refused(["check", task], capsys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import experiment_tasks
 import pytest
 from rich.progress import Progress
 from test_experiment_jobs import SPEC, content, over
+from tests.ports import free_port
 
 from beyondprop.experiment import compare
 from beyondprop.files import read_json
@@ -53,13 +53,6 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     path = os.pathsep.join([str(HERE), *(each for each in sys.path if each)])
     own = {"HOME": str(home)}
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | own | more
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @contextmanager

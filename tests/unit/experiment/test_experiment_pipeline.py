@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from multiprocessing.process import BaseProcess
@@ -16,6 +15,7 @@ import pytest
 import torch
 from experiment_tasks import BLOBS
 from safetensors.torch import load_file
+from tests.ports import free_port
 
 from beyondprop.cli import app as cli
 from beyondprop.errors import UserError
@@ -39,12 +39,6 @@ def work(rank: int, port: int, folder: str, words: list[str], wait: str) -> None
     sys.stdout = Path(f"{folder}.{rank}.out").open("w", buffering=1)  # noqa: SIM115
     sys.stderr = Path(f"{folder}.{rank}.err").open("w", buffering=1)  # noqa: SIM115
     sys.exit(cli.main([*COMMAND, "--output", folder, *words]))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def start(folder: Path, *words: str, wait: str = "0") -> list[BaseProcess]:

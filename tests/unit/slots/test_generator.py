@@ -43,8 +43,8 @@ PINNED_SCORES = [
 
 
 def words(seed, stream, slot, places):
-    places = torch.as_tensor(places)
-    return generator.words(generator.mixed_places(places, seed, stream), seed, stream, slot)
+    mixed = generator.mixed_places(torch.as_tensor(places), seed, stream)
+    return generator.words(mixed, seed, stream, torch.tensor(slot))
 
 
 def source(seed=3, stream=5, shape=(3, 4), planes=4, sharing=None, values=None, **kwargs):
@@ -134,6 +134,15 @@ def test_who_shares_values():
     assert not torch.equal(layer.all_values(like), first.all_values(like))
     for sharing in (layer, first):  # scores are never shared
         assert torch.equal(sharing.all_scores(like), own.all_scores(like))
+
+
+@pytest.mark.parametrize("sharing", [PerConnection(), PerLayer(), PerNetwork()])
+def test_one_value_of_each_weight_is_drawn_without_the_others(sharing):
+    drawn, like = source(sharing=sharing), torch.zeros((), dtype=torch.float64)
+    places = torch.tensor([11, 0, 5, 5])
+    chosen = torch.tensor([0, 3, 1, 2])
+    expected = drawn.values_at(places, like).gather(0, chosen[None])[0]
+    assert torch.equal(drawn.value_of(chosen, places, like), expected)
 
 
 def test_deviations():

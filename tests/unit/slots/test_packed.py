@@ -13,6 +13,7 @@ from torch import nn
 
 import beyondprop as bp
 from beyondprop import UserError, slots
+from beyondprop.random import slot_words
 from tests.unit.slots.packable import (
     CASES,
     NETS,
@@ -125,6 +126,23 @@ def test_more_weights_than_are_packed_at_a_time(tmp_path):
     slots.convert(model, 5)
     slots.pack(model, tmp_path / "m")
     loaded = slots.load(tmp_path / "m", nn.Linear(70_001, 2))
+    assert torch.equal(loaded.weight, model.weight)
+
+
+def test_loading_draws_one_value_for_each_weight_however_many_there_are(tmp_path, monkeypatch):
+    model = nn.Linear(3, 2)
+    slots.convert(model, 2**16)
+    slots.pack(model, tmp_path / "m")
+    drawn = []
+
+    def counted(words):
+        drawn.append(words.numel())
+        return mix(words)
+
+    mix = slot_words.mix
+    monkeypatch.setattr(slot_words, "mix", counted)
+    loaded = slots.load(tmp_path / "m", nn.Linear(3, 2))
+    assert sum(drawn) == 2 * model.weight.numel()  # once for its place and once for its slot
     assert torch.equal(loaded.weight, model.weight)
 
 

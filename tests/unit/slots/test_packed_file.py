@@ -119,6 +119,8 @@ LIES = {
     "no number": {"reels": reel(deviation="one")},
     "number": {"reels": reel(deviation=0.5)},
     "huge number": {"reels": reel(deviation="0x1p99999")},
+    "above float32": {"reels": reel(deviation="0x1p200")},
+    "above float16": {"reels": reel(deviation="0x1p17", dtype="float16")},
     "dtype": {"reels": reel(dtype="int64")},
     "other dtype": {"reels": reel(dtype="float64")},
     "shape": {"reels": reel(shape=[4, 5])},

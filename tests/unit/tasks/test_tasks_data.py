@@ -1,16 +1,21 @@
+import contextlib
 import gzip
 import os
 import sys
+import threading
+import time
 from dataclasses import replace
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from idx_mirror import Contents, Mirror, put
 
 from beyondprop.errors import UserError
-from beyondprop.tasks import FileSource, data
-from beyondprop.tasks.download import download
+from beyondprop.tasks import FileSource, data, download
+from beyondprop.tasks.download import download as downloaded
 
 
 @pytest.fixture
@@ -179,6 +184,85 @@ def test_what_is_not_the_published_file_is_never_kept(
     assert not list((cache / "tiny").iterdir())
 
 
+class Liar(BaseHTTPRequestHandler):
+    """Answers with whatever the first part of the path names."""
+
+    def do_GET(self) -> None:
+        with contextlib.suppress(OSError):  # whoever asked has gone
+            getattr(self, self.path.split("/")[1])()
+
+    def endless(self) -> None:
+        self.answer({})
+        for _ in range(2**10):
+            self.wfile.write(bytes(2**16))
+
+    def trickle(self) -> None:
+        self.answer({})
+        for _ in range(40):  # longer than it is waited for
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def headers_for_ever(self) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        for _ in range(40):  # longer than it is waited for
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+    def too_long(self) -> None:
+        self.answer({"Content-Length": "1000001"})
+
+    def too_short(self) -> None:
+        self.answer({"Content-Length": "1000"})
+        self.wfile.write(b"short")
+
+    def no_length(self) -> None:
+        self.answer({"Content-Length": "many"})
+        self.wfile.write(b"short")
+
+    def bomb(self) -> None:
+        self.answer({})
+        self.wfile.write(gzip.compress(bytes(2**22)))
+
+    def answer(self, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+LIES = {
+    "endless": "more than 1,000,000 bytes",
+    "trickle": "too slow",
+    "headers_for_ever": "too slow",
+    "too_long": "more than 1,000,000 bytes",
+    "too_short": "ChunkedEncodingError",
+    "no_length": "not the published file",
+    "bomb": "not the published file",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_server_that_lies_costs_little_and_the_next_one_is_asked(
+    source: FileSource, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    monkeypatch.setattr(download, "GRACE", 0.3)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        first = f"http://127.0.0.1:{server.server_port}/{lie}/"
+        small = replace(source, urls=(first,), largest=10**6)
+        with pytest.raises(UserError, match=LIES[lie]):
+            data.find(small)
+        found = data.find(replace(small, urls=(first, mirror.url)))
+        assert all(path.exists() for path in found.values())
+        server.shutdown()
+        thread.join()
+
+
 def test_when_nothing_works_one_line_says_what_to_do(source: FileSource) -> None:
     nowhere = replace(source, urls=("http://127.0.0.1:1/",))
     with pytest.raises(UserError) as raised:
@@ -190,10 +274,10 @@ def test_when_nothing_works_one_line_says_what_to_do(source: FileSource) -> None
     assert "into a folder tiny/ in a folder that --data or BEYONDPROP_DATA names" in message
 
 
-def test_without_pooch_the_extra_is_named(
+def test_without_requests_the_extra_is_named(
     source: FileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pooch", None)
+    monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(UserError, match=r'pip install "beyondprop\[data\]"; or put its files'):
         data.find(source)
 
@@ -238,10 +322,10 @@ def test_a_link_is_followed_and_a_pipe_left_as_it_is(
     link, file = tmp_path / "link.gz", tmp_path / "elsewhere" / "file.gz"
     link.symlink_to(file)
     digest = sha256(contents[name]).hexdigest()
-    download([f"{mirror.url}{name}.gz"], link, digest)
+    downloaded([f"{mirror.url}{name}.gz"], link, digest)
     assert link.is_symlink()
     assert gzip.decompress(file.read_bytes()) == contents[name]
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="pipe is no regular file"):
-        download([f"{mirror.url}{name}.gz"], tmp_path / "pipe", digest)
+        downloaded([f"{mirror.url}{name}.gz"], tmp_path / "pipe", digest)
     assert (tmp_path / "pipe").is_fifo()

@@ -1,5 +1,6 @@
 import contextlib
 import pickle
+import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from scipy.sparse import csr_matrix
 
 from beyondprop.errors import UserError
 from beyondprop.tasks import pickles
+from beyondprop.tasks.unpickling import unpickled
 
 VALUES = np.arange(600, dtype=np.uint8).reshape(20, 30)
 
@@ -59,7 +61,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int
         "numpy\nload",
         "numpy\nndarray.tofile",
         "numpy.core.multiarray\nfromfile",
-        "beyondprop.tasks.pickles\nTold",
+        "beyondprop.tasks.unpickling\nTold",
         "copyreg\n_reconstructor",
     ],
 )
@@ -113,7 +115,7 @@ def test_what_is_no_array_of_bytes_is_refused(data: bytes) -> None:
 def test_arrays_and_sparse_matrices_of_numbers_are_read(kind: str, protocol: int) -> None:
     values = (np.arange(12) % 5 * (np.arange(12) % 3)).reshape(3, 4).astype(kind)
     for held in (values, csr_matrix(values.astype(values.dtype.newbyteorder("=")))):
-        told = pickles.unpickled(pickle.dumps(held, protocol), "x", pickles.SPARSE)
+        told = unpickled(pickle.dumps(held, protocol), "x", pickles.SPARSE)
         np.testing.assert_array_equal(pickles.matrix(told, "x"), values)
 
 
@@ -121,7 +123,7 @@ def test_a_sparse_matrix_whose_parts_do_not_fit_is_refused() -> None:
     for part, value in (("indices", [0, 9]), ("indptr", [0, 5, 1]), ("_shape", (1, 1))):
         held = csr_matrix(np.eye(2))
         setattr(held, part, np.array(value, np.int32) if part != "_shape" else value)
-        told = pickles.unpickled(pickle.dumps(held, 4), "x", pickles.SPARSE)
+        told = unpickled(pickle.dumps(held, 4), "x", pickles.SPARSE)
         with pytest.raises(UserError, match=r"x is not a sparse matrix by rows \(csr\)"):
             pickles.matrix(told, "x")
 
@@ -130,5 +132,62 @@ def test_a_dictionary_of_lists_is_read() -> None:
     lists = {0: [1, 2], 3: []}
     for held in (lists, defaultdict(list, lists)):
         for protocol in (2, 4):
-            told = pickles.unpickled(pickle.dumps(held, protocol), "x", pickles.LISTS)
+            told = unpickled(pickle.dumps(held, protocol), "x", pickles.LISTS)
             assert pickles.lists(told, "x") == lists
+
+
+def nested(depth: int) -> bytes:
+    """A dictionary whose only key is of so many tuples, each twice in the next."""
+    return b"\x80\x02})" + b"2\x86" * depth + b"Ns."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02}r\xff\xff\xff\x7f.", None),  # Python sets 17 GB aside
+        (b"\x80\x02}r\xff\xff\xff\x03.", None),
+        (nested(60), "keys that are neither numbers nor texts"),  # 2**60 hashes
+        (b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.", "keys that are neither"),  # ends Python
+        (b"\x80\x02}(" + b"]" * 3_000_000 + b"1.", "more than 2,000,000 operations"),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "expected 1099511627775 bytes"),
+        (b"\x80\x02B\xff\xff\xff\x7f.", "expected 2147483647 bytes"),
+        (b"\x80\x02}U\x01a\x8b\x00\x10\x00\x00" + b"\x7f" * 4096 + b"s.", "more than 64 bits"),
+        (b"\x80\x02e.", "IndexError|list index"),
+        (b"\x80\x02}Na.", "appends to what is no list"),
+        (b"\x80\x02]]R.", "calls what it has not named"),
+        (b"\x80\x02]Nb.", "builds what is no object"),
+        (b"\x80\x02s.", "takes more than it has given"),
+        (b"\x80\x02}Nt.", "collects without a mark"),
+        (b"\x80\x04}\x8f.", "no plain data needs its operation EMPTY_SET"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else f"{len(value or b'')} bytes",
+)
+def test_a_small_pickle_costs_little(content: bytes, message: str | None) -> None:
+    tracemalloc.start()
+    try:
+        if message is None:
+            assert unpickled(content, "x", pickles.ARRAYS) == {}
+        else:
+            with pytest.raises(UserError, match=message):
+                unpickled(content, "x", pickles.ARRAYS)
+        assert tracemalloc.get_traced_memory()[1] < 400 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_matrix_of_few_numbers_is_not_written_out_as_a_terabyte() -> None:
+    wide = csr_matrix((np.ones(1), np.zeros(1, np.int32), np.array([0, 1])), shape=(1, 2**40))
+    told = unpickled(pickle.dumps(wide, 4), "x", pickles.SPARSE)
+    with pytest.raises(UserError, match="x has 1 × 1099511627776 numbers, which is more than"):
+        pickles.matrix(told, "x")
+
+
+def test_the_reader_agrees_with_pythons_own_on_plain_data() -> None:
+    held = {
+        "a": [1, -5, 2**40, 1.5, None, True],
+        b"b": ((), (1,), (1, 2, 3, 4)),
+        3: {"c": "é" * 300},
+    }
+    held["again"] = held["a"]
+    for protocol in range(3, pickle.HIGHEST_PROTOCOL + 1):
+        assert unpickled(pickle.dumps(held, protocol), "x", pickles.ARRAYS) == held

@@ -119,12 +119,36 @@ def test_absent_and_damaged_files_are_told(folder: Path) -> None:
     whole = path.read_bytes()
     for content in (whole[:1000], b"nothing", b""):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="holds no recordings"):
+        with pytest.raises(UserError, match="cannot be read as recordings"):
             LOAD(folder)
     objects: Any = np.array([{}], dtype=object)
     np.savez(path, samples=objects, offsets=objects, digit=objects, speaker=objects)
-    with pytest.raises(UserError, match="holds no recordings"):  # never unpickled
+    with pytest.raises(UserError, match="cannot be read as recordings"):  # never unpickled
         LOAD(folder)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"digit": np.zeros(2**20, np.uint8)},
+        {"digit": np.zeros((2, 2), np.uint8)},
+        {"digit": np.zeros(3, np.float32)},
+        {"offsets": np.array([0, 5, 5, 9])},
+        {"offsets": np.array([0, 5, 7, 10**6])},
+        {"offsets": np.array([0, 5, 3, 9], np.uint64)},
+        {"speaker": np.zeros(2, "U5")},
+    ],
+)
+def test_arrays_that_do_not_fit_one_another_are_told(tmp_path: Path, changed: Any) -> None:
+    arrays = {
+        "samples": np.ones(9, np.int16),
+        "offsets": np.array([0, 5, 7, 9]),
+        "digit": np.zeros(3, np.uint8),
+        "speaker": np.zeros(3, "U5"),
+    }
+    np.savez_compressed(tmp_path / "fsdd.npz", **(arrays | changed))
+    with pytest.raises(UserError, match="its arrays do not fit one another"):
+        read(tmp_path / "fsdd.npz")
 
 
 def test_the_summary_says_who_speaks_where() -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from beyondprop.audit.explanations.attribution import TOGETHER
 from beyondprop.audit.explanations.evidence import Told
 from beyondprop.errors import UserError
+from beyondprop.registry import check_fields
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class ConceptTest:
     level: float = 0.05
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if min(self.sets, self.controls) < 2 or self.size < 4:
             raise UserError("a test of concepts needs 2 sets, 2 controls and 4 examples at least")
 

@@ -17,6 +17,7 @@ from beyondprop.audit.fairness.words import verdict, verdict_beside
 from beyondprop.errors import UserError
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Column
+from beyondprop.registry import check_fields
 from beyondprop.tasks import Split
 
 
@@ -63,6 +64,7 @@ class Fairness(Section):
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for field, low in (("least", 1), ("draws", 100), ("bins", 1)):
             if getattr(self, field) < low:
                 raise UserError(f"fairness: {field} must be {low} at least")

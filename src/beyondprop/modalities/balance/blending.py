@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.modalities.balance.base import Balance, Balancing, Loss
 from beyondprop.modalities.balance.steps import (
     check_heads,
@@ -115,6 +115,8 @@ class GradientBlending(Balance):
     weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
+        kinds = (Mapping, type(None))
+        check_type("weights", self.weights, kinds, "numbers by the names of modalities")
         given: Mapping[str, Any] = self.weights or {}  # from a file, say
         for name, weight in given.items():
             if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:

@@ -20,6 +20,7 @@ from beyondprop.errors import UserError
 from beyondprop.tasks import files, pickles
 from beyondprop.tasks.graphs.nodes import Graph, Nodes, both_ways, shares
 from beyondprop.tasks.samples import Data
+from beyondprop.tasks.unpickling import unpickled
 
 SPARE = 10
 """Nodes that are numbered, at most, for one that is in a file."""
@@ -88,7 +89,7 @@ class Planetoid:
 
     def _matrix(self, folder: Path, part: str) -> NDArray[Any]:
         path = folder / f"ind.{self.name}.{part}"
-        told = pickles.unpickled(files.read(path), str(path), pickles.SPARSE)
+        told = unpickled(files.read(path), str(path), pickles.SPARSE)
         return pickles.matrix(told, str(path))
 
     def _tested(self, folder: Path) -> NDArray[np.int64]:
@@ -104,7 +105,7 @@ class Planetoid:
     def _neighbours(self, folder: Path) -> NDArray[np.int64]:
         """Return sources and targets, ``(2, edges)``."""
         path = folder / f"ind.{self.name}.graph"
-        told = pickles.unpickled(files.read(path), str(path), pickles.LISTS)
+        told = unpickled(files.read(path), str(path), pickles.LISTS)
         found = pickles.lists(told, str(path))
         pairs = [(node, other) for node, others in found.items() for other in others]
         edges = np.array(pairs, np.int64).reshape(-1, 2).T

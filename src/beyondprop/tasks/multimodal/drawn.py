@@ -8,6 +8,7 @@ different speeds, and samples that some of them are ambiguous about.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.models.encoders import vectors
+from beyondprop.registry import check_fields
 from beyondprop.tasks.base import Task, known_fields
 from beyondprop.tasks.multimodal.common import INFORMATIVE, Encoder, of_modalities
 from beyondprop.tasks.samples import Data, Split
@@ -51,6 +53,10 @@ class Drawn:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        check_type("rates", self.rates, Mapping, "numbers by the names of modalities")
+        for name, rate in self.rates.items():
+            check_type(f"the rate of {name}", rate, Real, "a number above 0")
         if len(self.rates) < 2 or min(self.rates.values()) <= 0:
             raise UserError(f"give two modalities or more, with rates above 0, not {self.rates}")
         if not 0 <= self.ambiguous <= 1:

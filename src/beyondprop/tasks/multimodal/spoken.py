@@ -3,13 +3,10 @@
 Recordings: Jackson et al., "Free Spoken Digit Dataset", 2018. Pictures: MNIST.
 """
 
-import io
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,6 +22,9 @@ from beyondprop.tasks.multimodal.common import Encoder, of_modalities, scale
 from beyondprop.tasks.samples import Data, Split
 
 RECORDINGS = "fsdd.npz"
+ARRAYS = ("samples", "offsets", "digit", "speaker")
+MOST = 50_000
+"""Recordings that are read: a gigabyte."""
 FSDD = FileSource(
     name="Free Spoken Digit Dataset",
     folders=("fsdd",),
@@ -107,12 +107,21 @@ def read(path: Path) -> tuple[Tensor, Tensor, NDArray[Any]]:
     Raises:
         UserError: The file is damaged or lacks an array.
     """
-    try:
-        with np.load(io.BytesIO(files.read(path, unpack=False)), allow_pickle=False) as found:
-            samples, offsets = found["samples"], found["offsets"]
-            digits, speakers = found["digit"], found["speaker"]
-    except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} holds no recordings ({error}); replace it") from error
+    samples, offsets, digits, speakers = files.arrays(path, ARRAYS, "recordings")
+    if not (
+        samples.ndim == offsets.ndim == digits.ndim == speakers.ndim == 1
+        and samples.dtype.kind in "iuf"
+        and offsets.dtype.kind in "iu"
+        and digits.dtype.kind in "iu"
+        and len(speakers) == len(digits) == len(offsets) - 1 <= MOST
+        and (np.diff(offsets.astype(np.int64)) > 0).all()
+        and offsets[0] >= 0
+        and offsets[-1] <= len(samples)
+    ):
+        raise UserError(
+            f"{path} holds no recordings: its arrays do not fit one another, or are of more than "
+            f"{MOST:,} recordings; replace it"
+        )
     waves = torch.zeros(len(digits), WINDOW + HOP * (FRAMES - 1))
     for wave, begin, end in zip(waves, offsets[:-1], offsets[1:], strict=True):
         cut = torch.from_numpy(samples[begin:end][: len(wave)].astype(np.float32))

@@ -5,11 +5,9 @@ A line is a label, 13 whole numbers and 26 categories between tabs; a cell may b
 Launay et al. 2020.
 """
 
-import gzip
 import math
-import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -92,7 +90,7 @@ class CriteoFile:
         """Return labels, and for each field a number of the value in each line."""
         clicks, fields = array("b"), [array("i") for _ in range(CELLS - 1)]
         known: list[dict[str | int, int]] = [{} for _ in fields]
-        for number, line in enumerate(islice(_lines(path), self.rows), 1):
+        for number, line in enumerate(islice(files.lines(path), self.rows), 1):
             label, *cells = line.rstrip("\r\n").split("\t")
             if label not in ("0", "1") or len(cells) != CELLS - 1:
                 raise UserError(
@@ -126,21 +124,6 @@ def _coded(values: Any, train: Any, least: int) -> tuple[Any, int]:
     """Return values counted from 1, with 0 for those too rare in training, and their number."""
     kept = np.bincount(values[train], minlength=values.max() + 1) >= least
     return np.where(kept, kept.cumsum(), 0)[values].astype(np.int64), 1 + int(kept.sum())
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file, one after another: it may be larger than the memory.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if compressed else path.open("rb") as lines:
-            yield from (line.decode("utf-8") for line in lines)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
 
 
 def criteo_fm(path: str, least: int = 10, rows: int | None = None) -> Task:

@@ -1,0 +1,21 @@
+"""Ports for servers that tests start."""
+
+import random
+import socket
+
+
+def free_port() -> int:
+    """Return a port that nobody has, and that no connection takes before a server does.
+
+    Systems give connections ports from 32,768 on: one of these that is free now may be taken a
+    moment later.
+    """
+    drawn = random.SystemRandom()
+    while True:
+        port = drawn.randrange(20_000, 30_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -113,7 +113,10 @@ class ModalSetting:
                 f"the model of {self.task.name} is a {type(made).__name__}: give a task whose "
                 "model is a beyondprop.modalities.MultimodalNetwork"
             )
-        return made if joining is None else joined_by(made, joining)
+        joined = made if joining is None else joined_by(made, joining)
+        if self.spec.dropout is not None:
+            joined.dropout = self.spec.dropout
+        return joined
 
     def recipe(self, rate: float, **changes: Any) -> Recipe:
         """Return how networks are trained."""

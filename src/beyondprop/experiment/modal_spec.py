@@ -31,6 +31,8 @@ class ModalitiesSpec:
         fusion: What joins modalities in place of the task's own fusion, by name or with arguments
             (attention, concatenation, gating, low-rank, cross-attention), or your own as
             my.module:fusion.
+        dropout: Share of modalities that are left out at random in training, so that the network
+            learns to do without some. Default: the task's own, 0 in all tasks here.
         target: Validation score to which the cost of training is compared. Default: that of the
             best single modality, seed by seed.
         rule: That trains single modalities and the whole, but for methods that need backprop.
@@ -51,6 +53,7 @@ class ModalitiesSpec:
     batch_size: int | None = None
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     fusion: Spec | None = None
+    dropout: float | None = None
     target: float | None = None
     rule: Spec = "backprop"
     data: Path | None = None
@@ -77,6 +80,8 @@ class ModalitiesSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} must be above 0")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            problems.append("dropout must be from 0 to less than 1")
         if self.target is not None and not math.isfinite(self.target):
             problems.append("target must be a number")
         if problems:

@@ -297,6 +297,18 @@ def test_a_fusion_is_named_on_the_command_line() -> None:
     assert spec.methods == ("joint + rates by modality",)
 
 
+@pytest.mark.parametrize("fusion", [None, "low-rank"])
+def test_modalities_are_left_out_in_training_where_that_is_asked_for(fusion: str | None) -> None:
+    own = modal_setting(replace(SPEC, fusion=fusion), 0)
+    asked = replace(own, spec=replace(own.spec, dropout=0.3))
+    assert own.network().dropout == 0
+    assert asked.network().dropout == asked.concatenated().dropout == 0.3
+    assert digests(own)["network"] != digests(asked)["network"]
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(UserError, match="dropout must be from 0 to less than 1"):
+            replace(SPEC, dropout=wrong)
+
+
 def test_another_fusion_is_trained_and_told(tmp_path: Path) -> None:
     spec = replace(FEW, fusion="low-rank", epochs=1, alone_epochs=1, rates=(0.05,))
     record = modalities_task(spec, tmp_path / "m", progress=QUIET)

@@ -19,6 +19,7 @@ SETTINGS = {
     "alone_epochs": "epochs of single modalities, at most",
     "patience": "epochs without a lower validation loss that end these",
     "batch_size": "batch size",
+    "dropout": "of the modalities left out at random in training",
     "rule": "rule",
 }
 """Settings by their names for readers; one that is left open is the task's."""

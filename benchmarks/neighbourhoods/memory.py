@@ -162,7 +162,7 @@ def main(
 def measured(block: str, way: str, batch: int) -> dict[str, Any]:
     """Return the peak of one way to train a block's student."""
     peak = peak_memory(partial(WAYS[way], block, batch))
-    return {"block": block, "way": way, "bytes": peak.bytes, "method": peak.method}
+    return {"block": block, "way": way, "megabytes": peak.bytes / 1e6, "method": peak.method}
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

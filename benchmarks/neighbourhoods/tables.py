@@ -79,10 +79,10 @@ def difference(first: list[float | None], second: list[float | None]) -> Interva
 def memory(rows: list[dict[str, Any]]) -> Cells:
     """Return peaks: one row for each block, one column for each way."""
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    found = {(row["block"], row["way"]): row["bytes"] for row in rows}
+    found = {(row["block"], row["way"]): row["megabytes"] for row in rows}
     blocks = list(dict.fromkeys(row["block"] for row in rows))
     return ("block", *(f"{way}, MB" for way in ways)), [
-        [block, *(f"{found[block, way] / 1e6:.0f}" for way in ways)] for block in blocks
+        [block, *(f"{found[block, way]:.0f}" for way in ways)] for block in blocks
     ]
 
 

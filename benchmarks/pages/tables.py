@@ -113,6 +113,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics theory": ("optics/theory", optics.theory),
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
+    "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
     "features kernel": ("random_features/evaluation", random_features.kernel),
     "features ridge": ("random_features/evaluation", random_features.ridge),
     "features defence": ("random_features/evaluation", random_features.defence),

@@ -41,7 +41,7 @@ class Parser(ArgumentParser):
     """An argument parser that says what is wrong in one sentence and exits with code 2."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, parser_mode=MODE, **settings)
+        super().__init__(allow_abbrev=False, **settings | {"parser_mode": MODE})
 
     def add_spec(self, kind: type, output: str, resume: str) -> None:
         """Add a spec's fields, and the flags of every command that leaves a folder.

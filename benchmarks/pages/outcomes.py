@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common.tables import Cells
+from benchmarks.common.tables import Cells, percent
 
 Load = Callable[[str], dict[str, Any]]
 """Returns a record by its name."""
@@ -48,8 +48,9 @@ def light(load: Load) -> tuple[str, str]:
     found = {row["way"]: row for row in rows}
     opu, exact = found["lighton-opu"], found["exact"]
     return "[`beyondprop.optics`](docs/optics.md)", (
-        f"{opu['test']:.2%} on MNIST through a simulated co-processor, {exact['test']:.2%} with "
-        "exact random feedback"
+        f"{percent(opu['test'], opu['deviation'])} on MNIST through a simulated co-processor, "
+        f"{percent(exact['test'], exact['deviation'])} with exact random feedback (standard "
+        f"deviation over {len(opu['seeds'])} seeds)"
     )
 
 
@@ -61,6 +62,7 @@ def tasks(load: Load) -> tuple[str, str]:
     )
     count = len(bank["runs"][0]["final"])
     return "[slot machines](docs/slots.md)", (
-        f"{bank['final_mean']:.2%} on {count} permuted MNIST tasks, {bank['forgetting']:.2%} "
-        f"forgotten, {bank['bits']} bits a weight and task"
+        f"{percent(bank['final_mean'], bank['final_std'])} on {count} permuted MNIST tasks "
+        f"(standard deviation over {len(bank['runs'])} seeds), {bank['forgetting']:.2%} forgotten, "
+        f"{bank['bits']} bits a weight and task"
     )

@@ -29,7 +29,7 @@ def within(trace, calls, files):
 
 def test_forward_of_direct_feedback_alignment():
     forward, _ = trace_step.traced_step(bp.DirectFeedbackAlignment())
-    assert within(forward, calls=26, files=5) > (10, 2)
+    assert within(forward, calls=25, files=5) > (10, 2)
 
 
 def test_backward_of_direct_feedback_alignment():
@@ -39,7 +39,7 @@ def test_backward_of_direct_feedback_alignment():
 
 def test_forward_of_a_local_cross_entropy():
     forward, _ = trace_step.traced_step(bp.LocalLoss(bp.CrossEntropy()))
-    assert within(forward, calls=62, files=8) > (20, 3)
+    assert within(forward, calls=62, files=7) > (20, 3)
 
 
 def test_a_trace_repeats_and_leaves_the_profiler_as_it_was():

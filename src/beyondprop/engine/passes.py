@@ -19,7 +19,7 @@ from beyondprop.engine.ports import Ports, is_hidden, see_classes
 from beyondprop.engine.scale import scale_watch, told_scale
 from beyondprop.engine.spreading import check_frozen, check_spreading
 from beyondprop.engine.state import LearnedState
-from beyondprop.engine.targets import targets_for
+from beyondprop.engine.targets import OPEN
 from beyondprop.errors import UserError, changed
 from beyondprop.shapes import classes_of
 
@@ -194,7 +194,12 @@ class Passes:
         if self._frozen:
             check_frozen(self._frozen)
         given = given or NOTHING
-        targets = targets_for(self) if given.targets is None else given.targets
+        targets, chain = given.targets, OPEN.get()
+        while (
+            targets is None and chain is not None
+        ):  # no function, whose call small nets would feel
+            found, chain = chain
+            targets = found.targets if found.passes is self else None
         if self._needs_targets is not None and targets is None:
             labels = None if self.arguments is None else self.arguments.labels
             named = "" if labels is None else f"call the model with {labels.name}=, or "

@@ -44,26 +44,17 @@ class Targets(AbstractContextManager[None]):
         self.passes, self.targets = passes, targets
 
     def __enter__(self) -> None:
-        _open.set((self, _open.get()))
+        OPEN.set((self, OPEN.get()))
 
     def __exit__(self, *_: object) -> None:
-        _open.set(_without(self, _open.get()))
+        OPEN.set(_without(self, OPEN.get()))
 
 
 Chain = tuple[Targets, "Chain"] | None
-"""Open contexts, the innermost first."""
+"""Contexts, the innermost first."""
 
-_open: ContextVar[Chain] = ContextVar("beyondprop targets", default=None)
-
-
-def targets_for(passes: object) -> Tensor | None:
-    """Return what this thread or task has given for these passes, None outside of a context."""
-    chain = _open.get()
-    while chain is not None:
-        found, chain = chain
-        if found.passes is passes:
-            return found.targets
-    return None
+OPEN: ContextVar[Chain] = ContextVar("beyondprop targets", default=None)
+"""Those that this thread or task is in, whosever passes they are for."""
 
 
 def _without(left: Targets, chain: Chain) -> Chain:

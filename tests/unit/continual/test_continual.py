@@ -384,7 +384,9 @@ def test_selections_are_inferred_where_nobody_tells(data: Data) -> None:
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_works_with_every_kind_of_rule(data: Data, rule: str, method: str) -> None:
     stream = split_classes(data, [(0, 1), (2, 3)])
-    recipe = replace(RECIPE, epochs=16, learning_rate=1e-2, rule=rules.make(rule))
+    recipe = replace(RECIPE, epochs=8, learning_rate=1e-2, rule=rules.make(rule))
+    if method == "slots":  # choosing needs larger steps than ordinary weights
+        recipe = replace(recipe, optimizer=sgd, learning_rate=0.2)
     found = learn(stream, DIGITS, make(method), recipe)
     assert found.matrix.rows[0][0] > 0.7
     again = learn(stream, DIGITS, make(method), recipe)

@@ -42,6 +42,7 @@ TASKS: Registry[Task] = Registry(
             goodness.CIFAR_GOODNESS,
             slot_machines.DIGITS_SLOTS,
             slot_machines.MNIST_SLOTS,
+            slot_machines.ADULT_SLOTS,
             soft_hebb.DIGITS_SOFT_HEBB,
             soft_hebb.MNIST_SOFT_HEBB,
             soft_hebb.CIFAR_SOFT_HEBB,

@@ -7,8 +7,10 @@ networks", 2021.
 from torch import nn
 
 from beyondprop import slots
+from beyondprop.tasks.adult import INPUTS, Census
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.digits import load_vectors, mlp
+from beyondprop.tasks.kinds import mlp as mlp_of
 from beyondprop.tasks.mnist import load_mnist
 from beyondprop.tasks.optimizers import Sgd
 
@@ -33,6 +35,11 @@ def lenet_300_100() -> nn.Sequential:
     )
 
 
+def adult() -> nn.Module:
+    """Return the network of adult-mlp with eight values for each weight."""
+    return slots.convert(mlp_of(INPUTS, 2)).model
+
+
 def mnist() -> nn.Module:
     """LeNet-300-100 with eight values for each weight."""
     return slots.convert(lenet_300_100()).model
@@ -55,6 +62,17 @@ MNIST_SLOTS = Task(
     load=load_mnist,
     model=mnist,
     epochs=10,
+    batch_size=128,
+    learning_rate=0.2,
+    optimizer=PUBLISHED,
+)
+
+ADULT_SLOTS = Task(
+    name="adult-slots",
+    summary="the adult census table of adult-mlp, three linear slot machines",
+    load=Census(),
+    model=adult,
+    epochs=5,
     batch_size=128,
     learning_rate=0.2,
     optimizer=PUBLISHED,

@@ -61,6 +61,7 @@ def test_tasks_are_found_by_their_names() -> None:
         "cifar-goodness",
         "digits-slots",
         "mnist-slots",
+        "adult-slots",
         "digits-softhebb",
         "mnist-softhebb",
         "cifar-softhebb",

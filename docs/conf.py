@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs/api"
 CONTENTS = {
-    "Begin": ("docs/start", "docs/choosing", "docs/index"),
+    "Begin": ("docs/start", "docs/choosing", "docs/index", "docs/claims", "docs/faq"),
     "Guides": (
         *("docs/attach", "docs/models", "docs/schedules", "docs/slots", "docs/projections"),
         *("docs/optics", "docs/random-features", "docs/neighbourhoods", "docs/modalities"),

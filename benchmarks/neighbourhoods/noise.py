@@ -31,6 +31,7 @@ from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table
 from benchmarks.neighbourhoods import tables
+from benchmarks.neighbourhoods.rates import searched
 from beyondprop import tasks
 from beyondprop.errors import UserError
 from beyondprop.experiment.distil_apart import neighbourhoods
@@ -41,7 +42,6 @@ from beyondprop.experiment.distil_lessons import end_to_end
 from beyondprop.experiment.distil_setting import TEACHER_FOLDER, Setting, setting_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.growing import folder_name
-from beyondprop.experiment.rates import MORE, best, beyond
 from beyondprop.experiment.run import train
 from beyondprop.experiment.setup import of_seed, read
 from beyondprop.experiment.spec import RunSpec
@@ -230,14 +230,6 @@ FROM_SAMPLES: dict[str, Way] = {
 }
 """What is taught; there is no way to give parts known samples of their own."""
 SAMPLES = "known samples"
-
-
-def searched(rates: Sequence[float], way: Callable[[float], Figures]) -> Figures:
-    """Return what the best learning rate reaches; further ones are tried as those of `distil`."""
-    found = {rate: way(rate) for rate in rates}
-    for _ in range(MORE):
-        found |= {rate: way(rate) for rate in beyond(found)}
-    return best(found)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
 `modalities-trust NAME`, `modalities-missing NAME`, `audited NAME`, `audit-answers NAME`,
-`outcomes`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the records, so
-no figure and no finding of a comparison is written by hand.
+`outcomes`, `claim NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the
+records, so no figure and no finding of a comparison is written by hand.
 """
 
 import re
@@ -30,7 +30,7 @@ from benchmarks.modalities import tables as modalities
 from benchmarks.models import tables as models
 from benchmarks.neighbourhoods import tables as neighbourhoods
 from benchmarks.optics import tables as optics
-from benchmarks.pages import index
+from benchmarks.pages import claims, index
 from benchmarks.pages.outcomes import outcomes
 from benchmarks.pages.recipes import recipes
 from benchmarks.peers import tables as peers
@@ -326,6 +326,20 @@ def by_user() -> str:
     return markdown(*outcomes(load), names=3)
 
 
+def claim(name: str) -> str:
+    """Return what the records show of a claim."""
+    if name == "random-feedback":
+        known = {
+            "MLP, MNIST": "mnist-mlp",
+            "MLP, Fashion-MNIST": "fashion-mlp",
+            "MLP, small Fashion-MNIST": "fashion-small",
+            **ARCHITECTURES,
+        }
+        there = {called: task for called, task in known.items() if task in recorded()}
+        return claims.random_feedback(load, there)
+    return claims.CLAIMS[name](load)
+
+
 def step_time(*only: str) -> str:
     """Return step times relative to plain PyTorch, of all rules or of those named."""
     return markdown(*times.rules(load("step_time/rules")["rows"], only))
@@ -355,6 +369,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "scaling": study,
     "scaling-light": study_light,
     "outcomes": by_user,
+    "claim": claim,
     "step-time": step_time,
     "records": records,
 }

@@ -1,0 +1,90 @@
+"""What the records show of each claim follows the records."""
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks.common.records import ROOT
+from benchmarks.pages import claims, tables
+
+PAGE = (ROOT / "docs" / "claims.md").read_text("utf-8")
+
+
+def changed(change: Callable[[dict[str, Any]], None]) -> claims.Load:
+    """Records of which each row is changed."""
+
+    def load(name: str) -> dict[str, Any]:
+        record = copy.deepcopy(tables.load(name))
+        for row in record["rows"]:
+            change(row)
+        return record
+
+    return load
+
+
+@pytest.mark.parametrize("section", PAGE.split("\n## ")[1:], ids=lambda text: text.split("\n")[0])
+def test_each_claim_has_a_source_and_a_record_or_a_limit(section: str) -> None:
+    assert section.count("*Claimed") == 1
+    assert section.count("*Limit.*") == 1
+    assert "<!-- table " in section or "*Measured.* [" in section or "No record" in section
+
+
+def test_each_claim_is_on_the_page() -> None:
+    named = set(re.findall(r"<!-- table claim (\S+) -->", PAGE))
+    assert named == {"random-feedback", *claims.CLAIMS}
+
+
+@pytest.mark.parametrize(
+    ("recovery", "interval", "said"),
+    [
+        (0.9, [0.6, 1.2], "more than half"),
+        (0.6, [0.1, 1.1], "some of it"),
+        (0.4, [-0.1, 0.9], "not told from the better baseline"),
+        (-1.0, [-2.0, -0.5], "not told from the better baseline"),
+        (None, None, "cannot be read"),
+        (0.7, None, "cannot be read"),
+    ],
+)
+def test_recovery_is_read_by_its_whole_interval(
+    recovery: float | None, interval: list[float] | None, said: str
+) -> None:
+    load = changed(lambda row: row.update(recovery=recovery, recovery_interval=interval))
+    text = claims.random_feedback(load, {"a network": "fashion-small"})
+    (line,) = [each for each in text.splitlines() if each.startswith("- ")]
+    assert said in line
+    assert line.endswith(": a network")
+
+
+def test_a_step_is_told_beside_its_limit() -> None:
+    load = changed(lambda row: row.update(flop_limit=0.123))
+    assert "less than 0.12 of" in claims.parallel_backward(load)
+
+
+def test_light_is_told_by_whole_steps() -> None:
+    def doubled(row: dict[str, Any]) -> None:
+        if row["part"] == "size":
+            row["step_seconds"] = {"light": 2.0, "dense": 1.0}
+            row["hadamard_seconds"] = 2 * row["light_seconds"]
+
+    said = claims.light(changed(doubled))
+    assert "takes 2.00 of the time at best" in said
+    assert "in 0 of" in said
+
+
+def test_a_rule_that_fails_on_convolutions_is_not_named_among_those_that_work() -> None:
+    def worse(row: dict[str, Any]) -> None:
+        if row["rule"] == "kp":
+            row["recovery_interval"] = [-0.1, 0.2]
+
+    assert "`kp`" in claims.convolutions(tables.load)
+    assert "`kp`" not in claims.convolutions(changed(worse))
+
+
+def test_memory_and_forgetting_are_those_of_the_records() -> None:
+    assert "to 5 MB" in claims.memory(changed(lambda row: row.update(bytes=5e6)))
+    assert "forgets 12%" in claims.forgetting(changed(lambda row: row.update(forgetting=0.12)))
+    said = claims.eight_values(changed(lambda row: row.update(test_accuracy=0.5, deviation=0.01)))
+    assert said.startswith("On MNIST 50.00% ± 1.00 with eight values")

@@ -6,12 +6,14 @@ each public module, from its docstrings.
 """
 
 import importlib
+import inspect
 import pkgutil
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs/api"
@@ -102,9 +104,29 @@ def reference(name: str, places: dict[int, str]) -> str:
     own = [member for member, home in where.items() if home == name]
     links = [link(member, home) for member, home in where.items() if home != name]
     lines = [name, "=" * len(name), "", f".. automodule:: {name}", "   :imported-members:"]
-    lines += [f"   :members: {', '.join(own)}"] if own else []
+    values = {each: getattr(module, each) for each in own if is_data(getattr(module, each))}
+    documented = [each for each in own if each not in values]
+    lines += [f"   :members: {', '.join(documented)}"] if documented else []
+    for member, value in values.items():
+        lines += ["", f".. py:data:: {name}.{member}", ""]
+        lines += [f"   {line}" for line in described(member, value)]
     lines += ["", f"It also gives {', '.join(links)}."] if links else []
     return "\n".join([*lines, ""])
+
+
+def is_data(value: object) -> bool:
+    """Return whether a name's value is data, which autodoc leaves out where it is imported."""
+    return not (inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value))
+
+
+def described(member: str, value: object) -> list[str]:
+    """Return the docstring of a constant, from the module that defines it."""
+    for name in sorted(sys.modules):
+        if name.startswith("beyondprop") and getattr(sys.modules[name], member, None) is value:
+            found = ModuleAnalyzer.for_module(name).find_attr_docs().get(("", member))
+            if found:
+                return list(found)
+    return []
 
 
 def link(member: str, home: str) -> str:

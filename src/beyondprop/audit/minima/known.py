@@ -246,8 +246,11 @@ def linear_network() -> nn.Sequential:
 
 
 TEACHER_STUDENT = Problem("teacher and student", tanh_network)
+"""Three layers with tanh learn what others of their shape compute."""
 DEEP_LINEAR = Problem("deep linear", linear_network, inputs=8)
+"""Three linear layers do, of which the inner ones are narrow."""
 PROBLEMS = (TEACHER_STUDENT, DEEP_LINEAR)
+"""Those whose weights are learned."""
 
 
 def chosen(problem: Problem, kind: Kind | None = None) -> Problem:

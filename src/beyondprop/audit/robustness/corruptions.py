@@ -168,7 +168,9 @@ class Dropout(Corruption):
 
 
 OF_IMAGES = (GaussianNoise(), Blur(), Contrast(), Jpeg())
+"""What befalls images."""
 OF_TABLES = (Noise(), Dropout())
+"""What befalls the columns of a table."""
 
 
 def corruptions_of(inputs: Tensor) -> Sequence[Corruption]:

@@ -82,7 +82,8 @@ def _caption(audit: Audit, section: Asked, columns: list[Column]) -> str:
     told = [f"{capital(column.label)}: {column.meaning}" for column in columns if column.meaning]
     several = ["means over seeds, ± half of the 95% interval"] * (len(audit.seeds) > 1)
     uneven = _uneven(audit, section)
-    return "; ".join([*several, *told, *uneven, f"{ABSENT}: there is no such figure"]) + "."
+    parts = [*several, *told, *uneven, f"{ABSENT}: there is no such figure"]
+    return capital("; ".join(parts)) + "."
 
 
 def _uneven(audit: Audit, section: Asked) -> list[str]:

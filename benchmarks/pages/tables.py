@@ -114,6 +114,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
     "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
+    "neighbourhoods rules": ("neighbourhoods/rules", neighbourhoods.by_rule),
     "features kernel": ("random_features/evaluation", random_features.kernel),
     "features ridge": ("random_features/evaluation", random_features.ridge),
     "features defence": ("random_features/evaluation", random_features.defence),
@@ -309,7 +310,7 @@ def comparison(task: str) -> dict[str, Any]:
     return loaded(load, f"comparisons/{task}")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def loaded(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
     """Return a record as a function reads it, once."""
     return read(name)

@@ -114,6 +114,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
     "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
+    "neighbourhoods noise": ("neighbourhoods/noise", neighbourhoods.noise),
     "neighbourhoods rules": ("neighbourhoods/rules", neighbourhoods.by_rule),
     "features kernel": ("random_features/evaluation", random_features.kernel),
     "features ridge": ("random_features/evaluation", random_features.ridge),
@@ -123,6 +124,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 
 NAMES = {
     "graphs signals": 3,
+    "neighbourhoods noise": 2,
     "models": 2,
     "models calls": 2,
     "models refused": 3,

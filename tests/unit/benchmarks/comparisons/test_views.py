@@ -15,7 +15,8 @@ EMPTY = 8.1102
 
 def test_the_page_says_what_the_record_of_a_scene_shows() -> None:
     text = " ".join((ROOT / "docs" / "views.md").read_text("utf-8").split())
-    assert "Of the three runs of DFA one ends with an empty scene (8.1 dB), and two of" in text
+    assert "One of the three runs of direct feedback alignment (DFA) ends" in text
+    assert "with an empty scene (8.1 dB), and so do two of the frozen runs" in text
     ends = {"dfa": [], "frozen": []}  # type: dict[str, list[bool]]
     for run in load("comparisons/views-scene")["runs"]:
         if run["rule"]["name"] in ends:

@@ -92,24 +92,24 @@ def wall_time(rows: list[dict[str, Any]], jobs: int) -> Cells:
     for row in rows:
         for charge in ("shared", "whole"):
             way, share = f"end to end, {charge}", row["budgets"] if charge == "shared" else 1
-            times = [reached(row, way, workers, share) for workers in (1, jobs)]
-            whole = row["seconds"][way]
-            gains = ["–" if each is None else f"{whole / each:.1f}×" for each in times]
-            shown = ["–" if each is None else f"{each:.0f} s" for each in times]
-            lines.append([str(row["seed"]), charge, f"{whole:.0f} s", *shown, *gains])
-    heads = ("seed", "library", "end to end", "pieces, 1 worker", f"pieces, {jobs} workers")
-    return (*heads, "gain, 1", f"gain, {jobs}"), lines
+            whole, wanted = row["seconds"][way], row["scores"][way]
+            step = "merged" if row["scores"]["merged"] >= wanted else "healed"
+            times = [spent(row, step, workers, share) for workers in (1, jobs)]
+            there = row["scores"][step] >= wanted
+            gains = [f"{whole / each:.1f}×" if there else "–" for each in times]
+            taken = [f"{each:.0f} s" for each in times]
+            scores = [f"{each:.4f}" for each in (wanted, row["scores"][step])]
+            cells = [f"{whole:.0f} s", scores[0], *taken, scores[1], *gains]
+            lines.append([str(row["seed"]), charge, *cells])
+    heads = ("seed", "library", "end to end", "its score", "pieces, 1 worker")
+    return (*heads, f"{jobs} workers", "their score", "gain, 1", f"gain, {jobs}"), lines
 
 
-def reached(row: dict[str, Any], way: str, workers: int, share: int) -> float | None:
-    """Return the seconds in which pieces reach what a way reaches; None where they do not."""
-    seconds, scores = row["seconds"], row["scores"]
+def spent(row: dict[str, Any], step: str, workers: int, share: int) -> float:
+    """Return the seconds of pieces until they are merged, or healed."""
+    seconds = row["seconds"]
     library = seconds[f"library, {workers}"] / share
-    if scores["merged"] >= scores[way]:
-        return float(library)
-    if scores["healed"] >= scores[way]:
-        return float(library + seconds["healed"])
-    return None
+    return float(library + (seconds["healed"] if step == "healed" else 0))
 
 
 def by_rule(rows: list[dict[str, Any]]) -> Cells:

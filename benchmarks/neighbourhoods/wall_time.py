@@ -125,9 +125,9 @@ def table(rows: list[dict[str, Any]], jobs: int) -> Table:
         *tables.wall_time(rows, jobs),
         notes=(
             "Pieces: the library's training (shared: its part of the budgets) and, where the "
-            "merged network does not reach what end to end reaches, healing. Gain: end to end's "
-            "time over that; – where pieces do not reach it. Judging and searches of learning "
-            "rates are left out of both.",
+            "merged network does not reach the score of end-to-end training, healing. Gain: the "
+            "time of end-to-end training over that of the pieces; – where the pieces do not reach "
+            "its score. Evaluation and searches of learning rates are left out of both.",
         ),
     )
 

@@ -13,7 +13,7 @@ records, so no figure and no finding of a comparison is written by hand.
 
 import re
 from collections.abc import Callable, Collection
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from benchmarks.audit import tables as audits
@@ -114,6 +114,10 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
     "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
+    "neighbourhoods wall time": (
+        "neighbourhoods/wall_time",
+        partial(neighbourhoods.wall_time, jobs=2),
+    ),
     "neighbourhoods noise": ("neighbourhoods/noise", neighbourhoods.noise),
     "neighbourhoods rules": ("neighbourhoods/rules", neighbourhoods.by_rule),
     "features kernel": ("random_features/evaluation", random_features.kernel),
@@ -125,6 +129,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 NAMES = {
     "graphs signals": 3,
     "neighbourhoods noise": 2,
+    "neighbourhoods wall time": 2,
     "models": 2,
     "models calls": 2,
     "models refused": 3,

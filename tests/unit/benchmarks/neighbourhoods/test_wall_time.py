@@ -52,8 +52,10 @@ def test_pieces_gain_where_they_reach_the_same() -> None:
             "end to end, whole": 0.9,
         },
     }
-    _, lines = tables.wall_time([row], 2)
-    assert lines[0] == ["0", "shared", "120 s", "60 s", "35 s", "2.0×", "3.4×"]
-    assert lines[1][3:] == ["–"] * 4
+    heads, lines = tables.wall_time([row], 2)
+    assert lines[0][1:] == ["shared", "120 s", "0.8400", "60 s", "35 s", "0.8500", "2.0×", "3.4×"]
+    assert lines[1][1:] == ["whole", "220 s", "0.9000", "110 s", "60 s", "0.8500", "–", "–"]
     row["scores"] = dict.fromkeys(row["scores"], 0.9)
-    assert tables.wall_time([row], 2)[1][1][3:] == ["100 s", "50 s", "2.2×", "4.4×"]
+    reached = tables.wall_time([row], 2)[1][1]
+    assert reached[4:] == ["100 s", "50 s", "0.9000", "2.2×", "4.4×"]
+    assert len(heads) == len(reached)

@@ -15,7 +15,7 @@ class AuditSpec:
 
     Attributes:
         sections: By name or with arguments; see `beyondprop list`. Default: all.
-        data: Folder that holds the data set's files. Default: they are looked for.
+        data: Folder that holds the data set's files. Default: the standard places.
         threads: CPU threads of each section.
 
     Raises:

@@ -55,7 +55,7 @@ class DistilSpec:
             own, and the network's for training end to end. Of the training samples (256 at most,
             or as many as are named) only forms and moments are then seen, and no labels. Default:
             students learn from training samples.
-        data: Folder that holds the data set's files. Default: they are looked for.
+        data: Folder that holds the data set's files. Default: the standard places.
         threads: CPU threads.
 
     Raises:

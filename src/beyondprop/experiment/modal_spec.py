@@ -36,7 +36,7 @@ class ModalitiesSpec:
         target: Validation score to which the cost of training is compared. Default: that of the
             best single modality, seed by seed.
         rule: That trains single modalities and the whole, but for methods that need backprop.
-        data: Folder that holds the data set's files. Default: they are looked for.
+        data: Folder that holds the data set's files. Default: the standard places.
         threads: CPU threads.
 
     Raises:

@@ -33,7 +33,7 @@ class Fields:
         task: A task's name (see `beyondprop list`), or your own as my.module:task.
         epochs: Passes over the training data. Default: the task's.
         batch_size: Examples a step. Default: the task's.
-        data: Folder that holds the data set's files. Default: they are looked for.
+        data: Folder that holds the data set's files. Default: the standard places.
         blocks: Module names or patterns that make the blocks. Default: the task's, else one
             block a layer.
         device: Where to compute: cpu, cuda, ...

@@ -62,7 +62,7 @@ class Executor:
         Args:
             title: Of their bar.
             jobs: Independent of one another.
-            told: Returns a job's value in one line, which is said when it is there.
+            told: Returns a job's value in one line, which is printed when the job ends.
 
         Raises:
             StorageError: A file could not be written: the others would meet it too.

@@ -70,7 +70,7 @@ def find_any(
 ) -> tuple[FileSource, dict[str, Path]]:
     """Like `find`, for a data set that comes in several forms, the preferred one first.
 
-    In each place all forms are looked for before the next place. The first form that has mirrors
+    Each place is searched for all forms before the next place. The first form that has mirrors
     is downloaded, and is what errors ask for; where none has, it is the first.
 
     Returns:

@@ -51,8 +51,8 @@ class Chance:
 
     Attributes:
         limit: 95% of draws are less unequal.
-        p: Of no two groups differing: share of draws in which no pair of groups differs less, in
-            units of its error, than the pair that does most.
+        p: p-value of no two groups differing: share of draws whose most different pair differs at
+            least as much, in units of its error, as the most different pair of the data.
     """
 
     limit: float

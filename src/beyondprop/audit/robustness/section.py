@@ -29,7 +29,7 @@ class Robustness(Section):
     """Accuracy under attacks and under common corruptions.
 
     Attributes:
-        samples: Of the test split, drawn by the run's seed; all that is said is of these.
+        samples: Number of test samples, drawn by the run's seed; all figures refer to these.
         epsilons: Of the curve, as shares of each feature's range.
         epsilon: At which AutoAttack and Square run.
         pgd: The attack of the curve.

@@ -58,7 +58,7 @@ def _end_to_end(
 def _better(
     found: Distillation, known: Sequence[Finding], scores: ScoreFormat
 ) -> dict[str, dict[str, list[str]]]:
-    """Return where other ways are better at equal computation: that is said, and nothing else."""
+    """Return where other methods are better at equal computation, and nothing else."""
     others = [name for way, name in found.ways.items() if way in OTHERS]
     verdicts = {name: _verdicts(known, name, scores).get(BELOW) for name in others}
     return {name: {BELOW: places} for name, places in verdicts.items() if places}

@@ -40,7 +40,7 @@ class Planetoid:
     name: str
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where the files are looked for instead.
+        """Return the data, from the files in ``folder`` if it is given.
 
         Test nodes are the published ones, and validation nodes too: those behind the training
         nodes. Training nodes are drawn from all others whose classes are known.

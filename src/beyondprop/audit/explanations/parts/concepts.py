@@ -20,7 +20,7 @@ EACH = 5
 """Sets that a concept's examples would fill, each with others; the random ones too."""
 
 MOST = 2000
-"""Test samples among which those of each class are looked for."""
+"""Number of test samples that are searched for samples of each class."""
 
 CLASSES = 10
 """Classes whose own samples are concepts, at most."""

@@ -366,8 +366,8 @@ def main(
         row(*name.split(", ", 1), [found[f"{name}, {seed}"] for seed in spec.seeds])
         for name in names
     ]
-    metric, asked = tasks.find(task).metric_name, {"draws": draws, "seeds": list(spec.seeds)}
-    save("neighbourhoods/noise", settings | asked, rows, table(rows, task, metric), started, output)
+    asked = {"draws": draws, "seeds": list(spec.seeds)}
+    save("neighbourhoods/noise", settings | asked, rows, table(rows, task), started, output)
 
 
 def jobs_of(trial: Trial, draws: Sequence[str]) -> list[tuple[str, str, Callable[[], Figures]]]:
@@ -395,12 +395,12 @@ def row(inputs: str, name: str, found: Sequence[Figures]) -> Figures:
     }
 
 
-def table(rows: list[Figures], task: str, metric: str) -> Table:
+def table(rows: list[Figures], task: str) -> Table:
     """Return the figures to read."""
     return Table(
         f"A smaller network for {task}, taught by noise",
         *tables.noise(rows),
-        notes=tables.noise_notes(rows, metric),
+        notes=tables.noise_notes(rows, tasks.find(task).metric_name),
     )
 
 

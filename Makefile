@@ -12,7 +12,7 @@ RUN := runs/compare-fashion-small
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help compare compare-again test test-all lint format docs clean
+.PHONY: help compare compare-again test test-all lint format notebooks docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -43,6 +43,9 @@ lint: $(VENV)/.dev ## Check style and types alone
 format: $(VENV)/.dev ## Mend what can be mended of the style
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+notebooks: $(VENV)/.docs ## Run all tutorials and write their pages for the site
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks.py
 
 docs: $(VENV)/.docs ## Build the documentation site into build/site; a warning is an error
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -c docs . build/site

@@ -2,12 +2,14 @@
 
 Pages are the Markdown files that people also read in the repository, so the source is its root and
 the README the first page, which gets the contents below. One page of the reference is written for
-each public module, from its docstrings.
+each public module, from its docstrings; tutorials that have no page yet are run.
 """
 
 import importlib
 import inspect
 import pkgutil
+import re
+import subprocess
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -19,6 +21,11 @@ ROOT = Path(__file__).parents[1]
 API = ROOT / "docs/api"
 CONTENTS = {
     "Begin": ("docs/start", "docs/choosing", "docs/index", "docs/claims", "docs/faq"),
+    "Tutorials": (
+        *("tutorials/own_loop", "tutorials/own_rule", "tutorials/transformer"),
+        *("tutorials/flat_memory", "tutorials/slot_machines", "tutorials/optical_feedback"),
+        *("tutorials/distil_pieces", "tutorials/several_modalities", "tutorials/audit_run"),
+    ),
     "Guides": (
         *("docs/attach", "docs/models", "docs/schedules", "docs/slots", "docs/projections"),
         *("docs/optics", "docs/random-features", "docs/neighbourhoods", "docs/modalities"),
@@ -44,7 +51,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = [
     *("README.md", "docs/**.md", "docs/api/*.rst", "results/**.md", "benchmarks/README.md"),
-    *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("tutorials/*.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
 ]
 html_theme = "furo"
 html_title = "BeyondProp"
@@ -136,6 +143,17 @@ def link(member: str, home: str) -> str:
     return f":doc:`{member} <{target}>`"
 
 
+def run_tutorials(_: Sphinx) -> None:
+    """Run the tutorials whose pages are missing or were made from another text."""
+    subprocess.run([sys.executable, str(ROOT / "docs/notebooks.py"), "--stale"], check=True)
+
+
+def lead_to_pages(_: Sphinx, page: str, source: list[str]) -> None:
+    """Let links to a tutorial's file, which the repository has, lead to its page."""
+    if not page.startswith("tutorials/"):
+        source[0] = re.sub(r"(\]\([./]*tutorials/\w+)\.py\)", r"\1.md)", source[0])
+
+
 def add_contents(_: Sphinx, page: str, source: list[str]) -> None:
     """Give the first page the contents of the site."""
     if page == root_doc:
@@ -152,7 +170,9 @@ def write_index(app: Sphinx, problem: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Write the reference before pages are read."""
+    """Write the reference and the tutorials' pages before pages are read."""
     app.connect("builder-inited", write_reference)
+    app.connect("builder-inited", run_tutorials)
+    app.connect("source-read", lead_to_pages)
     app.connect("source-read", add_contents)
     app.connect("build-finished", write_index)

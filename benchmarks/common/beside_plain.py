@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.common.several import gain, in_turns
-from benchmarks.common.tables import Table
+from benchmarks.common.tables import Cells, Table
 from beyondprop.files import read_json
 
 HEADS = ("training", "gain, all rounds", "one process", "several", "gain")
@@ -60,6 +60,11 @@ def gains(rows: Sequence[Mapping[str, Any]], library: str) -> list[list[str]]:
     ]
 
 
+def cells(rows: Sequence[Mapping[str, Any]], library: str) -> Cells:
+    """Return the medians over the rounds, with their heads."""
+    return HEADS, gains(rows, library)
+
+
 def table(rows: Sequence[Mapping[str, Any]], title: str, library: str, counted: str) -> Table:
     """Return the medians over the rounds, and how they were taken.
 
@@ -72,8 +77,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, library: str, counted: 
     same = "the same bytes" if all(row["same"] for row in rows) else "DIFFERENT bytes"
     return Table(
         title,
-        HEADS,
-        gains(rows, library),
+        *cells(rows, library),
         [
             f"Medians of {len(rows)} rounds in which all four take turns; {counted} are counted. "
             f"Both ways of the library left {same} of weights."

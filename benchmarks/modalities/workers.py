@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.common import beside_plain
-from benchmarks.common.cached_runs import cached_runs
+from benchmarks.common.cached_runs import Figures, cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.tables import Table
 
 WORK = "benchmarks.modalities.alone"
 LIBRARY = "beyondprop.modalities.pretrain"
@@ -41,9 +42,14 @@ def main(
         f"round {n}": partial(beside_plain.one_round, WORK, n, JOBS, epochs) for n in range(rounds)
     }
     rows = list(cached_runs(runs / f"workers-{epochs}", wanted, 1).values())
+    spec = {"rounds": rounds, "epochs": epochs}
+    save("modalities/workers", spec, rows, table(rows), started, output)
+
+
+def table(rows: list[Figures]) -> Table:
+    """Return the figures to read."""
     title = f"Sub-networks of two modalities by {JOBS} processes"
-    shown = beside_plain.table(rows, title, LIBRARY, "start-up and validation")
-    save("modalities/workers", {"rounds": rounds, "epochs": epochs}, rows, shown, started, output)
+    return beside_plain.table(rows, title, LIBRARY, "start-up and validation")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.common import beside_plain
-from benchmarks.common.cached_runs import cached_runs
+from benchmarks.common.cached_runs import Figures, cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
+from benchmarks.common.tables import Table
 
 WORK = "benchmarks.neighbourhoods.pieces"
 LIBRARY = "beyondprop.neighbourhoods.distil"
@@ -42,10 +43,14 @@ def main(
         f"round {n}": partial(beside_plain.one_round, WORK, n, jobs, epochs) for n in range(rounds)
     }
     rows = list(cached_runs(runs / f"workers-{jobs}-{epochs}", wanted, 1).values())
-    title = f"Students of a ResNet-20 by {jobs} processes"
-    shown = beside_plain.table(rows, title, LIBRARY, "start-up and the teacher's pass")
     spec = {"rounds": rounds, "jobs": jobs, "epochs": epochs}
-    save("neighbourhoods/workers", spec, rows, shown, started, output)
+    save("neighbourhoods/workers", spec, rows, table(rows, jobs), started, output)
+
+
+def table(rows: list[Figures], jobs: int) -> Table:
+    """Return the figures to read."""
+    title = f"Students of a ResNet-20 by {jobs} processes"
+    return beside_plain.table(rows, title, LIBRARY, "start-up and the teacher's pass")
 
 
 if __name__ == "__main__":

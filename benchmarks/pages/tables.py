@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from benchmarks.audit import tables as audits
+from benchmarks.common import beside_plain
 from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.common.tables import Cells, markdown
 from benchmarks.comparisons import architectures as by_network
@@ -29,6 +30,7 @@ from benchmarks.memory import tables as memory
 from benchmarks.modalities import tables as modalities
 from benchmarks.models import tables as models
 from benchmarks.neighbourhoods import tables as neighbourhoods
+from benchmarks.neighbourhoods import workers as neighbourhoods_workers
 from benchmarks.optics import tables as optics
 from benchmarks.pages import claims, index
 from benchmarks.pages.outcomes import outcomes
@@ -114,6 +116,10 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
     "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
+    "neighbourhoods workers": (
+        "neighbourhoods/workers",
+        partial(beside_plain.cells, library=neighbourhoods_workers.LIBRARY),
+    ),
     "neighbourhoods wall time": (
         "neighbourhoods/wall_time",
         partial(neighbourhoods.wall_time, jobs=2),

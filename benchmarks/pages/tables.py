@@ -24,6 +24,7 @@ from benchmarks.comparisons import architectures as by_network
 from benchmarks.comparisons import tables as comparisons
 from benchmarks.comparisons import words
 from benchmarks.comparisons.published import STUDIES
+from benchmarks.faults import tables as faults
 from benchmarks.graphs import tables as graphs
 from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
@@ -91,6 +92,8 @@ OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
+    "faults": ("faults/attacks", faults.counts),
+    "faults bounds": ("faults/attacks", faults.bounds),
     "jobs": ("jobs/scaling", jobs.gain),
     "memory": ("memory/rules", memory.rules),
     "depth": ("memory/depth", memory.depth),

@@ -7,6 +7,10 @@ Ctrl-C is not a fault of the code.
 """
 
 
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
+
 class UserError(Exception):
     """Something the caller asked for cannot be done; the message says what to do instead.
 
@@ -30,9 +34,20 @@ def check_type(name: str, value: object, kind: type | tuple[type, ...], wanted: 
         return
     if isinstance(value, type) and issubclass(value, kind):
         raise UserError(f"{name} is the class {value.__name__}: call it, as {value.__name__}(...)")
-    shown = repr(value) if isinstance(value, str | bytes | int | float) or value is None else ""
-    given = shown[:60] if shown else f"a {type(value).__name__}"
+    plain = isinstance(value, str | bytes | int | float) or value is None
+    given = shown(value) if plain else f"a {type(value).__name__}"
     raise UserError(f"{name} must be {wanted}, not {given}")
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, also where Python cannot print it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints whole numbers up to 4300 digits alone
+        return "a whole number of thousands of digits"
+    except RecursionError:
+        return "what is nested so deeply"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def changed(name: str) -> UserError:

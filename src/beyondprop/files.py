@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import sys
 import time
@@ -18,6 +19,8 @@ from beyondprop.errors import UserError, check_type
 GIB = 2**30
 DIGEST = "sha256"
 """Key of a JSON file's digest: of all that stands beside it; see `digest`."""
+PIECE = re.compile("[0-9a-f]{20}")
+"""Of a digest, wherever it was cut."""
 SEAL = b"\nbeyondprop sha256 "
 """Stands between the content of a sealed file and its digest."""
 ASIDE = ".beyondprop-tmp"
@@ -253,12 +256,23 @@ def read_json(path: Path, mend: str = "delete it and run again") -> dict[str, An
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
         written = value.pop(DIGEST, None)
-        if written is not None and written != digest(value):
+        if _misnamed(value) if written is None else written != digest(value):
             raise StorageError(f"{path} is damaged (its content does not fit its {DIGEST}); {mend}")
         found: dict[str, Any] = finite(value)
     except (ValueError, RecursionError):  # thousands of brackets within one another
         raise StorageError(f"{path} is damaged (it holds no JSON object); {mend}") from None
     return found
+
+
+def _misnamed(value: dict[str, Any]) -> bool:
+    """Whether an object holds what is left of a digest, which nobody would look at by its name."""
+    return any(
+        PIECE.search(text)
+        for name, entry in value.items()
+        if not name.endswith(f"_{DIGEST}")
+        for text in (name, entry)
+        if isinstance(text, str)
+    )
 
 
 def finite(value: Any) -> Any:

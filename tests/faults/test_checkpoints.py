@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.damages import DAMAGES
 from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train
 from beyondprop.files import StorageError
@@ -18,31 +18,6 @@ pytestmark = pytest.mark.slow
 
 SPEC = RunSpec(rule="dfa", epochs=2)
 WEIGHTS = "weights.safetensors"
-
-Damage = Callable[[random.Random, bytes], bytes]
-
-
-def flip(draw: random.Random, content: bytes) -> bytes:
-    place = draw.randrange(len(content))
-    return content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
-
-
-def cut(draw: random.Random, content: bytes) -> bytes:
-    return content[: draw.randrange(len(content))]
-
-
-def repeat(draw: random.Random, content: bytes) -> bytes:
-    begin, end = sorted(draw.randrange(len(content)) for _ in range(2))
-    return content[:end] + content[begin:]
-
-
-def zero(draw: random.Random, content: bytes) -> bytes:
-    """As after a power cut on a file system that writes names before content."""
-    begin = draw.randrange(len(content))
-    return content[:begin] + bytes(len(content) - begin)
-
-
-DAMAGES: tuple[Damage, ...] = (flip, cut, repeat, zero)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def exact(model: Any) -> None:
         pass
 
 
-NO_MODELS = (None, "x", nn.Linear, 3, [net()], torch.zeros(2))
+NO_MODELS = (None, "x", nn.Linear, 3, 10**5000, [net()], torch.zeros(2))
 NO_PATHS = (None, 5, ["a"])
 CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "attach": (lambda x: bp.attach(x, bp.DirectFeedbackAlignment()), NO_MODELS),
@@ -71,6 +71,16 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "pack": (lambda x: slots.pack(converted(), x), NO_PATHS),
     "load": (lambda x: slots.load(x, net()), NO_PATHS),
     "save": (lambda x: kept().save(x), NO_PATHS),
+    "network": (
+        lambda x: modalities.MultimodalNetwork(x, modalities.Concatenation({"a": 2}, 2), net()),
+        (None, 3, "a", {"a": 3}, {"a": nn.Linear}),
+    ),
+    "fusion": (
+        lambda x: modalities.MultimodalNetwork({"a": net()}, x, net()),
+        (None, "concatenation", modalities.Concatenation, net()),
+    ),
+    "widths": (lambda x: modalities.Concatenation(x, 2), (None, 3, "a", {"a": "2"}, {"a": 1.5})),
+    "width": (lambda x: modalities.Concatenation({"a": 2}, x), (None, "2", 1.5)),
     "load_bank": (lambda x: slots.load_bank(x, converted()), NO_PATHS),
 }
 

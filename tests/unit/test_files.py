@@ -170,6 +170,18 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"link", "pipe"}
 
 
+def test_a_digest_whose_name_is_damaged_is_not_overlooked(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    files.write_json(path, {"a": 1, "weights_sha256": "0" * 64})
+    whole = path.read_text()
+    for damaged in (whole.replace('"sha256": "', '"shb256": "'), whole.replace('sha256": "', "")):
+        path.write_text(damaged)
+        with pytest.raises(StorageError, match="x is damaged"):
+            files.read_json(path)
+    path.write_text('{"a": 1, "weights_sha256": "%s"}' % ("0" * 64))
+    assert files.read_json(path) == {"a": 1, "weights_sha256": "0" * 64}
+
+
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "[" * 900 + "]" * 900 + "}"]
 )

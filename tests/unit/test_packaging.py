@@ -56,6 +56,12 @@ def test_the_two_commands_of_the_readme() -> None:
         assert target in make_targets()
 
 
+def test_the_build_back_end_is_pinned() -> None:
+    """It runs code where the project is installed, and no constraint reaches it."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", each) for each in wanted)
+
+
 def test_actions_of_workflows_are_pinned_by_commit() -> None:
     """A tag can be moved to other code by whoever owns the action."""
     workflows = [*ROOT.glob(".github/workflows/*.y*ml")]

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 from jsonargparse import ArgumentParser, Namespace
 
 from beyondprop.cli.notation import MODE
+from beyondprop.errors import shown
 
 TEXTS = (
     "--rules",
@@ -32,7 +33,8 @@ NUMBERS = (
 SINGLE = {"distil": ("--samples",)}
 """Flags that take one value in a command, and a list in others."""
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
-
+LONG = re.compile(r"(\S{60})\S{20,}")
+"""A word that is longer than a message shows."""
 
 SpecT = TypeVar("SpecT")
 
@@ -61,6 +63,8 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Say what is wrong and exit."""
         command = self.prog.replace(" [options]", "")
+        if not command.startswith("beyondprop"):  # the parser of a setting that has fields
+            command = "beyondprop"
         sys.stderr.write(f"{command}: {plain(message)}; see {command} --help\n")
         sys.exit(2)
 
@@ -69,12 +73,12 @@ def plain(message: str) -> str:
     """Return a message of jsonargparse in one line: the flag, and what it expects."""
     key = re.match(r'Parser key "(\w+)":', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
-    kinds = re.findall(r"Expected a <class '(\w+)'>", message)
+    kinds = re.findall(r"(?:Expected a |Subtypes: \[)<class '(\w+)'>", message)
     if key and value and kinds:
-        return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {value[1]!r}"
+        return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {shown(value[1])}"
     message = re.sub(r'^Parser key "(\w+)":', r"--\1:", message)
     message = re.sub(r"(arguments are required: )\w+\.", r"\1", message)
-    return " ".join(message.split()).rstrip(".")
+    return LONG.sub(r"\1...", " ".join(message.split())).rstrip(".")
 
 
 def with_lists(argv: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Attaching rules to a model, and true gradients in spite of them."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from beyondprop._torch.modules import has_parameters
-from beyondprop.core import Block, Rule
+from beyondprop.core import Block, Mode, Rule
 from beyondprop.engine.arguments import arguments_of
 from beyondprop.engine.attachment import CHANGING, Attachment
 from beyondprop.engine.blocks import Named, choose, default_patterns, ends_of_ties, placed
@@ -116,17 +116,25 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
     counts for forward passes begun inside the context, and for the whole of a model of which only a
     part is given here. With activation checkpointing the backward pass must lie inside too.
+
+    It holds for the model in every thread, not for this one alone as targets do: PyTorch runs a
+    forward pass again in threads of its own, which know nothing of the one that asked.
     """
     check_type("the model", model, nn.Module, "a torch.nn.Module")
     found = (mode_of(module) for module in model.modules())
     modes = list({id(mode): mode for mode in found if mode is not None}.values())
-    for mode in modes:
-        mode.exact += 1  # counted, as contexts of several threads or generators may overlap
+    _count(modes, 1)  # counted, as contexts of several threads or generators may overlap
     try:
         yield
     finally:
+        _count(modes, -1)
+
+
+def _count(modes: Iterable[Mode], change: int) -> None:
+    """Count contexts of `exact_gradients` that are entered or left."""
+    with CHANGING:
         for mode in modes:
-            mode.exact -= 1
+            mode.exact += change
 
 
 def _patterns(

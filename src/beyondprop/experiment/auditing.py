@@ -23,9 +23,10 @@ from beyondprop.experiment.audit_table import at
 from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
-from beyondprop.experiment.storage import SPEC, claimed, read_spec
+from beyondprop.experiment.storage import SPEC, check_claim, read_spec
 from beyondprop.files import finite, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
+from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.registry import Spec, file_name, label
 
@@ -146,19 +147,28 @@ def audit(
         UserError: There is no such section, there are no runs, or the folder holds something else.
     """
     spec, output, resume = entered(AuditSpec, spec, output, resume)
-    started, runs = datetime.now(UTC), found(folders)
+    with held(output):  # before anything in it is read: another process may add to it
+        return made(spec, found(folders), output, resume, progress or bars(), workers)
+
+
+def made(
+    spec: AuditSpec,
+    runs: Sequence[Trained],
+    output: Path,
+    resume: bool,
+    progress: Progress,
+    workers: Workers,
+) -> dict[str, Any]:
+    """Return an audit's record, made in a folder that this process holds; see `audit`."""
+    started = datetime.now(UTC)
     sections = sections_of(spec, earlier_sections(output) if resume else ())
     given = finite(asdict(spec) | {"data": None if spec.data is None else "given"})
     given |= {"sections": [finite(each) for each in sections]}
     given |= {"runs": {run.name: run.digest for run in runs}}
     asked = [Question(each, (run,), spec, output) for run in runs for each in sections]
     two = [Question(each, pair, spec, output) for pair in pairs(runs) for each in beside(sections)]
-    with (
-        claimed(output, given, resume, ("sections", "runs")),
-        threads_set(spec.threads),
-        generators_kept(),
-        progress or bars() as shown,
-    ):
+    check_claim(output, given, resume, ("sections", "runs"))
+    with threads_set(spec.threads), generators_kept(), progress as shown:
         write_json(output / SPEC, given)
         before = sessions.begin(output, session(started))
         with Executor(output, shown, places.find(workers, spec.threads)) as executor:

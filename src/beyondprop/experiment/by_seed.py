@@ -13,7 +13,7 @@ from beyondprop.engine.untouched import generators_kept
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.provenance import provenance, session
 from beyondprop.experiment.recipe import RECIPE, recipe
-from beyondprop.experiment.storage import SPEC, claimed, read_spec
+from beyondprop.experiment.storage import SPEC, check_claim, read_spec
 from beyondprop.files import finite, write_bytes, write_json
 
 GROWS = ("seeds",)
@@ -47,7 +47,7 @@ class Study:
 
         Args:
             spec: A dataclass with ``threads``, ``data`` and ``seeds``, those before it among these.
-            output: The folder.
+            output: The folder, which this process holds.
             resume: Continue what the folder holds.
             of_seeds: Returns what each seed gives.
             digests: What tells data and models from others of the same names, as JSON: a finished
@@ -58,11 +58,8 @@ class Study:
         """
         started, given = datetime.now(UTC), finite(plain(spec))
         told = {} if digests is None else {"digests": dict(digests)}
-        with (
-            claimed(output, given, resume, GROWS),
-            threads_set(spec.threads),
-            generators_kept(),
-        ):
+        check_claim(output, given, resume, GROWS)
+        with threads_set(spec.threads), generators_kept():
             known = forms.read(output / self.file, forms.STUDY)
             if known is not None and known | {"spec": given} | told == known:
                 return known

@@ -37,7 +37,7 @@ from beyondprop.experiment.search import Setting
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, check_claim, claimed
+from beyondprop.experiment.storage import SPEC, check_claim
 from beyondprop.experiment.summary import finished, summarise
 from beyondprop.experiment.table import number
 from beyondprop.experiment.tuning import learning_rates, of_row, settings, tune
@@ -93,13 +93,14 @@ def compare(
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     find_all(spec.measures)
-    spec = grown(spec, output) if resume else expanded(spec)
-    for rule in spec.rules_or_default:
-        rules.make(rule)
-    more = added(spec, output) if resume else ""
-    plan = plan_compare(spec, task, name)
-    place = places.find(workers, plan.threads, accelerators(plan))
-    with claimed(output, as_json(plan), resume, GROWS):
+    with held(output):  # before anything in it is read: another process may add to it
+        spec = grown(spec, output) if resume else expanded(spec)
+        for rule in spec.rules_or_default:
+            rules.make(rule)
+        more = added(spec, output) if resume else ""
+        plan = plan_compare(spec, task, name)
+        place = places.find(workers, plan.threads, accelerators(plan))
+        check_claim(output, as_json(plan), resume, GROWS)
         earlier = forms.read_comparison(output / COMPARISON)
         if earlier is not None and complete(earlier, plan):
             return earlier

@@ -44,6 +44,7 @@ from beyondprop.experiment.run import train
 from beyondprop.experiment.setup import of_seed, read
 from beyondprop.experiment.spec import RunSpec
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
+from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import DRAWS, Cache, Plan, plan
 from beyondprop.tasks import Task
@@ -79,10 +80,11 @@ def distil_task(
             else.
     """
     spec, output, resume = entered(DistilSpec, spec, output, resume)
-    spec = grown(spec, output) if resume else spec
-    check(spec, tasks.find(spec.task))
-    make = partial(of_seeds, spec, output, progress or bars(), workers)
-    return STUDY.made(spec, output, resume, make)
+    with held(output):  # before anything in it is read: another process may add to it
+        spec = grown(spec, output) if resume else spec
+        check(spec, tasks.find(spec.task))
+        make = partial(of_seeds, spec, output, progress or bars(), workers)
+        return STUDY.made(spec, output, resume, make)
 
 
 def check(spec: DistilSpec, task: Task) -> None:

@@ -42,6 +42,7 @@ from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import SEARCHED, quality, searched
 from beyondprop.experiment.record import describe_task
 from beyondprop.jobs import SERIAL, Executor, Workers, places
+from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.modalities import FUSIONS, Concatenation
 from beyondprop.modalities.balance import Joint
@@ -99,13 +100,14 @@ def modalities_task(
         UserError: The task or its data can't be used, or the folder holds something else.
     """
     spec, output, resume = entered(ModalitiesSpec, spec, output, resume)
-    spec = grown(spec, output) if resume else spec
-    check(spec)
-    with threads_set(spec.threads), generators_kept():
-        settings = modal_settings(spec, spec.seeds)
-        known = {str(seed): digests(each) for seed, each in settings.items()}
-    make = partial(of_seeds, settings, output, progress or bars(), workers, known)
-    return STUDY.made(spec, output, resume, make, known)
+    with held(output):  # before anything in it is read: another process may add to it
+        spec = grown(spec, output) if resume else spec
+        check(spec)
+        with threads_set(spec.threads), generators_kept():
+            settings = modal_settings(spec, spec.seeds)
+            known = {str(seed): digests(each) for seed, each in settings.items()}
+        make = partial(of_seeds, settings, output, progress or bars(), workers, known)
+        return STUDY.made(spec, output, resume, make, known)
 
 
 def check(spec: ModalitiesSpec) -> None:

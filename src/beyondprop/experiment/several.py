@@ -16,10 +16,11 @@ from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import GROWS, expanded, grown
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, claimed, read_spec
+from beyondprop.experiment.storage import SPEC, check_claim, read_spec
 from beyondprop.experiment.summary import score_interval
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
+from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, file_name, label
 
 COMPARISONS = "comparisons.json"
@@ -56,17 +57,18 @@ def compare_tasks(
         UserError: No task or two of one name, or as `compare`.
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
-    if resume:
-        named = list(dict(keyed((*tasks_in(output), *named))).values())
-        spec = grown(spec, output)
-    spec = replace(expanded(spec), rules=spec.rules_or_default, seeds=spec.seeds_or_default)
-    folders = {name: output / file_name(name) for name, _ in keyed(named)}
-    if not folders or len(set(folders.values())) < len(named):
-        raise UserError("give --tasks at least one task, and none twice")
-    for name in named:
-        tasks.find(name)
-    given = as_json(spec, named)
-    with claimed(output, given, resume, (TASKS, *GROWS)):
+    with held(output):  # before anything in it is read: another process may add to it
+        if resume:
+            named = list(dict(keyed((*tasks_in(output), *named))).values())
+            spec = grown(spec, output)
+        spec = replace(expanded(spec), rules=spec.rules_or_default, seeds=spec.seeds_or_default)
+        folders = {name: output / file_name(name) for name, _ in keyed(named)}
+        if not folders or len(set(folders.values())) < len(named):
+            raise UserError("give --tasks at least one task, and none twice")
+        for name in named:
+            tasks.find(name)
+        given = as_json(spec, named)
+        check_claim(output, given, resume, (TASKS, *GROWS))
         write_json(output / SPEC, given)
         write_bytes(output / RECIPE, recipe(given).encode())
         made = {

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 
 
 class Fusion(nn.Module, ABC):
@@ -34,6 +34,9 @@ class Fusion(nn.Module, ABC):
 
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
         super().__init__()
+        check_type("the widths", widths, Mapping, "a mapping of names to whole numbers")
+        for each in (width, *widths.values()):
+            check_type("a width", each, int, "a whole number")
         if not widths or min(width, *widths.values()) < 1:
             raise UserError(f"a fusion needs widths above 0, not {dict(widths)} and {width}")
         check_names(widths)

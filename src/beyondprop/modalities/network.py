@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import leaves, replaced
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, check_type
 from beyondprop.modalities.fusion import Fusion
 
 PRESENT = "present"
@@ -46,6 +46,12 @@ class MultimodalNetwork(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_type("the encoders", encoders, Mapping, "a mapping of names to modules")
+        for name, encoder in encoders.items():
+            check_type(f"the encoder of {name}", encoder, nn.Module, "a torch.nn.Module")
+        check_type("the fusion", fusion, Fusion, "one of modalities, as Concatenation(...)")
+        check_type("the head", head, nn.Module, "a torch.nn.Module")
+        check_type("dropout", dropout, (float, int), "a number")
         if PRESENT in encoders:
             raise UserError(f"a modality can't be named '{PRESENT}', which says what samples have")
         if list(encoders) != list(fusion.widths):

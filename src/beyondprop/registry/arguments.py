@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, shown
 from beyondprop.registry.dotted import one_line
 from beyondprop.registry.limits import Limits
 
@@ -32,8 +32,6 @@ DEEPEST = 32
 """How deep mappings and lists may be nested; who writes by hand needs three or four."""
 LARGEST = 2**64
 """Whole numbers from here on, and below its negative, fit into no tensor, seed or file."""
-LONGEST = 80
-"""Characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -199,17 +197,6 @@ def words(wanted: Any) -> str:
 def must(called: str, wanted: Any, value: Any) -> str:
     """Return the sentence that says what a value must be."""
     return f"{called} must be {words(wanted)}, not {shown(value)}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as a message shows it: short, also where Python cannot print it."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python prints whole numbers up to 4300 digits alone
-        return "a whole number of thousands of digits"
-    except RecursionError:
-        return "what is nested so deeply"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def listing(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, shown
 
 Spec = str | Mapping[str, Any]
 """A name, or a mapping that holds a name and arguments."""
@@ -49,7 +49,7 @@ def read(spec: Spec, kind: str, key: str) -> Named:
         raise UserError(
             f"a {kind} is written as its name, or with arguments as "
             f"{{{key}: NAME, ARGUMENT: VALUE, ...}} or {{NAME: {{ARGUMENT: VALUE, ...}}}}, "
-            f"not as {spec!r}{hint}"
+            f"not as {shown(spec)}{hint}"
         )
     return found
 
@@ -58,8 +58,8 @@ def label(spec: Any) -> str:
     """Return a spec in one short line for tables: ``dfa(projection=hadamard(rounds=2))``."""
     named = _split(spec, KEYS)
     if named is not None:
-        shown = ", ".join(f"{name}={label(value)}" for name, value in named.arguments.items())
-        return f"{named.name}({shown})" if shown else named.name
+        inner = ", ".join(f"{name}={label(value)}" for name, value in named.arguments.items())
+        return f"{named.name}({inner})" if inner else named.name
     if isinstance(spec, Mapping):
         return "{" + ", ".join(f"{name}={label(value)}" for name, value in spec.items()) + "}"
     if isinstance(spec, list | tuple):

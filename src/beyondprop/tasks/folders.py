@@ -1,5 +1,7 @@
 """Data of a folder that holds a folder of images for each class."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,12 @@ from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What Pillow may read a file as, whatever its name says; its other readers are left alone."""
+
+PIXELS = 2**26
+"""How many an image may have; 8,192 along each side."""
 
 PARTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 """Names of the folders of parts."""
@@ -128,16 +136,32 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
     Raises:
         UserError: It cannot be read, or Pillow is not installed.
     """
+    with opened(path) as image:
+        coloured = image.convert("RGB" if channels == 3 else "L")
+        resized = coloured.resize((size, size), pillow().Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(resized, dtype=np.uint8))
+    return pixels.view(size, size, channels).permute(2, 0, 1)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open an image with 8 bits a colour; whatever fails inside is told as the file's fault.
+
+    Raises:
+        UserError: It cannot be read, is of another format than `FORMATS`, or has more pixels than
+            `PIXELS`, of which a small file may have billions; or Pillow is not installed.
+    """
     images = pillow()
     try:
-        with images.open(path) as opened:
-            image: Any = of_8_bits(opened).convert("RGB" if channels == 3 else "L")
-            image = image.resize((size, size), images.Resampling.BILINEAR)
+        with images.open(path, formats=FORMATS) as found:
+            if found.width * found.height > PIXELS:
+                raise ValueError(f"it has more than {PIXELS:,} pixels")
+            yield of_8_bits(found)
     except Exception as error:  # whatever Pillow raises on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is no image that can be read ({reason}): remove it") from error
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
-    return pixels.view(size, size, channels).permute(2, 0, 1)
+        raise UserError(
+            f"{path} is no image that can be read ({reason}): replace or remove it"
+        ) from error
 
 
 def pillow() -> Any:

@@ -14,6 +14,9 @@ from beyondprop.errors import UserError
 Name = tuple[str, str]
 """A module and what it is asked for."""
 
+LONGEST = 200
+"""Characters of a reason: a damaged pickle may name something of megabytes."""
+
 OPERATIONS = 2_000_000
 """How many a pickle may have: twenty times those of a batch of CIFAR-10."""
 
@@ -199,4 +202,4 @@ def unpickled(content: bytes, name: str, names: Collection[Name]) -> Any:
         return Reader(names).read(content)
     except Exception as error:  # whatever a damaged pickle makes of it
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is not a pickle of plain data ({reason})") from None
+        raise UserError(f"{name} is not a pickle of plain data ({reason[:LONGEST]})") from None

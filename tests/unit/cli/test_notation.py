@@ -90,6 +90,8 @@ def test_a_bad_file_is_told_in_one_sentence(name, tmp_path: Path, capsys, monkey
         (["--seed", "9" * 400], "seed of RunSpec must be a whole number"),
         (["--threads", "99999999"], "threads must be at most"),
         (["--rule", DEEP], "is written as its name"),
+        (["--learning-rate", "9" * 5000], "--learning_rate expects a number, not '999"),
+        (["--adversarial", "{epsilon: x}"], "beyondprop: --epsilon expects a number, not 'x'"),
         (["--resume=false"], "ignored explicit argument 'false'"),
     ],
 )
@@ -99,6 +101,7 @@ def test_a_bad_flag_is_told_in_one_sentence(words, said, tmp_path: Path, capsys,
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+    assert len(told) < 500
     assert not any(tmp_path.iterdir())
 
 

@@ -18,8 +18,8 @@ import experiment_tasks
 import pytest
 from rich.progress import Progress
 from test_experiment_jobs import SPEC, content, over
-from tests.ports import free_port
 
+from benchmarks.common.ports import free_port
 from beyondprop.experiment import compare
 from beyondprop.files import read_json
 

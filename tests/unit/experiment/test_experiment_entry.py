@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from beyondprop.experiment.modaling import modalities_task
 from beyondprop.experiment.scaling import Sizes, scale
 from beyondprop.experiment.several import compare_tasks
 from beyondprop.experiment.study import StudySpec, study
+from beyondprop.files import lock
 from beyondprop.jobs import Workers
 
 HUGE = 10**5000
@@ -140,3 +143,31 @@ def test_a_folder_may_be_a_text(tmp_path: Path) -> None:
     record = train(RunSpec(epochs=1, measures=()), str(tmp_path / "run"), task=BLOBS)
     assert record["status"] == "finished"
     assert (tmp_path / "run" / "record.json").exists()
+
+
+READERS = {
+    compare: "growing",
+    compare_tasks: "several",
+    distil_task: "by_seed",
+    modalities_task: "by_seed",
+    audit: "auditing",
+}
+"""Where each entry reads what a folder holds already."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize("entry", READERS, ids=lambda entry: entry.__name__)
+def test_what_a_folder_holds_is_read_once_it_is_held(
+    entry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_spec(folder: Path) -> None:
+        handle = os.open(folder, os.O_RDONLY)
+        taken = lock(handle)
+        os.close(handle)
+        raise KeyError("free" if taken else "held")
+
+    monkeypatch.setattr(f"beyondprop.experiment.{READERS[entry]}.read_spec", read_spec)
+    monkeypatch.setattr("beyondprop.experiment.auditing.found", list)
+    with pytest.raises(KeyError, match="held"):
+        ENTRIES[entry](spec=KINDS[entry](), output=tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()

@@ -15,8 +15,8 @@ import pytest
 import torch
 from experiment_tasks import BLOBS
 from safetensors.torch import load_file
-from tests.ports import free_port
 
+from benchmarks.common.ports import free_port
 from beyondprop.cli import app as cli
 from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train

@@ -12,7 +12,7 @@ from PIL import Image
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import RunSpec, train
-from beyondprop.tasks import Task
+from beyondprop.tasks import Task, folders
 from beyondprop.tasks.augment import crop_and_flip
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     pair = filled(tmp_path / "pair")
     fails("8 pixels at least, not 4", pair, size=4)
     (pair / "dark" / "3.png").write_bytes(b"\x89PNG and no more")
-    fails(r"3\.png is no image that can be read .*: remove it", pair)
+    fails(r"3\.png is no image that can be read .*: replace or remove it", pair)
     few = filled(tmp_path / "few", each=2)
     fails("there are 2 samples of class 'dark'", few)
     parts = tmp_path / "parts"
@@ -117,6 +117,19 @@ def test_images_of_32_bits_are_refused(tmp_path: Path, kind: Any) -> None:
     deep.save(filled(tmp_path) / "dark" / "deep.tiff")
     with pytest.raises(UserError, match=r"deep\.tiff is no image that can be read .*32 bits"):
         Task.from_folder(tmp_path, 8).load(None)
+
+
+def test_what_an_image_is_read_as_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = filled(tmp_path)
+    Image.new("RGB", (12, 10)).save(pair / "dark" / "3.png", format="ICNS")
+    with pytest.raises(UserError, match=r"3\.png is no image that can be read \(cannot identify"):
+        Task.from_folder(pair).load(None)
+    picture(pair / "dark" / "3.png", 3)
+    monkeypatch.setattr(folders, "PIXELS", 119)
+    with pytest.raises(UserError, match=r"can be read \(it has more than 119 pixels\): replace"):
+        Task.from_folder(pair).load(None)
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_any_other_byte_is_data_or_a_user_error(position: int, byte: int) -> Non
         pickles.array(found.get(b"data"), "x")
 
 
+def test_a_name_of_megabytes_is_not_told_as_a_whole() -> None:
+    content = b"\x80\x02X" + (10**6).to_bytes(4, "little") + b"x" * 10**6 + b"X\x01\0\0\0y\x93."
+    with pytest.raises(UserError, match="not a pickle") as refused:
+        pickles.parse(content, "the batch")
+    assert "it names xxx" in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
 def test_another_content_is_refused() -> None:
     with pytest.raises(UserError, match="x holds no dictionary but a list"):
         pickles.parse(b"\x80\x02].", "x")

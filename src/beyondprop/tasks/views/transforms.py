@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from beyondprop.errors import UserError
-from beyondprop.tasks.folders import of_8_bits, pillow
+from beyondprop.tasks.folders import opened
 from beyondprop.tasks.samples import Data
 from beyondprop.tasks.views.cameras import Camera
 from beyondprop.tasks.views.parts import Views
@@ -160,13 +160,8 @@ def read_photo(file: Path) -> Tensor:
     Raises:
         UserError: It cannot be read.
     """
-    images = pillow()
-    try:
-        with images.open(file) as opened:
-            pixels = np.array(of_8_bits(opened).convert("RGBA"), dtype=np.float32)
-    except Exception as error:  # whatever Pillow raises on a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{file} is no image that can be read ({reason})") from error
+    with opened(file) as image:
+        pixels = np.array(image.convert("RGBA"), dtype=np.float32)
     colours, alpha = torch.from_numpy(pixels / 255).split((3, 1), dim=2)
     over_white: Tensor = colours * alpha + (1 - alpha)
     return over_white

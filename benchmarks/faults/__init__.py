@@ -1,0 +1,1 @@
+"""Attacks on the library: bad inputs, damaged files, kills, full disks, many threads."""

@@ -1,0 +1,146 @@
+"""Attacks on the library, counted, and what its checks cost.
+
+    python -m benchmarks.faults.attacks
+
+Each kind of attack has a process of its own, whose greatest memory is recorded. `make test-all`
+makes the same attacks and fails where one is neither refused in a sentence nor ends right.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.cached_runs import cached_runs
+from benchmarks.common.command_line import command_line
+from benchmarks.common.records import save
+from benchmarks.common.tables import Cells, Table
+from benchmarks.faults import bad_inputs, bounds, damaged_files, disks, kills, threads
+from benchmarks.faults.children import peak
+from benchmarks.faults.tally import Tally
+
+ATTACKS: dict[str, Callable[[Tally], object]] = {
+    "bad inputs": bad_inputs.attack,
+    "8 threads by every rule": threads.attack,
+    "damaged files": damaged_files.attack,
+    "kills": kills.attack,
+    "full disks": disks.full,
+    "disks that are only read": disks.read_only,
+    "folders that vanish": disks.vanishing,
+}
+HEADS = ("attack", "tried", "refused in a sentence", "ended right", "wrong", "seconds", "MiB")
+BOUND_HEADS = ("check", "with it", "without", "ratio", "quartiles")
+
+
+def main(
+    cases: Sequence[str] = tuple(ATTACKS),
+    rounds: int = 21,
+    runs: Path = Path("runs/faults"),
+    output: Path = Path("results/faults/attacks.json"),
+) -> None:
+    """Attack the library, and time its checks.
+
+    Args:
+        cases: Which attacks.
+        rounds: Turns of each check, with and without.
+        runs: Folder that keeps what is done.
+        output: Where the record goes; the table goes beside it.
+    """
+    started = datetime.now(UTC)
+    actions = {name: partial(counted, name) for name in cases} | {"bounds": partial(costs, rounds)}
+    wanted = {name: partial(apart, action) for name, action in actions.items()}
+    found = cached_runs(runs, wanted, workers=1)
+    rows = [*(found[name] for name in cases), *found["bounds"]["rows"]]
+    save("faults/attacks", {"rounds": rounds}, rows, table(rows), started, output)
+
+
+def apart(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what an action returns in a new process, whose memory is its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(action).result()
+
+
+def counted(name: str) -> dict[str, Any]:
+    """Return what became of the attacks of a kind, made in this process."""
+    tally = Tally()
+    ATTACKS[name](tally)
+    return {
+        "part": "attack",
+        "what": name,
+        "tried": tally.tried,
+        "refused": tally.refused,
+        "right": tally.right,
+        "faults": tally.faults,
+        "seconds": tally.slowest or None,
+        "memory": max(peak(os.getpid()), tally.memory),
+        "skipped": tally.skipped,
+    }
+
+
+def costs(rounds: int) -> dict[str, Any]:
+    """Return what checks cost."""
+    return {"rows": bounds.ratios(rounds)}
+
+
+def attacks(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    """Return what became of attacks: headings and rows."""
+    lines = [
+        [
+            row["what"],
+            f"{row['tried']:,}",
+            f"{row['refused']:,}",
+            f"{row['right']:,}",
+            str(len(row["faults"])),
+            "–" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            f"{row['memory']:,.0f}",
+        ]
+        for row in rows
+        if row["part"] == "attack"
+    ]
+    return HEADS, lines
+
+
+def ratios(rows: Sequence[Mapping[str, Any]]) -> Cells:
+    """Return what checks cost: headings and rows."""
+    lines = [
+        [
+            row["what"],
+            f"{row['with'] * 1e3:.2f} ms",
+            f"{row['without'] * 1e3:.2f} ms",
+            f"{row['ratio']:.2f}",
+            "–".join(f"{quartile:.2f}" for quartile in row["ratio_quartiles"]),
+        ]
+        for row in rows
+        if row["part"] == "bound"
+    ]
+    return BOUND_HEADS, lines
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the counts, with the ratios as notes."""
+    _, costly = ratios(rows)
+    skipped = [why for row in rows for why in row.get("skipped", [])]
+    return Table(
+        "Attacks on the library",
+        *attacks(rows),
+        [
+            "Seconds: of computing, of the longest input, where attacks are made in one process. "
+            "MiB: of the process that took most, PyTorch's own among them.",
+            "A damaged file ends right where it reads to what was written; one of a data set that "
+            "has no hash where shapes, types and classes are those that its content tells.",
+            "Time with a check relative to that without, medians of interleaved rounds: "
+            + "; ".join(f"{what} {ratio} ({spread})" for what, *_, ratio, spread in costly)
+            + ".",
+            *([f"Not tried there: {'; '.join(dict.fromkeys(skipped))}."] if skipped else []),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    command_line(main)

@@ -1,0 +1,110 @@
+"""Kills at random moments: what is resumed ends with the bytes of what was not disturbed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.faults.children import Child, refusal
+from benchmarks.faults.tally import Tally
+from benchmarks.faults.ways import COMPARE, PIPELINE, TRAIN, Way, finished, left
+
+PLAN: tuple[tuple[Way, int, int], ...] = (
+    (TRAIN, 1, 50),
+    (COMPARE, 1, 12),
+    (PIPELINE, 1, 10),
+    (TRAIN, 2, 10),
+    (COMPARE, 2, 4),
+)
+"""What is killed, how often until it may end, and in how many folders: 100 kills in all."""
+
+
+SECONDS = 20
+"""How long a process may take to see that its fellow has ended, on a busy machine."""
+
+
+def attack(tally: Tally, plan: Sequence[tuple[Way, int, int]] = PLAN, seed: int = 0) -> None:
+    """Kill work at random moments, resume it, and compare what it leaves."""
+    draw = random.Random(seed)
+    with TemporaryDirectory() as path:
+        folder = Path(path)
+        for way, kills, folders in plan:
+            expected = way.made(folder / "whole")
+            begun = time.monotonic()  # all is imported now
+            if way.made(folder / "again") != expected:
+                tally.faults.append(f"{way.name}: another result, undisturbed")
+            seconds = time.monotonic() - begun
+            shutil.rmtree(folder / "again")
+            for number in range(folders):
+                name = f"{way.name}, {number}, {kills} kills"
+                at = folder / f"{way.name}-{number}"
+                fault = ""
+                for _ in range(kills):
+                    fault = fault or killed(tally, way, at, draw, seconds)
+                    tally.count(name, fault, refused=False)
+                resumed = ended(tally, way, at, expected)
+                if resumed:
+                    tally.faults.append(f"{name}: {resumed}")
+                shutil.rmtree(at)
+            shutil.rmtree(folder / "whole")
+
+
+def killed(tally: Tally, way: Way, folder: Path, draw: random.Random, seconds: float) -> str:
+    """Begin or continue work, and kill one of its processes; return what was wrong.
+
+    Work that ends before its moment has come is begun anew, and killed earlier.
+    """
+    part = draw.random()
+    for _ in range(20):
+        children = way.begin(folder)
+        victim = draw.randrange(len(children))
+        until = time.monotonic() + part * seconds
+        while children[victim].lives() and time.monotonic() < until:
+            time.sleep(0.002)
+        dies = children[victim].process.is_alive()
+        children[victim].kill()
+        if dies and children[victim].process.exitcode == -signal.SIGKILL:
+            others = [child for place, child in enumerate(children) if place != victim]
+            return next(filter(None, [widowed(tally, child) for child in others]), "")
+        for child in children:
+            child.end()
+        shutil.rmtree(folder, ignore_errors=True)
+        part *= 0.8
+    return "it ends too soon to be killed"
+
+
+def widowed(tally: Tally, child: Child) -> str:
+    """Return what is wrong with how a process ends whose fellow was killed.
+
+    One that waits for it to begin is told to stop, as `torchrun` does.
+    """
+    until = time.monotonic() + SECONDS
+    while child.lives() and time.monotonic() < until:
+        time.sleep(0.02)
+    child.process.terminate()
+    code = child.end()
+    if code == -signal.SIGTERM and not child.said():
+        return ""
+    tally.memory = max(tally.memory, child.memory)
+    return "" if code == 0 else refusal(child, code)
+
+
+def ended(tally: Tally, way: Way, folder: Path, expected: Any) -> str:
+    """Continue work to its end; return what is wrong with what it leaves."""
+    before = finished(folder)
+    children = way.begin(folder)
+    codes = [child.end() for child in children]
+    tally.memory = max(tally.memory, *(child.memory for child in children))
+    if any(codes):
+        return f"exit codes {codes}: {children[0].said()[-300:]!r}"
+    if any(not file.exists() or file.read_bytes() != was for file, was in before.items()):
+        return "it has changed what was finished"
+    found = left(folder)
+    wrong = [key for key in {*found, *expected} if found.get(key) != expected.get(key)]
+    return f"it has left other {', '.join(wrong)}" if wrong else ""

@@ -1,0 +1,97 @@
+"""What became of attacks: each is refused in one sentence, or ends right; all else is a fault."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from beyondprop.errors import UserError
+
+LONGEST = 1500
+"""Characters of a sentence: it may name a path and list settings."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Tally:
+    """Counts of attacks of one kind.
+
+    Attributes:
+        refused: How many ended with one sentence.
+        right: How many ended with the right result.
+        faults: What each other one did.
+        slowest: Seconds of computing of the longest one.
+        memory: MiB of the process that took most.
+        skipped: Why attacks of this kind could not be made here.
+    """
+
+    refused: int = 0
+    right: int = 0
+    faults: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    memory: float = 0.0
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def tried(self) -> int:
+        """How many there were."""
+        return self.refused + self.right + len(self.faults)
+
+    def attempt(self, name: str, act: Callable[[], T], holds: Callable[[T], object]) -> None:
+        """Count one attack.
+
+        Args:
+            name: What a fault is called.
+            act: The attack; a `UserError` is a refusal, which must be one sentence.
+            holds: Whether what it returned is right.
+        """
+        begun = time.process_time()  # other processes of the machine don't count
+        said, fault = None, ""
+        try:
+            found = act()
+            fault = "" if holds(found) else f"a wrong result, {str(found)[:200]}"
+        except UserError as problem:
+            said = str(problem)
+            fault = not_a_sentence(said)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            fault = f"{type(error).__name__}: {error}"[:400]
+        self.slowest = max(self.slowest, time.process_time() - begun)
+        self.count(name, fault, said is not None)
+
+    def count(self, name: str, fault: str, refused: bool) -> None:
+        """Count one attack that was made elsewhere.
+
+        Args:
+            name: What a fault is called.
+            fault: What was wrong; empty where nothing was.
+            refused: Whether it was refused.
+        """
+        if fault:
+            self.faults.append(f"{name}: {fault}")
+        elif refused:
+            self.refused += 1
+        else:
+            self.right += 1
+
+
+def not_a_sentence(said: str) -> str:
+    """Return why a message is not one sentence for people; nothing where it is.
+
+    What cannot be attached has a line for each reason, which begins with a dash.
+    """
+    _, *more = said.strip("\n").split("\n")
+    if "Traceback" in said or not all(line.startswith("- ") for line in more):
+        return f"more than one line: {said[:300]!r}"
+    if not 10 <= len(said) <= LONGEST:
+        return f"a message of {len(said)} characters: {said[:200]!r}"
+    return ""
+
+
+def never(_: Any) -> bool:
+    """What a bad input returns is never right."""
+    return False

@@ -30,7 +30,7 @@ CONTENTS = {
         *("docs/attach", "docs/models", "docs/schedules", "docs/slots", "docs/projections"),
         *("docs/optics", "docs/random-features", "docs/neighbourhoods", "docs/modalities"),
         *("docs/continual", "docs/audit", "docs/experiments", "docs/own-task", "docs/own-data"),
-        *("docs/reliability", "docs/extending"),
+        *("docs/integrations", "docs/export", "docs/reliability", "docs/extending"),
     ),
     "Rules": ("docs/rules/*",),
     "Networks": (

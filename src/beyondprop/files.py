@@ -182,7 +182,7 @@ def check_worked_in(path: Path) -> None:
         if place.is_relative_to(folder) and not is_at(handle, folder):
             raise StorageError(
                 f"{folder} was deleted, moved or replaced while this process worked in it, so "
-                "nothing more is written there; move it back and add --resume, or begin again"
+                "nothing more is written there; move it back and add resume=True, or begin again"
             )
 
 

@@ -11,7 +11,6 @@ from types import ModuleType
 import pytest
 
 from beyondprop.cli import app as cli
-from beyondprop.cli.parser import with_lists
 from beyondprop.rules import RULES, Rule
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +67,7 @@ def test_commands_parse(page: Path, folder: Path) -> None:
     for line in "".join(blocks(page, "bash")).splitlines():
         words = shlex.split(line, comments=True)
         if words and words[0] == "beyondprop":
-            cli.parser().parse_args(with_lists(words[1:]))
+            cli.parsed(words[1:])
 
 
 def test_commands_of_the_makefile_parse() -> None:
@@ -76,7 +75,7 @@ def test_commands_of_the_makefile_parse() -> None:
     commands = re.findall(r"-m beyondprop (.*)$", makefile, re.M)
     assert commands
     for command in commands:
-        cli.parser().parse_args(with_lists(shlex.split(command)))
+        cli.parsed(shlex.split(command))
 
 
 def test_the_own_task_is_found_and_can_be_taught(folder: Path) -> None:

@@ -22,16 +22,19 @@ from beyondprop.cli import (
     project,
     report,
     scale,
+    track,
     train,
     tune,
 )
 from beyondprop.cli.notation import check_text
 from beyondprop.cli.parser import Parser, with_lists
+from beyondprop.cli.typed import in_flags, renamed
 from beyondprop.errors import UserError
 from beyondprop.files import (
     WriteError,
 )
 from beyondprop.registry.dotted import one_line
+from beyondprop.text import did_you_mean
 
 COMMANDS = {
     "train": train,
@@ -42,6 +45,7 @@ COMMANDS = {
     "audit": audit,
     "tune": tune,
     "report": report,
+    "track": track,
     "list": listing,
     "check": check,
     "project": project,
@@ -69,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except WriteError as problem:  # the same command can go on when there is room
-        return say(f"{problem}{again(words)}", PROBLEM)
+        return say(in_flags(f"{problem}{again(words)}", flags(words)), PROBLEM)
     except UserError as problem:
-        return say(str(problem), PROBLEM)
+        return say(in_flags(str(problem), flags(words)), PROBLEM)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -91,13 +95,37 @@ def parsed(words: Sequence[str]) -> Namespace:
     try:
         for word in words:
             check_text(word.rpartition("=")[2])  # jsonargparse goes on where a value is no YAML
-        return parser().parse_args(with_lists(words))
+        return parser().parse_args(with_lists(own_words(words)))
     except UnicodeError as error:
         raise UserError(f"the --config file must be text in UTF-8: {error}") from error
     except RecursionError as error:
         raise UserError("an argument is nested too deeply: write it with fewer levels") from error
     except (ValueError, yaml.YAMLError) as error:  # such as a number of thousands of digits
         raise UserError(f"an argument cannot be read: {' '.join(str(error).split())}") from error
+
+
+def own_words(words: Sequence[str]) -> list[str]:
+    """Return the words with the command's own flags; see `renamed`.
+
+    Raises:
+        UserError: There is no such command, or it has no such flag.
+    """
+    command, *rest = words
+    if command.startswith("-"):
+        return list(words)
+    if command not in COMMANDS:
+        hint = did_you_mean(command, COMMANDS)
+        raise UserError(f"there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}")
+    try:
+        return [command, *renamed(rest, flags(words))]
+    except UserError as problem:
+        raise UserError(f"{problem}; see beyondprop {command} --help") from None
+
+
+def flags(words: Sequence[str]) -> list[str]:
+    """Return the names of the flags of the command that words begin with."""
+    known = COMMANDS.get(words[0]) if words else None
+    return [] if known is None else known.parser().flags
 
 
 def carried_out(command: str, arguments: Namespace) -> int:

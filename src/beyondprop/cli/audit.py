@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.cli.tables import show
 from beyondprop.experiment.audit_spec import AuditSpec
-from beyondprop.experiment.audit_table import audit_table, notes
-from beyondprop.experiment.auditing import audit, own_name
 from beyondprop.jobs import Workers
-from beyondprop.report import write
 
 HELP = "Ask trained runs what they forget, what fools them, why they answer so and whom they wrong."
 
@@ -47,6 +42,13 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Ask, write the report, and say what each section found."""
+    from rich.console import Console
+
+    from beyondprop.cli.tables import show
+    from beyondprop.experiment.audit_table import audit_table, notes
+    from beyondprop.experiment.auditing import audit, own_name
+    from beyondprop.report import write
+
     spec, workers = spec_of(AuditSpec, arguments), spec_of(Workers, arguments)
     output = arguments.output or Path("runs") / own_name(arguments.runs)
     record = audit(spec, arguments.runs, output, arguments.resume, workers=workers)

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
-from beyondprop.experiment import CompareSpec, compare
-from beyondprop.experiment.growing import own_name
-from beyondprop.experiment.joint_table import LEGEND, joint_table
-from beyondprop.experiment.linear import LINEAR
-from beyondprop.experiment.several import compare_tasks, tasks_in
-from beyondprop.experiment.table import legend, table
-from beyondprop.experiment.tuning import edge
+from beyondprop.experiment.spec import CompareSpec
 from beyondprop.jobs import Workers
 from beyondprop.registry import Spec
-from beyondprop.report import write
 
 HELP = "Compare rules on a task: every rule gets the same seeds, steps and budget of search."
 
@@ -58,6 +50,12 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Compare, show the tables and write the report."""
+    from beyondprop.experiment.comparison import compare
+    from beyondprop.experiment.growing import own_name
+    from beyondprop.experiment.linear import LINEAR
+    from beyondprop.experiment.several import compare_tasks
+    from beyondprop.report import write
+
     spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
     tasks = tasks_of(spec, arguments)
     named = spec if tasks is None else replace(spec, task="tasks")  # they can become more
@@ -85,6 +83,8 @@ def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None
     Raises:
         UserError: Both one task and several are given.
     """
+    from beyondprop.experiment.several import tasks_in
+
     resumed = arguments.resume and arguments.output and tasks_in(arguments.output)
     if arguments.tasks is None and not resumed:
         return None
@@ -95,6 +95,12 @@ def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None
 
 def show(comparisons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
     """Print each comparison, then the table over all tasks where there are several."""
+    from rich.console import Console
+
+    from beyondprop.experiment.joint_table import LEGEND, joint_table
+    from beyondprop.experiment.table import legend, table
+    from beyondprop.experiment.tuning import edge
+
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for comparison in comparisons:
         console.print(table(comparison))

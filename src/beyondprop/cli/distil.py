@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.cli.tables import show
-from beyondprop.experiment.by_seed import plain
 from beyondprop.experiment.distil_spec import DistilSpec
-from beyondprop.experiment.distil_table import distil_table, notes, plan_notes, plan_table
-from beyondprop.experiment.distilling import distil_task, plan_task
-from beyondprop.experiment.growing import folder_name
 from beyondprop.jobs import Workers
-from beyondprop.neighbourhoods import Plan
-from beyondprop.report import write
+
+if TYPE_CHECKING:
+    from beyondprop.neighbourhoods import Plan
 
 HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
 
@@ -50,6 +46,13 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Distil, write the report, and say what each way reaches."""
+    from rich.console import Console
+
+    from beyondprop.cli.tables import show
+    from beyondprop.experiment.distil_table import distil_table, notes
+    from beyondprop.experiment.distilling import distil_task, plan_task
+    from beyondprop.report import write
+
     spec, workers = spec_of(DistilSpec, arguments), spec_of(Workers, arguments)
     if arguments.dry_run:
         return show_plan(plan_task(spec), workers.jobs or 1)
@@ -67,6 +70,11 @@ def run(arguments: Namespace) -> int:
 
 def show_plan(plan: Plan, workers: int) -> int:
     """Say what would be done; return the exit code."""
+    from rich.console import Console
+
+    from beyondprop.cli.tables import show
+    from beyondprop.experiment.distil_table import plan_notes, plan_table
+
     show(plan_table(plan))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in plan_notes(plan, workers):
@@ -76,5 +84,8 @@ def show_plan(plan: Plan, workers: int) -> int:
 
 def own_name(spec: DistilSpec) -> str:
     """Return the name of a folder where none is given."""
+    from beyondprop.experiment.by_seed import plain
+    from beyondprop.experiment.growing import folder_name
+
     fixed = {key: value for key, value in plain(spec).items() if key not in ("seeds", "threads")}
     return folder_name("distil", spec.task, fixed)

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from jsonargparse import Namespace
 
-from beyondprop.audit import SECTIONS
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
-from beyondprop.measure import MEASURES
-from beyondprop.projections import PROJECTIONS
 from beyondprop.registry import Registry, dotted, first_line
 from beyondprop.registry.arguments import parameters
-from beyondprop.rules import OBJECTIVES, RULES
-from beyondprop.tasks import OPTIMIZERS, TASKS
-from beyondprop.text import aligned
+from beyondprop.text import aligned, did_you_mean
 
-HELP = "List rules, tasks, projections, optimizers, measures and sections of audits."
-
-REGISTRIES: tuple[Registry[Any], ...] = (
-    RULES,
-    TASKS,
-    PROJECTIONS,
-    OBJECTIVES,
-    OPTIMIZERS,
-    MEASURES,
-    SECTIONS,
-)
+HELP = "List rules, tasks, projections, optimizers, measures, audits, schedules and devices."
+WITHIN = ("objective",)
+"""Kinds of things that rules are given, which are listed as rules."""
 
 
 def parser() -> Parser:
@@ -46,14 +34,38 @@ def parser() -> Parser:
 def run(arguments: Namespace) -> int:
     """Print the lists, or what is known of the names."""
     if arguments.names:
-        print("\n".join(details(name) for name in arguments.names))
-        return 0
-    lists = {
-        f"{registry.kind}s": {name: registry.describe(name) for name in registry}
-        for registry in (RULES, TASKS, PROJECTIONS, OPTIMIZERS, MEASURES, SECTIONS)
-    }
-    print("\n\n".join(section(title, lines) for title, lines in lists.items()))
+        known = registries()
+        print("\n".join(details(name, known) for name in arguments.names))
+    else:
+        print("\n\n".join(section(title, lines) for title, lines in lists().items()))
     return 0
+
+
+def registries() -> Sequence[Registry[Any]]:
+    """Return the registries that names are looked up in."""
+    from beyondprop.audit import SECTIONS
+    from beyondprop.measure import MEASURES
+    from beyondprop.projections import PROJECTIONS
+    from beyondprop.rules import OBJECTIVES, RULES
+    from beyondprop.tasks import OPTIMIZERS, TASKS
+
+    return (RULES, TASKS, PROJECTIONS, OBJECTIVES, OPTIMIZERS, MEASURES, SECTIONS)
+
+
+def lists() -> dict[str, dict[str, str]]:
+    """Return what there is: a line for each name, by titles."""
+    from beyondprop._torch.devices import devices
+    from beyondprop.experiment.schedules import SCHEDULES
+
+    named = {
+        f"{each.kind}s": {name: each.describe(name) for name in each}
+        for each in registries()
+        if each.kind not in WITHIN
+    }
+    return named | {
+        "schedules": {name: each.summary for name, each in SCHEDULES.items()},
+        "devices": devices() | {"opu": "a photonic co-processor, simulated: beyondprop project"},
+    }
 
 
 def section(title: str, lines: Mapping[str, str]) -> str:
@@ -61,23 +73,27 @@ def section(title: str, lines: Mapping[str, str]) -> str:
     return "\n".join([title, *aligned(list(lines.items()), indent=2)])
 
 
-def details(name: str) -> str:
+def details(name: str, known: Sequence[Registry[Any]]) -> str:
     """Return what a thing is, in each registry that has it, and its arguments.
+
+    Args:
+        name: The thing's.
+        known: The registries.
 
     Raises:
         UserError: No registry has it.
     """
-    found = [registry for registry in REGISTRIES if holds(registry, name)]
+    found = [registry for registry in known if holds(registry, name)]
     if not found and ":" in name:  # a function: only calling it would tell what it returns
         function = dotted.resolve(name)
         if not callable(function):
-            kinds = ", ".join(registry.kind for registry in REGISTRIES)
+            kinds = ", ".join(registry.kind for registry in known)
             raise UserError(f"{name} is a {type(function).__name__}, and none of these: {kinds}")
         return shown(name, first_line(function), list(parameters(function) or ()))
     if not found:
         raise UserError(
-            f"there is no {name!r} among the {', '.join(r.kind + 's' for r in REGISTRIES)}: "
-            "beyondprop list shows them"
+            f"there is no {name!r} among the {', '.join(r.kind + 's' for r in known)}: "
+            f"beyondprop list shows them{did_you_mean(name, chain.from_iterable(known))}"
         )
     return "\n".join(
         shown(f"{each.kind} {name}", each.describe(name), each.arguments(name)) for each in found

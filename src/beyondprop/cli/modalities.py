@@ -5,18 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.cli.tables import show
-from beyondprop.experiment.by_seed import plain
-from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.modal_spec import ModalitiesSpec
-from beyondprop.experiment.modal_table import modal_table, notes
-from beyondprop.experiment.modaling import modalities_task
 from beyondprop.jobs import Workers
-from beyondprop.report import write
 
 HELP = "Train the sub-networks of several modalities alone, then together, beside other methods."
 
@@ -43,6 +36,13 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Train, write the report, and say what each method reaches."""
+    from rich.console import Console
+
+    from beyondprop.cli.tables import show
+    from beyondprop.experiment.modal_table import modal_table, notes
+    from beyondprop.experiment.modaling import modalities_task
+    from beyondprop.report import write
+
     spec, workers = spec_of(ModalitiesSpec, arguments), spec_of(Workers, arguments)
     output = arguments.output or Path("runs") / own_name(spec)
     record = modalities_task(spec, output, arguments.resume, workers=workers)
@@ -58,5 +58,8 @@ def run(arguments: Namespace) -> int:
 
 def own_name(spec: ModalitiesSpec) -> str:
     """Return the name of a folder where none is given."""
+    from beyondprop.experiment.by_seed import plain
+    from beyondprop.experiment.growing import folder_name
+
     fixed = {key: value for key, value in plain(spec).items() if key not in ("seeds", "threads")}
     return folder_name("modalities", spec.task, fixed)

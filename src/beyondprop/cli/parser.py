@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
+from beyondprop.cli.help import Help
 from beyondprop.cli.notation import MODE
 from beyondprop.errors import shown
 
@@ -43,7 +44,14 @@ class Parser(ArgumentParser):
     """An argument parser that says what is wrong in one sentence and exits with code 2."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings | {"parser_mode": MODE})
+        super().__init__(
+            allow_abbrev=False, formatter_class=Help, **settings | {"parser_mode": MODE}
+        )
+
+    @property
+    def flags(self) -> list[str]:
+        """The names of its flags, without dashes."""
+        return ["help", "print_config", *re.findall(r"--(\w+)", self.format_usage())]
 
     def add_spec(self, kind: type, output: str, resume: str) -> None:
         """Add a spec's fields, and the flags of every command that leaves a folder.
@@ -84,9 +92,11 @@ def plain(message: str) -> str:
 def with_lists(argv: Sequence[str]) -> list[str]:
     """Turn `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
 
-    Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`.
+    Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`. A list
+    that is given in several parts is one.
     """
-    words, rest = [], list(argv)
+    words, rest = list[str](), list(argv)
+    found: dict[str, tuple[int, list[str]]] = {}  # where a list stands, and what it has so far
     single = SINGLE.get(argv[0], ()) if argv else ()
     lists = {each for each in TEXTS + NUMBERS if each not in single}
     while rest:
@@ -100,7 +110,12 @@ def with_lists(argv: Sequence[str]) -> list[str]:
         while name in lists and not equals and rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
         if name in lists and values:
-            words.append(f"{name}={as_list(values, quoted=name in TEXTS)}")
+            place, earlier = found.setdefault(name, (len(words), []))
+            earlier += values
+            words[place:] = [
+                f"{name}={as_list(earlier, quoted=name in TEXTS)}",
+                *words[place + 1 :],
+            ]
         else:
             words.append(name + equals + value)
     return words

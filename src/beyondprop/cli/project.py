@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 
-from beyondprop._torch.threads import threads_set
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
-from beyondprop.experiment.optical_trial import project_by_light
-from beyondprop.experiment.projection_trial import project
 from beyondprop.text import aligned
 
 HELP = "Project random vectors from one width to another, and say what that costs and keeps."
@@ -51,6 +47,10 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Project, and print one line a figure."""
+    import torch
+
+    from beyondprop._torch.threads import threads_set
+
     sizes = {name: whole(name, arguments[name]) for name in ("inputs", "outputs", "batch")}
     if arguments.watts is not None and not 0 < arguments.watts < float("inf"):
         raise UserError(f"--watts must be a number above 0, not {arguments.watts}")
@@ -68,6 +68,9 @@ def run(arguments: Namespace) -> int:
 
 def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
     """Return what is to be said: a name and a text a line."""
+    from beyondprop.experiment.optical_trial import project_by_light
+    from beyondprop.experiment.projection_trial import project
+
     if device == LIGHT:
         return project_by_light(**figures)
     return project(**figures, device=device)

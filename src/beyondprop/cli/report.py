@@ -7,7 +7,6 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
-from beyondprop.report import write
 
 HELP = "Turn the records in folders into one HTML file that opens anywhere."
 
@@ -34,6 +33,8 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Write the page and say where."""
+    from beyondprop.report import write
+
     output = arguments.output or arguments.folders[0] / "report.html"
     print(f"report: {write(arguments.folders, output)}")
     return 0

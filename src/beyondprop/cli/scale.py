@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from beyondprop.cli.pages import told_of
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.cli.tables import show
-from beyondprop.experiment import CompareSpec
-from beyondprop.experiment.growing import own_name
-from beyondprop.experiment.laws_table import answers, laws_table
-from beyondprop.experiment.scaling import Sizes, scale
+from beyondprop.experiment.sizes import Sizes
+from beyondprop.experiment.spec import CompareSpec
 from beyondprop.jobs import Workers
-from beyondprop.report import write_scaling
-from beyondprop.tasks.families import FAMILIES
 
 HELP = "Train a family of networks by several rules, and fit how their losses fall with size."
 
@@ -24,9 +18,9 @@ HELP = "Train a family of networks by several rules, and fit how their losses fa
 def parser() -> Parser:
     """Return the command's flags: those of `CompareSpec` and of the sizes, and the folder's."""
     made = Parser(
-        description=f"{HELP} --task names the family: {', '.join(FAMILIES)}, or your own as "
-        "my.module:function of width, depth and samples. Every size is a comparison with its own "
-        "search for every rule. With --resume a study grows: --widths 512 adds a size.",
+        description=f"{HELP} --task names the family: one called scaled-... in `beyondprop list`, "
+        "or your own as my.module:function of width, depth and samples. Every size is a comparison "
+        "with its own search for every rule. With --resume it grows: --widths 512 adds a size.",
         epilog="Example: beyondprop scale --task scaled-fashion-small --widths 8 16 32 64 128 "
         "--rules backprop dfa fa dgl --seeds 0 1 2 --jobs 2",
     )
@@ -44,6 +38,14 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Train, fit, and say how each rule's losses fall beside backprop's."""
+    from rich.console import Console
+
+    from beyondprop.cli.tables import show
+    from beyondprop.experiment.growing import own_name
+    from beyondprop.experiment.laws_table import answers, laws_table
+    from beyondprop.experiment.scaling import scale
+    from beyondprop.report import write_scaling
+
     spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
     sizes = spec_of(Sizes, arguments)
     output = arguments.output or Path("runs") / own_name(spec, "scale")

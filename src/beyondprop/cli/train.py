@@ -7,10 +7,8 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from beyondprop._torch.processes import leads
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.experiment import RunSpec, train
-from beyondprop.experiment.assess import UNTRAINED
+from beyondprop.experiment.spec import RunSpec
 from beyondprop.registry import file_name, label
 
 HELP = "Train one task by one rule from one seed."
@@ -33,6 +31,10 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Train, and say what came out and where it lies."""
+    from beyondprop._torch.processes import leads
+    from beyondprop.experiment.assess import UNTRAINED
+    from beyondprop.experiment.run import train
+
     spec = spec_of(RunSpec, arguments)
     named = f"{file_name(label(spec.task))}-{file_name(label(spec.rule))}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser, spec_of
-from beyondprop.experiment.study import BEST, COMPARE, StudySpec, study, words
+from beyondprop.experiment.study_spec import StudySpec
 from beyondprop.registry import file_name, label
 
 HELP = "Search for the settings of a rule with the best validation score."
@@ -31,6 +31,8 @@ def parser() -> Parser:
 
 def run(arguments: Namespace) -> int:
     """Search, and say what is best and how to use it."""
+    from beyondprop.experiment.study import BEST, COMPARE, study, words
+
     spec = spec_of(StudySpec, arguments)
     named = f"tune-{file_name(label(spec.task))}-{file_name(label(spec.rule))}"
     output = arguments.output or Path("runs") / named

@@ -13,11 +13,11 @@ from beyondprop.engine.arguments import arguments_of
 from beyondprop.engine.attachment import CHANGING, Attachment
 from beyondprop.engine.blocks import Named, choose, default_patterns, ends_of_ties, placed
 from beyondprop.engine.checks import block_problems, model_problems
-from beyondprop.engine.detach import mode_of
+from beyondprop.engine.detach import HANDLE, mode_of
 from beyondprop.engine.ports import Ports, output_of, up_to, whole_problems
 from beyondprop.engine.stacks import default_layers
 from beyondprop.errors import UserError, check_type
-from beyondprop.rules.backprop import Backprop
+from beyondprop.rules import Backprop, make
 
 
 class AttachError(UserError):
@@ -26,7 +26,7 @@ class AttachError(UserError):
 
 def attach(
     model: nn.Module,
-    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
+    rule: Rule | str | Mapping[str, Rule | str] | Mapping[Named, Rule | str],
     blocks: Sequence[str | Sequence[str]] | None = None,
     axes: str | Mapping[str, str] | None = None,
     output: str | None = None,
@@ -42,7 +42,7 @@ def attach(
     Args:
         model: Any module; attach before `torch.compile` and before wrapping it for several devices.
         rule: One rule for all blocks, or a rule for each pattern or tuple of names, first match
-            first.
+            first. A rule is an object or its short name: "dfa" is `DirectFeedbackAlignment()`.
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
             tuple of names makes one block of several modules, which ends behind the last, and a
             last one that holds the others only ends it (`finer_blocks` names such parts of the
@@ -109,6 +109,12 @@ def attach(
         return Attachment(model, placed(chosen, axes), ports)
 
 
+def attachment_of(model: nn.Module) -> Attachment | None:
+    """Return the handle of what is attached to this very model (to a copy, say), or None."""
+    found: Attachment | None = vars(model).get(HANDLE)
+    return found
+
+
 @contextmanager
 def exact_gradients(model: nn.Module) -> Iterator[None]:
     """Let true gradients flow through ``model`` inside the context, whatever is attached to it.
@@ -139,22 +145,20 @@ def _count(modes: Iterable[Mode], change: int) -> None:
 
 def _patterns(
     model: nn.Module,
-    rule: Rule | Mapping[str, Rule] | Mapping[Named, Rule],
+    rule: Rule | str | Mapping[str, Rule | str] | Mapping[Named, Rule | str],
     blocks: Sequence[str | Sequence[str]] | None,
     ports: Ports,
 ) -> Mapping[Named, Rule]:
     if isinstance(rule, Mapping):
-        for each in rule.values():
-            _check_rule(each)
         if blocks is not None:
             raise UserError("give either rules by pattern or blocks=, not both")
-        return dict(rule.items())
-    _check_rule(rule)
+        return {named: _rule(each) for named, each in rule.items()}
+    one = _rule(rule)
     if blocks is None:
-        blocks = _default_names(model, rule, ports)
+        blocks = _default_names(model, one, ports)
     else:
         _check_blocks(blocks)
-    return dict.fromkeys((n if isinstance(n, str) else tuple(n) for n in blocks), rule)
+    return dict.fromkeys((n if isinstance(n, str) else tuple(n) for n in blocks), one)
 
 
 def _check_blocks(blocks: Any) -> None:
@@ -217,13 +221,17 @@ def _default_names(model: nn.Module, rule: Rule, ports: Ports) -> Sequence[str]:
     )
 
 
-def _check_rule(rule: object) -> None:
+def _rule(rule: object) -> Rule:
+    """Return the rule that an object is or a short name names."""
+    if isinstance(rule, str):
+        return make(rule)
     if not isinstance(rule, Rule):
         called = rule.__name__ if isinstance(rule, type) else repr(rule)
         raise UserError(
-            f"attach takes a rule such as DirectFeedbackAlignment(), not {called}: call the class, "
-            "or build a rule from its short name by rules.make"
+            f"attach takes a rule such as DirectFeedbackAlignment() or its short name 'dfa', not "
+            f"{called}: call the class, or build a rule with arguments by rules.make"
         )
+    return rule
 
 
 def _in_order(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from beyondprop._torch.eager import forget_compiled
 from beyondprop.core import Block, Host, LayerRule, LossRule, ModelRule, Schedule, SignalRule
 from beyondprop.engine import forms
-from beyondprop.engine.detach import ByLoss, ByMessage, BySignal, Taught, Untaught, mark
+from beyondprop.engine.detach import HANDLE, ByLoss, ByMessage, BySignal, Taught, Untaught, mark
 from beyondprop.engine.forms import Change
 from beyondprop.engine.model_forward import ModelForward
 from beyondprop.engine.passes import Passes
@@ -49,18 +49,17 @@ class Attachment(Host):
         except BaseException:
             self.remove()
             raise
-        ends = self.passes.taught.items()
-        heads = [block for block, end in ends if isinstance(end, ByLoss) and end.state]
-        self._report = report(
-            called, model, self.blocks, changes, len(self.parameters()), heads, ports
-        )
-        vars(model)["_beyondprop"] = self
+        self._report = report(called, self.passes, changes, ports)
+        vars(model)[HANDLE] = self
         mark(model, self.passes.mode)
 
     @property
     def report(self) -> AttachReport:
         """What was changed and what was left alone, and which feedback is in use; print it."""
         return with_feedback(self._report, self.blocks)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
     @property
     def needs_targets(self) -> bool:
@@ -134,9 +133,7 @@ class Attachment(Host):
             UserError: A rule that is attached cannot learn under it; the message names what can.
         """
         if schedule is not None:
-            check_type(
-                "the schedule", schedule, Schedule, "a schedule, such as Immediate(optimizer)"
-            )
+            check_type("the schedule", schedule, Schedule, "one, such as Immediate(optimizer)")
             schedule.check(self.blocks)
         self.passes.schedule = schedule
 
@@ -154,7 +151,7 @@ class Attachment(Host):
                 change.remove()
             self._changes = []
             forget_compiled()
-            vars(self.model).pop("_beyondprop", None)
+            vars(self.model).pop(HANDLE, None)
             mark(self.model, None)
 
     def taught(self, block: Block) -> Taught | None:
@@ -201,9 +198,3 @@ class Attachment(Host):
         forward.replace()
         if forward.state or rule.traits.counts_passes:
             self.passes.state.hold("model", forward)
-
-
-def attachment_of(model: nn.Module) -> Attachment | None:
-    """Return the handle of what is attached to this very model (to a copy, say), or None."""
-    found: Attachment | None = vars(model).get("_beyondprop")
-    return found

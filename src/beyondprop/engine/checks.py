@@ -14,7 +14,7 @@ from beyondprop._torch.private import is_compiled
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ForwardPass, Rule
 from beyondprop.engine.covering import covering
-from beyondprop.engine.detach import OpenPass, mode_of
+from beyondprop.engine.detach import HANDLE, OpenPass, mode_of
 from beyondprop.engine.ports import Output, Ports, candidates
 from beyondprop.errors import UserError
 
@@ -25,13 +25,26 @@ def model_problems(model: nn.Module) -> Iterator[str]:
         yield "the model is already wrapped for several devices: attach to model.module instead"
     if is_compiled(model):
         yield "the model is already compiled: attach first, then call torch.compile"
-    for name, module in model.named_modules():
-        if mode_of(module) is not None:
-            yield f"{_called(name)} has rules attached already: call remove() on their handle first"
-            break
+    yield from _attached(model)
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
         yield f"'{lazy[0]}' has no shape yet: run the model once on a batch first"
+
+
+def _attached(model: nn.Module) -> Iterator[str]:
+    """Yield which part of the model has rules already, and where their handle is."""
+    marked = [(name, part) for name, part in model.named_modules() if mode_of(part) is not None]
+    if marked:
+        holder = next((name for name, part in marked if HANDLE in vars(part)), None)
+        path = "model" if not holder else f"model.get_submodule('{holder}')"
+        handle = (
+            "the handle of the model it is also a part of"
+            if holder is None
+            else f"its handle, bp.attachment_of({path})"
+        )
+        yield (
+            f"{_called(marked[0][0])} has rules attached already: call remove() on {handle}, first"
+        )
 
 
 def block_problems(

@@ -124,7 +124,7 @@ def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
     return replaced(outputs, lambda tensor: taught.go_on(tensor, open_pass))
 
 
-MODE = "_beyondprop_mode"
+HANDLE, MODE = "_beyondprop", "_beyondprop_mode"
 
 
 def mode_of(module: nn.Module) -> Mode | None:

@@ -1,5 +1,6 @@
 """In which form a model runs under its rules: by hooks, or by a faster form that was registered."""
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
@@ -27,6 +28,12 @@ class Form(ABC):
         """Change the model."""
 
 
+OPTIONAL = "beyondprop.engine.fast"
+"""The package whose forms come with the library: it registers them when it is imported.
+
+It is asked for by name, as kernels are, since it needs what lies above the engine.
+"""
+
 _FORMS: list[Form] = []
 
 
@@ -37,6 +44,7 @@ def register(form: Form) -> None:
 
 def install(passes: Passes) -> Sequence[Change]:
     """Change the model so that the graphs of its blocks end; return what undoes that."""
+    importlib.import_module(OPTIONAL)
     for form in _FORMS:
         if form.suits(passes):
             return [form.install(passes)]

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from beyondprop.core import Block
+from beyondprop.engine.detach import ByLoss
+from beyondprop.engine.passes import Passes
 from beyondprop.engine.ports import Ports, behind, learn_before
 from beyondprop.projections import Projection
 from beyondprop.shapes import CHANNELS, MIXED, TOKENS, UNSURE, positions
-from beyondprop.text import aligned
+from beyondprop.text import aligned, html_table
 
 SEQUENCES = (
     *(nn.Embedding, nn.MultiheadAttention, nn.RNNBase),
@@ -46,33 +48,33 @@ class AttachReport:
     rows: Sequence[ReportRow]
     notes: Sequence[str] = ()
 
-    def __str__(self) -> str:
+    @property
+    def title(self) -> str:
+        """The model's class, and how many blocks it has."""
+        return f"{self.model}: {len(self.rows)} blocks"
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the texts of the table, the headings first."""
         head = ("block", "rule", "parameters", "what changed")
-        cells = [head, *((r.block, r.rule, f"{r.parameters:,}", r.change) for r in self.rows)]
-        lines = aligned(cells, right={2})
-        return "\n".join([f"{self.model}: {len(self.rows)} blocks", *lines, *self.notes])
+        return [head, *((r.block, r.rule, f"{r.parameters:,}", r.change) for r in self.rows)]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *aligned(self.cells(), right={2}), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.title, self.cells(), right={2}, notes=self.notes)
 
 
-def report(
-    called: str,
-    model: nn.Module,
-    blocks: Sequence[Block],
-    changes: Sequence[str],
-    learned: int,
-    heads: Collection[Block],
-    ports: Ports,
-) -> AttachReport:
+def report(called: str, passes: Passes, changes: Sequence[str], ports: Ports) -> AttachReport:
     """Return what there is to say of an attachment.
 
     Args:
         called: The name of the model's own class.
-        model: The model.
-        blocks: Its blocks.
+        passes: The model, its blocks and what is done at their ends.
         changes: For each block what was changed, in words.
-        learned: How many parameters the feedback has that learns by gradients.
-        heads: The blocks that lower a loss of their own by a head.
         ports: Where the error is taken and targets are found.
     """
+    model, blocks = passes.model, passes.blocks
     rows = [
         ReportRow(
             block.name,
@@ -85,11 +87,13 @@ def report(
     covered = {id(p) for block in blocks for _, p in block.parameters()}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
     notes = [*_port_notes(model, alone, ports, learn_before(blocks)), *_tie_notes(model, blocks)]
-    if learned:
+    if learned := len(passes.state.parameters()):
         notes.append(
             f"feedback that learns: {learned} parameters more for the optimizer, "
             "in handle.parameters()"
         )
+    ends = passes.taught.items()
+    heads = [block for block, end in ends if isinstance(end, ByLoss) and end.state]
     return AttachReport(called, rows, [*notes, *_axes_notes(model, blocks, heads)])
 
 

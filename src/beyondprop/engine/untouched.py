@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from beyondprop.engine.attachment import Attachment, attachment_of
+from beyondprop.engine.attach import attachment_of
+from beyondprop.engine.attachment import Attachment
 
 
 @contextmanager

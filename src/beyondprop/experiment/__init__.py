@@ -1,20 +1,8 @@
-"""Experiments: a spec in, a folder with a record out."""
+"""Experiments: a spec in, a folder with a record out.
 
-from beyondprop._torch.weights import read_weights
-from beyondprop.experiment.comparison import compare
-from beyondprop.experiment.run import train
-from beyondprop.experiment.scaling import Sizes, scale
-from beyondprop.experiment.several import compare_tasks
-from beyondprop.experiment.spec import Adversarial, CompareSpec, RunSpec
+The names are in the stub beside this file; each is imported when it is first used.
+"""
 
-__all__ = [
-    "Adversarial",
-    "CompareSpec",
-    "RunSpec",
-    "Sizes",
-    "compare",
-    "compare_tasks",
-    "read_weights",
-    "scale",
-    "train",
-]
+from beyondprop.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -52,7 +52,7 @@ class Adversary:
             raise UserError(
                 "adversarial training moves inputs by small amounts, and the model of task "
                 f"{task.name} is not called with one tensor of finite real numbers: leave "
-                "--adversarial out"
+                "adversarial= out"
             ) from None
         self._setting, self._task, self._model = setting, task, model
 

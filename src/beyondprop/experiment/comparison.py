@@ -14,6 +14,7 @@ from beyondprop import rules, tasks
 from beyondprop.errors import FAULTS
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
+from beyondprop.experiment.compared import COMPARISON, Comparison
 from beyondprop.experiment.cost import measure_costs
 from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import GROWS, added, complete, expanded, grown
@@ -55,7 +56,6 @@ from beyondprop.measure import find_all
 from beyondprop.registry import file_name
 from beyondprop.tasks import Task
 
-COMPARISON = "comparison.json"
 SCHEMA = 2
 
 
@@ -66,7 +66,7 @@ def compare(
     task: Task | None = None,
     progress: Progress | None = None,
     workers: Workers = SERIAL,
-) -> dict[str, Any]:
+) -> Comparison:
     """Train a task by several rules from several seeds and record how they compare.
 
     Every rule gets the same trials of learning rates, the same seeds (so the same initial weights
@@ -84,7 +84,7 @@ def compare(
         workers: Who trains: this process, several, or those of a cluster.
 
     Returns:
-        The comparison's record.
+        The comparison: its record, which prints and plots itself.
 
     Raises:
         UserError: The task, measures, data, folder or workers cannot be used, or none of the rules.
@@ -103,11 +103,11 @@ def compare(
         check_claim(output, as_json(plan), resume, GROWS)
         earlier = forms.read_comparison(output / COMPARISON)
         if earlier is not None and complete(earlier, plan):
-            return earlier
+            return Comparison(earlier)
         source = Source(uuid4().hex, task, plan)
         with torch_settings(plan), progress or bars() as shown:
             try:
-                return made(plan, source, output, shown, place, started, more)
+                return Comparison(made(plan, source, output, shown, place, started, more))
             finally:
                 loaded.cache_clear()
 

@@ -212,5 +212,5 @@ def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neig
         return split(model, spec.blocks)
     own = blocks_of(task)
     if own is None:
-        raise UserError(f"the task {task.name} names no blocks: give --blocks")
+        raise UserError(f"the task {task.name} names no blocks: give blocks=")
     return split(model, own)[:-1]

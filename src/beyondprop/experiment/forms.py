@@ -16,7 +16,7 @@ from beyondprop.measure import Description
 
 Form = Any
 
-MEND = "delete it and run again with --resume"
+MEND = "delete it and run again with resume=True"
 
 FIGURE = (None, float)
 COUNTS = dict.fromkeys(("runs", "finished", "diverged", "failed"), int)

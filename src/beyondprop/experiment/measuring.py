@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.attach import attachment_of
 from beyondprop.engine.untouched import untouched, weights_kept
 from beyondprop.errors import FAULTS, UserError
 from beyondprop.measure import Figures, Measure, Subject, find_all

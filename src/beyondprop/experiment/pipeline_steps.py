@@ -44,22 +44,22 @@ class PipelineSteps(Steps):
         if plan.adversarial is not None:
             raise UserError(
                 "adversarial training needs the whole model in one process, and a pipeline has a "
-                "part of it on each: leave --schedule or --adversarial out"
+                "part of it on each: leave schedule= or adversarial= out"
             )
         if task.contrast is not None:
             raise UserError(
                 f"a pipeline trains by inputs alone, and task {task.name} contrasts them with "
-                "others: leave --schedule out"
+                "others: leave schedule= out"
             )
         if task.output is not None or task.axes is not None:
             raise UserError(
                 f"a pipeline takes the error at the model's own output, and task {task.name} names "
-                "another one or axes: leave --schedule out"
+                "another one or axes: leave schedule= out"
             )
         if not all(isinstance(each, Tensor) for each in train.batch(slice(1))):
             raise UserError(
                 "a pipeline sends one tensor of inputs from process to process, and a batch of "
-                f"task {task.name} holds several: leave --schedule out"
+                f"task {task.name} holds several: leave schedule= out"
             )
         model = build(task, plan)
         check_fits(task, model, train, plan.batch_size)

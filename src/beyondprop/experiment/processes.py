@@ -39,7 +39,7 @@ def joined(plan: RunPlan) -> Iterator[None]:
     if plan.schedule != PIPELINE:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
             raise UserError(
-                "every process would train the same run: add --schedule pipeline, or start one "
+                "every process would train the same run: add schedule=pipeline, or start one "
                 "process without torchrun"
             )
         yield
@@ -110,5 +110,5 @@ def _told_to_stop() -> Iterator[None]:
 def _stop(_signal: int, _frame: object) -> NoReturn:
     raise UserError(
         f"stage {dist.get_rank()} was told to stop, as happens when another stage is gone; start "
-        "all stages again with --resume to go on from the last checkpoint"
+        "all stages again with resume=True to go on from the last checkpoint"
     )

@@ -32,6 +32,7 @@ from beyondprop.files import (
     write_json,
 )
 from beyondprop.jobs.progress import bars
+from beyondprop.jobs.view import watched
 from beyondprop.measure import find_all
 from beyondprop.tasks import Data, Task
 
@@ -73,7 +74,7 @@ def train(
         earlier = on_first(partial(_claimed, plan, output, resume, until_then))
         if earlier is not None:
             return earlier
-        with torch_settings(plan), progress or bars() as shown:
+        with torch_settings(plan), progress or bars() as shown, watched(shown):
             on_first(partial(say_what_is_made_again, plan, output, shown.console.print))
             data = of_seed(task, load(task, plan), plan.seed)
             return run(plan, task, data, output, shown)

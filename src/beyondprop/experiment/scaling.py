@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from beyondprop.experiment.plan import plan_compare
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.several import TASKS, compare_tasks, keyed, tasks_in
+from beyondprop.experiment.sizes import SIZE_NAMES, Sizes
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.step_cost import training_operations
@@ -37,7 +37,7 @@ from beyondprop.experiment.storage import read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
-from beyondprop.registry import Spec, check_fields, label, read
+from beyondprop.registry import Spec, label, read
 
 SCALING = "scaling.json"
 SCHEMA = 1
@@ -49,46 +49,8 @@ MEANINGLESS = {
     "seconds": (LINEAR, FROZEN),
 }
 """Controls that have no law along an axis."""
-SIZE_NAMES = {"width": "widths", "depth": "depths", "samples": "samples"}
-"""What a family takes, and what several of it are called."""
 PLACES = 9
 """Where two laws are compared over their common range."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Which members of a family are trained: every combination.
-
-    Attributes:
-        widths: Of the networks. Default: the family's.
-        depths: Hidden layers of the networks. Default: the family's.
-        samples: Training samples. Default: the family's, which is all.
-
-    Raises:
-        UserError: A number twice or below 1.
-    """
-
-    widths: tuple[int, ...] | None = None
-    depths: tuple[int, ...] | None = None
-    samples: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name, values in asdict(self).items():
-            if values is not None and (
-                len(set(values)) < len(values) or min(values, default=0) < 1
-            ):
-                raise UserError(f"{name} must be different whole numbers from 1 on, not {values}")
-
-    def members(self, family: Spec) -> list[dict[str, Any]]:
-        """Return the specs of the tasks, the smallest first."""
-        name, given = read(family, "task", "task")
-        own = dict(zip(SIZE_NAMES, (self.widths, self.depths, self.samples), strict=True))
-        named = {key: sorted(values) for key, values in own.items() if values}
-        return [
-            {"task": name, **given, **dict(zip(named, values, strict=True))}
-            for values in product(*named.values())
-        ]
 
 
 def scale(
@@ -127,7 +89,7 @@ def scale(
     if spec.epochs is not None and len(sizes.samples or ()) > 1:
         raise UserError(
             "with several numbers of samples each has its own number of epochs, so that all take "
-            "about as many steps: leave out --epochs"
+            "about as many steps: leave out epochs="
         )
     asked = members(spec.task, sizes, output, resume)
     try:
@@ -166,7 +128,7 @@ def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec
         if (found.name, given) != (own.name, dict(own.arguments)):
             raise UserError(
                 f"{folder} holds a study of {label(each)}, not of {label(family)}: choose another "
-                "--output, or name that family"
+                "output=, or name that family"
             )
     if held and not any(asdict(sizes).values()):
         return []

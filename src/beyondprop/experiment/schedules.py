@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from beyondprop.errors import UserError
 from beyondprop.experiment.pipeline_steps import PipelineSteps
@@ -12,15 +13,34 @@ from beyondprop.experiment.processes import PIPELINE
 from beyondprop.experiment.steps import LocalSteps, Steps
 from beyondprop.schedules import Immediate
 from beyondprop.tasks import Samples, Task
+from beyondprop.text import did_you_mean
 
 MakeSteps = Callable[[RunPlan, Task, Samples], Steps]
 
-SCHEDULES: dict[str, MakeSteps] = {
-    "joint": LocalSteps,
-    "immediate": partial(LocalSteps, schedule=Immediate),
-    PIPELINE: PipelineSteps,
+
+class Kind(NamedTuple):
+    """A schedule.
+
+    Attributes:
+        summary: What it is, in a line.
+        steps: What makes a run's steps.
+    """
+
+    summary: str
+    steps: MakeSteps
+
+
+SCHEDULES = {
+    "joint": Kind("Blocks learn after the forward pass, in the loss's backward pass.", LocalSteps),
+    "immediate": Kind(
+        "Each block learns within the forward pass, as soon as it has run.",
+        partial(LocalSteps, schedule=Immediate),
+    ),
+    PIPELINE: Kind(
+        "Blocks learn on several processes at once, which torchrun starts.", PipelineSteps
+    ),
 }
-"""What makes a run's steps, by the schedule's name."""
+"""When blocks can learn, by the schedule's name."""
 
 
 def find(name: str) -> MakeSteps:
@@ -30,5 +50,6 @@ def find(name: str) -> MakeSteps:
         UserError: There is no such schedule.
     """
     if name not in SCHEDULES:
-        raise UserError(f"unknown schedule '{name}'; there are {', '.join(SCHEDULES)}")
-    return SCHEDULES[name]
+        hint = did_you_mean(name, SCHEDULES)
+        raise UserError(f"unknown schedule '{name}'; there are {', '.join(SCHEDULES)}{hint}")
+    return SCHEDULES[name].steps

@@ -17,7 +17,8 @@ from beyondprop import rules
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import check_weights
-from beyondprop.engine.attachment import Attachment, attachment_of
+from beyondprop.engine.attach import attachment_of
+from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
 from beyondprop.errors import UserError
 from beyondprop.experiment.faults import check_returned, fault_of, fault_of_rule

@@ -64,7 +64,7 @@ def compare_tasks(
         spec = replace(expanded(spec), rules=spec.rules_or_default, seeds=spec.seeds_or_default)
         folders = {name: output / file_name(name) for name, _ in keyed(named)}
         if not folders or len(set(folders.values())) < len(named):
-            raise UserError("give --tasks at least one task, and none twice")
+            raise UserError("give at least one task, and none twice")
         for name in named:
             tasks.find(name)
         given = as_json(spec, named)

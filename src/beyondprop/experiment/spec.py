@@ -184,7 +184,7 @@ class CompareSpec(CompareFields):
             _distinct("projections", [label(projection) for projection in self.projections])
         if self.tuning_seed in seeds:
             raise UserError(
-                f"tuning_seed {self.tuning_seed} is one of the seeds; learning rates must not be "
+                f"tuning_seed={self.tuning_seed} is one of the seeds; learning rates must not be "
                 "chosen on a run that is reported, so give it another value"
             )
         if self.optimizers is not None:

@@ -68,12 +68,12 @@ def check_claim(
 def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str]) -> None:
     if not resume:
         raise UserError(
-            f"{folder} is not empty; add --resume to continue what is there, "
-            "or choose another --output"
+            f"{folder} is not empty; add resume=True to continue what is there, "
+            "or choose another output="
         )
     earlier = read_spec(folder)
     if earlier is None:
-        raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another --output")
+        raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another output=")
     earlier = {key: value for key, value in ADDED.items() if key in spec} | earlier
     differing = [
         key
@@ -86,7 +86,7 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
         )
         raise UserError(
             f"{folder} was made with other settings: {listed}; "
-            f"use the same settings{_own(folder)} or choose another --output"
+            f"use the same settings{_own(folder)} or choose another output="
         )
 
 
@@ -102,7 +102,7 @@ def read_spec(folder: Path) -> dict[str, Any] | None:
     Raises:
         StorageError: It cannot be read, or is not what was written.
     """
-    mend = "put back what it was, or choose another --output"
+    mend = "put back what it was, or choose another output="
     return forms.read(folder / SPEC, forms.SPEC, mend)
 
 

@@ -7,16 +7,15 @@ goes on as it would have gone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import yaml
 from rich.progress import Progress
 
-from beyondprop import rules, tasks
+from beyondprop import tasks
 from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment import forms
 from beyondprop.experiment.axes import Axis, axes_of
@@ -26,77 +25,18 @@ from beyondprop.experiment.plan import RunPlan, as_json, plan_run, usual_rate
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.record import describe_task, reason_of
 from beyondprop.experiment.setup import load, of_seed, torch_settings
-from beyondprop.experiment.spec import Fields, RunSpec
 from beyondprop.experiment.storage import SPEC, check_claim, claimed
+from beyondprop.experiment.study_spec import OPTIMIZER, RATE, StudySpec
 from beyondprop.files import StorageError, finite, write_bytes, write_json
 from beyondprop.jobs.progress import bar, bars
-from beyondprop.registry import Spec, check_fields, label, read
+from beyondprop.jobs.view import watched
+from beyondprop.registry import Spec
 from beyondprop.tasks import Data, Task
 
 STUDY, TRIAL, BEST, COMPARE = "study.json", "trial.json", "train.yaml", "compare.yaml"
 SCHEMA = 1
-RATE, OPTIMIZER = "learning_rate", "optimizer"
-NONE: Mapping[str, Spec] = MappingProxyType({})
 WIDE = 100.0
 """How far below and above the usual learning rates the search goes, as a factor."""
-
-
-@dataclass(frozen=True)
-class StudySpec(Fields):
-    """A search for one rule's settings: its learning rate, numeric arguments and optimizer.
-
-    `Fields` says what the other fields are.
-
-    Attributes:
-        rule: A rule's name, or your own as my.module:rule. Arguments that are given, as
-            {rule: NAME, ARGUMENT: VALUE}, stay; the other numeric ones are searched.
-        optimizers: One of these is chosen too, each given as a run's optimizer; weight decay is
-            among their arguments, as in {optimizer: sgd, weight_decay: 5e-4}. Default: the task's.
-        trials: How many settings are tried; --resume with more goes on.
-        seed: Of all trials and of the search; not one of those you report.
-        measures: What is measured after every epoch beside the scores. Default: nothing.
-
-    Raises:
-        UserError: A field has a value that no search can have.
-    """
-
-    rule: Spec = "dfa"
-    optimizers: tuple[Spec, ...] | None = None
-    trials: int = 30
-    seed: int = 1000
-    measures: tuple[Spec, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        self.run({RATE: 1.0})
-        if not rules.make(self.rule).traits.learns:
-            raise UserError(
-                f"there is nothing to search for {label(self.rule)}: it trains no hidden layers, "
-                "and its last layer is solved"
-            )
-        for each in self.optimizers or ():
-            tasks.OPTIMIZERS.make(each)
-        if self.trials < 1:
-            raise UserError(f"trials must be at least 1, not {self.trials}")
-
-    def labels(self, task: Task) -> dict[str, Spec]:
-        """Return the optimizers that are tried by their labels; none where it is the task's own."""
-        return {label(each): each for each in self.optimizers or task.optimizers}
-
-    def run(self, setting: Mapping[str, Any], optimizers: Mapping[str, Spec] = NONE) -> RunSpec:
-        """Return the run of one setting."""
-        arguments = {name: each for name, each in setting.items() if name not in (RATE, OPTIMIZER)}
-        common = {name: getattr(self, name) for name in Fields.__dataclass_fields__}
-        name, given = read(self.rule, rules.RULES.kind, rules.RULES.key)
-        whole = {rules.RULES.key: name, **given, **arguments}
-        rule = whole if len(whole) > 1 else name
-        return RunSpec(
-            **common,
-            rule=rule,
-            seed=self.seed,
-            learning_rate=setting[RATE],
-            optimizer=optimizers.get(setting.get(OPTIMIZER, "")),
-        )
 
 
 def study(
@@ -128,7 +68,7 @@ def study(
     optuna_of()
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
-    optimizers = spec.labels(task)
+    optimizers = spec.labels(task.optimizers)
     usual = [usual_rate(task, each) for each in (optimizers.values() or (None,))]
     axes = axes_of(spec.rule) | {RATE: around(usual)}
     first = plan_run(spec.run({RATE: usual[0]}), task, name)
@@ -138,6 +78,7 @@ def study(
         claimed(output, settings, resume, ("trials",)),
         torch_settings(first),
         progress or bars() as shown,
+        watched(shown),
     ):
         data = of_seed(task, load(task, first), first.seed)
         write_json(output / SPEC, settings)

@@ -23,37 +23,51 @@ WIDTH = 80
 """Characters that a terminal has at least."""
 
 
-def table(comparison: Mapping[str, Any]) -> Table:
-    """Return one row a rule, a column for each figure; fits a terminal of 80 columns by default."""
+def title(comparison: Mapping[str, Any]) -> str:
+    """Return what was compared: task, data and seeds."""
     task = comparison["task"]
     seeds = ", ".join(map(str, comparison["seeds"]))
-    title = f"{task['name']} ({task['data']}), seeds {seeds}"
+    return f"{task['name']} ({task['data']}), seeds {seeds}"
+
+
+def cells(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the texts of the table: the headings, then one row a rule."""
+    rows, runs, measured = comparison["rows"], comparison.get("runs", ()), columns(comparison)
+    heads = (f"test {comparison['task']['metric']}", "recovery", *(each.label for each in measured))
+    return [
+        ("rule", *heads, "runs"),
+        *(
+            (
+                row["rule"] + (EDGE if row.get("search_edge") else ""),
+                score(row["score_mean"], spread(row, runs)),
+                number(row["recovery"], ".1%"),
+                *(each.text(row.get(each.key)) for each in measured),
+                outcome(row),
+            )
+            for row in rows
+        ),
+    ]
+
+
+def table(comparison: Mapping[str, Any]) -> Table:
+    """Return one row a rule, a column for each figure; fits a terminal of 80 columns by default."""
     shown = Table(
-        title=title,
+        title=title(comparison),
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
         show_edge=False,
     )
-    rows, runs = comparison["rows"], comparison.get("runs", ())
-    scores = [score(row["score_mean"], spread(row, runs)) for row in rows]
-    shown.add_column("rule", no_wrap=True)
+    (rule, metric, *figures), *rows = cells(comparison)
+    shown.add_column(rule, no_wrap=True)
     # A metric's name can be of any length: its heading wraps, so that nothing else is cut.
-    widest = max(map(len, scores), default=0)
-    heading = f"test {task['metric']}"
-    shown.add_column(heading, justify="right", min_width=widest, overflow="fold")
-    measured = columns(comparison)
-    for column in ("recovery", *(each.label.replace(" ", "\n", 1) for each in measured), "runs"):
-        shown.add_column(column, justify="right", no_wrap=True)
-    for row, reached in zip(rows, scores, strict=True):
-        shown.add_row(
-            row["rule"] + (EDGE if row.get("search_edge") else ""),
-            reached,
-            number(row["recovery"], ".1%"),
-            *(each.text(row.get(each.key)) for each in measured),
-            outcome(row),
-        )
+    widest = max((len(row[1]) for row in rows), default=0)
+    shown.add_column(metric, justify="right", min_width=widest, overflow="fold")
+    for heading in figures:
+        shown.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*row)
     needed = sum(map(width, shown.columns)) + 2 * (len(shown.columns) - 1)
     shown.width = needed if needed > WIDTH else None  # rather wider than the terminal than cut
     return shown

@@ -269,13 +269,13 @@ def edge(tuning: Mapping[str, Any]) -> str:
     diverged = [rule for rule in lost if rule in numbers]
     failed = [rule for rule in lost if rule not in numbers]
     untried = [rule for rule in rules if rule not in tried]
-    larger = "a larger --tuning_budget may serve better"
+    larger = "a larger tuning_budget may serve better"
     searches = tuning.get("searches", {})
     uncounted = [rule for rule, one in searches.items() if not one.get("counted", True)]
     guess = "the operations of a step by {} cannot be counted: the search takes backprop's"
     warnings = (
         (at_edge, f"the rate chosen for {{}} lies at the edge of those tried: {larger}"),
-        (diverged, "no trial of {} finished: lower --learning_rates may serve better"),
+        (diverged, "no trial of {} finished: lower learning_rates may serve better"),
         (failed, "{} failed in every trial: see why in the lines above"),
         (untried, f"the budget allows no trial of {{}}: {larger}"),
         (uncounted, guess),

@@ -1,7 +1,8 @@
-"""Independent work fanned out: in this process, on its cores, or on a cluster."""
+"""Independent work fanned out: in this process, on its cores, or on a cluster.
 
-from beyondprop.jobs.executor import Executor
-from beyondprop.jobs.job import Job, Outcome, values
-from beyondprop.jobs.workers import SERIAL, Workers
+The names are in the stub beside this file; each is imported when it is first used.
+"""
 
-__all__ = ["SERIAL", "Executor", "Job", "Outcome", "Workers", "values"]
+from beyondprop.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -92,6 +92,6 @@ def _taken(folder: Path, until: float) -> int | None:
             continue  # removed likewise
         if time.monotonic() > until:
             raise UserError(
-                f"another process works in {folder}; wait for it, or choose another --output"
+                f"another process works in {folder}; wait for it, or choose another output="
             )
         time.sleep(0.1)

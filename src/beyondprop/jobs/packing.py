@@ -56,7 +56,7 @@ def pack(jobs: Sequence[Job], folder: Path) -> list[Packed]:
         except Exception as error:  # whatever a user's object does when it is pickled
             raise UserError(
                 f"{job.name} cannot be sent to another process ({one_line(error)}): give what "
-                "pickles, such as functions of a module, or work with --jobs 1"
+                "pickles, such as functions of a module, or work with jobs=1"
             ) from error
         packed.append(Packed(job.name, work, tuple(sys.path), Path.cwd(), board_of(folder)))
     return packed

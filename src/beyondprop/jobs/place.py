@@ -48,7 +48,7 @@ def reached(address: str) -> Iterator[None]:
     except (OSError, TimeoutError) as error:
         raise UserError(
             f"the cluster {address} does not answer ({one_line(error)}); look whether it runs, and "
-            "add --resume to go on with what is over"
+            "add resume=True to go on with what is over"
         ) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from beyondprop._torch.processes import leads
 from beyondprop.files import append_text, check_worked_in
 from beyondprop.jobs.board import SECONDS, reports
 
@@ -29,7 +30,7 @@ def watched(progress: Progress, board: Path | None = None) -> Iterator[None]:
         while not over.wait(SECONDS):
             if board is not None:
                 mirror(progress, board, bars)
-            if progress.disable and time.monotonic() - said > EVERY:
+            if progress.disable and leads() and time.monotonic() - said > EVERY:
                 said = time.monotonic()
                 for line in standing(progress):
                     progress.console.print(line)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from beyondprop.measure.feedback import Matrix, stored
 from beyondprop.projections.cost.memory import size
-from beyondprop.text import aligned
+from beyondprop.text import aligned, html_table
 
 HEAD = (
     "block",
@@ -18,6 +18,8 @@ HEAD = (
     "gradient",
     "isolation",
 )
+NUMERIC = {1, 5, 6}
+"""Columns that hold numbers."""
 
 NAMED = 4
 """How many matrices of one block the report names."""
@@ -91,9 +93,22 @@ class BatchReport:
         """Bytes of all matrices together; one that blocks share counts once."""
         return stored([matrix for row in self.rows for matrix in row.feedback])
 
-    def __str__(self) -> str:
-        lines = aligned([HEAD, *(row.cells() for row in self.rows)], right={1, 5, 6})
-        total = [f"feedback in all: {size(self.stored)}, what blocks share counted once"]
+    @property
+    def title(self) -> str:
+        """The model's class, and how many blocks it has."""
         count = f"{len(self.rows)} block{'s' if len(self.rows) != 1 else ''}"
-        held = total if any(row.feedback for row in self.rows) else []
-        return "\n".join([f"{self.model}: one batch through {count}", *lines, *held, *self.notes])
+        return f"{self.model}: one batch through {count}"
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the texts of the table, the headings first."""
+        return [HEAD, *(row.cells() for row in self.rows)]
+
+    def _below(self) -> list[str]:
+        total = [f"feedback in all: {size(self.stored)}, what blocks share counted once"]
+        return [*(total if any(row.feedback for row in self.rows) else []), *self.notes]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *aligned(self.cells(), right=NUMERIC), *self._below()])
+
+    def _repr_html_(self) -> str:
+        return html_table(self.title, self.cells(), right=NUMERIC, notes=self._below())

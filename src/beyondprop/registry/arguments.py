@@ -4,7 +4,6 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
 from os import PathLike
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from beyondprop.errors import FAULTS, UserError, shown
 from beyondprop.registry.dotted import one_line
 from beyondprop.registry.limits import Limits
+from beyondprop.text import did_you_mean
 
 Part = Callable[[Any], Any]
 """Makes a thing of a spec."""
@@ -207,8 +207,7 @@ def listing(names: Iterable[str]) -> str:
 def _check_names(known: Mapping[str, Parameter], arguments: Mapping[str, Any], called: str) -> None:
     unknown = [name for name in arguments if name not in known]
     if unknown:
-        close = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(unknown[0], known)
         raise UserError(f"{called} takes {listing(known)}, not {', '.join(unknown)}{hint}")
     missing = [name for name, each in known.items() if each.required and name not in arguments]
     if missing:

@@ -2,11 +2,11 @@
 
 import importlib
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
 from beyondprop.errors import FAULTS, UserError
+from beyondprop.text import did_you_mean
 
 
 def resolve(name: str) -> object:
@@ -31,9 +31,9 @@ def resolve(name: str) -> object:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        close = get_close_matches(attribute, vars(module), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UserError(f"module {module_name!r} has no {attribute!r}{hint}") from None
+        raise UserError(
+            f"module {module_name!r} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
+        ) from None
     except FAULTS as error:  # a module may have a function that gives its attributes
         raise UserError(f"{name} cannot be had: {one_line(error)}") from error
 

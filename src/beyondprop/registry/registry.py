@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
-from difflib import get_close_matches
 from typing import Any, Generic, TypeVar, cast
 
 from beyondprop.errors import UserError
 from beyondprop.registry import dotted
 from beyondprop.registry.arguments import Part, build, parameters
 from beyondprop.registry.spec import Spec, read
+from beyondprop.text import did_you_mean
 
 T = TypeVar("T")
 
@@ -109,11 +109,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if name in self._entries:
             return self._entries[name]
         if ":" not in name:
-            close = get_close_matches(name, self._entries, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UserError(
                 f"unknown {self.kind} {name!r}; there are {', '.join(self._entries)}, and your own "
-                f"as my.module:attribute{hint}"
+                f"as my.module:attribute{did_you_mean(name, self._entries)}"
             )
         found = dotted.resolve(name)
         wrong = isinstance(found, type) and not issubclass(found, self.base)

@@ -9,7 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils.parametrize import ParametrizationList
 
 from beyondprop._torch.private import is_compiled
-from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError, check_type
 from beyondprop.random.streams import stream_of
 from beyondprop.slots import layers

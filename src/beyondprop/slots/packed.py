@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError, check_type
 from beyondprop.files import path_of, write_bytes
 from beyondprop.slots import contents, layers, packed_file, packed_header

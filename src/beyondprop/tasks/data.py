@@ -162,7 +162,7 @@ def _partial(place: Path, sources: Sequence[FileSource], itself: bool = False) -
 
 
 SHOWN = 5
-NAMED = "in a folder that --data or BEYONDPROP_DATA names"
+NAMED = "in a folder that data= or BEYONDPROP_DATA names"
 
 
 def _content(folder: Path) -> str:

@@ -159,6 +159,6 @@ def check_own(path: Path, folder: Path | None) -> None:
     """
     if folder is not None:
         raise UserError(
-            f"the task is made of {path}, whose classes its model has: leave out --data, and give "
+            f"the task is made of {path}, whose classes its model has: leave out data=, and give "
             "the path of another file to the task itself"
         )

@@ -5,7 +5,6 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from beyondprop.rules import Classes, Criterion, Labels, Values
 from beyondprop.tasks.files import read
 from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
+from beyondprop.text import did_you_mean
 
 BLANK = frozenset({"", "?"})
 """What stands for a missing value."""
@@ -89,10 +89,9 @@ class Table:
         columns = _columns(path, self.delimiter)
         for name in (*self.target, *self.ignore, *self.categories, *self.protected):
             if name not in columns:
-                close = get_close_matches(name, columns, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UserError(
-                    f"{path.name} has no column {name!r}; it has {', '.join(columns)}{hint}"
+                    f"{path.name} has no column {name!r}; it has {', '.join(columns)}"
+                    f"{did_you_mean(name, columns)}"
                     f"{_other_delimiter(list(columns), self.delimiter)}"
                 )
         if both := [name for name in self.protected if name in self.target]:

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import pytest
 
-from beyondprop.cli.app import COMMANDS, main, parser
+from beyondprop.cli.app import COMMANDS, main, parsed, parser
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.experiment import CompareSpec, RunSpec
 from beyondprop.jobs import Workers
@@ -74,6 +74,7 @@ def child(*words: str, **environment: str) -> subprocess.Popen[str]:
         ("compare --seeds [4,5]", "compare --seeds=[4,5]"),
         ("compare --learning-rates 1e-3 .1", "compare --learning_rates=[1e-3, .1]"),
         ("compare --rules dfa fa,drtp", 'compare --rules=["dfa", "fa", "drtp"]'),
+        ("compare --rules fa --seeds 1 --rules dfa", 'compare --rules=["fa", "dfa"] --seeds=[1]'),
         ("compare --rules fa,{dfa:{a:1,b:2}}", 'compare --rules=["fa", {dfa:{a:1,b:2}}]'),
         ("check a.b:C --blocks stem layers.* 0", 'check a.b:C --blocks=["stem", "layers.*", "0"]'),
         ("train --batch-size 3 --data a-b", "train --batch_size 3 --data a-b"),
@@ -170,7 +171,7 @@ def test_help_explains_every_field(
 ) -> None:
     text = helped([command, "--help"], capsys)
     for field in spec.__dataclass_fields__:
-        help_of_field = re.search(rf"--{field} \S+ ([A-Z].*?) \(type:", text)
+        help_of_field = re.search(rf"--{field} \S+ ([A-Z].*?)\.( |$)", text)
         assert help_of_field, f"--{field} is not explained"
 
 
@@ -178,6 +179,29 @@ def test_help_explains_every_field(
 def test_examples_can_be_typed(command: str) -> None:
     example = COMMANDS[command].parser().epilog.removeprefix("Example: beyondprop ")
     parser().parse_args(with_lists(example.replace("'", "").split()))
+
+
+def test_help_has_no_types_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        text = helped([command, "--help"], capsys)
+        assert not re.search(r"type:|\bnull\b|tuple\[|Optional|\bstr\b|\|", text), command
+    assert "Default: fashion-small." in helped(["compare", "--help"], capsys)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["compare", "--help"], ["--version"], ["--sed"]])
+def test_help_and_refusals_do_not_wait_for_torch(words: list[str]) -> None:
+    code = (
+        "import sys; from beyondprop.cli import main\ntry: main(sys.argv[1:])\n"
+        "except SystemExit: pass\nprint('torch' in sys.modules, file=sys.stderr)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert shown.stderr.splitlines()[-1] == "False"
+
+
+def test_what_is_the_same_for_people_is_the_same_for_the_command() -> None:
+    words = ["compare", "--rule", "backprop", "--rule", "dfa", "--lr", "0.1", "--no-measure-cost"]
+    made = spec_of(CompareSpec, parsed(words).compare)
+    assert made == CompareSpec(rules=("backprop", "dfa"), learning_rates=(0.1,), measure_cost=False)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,9 +215,20 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     found = capsys.readouterr().out
-    for title in ("rules", "tasks", "projections", "measures"):
+    for title in ("rules", "tasks", "projections", "measures", "schedules", "devices"):
         assert title in found.splitlines()
-    for name in ("backprop", "fa", "dfa", "drtp", "frozen", "digits-mlp", "dense", "alignment"):
+    for name in (
+        "backprop",
+        "fa",
+        "dfa",
+        "drtp",
+        "frozen",
+        "digits-mlp",
+        "dense",
+        "alignment",
+        "joint",
+        "cpu",
+    ):
         assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name
 
 
@@ -214,8 +249,17 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("trian", "invalid choice: 'trian'"),
-        ("train --sed 1", "unrecognized arguments: --sed 1"),
+        ("trian", "there is no command 'trian'; there are train, "),
+        ("trian", "did you mean 'train'?"),
+        (
+            "train --sed 1",
+            "there is no option --sed; did you mean '--seed'?; see beyondprop train --help",
+        ),
+        ("train --Rule fa", "there is no option --Rule; did you mean '--rule'?"),
+        ("train --rule DFA", "did you mean 'dfa'?"),
+        ("train --rules dfa fa", "unrecognized arguments: fa"),
+        ("train --schedule Joint", "did you mean 'joint'?"),
+        ("list DFA", "did you mean 'dfa'?"),
         ("train --seed x", "--seed expects a whole number, not 'x'"),
         ("train --learning-rate fast", "--learning_rate expects a number, not 'fast'"),
         ("compare --seeds 0 x", "--seeds expects a whole number, not 'x'"),
@@ -223,7 +267,7 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("compare --rules", "argument --rules: expected one argument"),
         ("report", "the following arguments are required: folders"),
         ("train --config missing.yaml", "File does not exist"),
-        ("train --epochs 0", "epochs must be at least 1, not 0"),
+        ("train --epochs 0", "beyondprop: --epochs must be at least 1, not 0"),
         ("train --rule dfb", "unknown rule 'dfb'"),
         ("train --task digit-mlp", "digits-mlp"),
         ("train --task nowhere:task", "nowhere"),
@@ -239,7 +283,7 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --rule {rule:dfa}", "with a space behind each colon"),
         ("check digits-mlp --rule {dfa:{a:1}}", "not as '{dfa:{a:1}}', with a space behind each"),
         ("compare --rules dfa dfb", "unknown rule 'dfb'"),
-        ("compare --seeds 1000", "tuning_seed 1000 is one of the seeds"),
+        ("compare --seeds 1000", "--tuning_seed 1000 is one of the seeds"),
         ("report missing", "missing"),
         ("check digits-mlp --rule dfb", "unknown rule 'dfb'"),
         ("check nowhere:Model", "nowhere"),
@@ -627,7 +671,7 @@ def test_the_report_is_written_before_anything_is_printed(
     def broken(*_: object) -> None:
         raise OSError(5, "the console is gone")
 
-    monkeypatch.setattr("beyondprop.cli.compare.table", broken)
+    monkeypatch.setattr("beyondprop.experiment.table.table", broken)
     words = "compare --task experiment_tasks:BLOBS --rules backprop frozen --seeds 0 --epochs 1"
     assert main([*words.split(), "--learning_rates", "0.01", "--output", "kept"]) == 2
     assert (here / "kept" / "report.html").exists()

@@ -690,7 +690,8 @@ def test_a_block_that_nothing_would_teach():
     ("rule", "message"),
     [
         (bp.DirectFeedbackAlignment, "not DirectFeedbackAlignment: call the class"),
-        ("dfa", "not 'dfa'"),
+        ("DFA", "unknown rule 'DFA'.*did you mean 'dfa'"),
+        (3, "or its short name 'dfa', not 3"),
         ({"*": bp.Frozen}, "not Frozen"),
     ],
 )
@@ -959,3 +960,27 @@ def test_models_may_share_an_activation():
     handles[0].remove()
     with bp.exact_gradients(models[0]):
         assert not handles[1].exact
+
+
+def test_a_rule_can_be_given_by_its_short_name():
+    handle = bp.attach(mlp(), "dfa")
+    assert [block.rule for block in handle.blocks] == [
+        *[bp.DirectFeedbackAlignment()] * 2,
+        bp.Backprop(),
+    ]
+    handle = bp.attach(mlp(), {"0": "frozen", "2": bp.FeedbackAlignment(), "*": "backprop"})
+    assert [block.rule.name for block in handle.blocks] == ["frozen", "fa", "backprop"]
+
+
+def test_attaching_again_says_where_the_handle_is():
+    model = Behind()
+    handle = bp.attach(model, "fa")
+    with pytest.raises(bp.AttachError, match=r"its handle, bp\.attachment_of\(model\), first"):
+        bp.attach(model, "fa")
+    with pytest.raises(bp.AttachError, match="the handle of the model it is also a part of"):
+        bp.attach(nn.Sequential(model.first), "fa")
+    handle.remove()
+    whole = nn.Sequential(mlp(), nn.Linear(4, 2))
+    bp.attach(whole[0], "fa")
+    with pytest.raises(bp.AttachError, match=r"attachment_of\(model\.get_submodule\('0'\)\)"):
+        bp.attach(whole, "fa")

@@ -1,5 +1,7 @@
 """The report of an attachment says how axes are read."""
 
+from xml.etree import ElementTree
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -138,3 +140,12 @@ def test_heads_average_tokens_that_come_first_too():
     handle = bp.attach(TokensFirst(), rule, ["words", "read", "head"], axes)
     (note,) = axes_notes(handle)[1:]
     assert note.startswith("tokens: the heads of read average them")
+
+
+def test_a_notebook_shows_the_report_of_a_handle():
+    handle = bp.attach(Encoder(), bp.LocalLoss(bp.CrossEntropy()), BLOCKS)
+    page = ElementTree.fromstring(handle._repr_html_())
+    assert page.findtext(".//caption") == "Encoder: 4 blocks"
+    rows = [row.findtext("td") for row in page.iter("tr")]
+    assert rows == [None, "words", "layers.0", "layers.1", "head"]
+    assert [each.text for each in page.findall("div")] == list(handle.report.notes)

@@ -227,7 +227,7 @@ def test_the_model_is_the_one_that_was_trained(compared: Path) -> None:
 def test_an_audit_goes_on_and_grows(compared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     first = audit(asked("Sure"), [compared / "runs" / "dfa-seed0"], folder, progress=QUIET)
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match="resume=True"):
         audit(asked("Sure"), [compared], folder, progress=QUIET)
     kept = sorted((folder / "answers").glob("*"))
     times = [path.stat().st_mtime_ns for path in kept]

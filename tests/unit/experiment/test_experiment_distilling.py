@@ -318,7 +318,7 @@ def test_times_are_measured_once(
 
 
 def test_a_task_without_blocks_asks_for_them(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="names no blocks: give --blocks"):
+    with pytest.raises(UserError, match="names no blocks: give blocks="):
         distil_task(replace(SPEC, blocks=None), tmp_path / "d", progress=QUIET)
     with pytest.raises(UserError, match="'9x' names no module"):
         distil_task(replace(SPEC, blocks=("9x",)), tmp_path / "d", progress=QUIET)

@@ -18,9 +18,11 @@ from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.experiment.distilling import distil_task
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.modaling import modalities_task
-from beyondprop.experiment.scaling import Sizes, scale
+from beyondprop.experiment.scaling import scale
 from beyondprop.experiment.several import compare_tasks
-from beyondprop.experiment.study import StudySpec, study
+from beyondprop.experiment.sizes import Sizes
+from beyondprop.experiment.study import study
+from beyondprop.experiment.study_spec import StudySpec
 from beyondprop.files import lock
 from beyondprop.jobs import Workers
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about pro
 
 
 def without_times(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {k: without_times(v) for k, v in value.items() if k not in TIMED}
     return [without_times(each) for each in value] if isinstance(value, list) else value
 

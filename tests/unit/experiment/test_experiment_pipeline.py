@@ -151,7 +151,7 @@ def test_several_processes_do_not_train_one_run_each(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="add --schedule pipeline, or start one process"):
+    with pytest.raises(UserError, match="add schedule=pipeline, or start one process"):
         train(RunSpec(), run_folder, task=BLOBS)
 
 

@@ -414,7 +414,7 @@ def test_a_run_that_is_over_is_left_as_is(reference: Path) -> None:
 
 
 def test_a_used_folder_is_refused(reference: Path) -> None:
-    with pytest.raises(UserError, match="add --resume"):
+    with pytest.raises(UserError, match="add resume=True"):
         train(RunSpec(rule="dfa", seed=3), reference, task=BLOBS)
     with pytest.raises(UserError, match=r"rule \('dfa' there, 'fa' now\)"):
         train(RunSpec(rule="fa", seed=3), reference, resume=True, task=BLOBS)

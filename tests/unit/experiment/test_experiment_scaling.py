@@ -18,7 +18,8 @@ from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec
 from beyondprop.experiment.laws import Points
 from beyondprop.experiment.laws_table import answers, laws_table
-from beyondprop.experiment.scaling import Sizes, ahead, compared, gap, scale, studied
+from beyondprop.experiment.scaling import ahead, compared, gap, scale, studied
+from beyondprop.experiment.sizes import Sizes
 from beyondprop.experiment.statistics import Interval
 from beyondprop.files import read_json, write_json
 from beyondprop.jobs import Workers
@@ -315,7 +316,7 @@ def test_members_take_about_as_many_steps(samples: int) -> None:
 
 
 def test_epochs_do_not_go_with_several_numbers_of_samples(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave out --epochs"):
+    with pytest.raises(UserError, match="leave out epochs="):
         scale(SPEC, Sizes(samples=(30, 60)), tmp_path / "s")
 
 

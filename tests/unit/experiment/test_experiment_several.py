@@ -83,7 +83,7 @@ def test_workers_make_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "problem"),
     [
-        ([], "give --tasks at least one task"),
+        ([], "give at least one task"),
         ([BLOBS, BLOBS], "none twice"),
         ([BLOBS, "nothing"], "unknown task 'nothing'"),
     ],
@@ -98,10 +98,10 @@ def test_what_is_no_list_of_tasks_is_refused(
 
 def test_a_folder_of_one_task_does_not_become_one_of_several(tmp_path: Path) -> None:
     compare(replace(SPEC, task=BLOBS), tmp_path / "one", progress=QUIET)
-    with pytest.raises(UserError, match="choose another --output"):
+    with pytest.raises(UserError, match="choose another output="):
         compare_tasks(SPEC, [NOISY], tmp_path / "one", resume=True)
     compare_tasks(SPEC, [NOISY], tmp_path / "several", progress=QUIET)
-    with pytest.raises(UserError, match="choose another --output"):
+    with pytest.raises(UserError, match="choose another output="):
         compare(replace(SPEC, task=BLOBS), tmp_path / "several", resume=True)
 
 

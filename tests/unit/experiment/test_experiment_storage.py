@@ -49,7 +49,7 @@ def test_the_data_may_have_been_moved(tmp_path: Path) -> None:
 
 def test_a_used_folder_is_refused_unless_resumed(tmp_path: Path) -> None:
     write_json(tmp_path / "spec.json", {"seed": 1})
-    with pytest.raises(UserError, match=r"is not empty; add --resume .* or choose another"):
+    with pytest.raises(UserError, match=r"is not empty; add resume=True .* or choose another"):
         storage.check_claim(tmp_path, {"seed": 1}, resume=False)
     storage.check_claim(tmp_path, {"seed": 1}, resume=True)
 

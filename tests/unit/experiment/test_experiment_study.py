@@ -17,7 +17,8 @@ from beyondprop.cli.parser import spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment import CompareSpec, RunSpec, fit, train
 from beyondprop.experiment.axes import Axis
-from beyondprop.experiment.study import RATE, StudySpec, best, study, suggested
+from beyondprop.experiment.study import best, study, suggested
+from beyondprop.experiment.study_spec import RATE, StudySpec
 from beyondprop.files import StorageError, read_json
 
 SPEC = StudySpec(task="experiment_tasks:BLOBS", rule="pepita", trials=4, epochs=1)
@@ -124,7 +125,7 @@ class TestSearch:
         with pytest.raises(KeyboardInterrupt):
             study(SPEC, tmp_path / "t", progress=QUIET)
         monkeypatch.undo()
-        with pytest.raises(UserError, match="add --resume"):
+        with pytest.raises(UserError, match="add resume=True"):
             study(SPEC, tmp_path / "t", progress=QUIET)
         found = study(SPEC, tmp_path / "t", resume=True, progress=QUIET)
         assert without_times(found) == without_times(whole)

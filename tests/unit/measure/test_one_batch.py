@@ -103,6 +103,7 @@ def test_a_matrix_that_blocks_share_counts_once():
     assert [matrix.bytes for row in report.rows for matrix in row.feedback] == [192, 192]
     assert report.stored == 192
     assert "feedback in all: 192 B" in str(report)
+    assert "feedback in all: 192 B" in report._repr_html_()
 
 
 def test_what_is_drawn_anew_takes_nothing():

@@ -181,7 +181,7 @@ def test_files_of_another_kind_are_told(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="is no computational sequence"):
         from_aligned(folder, LABELS)
     (folder / "words.csd").unlink()
-    with pytest.raises(UserError, match="leave out --data"):
+    with pytest.raises(UserError, match="leave out data="):
         from_aligned(folder, LABELS).load(folder)
     (folder / "test.txt").unlink()
     with pytest.raises(UserError, match=r"test\.txt cannot be read"):

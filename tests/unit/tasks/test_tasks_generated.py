@@ -116,5 +116,5 @@ def test_what_cannot_be_drawn_is_refused(given: dict[str, Any], message: str) ->
 
 
 def test_no_folder_is_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave out --data"):
+    with pytest.raises(UserError, match="leave out data="):
         GENERATED_AMBIGUOUS.load(tmp_path)

@@ -222,7 +222,7 @@ def test_a_compressed_file_and_no_other_folder(criteo: Path, tmp_path: Path) -> 
     other.write_bytes(gzip.compress(criteo.read_bytes()))
     here, there = task.load(None), criteo_dcn(str(other)).load(None)
     assert torch.equal(here.test.batch(slice(None))[0], there.test.batch(slice(None))[0])
-    with pytest.raises(UserError, match="leave out --data"):
+    with pytest.raises(UserError, match="leave out data="):
         task.load(tmp_path)
 
 

@@ -62,7 +62,7 @@ def test_a_text_is_read_from_files_of_any_kind(
     assert text_of(tmp_path / "a.txt", None) == ("a.txt", "first é\r\n")
     assert text_of(tmp_path / "b.txt.gz", None)[1] == "second"
     assert text_of(tmp_path, None) == (tmp_path.name, "first é\r\nsecond")
-    with pytest.raises(UserError, match="leave out --data"):
+    with pytest.raises(UserError, match="leave out data="):
         text_of(tmp_path / "a.txt", tmp_path)
     monkeypatch.setenv("BEYONDPROP_DATA", str(tmp_path))
     assert text_of(Path("b.txt.gz"), None)[1] == "second"

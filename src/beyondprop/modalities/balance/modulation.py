@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.modalities.balance.base import Balance, Balancing, Loss
 from beyondprop.modalities.balance.steps import (

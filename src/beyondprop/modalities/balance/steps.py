@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.calling import call
 from beyondprop._torch.pytrees import replaced
-from beyondprop.engine.attachment import attachment_of
+from beyondprop.engine.attach import attachment_of
 from beyondprop.errors import UserError
 from beyondprop.modalities.network import MultimodalNetwork
 

@@ -76,7 +76,7 @@ class Drawn:
             UserError: A folder is given.
         """
         if folder is not None:
-            raise UserError("the data are drawn, so there is no folder to read: leave out --data")
+            raise UserError("the data are drawn, so there is no folder to read: leave out data=")
         generator = np.random.RandomState(self.seed)
         directions = {name: self._directions(generator) for name in self.rates}
         parts = (self._part(generator, directions, count) for count in self.samples)

@@ -1,0 +1,14 @@
+from beyondprop._torch.weights import read_weights as read_weights
+from beyondprop.experiment.compared import Comparison as Comparison
+from beyondprop.experiment.comparison import compare as compare
+from beyondprop.experiment.run import train as train
+from beyondprop.experiment.scaling import scale as scale
+from beyondprop.experiment.several import compare_tasks as compare_tasks
+from beyondprop.experiment.sizes import Sizes as Sizes
+from beyondprop.experiment.spec import Adversarial as Adversarial
+from beyondprop.experiment.spec import CompareSpec as CompareSpec
+from beyondprop.experiment.spec import RunSpec as RunSpec
+from beyondprop.experiment.tracking import TRACKERS as TRACKERS
+from beyondprop.experiment.tracking import TensorBoard as TensorBoard
+from beyondprop.experiment.tracking import Tracker as Tracker
+from beyondprop.experiment.tracking import track as track

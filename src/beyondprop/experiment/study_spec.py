@@ -1,0 +1,77 @@
+"""What a search of settings is: as plain data, like `spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from beyondprop.errors import UserError
+from beyondprop.experiment.spec import Fields, RunSpec
+from beyondprop.registry import Spec, check_fields, label, read
+
+RATE, OPTIMIZER = "learning_rate", "optimizer"
+NONE: Mapping[str, Spec] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class StudySpec(Fields):
+    """A search for one rule's settings: its learning rate, numeric arguments and optimizer.
+
+    `Fields` says what the other fields are.
+
+    Attributes:
+        rule: A rule's name, or your own as my.module:rule. Arguments that are given, as
+            {rule: NAME, ARGUMENT: VALUE}, stay; the other numeric ones are searched.
+        optimizers: One of these is chosen too, each given as a run's optimizer; weight decay is
+            among their arguments, as in {optimizer: sgd, weight_decay: 5e-4}. Default: the task's.
+        trials: How many settings are tried; --resume with more goes on.
+        seed: Of all trials and of the search; not one of those you report.
+        measures: What is measured after every epoch beside the scores. Default: nothing.
+
+    Raises:
+        UserError: A field has a value that no search can have.
+    """
+
+    rule: Spec = "dfa"
+    optimizers: tuple[Spec, ...] | None = None
+    trials: int = 30
+    seed: int = 1000
+    measures: tuple[Spec, ...] = ()
+
+    def __post_init__(self) -> None:
+        from beyondprop import rules, tasks  # here, as the flags' help needs neither
+
+        check_fields(self)
+        self.run({RATE: 1.0})
+        if not rules.make(self.rule).traits.learns:
+            raise UserError(
+                f"there is nothing to search for {label(self.rule)}: it trains no hidden layers, "
+                "and its last layer is solved"
+            )
+        for each in self.optimizers or ():
+            tasks.OPTIMIZERS.make(each)
+        if self.trials < 1:
+            raise UserError(f"trials must be at least 1, not {self.trials}")
+
+    def labels(self, usual: Sequence[Spec]) -> dict[str, Spec]:
+        """Return the optimizers that are tried by their labels: these, or the task's usual ones."""
+        return {label(each): each for each in self.optimizers or usual}
+
+    def run(self, setting: Mapping[str, Any], optimizers: Mapping[str, Spec] = NONE) -> RunSpec:
+        """Return the run of one setting."""
+        from beyondprop import rules
+
+        arguments = {name: each for name, each in setting.items() if name not in (RATE, OPTIMIZER)}
+        common = {name: getattr(self, name) for name in Fields.__dataclass_fields__}
+        name, given = read(self.rule, rules.RULES.kind, rules.RULES.key)
+        whole = {rules.RULES.key: name, **given, **arguments}
+        rule = whole if len(whole) > 1 else name
+        return RunSpec(
+            **common,
+            rule=rule,
+            seed=self.seed,
+            learning_rate=setting[RATE],
+            optimizer=optimizers.get(setting.get(OPTIMIZER, "")),
+        )

@@ -1,0 +1,1 @@
+"""Recipes of the documentation, run with the frameworks that they are for."""

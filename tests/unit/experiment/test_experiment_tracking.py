@@ -1,0 +1,108 @@
+"""Figures of runs on a dashboard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from beyondprop.cli import main
+from beyondprop.errors import UserError
+from beyondprop.experiment import TensorBoard, Tracker, track
+
+EPOCH = {
+    "epoch": 1,
+    "step": 2,
+    "validation_score": 0.5,
+    "train_loss": None,
+    "measures": {"alignment": {"alignment": 0.25, "note": "text", "sure": True}},
+}
+LINES = [{"epoch": 1, "step": 1, "loss": 3.0}, {"epoch": 1, "step": 2, "loss": 2.0}, EPOCH]
+FOUND = [
+    (1, {"epoch": 1, "loss": 3.0}),
+    (2, {"epoch": 1, "loss": 2.0}),
+    (2, {"epoch": 1, "validation_score": 0.5, "measures/alignment/alignment": 0.25}),
+]
+
+
+class Kept(Tracker):
+    """Keeps what it is given."""
+
+    name = "kept"
+
+    def __init__(self, stop_after: int = 0) -> None:
+        self.found: list[tuple[str, int, Mapping[str, float]]] = []
+        self.closed, self.stop_after = False, stop_after
+
+    def log(self, run: str, step: int, figures: Mapping[str, float]) -> None:
+        self.found.append((run, step, figures))
+        if len(self.found) == self.stop_after:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def write(folder: Path, end: str = "\n") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(map(json.dumps, LINES)) + end
+    (folder / "metrics.jsonl").write_text(text)
+    return folder
+
+
+def test_a_tracker_gets_the_figures_of_all_runs(tmp_path: Path) -> None:
+    for run in ("a/runs/dfa-seed0", "b"):
+        write(tmp_path / run)
+    kept = Kept()
+    assert track(tmp_path, kept) == 6
+    wanted = [(run, *each) for run in ("a/runs/dfa-seed0", "b") for each in FOUND]
+    assert kept.found == wanted
+    assert kept.closed
+
+
+def test_a_run_alone_has_its_folders_name(tmp_path: Path) -> None:
+    kept = Kept()
+    track(write(tmp_path / "mine"), kept)
+    assert {run for run, *_ in kept.found} == {"mine"}
+
+
+def test_runs_that_go_on_are_followed_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "run", end="")  # the last line is not whole yet
+
+    def wait(_: float) -> None:
+        assert len(kept.found) == 2
+        write(tmp_path / "run")
+
+    monkeypatch.setattr("beyondprop.experiment.tracking.time.sleep", wait)
+    kept = Kept(stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        track(tmp_path, kept, follow=True)
+    assert kept.found == [("run", *each) for each in FOUND]
+    assert kept.closed
+
+
+def test_a_folder_without_runs_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"holds no metrics\.jsonl: .* or follow=True"):
+        track(tmp_path, Kept())
+    assert main(["track", str(tmp_path), "--tracker", f"{__name__}:Kept"]) == 2
+    assert capsys.readouterr().err.endswith("name a folder of runs, or --follow\n")
+
+
+def test_tensorboard_shows_them(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs beyondprop[track]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write(tmp_path / "run")
+    for _ in range(2):  # what was written before is replaced
+        track(tmp_path, TensorBoard())
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "run")).Reload()
+    assert [(each.step, each.value) for each in events.Scalars("loss")] == [(1, 3.0), (2, 2.0)]
+    assert [each.value for each in events.Scalars("measures/alignment/alignment")] == [0.25]
+
+
+def test_tensorboard_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"pip install \"beyondprop\[track\]\""):
+        TensorBoard()

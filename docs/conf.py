@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version as installed
@@ -38,11 +39,17 @@ CONTENTS = {
         *("docs/views", "docs/scale"),
     ),
     "Measuring": ("docs/honest-comparison", "docs/measures", "docs/audit/*"),
-    "Results": ("results/README", "results/*/README", "benchmarks/README"),
+    "Results": ("docs/leaderboard", "results/README", "results/*/README", "benchmarks/README"),
     "Reference": ("docs/api/*",),
     "Project": ("docs/architecture", "docs/glossary", "CONTRIBUTING", "SECURITY", "CHANGELOG"),
 }
 """The pages of the site, as patterns, under the headings of its sidebar."""
+LEADERBOARD, ROOM = "docs/leaderboard", "<!-- leaderboard -->"
+"""The page of the leaderboard, and where on it the table goes."""
+SETTINGS = "results/comparisons"
+"""Where the repository and the site have the settings of comparisons."""
+
+sys.path.insert(0, str(ROOT))  # for `benchmarks`
 
 project = "BeyondProp"
 copyright = "the BeyondProp developers"
@@ -162,9 +169,22 @@ def add_contents(_: Sphinx, page: str, source: list[str]) -> None:
             source[0] += "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
 
 
+def add_leaderboard(_: Sphinx, page: str, source: list[str]) -> None:
+    """Put the leaderboard, made from the records, where its page has room for it."""
+    if page == LEADERBOARD:
+        from benchmarks.pages.leaderboard import embedded  # reads every recorded comparison
+
+        made = embedded(docs="./", settings=f"../{SETTINGS}/")
+        source[0] = source[0].replace(ROOM, "\n".join(["```{raw} html", made, "```"]))
+
+
 def write_index(app: Sphinx, problem: Exception | None) -> None:
-    """Let the site's folder open at the first page."""
+    """Let the site's folder open at the first page, and give it the settings of comparisons."""
     if problem is None and app.builder.format == "html":
+        for settings in (ROOT / SETTINGS).glob("*.yaml"):
+            to = Path(app.outdir, SETTINGS, settings.name)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(settings, to)
         to = f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
         (Path(app.outdir) / "index.html").write_text(f"<!doctype html>{to}\n", "utf-8")
 
@@ -175,4 +195,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", run_tutorials)
     app.connect("source-read", lead_to_pages)
     app.connect("source-read", add_contents)
+    app.connect("source-read", add_leaderboard)
     app.connect("build-finished", write_index)

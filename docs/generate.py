@@ -1,11 +1,17 @@
-"""Write the tables of rules in docs/choosing.md and docs/index.md: `python docs/generate.py`.
+"""Write the tables of rules in docs/choosing.md and docs/index.md, and what reports know of rules:
+`python docs/generate.py`.
 
 A rule's row is made of its entry in the registry, the first line of its docstring, and the table at
-the head of its page in docs/rules/, which is named after its class.
+the head of its page in docs/rules/, which is named after its class. Reports get the page's name and
+title, and the papers that its sources name, as CITATION.cff has them.
 """
 
+import json
 import re
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from beyondprop.registry import first_line
 from beyondprop.rules import RULES
@@ -22,12 +28,62 @@ HEAD = (
 )
 """The columns of the table at the head of every rule's page."""
 
+KNOWN = ROOT / "src/beyondprop/report/rules.json"
+"""What reports know of rules, by their classes."""
+SOURCES = re.compile(r"^Sources?: .*?(?=\n\n)", re.S | re.M)
+TITLE = re.compile(r"\*([^*]+)\*")
+
 
 def main() -> None:
-    """Write the tables anew."""
+    """Write the tables and what reports know anew."""
     for name in PAGES:
         page = ROOT / name
         page.write_text(filled(name, page.read_text("utf-8")), "utf-8")
+    KNOWN.write_text(known(), "utf-8")
+
+
+def known() -> str:
+    """Return the text of what reports know of rules: by class the page, its title and papers."""
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["references"]
+    by_title = {plain(each["title"]): each for each in references}
+    found = {called: known_of(called, by_title) for called in classes()}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def known_of(called: str, references: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a rule's page, the page's title, and the papers that its sources name.
+
+    Args:
+        called: The rule's class.
+        references: Those of CITATION.cff, by their plain titles.
+    """
+    page = page_of(called)
+    text = (ROOT / "docs/rules" / page).read_text("utf-8")
+    told = SOURCES.search(text)
+    named = [references.get(plain(title)) for title in TITLE.findall(told[0] if told else "")]
+    title = text.partition("\n")[0].strip("# ")
+    return {
+        "title": re.sub(r" \(\w+\)$|: the .* control$", "", title),
+        "page": page.removesuffix(".md"),
+        "papers": [paper(each) for each in named if each],
+    }
+
+
+def paper(reference: dict[str, Any]) -> dict[str, str]:
+    """Return how a paper is cited, its title and its address; no address where none is known."""
+    names = [each["family-names"] for each in reference["authors"]]
+    cited = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+    address = f"https://doi.org/{reference['doi']}" if "doi" in reference else reference.get("url")
+    return {
+        "cited": f"{cited} {reference['year']}",
+        "title": reference["title"],
+        "address": address or "",
+    }
+
+
+def plain(title: str) -> str:
+    """Return a title without what differs between pages: case and line breaks."""
+    return " ".join(title.lower().split())
 
 
 def filled(name: str, text: str) -> str:

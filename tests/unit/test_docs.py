@@ -177,6 +177,10 @@ def test_the_tables_of_rules_are_up_to_date(generate: ModuleType) -> None:
             assert re.search(rf"^\|.*`{rule}`", text, re.M)
 
 
+def test_what_reports_know_of_rules_is_up_to_date(generate: ModuleType) -> None:
+    assert generate.KNOWN.read_text("utf-8") == generate.known(), "run: python docs/generate.py"
+
+
 def test_a_rule_without_a_page_is_told_what_it_lacks(generate: ModuleType) -> None:
     with pytest.raises(SystemExit, match=r"NoRule has no page: write docs/rules/no-rule\.md"):
         generate.facts("NoRule")

@@ -49,6 +49,25 @@ def test_a_name_is_documented_once_where_it_is_nested_deepest(conf: ModuleType) 
     assert not re.search(r":members:.*\bPEPITA\b", page)
 
 
+def test_the_leaderboard_is_put_where_its_page_has_room(
+    conf: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {}
+
+    def embedded(**places: str) -> str:
+        told.update(places)
+        return "<table>made</table>"
+
+    monkeypatch.setattr("benchmarks.pages.leaderboard.embedded", embedded)
+    page = (ROOT / f"{conf.LEADERBOARD}.md").read_text("utf-8")
+    source = [page]
+    conf.add_leaderboard(None, "docs/start", source)
+    assert source == [page]
+    conf.add_leaderboard(None, conf.LEADERBOARD, source)
+    assert "```{raw} html\n<table>made</table>\n```" in source[0]
+    assert told == {"docs": "./", "settings": "../results/comparisons/"}
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_has_every_public_name(
     tmp_path: Path, conf: ModuleType
@@ -60,6 +79,10 @@ def test_the_site_builds_without_a_warning_and_has_every_public_name(
     )
     assert made.returncode == 0, made.stderr
     assert "README.html" in (tmp_path / "site" / "index.html").read_text("utf-8")
+    board = (tmp_path / "site" / "docs" / "leaderboard.html").read_text("utf-8")
+    settings = re.findall(r'href="\.\./(results/comparisons/[\w-]+\.yaml)"', board)
+    assert settings
+    assert all((tmp_path / "site" / each).exists() for each in settings)
     modules = conf.public_modules()
     for name in modules:
         text = (tmp_path / "site" / "docs" / "api" / f"{name}.html").read_text("utf-8")

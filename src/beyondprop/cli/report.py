@@ -28,6 +28,14 @@ def parser() -> Parser:
         default=None,
         help="The HTML file. Default: report.html in the first folder.",
     )
+    made.add_argument(
+        "--docs",
+        type=str | None,
+        default=None,
+        metavar="ADDRESS",
+        help="Where the guides of the documentation are, as https://example.org/docs/: links to the"
+        " pages of rules begin with it. Default: what the installed package names, if anything.",
+    )
     return made
 
 
@@ -36,5 +44,5 @@ def run(arguments: Namespace) -> int:
     from beyondprop.report import write
 
     output = arguments.output or arguments.folders[0] / "report.html"
-    print(f"report: {write(arguments.folders, output)}")
+    print(f"report: {write(arguments.folders, output, arguments.docs)}")
     return 0

@@ -43,8 +43,10 @@ def block_table(comparison: Comparison, measure: Description) -> BlockTable | No
 
 
 def words(comparison: Comparison, measure: Description) -> tuple[tuple[str, str], ...]:
-    """For each rule what the measure found in words, and how often it failed."""
-    told = []
+    """Return what the measure found in words, and how often it failed, with the rules of which it
+    is true.
+    """
+    told: dict[str, list[str]] = {}
     for row in comparison.rows:
         each = _figures(comparison, row.rule, measure)
         said = list(dict.fromkeys(one.words for one in each if one.words))
@@ -53,8 +55,8 @@ def words(comparison: Comparison, measure: Description) -> tuple[tuple[str, str]
             why = failures[0].rstrip(".")
             said.append(f"{plural(len(failures), 'run')} could not be measured: {why}.")
         if said:
-            told.append((label(row.rule), " ".join(said)))
-    return tuple(told)
+            told.setdefault(" ".join(said), []).append(label(row.rule))
+    return tuple((listing(rules), text) for text, rules in told.items())
 
 
 def _figures(comparison: Comparison, rule: str, measure: Description) -> list[Figures]:

@@ -25,18 +25,21 @@ from beyondprop.report.blocks import block_table, words
 from beyondprop.report.collect import Collected, collect
 from beyondprop.report.distilled.part import distilled_part
 from beyondprop.report.distilled.read import read_distillation
+from beyondprop.report.failures import failures
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.alignment import alignment_over_time
 from beyondprop.report.figures.cost import score_against_cost
 from beyondprop.report.figures.curves import learning_curves
 from beyondprop.report.figures.panel import page_style
 from beyondprop.report.figures.probe import learned_by_block
+from beyondprop.report.figures.recovery import recovery
 from beyondprop.report.figures.views import rendered_views
 from beyondprop.report.modal.part import modal_part
 from beyondprop.report.modal.read import read_modalities
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
+from beyondprop.report.rulebook import about, documentation, keys, known
 from beyondprop.report.style import Style, styles
 from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, plural, rate
 
@@ -44,7 +47,7 @@ from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, 
 def render(comparison: Mapping[str, Any]) -> str:
     """Return the report on one comparison as the text of an HTML page.
 
-    The page holds all it needs: it opens without a network and is read without a script. The same
+    The page holds all it needs: it opens without a network and is read without its script. The same
     record gives the same bytes.
 
     Args:
@@ -93,7 +96,7 @@ def render_audit(record: Mapping[str, Any]) -> str:
     return _page(Collected((), (), (), (read_audit(record),)))
 
 
-def write(folders: Sequence[Path], output: Path) -> Path:
+def write(folders: Sequence[Path], output: Path, docs: str | None = None) -> Path:
     """Write one HTML page on the records in `folders`, and return `output`.
 
     Args:
@@ -101,26 +104,38 @@ def write(folders: Sequence[Path], output: Path) -> Path:
             `beyondprop audit` or `beyondprop train` wrote, or holds such folders. Single runs are
             put together by task.
         output: The HTML file; it is replaced as a whole or left as it was.
+        docs: Where the guides of the documentation are, for links to the pages of rules. Default:
+            what the installed package names, if it names any.
 
     Raises:
         UserError: No records, a damaged record, an unwritable output, or no `report` extra.
     """
     if not folders:
         raise UserError("a report needs at least one folder that holds records")
-    page = _page(collect([Path(folder) for folder in folders]))
+    page = _page(collect([Path(folder) for folder in folders]), docs)
     # A lone surrogate, legal in JSON, cannot be written as UTF-8.
     write_bytes(output, page.encode("utf-8", errors="replace"))
     return output
 
 
-def _page(found: Collected) -> str:
+TERMS = {
+    "comparison": ("terms", "What the words mean"),
+    "distillation": ("distillation-terms", "What the words of a distillation mean"),
+    "modality comparison": ("modal-terms", "What the words of modalities mean"),
+    "audit": ("audit-terms", "What the words of an audit mean"),
+}
+"""The id and the title of what explains the words of each kind of record."""
+
+
+def _page(found: Collected, docs: str | None = None) -> str:
     template, comparisons = environment().get_template("page.html.jinja"), found.comparisons
     rules = [row.rule for comparison in comparisons for row in comparison.rows]
-    drawn = styles(rules + [run.rule for comparison in comparisons for run in comparison.runs])
+    rules += [run.rule for comparison in comparisons for run in comparison.runs]
+    drawn = styles(rules + [rule for audit in found.audits for rule in audit.rules])
     with page_style():
         compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
         modal = [modal_part(each, f"m{i}") for i, each in enumerate(found.modalities)]
-        audited = [audited_part(each, f"a{i}") for i, each in enumerate(found.audits)]
+        audited = [audited_part(each, drawn, f"a{i}") for i, each in enumerate(found.audits)]
     distilled = [distilled_part(each, f"d{i}") for i, each in enumerate(found.distillations)]
     kinds = {
         "comparison": len(compared),
@@ -136,6 +151,11 @@ def _page(found: Collected) -> str:
         audited=audited,
         what=listing([plural(count, kind) for kind, count in kinds.items() if count]),
         joint=table.joint(comparisons),
+        styles=drawn,
+        about={rule: about(rule) for rule in drawn},
+        known=known(drawn),
+        docs=documentation() if docs is None else docs,
+        terms_of=[TERMS[kind] for kind, count in kinds.items() if count],
         terms={m.title: m.about for comparison in comparisons for m in comparison.measures},
     )
 
@@ -171,6 +191,10 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
         "comparison": comparison,
         "headline": headline.headline(comparison),
         "summary": headline.summary(comparison),
+        "failures": failures(comparison),
+        "recovery": recovery(comparison, drawn, prefix),
+        "about": {rule: about(rule) for rule in drawn},
+        "owners": keys(drawn),
         "scores": ScoreFormat.of(comparison.task),
         "styles": drawn,
         "headings": table.headings(comparison),

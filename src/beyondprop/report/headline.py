@@ -21,7 +21,6 @@ from beyondprop.report.text import (
     label,
     listing,
     percent,
-    plural,
     ratio,
 )
 
@@ -39,7 +38,11 @@ NOISY = 0.1
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the finding in one sentence: what the rules recover, or what they score."""
+    """Return the finding in one sentence: what the rules recover, or what they score; no figure
+    where the controls overlap.
+    """
+    if comparison.overlap:
+        return f"{comparison.task.name} does not tell backprop from {GAINED[comparison.below]}"
     rows = [row for row in comparison.rows if row.rule not in CONTROLS]
     known = [row for row in rows if row.recovery is not None]
     if known:
@@ -66,7 +69,7 @@ def _told(rows: Sequence[RuleRow], below: str) -> str:
     known = [row for row in rows if not _undecided(row) and not _worse(row)]
     verb = "do" if len(worse) > 1 else "does"
     parts = [
-        _recovered([(label(row.rule), row.recovery or 0.0) for row in known], below) * bool(known),
+        _recovered(known, below) * bool(known),
         f"{listing(worse)} {verb} worse than" * bool(worse),
         f"{listing(undecided)} cannot be told from" * bool(undecided),
     ]
@@ -86,26 +89,33 @@ def _worse(row: RuleRow) -> bool:
     return row.recovery is not None and row.recovery < WORSE
 
 
-def _recovered(known: Sequence[tuple[str, float]], below: str) -> str:
+def _recovered(known: Sequence[RuleRow], below: str) -> str:
     gain = f"of what backprop gains over {GAINED[below]}"
     if not known:
         return ""
     if len(known) > NAMED:
-        low, high = min(known, key=lambda item: item[1]), max(known, key=lambda item: item[1])
+        ordered = sorted(known, key=lambda row: row.recovery or 0.0)
+        low, high = ordered[0], ordered[-1]
         return (
-            f"{len(known)} rules recover from {percent(low[1])} ({low[0]})"
-            f" to {percent(high[1])} ({high[0]}) {gain}"
+            f"{len(known)} rules recover from {percent(low.recovery)} ({label(low.rule)})"
+            f" to {percent(high.recovery)} ({label(high.rule)}) {gain}"
         )
     first, *rest = known
-    told = [f"{first[0]} recovers {percent(first[1])}"]
-    return f"{listing(told + [f'{name} {percent(value)}' for name, value in rest])} {gain}"
+    told = [f"{label(first.rule)} recovers {_share(first)}"]
+    return f"{listing(told + [f'{label(row.rule)} {_share(row)}' for row in rest])} {gain}"
+
+
+def _share(row: RuleRow) -> str:
+    """Return a recovery with its interval: `72% (61% to 83%)`."""
+    interval = row.recovery_interval
+    between = "" if interval is None else f" ({percent(interval[0])} to {percent(interval[1])})"
+    return f"{percent(row.recovery)}{between}"
 
 
 def summary(comparison: Comparison) -> list[str]:
     """Return the sentences under the headline: the controls, the cost, and what to beware of."""
     found = [_controls(comparison), *controlled(comparison)]
     found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
-    found += troubles(comparison)
     return [sentence for sentence in found if sentence]
 
 
@@ -197,27 +207,3 @@ def _noise(comparison: Comparison) -> str:
         f"Read recovery with care: scores vary by up to ±{scores.bare(widest)}{points} between"
         f" seeds, and the two controls lie only {scores.bare(gap)}{points} apart."
     )
-
-
-def troubles(comparison: Comparison) -> list[str]:
-    """Return a sentence for each rule of which runs diverged or failed."""
-    chance = comparison.chance
-    return [told for row in comparison.rows if (told := _trouble(row, chance is not None))]
-
-
-def _trouble(row: RuleRow, has_chance: bool) -> str:
-    kinds = ((row.diverged, "diverged"), (row.failed, "failed"))
-    told = listing([f"{n} {kind}" for n, kind in kinds if n])
-    if not told:
-        return ""
-    if has_chance and row.diverged:
-        counted = "diverged runs count in its score as chance"
-        return f"Of {plural(row.runs, 'run')} of {label(row.rule)}, {told}: {counted}."
-    if not row.finished:
-        return f"{label(row.rule)} has no score: of {plural(row.runs, 'run')}, {told}."
-    rest = (
-        f"its figures are means over the other {row.finished}"
-        if row.finished > 1
-        else "its figures come from the one that finished"
-    )
-    return f"Of {plural(row.runs, 'run')} of {label(row.rule)}, {told}: {rest}."

@@ -6,6 +6,7 @@ NaN and infinities are read as null: to a reader all of them mean that there is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from beyondprop.errors import UserError
@@ -16,6 +17,7 @@ from beyondprop.files import (
 from beyondprop.measure import Description, Figures
 from beyondprop.report.old_records import of_schema_1
 from beyondprop.report.records import (
+    BACKPROP,
     Comparison,
     Point,
     RuleRow,
@@ -38,7 +40,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
     record = finite(record)
     try:
         record = up_to_date(record)
-        return Comparison(
+        found = Comparison(
             task=task_facts(record["task"]),
             rows=tuple(_row(row, record["runs"]) for row in record["rows"]),
             runs=_runs(record["runs"]),
@@ -51,8 +53,24 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
             chance_of=str((record.get("chance") or {}).get("of") or ""),
             no_linear=record.get("no_linear"),
         )
+        return _without_recovery(found) if found.overlap else found
     except UNREADABLE as error:
         raise unreadable(source, "comparison", error) from error
+
+
+def _without_recovery(found: Comparison) -> Comparison:
+    """Return a comparison whose controls overlap without what early records made of them."""
+    why = f"the 95% intervals of {BACKPROP} and {found.below} overlap, or {found.below} is better"
+    rows = [
+        replace(
+            row,
+            recovery=None,
+            recovery_interval=None,
+            recovery_reason=row.recovery_reason or why,
+        )
+        for row in found.rows
+    ]
+    return replace(found, rows=tuple(rows))
 
 
 def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[TaskFacts, Run]:

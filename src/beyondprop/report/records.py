@@ -189,8 +189,22 @@ class Comparison:
 
     @property
     def below(self) -> str:
-        """The lower control that recoveries are relative to."""
-        return next((row.recovery_below for row in self.rows if row.recovery_below), FROZEN)
+        """The lower control that recoveries are relative to; without them, the stronger one."""
+        told = next((row.recovery_below for row in self.rows if row.recovery_below), None)
+        lower = [row for name in (FROZEN, LINEAR) if (row := self.row(name))]
+        known = [row for row in lower if row.score_mean is not None]
+        stronger = max(known, key=lambda row: row.score_mean or 0.0, default=None)
+        return told or (stronger.rule if stronger else FROZEN)
+
+    @property
+    def overlap(self) -> bool:
+        """Whether the intervals of backprop and of the lower control overlap, or it is better."""
+        high, low = self.row(BACKPROP), self.row(self.below)
+        if high is None or low is None or not self.controlled:
+            return False
+        if high.score_interval is None or low.score_interval is None:
+            return False
+        return high.score_interval[0] <= low.score_interval[1]
 
     @property
     def no_recovery(self) -> str | None:

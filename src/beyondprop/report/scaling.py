@@ -13,7 +13,9 @@ from beyondprop.files import read_json, write_bytes
 from beyondprop.registry import label
 from beyondprop.report.figures.lines import label_ends
 from beyondprop.report.figures.panel import page_style, panel
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.pages import environment
+from beyondprop.report.rulebook import known
 from beyondprop.report.style import Style, styles
 from beyondprop.report.svg import inline
 from beyondprop.report.text import shorten
@@ -44,6 +46,7 @@ def render_scaling(record: Mapping[str, Any]) -> str:
         tables=[lines(record, axis) for axis in AXES if has_law(record, axis)],
         columns=COLUMNS,
         styles=drawn,
+        known=known(drawn),
         runs=record["runs"],
         sizes=len({run["size"] for run in record["runs"]}),
     )
@@ -77,15 +80,29 @@ def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) ->
     axes.set_yscale("log")
     ends: dict[str, float] = {}
     for rule, found in record["laws"][axis].items():
-        ends |= line(axes, record, axis, rule, found, drawn[rule])
+        with of_rule(axes, drawn[rule]):
+            ends |= line(axes, record, axis, rule, found, drawn[rule])
     _ticks(axes)
     _places(axes, max(places) / min(places))
     axes.set_xlabel(WORDS[axis])
     names = {rule: shorten(rule, 12) for rule in ends}
     colours = {rule: drawn[rule].colour for rule in ends}
-    log_label_ends(axes, ends, names, colours)
+    log_label_ends(axes, ends, names, colours, {rule: drawn[rule].key for rule in ends})
+    points = [
+        tip
+        for rule in record["laws"][axis]
+        for tip in tips(axes, _points(record, axis, rule), drawn[rule].key)
+    ]
     told = f"Test loss against {WORDS[axis]}, a line a rule: {', '.join(ends)}"
-    return inline(figure, f"scale-{axis}", told)
+    return inline(figure, f"scale-{axis}", told, points)
+
+
+def _points(record: Mapping[str, Any], axis: str, rule: str) -> list[tuple[float, float, str]]:
+    """Return every run of a rule as a point, and what is told of it."""
+    return [
+        (run[axis], run["loss"], f"{rule}, seed {run['seed']}: loss {run['loss']:.4g}")
+        for run in along(record["runs"], rule, axis)
+    ]
 
 
 def line(
@@ -116,7 +133,11 @@ def line(
 
 
 def log_label_ends(
-    axes: Axes, ends: Mapping[str, float], names: Mapping[str, str], colours: Mapping[str, str]
+    axes: Axes,
+    ends: Mapping[str, float],
+    names: Mapping[str, str],
+    colours: Mapping[str, str],
+    keys: Mapping[str, str],
 ) -> None:
     """Name the lines at their ends, on an axis of logarithms."""
     import math
@@ -125,7 +146,7 @@ def log_label_ends(
     twin = axes.twinx()  # the same frame with the logarithms as plain numbers
     twin.set_ylim(math.log(low), math.log(high))
     twin.set_yticks([])
-    label_ends(twin, {rule: math.log(y) for rule, y in ends.items()}, names, colours)
+    label_ends(twin, {rule: math.log(y) for rule, y in ends.items()}, names, colours, keys)
 
 
 def _places(axes: Axes, ratio: float) -> None:

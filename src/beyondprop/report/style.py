@@ -8,7 +8,7 @@ sheet holds a lighter variant of each for the dark theme.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR
 
@@ -23,18 +23,37 @@ VARIABLES = {
     PAGE: "var(--page)",
 } | {colour: f"var(--rule-{i})" for i, colour in enumerate(_COLOURS)}
 
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+MARKERS = {
+    "o": "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0",
+    "s": "M-3,-3h6v6h-6z",
+    "^": "M0,-3.5L3.5,3H-3.5z",
+    "D": "M0,-4L4,0L0,4L-4,0z",
+    "v": "M0,3.5L3.5,-3H-3.5z",
+    "P": "M-1.2,-3.5h2.4v2.3h2.3v2.4h-2.3v2.3h-2.4v-2.3h-2.3v-2.4h2.3z",
+    "X": "M-3.5,-2L-2,-3.5L0,-1.5L2,-3.5L3.5,-2L1.5,0L3.5,2L2,3.5L0,1.5L-2,3.5L-3.5,2L-1.5,0z",
+}
+"""The markers of lines by matplotlib's names, each with its outline as SVG draws it."""
+_MARKERS = list(MARKERS)
 _DASHES: list[tuple[float, ...]] = [(), (5, 1.5), (5, 1.2, 1.2, 1.2), (2.2, 1.2)]
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a rule is drawn. `dashes` is in units of the line's width, empty for a full line."""
+    """How a rule is drawn.
+
+    Attributes:
+        colour: What matplotlib is given in place of a colour.
+        dashes: In units of the line's width, empty for a full line.
+        marker: By matplotlib's name.
+        width: Of the line, in pixels.
+        key: The rule's name in the page's markup, whatever people call the rule.
+    """
 
     colour: str
     dashes: tuple[float, ...]
     marker: str
     width: float = 1.8
+    key: str = ""
 
     @property
     def variable(self) -> str:
@@ -47,23 +66,35 @@ class Style:
         return " ".join(f"{dash * self.width:g}" for dash in self.dashes)
 
     @property
+    def outline(self) -> str:
+        """The marker as SVG draws it, about the origin."""
+        return MARKERS[self.marker]
+
+    @property
     def line(self) -> tuple[float, tuple[float, ...] | None]:
         """The dashes as matplotlib takes them."""
         return (0, self.dashes or None)
 
 
 def styles(rules: Iterable[str]) -> dict[str, Style]:
-    """Return a style for each rule, in the order they come."""
+    """Return a style for each rule: the controls, then the others in the order they come.
+
+    Six rules differ in colour, 24 in colour and dashes, and all of them in their marker as well.
+    """
     unique = list(dict.fromkeys(rules))
     others = [rule for rule in unique if rule not in CONTROLS]
     controls = {BACKPROP: Style(INK, (), "o", 2.0), FROZEN: Style(MUTED, (3, 1.6), "s")}
     controls[LINEAR] = Style(MUTED, (1, 1.4), "D")
-    return {rule: style for rule, style in controls.items() if rule in unique} | {
+    found = {rule: style for rule, style in controls.items() if rule in unique} | {
         rule: Style(
             _COLOURS[i % len(_COLOURS)],
-            _DASHES[i % len(_DASHES)],
-            # One further, so that no rule has both the marker of backprop and a full line.
+            # One further with every round of colours, or the thirteenth would look as the first.
+            _DASHES[(i + i // len(_COLOURS)) % len(_DASHES)],
+            # Two further, so that no rule has both the marker of backprop and a full line.
             _MARKERS[(i + 2) % len(_MARKERS)],
         )
         for i, rule in enumerate(others)
+    }
+    return {
+        rule: replace(style, key=f"r{place}") for place, (rule, style) in enumerate(found.items())
     }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -22,13 +24,35 @@ def plain(text: str) -> str:
     return "".join(character for character in text if character.isprintable())
 
 
-def inline(figure: Figure, name: str, label: str) -> str:
+KEY = re.compile(r"r\d+")
+"""The keys of rules, which drawn things of a rule have as their ids."""
+
+
+@dataclass(frozen=True)
+class Tip:
+    """What is told of a point of a figure.
+
+    Attributes:
+        x: Pixels from the left.
+        y: Pixels from the top.
+        text: The words.
+        key: The rule's, or nothing.
+    """
+
+    x: float
+    y: float
+    text: str
+    key: str = ""
+
+
+def inline(figure: Figure, name: str, label: str, tips: Sequence[Tip] = ()) -> str:
     """Return the SVG text of `figure`, to stand in an HTML page.
 
     Args:
         figure: Drawn under `page_style`, which must still hold.
         name: Prefix of the ids; unique in the page, letters, digits and hyphens.
         label: What the figure shows, for those who cannot see it.
+        tips: What is told of its points.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -43,6 +67,11 @@ def inline(figure: Figure, name: str, label: str) -> str:
     root.set("width", root.get("viewBox", "").split()[2])
     root.set("role", "img")
     root.set("aria-label", plain(label))
+    for tip in tips:
+        place = {"cx": f"{tip.x:.1f}", "cy": f"{tip.y:.1f}", "r": "5"}
+        told = {"class": "tip", "data-tip": plain(tip.text)}
+        owner = {"data-rule": tip.key} if tip.key else {}
+        ElementTree.SubElement(root, "circle", told | place | owner)
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
@@ -57,13 +86,17 @@ def _strip(root: ElementTree.Element) -> None:
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
-    """Prefix the ids that something refers to and drop the others."""
+    """Prefix the ids that something refers to, and drop the others; the keys of rules are kept as
+    such.
+    """
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     for element in root.iter():
         old = element.attrib.pop("id", None)
         if old in used:
             element.set("id", f"{name}-{old}")
+        elif old is not None and KEY.fullmatch(old):
+            element.set("data-rule", old)
         for key, value in element.attrib.items():
             value = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", value)
             element.set(key, re.sub(r"^#", f"#{name}-", value) if key == "href" else value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from beyondprop.measure import Column
 from beyondprop.measure.base import ABSENT
-from beyondprop.report.records import Comparison, RuleRow, Run
+from beyondprop.report.records import BACKPROP, CONTROLS, Comparison, RuleRow, Run
 from beyondprop.report.text import (
     ScoreFormat,
     capital,
@@ -49,6 +49,26 @@ class Line:
     training: str
     runs: str
     troubled: bool
+
+
+@dataclass(frozen=True)
+class JointCell:
+    """A rule on one task: its score, how much it recovers, and a tint from 0 to 1 for that;
+    none where its interval holds zero.
+    """
+
+    score: str
+    recovery: tuple[str, ...] = ()
+    tint: float = 0.0
+
+
+@dataclass(frozen=True)
+class JointLine:
+    """A rule's line over several comparisons: a cell for each, and in how many it has learned."""
+
+    rule: str
+    cells: tuple[JointCell, ...]
+    above: str
 
 
 @dataclass(frozen=True)
@@ -93,19 +113,39 @@ def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
     )
 
 
-def joint(comparisons: Sequence[Comparison]) -> list[tuple[str, list[TableCell]]]:
+def joint(comparisons: Sequence[Comparison]) -> list[JointLine]:
     """Return the table over several comparisons: for each rule a cell for each of them."""
     names = dict.fromkeys(row.rule for each in comparisons for row in each.rows)
-    return [(label(name), [_joint_cell(each, name) for each in comparisons]) for name in names]
+    return [
+        JointLine(
+            name,
+            tuple(_joint_cell(each, each.row(name)) for each in comparisons),
+            _above(comparisons, name),
+        )
+        for name in names
+    ]
 
 
-def _joint_cell(comparison: Comparison, rule: str) -> TableCell:
-    row = next((row for row in comparison.rows if row.rule == rule), None)
+def _joint_cell(comparison: Comparison, row: RuleRow | None) -> JointCell:
     if row is None:
-        return TableCell(ABSENT)
+        return JointCell(ABSENT)
     line = _line(row, ScoreFormat.of(comparison.task), ())
-    recovery = () if row.recovery is None else (f"recovery {line.recovery}", line.range)
-    return TableCell(f"{line.score} {line.deviation}".strip(), tuple(filter(None, recovery)))
+    score = f"{line.score} {line.deviation}".strip()
+    if row.recovery is None or row.rule in (BACKPROP, comparison.below):
+        return JointCell(score)
+    told = (f"recovery {line.recovery}", line.range)
+    decided = row.recovery_interval is None or row.recovery_interval[0] > 0
+    tint = min(max(row.recovery, 0.0), 1.0) if decided else 0.0
+    return JointCell(score, tuple(filter(None, told)), tint)
+
+
+def _above(comparisons: Sequence[Comparison], rule: str) -> str:
+    """Return in how many of a rule's comparisons its whole interval of recovery is above zero."""
+    if rule in CONTROLS:
+        return ""
+    rows = [row for each in comparisons if (row := each.row(rule))]
+    known = [row.recovery_interval for row in rows if row.recovery_interval is not None]
+    return f"{sum(low > 0 for low, _ in known)} of {len(known)}" if known else ABSENT
 
 
 def _range(interval: tuple[float, float] | None) -> str:

@@ -67,7 +67,7 @@ def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
     for row, (recovery, interval) in zip(record["rows"], found, strict=False):
         row.update(recovery=recovery, recovery_interval=interval)
     assert headline(report.render(record)) == (
-        "FA recovers 90% of what backprop gains over frozen hidden layers;"
+        "FA recovers 90% (80% to 100%) of what backprop gains over frozen hidden layers;"
         " DFA and DRTP cannot be told from frozen"
     )
     record["rows"][1].update(recovery=-0.9, recovery_interval=[-1.0, -0.8])
@@ -139,7 +139,7 @@ def test_the_table_has_the_figures_of_every_row() -> None:
     assert head[-1] == "Runs"
     assert backprop[0] == "backprop"
     assert dfa == [
-        "DFA",
+        "DFA Direct feedback alignment",
         "96.8%",
         "± 0.4",
         "91%",
@@ -150,7 +150,7 @@ def test_the_table_has_the_figures_of_every_row() -> None:
         "0.80 s",
         "3 of 3",
     ]
-    assert head[3:7] == ["Alignment", "Isolated", "Step time", "Peak memory"]
+    assert head[4:8] == ["Alignment", "Isolated", "Step time", "Peak memory"]
     assert frozen[4:7] == ["–", "–", "–"]
 
 
@@ -201,12 +201,16 @@ def test_diverged_and_failed_runs_are_named_with_their_reasons() -> None:
     runs[4].update(status="failed", reason="the disk was full", test=None, curve=[])
     page = report.render(compare(runs))
     assert table(page, "The rules compared")[2][-1] == "1 finished, 1 diverged, 1 failed"
-    assert "Of 3 runs of DFA, 1 diverged and 1 failed" in lead(page)
-    assert "figures come from the one that finished" in lead(page)
+    (lost,) = read(page).all("details", class_="failures")
+    summary = "Of 6 runs, 2 did not finish: 1 diverged and 1 failed with DFA"
+    assert lost.all("summary")[0].text == summary
+    assert "open" not in lost.attributes
+    assert "figures come from the one that finished" in lost.text
+    assert "seed 1: failed: the disk was full" in lost.text
     every = table(page, "Every run")
-    assert every[4][-1] == f"diverged: {runs[3]['reason']}"
+    assert every[4][-1] == f"diverged {runs[3]['reason']}"
     assert every[4][2:4] == ["–", "4"]
-    assert every[5][-1] == "failed: the disk was full"
+    assert every[5][-1] == "failed the disk was full"
     assert every[6][-1] == "finished"
     assert "ends in a cross" in section(page, "Learning curves").text
 
@@ -220,7 +224,17 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
     page = report.render(record)
     assert headline(page) == "No run on digits-mlp finished"
     assert table(page, "The rules compared")[1] == [
-        *["DFA", "–", "", "–", "–", "–", "– 0.684 ms", "0.98× 3.93 MiB", "0.80 s"],
+        *[
+            "DFA Direct feedback alignment",
+            "–",
+            "",
+            "–",
+            "–",
+            "–",
+            "– 0.684 ms",
+            "0.98× 3.93 MiB",
+            "0.80 s",
+        ],
         "2 diverged",
     ]
     assert section(page, "Learning curves").all("svg", role="img")
@@ -320,8 +334,8 @@ def test_what_was_run_is_told_in_full() -> None:
     assert tuning[3][3].endswith("(chosen)")
     assert "The rate chosen for DFA lies at the edge" in page
     assert len(table(page, "Every run")) == 16
-    attached = [details.text for details in read(page).all("details")]
-    assert attached[2] == "DFA dfa attached to Sequential block 1 block 3 block 5 block 7"
+    folded = [details.text for details in section(page, "What was run").all("details")]
+    assert "DFA dfa attached to Sequential block 1 block 3 block 5 block 7" in folded
 
 
 def test_augmented_examples_are_told() -> None:

@@ -23,7 +23,7 @@ from beyondprop.report.style import styles
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is drawn is checked by then, and drawing takes most of the time."""
-    for name in ("learning_curves", "score_against_cost"):
+    for name in ("learning_curves", "score_against_cost", "recovery"):
         monkeypatch.setattr(f"beyondprop.report.build.{name}", lambda *_: None)
     monkeypatch.setattr("beyondprop.report.build.PICTURES", {})
     for name in ("where_right", "samples", "losses"):
@@ -41,7 +41,7 @@ def check(file: Path, record: dict[str, Any]) -> str:
     for distilled in found.distillations:
         distilled_part(distilled, "d0")
     for audited in found.audits:
-        audited_part(audited, "a0")
+        audited_part(audited, styles(audited.rules), "a0")
     for modal in found.modalities:
         modal_part(modal, "m0")
     for each in found.comparisons:

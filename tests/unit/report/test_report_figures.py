@@ -36,6 +36,32 @@ def test_a_learning_curve_is_drawn_to_scale() -> None:
     assert (y0 - y1) / (y1 - y2) == pytest.approx(2, abs=0.01)
 
 
+def tips(svg: Element) -> list[str]:
+    return [tip.attributes["data-tip"] or "" for tip in svg.all("circle", class_="tip")]
+
+
+def test_points_tell_their_figures_and_belong_to_their_rule() -> None:
+    record = comparison(("backprop", "dfa", "frozen"), epochs=2)
+    for row, interval in zip(record["rows"], (None, [0.7, 0.9], None), strict=True):
+        row["recovery_interval"] = interval
+    recovered, curves, *_ = read(report.render(record)).all("svg", role="img")
+    (told,) = tips(recovered)
+    assert re.fullmatch(r"DFA recovers \d+% \(70% to 90%\)", told)
+    found = tips(curves)
+    assert len(found) == 3 * 3
+    assert any(re.match(r"DFA, epoch 2: \d+\.\d% \(seeds", each) for each in found)
+    keys = {mark.attributes.get("data-rule") for mark in curves.all() if mark.tag == "g"}
+    assert {"r0", "r1", "r2"} <= keys
+
+
+def test_intervals_beyond_the_axis_end_in_an_arrow_and_zero_is_told() -> None:
+    record = comparison(("backprop", "dfa", "frozen"), epochs=1)
+    record["rows"][1]["recovery_interval"] = [-9.0, 0.95]
+    svg = read(report.render(record)).all("svg", role="img")[0]
+    assert tips(svg)[0].endswith("not told from frozen")
+    assert "−900% to 95%" in (svg.attributes["aria-label"] or "")
+
+
 def bands(page: str) -> list[Element]:
     """The figures that hold a grey band."""
     style = re.compile(r"fill: var\(--muted\); (fill-)?opacity: 0\.1(;|$)")
@@ -87,7 +113,7 @@ def test_a_rule_far_below_frozen_does_not_flatten_the_enlarged_panel() -> None:
     after = report.render(record)
     assert "Below the enlarged range: DFA." in after
     assert "Below the enlarged range" not in before
-    enlarged = read(after).all("svg", role="img")[1]
+    (enlarged,) = [svg for svg in read(after).all("svg", role="img") if "enlarged" in svg.text]
     assert [text.text for text in enlarged.all("text")].count("DFA") == 0
     assert [text.text for text in enlarged.all("text")].count("frozen") == 1
 
@@ -97,6 +123,8 @@ def test_no_two_rules_look_the_same() -> None:
     looks = {(style.colour, style.dashes, style.marker) for style in drawn.values()}
     assert len(looks) == 42
     assert list(drawn)[:2] == ["backprop", "frozen"]
+    pairs = {(style.colour, style.dashes) for rule, style in list(drawn.items())[2:26]}
+    assert len(pairs) == 24  # without their markers too
     few = list(styles(["fa", "dfa", "drtp", "a", "b", "c"]).values())
     assert len({style.colour for style in few}) == 6
 

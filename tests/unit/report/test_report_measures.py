@@ -34,7 +34,7 @@ def test_isolation_is_told_in_the_table_in_words_and_for_every_block() -> None:
     record = three()
     page = read(report.render(record))
     table = rows(page.all("table", class_="main")[0])
-    assert table[0][4] == "Isolated"
+    assert table[0][5] == "Isolated"
     assert [line[5] for line in table[1:]] == ["no", "yes", "–"]
     shown = section(record, ISOLATION)
     words = shown.all("dl")[0]
@@ -147,7 +147,7 @@ def with_own_measure() -> dict[str, Any]:
 def test_a_measure_that_is_not_installed_is_shown_like_any_other() -> None:
     page = read(report.render(with_own_measure()))
     table = rows(page.all("table", class_="main")[0])
-    assert table[0][7] == "Energy"
+    assert table[0][8] == "Energy"
     assert table[2][8] == "0.50× 12.3 J"
     shown = section(with_own_measure(), "Energy of a step")
     assert cells(shown)[2] == ["DFA", "3 J", "9 J"]
@@ -166,7 +166,7 @@ def test_single_runs_show_their_measures_too(tmp_path: Path) -> None:
         (folder / "record.json").write_text(json.dumps(each))
     page = read(report.write([tmp_path], tmp_path / "r.html").read_text())
     table = rows(page.all("table", class_="main")[0])
-    assert table[0][3:6] == ["Alignment", "Isolated", "Energy"]
+    assert table[0][4:7] == ["Alignment", "Isolated", "Energy"]
     assert [line[6] for line in table[1:]] == ["0.25×"] * 3
     assert [line[5] for line in table[1:]] == ["no", "yes", "–"]
 

@@ -1,17 +1,21 @@
 """From folders to a file."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from html_tree import read, rows
+from html_tree import Element, read, rows
 from report_records import comparison, run
 
 from beyondprop import report
 from beyondprop.errors import UserError
+
+COMPARED = ["backprop", "DFA Direct feedback alignment", "frozen"]
+"""The first cells of a table of these rules."""
 
 
 def put(folder: Path, record: dict[str, Any]) -> Path:
@@ -35,24 +39,36 @@ def test_a_comparison_is_written_as_it_is_rendered(tmp_path: Path) -> None:
     assert [path.name for path in output.parent.iterdir()] == ["report.html"]
 
 
+def parts(page: Element) -> list[str]:
+    """The parts of a page in its contents, without their sections."""
+    links = page.all("nav")[0].all("a")
+    return [a.text for a in links if re.fullmatch(r"#c\d+", a.attributes["href"] or "")]
+
+
 def test_several_comparisons_share_a_page_with_a_list(tmp_path: Path) -> None:
     folders = [put(tmp_path / name, small(name=name)) for name in ("one", "two")]
     page = read(report.write(folders, tmp_path / "r.html").read_text())
-    assert [link.text for link in page.all("nav")[0].all("a")] == ["one", "two"]
+    assert parts(page) == ["one", "two"]
     assert len(page.all("article")) == 2
     ids = [i for element in page.all() if (i := element.attributes.get("id"))]
     assert len(ids) == len(set(ids))
-    joint = rows(page.all("nav")[0].all("table")[0])
-    assert joint[0] == ["Rule", "one, accuracy", "two, accuracy"]
-    assert [row[0] for row in joint[1:]] == ["backprop", "DFA", "frozen"]
+    (whole,) = page.all("section", id="all")
+    joint = rows(whole.all("table")[0])
+    assert joint[0] == ["Rule", ", accuracy one", ", accuracy two", "Above the control"]
+    assert [row[0] for row in joint[1:]] == [
+        *("backprop", "DFA Direct feedback alignment", "frozen")
+    ]
+    assert [row[3] for row in joint[1:]] == ["", "–", ""]
     first = rows(page.all("article")[0].all("table", class_="main")[0])
+    titles = [link.text for link in page.all("nav")[0].all("a")]
+    assert titles[:3] == ["All comparisons", "one", "The rules compared"]
     assert joint[2][1].startswith(f"{first[2][1]} ± ")
     assert "recovery" in joint[2][1]
-    assert "± is half of the 95% interval over seeds" in page.all("nav")[0].text
+    assert "± is half of the 95% interval over seeds" in whole.text
     # A folder of comparisons, or one named twice, gives the same.
     for again in ([tmp_path], [*folders, folders[0]]):
         other = read(report.write(again, tmp_path / "r.html").read_text())
-        assert [link.text for link in other.all("nav")[0].all("a")] == ["one", "two"]
+        assert parts(other) == ["one", "two"]
 
 
 def test_single_runs_are_put_together_by_task_and_without_recovery(tmp_path: Path) -> None:
@@ -65,7 +81,7 @@ def test_single_runs_are_put_together_by_task_and_without_recovery(tmp_path: Pat
     page = read(report.write([tmp_path], tmp_path / "r.html").read_text())
     digits, second = page.all("article")
     table = rows(digits.all("table", class_="main")[0])
-    assert [row[0] for row in table[1:]] == ["backprop", "DFA", "frozen"]
+    assert [row[0] for row in table[1:]] == COMPARED
     assert {row[3] for row in table[1:]} == {"–"}
     scores = [run("dfa", seed, epochs=2)["test"]["score"] for seed in (0, 1)]
     assert table[2][1] == f"{sum(scores) / 2 * 100:.1f}%"

@@ -18,7 +18,8 @@ from beyondprop.report.figures.audits import (
     minima,
     robustness,
 )
-from beyondprop.report.style import Style, styles
+from beyondprop.report.rulebook import about, keys
+from beyondprop.report.style import Style
 from beyondprop.report.text import ScoreFormat
 
 Draw = Callable[[Audit, Mapping[str, Style], str], list[Exhibit]]
@@ -34,14 +35,14 @@ PICTURES: dict[str, Draw] = {
 """How answers are drawn; other sections have a table alone."""
 
 
-def audited_part(audit: Audit, prefix: str) -> dict[str, Any]:
+def audited_part(audit: Audit, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
     """Return what the template is given for one audit.
 
     Args:
         audit: It.
+        drawn: The style of each rule of the page.
         prefix: The id of its part of the page.
     """
-    drawn = styles(audit.rules)
     return {
         "template": "audit.html.jinja",
         "prefix": prefix,
@@ -49,6 +50,8 @@ def audited_part(audit: Audit, prefix: str) -> dict[str, Any]:
         "headline": headline.headline(audit),
         "summary": headline.summary(audit),
         "styles": drawn,
+        "about": {rule: about(rule) for rule in drawn},
+        "owners": keys(drawn),
         "sections": [
             section_part(audit, section, drawn, f"{prefix}-{place}")
             for place, section in enumerate(audit.sections)

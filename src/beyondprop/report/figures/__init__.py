@@ -17,9 +17,10 @@ class Exhibit:
         panels: SVG texts; empty where there is nothing to draw.
         small: Whether the panels are small multiples, three side by side.
         wide: Whether each panel takes the whole width.
+        keys: Of the rule that each panel shows, where it shows one alone.
         missing: Why there is nothing to draw.
         table: The figures of the blocks.
-        words: For each rule what was found, in words.
+        words: Of which rules what was found, in words.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Exhibit:
     panels: tuple[str, ...] = ()
     small: bool = False
     wide: bool = False
+    keys: tuple[str, ...] = ()
     missing: str = ""
     table: BlockTable | None = None
     words: tuple[tuple[str, str], ...] = ()

@@ -9,6 +9,7 @@ from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel
+from beyondprop.report.figures.tips import thinned, tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Point
 from beyondprop.report.style import MUTED, Style
@@ -27,6 +28,8 @@ WIDTH, HEIGHT = 300, 220
 NAMED = 7
 # Longer names of blocks are cut.
 LENGTH = 14
+# Points of a line that are told.
+MOST = 12
 
 
 def alignment_over_time(
@@ -51,7 +54,9 @@ def alignment_over_time(
         for i, (rule, curves) in enumerate(drawn.items())
     ]
     shown = any(void[rule] for rule in drawn)
-    return Exhibit(TITLE, _caption(comparison, drawn, shown), tuple(panels), small=True)
+    keys = tuple(styles[rule].key for rule in drawn)
+    caption = _caption(comparison, drawn, shown)
+    return Exhibit(TITLE, caption, tuple(panels), small=True, keys=keys)
 
 
 def _blocks(comparison: Comparison, rule: str) -> dict[str, Curve]:
@@ -118,12 +123,25 @@ def _panel(
     axes.yaxis.set_major_formatter(lambda value, _: minus(f"{value:g}"))
     ends = {block: blocks[block].mean[-1] for block in named}
     label_ends(axes, ends, labels, dict.fromkeys(named, MUTED))
+    points = tips(
+        axes,
+        [
+            (epoch, value, f"{label(rule)}, block {block}, epoch {epoch}: {minus(f'{value:.2f}')}")
+            for block in named
+            for epoch, value in thinned(_points(blocks[block]), MOST)
+        ],
+        style.key,
+    )
     told = ", ".join(
         f"block {block} {minus(f'{curve.mean[-1]:.2f}')}" for block, curve in blocks.items()
     )
     if void:
         told += f"; void in some block at {plural(len(void), 'epoch')}"
-    return inline(figure, name, f"Alignment under {label(rule)} at the last epoch: {told}")
+    return inline(figure, name, f"Alignment under {label(rule)} at the last epoch: {told}", points)
+
+
+def _points(curve: Curve) -> list[tuple[int, float]]:
+    return list(zip(curve.epochs, curve.mean, strict=True))
 
 
 def _named(blocks: list[str]) -> list[str]:

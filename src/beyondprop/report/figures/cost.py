@@ -9,6 +9,7 @@ from beyondprop.measure import Column
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.panel import panel, score_axis
 from beyondprop.report.figures.points import name_points
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.records import (
     BACKPROP,
     Comparison,
@@ -74,7 +75,8 @@ def _panel(
     axes.axvline(1, color=MUTED, linewidth=1)
     for row, point in zip(rows, points, strict=True):
         style = styles[row.rule]
-        axes.errorbar(*point, yerr=row.spread, color=style.colour, marker=style.marker, ms=7)
+        with of_rule(axes, style):
+            axes.errorbar(*point, yerr=row.spread, color=style.colour, marker=style.marker, ms=7)
     _limits(axes, [x for x, _ in points])
     axes.set_xlabel(f"{cost.label} relative to plain PyTorch backprop")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}×")
@@ -84,7 +86,19 @@ def _panel(
         f"{label(row.rule)} {scores.full(row.score_mean)} at {ratio(row.number(cost.key))}"
         for row in rows
     ]
-    return inline(figure, name, f"{title} against {cost.label}: {', '.join(told)}")
+    points_told = [
+        tip
+        for row, point in zip(rows, points, strict=True)
+        for tip in tips(axes, [(*point, _tip(row, cost, scores))], styles[row.rule].key)
+    ]
+    return inline(figure, name, f"{title} against {cost.label}: {', '.join(told)}", points_told)
+
+
+def _tip(row: RuleRow, cost: Column, scores: ScoreFormat) -> str:
+    """Return what is told of a rule's point."""
+    spread = "" if row.spread is None else f" ± {scores.bare(row.spread)}"
+    reached = f"{label(row.rule)}: {scores.full(row.score_mean)}{spread}"
+    return f"{reached} at {ratio(row.number(cost.key))} the {cost.label} of backprop"
 
 
 def _limits(axes: Axes, costs: Sequence[float]) -> None:

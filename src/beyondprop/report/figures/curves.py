@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel, score_axis
+from beyondprop.report.figures.tips import of_rule, thinned, tips
 from beyondprop.report.figures.window import Window, windows
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import (
@@ -97,18 +98,40 @@ def _panel(
     if BACKPROP in curves and FROZEN in curves:
         _band(axes, curves[FROZEN], curves[BACKPROP])
     for rule, curve in curves.items():
-        _line(axes, curve, styles[rule])
+        with of_rule(axes, styles[rule]):
+            _line(axes, curve, styles[rule])
     for run in stopped:
-        _stopped(axes, run, styles[run.rule])
+        with of_rule(axes, styles[run.rule]):
+            _stopped(axes, run, styles[run.rule])
     for line in axes.get_lines():
         line.set_clip_on(window.low is not None)  # or a marker on the edge is cut in two
     epoch_axis(axes, window.first, window.last)
     axes.set_ylim(window.low, window.high)
     score_axis(axes, scores)
     shown = {rule: end for rule, end in ends.items() if rule not in window.below(curves)}
-    label_ends(axes, shown, names, {rule: styles[rule].colour for rule in shown})
+    colours = {rule: styles[rule].colour for rule in shown}
+    label_ends(axes, shown, names, colours, {rule: styles[rule].key for rule in shown})
+    points = [
+        tip
+        for rule, curve in curves.items()
+        for tip in tips(axes, _points(rule, curve, scores), styles[rule].key)
+    ]
     told = ", ".join(f"{names[rule]} {scores.full(end)}" for rule, end in ends.items())
-    return inline(figure, name, f"Validation {scores.metric} by epoch; at the end {told}")
+    return inline(figure, name, f"Validation {scores.metric} by epoch; at the end {told}", points)
+
+
+def _points(rule: str, curve: Curve, scores: ScoreFormat) -> list[tuple[float, float, str]]:
+    """Return the points of a curve, and what is told of each."""
+    each = zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
+    return [
+        (
+            epoch,
+            mean,
+            f"{label(rule)}, epoch {epoch}: {scores.full(mean)}"
+            + f" (seeds {scores.bare(low)} to {scores.full(high)})" * (low < high),
+        )
+        for epoch, mean, low, high in thinned(list(each))
+    ]
 
 
 def _stops(stopped: Sequence[Run]) -> dict[str, float]:

@@ -38,22 +38,36 @@ def curve_of(series: Sequence[Mapping[int, float | None]]) -> Curve:
 
 
 def label_ends(
-    axes: Axes, ends: Mapping[str, float], names: Mapping[str, str], colours: Mapping[str, str]
+    axes: Axes,
+    ends: Mapping[str, float],
+    names: Mapping[str, str],
+    colours: Mapping[str, str],
+    keys: Mapping[str, str] | None = None,
 ) -> None:
-    """Name each line to the right of its end, and join them where the name had to move."""
+    """Name each line to the right of its end, and join them where the name had to move.
+
+    Args:
+        axes: Where the lines are.
+        ends: Where each ends.
+        names: What is written.
+        colours: Of the names.
+        keys: Those of the rules whose lines they are, if lines are of rules.
+    """
     box, whole = axes.get_position(), axes.figure.bbox
     width, height = box.width * whole.width, box.height * whole.height
     low, high = axes.get_ylim()
     at = {key: min(max((y - low) / (high - low), 0), 1) * height for key, y in ends.items()}
     places = spread(list(at.values()), FONT + 3, 0, height)
-    for (key, y), place in zip(at.items(), places, strict=True):
+    for (line, y), place in zip(at.items(), places, strict=True):
+        gid = keys.get(line) if keys else None
         axes.text(
             1 + 20 / width,
             # From the middle of a capital to the line it stands on.
             (place - 0.36 * FONT) / height,
-            names[key],
+            names[line],
             transform=axes.transAxes,
-            color=colours[key],
+            color=colours[line],
+            gid=gid,
         )
         if abs(place - y) > 2:
             axes.plot(
@@ -61,7 +75,8 @@ def label_ends(
                 [y / height, place / height],
                 transform=axes.transAxes,
                 clip_on=False,
-                color=colours[key],
+                color=colours[line],
+                gid=gid,
                 linewidth=0.8,
                 alpha=0.7,
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from beyondprop.report.figures.panel import FONT
+from beyondprop.report.figures.tips import of_rule
 from beyondprop.report.labels import Box, beside, text_width
 from beyondprop.report.records import RuleRow
 from beyondprop.report.style import Style
@@ -38,11 +39,12 @@ def name_points(
             ha="center",
             va="center_baseline",
             color=styles[row.rule].colour,
+            gid=styles[row.rule].key,
         )
         if box[1] > y or box[3] < y:
-            colour = styles[row.rule].colour
             edge = (min(max(x, box[0]), box[2]), box[1] if box[1] > y else box[3])
-            _join(axes, (x, y), edge, colour)
+            with of_rule(axes, styles[row.rule]):
+                _join(axes, (x, y), edge, styles[row.rule].colour)
 
 
 def _outside(axes: Axes) -> list[Box]:

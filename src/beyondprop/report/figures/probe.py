@@ -10,6 +10,7 @@ from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import panel, score_axis
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.records import FROZEN, LINEAR, Comparison, Run
 from beyondprop.report.style import MUTED, Style
@@ -81,13 +82,27 @@ def _panel(
         # Dotted, as frozen is dashed in the same colour.
         axes.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     for rule, curve in curves.items():
-        _line(axes, curve, styles[rule])
+        with of_rule(axes, styles[rule]):
+            _line(axes, curve, styles[rule])
     _block_axis(axes, names)
     score_axis(axes, ACCURACY)
     ends = {rule: curve.mean[-1] for rule, curve in curves.items()}
-    label_ends(axes, ends, shown, {rule: styles[rule].colour for rule in ends})
+    colours = {rule: styles[rule].colour for rule in ends}
+    label_ends(axes, ends, shown, colours, {rule: styles[rule].key for rule in ends})
+    points = [
+        tip
+        for rule, curve in curves.items()
+        for tip in tips(
+            axes,
+            [
+                (place, value, f"{shown[rule]}, {names[place]}: {ACCURACY.full(value)}")
+                for place, value in zip(curve.epochs, curve.mean, strict=True)
+            ],
+            styles[rule].key,
+        )
+    ]
     told = "; ".join(f"{shown[rule]} {_told(names, curve)}" for rule, curve in curves.items())
-    return inline(figure, name, f"Accuracy of a linear probe by block: {told}")
+    return inline(figure, name, f"Accuracy of a linear probe by block: {told}", points)
 
 
 def _line(axes: Axes, curve: Curve, style: Style) -> None:

@@ -12,6 +12,7 @@ from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import LOW, SMALL, in_order, name_of
 from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import panel
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.style import INK, Style
 from beyondprop.report.svg import inline, plain
@@ -49,10 +50,16 @@ def _curves(
     figure, axes = panel(WIDTH, HEIGHT, 26 + max(map(text_width, names.values())))
     for rule, curve in curves.items():
         style, at = styles[rule], [epsilons[i] for i in curve.epochs]
-        axes.fill_between(at, curve.low, curve.high, color=style.colour, alpha=0.14, linewidth=0)
-        axes.plot(at, curve.mean, color=style.colour, linestyle=style.line, linewidth=style.width)
+        with of_rule(axes, style):
+            axes.fill_between(
+                at, curve.low, curve.high, color=style.colour, alpha=0.14, linewidth=0
+            )
+            axes.plot(
+                at, curve.mean, color=style.colour, linestyle=style.line, linewidth=style.width
+            )
     for rule, own in found.items():
-        _marked(axes, own, styles[rule].colour)
+        with of_rule(axes, styles[rule]):
+            _marked(axes, own, styles[rule].colour)
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks(TICKS, [f"{100 * tick:g}" for tick in TICKS])
     axes.set_xlim(0, max(epsilons) or 1)
@@ -64,7 +71,13 @@ def _curves(
         {rule: curve.mean[-1] for rule, curve in curves.items()},
         names,
         {rule: styles[rule].colour for rule in curves},
+        {rule: styles[rule].key for rule in curves},
     )
+    points = [
+        tip
+        for rule, curve in curves.items()
+        for tip in tips(axes, _told(names[rule], curve, epsilons), styles[rule].key)
+    ]
     ring = ", and a ring marks a rule whose gradients mask how it is fooled" * any(
         each.masked for own in found.values() for each in own
     )
@@ -75,9 +88,16 @@ def _curves(
         f" Square, which sees no gradients{ring}."
     )
     told = f"Accuracy under PGD by ε; at the largest {in_order(_ends(curves))}"
-    return Exhibit(
-        "Accuracy against ε", caption, (inline(figure, f"{prefix}-curve", told),), wide=True
-    )
+    drawn = inline(figure, f"{prefix}-curve", told, points)
+    return Exhibit("Accuracy against ε", caption, (drawn,), wide=True)
+
+
+def _told(name: str, curve: Curve, epsilons: Sequence[float]) -> list[tuple[float, float, str]]:
+    """Return the points of a rule's curve, and what is told of each."""
+    return [
+        (epsilons[i], mean, f"{name}, ε {epsilons[i]:g}: {100 * mean:.1f}% right under PGD")
+        for i, mean in zip(curve.epochs, curve.mean, strict=True)
+    ]
 
 
 def _marked(axes: Axes, own: Sequence[Robustness], colour: str) -> None:
@@ -151,7 +171,8 @@ def _bars(
     for place, (rule, own) in enumerate(found.items()):
         heights = [_mean_under(own, kind.name, strength) for strength in strengths]
         at = [i - 0.42 + (place + 0.5) * wide for i in range(len(strengths))]
-        axes.bar(at, heights, 0.86 * wide, color=styles[rule].colour)
+        with of_rule(axes, styles[rule]):
+            axes.bar(at, heights, 0.86 * wide, color=styles[rule].colour)
         told.append(f"{name_of(rule)} {', '.join(f'{100 * height:.0f}%' for height in heights)}")
     axes.set_ylim(0, 1)
     axes.set_yticks(TICKS, [f"{100 * tick:g}" for tick in TICKS])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from beyondprop.report.figures.lines import label_ends
 from beyondprop.report.figures.panel import MARGIN_BOTTOM, MARGIN_TOP, panel
+from beyondprop.report.figures.tips import of_rule
 from beyondprop.report.labels import text_width
 from beyondprop.report.style import PAGE, Style
 from beyondprop.report.svg import plain
@@ -43,7 +44,8 @@ def rows_panel(
     axes.set_ylim(-0.5, len(rules) - 0.5)
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")
-    label_ends(axes, places, names, {rule: styles[rule].colour for rule in rules})
+    colours = {rule: styles[rule].colour for rule in rules}
+    label_ends(axes, places, names, colours, {rule: styles[rule].key for rule in rules})
     return figure, axes, places
 
 
@@ -53,15 +55,16 @@ def marks(
     """Draw numbers of a row: their mean as a large mark, each seed's as a small one."""
     if not values:
         return
-    if len(values) > 1:
+    with of_rule(axes, style):
+        if len(values) > 1:
+            axes.plot(
+                values, [place] * len(values), "o", color=style.colour, alpha=0.5, markersize=3.5,
+                markeredgewidth=0,
+            )  # fmt: skip
         axes.plot(
-            values, [place] * len(values), "o", color=style.colour, alpha=0.5, markersize=3.5,
-            markeredgewidth=0,
+            fmean(values), place, "o", color=style.colour, markersize=8, markeredgewidth=1.6,
+            markerfacecolor=style.colour if filled else PAGE, clip_on=False,
         )  # fmt: skip
-    axes.plot(
-        fmean(values), place, "o", color=style.colour, markersize=8, markeredgewidth=1.6,
-        markerfacecolor=style.colour if filled else PAGE, clip_on=False,
-    )  # fmt: skip
 
 
 def heat(axes: Axes, tints: Sequence[Sequence[float]]) -> None:

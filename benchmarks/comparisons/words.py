@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from benchmarks.comparisons.reading import Record, Shown, optimizers, shown
 from beyondprop.experiment.summary import LOWER
 from beyondprop.report.differences import few_seeds, of_pairs, unpaired
-from beyondprop.report.headline import controlled, troubles
+from beyondprop.report.failures import failures
+from beyondprop.report.headline import controlled
 from beyondprop.report.records import BACKPROP, CONTROLS, LINEAR
 from beyondprop.report.text import ScoreFormat, count, listing, plural, rate
 
@@ -59,7 +60,9 @@ def verdict(record: Record) -> str:
     found = shown(record)
     controls = [row.rule for row in (found.upper, found.lower) if row is not None]
     told = [_where(found), *(_against(found, each) for each in controls), *_order(found)]
-    told += [*unpaired(found.facts), _recovery(found), *troubles(found.facts)]
+    told += [*unpaired(found.facts), _recovery(found)]
+    lost = failures(found.facts)
+    told += [each.effect for each in lost.rules] if lost else []
     told += few_seeds(len(found.facts.seeds))
     return " ".join(filter(None, told))
 

@@ -29,6 +29,7 @@ from benchmarks.graphs import tables as graphs
 from benchmarks.jobs import tables as jobs
 from benchmarks.memory import tables as memory
 from benchmarks.modalities import tables as modalities
+from benchmarks.modalities import workers as modalities_workers
 from benchmarks.models import tables as models
 from benchmarks.neighbourhoods import tables as neighbourhoods
 from benchmarks.neighbourhoods import workers as neighbourhoods_workers
@@ -119,6 +120,10 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "optics cost": ("optics/cost", optics.cost),
     "graphs signals": ("graphs/signals", graphs.signals),
     "neighbourhoods memory": ("neighbourhoods/memory", neighbourhoods.memory),
+    "modalities workers": (
+        "modalities/workers",
+        partial(beside_plain.cells, library=modalities_workers.LIBRARY),
+    ),
     "neighbourhoods workers": (
         "neighbourhoods/workers",
         partial(beside_plain.cells, library=neighbourhoods_workers.LIBRARY),

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common.records import ROOT
+from benchmarks.common.records import ROOT, load
 from benchmarks.modalities.tables import NOTHING
 from benchmarks.pages import tables
 from beyondprop.experiment.modal_methods import OURS
+from beyondprop.experiment.statistics import paired
 
 Make = Callable[..., dict[str, Any]]
 
@@ -122,3 +123,14 @@ def test_other_records_beside_comparisons_are_none(make: Make, put: Any) -> None
     put("a", make())
     put("workers", {"kind": "benchmark", "rows": []})
     assert tables.recorded_modalities() == ["a"]
+
+
+def test_where_one_modality_dominates_no_method_is_told_from_joint_training() -> None:
+    seeds = load("modalities/dominated")["seeds"]
+    scores = {
+        name: [seed["methods"][name]["score"] for seed in seeds] for name in seeds[0]["methods"]
+    }
+    for name in ("Gradient-Blending", "OGM-GE", "MMPareto", "UMT"):
+        pairs = zip(scores[name], scores["joint"], strict=True)
+        less = paired([score - joint for score, joint in pairs])
+        assert less.low < 0 < less.value

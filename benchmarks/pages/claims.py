@@ -158,6 +158,28 @@ def convolutions(load: Load) -> str:
     )
 
 
+def pieces(load: Load) -> str:
+    """Return what pieces take to reach the score of end-to-end distillation."""
+    rows = load("neighbourhoods/wall_time")["rows"]
+    way = "end to end, whole"
+    there = sum(_best(row) >= row["scores"][way] for row in rows)
+    whole = [row["seconds"][way] for row in rows]
+    own = [row["seconds"]["library, 1"] + row["seconds"]["healed"] for row in rows]
+    less = [row["scores"][way] - _best(row) for row in rows]
+    return (
+        f"With equal total computation, pieces of a convolutional network on Fashion-MNIST reach "
+        f"the score of end-to-end distillation in {there} of {len(rows)} seeds. They take "
+        f"{min(own):.0f} to {max(own):.0f} s on one worker, end-to-end distillation "
+        f"{min(whole):.0f} to {max(whole):.0f} s. Their accuracy differs by "
+        f"{-100 * max(less):+.1f} to {-100 * min(less):+.1f} points."
+    )
+
+
+def _best(row: Mapping[str, Any]) -> float:
+    """Return the better score of merged and healed pieces."""
+    return float(max(row["scores"]["merged"], row["scores"]["healed"]))
+
+
 def _code(names: Sequence[str]) -> str:
     return _listed([f"`{name}`" for name in names])
 
@@ -178,5 +200,6 @@ CLAIMS: dict[str, Callable[[Load], str]] = {
     "memory": memory,
     "forgetting": forgetting,
     "convolutions": convolutions,
+    "pieces": pieces,
 }
 """By the name of a claim, what records say of it."""

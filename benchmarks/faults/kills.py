@@ -44,13 +44,10 @@ def attack(tally: Tally, plan: Sequence[tuple[Way, int, int]] = PLAN, seed: int 
             for number in range(folders):
                 name = f"{way.name}, {number}, {kills} kills"
                 at = folder / f"{way.name}-{number}"
-                fault = ""
-                for _ in range(kills):
-                    fault = fault or killed(tally, way, at, draw, seconds)
-                    tally.count(name, fault, refused=False)
+                faults = [killed(tally, way, at, draw, seconds) for _ in range(kills)]
                 resumed = ended(tally, way, at, expected)
-                if resumed:
-                    tally.faults.append(f"{name}: {resumed}")
+                for fault in faults:  # none is right whose work ends wrong
+                    tally.count(name, fault or resumed, refused=False)
                 shutil.rmtree(at)
             shutil.rmtree(folder / "whole")
 

@@ -48,6 +48,14 @@ def dashed(flags: Collection[str]) -> list[str]:
     return [f"--{flag}" for flag in flags]
 
 
+PARAMETER = re.compile(
+    r"""\w+\([^()]*\)  # a call, such as the label of a task with its arguments, stays
+    | (?<![^\s`'"(])(\w+)=(True\b)?(?=([\w'"\[({])?)  # paths and addresses hold such too
+    """,
+    re.VERBOSE,
+)
+
+
 def in_flags(message: str, flags: Collection[str]) -> str:
     """Return a message for the command line: parameters that are flags are written so.
 
@@ -58,11 +66,11 @@ def in_flags(message: str, flags: Collection[str]) -> str:
 
     def as_flag(found: re.Match[str]) -> str:
         name, sure, behind = found.groups()
-        if name not in known:
+        if name is None or name not in known:
             return found[0]
         return f"--{name}" if sure or not behind else f"--{name} "
 
     begun = re.match(r"(\w+)(?: of \w+)?(?= must | is empty| names something twice)", message)
     if begun and begun[1] in known:
         message = f"--{begun[1]}{message[begun.end() :]}"
-    return re.sub(r"(?<![\w.-])(\w+)=(True\b)?(?=([\w'\"\[({])?)", as_flag, message)
+    return PARAMETER.sub(as_flag, message)

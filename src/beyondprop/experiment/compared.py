@@ -120,12 +120,16 @@ class Comparison(Mapping[str, Any]):
         return html_table(title(self), shown, numeric, legend(self).splitlines())
 
 
+PAIRS = ("_interval", "_quartiles")
+"""Ends of the names of figures that are pairs, or None where there are none."""
+
+
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row whose pairs, such as intervals, are two entries: `KEY_low` and `KEY_high`."""
     found = {}
     for key, value in row.items():
-        if isinstance(value, list | tuple) and len(value) == 2:
-            found[f"{key}_low"], found[f"{key}_high"] = value
+        if key.endswith(PAIRS):
+            found[f"{key}_low"], found[f"{key}_high"] = value or (None, None)
         else:
             found[key] = value
     return found

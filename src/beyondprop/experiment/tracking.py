@@ -10,6 +10,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,15 +90,17 @@ def track(folder: str | Path, tracker: Tracker, follow: bool = False) -> int:
     Raises:
         UserError: There is no run in the folder.
     """
-    root, read = Path(folder), dict[Path, int]()
+    root, read = Path(folder), dict[Path, tuple[int, str]]()
+    if not root.is_dir():
+        raise UserError(f"there is no folder {folder}: name one that holds runs")
     if not follow and next(root.rglob(METRICS), None) is None:
         raise UserError(f"{folder} holds no {METRICS}: name a folder of runs, or follow=True")
     tracker.begin(root)
     count = 0
     try:
         while True:
-            for run, line in _new(root, read):
-                tracker.log(run, int(line.pop("step")), dict(_numbers(line)))
+            for run, step, figures in _new(root, read):
+                tracker.log(run, step, figures)
                 count += 1
             if not follow:
                 return count
@@ -106,17 +109,29 @@ def track(folder: str | Path, tracker: Tracker, follow: bool = False) -> int:
         tracker.close()
 
 
-def _new(root: Path, read: dict[Path, int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield whole lines that were not read before, with their run's name."""
+def _new(
+    root: Path, read: dict[Path, tuple[int, str]]
+) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Yield a run's name, a step and its figures for each whole line that is new."""
     for path in sorted(root.rglob(METRICS)):
         content = path.read_bytes()
-        begun = read.get(path, 0)
-        begun = begun if begun <= len(content) else 0  # the run has begun anew
+        begun, seen = read.get(path, (0, ""))
+        if sha256(content[:begun]).hexdigest() != seen:
+            begun = 0  # the run has begun anew
         ended = content.rfind(b"\n") + 1
-        read[path] = ended
+        read[path] = ended, sha256(content[:ended]).hexdigest()
         name = path.parent.relative_to(root).as_posix()
         for line in content[begun:ended].splitlines():
-            yield (root.resolve().name if name == "." else name), json.loads(line)
+            run = root.resolve().name if name == "." else name
+            try:
+                found = json.loads(line)
+                step = int(found.pop("step"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(
+                    f"{path} holds a line that is no step's figures "
+                    f"({type(error).__name__}): make the run again, or leave it out"
+                ) from None
+            yield run, step, dict(_numbers(found))
 
 
 def _numbers(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

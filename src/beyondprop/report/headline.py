@@ -42,7 +42,10 @@ def headline(comparison: Comparison) -> str:
     where the controls overlap.
     """
     if comparison.overlap:
-        return f"{comparison.task.name} does not tell backprop from {GAINED[comparison.below]}"
+        below = GAINED[comparison.below]
+        if comparison.reversed:
+            return f"On {comparison.task.name} backprop is worse than {below}"
+        return f"{comparison.task.name} does not tell backprop from {below}"
     rows = [row for row in comparison.rows if row.rule not in CONTROLS]
     known = [row for row in rows if row.recovery is not None]
     if known:

@@ -207,6 +207,15 @@ class Comparison:
         return high.score_interval[0] <= low.score_interval[1]
 
     @property
+    def reversed(self) -> bool:
+        """Whether the lower control's interval lies wholly above that of backprop."""
+        high, low = self.row(BACKPROP), self.row(self.below)
+        known = high is not None and low is not None and self.overlap
+        if not known or high.score_interval is None or low.score_interval is None:
+            return False
+        return high.score_interval[1] < low.score_interval[0]
+
+    @property
     def no_recovery(self) -> str | None:
         """Why there are no recoveries, where that is known."""
         if any(row.recovery is not None for row in self.rows):

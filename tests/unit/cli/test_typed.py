@@ -48,6 +48,10 @@ def test_an_option_that_there_is_not(typed: str, said: str) -> None:
         ("seed of RunSpec must be a whole number", "--seed must be a whole number"),
         ("seed=3 is one; say rule='x', not axes=", "--seed 3 is one; say --rule 'x', not axes="),
         ("seeds must be few", "seeds must be few"),
+        ("no file a/seed=1/x.csv", "no file a/seed=1/x.csv"),
+        ("not http://host/?seed=3", "not http://host/?seed=3"),
+        ("blobs(width=8, seed=1000) has none", "blobs(width=8, seed=1000) has none"),
+        ("refused (say seed=1)", "refused (say --seed 1)"),
     ],
 )
 def test_messages_name_flags(message: str, said: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import Comparison
+from beyondprop.experiment.compared import flat
 
 RECORD = Path(__file__).parents[3] / "results" / "comparisons" / "cifar-conv-adam.json"
 KEPT = json.loads(RECORD.read_text())
@@ -58,6 +59,11 @@ def test_pandas_gets_a_row_for_each_rule(found: Comparison) -> None:
     for row in KEPT["rows"]:
         assert frame.score_mean[row["rule"]] == row["score_mean"]
         assert frame.score_interval_low[row["rule"]] == row["score_interval"][0]
+
+
+def test_figures_without_an_interval_have_the_same_columns() -> None:
+    known, unknown = {"score_interval": [0.1, 0.2]}, {"score_interval": None}
+    assert list(flat(known)) == list(flat(unknown)) == ["score_interval_low", "score_interval_high"]
 
 
 def test_the_plot_has_each_rules_score_and_interval(found: Comparison) -> None:

@@ -106,3 +106,35 @@ def test_tensorboard_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"pip install \"beyondprop\[track\]\""):
         TensorBoard()
+
+
+def test_a_run_that_begins_anew_with_a_longer_file_is_read_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "run") / "metrics.jsonl"
+    kept = Kept()
+
+    def wait(_: float) -> None:
+        if len(kept.found) > len(LINES):
+            raise KeyboardInterrupt
+        path.write_text("\n".join(json.dumps({**each, "more": 1.0}) for each in LINES) + "\n")
+
+    monkeypatch.setattr("beyondprop.experiment.tracking.time.sleep", wait)
+    with pytest.raises(KeyboardInterrupt):
+        track(tmp_path, kept, follow=True)
+    assert len(kept.found) == 2 * len(LINES)
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "3", "null", '{"loss": 1}', '{"step": "x"}', "[" * 100_000, "\xff"]
+)
+def test_a_damaged_line_is_told(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path / "run") / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
+    with pytest.raises(UserError, match="holds a line that is no step's figures"):
+        track(tmp_path, Kept())
+
+
+def test_a_folder_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        track(tmp_path / "mistyped", Kept(), follow=True)

@@ -90,6 +90,11 @@ def test_where_the_controls_overlap_the_headline_has_no_figure() -> None:
     assert "overlap" in (shown.no_recovery or "")
 
 
+def test_a_control_that_is_better_than_backprop_is_told_so() -> None:
+    found = comparison(**SCORES | {"linear": [0.999, 0.999, 0.999]})
+    assert headline(found) == "On digits-mlp backprop is worse than a linear model on the inputs"
+
+
 def test_the_intervals_are_in_the_table() -> None:
     found = comparison(**SCORES)
     assert [line.deviation for line in lines(found)] == ["± 0.2", "± 0.2", "± 0.2", "± 0.0"]

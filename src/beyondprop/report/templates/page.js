@@ -101,7 +101,7 @@
   // Tables as files.
   const csvCell = (text) => {
     const plain = text.replaceAll("−", "-");
-    const safe = /^[=+@\t]|^-(?!\d)/.test(plain) ? `'${plain}` : plain; // no formulas
+    const safe = /^[=+@\t]|^-(?![\d.,]+[%×]?( |$))/.test(plain) ? `'${plain}` : plain; // no formulas
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const asCsv = (rows) => rows.map((row) => row.map(csvCell).join(",")).join("\n") + "\n";

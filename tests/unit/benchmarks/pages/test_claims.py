@@ -44,7 +44,7 @@ def test_each_claim_is_on_the_page() -> None:
         (0.6, [0.1, 1.1], "some of it"),
         (0.4, [-0.1, 0.9], "not told from the better baseline"),
         (-1.0, [-2.0, -0.5], "not told from the better baseline"),
-        (None, None, "cannot be read"),
+        (None, None, "cannot be read, as no interval is recorded"),
         (0.7, None, "cannot be read"),
     ],
 )
@@ -74,13 +74,28 @@ def test_light_is_told_by_whole_steps() -> None:
     assert "in 0 of" in said
 
 
-def test_a_rule_that_fails_on_convolutions_is_not_named_among_those_that_work() -> None:
+def test_convolutions_are_told_by_whole_intervals() -> None:
     def worse(row: dict[str, Any]) -> None:
         if row["rule"] == "kp":
             row["recovery_interval"] = [-0.1, 0.2]
+        if row["rule"] == "fa":
+            row.update(finished=row["runs"], recovery_interval=[-0.1, 0.2])
 
-    assert "`kp`" in claims.convolutions(tables.load)
-    assert "`kp`" not in claims.convolutions(changed(worse))
+    assert claims.convolutions(tables.load).count("`kp`") == 2
+    said = claims.convolutions(changed(worse))
+    assert "`kp`" not in said
+    assert said.count("`fa` ends not told from it") == 2
+
+
+def test_runs_that_diverge_are_told_to_do_so() -> None:
+    def lost(row: dict[str, Any]) -> None:
+        row["finished"] = row["runs"] - 1
+
+    load = changed(lost)
+    assert "`dfa` diverges in 1 of 3 runs" in claims.convolutions(load)
+    assert "- diverged or failed in 1 of 5 runs: a network" in claims.random_feedback(
+        load, {"a network": "fashion-small"}
+    )
 
 
 def test_memory_and_forgetting_are_those_of_the_records() -> None:

@@ -210,10 +210,10 @@ class Comparison:
     def reversed(self) -> bool:
         """Whether the lower control's interval lies wholly above that of backprop."""
         high, low = self.row(BACKPROP), self.row(self.below)
-        known = high is not None and low is not None and self.overlap
-        if not known or high.score_interval is None or low.score_interval is None:
+        if not self.overlap or high is None or low is None:
             return False
-        return high.score_interval[1] < low.score_interval[0]
+        top, bottom = high.score_interval, low.score_interval
+        return top is not None and bottom is not None and top[1] < bottom[0]
 
     @property
     def no_recovery(self) -> str | None:

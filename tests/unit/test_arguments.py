@@ -44,7 +44,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "convert": (slots.convert, NO_MODELS),
     "freeze": (slots.freeze, NO_MODELS),
     "bank": (slots.bank, NO_MODELS),
-    "rule": (lambda x: bp.attach(net(), x), (None, "dfa", bp.Frozen, 3, [bp.Frozen()])),
+    "rule": (lambda x: bp.attach(net(), x), (None, "no-such-rule", bp.Frozen, 3, [bp.Frozen()])),
     "blocks": (
         lambda x: taught(blocks=x),
         (3, "0", b"0", True, nn.Linear, {"0": 1}, net(), [], [3], [None], [b"0"], [["0", 3]]),

@@ -509,7 +509,7 @@ def test_check_calls_a_model_with_its_loss_inside(
         ("digits-mlp --input 7 6", "a task has data of its own"),
         ("digits-mlp --batch labelled_model:batch", "leave out --batch"),
         ("experiment_tasks:network --input 7 4 --batch labelled_model:batch", "not by both"),
-        ("labelled_model:Labelled --output tail", "output='tail' names no module"),
+        ("labelled_model:Labelled --output tail", "--output 'tail' names no module"),
         ("labelled_model:Labelled --rule fa --batch labelled_model:none", "none"),
         ("digits-mlp --batch_size 0", "--batch_size must be at least 1"),
     ],

@@ -143,7 +143,7 @@ def test_how_learning_rates_were_chosen_is_said() -> None:
     assert edge(one) == "no trial of dfa finished: lower learning_rates may serve better"
     failing = edge(tuning(fa=good, dfa=["failed"] * 3))
     assert failing == "dfa failed in every trial: see why in the lines above"
-    no_trial = "the budget allows no trial of dfa: a larger --tuning_budget may serve better"
+    no_trial = "the budget allows no trial of dfa: a larger tuning_budget may serve better"
     assert edge(tuning(fa=good)) == no_trial
     assert edge(tuning()) == no_trial
 

@@ -40,7 +40,7 @@ def test_a_run_that_makes_no_sense_is_refused(fields: dict, said: str) -> None:
         ({"seeds": ()}, "seeds is empty"),
         ({"seeds": (1, 1)}, "seeds names something twice"),
         ({"seeds": (0, -2)}, "seeds must be between 0 and"),
-        ({"seeds": (5, 6), "tuning_seed": 6}, "tuning_seed 6 is one of the seeds"),
+        ({"seeds": (5, 6), "tuning_seed": 6}, "tuning_seed=6 is one of the seeds"),
         ({"tuning_epochs": 0}, "tuning_epochs must be at least 1"),
         ({"learning_rates": ()}, "learning_rates is empty"),
         ({"learning_rates": (0.1, math.inf)}, "learning_rates must be positive and finite"),

@@ -456,7 +456,8 @@ def test_the_page_is_whole_and_the_same_each_time() -> None:
     record = audit(rules=("backprop", "dfa"), seeds=(0, 1))
     text = report.render_audit(record)
     assert text == report.render_audit(json.loads(json.dumps(record)))
-    assert not re.search(r"(src|href)=\"(?!#|data:image/png)|url\((?!#)|@import", text)
+    loaded = re.sub(r'<a [^>]*href="https://[^"]*"', "<a", text)  # links load nothing
+    assert not re.search(r"(src|href)=\"(?!#|data:image/png)|url\((?!#)|@import", loaded)
     ids = [i for element in read(text).all() if (i := element.attributes.get("id"))]
     assert len(ids) == len(set(ids))
 

@@ -271,7 +271,7 @@ def test_when_nothing_works_one_line_says_what_to_do(source: FileSource) -> None
     assert "\n" not in message
     assert "http://127.0.0.1:1/train-images-idx3-ubyte.gz: ConnectionError" in message
     assert "put its files (train-images-idx3-ubyte.gz, " in message
-    assert "into a folder tiny/ in a folder that --data or BEYONDPROP_DATA names" in message
+    assert "into a folder tiny/ in a folder that data= or BEYONDPROP_DATA names" in message
 
 
 def test_without_requests_the_extra_is_named(

@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.common.cached_runs import cached_runs
 from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
-from benchmarks.common.tables import Cells, Table
-from benchmarks.faults import bad_inputs, bounds, damaged_files, disks, kills, threads
+from benchmarks.common.tables import Table
+from benchmarks.faults import bad_inputs, bounds, damaged_files, disks, kills, tables, threads
 from benchmarks.faults.children import peak
 from benchmarks.faults.tally import Tally
 
@@ -34,8 +34,6 @@ ATTACKS: dict[str, Callable[[Tally], object]] = {
     "disks that are only read": disks.read_only,
     "folders that vanish": disks.vanishing,
 }
-HEADS = ("attack", "tried", "refused in a sentence", "ended right", "wrong", "seconds", "MiB")
-BOUND_HEADS = ("check", "with it", "without", "ratio", "quartiles")
 
 
 def main(
@@ -88,47 +86,13 @@ def costs(rounds: int) -> dict[str, Any]:
     return {"rows": bounds.ratios(rounds)}
 
 
-def attacks(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    """Return what became of attacks: headings and rows."""
-    lines = [
-        [
-            row["what"],
-            f"{row['tried']:,}",
-            f"{row['refused']:,}",
-            f"{row['right']:,}",
-            str(len(row["faults"])),
-            "–" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            f"{row['memory']:,.0f}",
-        ]
-        for row in rows
-        if row["part"] == "attack"
-    ]
-    return HEADS, lines
-
-
-def ratios(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    """Return what checks cost: headings and rows."""
-    lines = [
-        [
-            row["what"],
-            f"{row['with'] * 1e3:.2f} ms",
-            f"{row['without'] * 1e3:.2f} ms",
-            f"{row['ratio']:.2f}",
-            "–".join(f"{quartile:.2f}" for quartile in row["ratio_quartiles"]),
-        ]
-        for row in rows
-        if row["part"] == "bound"
-    ]
-    return BOUND_HEADS, lines
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the counts, with the ratios as notes."""
-    _, costly = ratios(rows)
+    _, costly = tables.bounds(rows)
     skipped = [why for row in rows for why in row.get("skipped", [])]
     return Table(
         "Attacks on the library",
-        *attacks(rows),
+        *tables.counts(rows),
         [
             "Seconds: of computing, of the longest input, where attacks are made in one process. "
             "MiB: of the process that took most, PyTorch's own among them.",

@@ -97,7 +97,10 @@ def of_record(folder: Path) -> tuple[str, Action, Action]:
     """Return how a record of 10,000 numbers is read."""
     path = folder / "record.json"
     write_json(path, {"losses": [number / 7 for number in range(10_000)]})
-    plain: Action = lambda: json.loads(path.read_bytes())  # noqa: E731
+
+    def plain() -> object:
+        return json.loads(path.read_bytes())
+
     return "a record of 10,000 numbers: its digest", partial(read_json, path), plain
 
 
@@ -107,7 +110,10 @@ def of_gzip(folder: Path) -> tuple[str, Action, Action]:
     path.write_bytes(
         gzip.compress(np.random.default_rng(0).integers(0, 8, 2**23, np.uint8).tobytes())
     )
-    plain: Action = lambda: gzip.decompress(path.read_bytes())  # noqa: E731
+
+    def plain() -> object:
+        return gzip.decompress(path.read_bytes())
+
     return "a gzip file of 8 MB: its size", partial(files.read, path), plain
 
 

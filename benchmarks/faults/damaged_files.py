@@ -203,7 +203,8 @@ def of_cifar(folder: Path) -> Iterator[Kind]:
     digest = hashlib.sha256(content).hexdigest()
     own, binary = folder / "batch", folder / "batch.bin"
     own.write_bytes(content)
-    binary.write_bytes(b"".join(bytes([k]) + row.tobytes() for k, row in zip(labels, images)))  # noqa: B905
+    pairs = zip(labels, images, strict=True)
+    binary.write_bytes(b"".join(bytes([k]) + row.tobytes() for k, row in pairs))
 
     def published() -> Any:
         return cifar_files.batch(cifar_files.files.read(own, digest), "the batch")

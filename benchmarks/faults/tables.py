@@ -1,16 +1,43 @@
-"""The tables of attacks on pages: headings and rows, made of a record."""
+"""The tables of attacks, made of a record."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.common.tables import Cells
-from benchmarks.faults import attacks
+
+HEADS = ("attack", "tried", "refused in a sentence", "ended right", "wrong", "seconds", "MiB")
+BOUND_HEADS = ("check", "with it", "without", "ratio", "quartiles")
 
 
-def counts(rows: list[dict[str, Any]]) -> Cells:
+def counts(rows: Sequence[Mapping[str, Any]]) -> Cells:
     """Return what became of attacks: one row a kind."""
-    return attacks.attacks(rows)
+    lines = [
+        [
+            row["what"],
+            f"{row['tried']:,}",
+            f"{row['refused']:,}",
+            f"{row['right']:,}",
+            str(len(row["faults"])),
+            "–" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            f"{row['memory']:,.0f}",
+        ]
+        for row in rows
+        if row["part"] == "attack"
+    ]
+    return HEADS, lines
 
 
-def bounds(rows: list[dict[str, Any]]) -> Cells:
+def bounds(rows: Sequence[Mapping[str, Any]]) -> Cells:
     """Return what checks cost: one row a check."""
-    return attacks.ratios(rows)
+    lines = [
+        [
+            row["what"],
+            f"{row['with'] * 1e3:.2f} ms",
+            f"{row['without'] * 1e3:.2f} ms",
+            f"{row['ratio']:.2f}",
+            "–".join(f"{quartile:.2f}" for quartile in row["ratio_quartiles"]),
+        ]
+        for row in rows
+        if row["part"] == "bound"
+    ]
+    return BOUND_HEADS, lines

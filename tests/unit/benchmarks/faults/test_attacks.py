@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.faults import attacks, bad_inputs, bounds, damaged_files, threads
+from benchmarks.faults import attacks, bad_inputs, bounds, damaged_files, tables, threads
 from benchmarks.faults.damages import DAMAGES, damaged
 from benchmarks.faults.tally import Tally, never
 from beyondprop.errors import UserError
@@ -77,4 +77,4 @@ def test_the_table_shows_faults_and_ratios() -> None:
     assert "| kills | 100 | 0 | 99 | 1 | – | 300 |" in made
     assert "a digest" in made
     assert "Not tried there: no disk." in made
-    assert len(attacks.ratios([row, check])[1]) == 1
+    assert len(tables.bounds([row, check])[1]) == 1

@@ -7,8 +7,9 @@ from typing import Any
 
 from benchmarks.common.tables import Cells, markdown
 from beyondprop.experiment.statistics import paired
-from beyondprop.report.audited import verdicts
+from beyondprop.report.audited import notes, verdicts
 from beyondprop.report.audited.read import read_audit
+from beyondprop.report.audited.records import Asked, Audit
 from beyondprop.report.audited.table import table_of
 
 MARK = " †"
@@ -101,17 +102,21 @@ def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float])
 def answers(record: dict[str, Any]) -> str:
     """Return what an audit found of each question, a line each, as Markdown."""
     audit = read_audit(record)
-    return "\n".join(
-        f"- **{section.question}** {verdicts.line(audit, section)}" for section in audit.sections
-    )
+    return "\n".join(f"- {_answer(audit, section)}" for section in audit.sections)
 
 
 def audited(record: dict[str, Any]) -> str:
     """Return each question of an audit, what was found, and the figures, as Markdown."""
     audit, parts = read_audit(record), []
     for section in audit.sections:
-        parts.append(f"**{section.question}** {verdicts.line(audit, section)}")
+        parts.append(_answer(audit, section))
         if (table := table_of(audit, section)) is not None:
             cells = [[name, *figures] for _, name, figures in table.lines]
             parts += [markdown(("rule", *table.headings), cells), table.caption]
     return "\n\n".join(parts)
+
+
+def _answer(audit: Audit, section: Asked) -> str:
+    """Return a question, what was found, and what must be said beside it."""
+    beside = (*notes.warnings(audit, section.name), *notes.notes(audit, section.name))
+    return " ".join((f"**{section.question}**", verdicts.line(audit, section), *beside))

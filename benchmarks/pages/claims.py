@@ -209,6 +209,28 @@ def pieces(load: Load) -> str:
     )
 
 
+def local_minima(load: Load) -> str:
+    """Return from how many starts each rule reaches a minimum that is known."""
+    rows = load("audit/minima")["rows"]
+    problems = dict.fromkeys(row["problem"] for row in rows)
+    return " ".join(
+        _reached([row for row in rows if row["problem"] == problem]) for problem in problems
+    )
+
+
+def _reached(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return from how many starts the minimum of one problem is reached, by rule."""
+    found = {row["way"]: row["share"] for row in rows}
+    backprop, starts = found.pop("backprop"), len(rows[0]["losses"])
+    listed = _listed([f"{share:.0%} (`{way}`)" for way, share in found.items()])
+    more = [way for way, share in found.items() if share > backprop]
+    return (
+        f"On the problem *{rows[0]['problem']}*, backprop reaches the global minimum from "
+        f"{backprop:.0%} of {starts} starts, the others from {listed}. "
+        + (f"From more starts than backprop: {_code(more)}." if more else "None exceeds backprop.")
+    )
+
+
 def _best(row: Mapping[str, Any]) -> float:
     """Return the better score of merged and healed pieces."""
     return float(max(row["scores"]["merged"], row["scores"]["healed"]))
@@ -235,5 +257,6 @@ CLAIMS: dict[str, Callable[[Load], str]] = {
     "forgetting": forgetting,
     "convolutions": convolutions,
     "pieces": pieces,
+    "local-minima": local_minima,
 }
 """By the name of a claim, what records say of it."""

@@ -93,6 +93,7 @@ OPTIMIZERS = ("sgd", "adam")
 """Ends of the names of records that compare under one optimizer alone."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
+    "audit minima": ("audit/minima", audits.minima),
     "faults": ("faults/attacks", faults.counts),
     "faults bounds": ("faults/attacks", faults.bounds),
     "jobs": ("jobs/scaling", jobs.gain),
@@ -141,6 +142,9 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
 """A table's record, and what makes the table from its rows."""
 
 NAMES = {
+    "audit minima": 2,
+    "audit through feedback": 2,
+    "audit forgetting": 3,
     "graphs signals": 3,
     "neighbourhoods noise": 2,
     "neighbourhoods wall time": 2,

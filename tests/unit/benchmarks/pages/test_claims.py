@@ -111,3 +111,15 @@ def test_pieces_that_reach_the_score_of_the_whole_are_counted() -> None:
 
     assert "in 0 of 3 seeds" in claims.pieces(tables.load)
     assert "in 3 of 3 seeds" in claims.pieces(changed(better))
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1.0, "From more starts than backprop: `fa`"), (0.5, "None exceeds backprop.")],
+)
+def test_a_rule_that_reaches_the_minimum_more_often_is_named(share: float, said: str) -> None:
+    def reaching(row: dict[str, Any]) -> None:
+        row["share"] = share if row["way"] == "fa" else 0.5
+
+    text = claims.local_minima(changed(reaching))
+    assert text.count(said) == len({row["problem"] for row in tables.load("audit/minima")["rows"]})

@@ -2,31 +2,29 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import get_args, get_origin, get_type_hints
 
 import jsonargparse
 
-from beyondprop.cli.parser import as_list, with_lists
+from beyondprop.cli.parser import with_lists
 from beyondprop.errors import UserError
 
 
 def command_line(main: Callable[..., None]) -> None:
-    """Run ``main`` with the flags that its signature says."""
+    """Run ``main`` with the flags that its signature says; ``--cases a b`` is one list."""
     try:
-        jsonargparse.auto_cli(main, args=arguments(sys.argv[1:]))
+        jsonargparse.auto_cli(main, args=with_lists(sys.argv[1:], lists_of(main)))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
 
 
-def arguments(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--cases a b`` as one list, as `beyondprop` takes its lists."""
-    words, rest = [], list(argv)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        values = [value] if equals else []
-        if name == "--cases":
-            while not equals and rest and not rest[0].startswith("--"):
-                values.append(rest.pop(0))
-            value, equals = (as_list(values, quoted=True), "=") if values else ("", "")
-        words.append(name + equals + value)
-    return with_lists(words)
+def lists_of(main: Callable[..., None]) -> dict[str, bool]:
+    """Return which flags of ``main`` take lists, and whether their items are texts."""
+    found = {}
+    for name, hint in get_type_hints(main).items():
+        for each in (hint, *get_args(hint)):  # a union has its members as arguments
+            origin = get_origin(each)
+            if isinstance(origin, type) and issubclass(origin, Sequence):
+                found[f"--{name}"] = get_args(each)[0] is str
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
@@ -89,16 +89,26 @@ def plain(message: str) -> str:
     return LONG.sub(r"\1...", " ".join(message.split())).rstrip(".")
 
 
-def with_lists(argv: Sequence[str]) -> list[str]:
+def lists_of(argv: Sequence[str]) -> dict[str, bool]:
+    """Return which flags of a command take lists, and whether their items are texts."""
+    single = SINGLE.get(argv[0], ()) if argv else ()
+    return {name: name in TEXTS for name in TEXTS + NUMBERS if name not in single}
+
+
+def with_lists(argv: Sequence[str], lists: Mapping[str, bool] | None = None) -> list[str]:
     """Turn `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
 
     Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`. A list
     that is given in several parts is one.
+
+    Args:
+        argv: Words of a command line.
+        lists: Flags that take lists, and whether their items are texts; by default those of the
+            command that the first word names.
     """
     words, rest = list[str](), list(argv)
     found: dict[str, tuple[int, list[str]]] = {}  # where a list stands, and what it has so far
-    single = SINGLE.get(argv[0], ()) if argv else ()
-    lists = {each for each in TEXTS + NUMBERS if each not in single}
+    lists = lists_of(argv) if lists is None else lists
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
@@ -113,7 +123,7 @@ def with_lists(argv: Sequence[str]) -> list[str]:
             place, earlier = found.setdefault(name, (len(words), []))
             earlier += values
             words[place:] = [
-                f"{name}={as_list(earlier, quoted=name in TEXTS)}",
+                f"{name}={as_list(earlier, quoted=lists[name])}",
                 *words[place + 1 :],
             ]
         else:

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from benchmarks.common.command_line import command_line
@@ -34,3 +36,17 @@ def test_cases_are_typed_as_lists_are_in_the_command_line(
     monkeypatch.setattr("sys.argv", ["rules.py", "--rounds=2", *cases, "--slow-down", "1"])
     command_line(main)
     assert found == {"rounds": 2, "cases": ("mlp-2x64", "mlp-8x*"), "slow_down": 1}
+
+
+def test_a_flag_takes_a_list_where_the_signature_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+
+    def main(
+        samples: int = 1, kinds: Sequence[str] = ("a",), seeds: list[int] | None = None
+    ) -> None:
+        found.update(samples=samples, kinds=list(kinds), seeds=seeds)
+
+    words = ["--samples", "4000", "--kinds", "class", "1e3", "--seeds", "0", "1"]
+    monkeypatch.setattr("sys.argv", ["forgetting.py", *words])
+    command_line(main)
+    assert found == {"samples": 4000, "kinds": ["class", "1e3"], "seeds": [0, 1]}

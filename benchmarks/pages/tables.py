@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from benchmarks.audit import tables as audits
+from benchmarks.audit import through_feedback
 from benchmarks.common import beside_plain
 from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.common.tables import Cells, markdown
@@ -94,6 +95,10 @@ OPTIMIZERS = ("sgd", "adam")
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "audit minima": ("audit/minima", audits.minima),
+    "audit through feedback": (
+        "audit/through_feedback",
+        partial(audits.through_feedback, levels=through_feedback.LEVELS),
+    ),
     "faults": ("faults/attacks", faults.counts),
     "faults bounds": ("faults/attacks", faults.bounds),
     "jobs": ("jobs/scaling", jobs.gain),

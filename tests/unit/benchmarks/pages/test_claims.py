@@ -123,3 +123,12 @@ def test_a_rule_that_reaches_the_minimum_more_often_is_named(share: float, said:
 
     text = claims.local_minima(changed(reaching))
     assert text.count(said) == len({row["problem"] for row in tables.load("audit/minima")["rows"]})
+
+
+def test_robustness_is_told_at_the_greatest_change_beside_no_attack() -> None:
+    def attacked(row: dict[str, Any]) -> None:
+        row.update(through=[0.6, 0.5, 0.45], exact=[0.6, 0.2, 0.1])
+
+    text = claims.robustness(changed(attacked))
+    said = "`fa` 45.0% under an attack through its own graph, 10.0% under exact gradients (60.0% w"
+    assert said in text

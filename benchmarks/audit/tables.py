@@ -11,6 +11,7 @@ from beyondprop.report.audited import notes, verdicts
 from beyondprop.report.audited.read import read_audit
 from beyondprop.report.audited.records import Asked, Audit
 from beyondprop.report.audited.table import table_of
+from beyondprop.report.text import listing
 
 MARK = " †"
 NOTHING = "No audit of this is recorded yet."
@@ -54,6 +55,47 @@ def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
             "†: the chosen learning rate, or strength, still lies at an end of what was tried."
         )
     return notes
+
+
+STREAMS = {
+    "class": "Pairs of classes in turn, where the pair is not told at test",
+    "task": "The same pairs, told at test",
+    "domain": "The same images with their pixels in other orders",
+}
+
+
+def forgotten(rows: list[dict[str, Any]]) -> str:
+    """Return what rules forget, and what keeps most: a sentence or two for each stream."""
+    told = [
+        f"{words}: {_forgotten([row for row in rows if row['stream'] == stream])}"
+        for stream, words in STREAMS.items()
+        if any(row["stream"] == stream for row in rows)
+    ]
+    return "- **What does it forget?** " + " ".join(told)
+
+
+def _forgotten(rows: list[dict[str, Any]]) -> str:
+    """Return what is known at the end of one stream."""
+    scores = {(row["rule"], row["method"]): [run["average"] for run in row["runs"]] for row in rows}
+    plain = [
+        f"{interval(found)}% ({rule})"
+        for (rule, method), found in scores.items()
+        if method == "plain"
+    ]
+    (first,) = (row for row in rows if (row["rule"], row["method"]) == ("backprop", "plain"))
+    against = {
+        method: found
+        for (rule, method), found in scores.items()
+        if rule == "backprop" and method not in ("plain", "slots", "all together")
+    }
+    best = max(against, key=lambda method: statistics.mean(against[method]))
+    return (
+        f"without a method, accuracy at the end is {listing(plain)}. A model that knows only the "
+        f"last experience scores {percent([run['floor'] for run in first['runs']])}%, and backprop "
+        f"on all at once {interval(scores['backprop', 'all together'])}%. Under backprop, slot "
+        f"machines keep {interval(scores['backprop', 'slots'])}%, and the best of the other "
+        f"methods, {best}, {interval(against[best])}%."
+    )
 
 
 def interval(scores: list[float]) -> str:

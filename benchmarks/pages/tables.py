@@ -7,8 +7,8 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
 `modalities-trust NAME`, `modalities-missing NAME`, `audited NAME`, `audit-answers NAME`,
-`outcomes`, `claim NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares the pages with the
-records, so no figure and no finding of a comparison is written by hand.
+`audit-forgotten`, `outcomes`, `claim NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares
+the pages with the records, so no figure and no finding of a comparison is written by hand.
 """
 
 import re
@@ -319,6 +319,13 @@ def audit_answers(name: str) -> str:
     return audits.answers(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
 
 
+def audit_forgotten() -> str:
+    """Return what rules forget of tasks in turn; that there is none where it isn't recorded."""
+    if not has_audit("forgetting"):
+        return audits.NOTHING
+    return audits.forgotten(load("audit/forgetting")["rows"])
+
+
 def audited(name: str) -> str:
     """Return the questions of an audit with what was found and all figures."""
     return audits.audited(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
@@ -391,6 +398,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "below-frozen": below_frozen,
     "rule": rule,
     "audit-answers": audit_answers,
+    "audit-forgotten": audit_forgotten,
     "audited": audited,
     "distilled": distilled,
     "modalities": of_modalities,

@@ -3,9 +3,11 @@
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.audit import tables as audits
 from benchmarks.audit.tables import NOTHING
 from benchmarks.common.records import ROOT
 from benchmarks.pages import tables
@@ -39,3 +41,24 @@ def test_every_question_has_its_finding_and_its_figures() -> None:
 @pytest.mark.usefixtures("recorded")
 def test_an_audit_that_is_not_recorded_is_said_to_be_none() -> None:
     assert tables.table("audited b") == tables.table("audit-answers b") == NOTHING
+
+
+def test_what_is_forgotten_is_told_beside_floor_ceiling_and_the_best_method() -> None:
+    def row(rule: str, method: str, average: float) -> dict[str, Any]:
+        runs = [{"average": average, "floor": 0.2}, {"average": average, "floor": 0.21}]
+        return {"stream": "class", "rule": rule, "method": method, "runs": runs}
+
+    rows = [
+        *(row(rule, "plain", 0.195) for rule in ("backprop", "dfa")),
+        row("backprop", "ewc", 0.22),
+        row("backprop", "replay", 0.8),
+        row("dfa", "replay", 0.9),
+        row("backprop", "slots", 0.85),
+        row("backprop", "all together", 0.95),
+    ]
+    said = audits.forgotten(rows)
+    assert "accuracy at the end is 19.5 ± 0.0% (backprop) and 19.5 ± 0.0% (dfa)." in said
+    assert "the last experience scores 20.5%, and backprop on all at once 95.0 ± 0.0%" in said
+    assert "slot machines keep 85.0 ± 0.0%, and the best of the other methods, replay, 80.0" in said
+    assert "told at test" in said
+    assert "pixels" not in said

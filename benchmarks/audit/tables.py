@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from benchmarks.common.tables import Cells, markdown
@@ -139,6 +140,15 @@ def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float])
             lines.append([rule, words, *cells])
     heads = (f"ε = {255 * level:.0f}/255" if level else "no attack" for level in levels)
     return ("rule", "attacked by", *heads), lines
+
+
+def duration(record: dict[str, Any]) -> str:
+    """Return how long an audit took, and by which command, as Markdown."""
+    made = record["provenance"]
+    started, finished = (datetime.fromisoformat(made[key]) for key in ("started", "finished"))
+    minutes = (finished - started).total_seconds() / 60
+    cores = made["hardware"]["cores"]
+    return f"`{made['command']}` took {minutes:.1f} minutes on {cores} cores."
 
 
 def answers(record: dict[str, Any]) -> str:

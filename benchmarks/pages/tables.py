@@ -7,8 +7,9 @@ A pair of comments marks where a table is: `<!-- table NAME -->` and `<!-- end -
 `published NAME`, `rule RULE`, `architectures`, `below-frozen [TASKS]`, `scaling STUDY`,
 `scaling-light STUDY`, `distilled NAME`, `modalities NAME`, `modalities-verdict [NAMES]`,
 `modalities-trust NAME`, `modalities-missing NAME`, `audited NAME`, `audit-answers NAME`,
-`audit-forgotten`, `outcomes`, `claim NAME`, `step-time [RULES]`, `records [TOPIC]`. A test compares
-the pages with the records, so no figure and no finding of a comparison is written by hand.
+`audit-forgotten`, `audit-time NAME`, `outcomes`, `claim NAME`, `step-time [RULES]`,
+`records [TOPIC]`. A test compares the pages with the records, so no figure and no finding of a
+comparison is written by hand.
 """
 
 import re
@@ -319,6 +320,11 @@ def audit_answers(name: str) -> str:
     return audits.answers(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
 
 
+def audit_time(name: str) -> str:
+    """Return how long an audit took."""
+    return audits.duration(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
+
+
 def audit_forgotten() -> str:
     """Return what rules forget of tasks in turn; that there is none where it isn't recorded."""
     if not has_audit("forgetting"):
@@ -399,6 +405,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "rule": rule,
     "audit-answers": audit_answers,
     "audit-forgotten": audit_forgotten,
+    "audit-time": audit_time,
     "audited": audited,
     "distilled": distilled,
     "modalities": of_modalities,

@@ -62,3 +62,14 @@ def test_what_is_forgotten_is_told_beside_floor_ceiling_and_the_best_method() ->
     assert "slot machines keep 85.0 ± 0.0%, and the best of the other methods, replay, 80.0" in said
     assert "told at test" in said
     assert "pixels" not in said
+
+
+def test_the_time_of_an_audit_is_that_of_its_record() -> None:
+    made = {
+        "started": "2026-11-30T10:00:00+00:00",
+        "finished": "2026-11-30T10:03:30+00:00",
+        "command": "beyondprop audit a",
+        "hardware": {"cores": 2},
+    }
+    said = audits.duration({"provenance": made})
+    assert said == "`beyondprop audit a` took 3.5 minutes on 2 cores."

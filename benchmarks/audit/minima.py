@@ -60,7 +60,8 @@ def main(
     }
     folder = runs / f"{starts}-{steps}-{tuning}-{tolerance:g}"
     rows = list(cached_runs(folder, wanted, workers).values())
-    save("audit/minima", asdict(budget), rows, table(rows, budget), started, output)
+    spec = asdict(budget)
+    save("audit/minima", spec, rows, table(rows, spec), started, output)
 
 
 def one(problem: Problem, way: str, budget: Budget) -> Figures:
@@ -82,8 +83,9 @@ def figures(found: Reached) -> Figures:
     return figures_ | {"rate": found.rate, "edge": found.edge}
 
 
-def table(rows: Sequence[Mapping[str, Any]], budget: Budget) -> Table:
-    """Return the rows as a table."""
+def table(rows: Sequence[Mapping[str, Any]], spec: Mapping[str, Any]) -> Table:
+    """Return the rows as a table; the settings are those of `Budget`."""
+    budget = Budget(**spec)
     heads, lines = tables.minima(rows)
     refused = [row for row in rows if "refused" in row]
     return Table(
@@ -91,13 +93,13 @@ def table(rows: Sequence[Mapping[str, Any]], budget: Budget) -> Table:
         heads,
         lines,
         [
-            f"Of {budget.starts} starts, the same for every rule; {budget.steps} steps of Adam on "
-            "256 samples, at a rate that falls linearly to zero. A start has reached the minimum, "
-            f"which is 0, where the loss ends below {budget.tolerance:g} of the targets' variance. "
-            "In brackets Wilson's 95% interval; the losses are medians and the lowest.",
+            f"Each rule has the same {budget.starts} starts and {budget.steps} steps of Adam on "
+            "256 samples, with a rate that falls linearly to zero. A start reaches the minimum, "
+            f"which is 0, if the loss ends below {budget.tolerance:g} of the targets' variance. "
+            "Wilson's 95% interval is in brackets; the losses are the median and the lowest.",
             f"The rate is the best of {', '.join(f'{each:g}' for each in budget.rates)} on "
-            f"{budget.tuning} other starts, and of up to {MORE} beyond an end where the best lies; "
-            f"{tables.MARK.strip()} marks one that is still at an end.",
+            f"{budget.tuning} other starts, extended by up to {MORE} rates beyond the edge if the "
+            f"best lies there; {tables.MARK.strip()} marks one that is still at the edge.",
             *(f"{row['problem']}, {row['way']}: {row['refused']}." for row in refused),
         ],
     )

@@ -46,21 +46,19 @@ def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
     notes = [
         f"Accuracy on the test samples of all experiences, mean over {seeds} seeds; ± is half of "
         "Student's 95% interval.",
-        "Class: pairs of classes in turn, not told at test; task: the same, told; domain: the same "
-        "images with their pixels in other orders.",
-        "Floor: what a model scores that knows the last experience alone. All together: the rule "
-        "learns all experiences at once. MB: what a method keeps beside the model.",
+        "Class: pairs of classes in turn, without the pair's name at test; task: the same, with "
+        "the name; domain: the same images with their pixels in other orders.",
+        "Floor: the score of a model that knows only the last experience. All together: the rule "
+        "learns all experiences at once. MB: the memory of a method in addition to the model.",
     ]
     if any(row["search"] and row["search"]["edge"] for row in rows):
-        notes.append(
-            "†: the chosen learning rate, or strength, still lies at an end of what was tried."
-        )
+        notes.append("†: the chosen learning rate, or strength, lies at the edge of those tried.")
     return notes
 
 
 STREAMS = {
-    "class": "Pairs of classes in turn, where the pair is not told at test",
-    "task": "The same pairs, told at test",
+    "class": "Pairs of classes in turn, where the pair is unknown at test",
+    "task": "The same pairs, known at test",
     "domain": "The same images with their pixels in other orders",
 }
 

@@ -133,10 +133,10 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         "Robustness through a feedback graph, and by exact gradients",
         *tables.through_feedback(rows, LEVELS),
         notes=(
-            "Test samples that a network gets right before and after PGD, in percent, mean over "
-            "seeds; ± is half of Student's 95% interval. The same weights, steps and starts: "
-            "through the graph that the rule leaves for learning, which is what an attack gets "
-            "that asks for nothing, and by exact gradients.",
+            "Accuracy on test samples before and after projected gradient descent (PGD), in "
+            "percent, mean over seeds; ± is half of Student's 95% interval. Weights, steps and "
+            "starts are the same. One attack goes through the rule's own graph, as a plain call of "
+            "autograd does; the other uses exact gradients.",
         ),
     )
 

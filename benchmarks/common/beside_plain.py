@@ -79,7 +79,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, library: str, counted: 
         title,
         *cells(rows, library),
         [
-            f"Medians of {len(rows)} rounds in which all four take turns; {counted} are counted. "
-            f"Both ways of the library left {same} of weights."
+            f"Medians of {len(rows)} rounds in which all four take turns; times include {counted}. "
+            f"Both runs of the library produced {same} of weights."
         ],
     )

@@ -99,10 +99,10 @@ def below_frozen(records: Mapping[str, Record]) -> str:
             if rules := [f"`{lead.rule}`" for lead in leads if lead.real == some]:
                 kind.append(f"on {name} {listing(rules)}")
     lines = [
-        f"Below frozen hidden layers end: {'; '.join(told)}."
+        f"Significantly below frozen hidden layers: {'; '.join(told)}."
         if told
-        else "No rule is told to end below frozen hidden layers on any of these networks."
+        else "No rule is significantly below frozen hidden layers on any of these networks."
     ]
     if untold:
-        lines.append(f"In the mean below, but not told apart: {'; '.join(untold)}.")
+        lines.append(f"Below in the mean, but not significantly: {'; '.join(untold)}.")
     return " ".join(lines)

@@ -12,19 +12,21 @@ from beyondprop.report.records import BACKPROP, CONTROLS, LINEAR
 from beyondprop.report.text import ScoreFormat, count, listing, plural, rate
 
 NAMED = 6
-"""Pairs that cannot be ordered and are named one by one; of more the number is told."""
+"""Pairs without a significant difference that are named one by one; of more, their number."""
 
-BEFORE = "before the search and the three controls"
-RECOVERY = "Recovery: its 95% interval in brackets; – where the controls overlap."
+BEFORE = "by a version without the search and without a linear control"
+RECOVERY = (
+    "Recovery: with its 95% interval in brackets; – where the intervals of the controls overlap."
+)
 SPREAD = "±: half of the 95% interval over seeds (Student's t)."
 
 UNTOLD = "untold"
 KINDS = {
     "above": "{rules} {beat} `{control}`.",
     "below": "`{control}` beats {rules}.",
-    "above, alone": "{rules} {beat} `{control}`, by the pair's own interval alone.",
-    "below, alone": "`{control}` beats {rules}, by the pair's own interval alone.",
-    UNTOLD: "{rules} {be} not told from `{control}`.",
+    "above, alone": "{rules} {beat} `{control}`, but only before Holm's correction.",
+    "below, alone": "`{control}` beats {rules}, but only before Holm's correction.",
+    UNTOLD: "{rules} {do} not differ significantly from `{control}`.",
 }
 """How rules stand to a control. *Alone*: a pair's interval excludes zero, but not after Holm."""
 
@@ -37,7 +39,7 @@ class Lead:
         rule: Its name.
         value: Its score less the control's, mean over seeds.
         half: Half of the paired interval at 95%.
-        real: Whether it is told from none after Holm's correction.
+        real: Whether it is significant after Holm's correction.
     """
 
     rule: str
@@ -52,7 +54,7 @@ class Lead:
 
 
 def verdict(record: Record) -> str:
-    """Return which rules are told from backprop and from the lower control, and by how much.
+    """Return which rules differ from backprop and from the lower control, and by how much.
 
     By Student's test of scores that are paired by seed; p-values of all pairs of the table are
     corrected after Holm.
@@ -74,7 +76,7 @@ def _where(found: Shown) -> str:
 
 
 def _against(found: Shown, control: str) -> str:
-    """Return which rules beat a control, which it beats, and which are not told from it."""
+    """Return which rules beat a control, which it beats, and which do not differ significantly."""
     kinds: dict[str, list[Lead]] = {}
     for lead in leads_over(found, control):
         kinds.setdefault(_kind(lead), []).append(lead)
@@ -90,7 +92,7 @@ def _told(kind: str, leads: Sequence[Lead], control: str, form: ScoreFormat) -> 
         rules=named,
         control=control,
         beat="beat" if many else "beats",
-        be="are" if many else "is",
+        do="do" if many else "does",
     )
 
 
@@ -121,25 +123,26 @@ def leads_over(found: Shown, control: str) -> list[Lead]:
 
 
 def _order(found: Shown) -> list[str]:
-    """Return which pairs cannot be ordered."""
+    """Return which pairs do not differ significantly."""
     pairs = of_pairs(found.facts)
     if not pairs:
         return []
     unsure = [f"`{each.first}` and `{each.second}`" for each in pairs if not each.real]
-    how = "by Student's test paired by seed, after Holm's correction for all pairs"
+    how = "Student's t-test paired by seed, after Holm's correction for all pairs"
     if not unsure:
-        every = "the one pair is" if len(pairs) == 1 else f"all {len(pairs)} pairs are"
-        return [f"At 95%, {every} ordered ({how})."]
+        every = "the only pair differs" if len(pairs) == 1 else f"all {len(pairs)} pairs differ"
+        return [f"At 95%, {every} significantly ({how})."]
     which = f": {'; '.join(unsure)}" if len(unsure) <= NAMED else ""
-    verb = "is" if len(unsure) == 1 else "are"
+    verb = "does" if len(unsure) == 1 else "do"
     return [
-        f"At 95%, {len(unsure)} of {plural(len(pairs), 'pair')} {verb} not ordered{which} ({how})."
+        f"At 95%, {len(unsure)} of {plural(len(pairs), 'pair')} {verb} not differ "
+        f"significantly{which} ({how})."
     ]
 
 
 def _recovery(found: Shown) -> str:
     if found.facts.no_recovery:
-        return f"Recovery cannot be read: {found.facts.no_recovery}."
+        return f"Recovery is not reported: {found.facts.no_recovery}."
     both = all(found.facts.row(each) for each in LOWER)
     which = "the stronger lower control" if both else "the only lower control"
     return f"Recovery is relative to {found.facts.below}, {which}."
@@ -164,15 +167,15 @@ def _search(found: Shown) -> str:
         among = optimizers(found.facts)
         what = f"its learning rate and {listing(among)}" if among else "its learning rate"
         return (
-            f"Each rule searched {what} in trials of {lengths} {word}, as far as they cost no more "
-            f"than {tuning.budget:g} of the longest by backprop; seeds {seeds}."
+            f"Each rule searched {what} in trials of {lengths} {word}, with at most as much "
+            f"compute as {tuning.budget:g} of backprop's longest trials. Seeds: {seeds}."
         )
     tried = sorted({t.learning_rate for t in tuning.trials if t.learning_rate is not None})
     if not tried:
-        return f"No learning rate was searched; seeds {seeds}."
+        return f"No learning rate was searched. Seeds: {seeds}."
     epochs = plural(tuning.epochs[-1], "epoch")
     rates = listing([rate(each) for each in tried])
-    return f"Each rule tried the learning rates {rates} for {epochs}; seeds {seeds}."
+    return f"Each rule tried the learning rates {rates} for {epochs}. Seeds: {seeds}."
 
 
 def _below(found: Shown) -> list[str]:
@@ -181,7 +184,7 @@ def _below(found: Shown) -> list[str]:
         return ["Frozen is trained by steps like any rule; there is no linear model."]
     told = ["The last layer of frozen is solved to convergence."] if found.solved else []
     if found.facts.row(LINEAR):
-        told.append("Linear is a linear model on the inputs, solved alike.")
+        told.append("Linear is a linear model on the inputs, also solved to convergence.")
     return [*told, *controlled(found.facts)]
 
 
@@ -191,8 +194,10 @@ def _uncounted(found: Shown) -> list[str]:
     # Backprop counts as itself, whatever PyTorch can count.
     rules = [rule for rule, own in searches.items() if not own.counted and rule != BACKPROP]
     none = [rule for rule, own in searches.items() if not own.trials]
-    told = [f"The budget had no trial for {listing(none)}: the middle of the grid was taken."]
-    guessed = f"The operations of a step by {listing(rules)} cannot be counted: in the search it "
+    told = [f"The budget allowed no trial of {listing(none)}, so the middle of the grid was used."]
+    guessed = (
+        f"The operations of a step by {listing(rules)} cannot be counted, so in the search it "
+    )
     return told * bool(none) + [f"{guessed}counts as backprop's."] * bool(rules)
 
 
@@ -200,7 +205,7 @@ def _edges(found: Shown, rules: Iterable[str] | None = None) -> list[str]:
     """Return what the mark means, where one of the rules has it; by default any rule."""
     if not found.edges or (rules is not None and not {*rules} & {*found.edges}):
         return []
-    return ["†: the chosen learning rate lies at an edge of those tried; another may serve better."]
+    return ["†: the chosen learning rate lies at the edge of those tried; another may be better."]
 
 
 def _absurd(found: Shown) -> list[str]:
@@ -208,13 +213,13 @@ def _absurd(found: Shown) -> list[str]:
         return []
     runs = [f"{rule} ({plural(len(seeds), 'run')})" for rule, seeds in sorted(found.absurd.items())]
     return [
-        "Recorded as finished, but at a loss of more than a thousand times the untrained "
-        f"model's, which today counts as diverged: {listing(runs)}."
+        "Recorded as finished, but with a loss over a thousand times the untrained model's, "
+        f"which now counts as diverged: {listing(runs)}."
     ]
 
 
 def ages(records: Mapping[str, Record], own: str) -> str:
-    """Return which of the comparisons that have a rule are from before; what marks mean.
+    """Return which of the comparisons with a rule are from an earlier version; what marks mean.
 
     Args:
         records: A comparison's record by its task.
@@ -259,8 +264,8 @@ def by_optimizer(record: Record) -> str:
     """Return what a table by optimizer shows, or that there was no choice."""
     names = optimizers(shown(record).facts)
     if not names:
-        return "In this record the search had one optimizer, the task's own."
+        return "In this record, the search used only the task's own optimizer."
     return (
         f"Best validation score of each rule's longest trials with {listing(names)}, from which "
-        "the search chose (one seed, that of the search):"
+        "the search chose (one seed, used only for the search):"
     )

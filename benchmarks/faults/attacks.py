@@ -94,14 +94,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "Attacks on the library",
         *tables.counts(rows),
         [
-            "Seconds: of computing, of the longest input, where attacks are made in one process. "
-            "MiB: of the process that took most, PyTorch's own among them.",
-            "A damaged file ends right where it reads to what was written; one of a data set that "
-            "has no hash where shapes, types and classes are those that its content tells.",
-            "Time with a check relative to that without, medians of interleaved rounds: "
+            "Seconds: computing time of the longest input, where attacks run in one process. "
+            "MiB: memory of the largest process, including PyTorch.",
+            "A damaged file ends right if it reads as it was written. A file of a data set without "
+            "a hash ends right if its shapes, types and classes match its content.",
+            "Time with a check relative to the time without, medians of interleaved rounds: "
             + "; ".join(f"{what} {ratio} ({spread})" for what, *_, ratio, spread in costly)
             + ".",
-            *([f"Not tried there: {'; '.join(dict.fromkeys(skipped))}."] if skipped else []),
+            *(
+                [f"Not tried on this machine: {'; '.join(dict.fromkeys(skipped))}."]
+                if skipped
+                else []
+            ),
         ],
     )
 

@@ -169,7 +169,7 @@ def main(
 def table(rows: list[dict[str, Any]]) -> Table:
     """Return the figures to read."""
     return Table(
-        "Where the signal of a graph network's hidden layer arrives, on Cora",
+        "The nodes that the signal of a graph network's hidden layer reaches, on Cora",
         *tables.signals(rows),
         notes=tables.SIGNALS_NOTES,
     )

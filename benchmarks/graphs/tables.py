@@ -8,8 +8,8 @@ from benchmarks.common.tables import Cells
 SIGNALS_NOTES = (
     "Accuracy on the test nodes, mean over draws of the training nodes, at each learning rate; the "
     "best rate is the one with the best mean on the validation nodes.",
-    "Nodes taught: those whose hidden features have a signal. Alignment: the cosine of the first "
-    "layer's gradient with the true one, after training at the best rate.",
+    "Nodes taught: nodes whose hidden features receive a signal. Alignment: the cosine of the "
+    "first layer's gradient with the true one, after training at the best rate.",
 )
 
 

@@ -111,9 +111,9 @@ def table(rows: Sequence[Mapping[str, Any]], jobs: int, repeats: int) -> Table:
         ["training", "gain, all rounds", "one process", f"{jobs} processes", "gain"],
         gains(rows),
         [
-            f"Medians of {len(rows)} rounds in which all four take turns; start-up is counted. "
-            f"A run took {shortest:.0f} s at least, with its share of the start. Both ways of the "
-            f"comparison left {same_bytes} of weights."
+            f"Medians of {len(rows)} rounds in which all four take turns; times include start-up. "
+            f"A run takes at least {shortest:.0f} s, including its share of the start-up. Both "
+            f"runs of the comparison produced {same_bytes} of weights."
         ],
     )
 

@@ -179,13 +179,12 @@ def table(rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "MB: peak of resident memory over two steps above what was resident before the first "
-            "one (model, heads and batch stand ready; gradients and activations count), in a fresh "
-            "process; tensors alone where that is below "
-            "32 MiB. "
-            f"/ {least} blocks: relative to the same way at the "
-            "least depth. Recomputed: torch.utils.checkpoint in √depth segments. Immediate: each "
-            "block learns, steps and frees its activations inside the forward pass.",
+            "MB: peak increase of resident memory over two steps in a fresh process. The model, "
+            "its heads and the batch are already loaded, so gradients and activations count; "
+            f"below 32 MiB, only tensors count. / {least} blocks: relative to the same method at "
+            "the smallest depth. Recomputed: torch.utils.checkpoint in √depth segments. "
+            "Immediate: each block learns, steps and frees its activations inside the forward "
+            "pass.",
         ),
     )
 

@@ -104,11 +104,11 @@ def table(rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "MB, ratio: peak of resident memory over the steps above what was resident before the "
-            "first one (model and inputs stand ready; gradients, activations, optimizer state and "
-            "feedback matrices count), in a fresh process; median of the repeats. Spread: the "
-            "largest minus the smallest, relative to it. MB tensors, ratio: the same as PyTorch's "
-            "allocator counts it, which sees no other library's memory.",
+            "MB, ratio: peak increase of resident memory over the steps in a fresh process, median "
+            "of the repeats. The model and inputs are already loaded, so gradients, activations, "
+            "optimizer state and feedback matrices count. Spread: the largest minus the smallest, "
+            "relative to the median. MB tensors, ratio: the same as counted by PyTorch's "
+            "allocator, which does not see the memory of other libraries.",
         ),
     )
 

@@ -54,7 +54,12 @@ def trust(record: dict[str, Any]) -> Cells:
             keys = ("on_informative", "share_informative", "picked_right", "mean_right")
             lines.append([name, *(spread([each.get(key) for each in found]) for key in keys)])
     lines.sort(key=lambda line: line[1], reverse=True)
-    heads = ("weight on what says something", "equal weights", "first choice right", "by chance")
+    heads = (
+        "weight on the informative modality",
+        "equal weights",
+        "first choice right",
+        "by chance",
+    )
     return ("method", *heads), lines
 
 

@@ -63,12 +63,12 @@ def table(rows: list[dict[str, Any]]) -> Table:
     columns, lines = coverage(rows)
     taught = sum(row["taught"] for row in rows)
     return Table(
-        title="What rules teach models that others wrote",
+        title="Coverage of third-party models by rule",
         columns=columns,
         rows=lines,
         notes=(
-            f"{taught} of {len(rows)} pairs are taught. The share of the hidden weights that a "
-            "rule teaches; biases, norms and embeddings aside.",
+            f"{taught} of {len(rows)} pairs are taught. Cells: the share of the hidden weights "
+            "that a rule teaches, without biases, norms and embeddings.",
         ),
     )
 

@@ -293,11 +293,11 @@ def table(rows: list[dict[str, Any]]) -> Table:
     """Return the table: one row a rule."""
     heads, lines = trainer(rows)
     notes = [
-        "Test loss in nats a character, means over seeds; with 95 % paired t intervals of the "
-        "difference from frozen, and from a linear model of the last character. Recovery: the "
-        "share of the way from frozen to backprop. Alignment: the mean "
+        "Test loss in nats per character, means over seeds, with 95 % paired t intervals of the "
+        "difference from frozen and from a linear model of the last character. Recovery: the "
+        "share of the distance from frozen to backprop. Alignment: the mean "
         "cosine of the layers' updates with the true gradient, after training. Tied: the embedding "
-        "is the decoder too."
+        "is also the decoder."
     ]
     return Table("GPT-2 under Hugging Face's trainer", heads, lines, notes)
 

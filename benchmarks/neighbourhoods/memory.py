@@ -171,10 +171,10 @@ def table(rows: list[dict[str, Any]]) -> Table:
         "Peak memory of training a part of a ResNet-20",
         *tables.memory(rows),
         notes=(
-            "MB above what stood ready before: the teacher or its piece, the student, its "
-            "optimizer, what is read and activations count, in a fresh process. Files are read "
-            f"in shards of {SHARD_MIB:g} MiB, of which two are held at most. Alone: one batch in "
-            "memory. End to end: the whole network with that block at half its width.",
+            "MB: peak increase of memory in a fresh process. The teacher or its piece, the "
+            "student, its optimizer, the data read and the activations count. Files are read in "
+            f"shards of {SHARD_MIB:g} MiB, at most two at a time. Alone: one batch in memory. End "
+            "to end: the whole network with that block at half its width.",
         ),
     )
 

@@ -192,8 +192,8 @@ def table(rows: list[Figures]) -> Table:
         *tables.by_rule(rows),
         notes=(
             f"Accuracy on test data, mean over {len(rows)} seeds; ± is half of Student's 95% "
-            "interval, of the difference from backprop paired by seed. Error: mean over pieces, "
-            "of the squared distance from the teacher's outputs over their squared norm.",
+            "interval; the difference from backprop is paired by seed. Error: the squared distance "
+            "from the teacher's outputs over their squared norm, mean over pieces.",
         ),
     )
 

@@ -41,7 +41,7 @@ def noise(rows: list[dict[str, Any]]) -> Cells:
                 ", ".join(rates) or "–",
             ]
         )
-    return ("inputs", "taught", "score", "less end to end", "rates"), lines
+    return ("inputs", "taught", "score", "minus end to end", "rates"), lines
 
 
 def noise_notes(rows: list[dict[str, Any]], metric: str) -> list[str]:
@@ -49,15 +49,15 @@ def noise_notes(rows: list[dict[str, Any]], metric: str) -> list[str]:
     total = [each for row in rows for each in row["total"] if each]
     seeds = len(rows[0]["score"])
     found = [
-        f"{metric} on test data, mean over {seeds} seeds; ± is half of Student's 95% interval of "
-        "pairs of one seed.",
-        "Own inputs: each part learns from drawn ones. Through all: each learns from what reaches "
-        "it when the network's inputs are drawn, or known samples.",
-        f"Each way may compute {statistics.mean(total):.3g} floating-point operations, the "
-        "teacher's among them; its rate is the best on the validation data.",
+        f"{metric} on test data, mean over {seeds} seeds; ± is half of Student's 95% interval, "
+        "paired by seed.",
+        "Own inputs: each part learns from its own drawn inputs. Through all: each part learns "
+        "from its inputs when the inputs of the network are drawn, or known samples.",
+        f"Each method gets {statistics.mean(total):.3g} floating-point operations, including the "
+        "teacher's; its rate is the best on the validation data.",
     ]
     if any(row["edge"] for row in rows):
-        found.append("†: a chosen rate lies at an end of those that were tried.")
+        found.append("†: a chosen rate lies at the edge of those tried.")
     failed = [row for row in rows if row["failed"]]
     return found + [f"{row['inputs']}, {row['taught']}: {row['failed']}." for row in failed]
 

@@ -124,10 +124,10 @@ def table(rows: list[dict[str, Any]], jobs: int) -> Table:
         "Wall time of pieces and of end-to-end distillation to the same accuracy",
         *tables.wall_time(rows, jobs),
         notes=(
-            "Pieces: the library's training (shared: its part of the budgets) and, where the "
-            "merged network does not reach the score of end-to-end training, healing. Gain: the "
-            "time of end-to-end training over that of the pieces; – where the pieces do not reach "
-            "its score. Evaluation and searches of learning rates are left out of both.",
+            "Pieces: training the library (shared: its share for one budget) and, if the merged "
+            "network does not reach the score of end-to-end training, healing. Gain: the time of "
+            "end-to-end training over the time of the pieces; – if the pieces do not reach its "
+            "score. Both exclude evaluation and learning-rate searches.",
         ),
     )
 

@@ -124,9 +124,9 @@ def table(rows: list[dict[str, Any]], epochs: int) -> Table:
             "Mean over seeds; ±: one standard deviation. Points: above or below exact feedback. "
             "Recovery: the share of what backprop gains over frozen hidden layers. Alignment: "
             "cosine of each hidden layer's update with the true gradient at the end. Scored on the "
-            "test split once, with the last weights. Learning rates of backprop, exact feedback "
-            "and frozen layers are chosen on the validation split; everything by light has that of "
-            "exact feedback.",
+            "test split once, with the final weights. The learning rates of backprop, exact "
+            "feedback and frozen layers are chosen on the validation split; all optical runs use "
+            "the rate of exact feedback.",
         ),
     )
 

@@ -185,22 +185,23 @@ def milliseconds(seconds: float) -> str:
 def notes(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield what must be known to read the table."""
     yield (
-        "Light: by the published frame rate and power and an assumed link of 1 GB/s; nothing ran "
-        "by light. Light, J: of the optics alone. Counted: at the measured rate of a dense "
-        "product, as its matrix does not fit. A step: of three layers n to n by direct feedback "
-        "alignment, one projection for all; what light cannot do is in the sum, and the same for "
-        "all, but for encoding and recovering: so steps break even where projections do."
+        "Light: computed from the published frame rate and power and an assumed link of 1 GB/s; no "
+        "optical hardware was used. Light, J: the optics alone. Counted: at the measured rate of a "
+        "dense product, because its matrix does not fit. A step: direct feedback alignment with "
+        "three layers n to n and one projection for all. The step includes the electronic work, "
+        "which is the same in all columns except for encoding and recovering, so steps break even "
+        "at the same size as projections."
     )
     evens = [one for one in rows if one["part"] == "break-even"]
     for watts in dict.fromkeys(one["watts"] for one in evens):
         yield (
-            f"Joules: {watts:g} W for the electronics, an assumption, each while it works; what "
-            "either draws while it waits for the other is not counted."
+            f"Joules: each device while it works, with an assumed {watts:g} W for the electronics. "
+            "Power drawn while one waits for the other is not counted."
         )
     for one in evens:
         fast, frugal = (begins(one[name]) for name in ("side", "joules_side"))
         yield (
-            f"Batch {one['batch']}: light is as fast as a dense product {fast}, and takes no more "
+            f"Batch {one['batch']}: light is as fast as a dense product {fast}, and uses no more "
             f"energy {frugal}."
         )
 

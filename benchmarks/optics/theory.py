@@ -23,16 +23,16 @@ from benchmarks.optics.theory_points import KINDS, Point, points
 from beyondprop.jobs.progress import bar, bars
 
 NOTES = (
-    "Measured: the mean over seeds; spread: the largest less the least. At: photoelectrons a "
+    "Measured: the mean over seeds; spread: the largest minus the smallest. At: photoelectrons a "
     "pixel; bits, with a full well of 40 times the photons; read noise in electrons; full well in "
     "units of the mean intensity; instability, share of the power; hot pixels, their share; phase "
-    "noise in radian; drift, lifetimes. But for shares, slopes and drift, which is a correlation, "
-    "all are errors relative to the field.",
+    "noise in radians; drift, lifetimes. All figures are errors relative to the field, except "
+    "shares, slopes and drift, which is a correlation.",
     "Bits: rounding adds the variance of even steps, step²/12, as long as steps are finer than "
-    "the speckle; with four bits they are 2.7 times its mean. Clipped: without a reference an "
-    "exponential distribution's share, with one a noncentral χ²'s; shares below 1/1000 are of few "
-    "pixels (see the spread). Hot pixels: phase shifting finds 0 there. Slope: of log error over "
-    "log photons.",
+    "the speckle; with four bits they are 2.7 times its mean. Clipped: the share of an exponential "
+    "distribution without a reference, of a noncentral χ² distribution with one; shares below "
+    "1/1000 rest on few pixels (see the spread). Hot pixels: phase shifting finds 0 there. Slope: "
+    "log error over log photons.",
 )
 
 

@@ -35,16 +35,16 @@ def random_feedback(load: Load, networks: Mapping[str, str]) -> str:
                 found.setdefault(_recovered(row), []).append(called)
     return "\n".join(
         (
-            "What direct feedback alignment recovers, by whole 95% intervals:",
+            "Recovery of direct feedback alignment, by its 95% interval:",
             "",
             *(f"- {words}: {'; '.join(found[words])}" for words in sorted(found, key=_place)),
         )
     )
 
 
-MOST = "more than half of what backprop gains over the better baseline"
-SOME = "some of it"
-NONE = "not told from the better baseline, or below it"
+MOST = "more than half of backprop's gain over the better baseline"
+SOME = "some of the gain"
+NONE = "no significant gain over the better baseline"
 ORDER = (MOST, SOME, NONE)
 
 
@@ -59,7 +59,7 @@ def _recovered(row: Mapping[str, Any]) -> str:
         return f"diverged or failed in {row['runs'] - row['finished']} of {row['runs']} runs"
     interval = row.get("recovery_interval")
     if interval is None or row["recovery"] is None:
-        return f"cannot be read, as {row.get('recovery_reason') or 'no interval is recorded'}"
+        return f"not reported, because {row.get('recovery_reason') or 'no interval is recorded'}"
     low, high = interval
     if low > 0.5:
         return MOST
@@ -74,13 +74,14 @@ def parallel_backward(load: Load) -> str:
     piped = [row for row in load("schedules/pipeline")["rows"] if row["net"] == NET]
     best = {way: max(_of(piped, way)) for way in ("dfa", "dgl", "backprop, 1F1B")}
     return (
-        f"On one device a step of direct feedback alignment on `{NET}` takes {step['ratio']:.2f} "
-        f"of backprop's time, and none can take less than {step['flop_limit']:.2f} of its "
-        "operations: the forward pass and the gradients of the weights remain. Two "
-        "processes in a pipeline, at best over numbers of micro-batches, reach "
-        f"{best['dfa']:.2f} times the speed of one with direct feedback alignment, "
-        f"{best['dgl']:.2f} times with a local loss, "
-        f"{best['backprop, 1F1B']:.2f} times with backprop's own pipeline (1F1B)."
+        f"On one device, a step of direct feedback alignment on `{NET}` takes {step['ratio']:.2f} "
+        f"of backprop's time. Its lower bound is {step['flop_limit']:.2f} of backprop's "
+        "operations, because the forward pass and the gradients of the weights remain. With the "
+        "best number of micro-batches, a pipeline of two processes reaches "
+        f"{best['dfa']:.2f} times the speed of one process with direct feedback alignment, "
+        f"{best['dgl']:.2f} times with a local loss and "
+        f"{best['backprop, 1F1B']:.2f} times with backprop's own pipeline schedule (1F1B, one "
+        "forward, one backward)."
     )
 
 
@@ -96,7 +97,7 @@ def light(load: Load) -> str:
     structured = sum(row["hadamard_seconds"] < row["light_seconds"] for row in rows)
     dense = min(row["light_seconds"] / row["dense_seconds"] for row in rows)
     return (
-        f"By the cost model, a projection by light takes as little as {dense:.1g} of the time of a "
+        f"By the cost model, an optical projection takes as little as {dense:.1g} of the time of a "
         f"dense product. A whole step with it takes {min(share['seconds']):.2f} of the time at "
         f"best ({max(share['seconds']):.0f} times as long at worst), and "
         f"{min(share['joules']):.2f} of the energy at best, because the rest of the step stays "
@@ -157,10 +158,10 @@ def forgetting(load: Load) -> str:
         for way in ("bank", "learned weights, in turn", "learned weights, a network each")
     )
     return (
-        f"On {len(bank['runs'][0]['final'])} permuted MNIST tasks a bank of slot machines forgets "
+        f"On {len(bank['runs'][0]['final'])} permuted MNIST tasks, a bank of slot machines forgets "
         f"{bank['forgetting']:.0%} and ends at {bank['final_mean']:.1%}; one network that learns "
         f"the tasks in turn ends at {shared['final_mean']:.1%}, a network for each task at "
-        f"{alone['final_mean']:.1%}. The bank takes {bank['bits']} bits a weight and task, the "
+        f"{alone['final_mean']:.1%}. The bank takes {bank['bits']} bits per weight and task, the "
         f"networks {alone['bits']}."
     )
 
@@ -189,8 +190,10 @@ def _on_convolutions(row: Mapping[str, Any]) -> str:
     if lost:
         return f"{rule} diverges in {lost} of {row['runs']} runs"
     low, high = row["recovery_interval"]
-    where = "below" if high < 0 else "above" if low > 0 else "not told from"
-    return f"{rule} ends {where} it ({row['score_mean']:.1%})"
+    where = (
+        "is below" if high < 0 else "is above" if low > 0 else "is not significantly different from"
+    )
+    return f"{rule} {where} it ({row['score_mean']:.1%})"
 
 
 def pieces(load: Load) -> str:

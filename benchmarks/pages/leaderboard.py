@@ -26,7 +26,7 @@ from beyondprop.report.text import ScoreFormat, percent, ratio
 FILE = ROOT / "build/leaderboard.html"
 TEMPLATE = Path(__file__).with_name("leaderboard.html.jinja")
 ABOVE, ALIKE, BELOW, OPEN, CONTROL = (
-    *("above", "not told from it", "below", "not known"),
+    *("above", "not significant", "below", "not known"),
     "a control",
 )
 """Where a rule stands beside the stronger lower control."""

@@ -101,12 +101,12 @@ def table(rows: Sequence[dict[str, Any]], biotorch: str) -> Table:
         rows=[cells(row) for row in rows],
         notes=(
             "Ratio: the median, over rounds, of a rule's time divided by plain PyTorch's in the "
-            "same round; quartiles of the same. Cosine: the greatest, over hidden layers, between "
+            "same round, with its quartiles. Cosine: the largest, over hidden layers, between "
             "the first gradient of a layer's weight and backprop's at the same weights; up to "
-            f"{SAME} the rule is something else than backprop.",
-            f"BioTorch {biotorch}, installed without its dependencies, runs unchanged; what it "
-            "prints while it converts a model, and PyTorch's warning that the hooks of its DFA "
-            "are deprecated, are left out.",
+            f"{SAME}, the rule differs from backprop.",
+            f"BioTorch {biotorch} runs unchanged, installed without its dependencies. Its output "
+            "while it converts a model and PyTorch's deprecation warning for the hooks of its DFA "
+            "are suppressed.",
             *failures,
         ),
     )

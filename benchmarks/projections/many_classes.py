@@ -171,11 +171,11 @@ def table(rows: list[dict[str, Any]]) -> Table:
         columns=("part", "way", "ms", "/ dense", "rate", "alignment", "accuracy", "recovery"),
         rows=lines,
         notes=(
-            "Time: of one projection of an error of 50,000 classes, batch 256, to 4,096 numbers. "
+            "Time: one projection of an error of 50,000 classes, batch 256, to 4,096 numbers. "
             "Alignment: cosine between each hidden layer's update and the true gradient after "
             "training on 2,000 classes. Mean and standard deviation over seeds. Recovery: the "
-            "share of what backprop gains over frozen hidden layers. Rate: of three, the best on "
-            "fresh samples of a seed of its own.",
+            "share of backprop's gain over frozen hidden layers. Rate: the best of three on "
+            "new samples from a separate seed.",
         ),
     )
 

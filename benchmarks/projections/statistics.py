@@ -180,12 +180,13 @@ def table(rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "Mean and standard deviation over seeds. Norm: the standard deviation of |Px|² / |x|², "
-            "over Gaussian inputs of one map, or over maps of a one-hot or constant input; theory: "
-            "that of a Gaussian matrix, sqrt(2 / outputs). Products: the standard deviation of the "
-            "error of inner products at a cosine of a half, divided by a Gaussian matrix's in "
-            "theory. Neighbours: the correlation of an output and the next one. Kurtosis: that of "
-            "outputs, less a Gaussian's 3. That of |Px| / |x|, and means, are in the record.",
+            "Mean and standard deviation over seeds. Norm: the standard deviation of |Px|² / "
+            "|x|², over Gaussian inputs of one map, or over maps of a one-hot or constant input; "
+            "theory: the value for a Gaussian matrix, sqrt(2 / outputs). Products: the standard "
+            "deviation of the error of inner products at a cosine of a half, divided by the "
+            "theoretical value for a Gaussian matrix. Neighbours: the correlation of an output "
+            "and the next one. Kurtosis: excess kurtosis of the outputs. The record also has |Px| "
+            "/ |x| and means.",
         ),
     )
 

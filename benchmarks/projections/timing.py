@@ -155,12 +155,12 @@ def table(rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "Of a whole batch. Streamed at a million numbers: extrapolated from its first outputs "
-            "(`timed_outputs`). / dense: the median, over rounds, of a kind's time divided by the "
-            "dense matrix's in the same round. Foreseen: by the cost model, from rates measured "
-            "before. Chosen: by `projections.choose` among dense, signs, streamed and hadamard. "
-            "Kept: between projections. 10⁹/s: entries of the matrix, for all rows of the batch "
-            "at once.",
+            "Times are for a whole batch. Streamed at a million numbers: extrapolated from its "
+            "first outputs (`timed_outputs`). / dense: the median, over rounds, of a kind's time "
+            "divided by the dense matrix's in the same round. Foreseen: predicted by the cost "
+            "model from rates measured before. Chosen: by `projections.choose` among dense, "
+            "signs, streamed and hadamard. Kept: memory between projections. 10⁹/s: entries of "
+            "the matrix per second, for all rows of the batch at once.",
         ),
     )
 

@@ -113,16 +113,16 @@ def table(spec: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
         notes=(
             f"Mean ± standard deviation over {spec['repeats']} seeds. Kernel: mean relative error "
             "of |x|² |y|² + (x·y)² over pairs of images, over 20 seeds. Ridge: accuracies in "
-            "percent, R² as the share of the variance that is predicted, at most 1; penalties and "
-            "learning rates chosen on the validation split; where all training samples are used, "
-            f"nothing is random in ways without light. Defence: {spec['samples']} test images "
-            f"when each pixel may change by {spec['radius']:g} of its range, accuracies in "
-            "percent. Recovery: of the accuracy without attack, 0% for the frozen and 100% for the "
-            "backpropagated network of the same kind, with light or plain. PGD: each image's worst "
-            "by cross-entropy and by margin; without light, 'matrix known' is plain PGD by "
-            "backpropagation. 'Worst without the matrix': each image's worst of all attacks that "
-            "need not know it, which without light are all; what 'worst of all' takes beyond it "
-            "was hidden, not robust.",
+            "percent, R² as the share of the variance that is predicted, at most 1. Penalties and "
+            "learning rates are chosen on the validation split. Methods without light are "
+            f"deterministic if they use all training samples. Defence: {spec['samples']} test "
+            f"images when each pixel may change by {spec['radius']:g} of its range, accuracies in "
+            "percent. Recovery: of the accuracy without attack, 0% for the frozen and 100% for "
+            "the backpropagated network of the same kind, with light or without. PGD: the worst "
+            "for each image by cross-entropy and by margin; without light, 'matrix known' is "
+            "plain PGD by backpropagation. 'Worst without the matrix': the worst for each image "
+            "of all attacks that do not need the matrix; without light, these are all attacks. "
+            "Accuracy that 'worst of all' removes beyond it was hidden, not robust.",
         ),
     )
 

@@ -98,8 +98,8 @@ def break_even(record: dict[str, Any]) -> str:
             if ratio(family, size, price.value, chip) <= 1
         ]
         when = f"from {faster[0]:.1g} parameters on" if faster else "at none of these sizes"
-        told.append(f"beside electronics of {name} {when}")
-    return f"By the laws as they are fitted, light pays {'; '.join(told)}."
+        told.append(f"against electronics of {name}, {when}")
+    return f"By the fitted laws, light pays off {'; '.join(told)}."
 
 
 def row(family: Layers, parameters: float, price: Interval) -> list[str]:

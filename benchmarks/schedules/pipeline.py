@@ -96,7 +96,7 @@ def timed_by_two(
         for child in children:
             child.join()
         if any(child.exitcode for child in children):
-            raise UserError(f"a process failed on {net.name}; what it said stands above")
+            raise UserError(f"a process failed on {net.name}: its output is above")
         found: dict[str, list[float]] = json.loads(Path(folder, "seconds.json").read_text())
     return found
 
@@ -121,10 +121,10 @@ def table(rows: list[dict[str, Any]]) -> Table:
         ],
         notes=(
             "One/s and two/s: samples a second, medians. One: the same training in one process, "
-            "by the ordinary loop on whole batches, with one thread. Two: a stage on each of two "
-            "processes, with one thread each. Ratio: the median, over rounds, of the throughputs' "
-            "ratios in the same round; quartiles of the same. dgl: local losses by cross-entropy. "
-            "1F1B: torch.distributed.pipelining.",
+            "with the ordinary loop on whole batches and one thread. Two: a stage on each of two "
+            "processes, with one thread each. Ratio: the median, over rounds, of the ratio of "
+            "throughputs in the same round, with its quartiles. dgl: local losses with "
+            "cross-entropy. 1F1B: one forward, one backward, by torch.distributed.pipelining.",
         ),
     )
 

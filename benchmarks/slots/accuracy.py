@@ -120,11 +120,11 @@ def table(data_set: str, epochs: int, rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "Trained on all training samples with the learning rates of the paper, so nothing was "
-            "chosen; scored on the test split once, with the last weights"
+            "Trained on all training samples with the learning rates of the paper, so no setting "
+            "was chosen. Scored on the test split once, with the final weights"
             + drawn(rows)
             + ". ±: one standard deviation over "
-            "seeds. Recovery: the share of what learned weights gain over frozen random hidden "
+            "seeds. Recovery: the share of the gain of learned weights over frozen random hidden "
             "layers.",
         ),
     )

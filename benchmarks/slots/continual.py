@@ -227,7 +227,7 @@ def table(rows: list[dict[str, Any]], epochs: int) -> Table:
             "accuracy at the end",
             "forgetting",
             "outputs as learned",
-            "bits a weight and task",
+            "bits per weight and task",
             "task inferred",
         ),
         rows=[
@@ -244,7 +244,7 @@ def table(rows: list[dict[str, Any]], epochs: int) -> Table:
         ],
         notes=(
             "Accuracy: the mean over the five tasks, on test samples, with the task given; ±: one "
-            "standard deviation over seeds. Forgetting: the mean of what a task loses until the "
+            "standard deviation over seeds. Forgetting: the mean loss of accuracy on a task by the "
             f"end. Task inferred: from {GUESSED_BY} test samples without labels, by one pass and a "
             "gradient / by the lowest entropy of five passes.",
         ),

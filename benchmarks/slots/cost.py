@@ -136,10 +136,10 @@ def table(rows: list[dict[str, Any]]) -> Table:
         ],
         notes=(
             "Ratio: the median, over rounds, of a form's time divided by the dense network's in "
-            "the same round; quartiles of the same. State: all tensors that the form holds between "
-            "steps but the optimizer's momentum, over the bytes of the weights. Peak: what is held "
-            "between steps, momentum too, and the most that comes on top in a step, in a fresh "
-            "process (resident memory, or tensors alone where that is below 32 MiB). Changed: "
+            "the same round, with its quartiles. State: all tensors that the form holds between "
+            "steps except the optimizer's momentum, over the bytes of the weights. Peak: the "
+            "memory held between steps, including momentum, plus the largest increase in a step, "
+            "in a fresh process (resident memory, or tensors alone below 32 MiB). Changed: "
             "weights that take another value in a step.",
         ),
     )

@@ -76,8 +76,8 @@ def tasks(rows: list[dict[str, Any]]) -> Cells:
         "accuracy at the end",
         "points forgotten",
         "outputs as learned",
-        "bits a weight and task",
-        "bytes a task",
+        "bits per weight and task",
+        "bytes per task",
         "task inferred",
     )
     return heads, lines

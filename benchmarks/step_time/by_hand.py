@@ -96,16 +96,16 @@ def table(rows: list[dict[str, Any]]) -> Table:
     """Return the rows as a table."""
     heads, cells = by_hand(rows)
     return Table(
-        title="A step of direct feedback alignment beside one written by hand",
+        title="A step of direct feedback alignment, by the library and written by hand",
         columns=heads,
         rows=cells,
         notes=(
-            "By hand and library: time of a step relative to backprop in plain PyTorch, the median "
-            "of the ratios within rounds. The step by hand cuts the graph by `detach` and makes "
+            "By hand and library: time of a step relative to backprop in plain PyTorch, median of "
+            "the ratios within rounds. The step by hand cuts the graph with `detach` and computes "
             "each product with a feedback matrix once. The decoder has 6 layers of width 256 and "
             "128 tokens; its blocks are the layers (finer: attention with its norm, the first "
-            "product with its activation, the second with its norm). Norm, logits: where the error "
-            "is taken with a vocabulary of 50,257, else of 65.",
+            "product with its activation, the second with its norm). Norm, logits: the place of "
+            "the error with a vocabulary of 50,257; the others have 65.",
         ),
     )
 

@@ -78,8 +78,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
         ],
         notes=(
             "Ratio: the median, over rounds, of a rule's time divided by plain PyTorch's in the "
-            "same round; quartiles of the same. Limit: what the ratio would be if only the matrix "
-            "products that the rule cannot do without took time, by floating-point operations.",
+            "same round, with its quartiles. Limit: the ratio if only the matrix products that the "
+            "rule needs took time, by floating-point operations.",
         ),
     )
 

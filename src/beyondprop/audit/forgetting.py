@@ -40,9 +40,9 @@ class Forgetting(Section):
     question: ClassVar[str] = "What does it forget?"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("average", "kept", "score on all experiences at the end", ".3f"),
-        Column("forgetting", "forgotten", "how far scores fell from their best", ".3f"),
-        Column("floor", "floor", "score of a model that knows the last experience alone", ".3f"),
-        Column("ceiling", "ceiling", "score where all is learned at once", ".3f"),
+        Column("forgetting", "forgotten", "fall of the scores from their best", ".3f"),
+        Column("floor", "floor", "score of a model that knows only the last experience", ".3f"),
+        Column("ceiling", "ceiling", "score when all experiences are learned at once", ".3f"),
     )
     epochs: Count = 2
     orders: Count = 5
@@ -87,9 +87,9 @@ def stream_of(data: Data, orders: int) -> Stream:
 def verdict(stream: Stream, found: Learned, ceiling: float) -> str:
     """Return what the matrix says in one sentence."""
     matrix = found.matrix
-    kept = f"{matrix.average:.3f} at the end, between {found.floor:.3f} for the last one alone"
+    kept = f"{matrix.average:.3f} on all at the end, between a floor of {found.floor:.3f} (the last"
     return (
-        f"Of {len(stream)} experiences ({stream.name}) it scores {matrix.learned:.3f} as each has "
-        f"been learned and {kept} and {ceiling:.3f} for all at once; {matrix.forgetting:.3f} is "
-        "forgotten"
+        f"Over {len(stream)} experiences ({stream.name}), it scores {matrix.learned:.3f} right "
+        f"after learning each and {kept} experience alone) and a ceiling of {ceiling:.3f} (all at "
+        f"once). Forgetting is {matrix.forgetting:.3f}"
     )

@@ -25,7 +25,7 @@ def logits_of(model: nn.Module, inputs: Any) -> Tensor:
     """
     logits = as_logits(call(model, inputs))
     if not bool(logits.isfinite().all()):
-        raise UserError("the model's outputs are not all finite, so it answers nothing")
+        raise UserError("the model's outputs are not all finite, so it has no answers")
     return logits
 
 

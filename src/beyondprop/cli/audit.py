@@ -11,15 +11,15 @@ from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.jobs import Workers
 
-HELP = "Ask trained runs what they forget, what fools them, why they answer so and whom they wrong."
+HELP = "Audit trained runs: forgetting, robustness, explanations, fairness, minima, calibration."
 
 
 def parser() -> Parser:
     """Return the command's runs, the flags of `AuditSpec` and of workers, and the folder's."""
     made = Parser(
-        description=f"{HELP} Runs are those that `beyondprop train` or `beyondprop compare` has "
-        "finished, of one task; put backprop and frozen among them, so that rules stand beside "
-        "both controls. It ends with a table, a record and a report of one page.",
+        description=f"{HELP} The runs are finished runs of `beyondprop train` or `beyondprop "
+        "compare`, of one task. Include backprop and frozen, so that each rule is compared with "
+        "both controls. The command writes a table, a record and a one-page report.",
         epilog="Example: beyondprop audit runs/compare-digits-mlp-1a2b3c4d --sections forgetting",
     )
     made.add_argument(
@@ -27,14 +27,14 @@ def parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="A folder that `beyondprop train` or `beyondprop compare` has written.",
+        help="A folder written by `beyondprop train` or `beyondprop compare`.",
     )
     made.add_spec(
         AuditSpec,
         output="The audit's folder. Default: runs/audit-TASK-DIGEST, where the digest is one of "
         "the runs' weights.",
-        resume="Continue what the folder holds: its sections stay, and others are added. Name all "
-        "runs.",
+        resume="Continue the work in the folder: its sections are kept, and others are added. Name "
+        "all runs.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

@@ -12,13 +12,13 @@ from beyondprop.registry import Spec
 HELP = "Check without training whether a rule can teach a model, and what it would change."
 RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."
 SAMPLES = 32
-"""Of the batch, unless it is said otherwise: what a block gets does not need more."""
+"""Of the batch by default: more are not needed to see what a block gets."""
 
 
 PORTS = {
     "output": "Name of the module whose output carries the error. Default: the model's own output.",
-    "targets": "Name of the argument of the model's call that holds targets, such as labels.",
-    "samples": "Name of the argument that holds the sample of each node of graphs.",
+    "targets": "Name of the model's argument that holds targets, such as labels.",
+    "samples": "Name of the argument that holds the graph of each node.",
 }
 """Names by which `attach` finds what is within a model or its call."""
 
@@ -26,10 +26,10 @@ PORTS = {
 def parser() -> Parser:
     """Return the command's model, rule, blocks and batch."""
     made = Parser(
-        description=f"{HELP} It attaches the rule and runs one batch forward and backward: a "
-        "task's own data, what --batch names, or random numbers of the shape --input. Nothing is "
-        "learned. Where the rule cannot be attached or the batch cannot be run it says why and "
-        "exits with code 2.",
+        description=f"{HELP} It attaches the rule and runs one batch forward and backward: "
+        "data of a task, the batch that --batch names, or random numbers of the shape --input. "
+        "Nothing is trained. If the rule cannot be attached or the batch cannot be run, it reports "
+        "the reason and exits with code 2.",
         epilog="Example: beyondprop check my.module:Model --rule dfa --blocks stem 'layers.*' head "
         "--input 8 3 32 32 --classes 10",
     )
@@ -37,7 +37,7 @@ def parser() -> Parser:
         "model",
         type=str,
         metavar="MODEL",
-        help="my.module:Model (a module, or what builds one without arguments), or a task's name.",
+        help="my.module:Model (a module, or a function that builds one), or a task's name.",
     )
     made.add_argument("--rule", type=Spec, default="dfa", help=RULE)
     made.add_argument(

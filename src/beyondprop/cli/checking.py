@@ -77,7 +77,7 @@ def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) ->
         UserError: The batch cannot be run.
     """
     if handle.needs_targets and classes is None:
-        raise UserError("the rule needs targets: say by --classes from how many to draw them")
+        raise UserError("the rule needs targets: give the number of classes by --classes")
     inputs = torch.randn(shape)
     targets = None if classes is None else torch.randint(classes, shape[:1])
     return check_batch(handle, inputs, targets=targets)

@@ -16,13 +16,13 @@ from beyondprop.experiment.spec import CompareSpec
 from beyondprop.jobs import Workers
 from beyondprop.registry import Spec
 
-HELP = "Compare rules on a task: every rule gets the same seeds, steps and budget of search."
+HELP = "Compare rules on a task: every rule gets the same seeds, steps and search budget."
 
 
 def parser() -> Parser:
     """Return the command's flags: those of `CompareSpec`, and the folder's."""
     made = Parser(
-        description=f"{HELP} Ends with a table, a record and a report that opens in a browser. "
+        description=f"{HELP} The command writes a table, a record and a report for the browser. "
         "With --resume a comparison grows: --output FOLDER --resume --rules fa adds a rule, "
         "--output FOLDER --resume --seeds 3 4 two seeds, and only those are trained. "
         "--tasks compares on several tasks, --projections through several projections. "
@@ -33,16 +33,16 @@ def parser() -> Parser:
     made.add_spec(
         CompareSpec,
         output="The comparison's folder. Default: runs/compare-TASK-DIGEST, where the digest is "
-        "one of all settings but rules, projections, seeds and tasks.",
-        resume="Continue what the folder holds; what is over is kept, what failed is tried again, "
-        "and rules, projections, seeds and tasks that the folder lacks are added.",
+        "computed from all settings except rules, projections, seeds and tasks.",
+        resume="Continue the work in the folder: finished runs are kept, failed ones are repeated, "
+        "and missing rules, projections, seeds and tasks are added.",
     )
     made.add_argument(
         "--tasks",
         type=tuple[Spec, ...] | None,
         default=None,
-        help="Several tasks in one comparison, in place of --task; what is left open each decides. "
-        "Added to a resumed folder they get the rules and seeds that it has.",
+        help="Several tasks in one comparison, instead of --task. Each sets what is left open. "
+        "Tasks added to a resumed folder get its rules and seeds.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

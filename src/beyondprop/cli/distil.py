@@ -15,30 +15,30 @@ from beyondprop.jobs import Workers
 if TYPE_CHECKING:
     from beyondprop.neighbourhoods import Plan
 
-HELP = "Make a network smaller piece by piece, beside distilling, pruning or training it whole."
+HELP = "Shrink a network piece by piece, compared with distilling, pruning or training it whole."
 
 
 def parser() -> Parser:
     """Return the command's flags: those of `DistilSpec` and of workers, and the folder's."""
     made = Parser(
-        description=f"{HELP} For each seed a teacher is trained by backprop; candidates of each of "
-        "its neighbourhoods learn alone from what it does there; for each budget of operations the "
-        "best are chosen by integer programming, put together and healed. Beside them stand the "
-        "same networks trained as a whole with as much computation. It ends with a table, a record "
-        "and a report that shows which candidate was chosen where.",
+        description=f"{HELP} For each seed, backprop trains a teacher. Candidates for each of "
+        "its neighbourhoods learn alone from its inputs and outputs there. For each budget of "
+        "operations, integer programming chooses the best, and they are assembled and healed. The "
+        "same networks are also trained as a whole with equal computation. The command writes a "
+        "table, a record and a report that shows the candidate chosen for each neighbourhood.",
         epilog="Example: beyondprop distil --task digits-conv --budgets 0.7 --seeds 0 "
         '--teacher_epochs 3 --blocks \'[["0", "1", "2", "3", "4"]]\'',
     )
     made.add_spec(
         DistilSpec,
         output="The distillation's folder. Default: runs/distil-TASK-DIGEST, where the digest is "
-        "one of all settings but seeds.",
-        resume="Continue what the folder holds; what is over is kept, and seeds are added.",
+        "computed from all settings except seeds.",
+        resume="Continue the work in the folder: finished work is kept, and seeds are added.",
     )
     made.add_argument(
         "--dry_run",
         action="store_true",
-        help="Say what would be trained, what it would take, and what can't be built.",
+        help="Show what would be trained, its cost, and what can't be built.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

@@ -22,11 +22,15 @@ WITHIN = ("objective",)
 def parser() -> Parser:
     """Return the command's names."""
     made = Parser(
-        description=f"{HELP} With names: what each of them is, and its arguments.",
+        description=f"{HELP} With names: a description of each, and its arguments.",
         epilog="Example: beyondprop list dfa hadamard",
     )
     made.add_argument(
-        "names", nargs="*", type=str, metavar="NAME", help="One of them, or my.module:attribute."
+        "names",
+        nargs="*",
+        type=str,
+        metavar="NAME",
+        help="One of the listed names, or my.module:attribute.",
     )
     return made
 

@@ -11,24 +11,24 @@ from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.jobs import Workers
 
-HELP = "Train the sub-networks of several modalities alone, then together, beside other methods."
+HELP = "Train sub-networks of several modalities alone, then together; compare other methods."
 
 
 def parser() -> Parser:
     """Return the command's flags: those of `ModalitiesSpec` and of workers, and the folder's."""
     made = Parser(
-        description=f"{HELP} For each seed each modality's sub-network is trained alone until its "
-        "own validation loss rises; then the fusion between them, then the whole. Beside it stand "
-        "training the whole from the beginning, Gradient-Blending, OGM-GE, MMPareto and UMT, all "
-        "with as much computation, the mean of the single networks, and the best of these. It ends "
-        "with a table, a record and a report that shows which modality the fusion trusts.",
+        description=f"{HELP} For each seed, each modality's sub-network is trained alone until its "
+        "own validation loss rises, then the fusion, then the whole network. The other methods "
+        "are joint training from the start, Gradient-Blending, OGM-GE, MMPareto and UMT, all with "
+        "equal computation, the mean of the single networks, and the best of these. The command "
+        "writes a table, a record and a report that shows the weight of each modality.",
         epilog="Example: beyondprop modalities --task generated-ambiguous --seeds 0 1 2 --jobs 2",
     )
     made.add_spec(
         ModalitiesSpec,
         output="The comparison's folder. Default: runs/modalities-TASK-DIGEST, where the digest is "
-        "one of all settings but seeds.",
-        resume="Continue what the folder holds; what is over is kept, and seeds are added.",
+        "computed from all settings except seeds.",
+        resume="Continue the work in the folder: finished work is kept, and seeds are added.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

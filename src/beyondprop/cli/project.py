@@ -11,9 +11,9 @@ from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
 from beyondprop.text import aligned
 
-HELP = "Project random vectors from one width to another, and say what that costs and keeps."
+HELP = "Project random vectors from one width to another, and report the cost and the accuracy."
 DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
-KIND = "A projection's name, see beyondprop list. With --device opu: what light is compared with."
+KIND = "A projection's name, see beyondprop list. With --device opu: the one to compare light with."
 LIGHT = "opu"
 
 
@@ -21,26 +21,31 @@ def parser() -> Parser:
     """Return the command's sizes, and by what and where to project."""
     made = Parser(
         description=f"{HELP} A projection is a fixed random matrix, stored or not: it carries the "
-        "output error to hidden layers in direct feedback alignment. Without --kind the cheapest "
-        "is taken, by a cost model whose rates are measured here first. With --device opu it says "
-        "what LightOn's photonic co-processor would take by its figures, how far a simulation of "
-        "it is from the exact product, and from which width on light would win.",
+        "output error to hidden layers in direct feedback alignment. Without --kind, a cost model "
+        "chooses the cheapest; it first measures its rates on this machine. With --device opu, "
+        "the command reports the cost of LightOn's photonic co-processor by its published figures, "
+        "the error of a simulation of it, and the width from which light would be faster.",
         epilog="Example: beyondprop project --inputs 1e6 --outputs 1e6 --batch 1",
     )
     add = made.add_argument
     add("--inputs", type=float, required=True, help="Width of the input: 1000000, or 1e6.")
     add("--outputs", type=float, required=True, help="Width of the output.")
     add("--kind", type=str | None, default=None, help=KIND)
-    add("--batch", type=float, default=1, help="How many vectors are projected at a time.")
-    add("--seed", type=int, default=0, help="What the random matrix is made of.")
+    add("--batch", type=float, default=1, help="Number of vectors projected at a time.")
+    add("--seed", type=int, default=0, help="Seed of the random matrix.")
     add("--threads", type=int | None, default=None, help="CPU threads. Default: PyTorch's.")
     add("--device", type=str, default="cpu", help=DEVICES)
-    add("--memory", type=float | None, default=None, help="Bytes to use. Default: half the free.")
+    add(
+        "--memory",
+        type=float | None,
+        default=None,
+        help="Bytes to use. Default: half of the free memory.",
+    )
     add(
         "--watts",
         type=float | None,
         default=None,
-        help="Power of the machine at work, as you know it; its energy is said only with it.",
+        help="Power of the machine at work. Energy is reported only if you give it.",
     )
     return made
 

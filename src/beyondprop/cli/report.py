@@ -19,8 +19,8 @@ def parser() -> Parser:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="What `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`, "
-        "`beyondprop audit` or `beyondprop train` left, or a folder of such folders.",
+        help="A folder written by `beyondprop compare`, `beyondprop distil`, `beyondprop "
+        "modalities`, `beyondprop audit` or `beyondprop train`, or a folder of them.",
     )
     made.add_argument(
         "--output",
@@ -33,8 +33,8 @@ def parser() -> Parser:
         type=str | None,
         default=None,
         metavar="ADDRESS",
-        help="Where the guides of the documentation are, as https://example.org/docs/: links to the"
-        " pages of rules begin with it. Default: what the installed package names, if anything.",
+        help="Address of the documentation's guides, for example https://example.org/docs/. Links "
+        "to the pages of rules start with it. Default: the address in the installed package.",
     )
     return made
 

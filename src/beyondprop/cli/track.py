@@ -9,26 +9,29 @@ from jsonargparse import Namespace
 from beyondprop.cli.parser import Parser
 from beyondprop.registry import Spec
 
-HELP = "Hand the figures of runs to TensorBoard or another tracker, while they go on or afterwards."
+HELP = "Send the metrics of runs to TensorBoard or another tracker, during or after the runs."
 
 
 def parser() -> Parser:
     """Return the command's folder and where its figures go."""
     made = Parser(description=HELP, epilog="Example: beyondprop track runs --follow")
     made.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="What a command left, or a folder of such."
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="A folder written by a command, or a folder of them.",
     )
     made.add_argument(
         "--tracker",
         type=Spec,
         default="tensorboard",
-        help="Who takes them: tensorboard (needs beyondprop[track]), or your own as "
+        help="The tracker: tensorboard (needs beyondprop[track]), or your own as "
         "my.module:Tracker.",
     )
     made.add_argument(
         "--follow",
         action="store_true",
-        help="Go on looking for new figures, until Ctrl-C.",
+        help="Keep sending new figures until Ctrl-C.",
     )
     return made
 

@@ -17,14 +17,14 @@ HELP = "Train one task by one rule from one seed."
 def parser() -> Parser:
     """Return the command's flags: those of `RunSpec`, and the folder's."""
     made = Parser(
-        description=f"{HELP} The folder it leaves holds the resolved spec, the record (figures, "
+        description=f"{HELP} It writes a folder with the resolved spec, the record (figures, "
         "versions, hardware, command), the metrics of every step, the weights and a checkpoint.",
         epilog="Example: beyondprop train --task digits-mlp --rule dfa --seed 1",
     )
     made.add_spec(
         RunSpec,
         output="The run's folder. Default: runs/TASK-RULE-seedSEED.",
-        resume="Continue what the folder holds, to the result an unbroken run would have had.",
+        resume="Continue the run in the folder, to the result of an uninterrupted run.",
     )
     return made
 
@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
     if record["status"] != "finished":
         advice = f"try a lower --learning_rate (it was {record['learning_rate']:g})"
         if UNTRAINED in record["reason"]:
-            advice = "look at the data, the loss and the model's initial weights"
+            advice = "check the data, the loss and the model's initial weights"
         print(
             f"beyondprop: the run {record['status']}: {record['reason']}; it is recorded in "
             f"{output}, {advice}",

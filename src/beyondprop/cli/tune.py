@@ -16,15 +16,14 @@ HELP = "Search for the settings of a rule with the best validation score."
 def parser() -> Parser:
     """Return the command's flags: those of `StudySpec`, and the folder's."""
     made = Parser(
-        description=f"{HELP} The learning rate, the rule's own numeric arguments and one of "
-        "--optimizers are searched by optuna; the test split is not looked at. "
-        "Needs beyondprop[tune].",
+        description=f"{HELP} Optuna searches the learning rate, the rule's numeric arguments and "
+        "one of --optimizers. It does not use the test split. Needs beyondprop[tune].",
         epilog="Example: beyondprop tune --task digits-mlp --rule kp --trials 40",
     )
     made.add_spec(
         StudySpec,
         output="The search's folder. Default: runs/tune-TASK-RULE.",
-        resume="Continue what the folder holds, with more --trials where you like.",
+        resume="Continue the search in the folder; --trials may be larger.",
     )
     return made
 
@@ -38,11 +37,11 @@ def run(arguments: Namespace) -> int:
     output = arguments.output or Path("runs") / named
     found = study(spec, output, arguments.resume)
     if found["best"] is None:
-        print(f"no trial finished; each says why in {output}")
+        print(f"no trial finished; {output} gives the reason for each")
         return 2
     score, setting = found["best"]["validation_score"], words(found["best"]["setting"])
     print(f"best of {len(found['trials'])} trials: validation score {score:.4f} with {setting}")
     print(f"train with it: beyondprop train --config {output / BEST}")
     print(f"compare it: beyondprop compare --config {output / COMPARE}")
-    print("The other rules of a comparison have had no such search: give them one for a claim.")
+    print("For a fair comparison, search the settings of the other rules too.")
     return 0

@@ -146,7 +146,7 @@ def found(folders: Sequence[Path]) -> list[Trained]:
     runs = [own(run, usual) for run in runs]
     names = [run.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{twice[0]} is there twice: name each run once")
+        raise UserError(f"{twice[0]} is named twice: name each run once")
     return runs
 
 

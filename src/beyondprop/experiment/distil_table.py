@@ -79,15 +79,15 @@ def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
             yield f"{each.neighbourhood}, {each.candidate}: {each.reason}."
     if plan.drawn is not None:
         yield (
-            f"In each pass {plan.drawn:,} samples are drawn; {plan.samples:,} of {plan.whole:,} "
-            "known ones show forms and moments; of what is drawn nothing is stored."
+            f"Each pass draws {plan.drawn:,} samples, and none of them are stored. Shapes and "
+            f"moments come from {plan.samples:,} of {plan.whole:,} training samples."
         )
     else:
         yield students_see(plan)
     yield (
-        f"All students of a seed take about {plan.seconds / workers:.0f} s, as trials of a few "
-        f"steps predict, on {workers} worker{'s' * (workers > 1)}; the teacher and whole models "
-        "come on top."
+        f"All students of a seed take about {plan.seconds / workers:.0f} s on {workers} "
+        f"worker{'s' * (workers > 1)}, estimated from a few steps; the teacher and whole models "
+        "are not included."
     )
 
 
@@ -95,7 +95,7 @@ def students_see(plan: Plan) -> str:
     """Return of what data students learn, and what it takes on disk."""
     some = "all" if plan.samples == plan.whole else f"the first {plan.samples:,}"
     room = f"{plan.bytes / GIB:.2f} GiB"
-    return f"Students see {some} of {plan.whole:,} samples; activations take {room}."
+    return f"Students use {some} of {plan.whole:,} samples; activations take {room}."
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -133,30 +133,36 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
         if failed:
             yield f"{budget:.0%}: {failed[0]}."
     if any("†" in cell for row in rows(record) for cell in row):
-        yield "†: a chosen learning rate lies at an end of those that were tried."
+        yield "†: a chosen learning rate lies at the edge of those tried."
     yield from ranked(record)
     for reason, ways in failed_ways(record).items():
         yield f"{', '.join(ways)}: {reason}."
     yield from seen(record["spec"])
     if record["spec"].get("inputs") is None:
-        equal = "End to end, pruned and scratch have the computation of capture, students, their "
-        equal += "choice and healing"
+        equal = "End to end, pruned and scratch each get as much computation as capture, students, "
+        equal += "their choice and healing together"
     else:
-        equal = "End to end has the computation of capture, students and their choice, which "
-        equal += "holds what the teacher's pieces make of drawn inputs"
-    yield f"{equal}; shared: the library is shared among the budgets, whole: charged to this one."
-    yield "Learning rates of whole models are searched for every way alike, and charged to none."
+        equal = "End to end gets as much computation as capture, students and their choice "
+        equal += "together, including the outputs of the teacher's pieces for drawn inputs"
+    yield (
+        f"{equal}. Shared: the cost of the library is divided among the budgets. Whole: each "
+        "budget counts all of it."
+    )
+    yield (
+        "The learning rates of whole models are searched in the same way for every method; the "
+        "cost of the search is not included."
+    )
 
 
 def ranked(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield whether the predicted order of assemblies is the real one, as far as one can see it."""
     found = [each for seed in record["seeds"] if (each := correlation(seed.get("ranking", ())))]
     if found:
-        several = ", the mean over seeds" * (len(found) > 1)
+        several = ", mean over seeds" * (len(found) > 1)
         yield (
-            f"Rank correlation of the predicted and the real validation loss of merged assemblies: "
-            f"{mean([value for value, _ in found]):.2f}{several} (Spearman; "
-            f"{min(count for _, count in found)} assemblies or more a seed)."
+            "Rank correlation (Spearman) of the predicted and the measured validation loss of "
+            f"merged assemblies: {mean([value for value, _ in found]):.2f}{several} "
+            f"({min(count for _, count in found)} assemblies or more per seed)."
         )
 
 
@@ -190,14 +196,15 @@ def seen(spec: Mapping[str, Any]) -> Iterator[str]:
     samples, inputs = spec.get("samples"), spec.get("inputs")
     if inputs is not None:
         yield (
-            f"Inputs are drawn by {label(inputs)}: students' own, and the network's for end to "
-            f"end. {samples or KNOWN:,} training samples at most show forms and moments; there are "
-            "no labels, so that nothing is healed, pruned or trained from scratch."
+            f"Inputs are drawn by {label(inputs)}: the inputs of each student, and the inputs of "
+            "the network for end to end. Shapes and moments come from at most "
+            f"{samples or KNOWN:,} training samples. There are no labels, so nothing is healed, "
+            "pruned or trained from scratch."
         )
     elif samples is not None:
-        yield f"Students and whole models see {samples:,} training samples."
+        yield f"Students and whole models use {samples:,} training samples."
     if samples is not None or inputs is not None:
         yield (
-            "The teacher saw all training samples, and all validation data chooses assemblies and "
-            "learning rates."
+            "The teacher is trained on all training samples. Assemblies and learning rates are "
+            "chosen on all validation data."
         )

@@ -99,7 +99,9 @@ class Head:
                 found, own, outputs = observed(self.handle, self.layer, given)
                 rows = rows_of(own, outputs)
                 if rows is None:
-                    raise UserError("of some samples it does not return what its last layer says")
+                    raise UserError(
+                        "for some samples the model does not return the outputs of its last layer"
+                    )
                 features.append(found[rows])
                 targets.append(wanted)
         made = Features(torch.cat(features), torch.cat(targets))
@@ -162,7 +164,7 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
     if plan.adversarial is not None:
         return "the training is adversarial"
     if task.contrast is not None:
-        return "the task learns from right and wrong answers"
+        return "the task contrasts right with wrong answers"
     inputs, targets = data.train.batch(slice(min(SEEN, len(data.train))))
     layer = _only_layer(handle, inputs)
     if isinstance(layer, str):
@@ -193,10 +195,10 @@ def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
     named = [each for _, each in handle.model.named_parameters(remove_duplicate=False)]
     last = [module for module in linear if id(module) not in hidden]
     if any(sum(each is module.weight for each in named) > 1 for module in last):
-        return "the weight of the last layer is another layer's too"
+        return "the last layer shares its weight with another layer"
     if found is None:
         block = handle.blocks[-1]
-        return f"what learns from the last block on, {block.name}, is not one nn.Linear"
+        return f"the parameters trained from the last block, {block.name}, are not one nn.Linear's"
     machine = machine_of(handle.model)
     if machine is not None and any(reel.parameter is found.weight for reel in machine.reels):
         return "the last layer chooses its weights among fixed values (slots)"
@@ -218,9 +220,9 @@ def _misfit(own: Tensor, outputs: Any, samples: int) -> str | None:
     if not isinstance(outputs, Tensor) or not outputs.dtype.is_floating_point:
         return "the model does not return one tensor of real numbers"
     if len(own) < samples or len(outputs) != samples:
-        return "the last layer does not run once for all samples, these first"
+        return "the last layer does not run once on all samples, samples first"
     if rows_of(own, outputs) is None:
-        return "the model does not return what its last layer puts out"
+        return "the model does not return the outputs of its last layer"
     return None
 
 

@@ -86,24 +86,24 @@ def answers(record: Mapping[str, Any]) -> Iterator[str]:
     edges = sorted({f"{run['rule']} at {run['size']}" for run in record["runs"] if run.get("edge")})
     if edges:
         yield (
-            "The search ended at an edge of the learning rates that it could try, so that another "
-            f"one may serve better, for {', '.join(edges)}."
+            "The search ended at the edge of its learning rates, so another rate may be better, "
+            f"for {', '.join(edges)}."
         )
     lost = lost_runs(record)
     if lost:
-        yield f"Runs that did not finish are in no law: {lost}."
+        yield f"Runs that did not finish are left out of the laws: {lost}."
 
 
 def closing(found: Mapping[str, Any]) -> str:
     """Return whether a rule's gap to backprop closes with the number of parameters."""
     known = {
-        "closes": "with more parameters its gap to backprop closes",
-        "opens": "with more parameters its gap to backprop opens",
-        "crosses": "with more parameters its loss crosses backprop's",
-        "not resolved": "whether its gap to backprop closes or opens with size is not resolved",
+        "closes": "its gap to backprop closes with more parameters",
+        "opens": "its gap to backprop opens with more parameters",
+        "crosses": "its loss crosses backprop's with more parameters",
+        "not resolved": "the sizes do not resolve whether its gap to backprop closes or opens",
     }
     if "gap" not in found:
-        return f"there is no law of its gap ({found.get('reason', 'not known')})."
+        return f"no law is fitted to its gap ({found.get('reason', 'not known')})."
     told = f"{known[found['gap']]}: the exponents differ by {interval(found['exponent'])}"
     first, last = found["ratios"][0], found["ratios"][-1]
     return (
@@ -115,15 +115,15 @@ def closing(found: Mapping[str, Any]) -> str:
 def leading(found: Mapping[str, Any] | None) -> str:
     """Return whether a rule is ever ahead at equal computation."""
     if found is None or "ahead" not in found:
-        return "At equal computation it cannot be compared."
+        return "It cannot be compared at equal computation."
     known = {
-        "somewhere": "At equal computation it is ahead somewhere in the range",
-        "never": "At equal computation it is never ahead in the range",
-        "not resolved": "At equal computation it is not resolved who is ahead",
+        "somewhere": "At equal computation, it is ahead somewhere in the range",
+        "never": "At equal computation, it is never ahead in the range",
+        "not resolved": "The laws do not resolve which is ahead at equal computation in the range",
     }
     low, high = (found["places"][i] for i in (0, -1))
     told = f"{known[found['ahead']]} of {low:.2g} to {high:.2g} operations"
-    return f"{told}: for the same loss it takes {price(found['costs'])} times {UPPER}'s."
+    return f"{told}. For the same loss it takes {price(found['costs'])} times {UPPER}'s."
 
 
 def price(costs: Sequence[Sequence[float]]) -> str:

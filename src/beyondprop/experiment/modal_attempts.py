@@ -184,5 +184,5 @@ def steps_of(operations: float, step: float) -> int:
     """
     steps = round(operations / step)
     if steps < 1:
-        raise UserError("what comes before the joint training takes all of the computation")
+        raise UserError("the stages before joint training use the whole budget of computation")
     return steps

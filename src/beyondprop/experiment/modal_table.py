@@ -15,7 +15,7 @@ from beyondprop.experiment.statistics import Difference, differences, paired
 from beyondprop.measure.base import ABSENT
 
 HEADS = (
-    *("score", "± 95%", f"{OURS} less this", "operations", "to target"),
+    *("score", "± 95%", f"{OURS} minus this", "operations", "to target"),
     *("seconds", "runs"),
 )
 
@@ -139,10 +139,10 @@ def mean(values: Sequence[float]) -> float:
 def notes(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is to be known of a comparison: charges, edges and failures."""
     yield (
-        "Operations are those of training: of all modalities alone, and of the whole behind it, "
-        f"relative to {OURS}. The search of learning rates is charged to none; what "
-        "it took is in the record, as searched_operations. Seconds are those of the same training "
-        "on the machine of the record, without validation."
+        "Operations count the training of each modality alone and of the whole network after it, "
+        f"relative to {OURS}. The cost of the learning-rate search is not included; the record "
+        "gives it as searched_operations. Seconds are the time of the same training on the machine "
+        "of the record, without validation."
     )
     yield from targets(record)
     marked = [
@@ -151,13 +151,13 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
         if any(seed["methods"][name].get("edge") for seed in record["seeds"])
     ]
     if marked:
-        yield f"† The best learning rate lies at an end of those tried: {', '.join(marked)}."
+        yield f"†: the best learning rate lies at the edge of those tried ({', '.join(marked)})."
     for name, of in convergence(record).items():
-        yield f"{name} alone {of}."
+        yield f"Trained alone, {name} {of}."
     for seed in record["seeds"]:
         for name, each in seed["methods"].items():
             if "failed" in each:
-                yield f"{name} failed, seed {seed['seed']}: {each['failed']}"
+                yield f"{name} failed with seed {seed['seed']}: {each['failed']}"
 
 
 def targets(record: Mapping[str, Any]) -> Iterator[str]:
@@ -166,10 +166,10 @@ def targets(record: Mapping[str, Any]) -> Iterator[str]:
     if known:
         ends = " to ".join(dict.fromkeys(f"{each:.4f}" for each in (known[0], known[-1])))
         own = record["spec"].get("target") is None
-        what = ", that of the best single modality, seed by seed" * own
+        what = ", which the best single modality reaches with the same seed" * own
         yield (
-            f"To target: the share of operations, with what comes before, behind which the "
-            f"validation score first reached {ends}{what}; {ABSENT} where it never did."
+            f"To target: the share of operations, including earlier stages, until the validation "
+            f"score first reaches {ends}{what}; {ABSENT} if it never does."
         )
 
 
@@ -189,7 +189,7 @@ def convergence(record: Mapping[str, Any]) -> dict[str, str]:
             epochs, shares = (statistics.mean(each) for each in zip(*known, strict=True))
             some = f" ({len(known)} of {len(pairs)} seeds)" * (len(known) < len(pairs))
             took = f"{epochs:.3g} epochs, {shares:.0%} of the operations"
-            found[name] = f"had converged after {took}{some}"
+            found[name] = f"converges after {took}{some}"
         elif all("converged" in seed["alone"][name] for seed in record["seeds"]):
-            found[name] = "never converged: its validation loss did not fall"
+            found[name] = "never converges: its validation loss does not fall"
     return found

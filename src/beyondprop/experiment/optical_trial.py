@@ -66,7 +66,7 @@ def project_by_light(
     joules = "" if watts is None else f", {watts * seconds:.3g} J at {watts:g} W"
     text = f"{best.projection.name} {duration(seconds)} ({found}){joules}; {size(best.peak)} at the"
     said.append(
-        ("electronics", f"{text} peak; foreseen: {'; '.join(guide(c, limit) for c in table)}")
+        ("electronics", f"{text} peak; predicted: {'; '.join(guide(c, limit) for c in table)}")
     )
     return [*said, ("break-even", even(device, chip, batch, seed))]
 
@@ -95,28 +95,29 @@ def times(
         "recovering": light.recover,
     }
     shown = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
-    rate = f"{device.specification.frame_rate:,.0f} shots a second as published"
-    link = f"{LINK.inputs / 1e9:g} GB/s there and {LINK.outputs / 1e9:g} GB/s back, assumed"
-    simple = f"{chip.simple_rate or chip.rate:.2g} operations a second, measured here"
-    given = f"{rate}; a link of {link}; to encode and recover {simple}"
-    return [("time", f"{duration(light.seconds)} ({shown})"), ("", f"by figures, not run: {given}")]
+    rate = f"{device.specification.frame_rate:,.0f} shots per second as published"
+    link = f"{LINK.inputs / 1e9:g} GB/s to the device and {LINK.outputs / 1e9:g} GB/s back, assumed"
+    simple = f"{chip.simple_rate or chip.rate:.2g} operations per second, measured here"
+    given = f"{rate}; a link of {link}; encoding and recovering at {simple}"
+    return [("time", f"{duration(light.seconds)} ({shown})"), ("", f"computed, not run: {given}")]
 
 
 def energy(device: PhotonicProcessor, light: PhotonicCost, watts: float | None) -> str:
     """Return what is to be said of the energy."""
     power = device.specification.power
     shining = (light.send + light.shots + light.receive) * power
-    text = f"{shining:.3g} J a batch by light, at {power:g} W as published"
+    text = f"{shining:.3g} J per batch for the optics, at {power:g} W as published"
     if watts is None:
-        return f"{text}; to encode and recover: give --watts"
-    return f"{text}, and {(light.encode + light.recover) * watts:.3g} J beside it, at {watts:g} W"
+        return f"{text}; for encoding and recovering, give --watts"
+    rest = (light.encode + light.recover) * watts
+    return f"{text}, and {rest:.3g} J for the electronics, at {watts:g} W"
 
 
 def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> str:
     """Return what is to be said of the error."""
     x = torch.randn(VECTORS, inputs, generator=torch.Generator().manual_seed(seed))
     found = errors(device, x, min(outputs, OUTPUTS), seed)
-    whole = f"{found.whole:.1%} of the exact product, cosine {found.cosine:.3f}"
+    whole = f"{found.whole:.1%} relative to the exact product, cosine {found.cosine:.3f}"
     alone = f"ternary encoding alone {found.encoding:.1%}, light alone {found.light:.1%}"
     sample = f"{VECTORS} Gaussian vectors of full width, {found.outputs:,} of {outputs:,} outputs"
     return f"{whole}; {alone} (simulated: {sample})"

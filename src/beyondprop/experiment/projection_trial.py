@@ -57,13 +57,13 @@ def project(
         said.append(("chosen among", "; ".join(guide(each, limit) for each in table)))
     seconds, part = timed(cost, inputs, outputs, batch, place)
     found = "median" if part == outputs else f"extrapolated from the first {part:,} outputs, median"
-    predicted = f"{found} of several turns; predicted {duration(cost.seconds)}"
+    predicted = f"{found} of several rounds; predicted {duration(cost.seconds)}"
     said.append(("time", f"{duration(seconds)} ({predicted})"))
     matrix = f"the matrix has {inputs * outputs:,} entries, {size(4 * inputs * outputs)}"
     kept = f"{size(cost.stored)} stored, {size(cost.peak)} at the peak (by count)"
     said.append(("memory", f"{kept}; {matrix}"))
     if watts is not None:
-        said.append(("energy", f"{watts * seconds:.3g} J a batch, at {watts:g} W all the while"))
+        said.append(("energy", f"{watts * seconds:.3g} J per batch, at a constant {watts:g} W"))
     return said + kept_well(cost, inputs, outputs, place, limit)
 
 
@@ -113,16 +113,21 @@ def kept_well(
     """Return what is to be said of the errors."""
     a, b = min(inputs, trial.SAMPLE[0]), min(outputs, trial.SAMPLE[1])
     off = trial.rounding(cost.projection, a, b, device)
-    said = [("rounding", f"{off:.1e} of the exact product in float64, at {a:,} to {b:,} numbers")]
+    said = [
+        (
+            "rounding",
+            f"error {off:.1e} relative to the product in float64, at {a:,} to {b:,} numbers",
+        )
+    ]
     # One more than are projected: they have a part in common, which is drawn beside them.
     more = cost_of(cost.projection, inputs, outputs, trial.VECTORS + 1, device)
     if more.peak > limit:
         return [*said, ("norms", f"not tried: {trial.VECTORS} vectors need {size(more.peak)}")]
     found = trial.errors(cost.projection, inputs, outputs, device)
-    of = f"{trial.VECTORS} vectors at {found.outputs:,} outputs; a Gaussian matrix's"
-    said.append(("norms", f"off by {found.norm:.2%}, {of} are by {found.norm_gaussian:.2%}"))
-    inner = f"off by {found.inner:.2%} of the norms, a Gaussian matrix's by "
-    return [*said, ("inner products", f"{inner}{found.inner_gaussian:.2%}")]
+    of = f"{trial.VECTORS} vectors at {found.outputs:,} outputs; a Gaussian matrix"
+    said.append(("norms", f"error {found.norm:.2%} ({of} {found.norm_gaussian:.2%})"))
+    inner = f"error {found.inner:.2%} of the norms (a Gaussian matrix "
+    return [*said, ("inner products", f"{inner}{found.inner_gaussian:.2%})")]
 
 
 def duration(seconds: float) -> str:

@@ -106,7 +106,7 @@ def no_recovery(scores: Mapping[str, Mapping[int, float]], below: str | None) ->
         return f"there is no score of {' and of '.join(lacking)}"
     high, low = interval(above), interval([*scores[below].values()])
     if high is None or low is None:
-        return "intervals need two seeds at least"
+        return "intervals need at least two seeds"
     if high[0] <= low[1]:
         return f"the 95% intervals of {UPPER} and {below} overlap, or {below} is better"
     return None

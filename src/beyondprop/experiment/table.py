@@ -112,10 +112,10 @@ def recovery(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what recovery is relative to, or why there is none; of a rule alone too."""
     reasons = list(dict.fromkeys(filter(None, (row.get("recovery_reason") for row in rows))))
     if reasons and all(row["recovery"] is None for row in rows):
-        return f"recovery: not reported, as {reasons[0]}"
+        return f"recovery: not reported, because {reasons[0]}"
     known = next((row["recovery_below"] for row in rows if row.get("recovery_below")), "frozen")
-    told = f"recovery: how much of what backprop gains over {GAINED[known]} the rule gains"
-    return "; ".join([told, *(f"none, as {reason}" for reason in reasons)])
+    told = f"recovery: the share of backprop's gain over {GAINED[known]} that the rule achieves"
+    return "; ".join([told, *(f"none, because {reason}" for reason in reasons)])
 
 
 def below(comparison: Mapping[str, Any]) -> list[str]:
@@ -136,7 +136,7 @@ def below(comparison: Mapping[str, Any]) -> list[str]:
     if comparison.get("no_linear"):
         told.append(f"no linear model: {comparison['no_linear']}")
     if nothing := comparison.get("chance"):
-        diverged = ", which a diverged run counts as" * any(
+        diverged = " (the score of a diverged run)" * any(
             run["status"] == "diverged" and nothing["score"] is not None
             for run in comparison["runs"]
         )

@@ -246,8 +246,8 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
     """Return each rule's learning rate and optimizer, in words."""
     judged = judged_rules(tuning)
     how = ", chosen on validation" if judged else ""
-    lowest = " (no trial finished, the lowest is taken)"
-    middle = " (the budget allows no trial, the middle of the grid is taken)"
+    lowest = " (no trial finished, so the lowest is used)"
+    middle = " (the budget allows no trial, so the middle of the grid is used)"
     tried = {trial["rule"] for trial in tuning["trials"]}
     optimizers = {rule: one["optimizer"] for rule, one in tuning.get("searches", {}).items()}
     rates = ", ".join(
@@ -256,7 +256,7 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
         for rule, rate in tuning["chosen"].items()
         if rate is not None
     )
-    return f"learning rates{how}: {rates or 'none, as nothing is trained'}"
+    return f"learning rates{how}: {rates or 'none, because nothing is trained'}"
 
 
 def edge(tuning: Mapping[str, Any]) -> str:
@@ -269,14 +269,14 @@ def edge(tuning: Mapping[str, Any]) -> str:
     diverged = [rule for rule in lost if rule in numbers]
     failed = [rule for rule in lost if rule not in numbers]
     untried = [rule for rule in rules if rule not in tried]
-    larger = "a larger tuning_budget may serve better"
+    larger = "try a larger tuning_budget"
     searches = tuning.get("searches", {})
     uncounted = [rule for rule, one in searches.items() if not one.get("counted", True)]
-    guess = "the operations of a step by {} cannot be counted: the search takes backprop's"
+    guess = "the operations of a step by {} cannot be counted, so the search uses backprop's"
     warnings = (
         (at_edge, f"the rate chosen for {{}} lies at the edge of those tried: {larger}"),
-        (diverged, "no trial of {} finished: lower learning_rates may serve better"),
-        (failed, "{} failed in every trial: see why in the lines above"),
+        (diverged, "no trial of {} finished: try lower learning_rates"),
+        (failed, "{} failed in every trial: the lines above give the reasons"),
         (untried, f"the budget allows no trial of {{}}: {larger}"),
         (uncounted, guess),
     )

@@ -39,7 +39,7 @@ class ViewsMeasure(Measure):
     """
 
     name = "views"
-    title = "Views that it was not trained on"
+    title = "Held-out views"
     about = (
         "Views from cameras that are not trained on, as the network renders them. PSNR is the peak"
         " signal-to-noise ratio in dB, −10 log10 of the mean squared error of the colours; SSIM is"

@@ -53,7 +53,7 @@ class MultimodalNetwork(nn.Module):
         check_type("the head", head, nn.Module, "a torch.nn.Module")
         check_type("dropout", dropout, (float, int), "a number")
         if PRESENT in encoders:
-            raise UserError(f"a modality can't be named '{PRESENT}', which says what samples have")
+            raise UserError(f"a modality can't be named '{PRESENT}', the name of the samples' mask")
         if list(encoders) != list(fusion.widths):
             raise UserError(
                 f"the encoders are {', '.join(encoders)} and the fusion is of "

@@ -119,12 +119,12 @@ def write(folders: Sequence[Path], output: Path, docs: str | None = None) -> Pat
 
 
 TERMS = {
-    "comparison": ("terms", "What the words mean"),
-    "distillation": ("distillation-terms", "What the words of a distillation mean"),
-    "modality comparison": ("modal-terms", "What the words of modalities mean"),
-    "audit": ("audit-terms", "What the words of an audit mean"),
+    "comparison": ("terms", "Glossary"),
+    "distillation": ("distillation-terms", "Glossary of distillation"),
+    "modality comparison": ("modal-terms", "Glossary of modalities"),
+    "audit": ("audit-terms", "Glossary of audits"),
 }
-"""The id and the title of what explains the words of each kind of record."""
+"""The id and the title of the glossary for each kind of record."""
 
 
 def _page(found: Collected, docs: str | None = None) -> str:

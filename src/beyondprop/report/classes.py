@@ -1,4 +1,4 @@
-"""The per-class picture: which classes each rule gets right, and what it takes them for."""
+"""The per-class picture: which classes each rule gets right, and which it confuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from beyondprop.report.text import label
 
 Counts = list[list[int]]
 Table = tuple[tuple[int, ...], ...]
-# With more classes than this only the hardest are shown, and no confusion matrix.
+# With more classes than this only the hardest are shown, without a confusion matrix.
 SHOWN = 20
 
 
@@ -79,7 +79,7 @@ def classes(comparison: Comparison) -> Classes:
         confusions=_confusions(matrices, names) if size <= SHOWN else (),
         note=""
         if size <= SHOWN
-        else f"Only the {SHOWN} hardest of {size} classes are shown, and no confusion matrix.",
+        else f"Only the {SHOWN} hardest of {size} classes are shown, without a confusion matrix.",
     )
 
 
@@ -89,7 +89,7 @@ def _tables(comparison: Comparison, rule: str) -> list[Table]:
 
 def _why_missing(comparison: Comparison) -> str:
     if any(row.finished for row in comparison.rows):
-        return "The task is not a classification, so there are no classes to tell apart."
+        return "The task is not a classification, so there are no results by class."
     return "No run finished, so no classes were predicted."
 
 
@@ -138,12 +138,12 @@ def _confusions(
 def _confused(row: list[int], i: int, names: Sequence[str], worst: float) -> tuple[Tinted, ...]:
     total = sum(row) or 1
     return tuple(
-        Tinted(str(n), 0, f"{names[i]}, recognized", diagonal=True)
+        Tinted(str(n), 0, f"{names[i]}, correct", diagonal=True)
         if i == j
         else Tinted(
             str(n) if n else "",
             n / total / worst if worst else 0,
-            f"{names[i]}, taken for {names[j]}",
+            f"{names[i]}, classified as {names[j]}",
         )
         for j, n in enumerate(row)
     )

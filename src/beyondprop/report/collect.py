@@ -85,7 +85,7 @@ def _records(folder: Path) -> list[Path]:
     found = own[:1] or sorted(path for name in RECORDS for path in folder.glob(f"*/{name}"))
     if not found:
         raise UserError(
-            f"{folder} holds no {', no '.join(RECORDS[:-1])} and no {RECORDS[-1]}; name a folder"
+            f"{folder} holds none of {', '.join(RECORDS)}; name a folder"
             " that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,"
             " `beyondprop audit` or `beyondprop train` has written"
             " (--resume ends one that was interrupted)"
@@ -109,4 +109,4 @@ def _of_single_runs(found: Mapping[Path, dict[str, Any]]) -> Comparison:
         "provenance": dict(records[0].get("provenance") or {}) if len(records) == 1 else {},
         "measures": {k: v for record in records for k, v in record.get("measures", {}).items()},
     }
-    return replace(read_comparison(record, f"what {paths} make together"), controlled=False)
+    return replace(read_comparison(record, f"the comparison of {paths}"), controlled=False)

@@ -1,4 +1,4 @@
-"""Which differences are real, in words: between rules, and between other ways to train."""
+"""Which differences are significant, in words: between rules, and between other ways to train."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ SHOWN = 6
 FEW = 4
 """Seeds below which a table says that it decides only large differences."""
 
-ABOVE, BELOW, ALIKE, UNKNOWN = "above", "below", "not told apart from", "not compared with"
+ABOVE, BELOW, ALIKE, UNKNOWN = (
+    *("scores above", "scores below"),
+    "does not differ significantly from",
+    "is not compared with",
+)
 """Verdicts, as sentences say them."""
+
+ONE_SEED = "one seed supports no comparison"
+"""Why nothing is claimed of a single seed."""
 
 
 def apart(pair: Difference) -> bool:
@@ -48,11 +55,11 @@ def told_apart(comparison: Comparison) -> list[str]:
         return []
     real = [each for each in found if each.real]
     others = [each for each in found if not each.real]
-    by = f"paired by seed, {plural(len(found), 'pair')} after Holm, 95%"
+    by = tested(len(found))
     scores = ScoreFormat.of(comparison.task)
-    told = [f"Differences that are real ({by}): {named(real, scores) or 'none'}."]
+    told = [f"Significant differences ({by}): {named(real, scores) or 'none'}."]
     if others:
-        told.append(f"Not told apart: {named(others, scores)}.")
+        told.append(f"No significant difference: {named(others, scores)}.")
     return [*told, *unpaired(comparison), *few_seeds(len(comparison.seeds))]
 
 
@@ -73,14 +80,27 @@ def unpaired(comparison: Comparison) -> list[str]:
         return []
     scores = paired_scores(comparison)
     left = [label(row.rule) for row in comparison.rows if row.rule not in scores]
-    return [f"Not compared so, as a seed has no score: {listing(left)}."] if left else []
+    return [uncompared(left)] if left else []
+
+
+def tested(pairs: int) -> str:
+    """Return how differences are tested, to stand in brackets."""
+    return f"t-tests paired by seed, 95%, after Holm's correction for {plural(pairs, 'pair')}"
+
+
+def uncompared(left: Sequence[str]) -> str:
+    """Return a sentence on those that are in no pair."""
+    return f"Not compared, because the score of a seed is missing: {listing(left)}."
 
 
 def few_seeds(seeds: int) -> list[str]:
     """Return a warning where seeds are few."""
     if seeds == 1:
-        return ["One seed gives no interval, so nothing is told apart; --resume adds seeds."]
-    return [f"{plural(seeds, 'seed')} decide only large differences."] if seeds < FEW else []
+        return [
+            "One seed gives no interval, so no difference can be tested. Add seeds with --resume."
+        ]
+    few = f"With {plural(seeds, 'seed')}, only large differences can be significant."
+    return [few] if seeds < FEW else []
 
 
 def paired_scores(comparison: Comparison) -> dict[str, list[float]]:

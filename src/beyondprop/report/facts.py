@@ -93,7 +93,7 @@ def _budget(comparison: Comparison) -> str:
         parts.append(f"batches of {batch}")
     if not parts:
         return ""
-    return ", ".join(parts) + "; the test examples were scored once, with the last weights"
+    return ", ".join(parts) + "; the test examples were scored once, with the final weights"
 
 
 def _tuned(comparison: Comparison) -> str:
@@ -120,8 +120,8 @@ def _searched(comparison: Comparison) -> str:
     unit = "epoch" if tuning.epochs == (1,) else "epochs"
     seed = comparison.spec.get("tuning_seed")
     return (
-        f"every rule searched in trials of {lengths} {unit} with seed {seed}, for at most as much"
-        f" compute as {tuning.budget:g} of the longest by backprop, and kept what had the"
+        f"every rule searched in trials of {lengths} {unit} with seed {seed}, with at most as much"
+        f" compute as {tuning.budget:g} of backprop's longest trials, and kept the setting with the"
         " best validation score"
     )
 

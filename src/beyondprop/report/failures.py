@@ -1,4 +1,4 @@
-"""The runs that did not finish: how many in one line, and what each of them says of itself."""
+"""The runs that did not finish: how many in one line, and the reason that each of them gives."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def failures(comparison: Comparison) -> Failures | None:
 def _reasons(comparison: Comparison, rule: str) -> dict[int, str]:
     """Return by seed why runs did not finish."""
     runs = [run for run in comparison.runs if run.rule == rule and not run.finished]
-    return {run.seed: f"{run.status}: {run.reason or 'no reason is known'}" for run in runs}
+    return {run.seed: f"{run.status}: {run.reason or 'no reason is recorded'}" for run in runs}
 
 
 def _kinds(row: RuleRow) -> str:
@@ -66,7 +66,7 @@ def _kinds(row: RuleRow) -> str:
 def _effect(row: RuleRow, has_chance: bool) -> str:
     of = f"Of {plural(row.runs, 'run')} of {label(row.rule)}, {_kinds(row)}"
     if has_chance and row.diverged:
-        return f"{of}: diverged runs count in its score as chance."
+        return f"{of}: diverged runs count as chance in its score."
     if not row.finished:
         return f"{label(row.rule)} has no score: of {plural(row.runs, 'run')}, {_kinds(row)}."
     rest = (

@@ -24,7 +24,7 @@ from beyondprop.report.text import (
     ratio,
 )
 
-# More rules than this are told as a range.
+# More rules than this are reported as a range.
 NAMED = 4
 # A recovery that is negative when it is written as a whole percentage.
 WORSE = -0.005
@@ -45,7 +45,7 @@ def headline(comparison: Comparison) -> str:
         below = GAINED[comparison.below]
         if comparison.reversed:
             return f"On {comparison.task.name} backprop is worse than {below}"
-        return f"{comparison.task.name} does not tell backprop from {below}"
+        return f"On {comparison.task.name} the confidence intervals of backprop and {below} overlap"
     rows = [row for row in comparison.rows if row.rule not in CONTROLS]
     known = [row for row in rows if row.recovery is not None]
     if known:
@@ -66,15 +66,16 @@ def headline(comparison: Comparison) -> str:
 
 
 def _told(rows: Sequence[RuleRow], below: str) -> str:
-    """Return what rules recover; of those whose interval holds zero that nothing is known."""
+    """Return what rules recover; those whose interval holds zero show no significant recovery."""
     undecided = [label(row.rule) for row in rows if _undecided(row)]
     worse = [label(row.rule) for row in rows if not _undecided(row) and _worse(row)]
     known = [row for row in rows if not _undecided(row) and not _worse(row)]
-    verb = "do" if len(worse) > 1 else "does"
+    verb = "score" if len(worse) > 1 else "scores"
+    show = "show" if len(undecided) > 1 else "shows"
     parts = [
         _recovered(known, below) * bool(known),
-        f"{listing(worse)} {verb} worse than" * bool(worse),
-        f"{listing(undecided)} cannot be told from" * bool(undecided),
+        f"{listing(worse)} {verb} below" * bool(worse),
+        f"{listing(undecided)} {show} no significant recovery over" * bool(undecided),
     ]
     first, *rest = [part for part in parts if part]
     if not known:
@@ -137,17 +138,16 @@ def _controls(comparison: Comparison) -> str:
     if high is None or not known:
         absent = [BACKPROP] * (high is None) + [LOWER[0]] * (not known)
         return (
-            f"{on}. Without a finished run of {listing(absent)} there is no recovery to report:"
-            " it needs both controls."
+            f"{on}. No recovery is reported, because it needs a finished run of {listing(absent)}."
         )
     told = [f"{WORDS[name]} {scores.full(value)}" for name, value in known.items()]
     reached = f"backprop reaches {scores.full(high)} test {scores.metric}"
     sentence = f"{on}, {reached}, and {' and '.join(told)}."
     if comparison.no_recovery:
-        sentence += f" No recovery is reported, as {comparison.no_recovery}."
+        sentence += f" No recovery is reported, because {comparison.no_recovery}."
     elif high <= max(known.values()):
         worse = max(known, key=known.__getitem__)
-        sentence += f" Backprop gains nothing over {worse} here, so recovery means nothing."
+        sentence += f" Backprop gains nothing over {worse} here, so recovery has no meaning."
     return sentence
 
 
@@ -196,7 +196,7 @@ def _cost(comparison: Comparison) -> str:
 def _noise(comparison: Comparison) -> str:
     rows = [row for rule in (BACKPROP, comparison.below) if (row := comparison.row(rule))]
     means = [row.score_mean for row in rows if row.score_mean is not None]
-    # What lies below frozen is told as worse, whatever its spread.
+    # A rule below frozen is reported as such, whatever its spread.
     told = [row for row in comparison.rows if row.recovery is not None and row.recovery >= WORSE]
     spreads = [row.score_std for row in told if row.score_std is not None]
     if len(means) < 2 or not spreads or means[0] <= means[1] or not comparison.controlled:

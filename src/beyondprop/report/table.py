@@ -166,7 +166,7 @@ def caption(comparison: Comparison) -> str:
     if any(row.score_interval is None and row.score_std is not None for row in rows):
         told = ["± is one standard deviation over seeds, or half of the 95% interval."]
     if any(row.diverged for row in rows) and comparison.chance is not None:
-        told.append("A diverged run counts in the mean as chance.")
+        told.append("A diverged run counts as chance in the mean.")
     if any(row.recovery_interval for row in rows):
         told.append("The range under a recovery is its 95% interval, paired by seed (Fieller).")
     plain = [
@@ -176,16 +176,16 @@ def caption(comparison: Comparison) -> str:
     own = f" ({', '.join(filter(None, plain))})" if any(plain) else ""
     told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
     if any(row.figures.get("step_quartiles") for row in rows):
-        told.append("The range under a step time holds the middle half of its measurements.")
+        told.append("The range under a step time spans the middle half of its measurements.")
     # Rules put together from several records may differ.
     kinds = {kind for row in rows if (kind := str(row.figures.get("memory_kind"))) in KINDS}
     told += [KINDS[kind] for kind in KINDS if kinds == {kind}]
-    return " ".join([*told, f"{ABSENT} is not measured or not defined."])
+    return " ".join([*told, f"{ABSENT} means not measured or not defined."])
 
 
 KINDS = {
-    "resident": "Memory is what the operating system saw, of all libraries.",
-    "tensors": "Memory is that of tensors, as PyTorch's allocator counts it.",
+    "resident": "Memory is the memory of the whole process, as the operating system reports it.",
+    "tensors": "Memory is the memory of tensors, as PyTorch's allocator reports it.",
 }
 
 

@@ -65,8 +65,8 @@ def edge(comparison: Comparison) -> str:
         if not found:
             return ""
         return (
-            f"The rate chosen for {listing(found)} was not tried between two others in trials as "
-            "long, as the budget ended: a larger one may serve better."
+            f"The budget ended before the rate chosen for {listing(found)} was tried between two "
+            "others in trials of the same length: a larger budget may find a better one."
         )
     tried = rates(comparison)
     chosen = comparison.tuning.chosen
@@ -74,7 +74,7 @@ def edge(comparison: Comparison) -> str:
     if len(tried) < 2 or not rules:
         return ""
     lies = f"The rate chosen for {listing(rules)} lies at the edge of those tried"
-    return f"{lies}: a wider range may serve better."
+    return f"{lies}: a wider range may contain a better one."
 
 
 def compute(comparison: Comparison) -> str:
@@ -87,6 +87,6 @@ def compute(comparison: Comparison) -> str:
         for rule, own in searches.items()
     ]
     return (
-        f"Of a budget of {budget:g} of the longest trials by backprop {listing(used)} were used; "
-        "a step counts by its floating-point operations."
+        f"The search budget is {budget:g} of backprop's longest trials, of which the rules used: "
+        f"{listing(used)}. A step counts by its floating-point operations."
     )

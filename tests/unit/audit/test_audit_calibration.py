@@ -169,13 +169,13 @@ def test_the_section_answers_of_the_whole_test_split() -> None:
     assert answer["positive"] is None
     error = answer["named"]["equal_width"]
     assert sum(each["count"] for each in error["curve"]) == 360
-    assert f"off by {error['error']:.1%}" in answer["verdict"]
+    assert f"error is {error['error']:.1%}" in answer["verdict"]
     assert json.loads(json.dumps(answer)) == answer
 
 
 def test_the_section_refuses_what_are_no_classes() -> None:
     samples = Split(torch.rand(4, 2), torch.rand(4, 1))
-    with pytest.raises(UserError, match="calibration is of classes"):
+    with pytest.raises(UserError, match="calibration needs classes"):
         logits_and_targets(nn.Linear(2, 1), samples)
     samples = Split(torch.rand(4, 2), torch.tensor([0, 1, 2, 5]))
     with pytest.raises(UserError, match="there is a class 5, and 3 logits"):

@@ -362,7 +362,9 @@ def test_the_section_answers(trained) -> None:
     assert [each["name"] for each in answer["attacks"]] == ["PGD", "Square", "AutoAttack"]
     assert [each["name"] for each in answer["corruptions"]] == ["noise", "feature dropout"]
     assert answer["clean"]["accuracy"] == answer["curve"][0]["accuracy"]
-    assert answer["verdict"].startswith("With every feature moved by up to 0.4 of its range")
+    assert answer["verdict"].startswith(
+        "When an attack may change every feature by up to 0.4 of its range"
+    )
     assert json.loads(json.dumps(answer)) == answer
 
 

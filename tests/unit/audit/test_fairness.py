@@ -346,12 +346,12 @@ def test_the_section_beside_another_model(tmp_path: Path) -> None:
     found = QUICK.beside(one, other)
     json.dumps(found, allow_nan=False)
     assert list(found["attributes"]) == ["sex"]  # by town there is one group that counts
-    assert found["verdict"].startswith("By sex, those of the group m are ")
-    assert "less often by dfa than by backprop" in found["verdict"]
+    assert found["verdict"].startswith("By sex, members of the group m are ")
+    assert "less often with dfa than with backprop" in found["verdict"]
     women = [row for row in found["attributes"]["sex"]["groups"] if row["group"] == "f"]
     assert all(row["difference"] == 0 and not row["real"] for row in women)
     same = QUICK.beside(one, audited(task, Selects(1.0), "backprop"))
-    assert "treat no group otherwise" in same["verdict"]
+    assert "show no difference beyond" in same["verdict"]
     few = Fairness(draws=100, least=200).beside(one, other)
     assert "enough test samples" in few["verdict"]
 

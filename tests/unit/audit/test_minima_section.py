@@ -75,7 +75,7 @@ def test_an_answer_has_all_figures_as_json():
     assert [len(row) for row in found["landscape"]["plane"]["losses"]] == [3, 3, 3]
     middle = found["landscape"]["plane"]["losses"][1][1]
     assert middle == pytest.approx(found["landscape"]["line"]["losses"][1])
-    assert "not level" in found["verdict"]
+    assert "not flat" in found["verdict"]
     assert f"{found['curvature']['largest'][0]:.3g}" in found["verdict"]
     assert found["notes"] == []
     assert "choices" not in found

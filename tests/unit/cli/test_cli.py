@@ -406,7 +406,7 @@ def test_compare_leaves_a_table_a_record_and_a_report(
     assert main(words) == 0
     said = capsys.readouterr()
     assert re.search(r"backprop +0\.\d{4} +(100\.0%|–)", said.out)
-    assert "recovery: not reported, as intervals need two seeds" in said.out
+    assert "recovery: not reported, because intervals need at least two seeds" in said.out
     assert len(re.findall(r"seed 0 · test accuracy", said.err)) == 2
     (folder,) = (here / "runs").glob("compare-experiment_tasks-BLOBS-*")
     assert json.loads((folder / "comparison.json").read_text())["kind"] == "comparison"
@@ -501,7 +501,7 @@ def test_check_calls_a_model_with_its_loss_inside(
     ("typed", "said"),
     [
         ("experiment_tasks:network --input 7 5", "one batch could not be run: RuntimeError"),
-        ("experiment_tasks:network --rule drtp --input 7 4", "say by --classes"),
+        ("experiment_tasks:network --rule drtp --input 7 4", "the number of classes by --classes"),
         ("experiment_tasks:network --input 0 6", "--input takes whole numbers of at least 1"),
         ("experiment_tasks:network --classes 3", "give its shape by --input"),
         ("experiment_tasks:network --input 7 4 --classes 0", "--classes must be at least 1"),
@@ -573,20 +573,22 @@ def test_project_chooses_and_says_what_it_costs(capsys: pytest.CaptureFixture[st
     assert said["chosen among"].split()[0] == kind
     for other in ("dense", "signs", "streamed", "hadamard"):
         assert re.search(rf"\b{other} [\d.e-]+ ms", said["chosen among"])
-    assert re.search(r"[\d.e-]+ ms \(median of several turns; predicted [\d.e-]+ ms", said["time"])
+    assert re.search(r"[\d.e-]+ ms \(median of several rounds; predicted [\d.e-]+ ms", said["time"])
     assert "the matrix has 30,000 entries, 120 kB" in said["memory"]
-    assert re.search(r"\de-0[678] of the exact product in float64, at 100 to 300", said["rounding"])
-    assert "a Gaussian matrix's are by 4.08%" in said["norms"]
+    assert re.search(
+        r"\de-0[678] relative to the product in float64, at 100 to 300", said["rounding"]
+    )
+    assert "a Gaussian matrix 4.08%)" in said["norms"]
 
 
 def test_project_says_energy_only_where_the_power_is_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = figures("--inputs 64 --outputs 64 --kind hadamard --watts 20", capsys)
-    assert re.search(r"[\d.e-]+ J a batch, at 20 W", said["energy"])
+    assert re.search(r"[\d.e-]+ J per batch, at a constant 20 W", said["energy"])
     assert said["projection"].strip().startswith("hadamard, seed 0")
     assert "chosen among" not in said
-    assert "off by 0.00%" in said["norms"]
+    assert "error 0.00%" in said["norms"]
 
 
 def test_project_extrapolates_and_says_so(
@@ -608,9 +610,9 @@ def test_project_by_light_beside_electronics(capsys: pytest.CaptureFixture[str])
     assert [name.strip() for name in said] == names
     assert "preset lighton-opu, simulated, seed 7: 1,000 to 10,000 numbers" in said["projection"]
     assert ", 40 shots 20 ms, receiving 0.4 ms, " in said["time"]
-    assert re.search(r"0\.612 J a batch by light, at 30 W as published", said["energy"])
+    assert re.search(r"0\.612 J per batch for the optics, at 30 W as published", said["energy"])
     assert "give --watts" in said["energy"]
-    assert re.search(r"4\d\.\d% of the exact product, cosine 0\.\d{3}", said["error"])
+    assert re.search(r"4\d\.\d% relative to the exact product, cosine 0\.\d{3}", said["error"])
     assert "8 Gaussian vectors of full width, 8,192 of 10,000 outputs" in said["error"]
     assert "1 kB of frames, 400 kB of pictures" in said["memory"]
     assert re.search(r"[\d.e-]+ ms \(measured here\); ", said["electronics"])
@@ -625,7 +627,7 @@ def test_project_by_light_names_the_electronics_it_is_told(
     said = figures("--inputs 64 --outputs 64 --device opu --kind signs --watts 20", capsys)
     assert said["electronics"].strip().startswith("signs ")
     assert re.search(r"[\d.e-]+ J at 20 W", said["electronics"])
-    assert re.search(r"and [\d.e-]+ J beside it, at 20 W", said["energy"])
+    assert re.search(r"and [\d.e-]+ J for the electronics, at 20 W", said["energy"])
 
 
 def test_project_leaves_the_threads_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:

@@ -274,7 +274,7 @@ def test_what_cannot_be_audited_is_told(compared: Path, tmp_path: Path) -> None:
         audit(AuditSpec(sections=("none",)), [compared], tmp_path / "a", progress=QUIET)
     with pytest.raises(UserError, match="named twice"):
         audit(asked("Sure", "Sure"), [compared], tmp_path / "a", progress=QUIET)
-    with pytest.raises(UserError, match="there twice"):
+    with pytest.raises(UserError, match="named twice"):
         found([compared, compared / "runs" / "dfa-seed0"])
     other = RunSpec(task=f"{ME}other", rule="dfa", epochs=1, measures=())
     train(other, tmp_path / "other", progress=QUIET)
@@ -327,7 +327,7 @@ def test_the_command_shows_every_rule(
     assert "audit of digits-mlp, seeds 0, 1" in said
     for rule in ("backprop", "dfa", "frozen"):
         assert any(line.startswith(rule) and line.count("±") == 5 for line in said.splitlines())
-    assert "forgotten: how far scores fell from their best" in said
+    assert "forgotten: fall of the scores from their best" in said
     assert "lacking: 'lacking' needs no_such_package: pip install 'beyondprop[audit]'" in said
     assert main([*words, "--resume"]) == 0
     assert main(["list", "forgetting"]) == 0

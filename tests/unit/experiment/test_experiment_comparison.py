@@ -132,7 +132,7 @@ def tuning(**statuses: list[str]) -> dict[str, Any]:
 
 def test_how_learning_rates_were_chosen_is_said() -> None:
     failed, good = ["diverged"] * 3, ["finished"] * 3
-    lowest = "(no trial finished, the lowest is taken)"
+    lowest = "(no trial finished, so the lowest is used)"
     both = tuning(fa=good, dfa=good)
     assert learning_rates(both) == "learning rates, chosen on validation: fa 0.3, dfa sgd 0.1"
     assert edge(both).startswith("the rate chosen for dfa lies at the edge")
@@ -140,10 +140,10 @@ def test_how_learning_rates_were_chosen_is_said() -> None:
     assert learning_rates(one).endswith(f"chosen on validation: fa 0.3, dfa sgd 0.1 {lowest}")
     none = learning_rates(tuning(fa=failed, dfa=failed))
     assert none == f"learning rates: fa 0.3 {lowest}, dfa sgd 0.1 {lowest}"
-    assert edge(one) == "no trial of dfa finished: lower learning_rates may serve better"
+    assert edge(one) == "no trial of dfa finished: try lower learning_rates"
     failing = edge(tuning(fa=good, dfa=["failed"] * 3))
-    assert failing == "dfa failed in every trial: see why in the lines above"
-    no_trial = "the budget allows no trial of dfa: a larger tuning_budget may serve better"
+    assert failing == "dfa failed in every trial: the lines above give the reasons"
+    no_trial = "the budget allows no trial of dfa: try a larger tuning_budget"
     assert edge(tuning(fa=good)) == no_trial
     assert edge(tuning()) == no_trial
 
@@ -307,7 +307,7 @@ def test_diverged_runs_are_recorded(tmp_path: Path) -> None:
     assert [row["score_mean"] for row in found["rows"][:2]] == [chance, chance]
     shown = legend(found)
     assert "dfa, seed 0: diverged, the" in shown
-    assert "the best constant output, which a diverged run counts as" in shown
+    assert "the best constant output (the score of a diverged run)" in shown
     json.dumps(dict(found), allow_nan=False)
 
 
@@ -345,7 +345,7 @@ def test_the_table_shows_every_rule(found: dict[str, Any]) -> None:
     )
     assert recoveries == memory == ["–"] * 4
     assert runs == ["2/2"] * 4
-    assert "recovery: not reported, as the 95% intervals" in legend(found)
+    assert "recovery: not reported, because the 95% intervals" in legend(found)
 
 
 def test_costs_are_measured_for_the_rules_that_ran(

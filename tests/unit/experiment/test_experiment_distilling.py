@@ -173,8 +173,10 @@ def test_a_rank_correlation_is_told() -> None:
 
     assert not [*ranked({"seeds": [seed(1.0, 2.0), seed(1.0, 1.0, 1.0), {}]})]
     (said,) = ranked({"seeds": [seed(1.0, 2.0, 3.0, 4.0), seed(1.0, 3.0, 2.0)]})
-    assert said.startswith("Rank correlation of the predicted and the real validation loss")
-    assert "0.75, the mean over seeds (Spearman; 3 assemblies or more a seed)." in said
+    assert said.startswith(
+        "Rank correlation (Spearman) of the predicted and the measured validation loss"
+    )
+    assert "0.75, mean over seeds (3 assemblies or more per seed)." in said
 
 
 def test_rates_go_on_where_the_best_is_at_an_end() -> None:
@@ -335,8 +337,8 @@ def test_the_command_shows_every_budget(folder: Path, capsys: pytest.CaptureFixt
     assert "0%: no assembly is within the budget" in said
     assert f"report: {folder / 'report.html'}" in said
     page = (folder / "report.html").read_text()
-    assert "Within 0.1% there is no assembly from seed 0: no assembly is within" in page
-    assert "one seed tells nothing apart" in page
+    assert "Within 0.1%, no assembly with seed 0: no assembly is within" in page
+    assert "one seed supports no comparison" in page
     assert main(["report", str(folder.parent), "--output", str(folder / "again.html")]) == 0
     assert (folder / "again.html").read_text() == page
 
@@ -377,7 +379,7 @@ def test_a_dry_run_says_what_it_would_take(
     said = capsys.readouterr().out
     assert re.search(r"0 +narrower +5\d% +\d\d% +\d+ s", said)
     assert "0, fewer-heads: 'fewer-heads'" in said
-    assert "Students see all of" in said
+    assert "Students use all of" in said
     assert "on 2 workers" in said
     assert not [*tmp_path.iterdir()]
 
@@ -414,11 +416,11 @@ def test_drawn_inputs_leave_out_what_needs_labels(
     assert main([*words, "--resume"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("–") == 3
-    assert "no labels, so that nothing is healed, pruned or trained from scratch" in said
-    assert "Inputs are drawn by matched: students' own" in said
-    assert "24 training samples at most show forms and moments" in said
+    assert "no labels, so nothing is healed, pruned or trained from scratch" in said
+    assert "Inputs are drawn by matched: the inputs of each student" in said
+    assert "Shapes and moments come from at most 24 " in said
     assert (
-        "End to end has the computation of capture, students and their choice, which holds" in said
+        "End to end gets as much computation as capture, students and their choice together" in said
     )
 
 
@@ -434,7 +436,7 @@ def test_few_samples_are_the_same_for_all_ways(tmp_path: Path) -> None:
     total = costs["healing"] + costs["capture"] + costs["shared"]
     assert ways["pruned"]["steps"] == round(total / step / 40)
     assert seed["students"]["0"]["narrower"]["steps"] == 1
-    assert "Students and whole models see 40 training samples." in [*notes(record)]
+    assert "Students and whole models use 40 training samples." in [*notes(record)]
 
 
 def first_thirty(data: Data, seed: int) -> Data:
@@ -498,8 +500,8 @@ def test_a_dry_run_of_drawn_inputs_needs_no_disk(
     words += ["--samples", "24", "--inputs", "{draw: gaussian, std: 2}", "--dry-run"]
     assert main(["distil", "--task", "digits-conv", *words]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"In each pass 1,\d{3} samples are drawn; 24 of 24 known ones", said)
-    assert "of what is drawn nothing is stored." in said
+    assert re.search(r"Each pass draws 1,\d{3} samples, and none of them are stored\.", said)
+    assert "Shapes and moments come from 24 of 24 training samples." in said
 
 
 def test_ways_that_failed_are_told() -> None:

@@ -90,5 +90,6 @@ def test_the_head_of_attention_is_trained_by_steps(tmp_path: Path) -> None:
     (run,) = runs_of(found, "frozen")
     assert run["status"] == "finished"
     assert run["head"] == (
-        "trained by steps: what learns from the last block on, conv2, is not one nn.Linear"
+        "trained by steps: the parameters trained from the last block, conv2, are not one "
+        "nn.Linear's"
     )

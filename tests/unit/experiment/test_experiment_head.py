@@ -140,17 +140,17 @@ def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
     [
         (
             replace(BLOBS, model=lambda: Named(torch.sigmoid), blocks=["hidden", "out"]),
-            "does not return what its last",
+            "does not return the outputs of its last",
         ),
         (
             replace(BLOBS, model=zero_and_squashed, blocks=["hidden", "out"]),
-            "does not return what its last",
+            "does not return the outputs of its last",
         ),
-        (replace(BLOBS, model=tied), "another layer's too"),
-        (replace(BLOBS, model=still), "is not one nn.Linear"),
-        (replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]), "is not one nn.Linear"),
+        (replace(BLOBS, model=tied), "shares its weight with another layer"),
+        (replace(BLOBS, model=still), "are not one nn.Linear's"),
+        (replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]), "are not one nn.Linear's"),
         (replace(BLOBS, loss=weighted), "the loss fails in double precision"),
-        (DIGITS_GOODNESS, "right and wrong answers"),
+        (DIGITS_GOODNESS, "right with wrong answers"),
         (DIGITS_SLOTS, "among fixed values (slots)"),
     ],
     ids=[

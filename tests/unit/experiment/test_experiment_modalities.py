@@ -588,15 +588,16 @@ def test_the_table_has_the_best_method_first(record: dict[str, Any]) -> None:
     assert scores == sorted(scores, reverse=True)
     (ours,) = [row for row in found if row[0] == OURS]
     assert ours[3] == "–"
-    assert "charged to none" in next(iter(notes(record)))
-    assert any(each.startswith("wide alone had converged after ") for each in notes(record))
+    assert "cost of the learning-rate search" in next(iter(notes(record)))
+    assert any(each.startswith("Trained alone, wide converges after ") for each in notes(record))
     for seed in record["seeds"]:
         seed["alone"]["wide"]["converged"] = None
-    assert "wide alone never converged: its validation loss did not fall." in list(notes(record))
+    told = "Trained alone, wide never converges: its validation loss does not fall."
+    assert told in list(notes(record))
     record["seeds"][0]["methods"]["joint"] = {"failed": "the sky fell"}
     (joint,) = [row for row in rows(record) if row[0] == "joint"]
     assert joint[-1] == "1 of 2"
-    assert "joint failed, seed 0: the sky fell" in list(notes(record))
+    assert "joint failed with seed 0: the sky fell" in list(notes(record))
 
 
 def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -621,7 +622,7 @@ def test_the_command_ends_with_the_table(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_pre_training_that_takes_all_is_told() -> None:
-    with pytest.raises(UserError, match="takes all of the computation"):
+    with pytest.raises(UserError, match="use the whole budget of computation"):
         steps_of(10.0, 100.0)
 
 

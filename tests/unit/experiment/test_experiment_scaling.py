@@ -303,9 +303,9 @@ def test_a_loss_without_a_logarithm_leaves_its_rule_alone_without_a_law(
 
 def test_searches_that_ended_at_an_edge_are_told(record: dict[str, Any]) -> None:
     assert not any(run["edge"] for run in record["runs"])
-    assert not any("ended at an edge" in each for each in answers(record))
+    assert not any("ended at the edge" in each for each in answers(record))
     record["runs"][0]["edge"] = True
-    assert any("ended at an edge" in each for each in answers(record))
+    assert any("ended at the edge" in each for each in answers(record))
 
 
 @pytest.mark.parametrize("samples", [40, 129, 1000])

@@ -31,7 +31,7 @@ from beyondprop.report.pages import script
 
 NASTY = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>&amp;{{ 7 * 7 }}"""
 QUIET = Progress(disable=True)
-VERDICTS = "above it|below it|not told apart from it|not compared with it"
+VERDICTS = "above backprop|below backprop|no significant difference|not compared"
 KEYS = {
     "forgetting": "forgetting",
     "robustness": "withstood",
@@ -90,12 +90,12 @@ def test_a_verdict_claims_nothing_that_an_interval_does_not_show(
         for name, verdict in made.items():
             base = values(record, "backprop", section)
             low, high = interval(values(record, name.lower(), section), base)
-            assert verdict != "above it" or low > 0
-            assert verdict != "below it" or high < 0
+            assert verdict != "above backprop" or low > 0
+            assert verdict != "below backprop" or high < 0
             verdicts.add(verdict)
-    assert "not told apart from it" in verdicts
+    assert "no significant difference" in verdicts
     if noise == 0.001:
-        assert {"above it", "below it"} <= verdicts
+        assert {"above backprop", "below backprop"} <= verdicts
 
 
 def test_a_verdict_has_its_figure_and_interval_and_the_table_has_the_same() -> None:
@@ -104,7 +104,9 @@ def test_a_verdict_has_its_figure_and_interval_and_the_table_has_the_same() -> N
     low, high = interval(base)
     mean = f"{statistics.mean(base):.3f} ± {(high - low) / 2:.3f}"
     text = said(record, "forgetting")
-    assert text.startswith(f"Forgotten at the end (less is better): backprop {mean}; above it: ")
+    assert text.startswith(
+        f"Forgetting at the end (lower is better): backprop {mean}; above backprop: "
+    )
     low, high = interval(other, base)
     assert f"DFA (+{(low + high) / 2:.3f} ± {(high - low) / 2:.3f})" in text
     assert text.endswith("(5 seeds).")
@@ -128,34 +130,35 @@ def test_holm_is_over_all_rules_and_figures_of_a_section() -> None:
             if run["rule"] in "abcdef":
                 more = 0.01 * (run["seed"] - 1)
             run["answers"]["calibration"]["named"]["equal_width"]["error"] = 0.1 + more
-    assert "above it: DFA" in said(alone, "calibration")
-    assert "above it" not in said(many, "calibration")
-    assert "not told apart from it: all 7 other rules, from" in said(many, "calibration")
+    assert "above backprop: DFA" in said(alone, "calibration")
+    assert "above backprop" not in said(many, "calibration")
+    assert "no significant difference: all 7 other rules, from" in said(many, "calibration")
 
 
-def test_the_headline_says_which_sections_tell_which_rules_apart() -> None:
+def test_the_headline_says_which_rules_differ_in_which_sections() -> None:
     record = audit(ends={"dfa": 0.5}, seeds=range(4), sections=("forgetting", "calibration"))
     for run in record["runs"]:
         run["answers"]["calibration"]["named"]["equal_width"]["error"] = 0.1 + 0.01 * run["seed"]
     text = headline(read_audit(record))
     assert text == (
-        "digits-mlp, beside backprop: forgetting tells DFA apart; calibration tells no rule apart"
-        " (4 seeds)"
+        "digits-mlp, compared with backprop: DFA differs significantly in forgetting;"
+        " no rule differs significantly in calibration (4 seeds)"
     )
     assert page(record).all("h1")[0].text == text
     every = audit(ends={"backprop": 0.2}, sections=("forgetting", "calibration"), seeds=range(4))
-    assert "forgetting and calibration tell all 3 other rules apart" in headline(read_audit(every))
+    told = "all 3 other rules differ significantly in forgetting and calibration"
+    assert told in headline(read_audit(every))
 
 
-def test_one_seed_tells_nothing_apart() -> None:
+def test_one_seed_supports_no_comparison() -> None:
     record = audit(seeds=(7,), ends={"dfa": 0.2})
     found = read_audit(record)
-    assert headline(found) == "digits-mlp: 4 rules audited; one seed tells nothing apart"
+    assert headline(found) == "digits-mlp: 4 rules audited; one seed supports no comparison"
     assert "One seed gives no interval" in " ".join(summary(found))
     for section in found.sections:
         text = line(found, section)
-        assert text.endswith("one seed tells nothing apart.")
-        assert text.count("nothing apart") == 1
+        assert text.endswith("one seed supports no comparison.")
+        assert text.count("no comparison") == 1
         assert "backprop" in text
         assert "DFA" in text
         assert not re.search("above|below|±", text)
@@ -167,11 +170,13 @@ def test_one_seed_tells_nothing_apart() -> None:
 def test_without_backprop_rules_stand_beside_one_another() -> None:
     record = audit(rules=("dfa", "fa"), ends={"fa": 0.3}, seeds=range(4))
     found = read_audit(record)
-    assert headline(found) == "digits-mlp: 2 rules audited without backprop beside"
-    assert "A control is not among the runs: backprop and frozen." in summary(found)
-    assert re.search(r"told apart: DFA below FA \(−0.5\d+ ± ", said(record, "forgetting"))
+    assert headline(found) == "digits-mlp: 2 rules audited, without backprop"
+    assert "Missing controls: backprop and frozen." in summary(found)
+    assert re.search(
+        r"significant differences: DFA is below FA \(−0.5\d+ ± ", said(record, "forgetting")
+    )
     record = audit(rules=("dfa", "fa"), noise=0.05, sections=("forgetting", "explanations"))
-    assert "no two of the 2 rules are told apart" in said(record, "forgetting")
+    assert "no two of the 2 rules differ significantly" in said(record, "forgetting")
     page(record)
 
 
@@ -192,10 +197,10 @@ def test_rules_with_fewer_seeds_are_paired_where_both_are_there() -> None:
     low, high = interval(first, values(record, "backprop", "calibration")[1:])
     assert f"DFA (+{(low + high) / 2:.3f} ± {(high - low) / 2:.3f})" in text
     assert text.endswith("(3 to 4 seeds).")
-    assert "seeds with an answer: DFA 3 of 4" in page(record).text
+    assert "seeds with a result: DFA 3 of 4" in page(record).text
     one = audit(sections=("calibration",))
     one["runs"] = [r for r in one["runs"] if r["rule"] != "dfa" or r["seed"] == 0]
-    assert "not compared with it: DFA" in said(one, "calibration")
+    assert "not compared: DFA" in said(one, "calibration")
 
 
 def test_the_floor_is_told() -> None:
@@ -205,31 +210,33 @@ def test_the_floor_is_told() -> None:
         draw = 0.001 * (run["seed"] - 1.5)
         answer["average"] = (0.18 if run["rule"] == "dfa" else 0.4) + draw
     (told,) = notes(read_audit(record), "forgetting")
-    assert told.startswith("Of what was learned: more than the floor keeps backprop, FA and frozen")
-    assert told.endswith("knows the last experience alone: DFA.")
+    assert told.startswith(
+        "At the end, backprop, FA and frozen score significantly above the floor"
+    )
+    assert told.endswith("knows only the last experience; DFA does not.")
     assert told in page(record).text
 
 
 def test_gradients_that_mask_are_a_warning() -> None:
     record = audit(sections=("robustness",))
     (told,) = warnings(read_audit(record), "robustness")
-    assert told.startswith("Masked: of DFA (3 of 3 runs)")
+    assert told.startswith("Masked gradients: for DFA (3 of 3 runs)")
     shown = page(record)
     assert told in [each.text for each in shown.all("p", class_="trouble")]
-    assert "a ring marks" in shown.text
+    assert "A ring marks" in shown.text
     clear = page(audit(sections=("robustness",), masked=""))
-    assert "Masked: of" not in clear.text
-    assert "a ring marks" not in clear.text
+    assert "Masked gradients: for" not in clear.text
+    assert "A ring marks" not in clear.text
 
 
 def test_who_fares_worst_is_told_rule_by_rule_where_rules_differ() -> None:
     record = audit(sections=("fairness",))
     by_gender, by_race = notes(read_audit(record), "fairness")
     assert by_gender == (
-        "By gender, least often put into '>50K': female by every rule and seed; in the test data"
-        " themselves groups differ by 0.190."
+        "By gender, least often classified as '>50K': female, with every rule and seed. In the test"
+        " data, the groups differ by 0.190."
     )
-    assert "white by every" in by_race
+    assert "white, with every" in by_race
     for run in record["runs"]:
         if run["rule"] == "dfa" and run["seed"] < 2:
             run["answers"]["fairness"]["attributes"]["gender"]["worst"]["selection_rate"] = "male"
@@ -237,7 +244,7 @@ def test_who_fares_worst_is_told_rule_by_rule_where_rules_differ() -> None:
     assert "backprop female (3 runs)" in by_gender
     assert "DFA male (2 runs) and female (1 run)" in by_gender
     text = page(record).text
-    assert "too small to be compared: few" in text
+    assert "Too small to compare: few." in text
     head = next(each[0] for each in map(rows, page(record).all("table")) if len(each[0]) > 5)
     assert "Demographic parity difference, gender" in head
 
@@ -254,7 +261,7 @@ def test_reasons_of_failures_are_told_once_with_the_runs() -> None:
     shown = page(record)
     assert shown.text.count("needs captum") == 1
     assert shown.text.count("second derivatives are not finite") == 1
-    assert "No answer of every run: 'explanations' needs captum" in shown.text
+    assert "No result for every run: 'explanations' needs captum" in shown.text
     assert not failures(found, "forgetting")
     assert "DFA" not in said(record, "minima")
 
@@ -279,7 +286,7 @@ def test_networks_that_cannot_be_matched_are_told() -> None:
     for pair in record["beside"]:
         if pair["runs"][0].startswith("fa"):
             pair |= {"matched": None, "unmatched": "its units are in no order"}
-    assert "(FA can't be matched)" in page(record).text
+    assert "(no matching for FA)" in page(record).text
 
 
 def test_a_section_of_ones_own_has_a_table_and_its_first_figure() -> None:
@@ -292,12 +299,12 @@ def test_a_section_of_ones_own_has_a_table_and_its_first_figure() -> None:
         own = 0.8 if run["rule"] == "dfa" else 0.5
         run["answers"]["sure"] = {"sure": own + 0.01 * run["seed"], "verdict": "It is sure"}
     text = said(record, "sure")
-    assert text.startswith("Sureness: backprop 0.51 ± 0.02; above it: DFA (+0.30 ± 0.00)")
+    assert text.startswith("Sureness: backprop 0.51 ± 0.02; above backprop: DFA (+0.30 ± 0.00)")
     shown = page(record)
     assert "How sure is it?" in [each.text for each in shown.all("h2")]
     for run in record["runs"]:
         run["answers"]["sure"] = {"verdict": "It says nothing"}
-    assert said(record, "sure") == "No run has a figure of it."
+    assert said(record, "sure") == "No run has a figure for this section."
     assert "It says nothing" in page(record).text
 
 
@@ -321,11 +328,11 @@ def test_sections_come_in_the_order_of_the_record_and_every_picture_is_explained
             assert drawn.attributes["aria-label"]
     titles = {each.text for each in shown.all("h3")}
     assert titles >= {
-        *("Between floor and ceiling", "What is known after each experience"),
+        *("Between floor and ceiling", "Scores after each experience"),
         *("Accuracy against ε", "Common corruptions", "Agreement with backprop"),
-        *("Whether the explanations are faithful", "Test sample 3, truly 3"),
+        *("Faithfulness of the explanations", "Test sample 3, truly 3"),
         *("Groups by gender", "Groups by race", "Loss along a random direction"),
-        *("Loss around the minimum", "How the loss bends", "Between two seeds", "Reliability"),
+        *("Loss around the minimum", "Curvature of the loss", "Between two seeds", "Reliability"),
     }
 
 
@@ -352,8 +359,8 @@ def test_samples_are_of_the_first_seed_and_have_a_list_and_a_picture_a_rule() ->
     first = record["runs"][0]["answers"]["explanations"]["interactions"]["shown"][0]
     own = first["most"][0]
     size = f"{own['effect']:+.3g}".replace("-", "\N{MINUS SIGN}")
-    assert f"says {first['answer']}: {own['of'][0]} ({size});" in shown.text
-    assert "with seed 4." in shown.text
+    assert f"answers {first['answer']}: {own['of'][0]} ({size});" in shown.text
+    assert "Seed 4." in shown.text
     pictures = [e.attributes["href"] or "" for e in shown.all("image")]
     assert len(pictures) == 3 * (1 + 2 * len(RULES))
     assert all(each.startswith("data:image/png;base64,") for each in pictures)
@@ -480,7 +487,7 @@ def test_a_folder_shares_a_page_with_comparisons(tmp_path: Path) -> None:
     ids = [i for element in found.all() if (i := element.attributes.get("id"))]
     assert len(ids) == len(set(ids))
     assert {"terms", "audit-terms"} <= set(ids)
-    with pytest.raises(UserError, match=r"no audit.json.*`beyondprop audit`"):
+    with pytest.raises(UserError, match=r"none of .*audit.json.*`beyondprop audit`"):
         report.write([put(tmp_path / "d", {"kind": "none"})], tmp_path / "r.html")
 
 
@@ -504,7 +511,7 @@ def test_another_record_is_refused() -> None:
     with pytest.raises(UserError, match="a run twice"):
         report.render_audit(record | {"runs": [*record["runs"], record["runs"][0]]})
     square = without(record, "runs", "0", "answers", "forgetting", "rows", "2")
-    with pytest.raises(UserError, match="no square"):
+    with pytest.raises(UserError, match="is not square"):
         report.render_audit(square)
     map_ = without(
         record,
@@ -521,10 +528,10 @@ def test_another_record_is_refused() -> None:
             "3",
         ),
     )
-    with pytest.raises(UserError, match="not as many numbers"):
+    with pytest.raises(UserError, match="the number of values is wrong"):
         report.render_audit(map_)
     grid = without(record, "runs", "1", "answers", "minima", "landscape", "plane", "losses", "0")
-    with pytest.raises(UserError, match="no square"):
+    with pytest.raises(UserError, match="is not square"):
         report.render_audit(grid)
 
 
@@ -579,7 +586,7 @@ def test_attacks_and_explanations_become_a_page(audited: Path, tmp_path: Path) -
     found = read(report.write([tmp_path / "a"], tmp_path / "r.html").read_text())
     titles = [each.text for each in found.all("h3")]
     assert titles[:4] == [
-        *("Accuracy against ε", "Common corruptions", "Whether the explanations are faithful"),
+        *("Accuracy against ε", "Common corruptions", "Faithfulness of the explanations"),
         "Agreement with backprop",
     ]
     assert titles[4].startswith("Test sample")

@@ -52,13 +52,13 @@ def test_the_headline_tells_every_rule_and_the_cost_of_a_single_one() -> None:
         row["recovery"] = recovery
     assert headline(report.render(record)) == (
         "FA recovers 99% and DFA 97% of what backprop gains over frozen hidden layers;"
-        " DRTP does worse than frozen"
+        " DRTP scores below frozen"
     )
     record["rows"][3]["recovery"] = -0.004
     assert "FA recovers 99%, DFA 97% and DRTP 0% of" in headline(report.render(record))
     for row in record["rows"][1:4]:
         row["recovery"] = -0.2
-    assert headline(report.render(record)) == "FA, DFA and DRTP do worse than frozen hidden layers"
+    assert headline(report.render(record)) == "FA, DFA and DRTP score below frozen hidden layers"
 
 
 def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
@@ -68,11 +68,12 @@ def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
         row.update(recovery=recovery, recovery_interval=interval)
     assert headline(report.render(record)) == (
         "FA recovers 90% (80% to 100%) of what backprop gains over frozen hidden layers;"
-        " DFA and DRTP cannot be told from frozen"
+        " DFA and DRTP show no significant recovery over frozen"
     )
     record["rows"][1].update(recovery=-0.9, recovery_interval=[-1.0, -0.8])
     assert headline(report.render(record)) == (
-        "FA does worse than frozen hidden layers; DFA and DRTP cannot be told from frozen"
+        "FA scores below frozen hidden layers; DFA and DRTP show no significant recovery over "
+        "frozen"
     )
 
 
@@ -90,7 +91,7 @@ def test_without_recovery_the_headline_gives_scores_and_the_lead_says_why() -> N
     record["rows"][0]["score_mean"] = 0.9512
     page = report.render(record)
     assert headline(page) == "Test accuracy on digits-mlp: DFA 95.1%"
-    assert "Without a finished run of backprop and frozen there is no recovery" in lead(page)
+    assert "it needs a finished run of backprop and frozen" in lead(page)
 
 
 def test_a_backprop_that_gains_nothing_is_said_so() -> None:
@@ -134,7 +135,7 @@ def test_the_table_has_the_figures_of_every_row() -> None:
         },
         frozen=dict.fromkeys(["alignment", "step_ratio", "step_seconds", "step_quartiles"]),
     )
-    head, backprop, dfa, frozen = table(report.render(record), "The rules compared")
+    head, backprop, dfa, frozen = table(report.render(record), "Results by rule")
     assert head[0] == "Rule"
     assert head[-1] == "Runs"
     assert backprop[0] == "backprop"
@@ -156,13 +157,13 @@ def test_the_table_has_the_figures_of_every_row() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("resident", "what the operating system saw"), ("tensors", "that of tensors"), (None, None)],
+    [("resident", "memory of the whole process"), ("tensors", "memory of tensors"), (None, None)],
 )
 def test_the_caption_says_what_costs_are_relative_to(kind: str | None, told: str | None) -> None:
     record = with_rows()
     for row in record["rows"]:
         row.update(memory_kind=kind, plain_step_seconds=0.0012, plain_memory_bytes=3 * 2**20)
-    text = section(report.render(record), "The rules compared").all("p", class_="caption")[0].text
+    text = section(report.render(record), "Results by rule").all("p", class_="caption")[0].text
     assert "relative to plain PyTorch backprop (1.20 ms, 3.00 MiB)" in text
     assert "the middle half" in text
     assert ("Memory is" in text) == (told is not None)
@@ -175,24 +176,24 @@ def test_a_record_without_plain_figures_quartiles_and_kind_of_memory_is_shown() 
         for key in ("step_quartiles", "plain_step_seconds", "memory_kind", "plain_memory_bytes"):
             del row[key]
     page = report.render(record)
-    assert table(page, "The rules compared")[2][6:8] == ["0.76× 0.684 ms", "0.98× 3.93 MiB"]
-    assert "relative to plain PyTorch backprop. – is not measured" in page
+    assert table(page, "Results by rule")[2][6:8] == ["0.76× 0.684 ms", "0.98× 3.93 MiB"]
+    assert "relative to plain PyTorch backprop. – means not measured" in page
     assert "the middle half" not in page
 
 
 def test_scores_have_two_decimals_where_the_test_set_is_large() -> None:
     record = with_rows(dfa={"score_mean": 0.98123})
     record["task"]["test"] = 10_000
-    assert table(report.render(record), "The rules compared")[2][1] == "98.12%"
+    assert table(report.render(record), "Results by rule")[2][1] == "98.12%"
 
 
 def test_other_metrics_are_not_percentages() -> None:
     record = comparison(("backprop", "dfa", "frozen"), epochs=3, classes=())
     record["rows"][1]["score_mean"] = -1.25
     page = report.render(record)
-    assert table(page, "The rules compared")[0][1] == "Test R²"
-    assert table(page, "The rules compared")[2][1] == "−1.250"
-    assert "not a classification" in section(page, "Class by class").text
+    assert table(page, "Results by rule")[0][1] == "Test R²"
+    assert table(page, "Results by rule")[2][1] == "−1.250"
+    assert "not a classification" in section(page, "Results by class").text
 
 
 def test_diverged_and_failed_runs_are_named_with_their_reasons() -> None:
@@ -200,19 +201,19 @@ def test_diverged_and_failed_runs_are_named_with_their_reasons() -> None:
     diverge(runs[3], epoch=4)
     runs[4].update(status="failed", reason="the disk was full", test=None, curve=[])
     page = report.render(compare(runs))
-    assert table(page, "The rules compared")[2][-1] == "1 finished, 1 diverged, 1 failed"
+    assert table(page, "Results by rule")[2][-1] == "1 finished, 1 diverged, 1 failed"
     (lost,) = read(page).all("details", class_="failures")
     summary = "Of 6 runs, 2 did not finish: 1 diverged and 1 failed with DFA"
     assert lost.all("summary")[0].text == summary
     assert "open" not in lost.attributes
     assert "figures come from the one that finished" in lost.text
     assert "seed 1: failed: the disk was full" in lost.text
-    every = table(page, "Every run")
+    every = table(page, "All runs")
     assert every[4][-1] == f"diverged {runs[3]['reason']}"
     assert every[4][2:4] == ["–", "4"]
     assert every[5][-1] == "failed the disk was full"
     assert every[6][-1] == "finished"
-    assert "ends in a cross" in section(page, "Learning curves").text
+    assert "A cross ends the line" in section(page, "Learning curves").text
 
 
 def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
@@ -223,7 +224,7 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
     record["rows"][0].update(step_ratio=None, step_quartiles=None)
     page = report.render(record)
     assert headline(page) == "No run on digits-mlp finished"
-    assert table(page, "The rules compared")[1] == [
+    assert table(page, "Results by rule")[1] == [
         *[
             "DFA Direct feedback alignment",
             "–",
@@ -238,7 +239,7 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
         "2 diverged",
     ]
     assert section(page, "Learning curves").all("svg", role="img")
-    for title in ("Accuracy against cost", "Alignment with the true gradient", "Class by class"):
+    for title in ("Accuracy against cost", "Alignment with the true gradient", "Results by class"):
         assert not section(page, title).all("svg")
         assert section(page, title).all("p", class_="missing")
 
@@ -251,7 +252,7 @@ def test_frozen_is_not_drawn_among_alignments_and_backprop_only_alone() -> None:
         "Alignment under DFA",
         "Alignment under DRTP",
     ]
-    assert "Frozen never changes a hidden block, so it has no picture." in shown.text
+    assert "Frozen does not train hidden blocks, so it has no figure." in shown.text
     alone = report.render(comparison(("backprop",), epochs=2))
     assert "Alignment under backprop" in alone
 
@@ -333,8 +334,8 @@ def test_what_was_run_is_told_in_full() -> None:
     assert tuning[1][2] == "97.9% (chosen)"
     assert tuning[3][3].endswith("(chosen)")
     assert "The rate chosen for DFA lies at the edge" in page
-    assert len(table(page, "Every run")) == 16
-    folded = [details.text for details in section(page, "What was run").all("details")]
+    assert len(table(page, "All runs")) == 16
+    folded = [details.text for details in section(page, "Setup").all("details")]
     assert "DFA dfa attached to Sequential block 1 block 3 block 5 block 7" in folded
 
 

@@ -74,14 +74,18 @@ def test_without_recovery_the_reason_is_told() -> None:
     found = comparison(**SCORES | {"linear": [0.979, 0.979, 0.979]})
     told = summary(found)
     reason = "the 95% intervals of backprop and linear overlap, or linear is better"
-    assert told[0].endswith(f"No recovery is reported, as {reason}.")
+    assert told[0].endswith(f"No recovery is reported, because {reason}.")
     assert {line.recovery for line in lines(found)} == {"–"}
 
 
 def test_where_the_controls_overlap_the_headline_has_no_figure() -> None:
     alike = SCORES | {"linear": [0.979, 0.979, 0.979]}
     found = comparison(**alike)
-    assert headline(found) == "digits-mlp does not tell backprop from a linear model on the inputs"
+    assert (
+        headline(found)
+        == "On digits-mlp the confidence intervals of backprop and a linear model on the inputs"
+        " overlap"
+    )
     early = record(**alike)  # from before recoveries had intervals: they are left out
     shown = read_comparison(early)
     assert shown.overlap
@@ -109,8 +113,8 @@ def test_a_diverged_run_is_told_to_count_as_chance() -> None:
     told = failures(shown)
     assert told is not None
     assert told.summary == "Of 12 runs, 1 did not finish: 1 diverged with DFA"
-    assert told.rules[0].effect.endswith("diverged runs count in its score as chance.")
-    assert "A diverged run counts in the mean as chance." in caption(shown)
+    assert told.rules[0].effect.endswith("diverged runs count as chance in its score.")
+    assert "A diverged run counts as chance in the mean." in caption(shown)
     assert paired_scores(shown)["dfa"] == [0.1, 0.967, 0.969]
 
 
@@ -121,9 +125,9 @@ def test_a_rule_without_enough_seeds_is_told_to_be_left_out() -> None:
             each |= {"status": "failed", "reason": "no room", "test": None}
     kept = with_rows(found)
     shown = read_comparison(kept)
-    assert "Not compared so, as a seed has no score: DFA." in summary(shown)
+    assert "Not compared, because the score of a seed is missing: DFA." in summary(shown)
     assert shown.no_recovery is None
-    assert "none, as too few seeds (1) have scores of dfa" in recovery(kept["rows"])
+    assert "none, because too few seeds (1) have scores of dfa" in recovery(kept["rows"])
 
 
 def test_chance_that_is_not_known_is_told() -> None:
@@ -159,7 +163,10 @@ def test_a_solved_run_has_no_epochs_no_rate_and_a_flat_line() -> None:
     assert (rows["frozen"].epochs, rows["frozen"].rate) == ("solved", "–")
     assert rows["backprop"].epochs == "6"
     page = report.render(found)
-    assert "Of frozen and linear a last layer was solved, not trained: the lines are flat." in page
+    assert (
+        "The last layer of frozen and linear was solved, not trained, so the lines are flat."
+        in page
+    )
     assert "6 epochs" in page  # of those that were trained
     assert read(page) is not None
 

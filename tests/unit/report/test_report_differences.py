@@ -31,15 +31,16 @@ def test_real_differences_are_told_from_noise() -> None:
             drtp=[0.90, 0.902, 0.901, 0.900],
         )
     )
-    assert told[0].startswith("Differences that are real (paired by seed, 3 pairs after Holm, 95%)")
+    by = "t-tests paired by seed, 95%, after Holm's correction for 3 pairs"
+    assert told[0].startswith(f"Significant differences ({by})")
     assert "backprop over DFA (by 4.9 ± 0.2)" in told[0]
     assert len(told) == 2
-    assert told[1].startswith("Not told apart: ")
+    assert told[1].startswith("No significant difference: ")
 
 
 def test_few_seeds_say_so() -> None:
     told = told_apart(comparison(backprop=[0.9, 0.92, 0.91], frozen=[0.5, 0.53, 0.5]))
-    assert told[-1] == "3 seeds decide only large differences."
+    assert told[-1] == "With 3 seeds, only large differences can be significant."
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

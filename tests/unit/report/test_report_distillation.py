@@ -25,14 +25,14 @@ from beyondprop.report.pages import script
 NASTY = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>&amp;{{ 7 * 7 }}"""
 OTHERS = {
     "the teacher": ("teacher",),
-    "end to end training at equal computation (library shared)": ("end to end, shared",),
-    "end to end training at equal computation (library whole)": ("end to end, whole",),
-    "end to end training at equal computation": ("end to end, shared", "end to end, whole"),
+    "end-to-end training at equal computation (library shared)": ("end to end, shared",),
+    "end-to-end training at equal computation (library whole)": ("end to end, whole",),
+    "end-to-end training at equal computation": ("end to end, shared", "end to end, whole"),
     "pruned": ("pruned",),
     "scratch": ("scratch",),
 }
 """What a headline compares with, and the ways of a record that are meant."""
-VERDICTS = "above|below|not told apart from|not compared with"
+VERDICTS = "scores above|scores below|does not differ significantly from|is not compared with"
 
 
 def page(record: dict[str, Any]) -> Element:
@@ -64,8 +64,8 @@ def scores(record: dict[str, Any], way: str, place: int = 0) -> list[float]:
 def claims(text: str) -> set[tuple[str, str, str]]:
     """Return each verdict of a headline with the way and the budget that it is about."""
     found = set()
-    for clause in text.split(": ", 1)[1].split("; "):
-        parts = re.split(rf"(?:^|, | and )(?=(?:{VERDICTS}) )", clause)[1:]
+    for clause in text.split(" and healed ", 1)[1].split("; it "):
+        parts = re.split(rf"(?:^|, and | and )(?=(?:{VERDICTS}) )", clause)[1:]
         other = ""
         for part in parts:
             verdict, rest = re.match(rf"({VERDICTS}) (.*)", part).groups()  # type: ignore[union-attr]
@@ -101,39 +101,47 @@ def test_a_headline_claims_nothing_that_an_interval_does_not_show(
                     low, high = interval(
                         scores(record, "healed", place), scores(record, way, place)
                     )
-                    assert verdict != "above" or low > 0
-                    assert verdict != "below" or high < 0
+                    assert verdict != "scores above" or low > 0
+                    assert verdict != "scores below" or high < 0
                     verdicts.add(verdict)
-    assert "not told apart from" in verdicts
+    assert "does not differ significantly from" in verdicts
     if noise < 0.001 and seeds == 6:
-        assert {"above", "below"} <= verdicts
+        assert {"scores above", "scores below"} <= verdicts
 
 
 def test_a_large_difference_is_told_with_its_size() -> None:
     record = distillation(ends={"healed": 0.9, "teacher": 0.96}, seeds=range(5), noise=0.001)
     text = said(record)
-    assert text.startswith("digits-mlp put together from pieces and healed: below the teacher")
+    assert text.startswith("digits-mlp assembled from pieces and healed scores below the teacher")
     low, high = interval(scores(record, "healed"), scores(record, "teacher"))
     by = f"70% (by {-50 * (low + high):.1f} ± {50 * (high - low):.1f} points)"
     assert by in text
     assert text.endswith("(5 seeds)")
     assert "below pruned" in text  # what is better at equal computation is not left out
-    assert "differences that are real (paired by seed, 5 pairs after Holm, 95%)" in lead(record)
+    assert (
+        "significant differences (t-tests paired by seed, 95%, after Holm's correction for 5 pairs)"
+        in lead(record)
+    )
 
 
 def test_ways_to_charge_a_library_are_told_one_by_one_where_they_differ() -> None:
     ends = {"healed": 0.95, "end to end, shared": 0.9, "end to end, whole": 0.95}
     text = said(distillation(ends=ends, seeds=range(5), noise=0.001))
-    assert "above end to end training at equal computation (library shared) within 70%" in text
-    assert "not told apart from end to end training at equal computation (library whole)" in text
+    assert (
+        "scores above end-to-end training at equal computation (library shared) within 70%" in text
+    )
+    assert (
+        "does not differ significantly from end-to-end training at equal computation (library "
+        "whole)" in text
+    )
 
 
-def test_one_seed_tells_nothing_apart() -> None:
+def test_one_seed_supports_no_comparison() -> None:
     record = distillation(seeds=(7,), ends={"healed": 0.5}, noise=0.0)
     text = said(record)
-    assert text.endswith("; one seed tells nothing apart")
+    assert text.endswith("; one seed supports no comparison")
     assert "50.0% within 70% of the operations (teacher 96.2%, end to end 95.2% or 95.3%)" in text
-    assert not re.search("above|below|told apart from", text)
+    assert not re.search("above|below|differ significantly", text)
     assert "One seed gives no interval" in lead(record)
     table = rows(page(record).all("table", class_="main")[0])
     assert not any("±" in cell for row in table for cell in row)
@@ -142,7 +150,9 @@ def test_one_seed_tells_nothing_apart() -> None:
 def test_seeds_that_agree_to_the_last_digit_are_not_believed() -> None:
     """Few seeds agree by rounding alone: the variance is at least that of one test sample."""
     ends = {"healed": 0.9620, "teacher": 0.9625}
-    assert "not told apart from the teacher" in said(distillation(ends=ends, noise=0.0))
+    assert "does not differ significantly from the teacher" in said(
+        distillation(ends=ends, noise=0.0)
+    )
 
 
 def test_the_table_has_means_intervals_and_marks() -> None:
@@ -170,9 +180,9 @@ def test_failures_are_told_in_words_and_hidden_in_no_mean() -> None:
     record = fail_way(fail_budget(distillation(), 0, (0, 2)), 1, 1)
     found = page(record)
     text = " ".join(each.text for each in found.all("p", class_="lead"))
-    assert "Within 70% there is no assembly from seeds 0 and 2: no assembly is within" in text
-    assert "Pruned failed within 45% from seed 1: the loss is no number." in text
-    assert "Not compared so, as a seed has no score: pruned." in text
+    assert "Within 70%, no assembly with seeds 0 and 2: no assembly is within" in text
+    assert "Pruned failed within 45% with seed 1: the loss is no number." in text
+    assert "Not compared, because the score of a seed is missing: pruned." in text
     table = rows(found.all("table", class_="main")[0])
     assert table[1][1] == "69% 1 of 3 seeds"
     assert table[2][7] == "– failed: 1 of 3"
@@ -198,7 +208,7 @@ def test_every_student_is_listed_with_what_it_costs_and_where_it_is_chosen() -> 
     )
     assert table[1][4:7] == ["50% 100", "50% 500", "20"]
     assert [row[7] for row in table[1:3]] == ["70%", "–"]
-    assert "narrower(share=0.5) has no student of layers.1." in found.text
+    assert "narrower(share=0.5) has no student for layers.1." in found.text
 
 
 def test_the_picture_names_what_was_chosen_and_how_much_of_it_is_left() -> None:
@@ -218,9 +228,9 @@ def test_the_picture_names_what_was_chosen_and_how_much_of_it_is_left() -> None:
 
 def test_the_picture_says_which_seed_it_shows() -> None:
     record = distillation()
-    assert "All seeds that have an assembly chose alike." in page(record).text
+    assert "All seeds that have an assembly made the same choices." in page(record).text
     record["seeds"][1]["assemblies"][1]["choice"] = {"layers.2": "low-rank(share=0.25)"}
-    assert "others chose otherwise within 45% (1 of 3 seeds)" in page(record).text
+    assert "Other seeds chose differently within 45% (1 of 3 seeds)" in page(record).text
     (svg,) = page(fail_budget(record, 0, (0,))).all("svg", role="img")
     texts = [each.text for each in svg.all("text")]
     assert "69% kept, seed 1" in texts
@@ -263,9 +273,9 @@ def test_long_names_of_candidates_keep_their_beginning_and_end() -> None:
 
 def test_early_records_show_costs_themselves() -> None:
     found = page(without_facts(distillation()))
-    assert "What the teacher's pieces cost is not in this record" in found.text
+    assert "This record does not hold the cost of the teacher's pieces" in found.text
     assert rows(found.all("table", class_="dense")[0])[1][4:6] == ["100", "500"]
-    assert "digits-conv put together from pieces" in found.all("h1")[0].text
+    assert "digits-conv assembled from pieces" in found.all("h1")[0].text
 
 
 def test_errors_are_coloured_where_rises_are_not_known() -> None:
@@ -274,7 +284,7 @@ def test_errors_are_coloured_where_rises_are_not_known() -> None:
         for each in of.values():
             each["alone"] = None
     (svg,) = page(record).all("svg", role="img")
-    assert "error: distance from what the teacher's piece gives" in svg.text
+    assert "error: distance from the output of the teacher's piece" in svg.text
 
 
 def test_what_a_record_says_is_never_markup() -> None:
@@ -333,7 +343,9 @@ def test_an_unfinished_distillation_is_not_read_as_something_else(tmp_path: Path
     teacher = tmp_path / "seed-0" / "teacher"
     teacher.mkdir(parents=True)
     (teacher / "record.json").write_text("{}")
-    with pytest.raises(UserError, match=r"no distillation.json, .*`beyondprop distil`.*--resume"):
+    with pytest.raises(
+        UserError, match=r"none of .*distillation.json, .*`beyondprop distil`.*--resume"
+    ):
         report.write([tmp_path], tmp_path / "r.html")
 
 

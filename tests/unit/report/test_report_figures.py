@@ -58,7 +58,7 @@ def test_intervals_beyond_the_axis_end_in_an_arrow_and_zero_is_told() -> None:
     record = comparison(("backprop", "dfa", "frozen"), epochs=1)
     record["rows"][1]["recovery_interval"] = [-9.0, 0.95]
     svg = read(report.render(record)).all("svg", role="img")[0]
-    assert tips(svg)[0].endswith("not told from frozen")
+    assert tips(svg)[0].endswith("not significantly different from frozen")
     assert "−900% to 95%" in (svg.attributes["aria-label"] or "")
 
 

@@ -87,8 +87,8 @@ def test_a_void_alignment_is_shown_as_such() -> None:
     shown = section(record, ALIGNMENT)
     assert cells(shown)[2] == ["DFA", "void norm 1e−12", "1.00 norm 0.25"]
     assert "block 1 is void: the true gradient's norm" in shown.all("dl")[0].text
-    assert "A cross at the foot marks an epoch" in shown.text
-    assert "A cross at the foot" not in before.text
+    assert "A cross at the bottom marks an epoch" in shown.text
+    assert "A cross at the bottom" not in before.text
     label = shown.all("svg", role="img")[0].attributes["aria-label"] or ""
     assert label.endswith("void in some block at 2 epochs")
     crosses = [use for use in shown.all("use") if "var(--muted)" in str(use.attributes)]

@@ -27,7 +27,7 @@ from beyondprop.report.pages import script
 
 NASTY = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>&amp;{{ 7 * 7 }}"""
 FEW = (OURS, "joint", "joint, concatenation")
-VERDICTS = "below|above|not told apart from|not compared with"
+VERDICTS = "scores below|scores above|does not differ significantly from|is not compared with"
 
 
 def page(record: dict[str, Any]) -> Element:
@@ -84,14 +84,14 @@ def test_a_headline_claims_nothing_that_an_interval_does_not_show(noise: float, 
         assert set(made) == {*FEW[1:], LATE, SINGLE}
         for other, verdict in made.items():
             low, high = interval(scores(record, OURS), scores(record, other))
-            assert verdict != "above" or low > 0
-            assert verdict != "below" or high < 0
+            assert verdict != "scores above" or low > 0
+            assert verdict != "scores below" or high < 0
             verdicts.add(verdict)
-        helped = "above" in made.values()
+        helped = "scores above" in made.values()
         assert ("shows no gain" in said(record)) == (not helped)
-    assert "not told apart from" in verdicts
+    assert "does not differ significantly from" in verdicts
     if noise < 0.001 and seeds == 6:
-        assert {"above", "below"} <= verdicts
+        assert {"scores above", "scores below"} <= verdicts
 
 
 def test_where_pre_training_does_not_help_is_said_first() -> None:
@@ -101,13 +101,15 @@ def test_where_pre_training_does_not_help_is_said_first() -> None:
     by = f"(by {-50 * (low + high):.1f} ± {50 * (high - low):.1f} points)"
     text = said(record)
     assert text.startswith(
-        f"digits-mlp: {OURS} is below joint {by}; not told apart from joint (concatenation); above"
+        f"digits-mlp: {OURS} scores below joint {by}; it does not differ significantly from"
+        " joint (concatenation); it scores above"
     )
     assert text.endswith("(5 seeds)")
     assert page(record).all("h1")[0].text == text
     worse = modalities(ends={OURS: 0.5}, seeds=range(5), noise=0.001)
     assert re.search(
-        r"shows no gain: below all 13 other methods \(by \d+.\d to \d+.\d points\) \(5 seeds\)$",
+        r"shows no gain: it scores below all 13 other methods"
+        r" \(by \d+.\d to \d+.\d points\) \(5 seeds\)$",
         said(worse),
     )
 
@@ -117,16 +119,16 @@ def test_of_many_methods_those_that_are_better_are_all_named() -> None:
     text = said(modalities(ends=ends, seeds=range(5), noise=0.001))
     assert all(title(name) in text for name in METHODS)
     alike = said(modalities(ends={OURS: 0.95, SINGLE: 0.95}, seeds=range(5), noise=0.001))
-    assert "is not told apart from best single modality; above" in alike
+    assert "does not differ significantly from best single modality; it scores above" in alike
     assert re.search(r"above joint \(by [^)]*\), late fusion \(by [^)]*\) and 10 others", alike)
 
 
-def test_one_seed_tells_nothing_apart() -> None:
+def test_one_seed_supports_no_comparison() -> None:
     record = modalities(seeds=(7,), ends={OURS: 0.5}, noise=0.0)
     text = said(record)
-    assert text.endswith("; one seed tells nothing apart")
+    assert text.endswith("; one seed supports no comparison")
     assert f"{OURS} reaches 50.0% (joint 90.0%, best single modality 80" in text
-    assert not re.search("above|below|told apart from", text)
+    assert not re.search("above|below|differ significantly", text)
     assert "One seed gives no interval" in lead(record)
     assert not any("±" in cell for row in table(record, "Method") for cell in row)
 
@@ -135,18 +137,18 @@ def test_seeds_that_agree_to_the_last_digit_are_not_believed() -> None:
     """Few seeds agree by rounding alone: the variance is at least that of one test sample."""
     ends = {OURS: 0.9025, "joint": 0.9}
     record = modalities(ends=ends, noise=0.0, methods=FEW)
-    assert claims(said(record))["joint"] == "not told apart from"
+    assert claims(said(record))["joint"] == "does not differ significantly from"
 
 
 def test_a_comparison_without_ours_or_without_its_scores_claims_nothing() -> None:
     without = modalities(methods=("joint", "UMT"))
-    assert said(without) == f"digits-mlp: {OURS} is not among the methods, so nothing is said of it"
+    assert said(without) == f"digits-mlp: {OURS} is not among the methods"
     page(without)
     failed = modalities()
     for seed in range(3):
         fail(failed, OURS, seed)
-    assert said(failed) == f"digits-mlp: {OURS} failed from every seed"
-    assert "Pre-training failed from seeds 0, 1 and 2: the loss" in lead(failed)
+    assert said(failed) == f"digits-mlp: {OURS} failed with every seed"
+    assert "Pre-training failed with seeds 0, 1 and 2: the loss" in lead(failed)
     page(failed)
 
 
@@ -154,7 +156,7 @@ def test_the_table_has_means_differences_computation_rates_and_marks() -> None:
     record = modalities(seeds=range(5), ends={OURS: 0.95})
     found = table(record, "Method")
     assert found[0] == [
-        *("Method", "Test accuracy", "Weighted F1", "Pre-training less this"),
+        *("Method", "Test accuracy", "Weighted F1", "Pre-training minus this"),
         *("Computation", "Learning rate", "Computation to target", "Time", "Seeds"),
     ]
     by_name = {row[0]: row for row in found[1:]}
@@ -171,14 +173,14 @@ def test_the_table_has_means_differences_computation_rates_and_marks() -> None:
     assert by_name[SINGLE][6:8] == ["10% 1.50 s", "3.00 s"]
     assert by_name["UMT"][5] == "0.001 †"
     assert by_name[LATE][4:6] == ["60%", "–"]
-    assert "†: the chosen learning rate lies at an end" in page(record).text
+    assert "†: the chosen learning rate lies at the edge" in page(record).text
     assert "best single modality, by validation, is sound" in page(record).text
 
 
 def test_the_target_is_told_and_how_many_seeds_reach_it() -> None:
     record = modalities(seeds=(0, 1))
     known = sorted(100 * each["target"] for each in record["seeds"])
-    told = f"The target is a validation score of {known[0]:.1f}% to {known[1]:.1f}%, that of the"
+    told = f"The target is a validation score of {known[0]:.1f}% to {known[1]:.1f}%, which the"
     assert told in page(record).text
     record["seeds"][0]["methods"]["joint"]["to_target"] = None
     (joint,) = [row for row in table(record, "Method") if row[0] == "joint"]
@@ -186,7 +188,7 @@ def test_the_target_is_told_and_how_many_seeds_reach_it() -> None:
     record["spec"]["target"] = 0.5
     for seed in record["seeds"]:
         seed["target"] = 0.5
-    assert "The target is a validation score of 50.0%, as it was asked for;" in page(record).text
+    assert "The target is a validation score of 50.0%, as set by target." in page(record).text
     for seed in record["seeds"]:
         seed.pop("target")  # as an earlier version wrote it
         seed["alone"]["text"].pop("converged")
@@ -209,13 +211,13 @@ def test_how_soon_a_modality_converges_stands_in_its_line() -> None:
 
 def test_a_modality_that_samples_lack_has_two_scores() -> None:
     record = modalities(seeds=(0, 1))
-    assert "lacks the modality" not in page(record).text
+    assert "without the modality" not in page(record).text
     for seed in record["seeds"]:
         seed["alone"]["text"] |= {"own_score": 0.5, "own_samples": 40}
     lone = next(each for each in map(rows, page(record).all("table")) if "Best epoch" in each[0])
-    assert lone[2][1].endswith("50.0% of its own")
-    assert "of its own" not in lone[1][1]
-    assert "gets the best constant answer of the training part" in page(record).text
+    assert lone[2][1].endswith("50.0% where present")
+    assert "where present" not in lone[1][1]
+    assert "gets the best constant answer on the" in page(record).text
 
 
 def test_failures_are_told_in_words_and_hidden_in_no_mean() -> None:
@@ -223,10 +225,10 @@ def test_failures_are_told_in_words_and_hidden_in_no_mean() -> None:
     (umt,) = [row for row in table(record, "Method") if row[0] == "UMT"]
     assert umt[1].endswith("2 of 3 seeds")
     assert umt[3] == "–"
-    assert umt[-1] == "2 of 3; failed from seed 1: the loss is no number"
-    assert "UMT failed from seed 1: the loss is no number." in lead(record)
-    assert "Not compared so, as a seed has no score: UMT." in lead(record)
-    assert "not compared with UMT" in said(record)
+    assert umt[-1] == "2 of 3; failed with seed 1: the loss is no number"
+    assert "UMT failed with seed 1: the loss is no number." in lead(record)
+    assert "Not compared, because the score of a seed is missing: UMT." in lead(record)
+    assert "is not compared with UMT" in said(record)
     (line,) = [each for each in lines(read_modalities(record)) if each.troubled]
     assert line.method == "UMT"
     own = fail(modalities(seeds=range(4)), OURS, 2)
@@ -263,7 +265,7 @@ def test_first_choices_stand_beside_chance_and_the_best_possible() -> None:
     record = modalities()
     found = table(record, "First choice of")
     assert [row[0] for row in found[-3:]] == [
-        "a modality at random",
+        "a random modality",
         "always the best single modality",
         "the best possible choice",
     ]
@@ -279,13 +281,19 @@ def test_first_choices_stand_beside_chance_and_the_best_possible() -> None:
         f"{50 * (interval(picked, [0.0] * 3)[1] - interval(picked, [0.0] * 3)[0]):.1f}",
         f"+{50 * (low + high):.1f} ± {50 * (high - low):.1f}",
     ]
-    assert f"The first choice of {OURS} is right more often than a modality at" in page(record).text
+    assert (
+        f"The first choice of {OURS} is right more often than a random modality"
+        in page(record).text
+    )
     for trust in trusts:
         trust["picked_right"], trust["mean_right"] = trust["mean_right"], trust["picked_right"]
-    assert f"first choice of {OURS} is right less often than a modality at" in page(record).text
+    assert f"first choice of {OURS} is right less often than a random modality" in page(record).text
     for place, trust in enumerate(trusts):
         trust["picked_right"] = trust["mean_right"] + 0.01 * (place - 1)
-    assert f"first choice of {OURS} is not told apart from a modality" in page(record).text
+    assert (
+        f"first choice of {OURS} is not right significantly more or less often than"
+        in page(record).text
+    )
 
 
 def test_weights_where_a_modality_is_right_stand_beside_those_where_it_is_wrong() -> None:
@@ -338,7 +346,7 @@ def test_a_mark_says_of_which_samples_a_modality_alone_is_right() -> None:
     assert marks(svg, "var(--rule-1)", True) == [at[3]]
     assert {text.text for text in svg.all("text")} >= {*NAMES, "test sample", "1", "12"}
     assert "sample 1: sound" in (svg.attributes["aria-label"] or "")
-    assert "with seed 4;" in page(record).text
+    assert "(seed 4)." in page(record).text
 
 
 def test_bars_are_as_high_as_weights() -> None:
@@ -383,17 +391,17 @@ def test_losses_that_differ_much_are_on_a_logarithmic_axis() -> None:
     record = modalities()
     assert "logarithmic" not in page(record).text
     record["seeds"][0]["alone"]["sound"]["validation"][0] = 900.0
-    assert "on the same axes, that of losses logarithmic, a line a seed," in page(record).text
+    assert "on the same axes, with a logarithmic loss." in page(record).text
     for seed in record["seeds"]:
         for each in seed["alone"].values():
             each["validation"] = [math.inf for _ in each["validation"]]
-    assert "No validation loss of a single modality is known." in page(record).text
+    assert "No validation loss of a single modality is recorded." in page(record).text
 
 
 def test_numbers_as_targets_have_their_own_scores_and_no_right_choice() -> None:
     record = modalities(classes=False)
     assert headings(read_modalities(record))[:3] == [
-        *("Test R²", "Mean absolute error (less is better)", "Correlation"),
+        *("Test R²", "Mean absolute error (lower is better)", "Correlation"),
     ]
     found = page(record)
     assert not any(each[0][0] == "First choice of" for each in map(rows, found.all("table")))
@@ -407,15 +415,15 @@ def test_methods_without_weights_have_no_pictures_of_them() -> None:
     for seed in record["seeds"]:
         for each in seed["methods"].values():
             each["trust"] = None
-    assert "No method in this record has weights" in page(record).text
+    assert "No method in this record has modality weights" in page(record).text
     assert len(page(record).all("svg", role="img")) == 2
 
 
 def test_the_facts_say_how_it_was_made() -> None:
     text = page(modalities()).text
-    assert "1 million floating-point operations of training a method and seed" in text
-    assert "400,000 of the modalities alone" in text
-    assert "0.001 and 0.003, and further ones beyond an end" in text
+    assert "1 million floating-point operations of training per method and seed" in text
+    assert "400,000 for the modalities alone" in text
+    assert "0.001 and 0.003, and more beyond an edge" in text
     assert "beyondprop modalities --task spoken" in text
     assert "torch 2.13.0+cpu" in text
 
@@ -501,7 +509,9 @@ def test_an_unfinished_folder_is_not_read_as_something_else(tmp_path: Path) -> N
     alone = tmp_path / "seed-0" / "alone" / "sound" / "0.001"
     alone.mkdir(parents=True)
     (alone / "record.json").write_text("{}")
-    with pytest.raises(UserError, match=r"no modalities.json.*`beyondprop modalities`.*--resume"):
+    with pytest.raises(
+        UserError, match=r"none of .*modalities.json.*`beyondprop modalities`.*--resume"
+    ):
         report.write([tmp_path], tmp_path / "r.html")
 
 

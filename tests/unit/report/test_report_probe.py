@@ -75,7 +75,7 @@ def test_the_line_rises_from_the_raw_input_to_scale() -> None:
 def test_the_caption_says_what_is_drawn() -> None:
     text = said(probed())
     assert "The dotted line is the same classifier on the raw input" in text
-    assert "What frozen reaches takes no learning" in text
+    assert "Frozen shows the accuracy without learning" in text
     assert "up to 2 seeds" in text
     assert "could not" not in text
     assert "No probe" not in text
@@ -101,7 +101,7 @@ def test_a_probe_that_failed_is_told_and_the_other_seeds_shown() -> None:
     assert "1 run could not be probed: block '3' did not run." in said(record)
     record["runs"][2].update(probe=None)
     assert "DFA" not in described(record)
-    assert "No probe is known of DFA." in said(record)
+    assert "No probe is recorded for DFA." in said(record)
     for each in record["runs"]:
         each.update(probe=None, probe_failure="block '3' did not run.")
     assert said(record) == "4 runs could not be probed: block '3' did not run."

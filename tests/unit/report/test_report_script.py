@@ -132,7 +132,7 @@ def test_every_control_works_without_a_pointer(tmp_path: Path) -> None:
     assert told["reached"]
     *tables, figure = told["names"]
     assert [name.rpartition(".")[2] for name in tables] == ["csv", "tex", "md"]
-    assert tables[0].startswith("c0-the-rules-compared")
+    assert tables[0].startswith("c0-results-by-rule")
     assert figure.endswith(".svg")
     csv, latex, markdown, svg = told["files"]
     assert csv.startswith("Rule,Test accuracy,±,Recovery")

@@ -61,7 +61,7 @@ def test_several_comparisons_share_a_page_with_a_list(tmp_path: Path) -> None:
     assert [row[3] for row in joint[1:]] == ["", "–", ""]
     first = rows(page.all("article")[0].all("table", class_="main")[0])
     titles = [link.text for link in page.all("nav")[0].all("a")]
-    assert titles[:3] == ["All comparisons", "one", "The rules compared"]
+    assert titles[:3] == ["All comparisons", "one", "Results by rule"]
     assert joint[2][1].startswith(f"{first[2][1]} ± ")
     assert "recovery" in joint[2][1]
     assert "± is half of the 95% interval over seeds" in whole.text

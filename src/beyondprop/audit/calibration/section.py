@@ -49,7 +49,7 @@ class Calibration(Section):
         Column(
             "named.equal_width.error",
             "calibration error",
-            "mean distance of confidence from accuracy (expected calibration error)",
+            "mean distance between confidence and accuracy (expected calibration error)",
             ".3f",
         ),
     )
@@ -121,14 +121,15 @@ def verdict(answer: Answer) -> str:
     gap = answer["confidence"] - answer["accuracy"]
     least, most = error["by_chance"]
     if error["error"] <= most:
-        what = f"no more than chance shows of a calibrated model (up to {most:.1%})"
+        what = f"no more than a calibrated model shows by chance (up to {most:.1%})"
     else:
-        kind = "surer than it is right" if gap > 0 else "less sure than it is right"
-        what = f"beyond what chance shows of a calibrated model ({least:.1%} to {most:.1%}): {kind}"
+        kind = "overconfident" if gap > 0 else "underconfident"
+        chance = f"a calibrated model shows by chance ({least:.1%} to {most:.1%})"
+        what = f"more than {chance}; it is {kind}"
     return (
-        f"Its confidence, {answer['confidence']:.1%} on average at {answer['accuracy']:.1%} right, "
-        f"is off by {error['error']:.1%} (expected calibration error, 95 % interval {low:.1%} to "
-        f"{high:.1%}), {what}."
+        f"Its confidence averages {answer['confidence']:.1%} at an accuracy of "
+        f"{answer['accuracy']:.1%}. The expected calibration error is {error['error']:.1%} (95 % "
+        f"interval {low:.1%} to {high:.1%}), {what}."
     )
 
 
@@ -144,7 +145,7 @@ def logits_and_targets(model: nn.Module, samples: Samples) -> tuple[Tensor, Tens
         model.eval()
         for inputs, classes in samples.batches(BATCH):
             if not isinstance(classes, Tensor) or classes.dtype != torch.int64 or classes.dim() > 1:
-                raise UserError("calibration is of classes, and the targets are none, (n,) int64")
+                raise UserError("calibration needs classes as targets, (n,) int64")
             logits.append(logits_of(model, inputs))
             targets.append(classes)
     found, right = torch.cat(logits), torch.cat(targets)

@@ -64,8 +64,8 @@ class Explanations(Section):
         Column(
             "better_than_random.integrated gradients.deletion.mean",
             "faithful",
-            "how much faster the answer falls where integrated gradients say what to hide, less "
-            "where it is random (area under the deletion curve)",
+            "how much faster the answer falls when integrated gradients order what is hidden than "
+            "in random order (area under the deletion curve)",
             ".3f",
         ),
         Column(
@@ -180,8 +180,8 @@ class Explanations(Section):
             "samples": len(x),
             "same_answer": same,
             "methods": found,
-            "verdict": f"They give the same answer to {same:.0%} of {len(x)} samples; their "
-            f"reasons agree by a rank correlation of {_figure(mine['agreement'])} "
+            "verdict": f"They give the same answer to {same:.0%} of {len(x)} samples. The rank "
+            f"correlation of their attributions is {_figure(mine['agreement'])} "
             f"({_figure(mine['chance'])} between different samples).",
         }
 
@@ -194,10 +194,13 @@ def verdict(answer: Answer) -> str:
     found, pairs = answer["attribution"], answer["interactions"]["from_pairs"]
     mine, random = (found[name]["deletion"] for name in ("integrated gradients", "random"))
     held = answer["completeness"]["held"]
-    effects = "" if pairs["mean"] is None else f"; {pairs['mean']:.0%} of the effects are of pairs"
+    effects = (
+        "" if pairs["mean"] is None else f". Pairs account for {pairs['mean']:.0%} of the effects"
+    )
     return (
-        "Hiding first what integrated gradients name leaves the answer a mean probability of "
-        f"{_figure(mine)}, hiding at random {_figure(random)}{effects}. They are complete to 1 % "
+        "The answer keeps a mean probability of "
+        f"{_figure(mine)} when features are hidden in the order of integrated gradients, "
+        f"{_figure(random)} in random order{effects}. Integrated gradients are complete to 1 % "
         f"for {held:.0%} of {answer['samples']} samples."
     )
 
@@ -205,7 +208,7 @@ def verdict(answer: Answer) -> str:
 def _figure(found: Mapping[str, Any]) -> str:
     mean, interval = found["mean"], found["interval"]
     if mean is None:
-        return "nothing"
+        return "unknown"
     return f"{mean:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 

@@ -90,10 +90,10 @@ def decisions_of(
     """
     if outputs.dim() != 2 or outputs.shape[1] < 2:
         raise UserError(
-            f"fairness is asked of logits (n, classes), not outputs of shape {tuple(outputs.shape)}"
+            f"fairness needs logits (n, classes), not outputs of shape {tuple(outputs.shape)}"
         )
     if not outputs.isfinite().all():
-        raise UserError("the model's outputs are not all finite, so it decides nothing")
+        raise UserError("the model's outputs are not all finite, so it makes no decisions")
     logits = outputs.detach().double().cpu()  # (n, classes)
     return Decisions(
         truth=(targets.cpu() == favourable).numpy(),
@@ -118,7 +118,7 @@ def answers(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
         for batch in samples.batches(BATCH):
             inputs, wanted = moved(batch, device)
             if not isinstance(wanted, Tensor) or wanted.dtype != torch.int64 or wanted.dim() != 1:
-                raise UserError("fairness is asked of classes, and the targets are no (n,) int64")
+                raise UserError("fairness needs classes as targets, (n,) int64")
             logits.append(logits_of(model, inputs))
             targets.append(wanted)
     return torch.cat(logits).cpu(), torch.cat(targets).cpu()

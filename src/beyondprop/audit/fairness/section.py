@@ -52,13 +52,13 @@ class Fairness(Section):
         Column(
             f"greatest.{PARITY}",
             "parity",
-            "greatest difference between groups in how many are selected, of all attributes",
+            "largest difference between groups in selection rate, over all attributes",
             ".3f",
         ),
         Column(
             f"greatest.{ODDS}",
             "odds",
-            "greatest difference between groups in true or false positive rates",
+            "largest difference between groups in true or false positive rates",
             ".3f",
         ),
     )
@@ -125,7 +125,7 @@ class Fairness(Section):
         names = [name for name in data.protected if name in notes]
         if not names:
             raise UserError(
-                f"{audited.task.name} says of no test sample which group it belongs to: name the "
+                f"{audited.task.name} does not give the group of any test sample: name the "
                 "columns by Task.from_csv(..., protected=('gender',)), or give a Split notes and "
                 "the Data protected={'gender': ('female', 'male')}"
             )

@@ -18,9 +18,9 @@ from beyondprop.slots import Machine
 from beyondprop.slots.reel import Reel
 
 SCORES = (
-    "its weights are chosen among fixed values by scores, of which the loss is a step function, so "
-    "a curvature in the scores isn't defined: the curvature, the slope and the landscape here are "
-    "those of the loss in the weights, around the chosen ones, to which no choice may come nearer"
+    "its weights are chosen among fixed values by scores, and the loss is a step function of the "
+    "scores, so its curvature in them isn't defined. The curvature, the slope and the landscape "
+    "here are with respect to the weights, around the chosen values; no other choice may lie nearby"
 )
 """Why figures of a slot machine mean something else."""
 

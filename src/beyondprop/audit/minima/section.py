@@ -60,7 +60,9 @@ class Minima(Section):
     columns: ClassVar[tuple[Column, ...]] = (
         Column("train.loss", "train loss", "on training samples, by the task's own loss", ".3f"),
         Column("curvature.largest.0", "curvature", "largest eigenvalue of the Hessian", ".2f"),
-        Column("sharpness.value", "sharpness", "rise of the loss at a distance, in mean", ".3f"),
+        Column(
+            "sharpness.value", "sharpness", "mean increase of the loss at a set distance", ".3f"
+        ),
     )
     samples: Count = 500
     scored: Count = 10_000

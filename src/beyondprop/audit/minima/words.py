@@ -14,9 +14,9 @@ def verdict(found: Answer) -> str:
     rise = _shown(sharp["value"])
     return (
         f"Training ended at a loss of {found['train']['loss']:.3g} on training samples, "
-        f"{_level(found['slope'])}; the largest curvature is {ends['largest'][0]:.3g}, the "
-        f"smallest {ends['smallest']:.2g}, and where all weights move by {sharp['radius']:.0%} of "
-        f"their length in a random direction the loss rises by {rise} (standard error "
+        f"{_level(found['slope'])}. The largest curvature is {ends['largest'][0]:.3g}, the "
+        f"smallest {ends['smallest']:.2g}. When all weights move by {sharp['radius']:.0%} of "
+        f"their norm in a random direction, the loss rises by {rise} (standard error "
         f"{_shown(sharp['error'])}){_choices(found.get('choices'))}."
     )
 
@@ -26,7 +26,7 @@ def _choices(found: Answer | None) -> str:
     if found is None:
         return ""
     return (
-        f"; of {found['tried']} single weights given another of their fixed values "
+        f". Of {found['tried']} single weights set to another of their fixed values, "
         f"{found['lower']:.0%} lower the loss"
     )
 
@@ -35,25 +35,25 @@ def _level(slope: Answer) -> str:
     """Return whether the loss is level where training ended."""
     gain = slope["gain"]
     if gain is None:
-        return "which is no minimum: it bends downward along the exact gradient"
-    taken = f"one step along the exact gradient takes {max(gain, 0):.1%} of it"
-    return f"where it is level: {taken}" if gain < NOTHING else f"where it is not level: {taken}"
+        return "which is not a minimum: the curvature along the exact gradient is negative"
+    taken = f"one step along the exact gradient lowers it by {max(gain, 0):.1%}"
+    return f"where it is flat: {taken}" if gain < NOTHING else f"where it is not flat: {taken}"
 
 
 def verdict_beside(found: Answer, one: str, other: str) -> str:
     """Return what is found of two models in a sentence."""
     sentence = (
-        f"On the straight line between the weights of {one} and {other} the loss rises by "
-        f"{_shown(found['plain']['barrier'])} above that of both ends, and {found['metric']} falls "
+        f"On the straight line between the weights of {one} and {other}, the loss rises by "
+        f"{_shown(found['plain']['barrier'])} above both ends, and {found['metric']} falls "
         f"by {_shown(found['plain']['drop'])}"
     )
     if found["matched"] is None:
-        return f"{sentence}; {found['unmatched']}."
+        return f"{sentence}. Not matched: {found['unmatched']}."
     return (
-        f"{sentence}; with the units of the second matched to the first's, by "
+        f"{sentence}; with the second's units matched to the first's, by "
         f"{_shown(found['matched']['barrier'])} and {_shown(found['matched']['drop'])}."
     )
 
 
 def _shown(value: float | None) -> str:
-    return "more than numbers hold" if value is None else f"{value:.2g}"
+    return "more than a number can hold" if value is None else f"{value:.2g}"

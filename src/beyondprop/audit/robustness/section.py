@@ -42,7 +42,7 @@ class Robustness(Section):
     packages: ClassVar[tuple[str, ...]] = ("captum", "pyautoattack", "PIL")
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("withstood", "withstands", "share right under AutoAttack at one ε", ".3f"),
+        Column("withstood", "withstands", "accuracy under AutoAttack at one ε", ".3f"),
         Column("corrupted", "corrupted", "accuracy under common corruptions", ".3f"),
     )
 
@@ -149,14 +149,14 @@ def verdict(answer: Answer) -> str:
     strongest, clean = answer["attacks"][-1], answer["clean"]["accuracy"]
     low, high = strongest["interval"]
     said = (
-        f"With every feature moved by up to {answer['epsilon']:.3g} of its range it is right on "
-        f"{strongest['accuracy']:.1%} of {answer['samples']} test samples (95 % interval "
-        f"{low:.1%} to {high:.1%}; {strongest['name']}), without on {clean:.1%}, and under common "
-        f"corruptions on {answer['corrupted']:.1%}."
+        f"When an attack may change every feature by up to {answer['epsilon']:.3g} of its range, "
+        f"accuracy on {answer['samples']} test samples is {strongest['accuracy']:.1%} (95 % "
+        f"interval {low:.1%} to {high:.1%}; {strongest['name']}); without an attack it is "
+        f"{clean:.1%}, and under common corruptions {answer['corrupted']:.1%}."
     )
     if not answer["masking"]["masked"]:
         return said
     return (
-        f"{said} Masked: {answer['masking']['without']} samples fall to the attack without "
-        "gradients alone, so the curve by gradients overstates how robust it is."
+        f"{said} Masked gradients: only the attack without gradients fools "
+        f"{answer['masking']['without']} samples, so gradient attacks overstate its robustness."
     )

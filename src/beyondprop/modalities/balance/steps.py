@@ -64,7 +64,7 @@ def run(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> 
         hook.remove()
     if not taken:
         raise UserError(
-            "the network's fusion was not called as a module, so nobody sees the features of its "
+            "the network's fusion was not called as a module, so it cannot see the features of its "
             "modalities: train a network that is not compiled"
         )
     hidden, present = taken[0]  # some rules run the network again, with other weights or inputs

@@ -49,7 +49,7 @@ def read_calibration(answer: Mapping[str, Any]) -> Calibration:
         for each in listed(found["curve"])
     ]
     if not bins:
-        raise ValueError("a reliability curve without points")
+        raise ValueError("the reliability curve has no points")
     chance = found.get("by_chance")
     return Calibration(
         samples=count(answer["samples"]),

@@ -9,9 +9,9 @@ from typing import Any
 from beyondprop.report.audited.values import Span, count, listed, mapped, real, share, span
 
 RATES = {
-    "selection_rate": "put into the favourable class",
-    "true_positive_rate": "of those truly in it",
-    "false_positive_rate": "of those truly not in it",
+    "selection_rate": "classified as favourable",
+    "true_positive_rate": "of those truly favourable",
+    "false_positive_rate": "of those truly not favourable",
     "accuracy": "judged rightly",
 }
 """The rates that are drawn, as panels head them."""

@@ -35,7 +35,7 @@ def read_forgetting(answer: Mapping[str, Any]) -> Forgetting:
     names = tuple(str(each) for each in listed(answer["experiences"]))
     rows = tuple(reals(row, len(names)) for row in listed(answer["rows"]))
     if len(rows) != len(names) or len(names) < 2:
-        raise ValueError("a matrix of scores that is no square")
+        raise ValueError("the matrix of scores is not square")
     return Forgetting(
         stream=str(answer["stream"]),
         experiences=names,

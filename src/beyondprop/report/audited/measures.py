@@ -1,4 +1,4 @@
-"""The figures by which sections are summed up: what they are called, written and compared by."""
+"""The figures that sum up a section: their names, their formats and how they are compared."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def measures_of(audit: Audit, section: Asked) -> list[Measure]:
 
 
 def _forgetting(audit: Audit) -> list[Measure]:
-    title = "Forgotten at the end (less is better)"
+    title = "Forgetting at the end (lower is better)"
     return [Measure(title, "forgetting", resolution=resolution(audit.task))]
 
 
@@ -61,7 +61,7 @@ def _robustness(audit: Audit) -> list[Measure]:
     epsilons = sorted({each.epsilon for each in found})
     at = f" at ε = {epsilons[0]:g}" if len(epsilons) == 1 else ""
     step = 1 / samples if samples else 0.0
-    return [Measure(f"Right under AutoAttack{at}", "withstood", resolution=step)]
+    return [Measure(f"Accuracy under AutoAttack{at}", "withstood", resolution=step)]
 
 
 def _explanations(audit: Audit) -> list[Measure]:  # noqa: ARG001
@@ -74,20 +74,20 @@ def _fairness(audit: Audit) -> list[Measure]:
         name for of in audit.answers(Fairness).values() for each in of for name in each.attributes
     ]
     return [
-        Measure(f"{fairness.APART[PARITY]} by {name} (less is more equal)", key_of(name, PARITY))
+        Measure(f"{fairness.APART[PARITY]} by {name} (lower is more equal)", key_of(name, PARITY))
         for name in dict.fromkeys(names)
     ]
 
 
 def _minima(audit: Audit) -> list[Measure]:  # noqa: ARG001
     return [
-        Measure("Training loss (less is better)", "train.loss"),
-        Measure("Rise of the loss around it (less is flatter)", "sharpness.value"),
+        Measure("Training loss (lower is better)", "train.loss"),
+        Measure("Loss increase around the minimum (lower is flatter)", "sharpness.value"),
     ]
 
 
 def _calibration(audit: Audit) -> list[Measure]:  # noqa: ARG001
-    return [Measure("Calibration error (less is better)", "named.equal_width.error")]
+    return [Measure("Calibration error (lower is better)", "named.equal_width.error")]
 
 
 KNOWN: Mapping[str, Callable[[Audit], list[Measure]]] = {

@@ -62,7 +62,7 @@ def read_minimum(answer: Mapping[str, Any]) -> Minimum:
     places = _places(plane["places"])
     rows = tuple(reals(row, len(places)) for row in listed(plane["losses"]))
     if len(rows) != len(places):
-        raise ValueError("a grid of losses that is no square")
+        raise ValueError("the grid of losses is not square")
     return Minimum(
         largest=reals(bent["largest"]),
         smallest=real(bent["smallest"]),
@@ -91,5 +91,5 @@ def _path(found: Mapping[str, Any], size: int) -> Path:
 def _places(value: Any) -> tuple[float, ...]:
     found = tuple(needed(each) for each in listed(value))
     if len(found) < 2 or len(set(found)) < len(found):
-        raise ValueError("places that are no line")
+        raise ValueError("the places are not on a line")
     return tuple(found)

@@ -22,7 +22,7 @@ def notes(audit: Audit, section: str) -> list[str]:
 
 
 def warnings(audit: Audit, section: str) -> list[str]:
-    """Return sentences on what must not be believed."""
+    """Return warnings about figures that mislead."""
     return masked(audit) if section == "robustness" else []
 
 
@@ -36,13 +36,13 @@ def above_the_floor(audit: Audit) -> list[str]:
     above = _told_above(found, resolution(audit.task))
     named = [title(rule) for rule in found if rule in above]
     others = [title(rule) for rule in found if rule not in above]
-    told = [f"more than the floor keeps {listing(named)}"] if named else []
-    if others:
-        told.append(
-            f"not told apart from the floor, that of a model which knows the last experience alone:"
-            f" {listing(others)}"
-        )
-    return [f"Of what was learned: {'; '.join(told)}."]
+    who = listing(named) if named else "no rule"
+    verb = "score" if len(named) > 1 else "scores"
+    rest = f"; {listing(others)} {'do' if len(others) > 1 else 'does'} not"
+    return [
+        f"At the end, {who} {verb} significantly above the floor, the score of a model that knows"
+        f" only the last experience{rest * bool(named and others)}."
+    ]
 
 
 def _told_above(found: Mapping[str, Sequence[Forgetting]], step: float) -> set[str]:
@@ -70,9 +70,9 @@ def masked(audit: Audit) -> list[str]:
     if not told:
         return []
     return [
-        f"Masked: of {listing(told)} the attack without gradients (Square) fools samples that the"
-        " one by gradients (PGD) does not, beyond chance, so the lines overstate how robust these"
-        " are; believe the points of AutoAttack and Square."
+        f"Masked gradients: for {listing(told)}, the attack without gradients (Square) fools more"
+        " samples that the gradient attack (PGD) does not fool than chance explains. The lines"
+        " overstate the robustness of these rules. Rely on the points of AutoAttack and Square."
     ]
 
 
@@ -90,7 +90,9 @@ def who_fares_worst(audit: Audit) -> list[str]:
         }
         favourable = next(each.favourable for own in found.values() for each in own)
         if worst := _worst(of):
-            told.append(f"By {name}, least often put into {favourable!r}: {worst}{_in_data(of)}.")
+            told.append(
+                f"By {name}, least often classified as {favourable!r}: {worst}{_in_data(of)}."
+            )
     return told
 
 
@@ -106,7 +108,7 @@ def _worst(of: Mapping[str, Sequence[Attribute]]) -> str:
             by_rule[rule] = counts
     groups = {group for counts in by_rule.values() for group in counts}
     if len(groups) == 1:
-        return f"{groups.pop()} by every rule and seed"
+        return f"{groups.pop()}, with every rule and seed"
     return "; ".join(
         f"{title(rule)} "
         + listing([f"{group} ({plural(n, 'run')})" for group, n in counts.items()])
@@ -116,7 +118,7 @@ def _worst(of: Mapping[str, Sequence[Attribute]]) -> str:
 
 def _in_data(of: Mapping[str, Sequence[Attribute]]) -> str:
     known = [each.in_data for own in of.values() for each in own if each.in_data is not None]
-    return f"; in the test data themselves groups differ by {fmean(known):.3f}" if known else ""
+    return f". In the test data, the groups differ by {fmean(known):.3f}" if known else ""
 
 
 NOTES: Mapping[str, Callable[[Audit], list[str]]] = {

@@ -51,7 +51,7 @@ def read_robustness(answer: Mapping[str, Any]) -> Robustness:
     """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
     curve = {needed(each["epsilon"]): share(each["accuracy"]) for each in listed(answer["curve"])}
     if not curve:
-        raise ValueError("a curve without points")
+        raise ValueError("the curve has no points")
     masking = mapped(answer["masking"])
     return Robustness(
         samples=count(answer["samples"]),
@@ -68,5 +68,5 @@ def _damage(found: Mapping[str, Any]) -> Damage:
     strengths = listed(found["strengths"])
     made = {needed(each["strength"]): share(each["accuracy"]) for each in strengths}
     if not made:
-        raise ValueError("a corruption without strengths")
+        raise ValueError("the corruption has no strengths")
     return Damage(str(found["name"]), str(found.get("unit") or ""), made)

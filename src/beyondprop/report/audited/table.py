@@ -82,7 +82,7 @@ def _caption(audit: Audit, section: Asked, columns: list[Column]) -> str:
     told = [f"{capital(column.label)}: {column.meaning}" for column in columns if column.meaning]
     several = ["means over seeds, ± half of the 95% interval"] * (len(audit.seeds) > 1)
     uneven = _uneven(audit, section)
-    parts = [*several, *told, *uneven, f"{ABSENT}: there is no such figure"]
+    parts = [*several, *told, *uneven, f"{ABSENT}: no value"]
     return capital("; ".join(parts)) + "."
 
 
@@ -93,4 +93,4 @@ def _uneven(audit: Audit, section: Asked) -> list[str]:
     }
     most = max(counts.values())
     fewer = [f"{label(rule)} {n} of {most}" for rule, n in counts.items() if 0 < n < most]
-    return [f"seeds with an answer: {listing(fewer)}"] if fewer else []
+    return [f"seeds with a result: {listing(fewer)}"] if fewer else []

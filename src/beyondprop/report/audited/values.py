@@ -37,7 +37,7 @@ def needed(value: Any) -> float:
     """
     found = real(value)
     if found is None:
-        raise ValueError("a number that is missing")
+        raise ValueError("a number is missing")
     return found
 
 
@@ -49,7 +49,7 @@ def share(value: Any) -> float:
     """
     found = needed(value)
     if not -ROUNDING <= found <= 1 + ROUNDING:
-        raise ValueError("a share that is not from 0 to 1")
+        raise ValueError("a share is not between 0 and 1")
     return min(max(found, 0.0), 1.0)
 
 
@@ -61,7 +61,7 @@ def count(value: Any) -> int:
     """
     found = needed(value)
     if found < 0 or found != math.floor(found):
-        raise ValueError("a count that is none")
+        raise ValueError("a count is not a whole number")
     return int(found)
 
 
@@ -111,7 +111,7 @@ def reals(value: Any, size: int | None = None) -> tuple[float | None, ...]:
     """
     found = tuple(real(each) for each in listed(value))
     if not found or (size is not None and len(found) != size):
-        raise ValueError("not as many numbers as there must be")
+        raise ValueError("the number of values is wrong")
     return found
 
 
@@ -119,7 +119,7 @@ def shares(value: Any, size: int | None = None) -> tuple[float, ...]:
     """Return a list of shares; raises as `share` and `reals` do."""
     found = tuple(share(each) for each in listed(value))
     if not found or (size is not None and len(found) != size):
-        raise ValueError("not as many shares as there must be")
+        raise ValueError("the number of shares is wrong")
     return found
 
 

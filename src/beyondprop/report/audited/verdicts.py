@@ -1,7 +1,8 @@
 """The verdict of a section over all rules: one sentence, made from its figures.
 
-Rules are paired with backprop by seed. A difference is told where Student's test of pairs tells it
-from none, after Holm over all rules and figures of the section, and its interval leaves out zero.
+Rules are paired with backprop by seed. A difference is significant where Student's paired test
+finds it after Holm's correction over all rules and figures of the section, and its interval
+excludes zero.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from statistics import fmean
 from beyondprop.experiment.statistics import Difference, chance, holm, paired
 from beyondprop.report.audited.measures import Measure, measures_of
 from beyondprop.report.audited.records import Asked, Audit, figures_of, title
-from beyondprop.report.differences import ABOVE, ALIKE, BELOW, UNKNOWN, verdict
+from beyondprop.report.differences import ABOVE, ALIKE, BELOW, ONE_SEED, UNKNOWN, verdict
 from beyondprop.report.records import BACKPROP
 from beyondprop.report.text import listing, plural
 
 NAMED = {ABOVE: 6, BELOW: 6}
-"""Rules of a verdict that are told one by one."""
+"""Rules of a verdict that are named one by one."""
 FEWER = 3
 """The same of the other verdicts."""
 PAIRS = 6
-"""Pairs that are told one by one."""
-ONE_SEED = "one seed tells nothing apart"
+"""Pairs that are named one by one."""
 
 Scores = Mapping[str, Mapping[int, float]]
 """For each rule that has one a figure by seed."""
@@ -112,7 +112,7 @@ def line(audit: Audit, section: Asked) -> str:
     """Return the verdict of a section in one sentence."""
     found = found_of(audit, section)
     if not found:
-        return "No run has a figure of it."
+        return "No run has a figure for this section."
     first, *others = [_one(each) for each in found]
     alone = all(len(own) == 1 for each in found for own in each.scores.values())
     told = [first, *(text[:1].lower() + text[1:] for text in others), *([ONE_SEED] * alone)]
@@ -152,15 +152,17 @@ def _mean(found: Found, rule: str) -> str:
 
 
 WORDS = {
-    ABOVE: "above it",
-    BELOW: "below it",
-    ALIKE: "not told apart from it",
-    UNKNOWN: "not compared with it",
+    ABOVE: "above backprop",
+    BELOW: "below backprop",
+    ALIKE: "no significant difference",
+    UNKNOWN: "not compared",
 }
+AMONG = {ABOVE: "is above", BELOW: "is below"}
+"""The same where a sentence names both rules."""
 
 
 def _beside(found: Found) -> str:
-    """Return where the rules stand beside backprop, those that are told apart first."""
+    """Return how the rules compare with backprop, significant differences first."""
     grouped = found.grouped()
     return "; ".join(
         f"{words}: {_rules(found, key, grouped[key])}"
@@ -193,21 +195,23 @@ def _by(found: Found, names: tuple[str, str]) -> str:
 
 
 def _among(found: Found) -> str:
-    """Return which pairs are told apart where backprop is not there."""
+    """Return which pairs differ significantly where backprop is not there."""
     told = [
-        f"{title(first)} {verdict(pair)} {title(second)}{_by(found, (first, second))}"
+        f"{title(first)} {AMONG[words]} {title(second)}{_by(found, (first, second))}"
         for (first, second), pair in found.pairs.items()
-        if verdict(pair) != ALIKE
+        if (words := verdict(pair)) in AMONG
     ]
     if not told:
-        return f"no two of the {len(found.scores)} rules are told apart"
+        return f"no two of the {len(found.scores)} rules differ significantly"
     more = len(told) - PAIRS
-    return "told apart: " + listing([*told[:PAIRS], *([f"{more} more"] if more > 0 else [])])
+    return "significant differences: " + listing(
+        [*told[:PAIRS], *([f"{more} more"] if more > 0 else [])]
+    )
 
 
 def apart_from_backprop(audit: Audit) -> Iterator[tuple[Asked, list[str], bool]]:
-    """Yield of each section the rules that are told apart from backprop by one of its figures, and
-    whether any could be.
+    """Yield of each section the rules that differ significantly from backprop in one of its
+    figures, and whether any could.
     """
     for section in audit.sections:
         made = found_of(audit, section)

@@ -56,4 +56,4 @@ def _rates(rates: Any) -> str:
     if not isinstance(rates, Sequence) or isinstance(rates, str):
         return ""
     tried = listing([label(each) for each in rates])
-    return f"of whole networks {tried}, and further ones beyond an end; by validation"
+    return f"of whole networks {tried}, and more beyond an edge; chosen on validation data"

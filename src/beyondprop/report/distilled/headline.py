@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from beyondprop.neighbourhoods import TEACHER
-from beyondprop.report.differences import BELOW, apart, verdict
+from beyondprop.report.differences import BELOW, ONE_SEED, apart, verdict
 from beyondprop.report.distilled.findings import Finding, findings, scores_at
 from beyondprop.report.distilled.records import HEALED, SHARED, WHOLE, Distillation
 from beyondprop.report.text import ScoreFormat, listing, plural, share
 
-END = "end to end training at equal computation"
+END = "end-to-end training at equal computation"
 OTHERS = ("pruned", "scratch")
 CHARGES = {SHARED: "library shared", WHOLE: "library whole"}
-"""How a library that serves several budgets is charged to one."""
+"""How the cost of a library that serves several budgets is counted for one."""
 
 
 def headline(found: Distillation) -> str:
-    """Return the finding in one sentence: healed networks beside the teacher and end to end
+    """Return the finding in one sentence: healed networks compared with the teacher and end-to-end
     training, with no claim whose interval holds its opposite.
     """
     name, known = found.task.name, [each for each in findings(found) if each.seeds]
     if not known:
         budgets = listing([share(each) for each in found.budgets])
         return f"No assembly of pieces of {name} is within {budgets} of its {found.limit}"
-    subject = f"{name} put together from pieces" + " and healed" * (found.result == HEALED)
+    subject = f"{name} assembled from pieces" + " and healed" * (found.result == HEALED)
     if max(each.seeds for each in known) == 1:
-        return f"{subject}: {_scores(found)}; one seed tells nothing apart"
+        return f"{subject}: {_scores(found)}; {ONE_SEED}"
     scores = ScoreFormat.of(found.task)
     beside = {
         "the teacher": _verdicts(known, TEACHER, scores),
@@ -35,7 +35,7 @@ def headline(found: Distillation) -> str:
     }
     seeds = sorted({each.seeds for each in known})
     of = plural(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    return f"{subject}: {_clauses(beside, found.limit)} ({of})"
+    return f"{subject} {_clauses(beside, found.limit)} ({of})"
 
 
 def _end_to_end(
@@ -90,14 +90,14 @@ def _clauses(beside: Mapping[str, Mapping[str, Sequence[str]]], limit: str) -> s
         clauses = [f"{words} {other}" for (words, _), other in zip(whole, beside, strict=True)]
         return f"{' and '.join(clauses)}, within {listing(whole[0][1])} of the {limit}"
     first, *rest = [_clause(other, verdicts) for other, verdicts in beside.items()]
-    return "; ".join([f"{first} of the {limit}", *rest])
+    return "; it ".join([f"{first} of the {limit}", *rest])
 
 
 def _clause(other: str, verdicts: Mapping[str, Sequence[str]]) -> str:
     """Return the verdicts on one comparison, each with the budgets where it holds."""
     (words, places), *rest = verdicts.items()
     clauses = [f"{words} {other} within {listing(places)}"]
-    return ", ".join(clauses + [f"{each} it within {listing(where)}" for each, where in rest])
+    return ", and ".join(clauses + [f"{each} it within {listing(where)}" for each, where in rest])
 
 
 def _scores(found: Distillation) -> str:

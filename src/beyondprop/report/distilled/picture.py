@@ -112,7 +112,7 @@ def _cell(found: Distillation, place: int, seed: OfSeed, name: str, alone: bool)
     if student.error is not None:
         hints.append(f"error {figure(student.error)}")
     if student.alone is not None:
-        hints.append(f"loss {rise(student.alone)} alone")
+        hints.append(f"loss {rise(student.alone)} by itself")
     return Cell(chosen, part, student.alone if alone else student.error, ", ".join(hints))
 
 
@@ -120,16 +120,19 @@ def caption(found: Distillation) -> str:
     """Return how to read the picture, and which seed it shows."""
     first = found.seeds[0]
     told = [
-        "The network from its first neighbourhood down; beside each name its share of the"
-        " teacher's operations, beside each bar what is left of the piece's operations, and the"
-        " figure that its colour shows. A bar in full is the teacher's piece."
+        "The network is drawn from its first neighbourhood down. Beside each name is its share of"
+        " the teacher's operations. The length of a bar, and the share beside it, is the part of"
+        " the piece's operations that remains; its colour shows the other figure beside it. A full"
+        " bar is the teacher's piece."
     ]
     known = [each.operations for each in first.pieces.values() if each.operations is not None]
     if not first.pieces:
-        told.append("What the teacher's pieces cost is not in this record: all bars are full.")
+        told.append(
+            "This record does not hold the cost of the teacher's pieces, so all bars are full."
+        )
     elif first.operations and len(known) == len(found.neighbourhoods):
         rest = max(0.0, 1 - sum(known) / first.operations)
-        told.append(f"What is in no neighbourhood stays: {percent(rest)} of the operations.")
+        told.append(f"Layers outside all neighbourhoods stay: {percent(rest)} of the operations.")
     return " ".join([*told, *_seeds(found)])
 
 
@@ -144,8 +147,8 @@ def _seeds(found: Distillation) -> Iterator[str]:
             differing.append(f"{share(budget)} ({other} of {plural(len(choices), 'seed')})")
     if differing:
         yield (
-            "The first seed that has an assembly is shown; others chose otherwise within"
+            "The first seed that has an assembly is shown. Other seeds chose differently within"
             f" {listing(differing)}."
         )
     elif any(found.known(place) for place in range(len(found.budgets))):
-        yield "All seeds that have an assembly chose alike."
+        yield "All seeds that have an assembly made the same choices."

@@ -23,7 +23,7 @@ class StudentLine:
     chosen: str
 
 
-STUDENT_HEADINGS = ("Error", "Loss rises by", "Parameters", "Operations", "Steps")
+STUDENT_HEADINGS = ("Error", "Loss increase", "Parameters", "Operations", "Steps")
 
 
 def student_lines(found: Distillation) -> list[StudentLine]:
@@ -40,11 +40,11 @@ def student_lines(found: Distillation) -> list[StudentLine]:
 def student_caption(found: Distillation) -> str:
     """Return what the figures of students are."""
     told = [
-        "Errors and rises of the loss are on validation data; parameters and operations are"
-        " relative to the teacher's piece, their numbers beneath."
+        "Errors and loss increases are measured on validation data. Parameters and operations are"
+        " relative to the teacher's piece, with the numbers themselves below."
     ]
     if len(found.seeds) > 1:
-        told.append("Figures are means over seeds; where they differ their range is beneath.")
+        told.append("Figures are means over seeds; where seeds differ, their range is below.")
     return " ".join(told)
 
 
@@ -123,9 +123,9 @@ def absent(found: Distillation) -> list[str]:
         if lacking:
             every = len(lacking) == len(found.neighbourhoods) > 1
             where = "any neighbourhood" if every else listing(lacking)
-            told.append(f"{candidate} has no student of {where}.")
+            told.append(f"{candidate} has no student for {where}.")
     if told:
-        told.append("Why a student is absent is in log.txt of each seed's folder.")
+        told.append("The log.txt in each seed's folder gives the reason for a missing student.")
     return told
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from beyondprop.experiment.summary import interval, mean
-from beyondprop.report.differences import apart, few_seeds, named
+from beyondprop.report.differences import apart, few_seeds, named, tested, uncompared
 from beyondprop.report.distilled.findings import findings
 from beyondprop.report.distilled.records import Distillation
-from beyondprop.report.text import ScoreFormat, by_reason, capital, count, listing, plural, share
+from beyondprop.report.text import ScoreFormat, by_reason, capital, count, share
 
 
 def summary(found: Distillation) -> list[str]:
-    """Return the sentences under the headline: the teacher, what is told apart, what failed."""
+    """Return the sentences under the headline: the teacher, the differences, the failures."""
     return [_teacher(found), *told_apart(found), *failures(found), *few_seeds(len(found.seeds))]
 
 
@@ -24,23 +24,23 @@ def _teacher(found: Distillation) -> str:
     if spread is not None:
         reached += f" ± {scores.bare((spread[1] - spread[0]) / 2)}"
     on = f"On {task.data or task.name}" + f" ({count(task.test)} test examples)" * bool(task.test)
-    several = ", the mean over seeds; each seed has a teacher and students of its own"
+    several = " (mean over seeds; each seed has its own teacher and students)"
     return f"{on} the teacher reaches {reached} test {scores.metric}{several * (len(known) > 1)}."
 
 
 def told_apart(found: Distillation) -> Iterator[str]:
-    """Yield what the healed networks of each budget are told from; nothing of one seed."""
+    """Yield how the healed networks of each budget differ from others; nothing of one seed."""
     scores, first = ScoreFormat.of(found.task), True
     for each in findings(found):
         if not each.differences:
             continue
         real = [one for one in each.differences if apart(one)]
         others = [one for one in each.differences if one not in real]
-        by = f" (paired by seed, {plural(len(each.differences), 'pair')} after Holm, 95%)" * first
-        told = f"Within {share(each.budget)}, differences that are real{by}: "
+        by = f" ({tested(len(each.differences))})" * first
+        told = f"Within {share(each.budget)}, significant differences{by}: "
         told += f"{named(real, scores) or 'none'}."
-        told += f" Not told apart: {named(others, scores)}." * bool(others)
-        left = f" Not compared so, as a seed has no score: {listing(each.unpaired)}."
+        told += f" No significant difference: {named(others, scores)}." * bool(others)
+        left = f" {uncompared(each.unpaired)}"
         yield told + left * bool(each.unpaired)
         first = False
 
@@ -51,7 +51,7 @@ def failures(found: Distillation) -> Iterator[str]:
         at = {each.seed: each.assemblies[place] for each in found.seeds}
         reasons = {seed: each.failed for seed, each in at.items() if each.failed}
         for reason, seeds in by_reason(reasons):
-            yield f"Within {share(budget)} there is no assembly from {seeds}: {reason}."
+            yield f"Within {share(budget)}, no assembly with {seeds}: {reason}."
         for way, name in found.ways.items():
             reasons = {
                 seed: each.ways[way].failed
@@ -59,4 +59,4 @@ def failures(found: Distillation) -> Iterator[str]:
                 if way in each.ways and each.ways[way].failed
             }
             for reason, seeds in by_reason(reasons):
-                yield f"{capital(name)} failed within {share(budget)} from {seeds}: {reason}."
+                yield f"{capital(name)} failed within {share(budget)} with {seeds}: {reason}."

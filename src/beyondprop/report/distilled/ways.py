@@ -80,15 +80,15 @@ def way_caption(found: Distillation) -> str:
         told.append("± is half of the 95% interval of the mean over seeds (Student's t).")
     cells = [cell for _, line in way_lines(found) for cell in line]
     if any("†" in cell.text for cell in cells):
-        told.append("†: a chosen learning rate lies at an end of those that were tried.")
+        told.append("†: a chosen learning rate lies at the edge of those tried.")
     told.append(
-        "End to end, pruned and scratch have the computation of capture, of the students and of"
-        " healing."
+        "End to end, pruned and scratch each get as much computation as capture, the students and"
+        " healing together."
     )
     if len(found.budgets) > 1:
         told.append(
-            "Shared: the students' computation is shared among the budgets; whole: all of it is"
-            " charged to this one. Pruned and scratch have the shared one."
+            "Shared: the students' computation is divided among the budgets. Whole: each budget"
+            " counts all of it. Pruned and scratch get the shared amount."
         )
     return " ".join(told)
 

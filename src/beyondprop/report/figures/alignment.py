@@ -153,25 +153,25 @@ def _named(blocks: list[str]) -> list[str]:
 
 def _caption(comparison: Comparison, drawn: Mapping[str, object], void: bool) -> str:
     parts = [
-        "One line a block, named at its end: the fainter the line, the nearer the block is to the"
-        " input. 1 means that the rule changes the block exactly along the true gradient,"
-        " 0 that the two have nothing in common, −1 that it goes the opposite way."
-        " Most rules leave the last block its true gradient.",
+        "Each line is a block, named at its end: the fainter the line, the nearer the block is to"
+        " the input. 1 means that the rule changes the block exactly along the true gradient,"
+        " 0 that the two are orthogonal, −1 that it goes in the opposite direction."
+        " Most rules give the last block its true gradient.",
     ]
     if void:
         parts.append(
-            "A cross at the foot marks an epoch at which the alignment of some block is void: its"
-            " true gradient is too short for its direction to mean anything."
+            "A cross at the bottom marks an epoch at which the alignment of some block is void: its"
+            " true gradient is too short for its direction to have a meaning."
         )
     left_out = [row.rule for row in comparison.rows if row.rule not in drawn]
     if BACKPROP in left_out and comparison.finished(BACKPROP):
-        parts.append("Backprop follows the gradient itself and is not drawn.")
+        parts.append("Backprop follows the true gradient and is not drawn.")
     if FROZEN in left_out:
-        parts.append("Frozen never changes a hidden block, so it has no picture.")
+        parts.append("Frozen does not train hidden blocks, so it has no figure.")
     others = [label(rule) for rule in left_out if rule not in (BACKPROP, FROZEN)]
     if others:
         has = "have" if len(others) > 1 else "has"
         parts.append(
-            f"{listing(others)} {has} no picture: no alignment of a hidden block is known."
+            f"{listing(others)} {has} no figure: no alignment of a hidden block is recorded."
         )
     return " ".join(parts)

@@ -45,12 +45,11 @@ def where_right(found: ModalComparison, styles: Mapping[str, Style], prefix: str
             panels.append(_panel(found, method, (right, wrong), styles, f"{prefix}-right-{i}"))
     if not panels:
         return None
-    seeds = ", small points are single seeds" * (len(found.seeds) > 1)
+    seeds = "; small points are single seeds" * (len(found.seeds) > 1)
     caption = (
-        "Mean weight of each modality over the test samples about which that modality alone is"
-        " right (filled) and over those about which it is wrong (hollow): where the fusion follows"
-        " the sample, the filled point lies right of the hollow one; the line is an even"
-        f" share{seeds}."
+        "Mean weight of each modality over the test samples where that modality alone is right"
+        " (filled) and over those where it is wrong (hollow): if the fusion follows the sample, the"
+        f" filled point lies to the right of the hollow one; the line is an equal share{seeds}."
     )
     return Exhibit(TITLE, caption, tuple(panels))
 

@@ -44,7 +44,7 @@ def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], pref
         return Exhibit(title, missing="No rule has both a test score and a measured cost.")
     caption = "Up is better, left is cheaper. The vertical line is plain PyTorch backprop (1×)."
     if any(row.spread is not None for row in comparison.rows):
-        caption += " Bars are as wide as ± in the table."
+        caption += " Bars have the width of ± in the table."
     if _controls(comparison):
         caption += " The grey band lies between the two controls."
     if missing:

@@ -184,17 +184,17 @@ def _caption(
     parts = [f"The {scores.metric} on the validation examples after each epoch."]
     if runs > 1:
         parts.append(
-            f"Lines are means over the finished runs (up to {plural(runs, 'seed')}), the tinted"
-            " range around a line reaches from the lowest to the highest seed."
+            f"Lines are means over the finished runs (up to {plural(runs, 'seed')}); the tinted"
+            " range around a line spans the lowest to the highest seed."
         )
     if BACKPROP in curves and FROZEN in curves:
         parts.append("The grey band lies between the two controls, frozen and backprop.")
     if flat:
         lines = "lines are" if len(flat) > 1 else "line is"
         told = listing([label(rule) for rule in flat])
-        parts.append(f"Of {told} a last layer was solved, not trained: the {lines} flat.")
+        parts.append(f"The last layer of {told} was solved, not trained, so the {lines} flat.")
     if hidden:
         parts.append(f"Below the enlarged range: {listing([label(rule) for rule in hidden])}.")
     if stopped:
-        parts.append("A thin line that ends in a cross is a run that diverged or failed there.")
+        parts.append("A cross ends the line of a run that diverged or failed.")
     return " ".join(parts)

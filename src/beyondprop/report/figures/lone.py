@@ -67,17 +67,17 @@ def losses(found: ModalComparison, styles: Mapping[str, Style], prefix: str) -> 
     every = [each for seed in found.seeds for each in seed.alone.values()]
     known = [loss for each in every for loss in each.losses if loss is not None]
     if not known:
-        return Exhibit(TITLE, missing="No validation loss of a single modality is known.")
+        return Exhibit(TITLE, missing="No validation loss of a single modality is recorded.")
     scale = Scale(min(known), max(known), max(len(each.losses) for each in every))
     panels = [
         _panel(found, name, styles[name], scale, f"{prefix}-alone-{i}")
         for i, name in enumerate(found.modalities)
     ]
-    axes = "axes, that of losses logarithmic" if scale.steep else "axes"
-    several = ", a line a seed" * (len(found.seeds) > 1)
+    axes = "axes, with a logarithmic loss" if scale.steep else "axes"
+    several = "; each line is a seed" * (len(found.seeds) > 1)
     caption = (
         "Validation loss of each modality's sub-network after each epoch of its training alone, on"
-        f" the same {axes}{several}, with a circle at the best epoch, whose weights are kept."
+        f" the same {axes}; a circle marks the best epoch, whose weights are kept{several}."
     )
     return Exhibit(TITLE, caption, tuple(panels), small=True)
 

@@ -154,15 +154,15 @@ def middle_cut(text: str, length: int) -> str:
 def _legend(picture: Picture) -> tuple[list[str], float]:
     """Return what bars and colours mean, in two lines, and how wide that is."""
     what = (
-        "how much the whole's validation loss rises with this piece alone"
+        "increase of the network's validation loss with this piece alone"
         if picture.alone
-        else "error: distance from what the teacher's piece gives"
+        else "error: distance from the output of the teacher's piece"
     )
     write, x = (rise if picture.alone else figure), 72.0
     parts = [
         _rectangle(1, 2, 60, "fill: none; stroke: var(--line)", 14),
         _rectangle(1, 2, 30, f"fill: {_colour(0.5)}", 14),
-        _text(x, 13, "operations left of the teacher's piece", MUTED),
+        _text(x, 13, "share of the piece's operations", MUTED),
     ]
     across = x + 40 * CHARACTER
     parts += [

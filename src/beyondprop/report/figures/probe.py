@@ -143,19 +143,19 @@ def _caption(
     curves: Mapping[str, Curve], seeds: int, untold: Sequence[str], failures: Sequence[str]
 ) -> str:
     parts = [
-        "A linear classifier is fitted to the output of each block, with the trained network left"
-        " as it is, and scored on validation examples. The dotted line is the same classifier on"
-        " the raw input: what lies above it the blocks have added."
+        "A linear classifier is fitted to the output of each block of the trained network and"
+        " scored on validation examples. The dotted line is the same classifier on the raw input;"
+        " accuracy above it comes from the blocks."
     ]
     if FROZEN in curves:
-        parts.append("What frozen reaches takes no learning in the hidden blocks.")
+        parts.append("Frozen shows the accuracy without learning in the hidden blocks.")
     if seeds > 1:
         parts.append(
-            f"Lines are means over the finished runs (up to {plural(seeds, 'seed')}), the tinted"
-            " range around a line reaches from the lowest to the highest seed."
+            f"Lines are means over the finished runs (up to {plural(seeds, 'seed')}); the tinted"
+            " range around a line spans the lowest to the highest seed."
         )
     if untold:
-        parts.append(f"No probe is known of {listing(untold)}.")
+        parts.append(f"No probe is recorded for {listing(untold)}.")
     if failures:
         parts.append(_failed(failures))
     return " ".join(parts)

@@ -33,7 +33,7 @@ def recovery(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -
         return None
     panel = _panel(rows, styles, comparison.below, f"{prefix}-recovery")
     caption = (
-        f"The share of what backprop gains over {GAINED[comparison.below]}:"
+        f"The share of backprop's gain over {GAINED[comparison.below]} that a rule recovers:"
         f" 0% is {comparison.below}, 100% is backprop."
     )
     if any(row.recovery_interval for row in rows):
@@ -89,5 +89,5 @@ def _told(row: RuleRow, below: str) -> str:
     interval = row.recovery_interval
     between = "" if interval is None else f" ({percent(interval[0])} to {percent(interval[1])})"
     undecided = interval is not None and interval[0] <= 0 <= interval[1]
-    doubt = f", not told from {below}" if undecided else ""
+    doubt = f", not significantly different from {below}" if undecided else ""
     return f"{label(row.rule)} recovers {percent(row.recovery)}{between}{doubt}"

@@ -17,7 +17,7 @@ from beyondprop.report.text import listing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TITLE = "Whom the fusion trusts, sample by sample"
+TITLE = "Weights by sample"
 BARS, MARK = 150, 17
 """Height of the bars, and of each row of marks beneath."""
 TONES = 6
@@ -42,12 +42,12 @@ def samples(found: ModalComparison, styles: Mapping[str, Style], prefix: str) ->
     ]
     seeds = listing([str(seed) for seed in dict.fromkeys(seed for seed, _ in shown.values())])
     marks = (
-        "; beneath it a filled circle says that the modality alone is right about the sample, a"
-        " cross that it is wrong"
+        "; below it, a filled circle marks a modality that alone is right about the sample, a cross"
+        " one that is wrong"
     )
     caption = (
-        "Each bar is one of the first test samples, and each of its parts the weight of a modality,"
-        f" with seed {seeds}{marks * any(bool(trust.right) for _, trust in shown.values())}."
+        "Each bar is one of the first test samples, and each of its parts the weight of a modality"
+        f" (seed {seeds}){marks * any(bool(trust.right) for _, trust in shown.values())}."
     )
     return Exhibit(TITLE, caption, tuple(panels))
 

@@ -13,15 +13,16 @@ from beyondprop.report.style import Style
 from beyondprop.report.svg import plain
 from beyondprop.report.text import label, shorten
 
-TITLE = "Views that it was not trained on"
+TITLE = "Held-out views"
 SIDE, GAP, BELOW = 140, 12, 38
 """Of a picture in CSS pixels; between pictures; for the words below one."""
 
 BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
 
 CAPTION = (
-    "Each row is a view from a camera that was not trained on: the true picture, then what the"
-    " network of each rule renders after training from the first seed. PSNR is of this view alone."
+    "Each row is a view from a camera that is not in the training data: the true picture, then the"
+    " rendering by the network of each rule with the first seed. The peak signal-to-noise ratio"
+    " (PSNR) is of this view alone."
 )
 
 

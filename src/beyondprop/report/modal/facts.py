@@ -16,10 +16,10 @@ WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 SETTINGS = {
     "epochs": "joint epochs",
     "warm_epochs": "epochs of the fusion alone before them",
-    "alone_epochs": "epochs of single modalities, at most",
-    "patience": "epochs without a lower validation loss that end these",
+    "alone_epochs": "epochs of single modalities (at most)",
+    "patience": "epochs without a lower validation loss before these stop",
     "batch_size": "batch size",
-    "dropout": "of the modalities left out at random in training",
+    "dropout": "of the modalities dropped at random in training",
     "rule": "rule",
 }
 """Settings by their names for readers; one that is left open is the task's."""
@@ -55,12 +55,14 @@ def _budget(found: ModalComparison) -> str:
     budgets: list[Computation] = [each.budget for each in found.seeds]
     total = over_seeds([each.total for each in budgets])
     parts = (
-        f"{over_seeds([each.alone for each in budgets])} of the modalities alone",
-        f"{over_seeds([each.warm for each in budgets])} of the fusion before the whole",
-        f"{over_seeds([each.joint for each in budgets])} of the whole",
+        f"{over_seeds([each.alone for each in budgets])} for the modalities alone",
+        f"{over_seeds([each.warm for each in budgets])} for the fusion alone",
+        f"{over_seeds([each.joint for each in budgets])} for the whole network",
     )
-    of = ", the mean over seeds" * (len(budgets) > 1)
-    return f"{total} floating-point operations of training a method and seed{of}: {listing(parts)}"
+    of = " (mean over seeds)" * (len(budgets) > 1)
+    return (
+        f"{total} floating-point operations of training per method and seed{of}: {listing(parts)}"
+    )
 
 
 def operations(value: float | None) -> str:
@@ -83,4 +85,6 @@ def _rates(rates: Any) -> str:
     if not isinstance(rates, Sequence) or isinstance(rates, str):
         return ""
     tried = listing([label(each) for each in rates])
-    return f"{tried}, and further ones beyond an end; each modality and method by validation"
+    return (
+        f"{tried}, and more beyond an edge; chosen for each modality and method on validation data"
+    )

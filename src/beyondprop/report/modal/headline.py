@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.modaling import LATE, SINGLE
-from beyondprop.report.differences import ABOVE, ALIKE, BELOW, UNKNOWN
+from beyondprop.report.differences import ABOVE, ALIKE, BELOW, ONE_SEED, UNKNOWN
 from beyondprop.report.modal.findings import Findings, findings, scores_of
 from beyondprop.report.modal.records import JOINT, ModalComparison, title
 from beyondprop.report.text import ScoreFormat, listing, plural
 
 FIRST = (JOINT, SINGLE, LATE)
-"""Whom sentences name first."""
+"""The methods that sentences name first."""
 NAMED = 4
 """Methods of one verdict that a headline names one by one."""
 ORDER = (BELOW, ALIKE, UNKNOWN, ABOVE)
-"""What does not help is said first."""
+"""Verdicts without a gain come first."""
 
 
 def headline(found: ModalComparison) -> str:
@@ -25,28 +25,28 @@ def headline(found: ModalComparison) -> str:
     """
     subject, known = f"{found.task.name}: {OURS}", findings(found)
     if OURS not in found.methods:
-        return f"{subject} is not among the methods, so nothing is said of it"
+        return f"{subject} is not among the methods"
     if not known.seeds:
-        return f"{subject} failed from every seed"
+        return f"{subject} failed with every seed"
     if not known.others:
-        return f"{subject} has no other method beside it"
+        return f"{subject} is the only method"
     if known.seeds == 1:
-        return f"{subject} reaches {_scores(found)}; one seed tells nothing apart"
+        return f"{subject} reaches {_scores(found)}; {ONE_SEED}"
     of = f" of {len(found.seeds)}" * (known.seeds < len(found.seeds))
     seeds = f"({known.seeds}{of} seeds)"
     return f"{subject} {_clauses(known, ScoreFormat.of(found.task))} {seeds}"
 
 
 def helps(found: ModalComparison) -> bool:
-    """Whether pre-training is told to be above any other method."""
+    """Whether pre-training scores above any other method."""
     known = findings(found)
     return known.seeds > 1 and ABOVE in known.verdicts()
 
 
 def _clauses(known: Findings, scores: ScoreFormat) -> str:
-    """Return each verdict with the methods that it is about, what does not help first."""
+    """Return each verdict with the methods that it is about, those without a gain first."""
     verdicts = known.verdicts()
-    start = "is " if ABOVE in verdicts else "shows no gain: "
+    start = "" if ABOVE in verdicts else "shows no gain: it "
     if len(verdicts) == 1 and len(known.others) > 1:
         (words,) = verdicts
         every = "any of the" if words in (ALIKE, UNKNOWN) else "all"
@@ -57,11 +57,11 @@ def _clauses(known: Findings, scores: ScoreFormat) -> str:
         for words in ORDER
         if words in verdicts
     ]
-    return start + "; ".join(told)
+    return start + "; it ".join(told)
 
 
 def _methods(known: Findings, words: str, names: Sequence[str], scores: ScoreFormat) -> str:
-    """Return methods of one verdict: with sizes where they are told apart; all that are better."""
+    """Return methods of one verdict: with sizes if significant; all that are better."""
     first = [name for name in FIRST if name in names]
     ordered = [*first, *(name for name in names if name not in first)]
     shown = ordered if words == BELOW or len(ordered) <= NAMED else ordered[: len(first) or NAMED]
@@ -71,7 +71,7 @@ def _methods(known: Findings, words: str, names: Sequence[str], scores: ScoreFor
 
 
 def _by(known: Findings, words: str, name: str, scores: ScoreFormat) -> str:
-    """Return how large a difference is that is told apart."""
+    """Return how large a significant difference is."""
     if words not in (ABOVE, BELOW):
         return ""
     pair = known.pairs[name].interval
@@ -80,7 +80,7 @@ def _by(known: Findings, words: str, name: str, scores: ScoreFormat) -> str:
 
 
 def _range(known: Findings, words: str, scores: ScoreFormat) -> str:
-    """Return between which sizes all differences lie that are told apart."""
+    """Return between which sizes all significant differences lie."""
     if words not in (ABOVE, BELOW):
         return ""
     sizes = sorted(abs(pair.interval.value) for pair in known.pairs.values())

@@ -10,15 +10,15 @@ from beyondprop.report.table import TableCell
 from beyondprop.report.text import ScoreFormat, duration, percent, plural
 
 CAPTION = (
-    "Sub-networks with heads of their own, before anything joins them. Epochs are passes over the"
-    " training data; the best has the least validation loss, and its weights are kept. Computation"
-    " is a share of what each method may compute. A modality has converged where 95% of the way"
-    " from the validation loss of the untrained network to the best one are done; beneath stands"
-    " the computation until then. Time is that of the machine below, without validation."
+    "Sub-networks with their own heads, each trained alone before the joint training. The best"
+    " epoch has the lowest validation loss, and its weights are kept. Computation is a share of the"
+    " budget of a method. A modality has converged when its validation loss has covered 95% of the"
+    " way from the untrained network to the best epoch; the computation until then is below it."
+    " Time is measured on the machine below and excludes validation."
 )
 LACKING = (
-    "Scores are of all samples, where one that lacks the modality gets the best constant answer of"
-    " the training part; beneath stands the score on the test samples that have it."
+    "Scores cover all samples; a sample without the modality gets the best constant answer on the"
+    " training data. Below each is the score on the test samples that have the modality."
 )
 
 
@@ -57,7 +57,7 @@ def _score(found: ModalComparison, name: str, scores: ScoreFormat) -> TableCell:
     if not lacking(found, name):
         return cell
     own = mean([each.own_score for each in alone if each.own_score is not None])
-    return TableCell(cell.text, (*cell.small, f"{scores.full(own)} of its own"))
+    return TableCell(cell.text, (*cell.small, f"{scores.full(own)} where present"))
 
 
 def lacking(found: ModalComparison, name: str) -> bool:
@@ -83,9 +83,9 @@ def caption(found: ModalComparison) -> str:
     """Return what the figures of the table are."""
     told = [CAPTION]
     if len(found.seeds) > 1:
-        told.append("Of several seeds means, or from the least to the most.")
+        told.append("Figures are means over seeds, or ranges from the lowest to the highest.")
     if any(lacking(found, name) for name in found.modalities):
         told.append(LACKING)
     if any(each.edge for seed in found.seeds for each in seed.alone.values()):
-        told.append("†: the chosen learning rate lies at an end of those that were tried.")
+        told.append("†: the chosen learning rate lies at the edge of those tried.")
     return " ".join(told)

@@ -11,7 +11,7 @@ from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.modaling import SINGLE
 from beyondprop.experiment.summary import mean
 from beyondprop.measure.base import ABSENT
-from beyondprop.report.differences import verdict
+from beyondprop.report.differences import ABOVE, ALIKE, BELOW, verdict
 from beyondprop.report.modal.cells import averaged, rates, written
 from beyondprop.report.modal.findings import Findings, findings
 from beyondprop.report.modal.records import ModalComparison, OfSeed, Reached, title
@@ -28,9 +28,11 @@ from beyondprop.report.text import (
 
 NAMES = {
     "weighted_f1": "Weighted F1",
-    "mean_absolute_error": "Mean absolute error (less is better)",
+    "mean_absolute_error": "Mean absolute error (lower is better)",
 }
 """Headings of further scores; of others their names with spaces."""
+CELLS = {ABOVE: "above", BELOW: "below", ALIKE: "not significant"}
+"""Verdicts on a difference, as cells of the table have them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def headings(found: ModalComparison) -> list[str]:
     return [
         f"Test {found.task.metric}",
         *(NAMES.get(name, capital(name.replace("_", " "))) for name in further(found)),
-        f"{capital(OURS)} less this",
+        f"{capital(OURS)} minus this",
         "Computation",
         "Learning rate",
         *(("Computation to target",) * targeted(found)),
@@ -97,7 +99,7 @@ def ordered(found: ModalComparison) -> list[str]:
 def _line(found: ModalComparison, known: Findings, name: str) -> MethodLine:
     reached = found.of(name)
     reasons = {each.seed: why for each in found.seeds if (why := each.methods[name].failed)}
-    failed = [f"failed from {seeds}: {reason}" for reason, seeds in by_reason(reasons)]
+    failed = [f"failed with {seeds}: {reason}" for reason, seeds in by_reason(reasons)]
     finished = sum(each.score is not None for each in reached)
     return MethodLine(
         method=title(name),
@@ -123,11 +125,11 @@ def _further(found: ModalComparison, name: str) -> Iterator[tuple[list[float | N
 
 
 def _difference(found: ModalComparison, known: Findings, name: str) -> TableCell:
-    """Return by how much pre-training is better, and whether that is told apart."""
+    """Return by how much pre-training is better, and whether that is significant."""
     pair, scores = known.pairs.get(name), ScoreFormat.of(found.task)
     if pair is None:
         return TableCell(ABSENT)
-    return TableCell(written(pair, scores), (verdict(pair).removesuffix(" from"),))
+    return TableCell(written(pair, scores), (CELLS[verdict(pair)],))
 
 
 def _computation(found: ModalComparison, name: str) -> TableCell:
@@ -162,27 +164,27 @@ def share_of(seed: OfSeed, operations: float | None) -> float | None:
 def caption(found: ModalComparison) -> str:
     """Return what the figures of the table of methods are."""
     several, scores = len(found.seeds) > 1, ScoreFormat.of(found.task)
-    told = ["The best mean is first."]
+    told = ["The method with the best mean is first."]
     if several:
         told.append("± is half of a 95% interval over seeds (Student's t).")
         points = " in points," * scores.percent
         told.append(
-            f"Differences,{points} are paired by seed; above and below are said where Holm's"
-            " correction over all of them, too, tells them from none."
+            f"Differences,{points} are paired by seed; above and below mark those that are"
+            " significant at 95%, also after Holm's correction over all of them."
         )
     told.append(
-        "Computation is that of training, with what comes before, relative to pre-training and"
-        " joint training. The search of learning rates is charged to no method; what it took"
-        " stands in the last table."
+        "Computation is the whole training of a method, including earlier stages, relative to"
+        " pre-training followed by joint training. It excludes the learning-rate search, whose cost"
+        " is in the last table."
     )
     if targeted(found):
         told.append(_target(found))
     told.append(
-        "Time is that of the training on the machine below, one after another, with pre-training"
-        " where a method needs it."
+        "Time is the training time on the machine below, one run after another, including"
+        " pre-training where a method needs it."
     )
     if any(each.edge for seed in found.seeds for each in seed.methods.values()):
-        told.append("†: the chosen learning rate lies at an end of those that were tried.")
+        told.append("†: the chosen learning rate lies at the edge of those tried.")
     return " ".join([*told, *_single(found)])
 
 
@@ -192,11 +194,11 @@ def _target(found: ModalComparison) -> str:
     known = sorted({each.target for each in found.seeds if each.target is not None})
     ends = dict.fromkeys(scores.full(each) for each in (known[0], known[-1]))
     own = found.spec.get("target") is None
-    what = f"that of the {SINGLE}, seed by seed" if own else "as it was asked for"
+    what = f"which the {SINGLE} reaches with the same seed" if own else "as set by target"
     return (
-        f"The target is a validation score of {' to '.join(ends)}, {what}; computation to it, with"
-        " what comes before and the time beneath, ends with the first epoch that reaches it, and"
-        f" {ABSENT} says that none does."
+        f"The target is a validation score of {' to '.join(ends)}, {what}. Computation to target"
+        " includes earlier stages and ends with the first epoch that reaches the target; its time"
+        f" is below it. {ABSENT} means that no epoch does."
     )
 
 

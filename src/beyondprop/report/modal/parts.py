@@ -35,9 +35,9 @@ def missing(found: ModalComparison) -> PartsTable | None:
     lone = [[_best(seed, names) for seed in found.seeds] for names in sets]
     reference = tuple(averaged(of, ScoreFormat.of(found.task)) for of in lone)
     told = (
-        f"Test {found.task.metric} where some modalities alone are given; nothing is trained"
-        " again, and what is missing has weight 0. The last line is the sub-network of one of those"
-        " given, trained alone: of several the best by validation."
+        f"Test {found.task.metric} where only some modalities are given, without retraining; a"
+        " missing modality has weight 0. The last line is the sub-network of one given modality,"
+        " trained alone: the best of them on validation data."
     )
     return PartsTable(
         ("All given", *(_heading(found, key) for key in keys)),
@@ -53,8 +53,8 @@ def noise(found: ModalComparison) -> PartsTable | None:
         return None
     keys, lines = table
     told = (
-        f"Test {found.task.metric} where one modality is replaced: numbers by noise of the same"
-        " mean and spread, anything else by that of another sample."
+        f"Test {found.task.metric} where one modality is replaced: numbers by noise with the same"
+        " mean and spread, other data by the modality of another sample."
     )
     return PartsTable(
         ("No noise", *(f"Noise in {key}" for key in keys)), lines, told + _left_out(found, lines)
@@ -88,7 +88,7 @@ def _left_out(found: ModalComparison, lines: Lines) -> str:
     """Return which methods have no line."""
     shown = {name for name, _ in lines}
     left = [title(name) for name in found.methods if title(name) not in shown]
-    return f" Without such scores: {listing(left)}." if left else ""
+    return f" Methods without these scores: {listing(left)}." if left else ""
 
 
 def _heading(found: ModalComparison, key: str) -> str:

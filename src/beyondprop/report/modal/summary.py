@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from beyondprop.experiment.modal_methods import OURS
 from beyondprop.experiment.statistics import Difference
 from beyondprop.experiment.summary import mean
-from beyondprop.report.differences import apart, few_seeds
+from beyondprop.report.differences import apart, few_seeds, tested, uncompared
 from beyondprop.report.modal.cells import written
 from beyondprop.report.modal.findings import findings, scores_of
 from beyondprop.report.modal.records import ModalComparison, title
@@ -17,12 +17,11 @@ from beyondprop.report.text import (
     capital,
     count,
     listing,
-    plural,
 )
 
 
 def summary(found: ModalComparison) -> list[str]:
-    """Return the sentences under the headline: what was done, what is told apart, what failed."""
+    """Return the sentences under the headline: the methods, the differences, the failures."""
     return [
         _what(found),
         *_ours(found),
@@ -36,10 +35,10 @@ def _what(found: ModalComparison) -> str:
     """Return what pre-training is, and what all methods have in common."""
     names = found.modalities
     return (
-        f"A sample has {plural(len(names), 'part')} of different kinds, its modalities:"
-        f" {listing(names)}. Pre-training trains a sub-network for each of them alone;"
-        f" {_joined(found)} and the whole is trained together. Every method that trains the whole"
-        " network may compute as much as that takes."
+        f"Each sample has {len(names)} modalities, parts of different kinds: {listing(names)}."
+        " Pre-training trains a sub-network for each of them alone;"
+        f" {_joined(found)} and the whole network is trained together. Every method that trains the"
+        " whole network gets as much computation as these stages take."
     )
 
 
@@ -47,10 +46,10 @@ def _joined(found: ModalComparison) -> str:
     """Return what the fusion does, which may be another one than attention."""
     if found.fusion in ("", "Attention"):
         return (
-            "attention then gives each modality of each sample a weight, the weights of a sample"
-            " add up to one,"
+            "attention then gives each modality of each sample a weight (the weights of a sample"
+            " add up to one),"
         )
-    return f"a fusion ({found.fusion}) then joins what they give,"
+    return f"a fusion ({found.fusion}) then joins their features,"
 
 
 def _ours(found: ModalComparison) -> Iterator[str]:
@@ -60,31 +59,30 @@ def _ours(found: ModalComparison) -> Iterator[str]:
         on = f"On {task.data or task.name}" + f" ({count(task.test)} test samples)" * bool(
             task.test
         )
-        several = f", the mean over {len(values)} seeds" * (len(values) > 1)
+        several = f" (mean over {len(values)} seeds)" * (len(values) > 1)
         reached = scores.full(mean(values))
         yield f"{on} {OURS} reaches {reached} test {scores.metric}{several}."
 
 
 def _told_apart(found: ModalComparison) -> Iterator[str]:
-    """Yield what pre-training is told from; nothing of one seed."""
+    """Yield how pre-training differs from other methods; nothing of one seed."""
     known, scores = findings(found), ScoreFormat.of(found.task)
     if not known.pairs:
         return
-    by = f"paired by seed, {plural(len(known.pairs), 'pair')} after Holm, 95%"
+    by = tested(len(known.pairs))
     real = [each for each in known.pairs.values() if apart(each)]
     others = [each for each in known.pairs.values() if not apart(each)]
-    yield f"Differences of {OURS} that are real ({by}): {_each(real, scores) or 'none'}."
+    yield f"Significant differences of {OURS} ({by}): {_each(real, scores) or 'none'}."
     if others:
-        yield f"Not told apart: {_each(others, scores)}."
+        yield f"No significant difference: {_each(others, scores)}."
     if known.unpaired:
-        left = listing([title(name) for name in known.unpaired])
-        yield f"Not compared so, as a seed has no score: {left}."
+        yield uncompared([title(name) for name in known.unpaired])
 
 
 def _each(pairs: Sequence[Difference], scores: ScoreFormat) -> str:
     """Return differences one by one, the largest first."""
     largest = sorted(pairs, key=lambda each: -abs(each.interval.value))
-    return listing([f"{title(each.second)} by {written(each, scores)}" for each in largest])
+    return listing([f"{title(each.second)} ({written(each, scores)})" for each in largest])
 
 
 def _failures(found: ModalComparison) -> Iterator[str]:
@@ -92,4 +90,4 @@ def _failures(found: ModalComparison) -> Iterator[str]:
     for name in found.methods:
         reasons = {seed.seed: why for seed in found.seeds if (why := seed.methods[name].failed)}
         for reason, seeds in by_reason(reasons):
-            yield f"{capital(title(name))} failed from {seeds}: {reason}."
+            yield f"{capital(title(name))} failed with {seeds}: {reason}."

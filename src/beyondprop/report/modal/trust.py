@@ -12,16 +12,16 @@ from beyondprop.report.modal.cells import SHARES, WEIGHTS, averaged, difference
 from beyondprop.report.modal.records import JOINT, ModalComparison, Trust, title
 from beyondprop.report.table import TableCell
 
-CHOICE_HEADINGS = ("Right by itself", "Less a modality at random")
-WEIGHT_HEADINGS = ("Mean weight", "Where right alone", "Where wrong alone", "Right less wrong")
-CHANCE, POSSIBLE = "a modality at random", "the best possible choice"
+CHOICE_HEADINGS = ("Right by itself", "Minus a random modality")
+WEIGHT_HEADINGS = ("Mean weight", "Where right alone", "Where wrong alone", "Right minus wrong")
+CHANCE, POSSIBLE = "a random modality", "the best possible choice"
 ALWAYS = f"always the {SINGLE}"
 CHOICES = (
-    "The first choice is the modality with the largest weight; it is right by itself where its"
-    " sub-network, trained alone, says the class of the test sample. A modality at random is the"
-    " mean of all modalities, and the best possible choice takes one that is right wherever there"
-    " is one. Whether weights follow the sample, or one modality is always trusted, the next table"
-    " says."
+    "The first choice is the modality with the largest weight. It is right by itself where its"
+    " sub-network, trained alone, predicts the class of the test sample. A random modality is the"
+    " mean over all modalities, and the best possible choice takes a right one wherever there is"
+    " one. The next table shows whether the weights follow the sample or one modality always has"
+    " the largest."
 )
 
 
@@ -96,13 +96,13 @@ def _finding(found: ModalComparison) -> str:
     )
     if told is None:
         return ""
-    return f"The first choice of {OURS} is {_words(told)} a modality at random. "
+    return f"The first choice of {OURS} {_words(told)} {CHANCE}. "
 
 
 def _words(told: Interval) -> str:
     if not told.excludes_zero:
-        return "not told apart from"
-    return "right more often than" if told.value > 0 else "right less often than"
+        return "is not right significantly more or less often than"
+    return f"is right {'more' if told.value > 0 else 'less'} often than"
 
 
 def weight_headings(found: ModalComparison) -> tuple[str, ...]:
@@ -138,6 +138,6 @@ def weight_caption(found: ModalComparison) -> str:
     if not choices(found):
         return f"{told}."
     return (
-        f"{told}, and in those about which the modality alone is right, or wrong; where it is never"
-        " so there is no number."
+        f"{told}, in all of them and in those where the modality alone is right or wrong. A cell"
+        " without a number has no such samples."
     )

@@ -60,13 +60,13 @@ def test_a_network_without_dfa_or_other_rules_has_dashes() -> None:
 
 def test_rules_below_frozen_are_named_first() -> None:
     told = architectures.below_frozen({"GCN": made.record(SCORES)})
-    assert told == "Below frozen hidden layers end: on GCN `dfa`."
+    assert told == "Significantly below frozen hidden layers: on GCN `dfa`."
     above = {rule: scores for rule, scores in SCORES.items() if rule != "dfa"}
-    assert architectures.below_frozen({"GCN": made.record(above)}).startswith("No rule is told")
+    assert architectures.below_frozen({"GCN": made.record(above)}).startswith("No rule is")
 
 
 def test_a_rule_that_is_not_told_from_frozen_is_not_below_it() -> None:
     close = SCORES | {"dfa": [0.69, 0.75, 0.60]}
     told = architectures.below_frozen({"GCN": made.record(close)})
-    assert told.startswith("No rule is told")
-    assert told.endswith("In the mean below, but not told apart: on GCN `dfa`.")
+    assert told.startswith("No rule is significantly")
+    assert told.endswith("Below in the mean, but not significantly: on GCN `dfa`.")

@@ -76,5 +76,5 @@ def test_the_table_shows_faults_and_ratios() -> None:
     made = attacks.table([row, check]).markdown()
     assert "| kills | 100 | 0 | 99 | 1 | – | 300 |" in made
     assert "a digest" in made
-    assert "Not tried there: no disk." in made
+    assert "Not tried on this machine: no disk." in made
     assert len(tables.bounds([row, check])[1]) == 1

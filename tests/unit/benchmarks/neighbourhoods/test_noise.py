@@ -76,10 +76,10 @@ def test_the_table_subtracts_the_whole_network(
     cells = {tuple(line[:2]): dict(zip(heads, line, strict=True)) for line in lines}
     one, other = (rows["gaussian", way]["score"] for way in ("parts, own inputs", "end to end"))
     less = sum(a - b for a, b in zip(one, other, strict=True)) / 2
-    shown = cells["gaussian", "parts, own inputs"]["less end to end"]
+    shown = cells["gaussian", "parts, own inputs"]["minus end to end"]
     assert shown.startswith(f"{less:+.4f} ± ")
-    assert cells["gaussian", "end to end"]["less end to end"] == "–"
-    assert cells["–", "teacher"]["less end to end"] == "–"
+    assert cells["gaussian", "end to end"]["minus end to end"] == "–"
+    assert cells["–", "teacher"]["minus end to end"] == "–"
     assert (folder / "noise.md").read_text().count("\n| ") == len(lines) + 2
 
 

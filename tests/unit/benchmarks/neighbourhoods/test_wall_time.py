@@ -27,7 +27,7 @@ def test_a_finished_distillation_is_timed(tmp_path: Path) -> None:
     record = distil_task(spec, tmp_path / "d", progress=Progress(disable=True))
     heads, (line,) = tables.distilled(record)
     assert len(heads) == len(line)
-    assert "one seed tells nothing apart" in tables.told(record)
+    assert "one seed supports no comparison" in tables.told(record)
     wall_time.main(tmp_path / "d", 0.7, 1, tmp_path / "runs", tmp_path / "wall_time.json")
     (row,) = json.loads((tmp_path / "wall_time.json").read_text())["rows"]
     assert set(row["seconds"]) == {"library, 1", *wall_time.TIMED}

@@ -41,7 +41,7 @@ def test_light_is_set_beside_electronics(
     assert "light is as fast as a dense product" in " ".join(capsys.readouterr().out.split())
     (*_, watts, said) = cost.notes([even | {"side": None, "joules_side": 7000}])
     assert "50 W" in watts
-    assert "product never, and takes no more energy from n = 7,000 on" in said
+    assert "product never, and uses no more energy from n = 7,000 on" in said
 
 
 def test_the_break_even_in_joules_is_where_light_begins_to_take_less() -> None:

@@ -41,11 +41,11 @@ def test_each_claim_is_on_the_page() -> None:
     ("recovery", "interval", "said"),
     [
         (0.9, [0.6, 1.2], "more than half"),
-        (0.6, [0.1, 1.1], "some of it"),
-        (0.4, [-0.1, 0.9], "not told from the better baseline"),
-        (-1.0, [-2.0, -0.5], "not told from the better baseline"),
-        (None, None, "cannot be read, as no interval is recorded"),
-        (0.7, None, "cannot be read"),
+        (0.6, [0.1, 1.1], "some of the gain"),
+        (0.4, [-0.1, 0.9], "no significant gain over the better baseline"),
+        (-1.0, [-2.0, -0.5], "no significant gain over the better baseline"),
+        (None, None, "not reported, because no interval is recorded"),
+        (0.7, None, "not reported"),
     ],
 )
 def test_recovery_is_read_by_its_whole_interval(
@@ -60,7 +60,7 @@ def test_recovery_is_read_by_its_whole_interval(
 
 def test_a_step_is_told_beside_its_limit() -> None:
     load = changed(lambda row: row.update(flop_limit=0.123))
-    assert "less than 0.12 of" in claims.parallel_backward(load)
+    assert "lower bound is 0.12 of" in claims.parallel_backward(load)
 
 
 def test_light_is_told_by_whole_steps() -> None:
@@ -84,7 +84,7 @@ def test_convolutions_are_told_by_whole_intervals() -> None:
     assert claims.convolutions(tables.load).count("`kp`") == 2
     said = claims.convolutions(changed(worse))
     assert "`kp`" not in said
-    assert said.count("`fa` ends not told from it") == 2
+    assert said.count("`fa` is not significantly different from it") == 2
 
 
 def test_runs_that_diverge_are_told_to_do_so() -> None:

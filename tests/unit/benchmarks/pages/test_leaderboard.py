@@ -38,7 +38,7 @@ def test_figures_are_those_of_the_record() -> None:
     assert dfa.recovery == f"{kept['recovery']:.0%}".replace("-", "−")
     assert dfa.between.count("%") == 2
     low, high = kept["recovery_interval"]
-    assert dfa.stands == ("above" if low > 0 else "below" if high < 0 else "not told from it")
+    assert dfa.stands == ("above" if low > 0 else "below" if high < 0 else "not significant")
 
 
 def test_every_command_parses(monkeypatch: pytest.MonkeyPatch) -> None:

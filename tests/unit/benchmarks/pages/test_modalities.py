@@ -61,8 +61,9 @@ def test_where_pre_training_does_not_help_comes_first(make: Make, put: Any) -> N
     put("b", called(make(seeds=five, ends={OURS: 0.5}, noise=0.001), "hindered"))
     lines = tables.table("modalities-verdict a b").splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith(f"- hindered: {OURS} shows no gain: below all 13 other methods")
-    assert lines[1].startswith(f"- helped: {OURS} is above all 13 other methods")
+    no_gain = "shows no gain: it scores below all 13 other methods"
+    assert lines[0].startswith(f"- hindered: {OURS} {no_gain}")
+    assert lines[1].startswith(f"- helped: {OURS} scores above all 13 other methods")
     assert tables.table("modalities-verdict") == "\n".join(lines)
     alone = tables.table("modalities-verdict a missing")
     assert alone == lines[1].removeprefix("- ")
@@ -75,7 +76,7 @@ def test_a_comparison_has_its_verdict_before_its_table(make: Make, put: Any) -> 
     told, table, notes = tables.table("modalities a").split("\n\n")
     assert told == tables.table("modalities-verdict a")
     lines = table.splitlines()
-    assert lines[0].startswith("| method | score | ± 95% | pre-training less this |")
+    assert lines[0].startswith("| method | score | ± 95% | pre-training minus this |")
     assert "| to target | seconds | runs |" in lines[0]
     assert len(lines) == 2 + len(record["seeds"][0]["methods"])
     (joint,) = [line for line in lines if line.startswith("| joint |")]
@@ -83,8 +84,8 @@ def test_a_comparison_has_its_verdict_before_its_table(make: Make, put: Any) -> 
     (umt,) = [line for line in lines if line.startswith("| UMT |")]
     assert " † |" in umt
     assert umt.endswith("| 100% | – | 12.5 | 3 of 3 |")
-    assert "- To target: the share of operations, with what comes before, behind which" in notes
-    assert "- sound alone had converged after 2 epochs, 10% of the operations." in notes
+    assert "- To target: the share of operations, including earlier stages, until the" in notes
+    assert "- Trained alone, sound converges after 2 epochs, 10% of the operations." in notes
     for seed in record["seeds"]:
         seed["methods"][OURS]["score"] += 0.05
     put("a", record)
@@ -98,7 +99,7 @@ def test_weights_on_what_says_something_stand_beside_equal_ones(make: Make, put:
         seed["methods"][OURS]["trust"] |= known
     put("a", record)
     head, _, *rows = tables.table("modalities-trust a").splitlines()
-    assert "weight on what says something" in head
+    assert "weight on the informative modality" in head
     (row,) = rows  # the other fusions were not measured so
     half = 4.302652729749464 * 0.01 / 3**0.5  # Student's quantile of two degrees of freedom
     assert row.startswith(f"| {OURS} | 0.9300 ± {half:.4f} | 0.5000 ± 0.0000 |")

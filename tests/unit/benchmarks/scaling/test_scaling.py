@@ -41,7 +41,7 @@ def test_a_table_has_the_laws_and_a_line_a_rule(record: dict[str, Any]) -> None:
     assert rows[0][1].startswith("0.2")
     assert rows[1][1].startswith("0.1")
     assert rows[1][4:] == ["opens", "never"]
-    assert tables.told(record).startswith("- dfa: with more parameters its gap to backprop opens")
+    assert tables.told(record).startswith("- dfa: its gap to backprop opens with more parameters")
     assert tables.axes(record) == ["parameters", "operations"]
 
 

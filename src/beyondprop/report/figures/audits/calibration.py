@@ -32,11 +32,11 @@ def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exh
         _panel(rule, own, most, styles[rule], f"{prefix}-reliable-{i}")
         for i, (rule, own) in enumerate(found.items())
     )
-    seeds = ", a line a seed" * any(len(own) > 1 for own in found.values())
+    seeds = " (each line is a seed)" * any(len(own) > 1 for own in found.values())
     caption = (
-        "Percent right among the test samples of about one confidence (points, the larger the"
-        f" more samples) against that confidence{seeds}, and beneath how many they are: a point"
-        " under the grey diagonal is of answers that are surer than they are right."
+        "Accuracy against confidence, over test samples of similar confidence; larger points have"
+        f" more samples, which the bars below count{seeds}; below the grey diagonal, answers are"
+        " overconfident."
     )
     return [Exhibit("Reliability", caption, panels, small=True)]
 

@@ -36,14 +36,14 @@ def _curves(
         _panel(rule, own, styles[rule], f"{prefix}-faithful-{i}")
         for i, (rule, own) in enumerate(found.items())
     )
-    several = ", means over seeds" * any(len(own) > 1 for own in found.values())
+    several = ", as means over seeds" * any(len(own) > 1 for own in found.values())
     caption = (
         "Mean probability of the model's answer as regions are hidden one after another"
-        " (falling) and as they are shown (rising), first those that integrated gradients name"
-        f" (full) or at random (dashed){several}: the tinted area between the two is how"
-        " faithful the explanation is."
+        " (falling) and as they are shown (rising), ordered by integrated gradients (solid) or at"
+        f" random (dashed){several}; the tinted area between the two measures how faithful the"
+        " explanation is."
     )
-    return Exhibit("Whether the explanations are faithful", caption, panels, small=True)
+    return Exhibit("Faithfulness of the explanations", caption, panels, small=True)
 
 
 def _panel(rule: str, own: Sequence[Explanations], style: Style, name: str) -> str:
@@ -115,12 +115,12 @@ def _agreement(
             told.append(f"{name_of(rule)} {fmean(same):.2f}, different samples {fmean(chance):.2f}")
     axes.xaxis.set_major_formatter(lambda value, _: minus(f"{value:.2g}"))
     axes.set_xlabel("rank correlation")
-    small = ", small points are single seeds" * any(len(own) > 1 for own in found.values())
-    last = ", beside that of two seeds of backprop itself" * (TWO_SEEDS in found)
+    small = "; small points are single seeds" * any(len(own) > 1 for own in found.values())
+    last = "; the last line compares two seeds of backprop" * (TWO_SEEDS in found)
     caption = (
-        "Whether a rule gives the same reasons as backprop of the same seed: rank correlation of"
-        " their integrated gradients of the same samples (filled) and, for comparison, of"
-        f" different samples (hollow){small}{last}."
+        "Rank correlation between the integrated gradients of a rule and of backprop with the same"
+        " seed: of the same samples (filled) and, for comparison, of different samples (hollow)"
+        f"{small}{last}."
     )
     text = f"Agreement with backprop: {'; '.join(told)}"
     return Exhibit("Agreement with backprop", caption, (inline(figure, f"{prefix}-agree", text),))

@@ -47,7 +47,7 @@ def _attribute(
     title = capital(f"groups by {name}")
     groups = list(dict.fromkeys(g for own in found.values() for each in own for g in each.counted))
     if not groups:
-        return Exhibit(title, missing=f"By {name} no group has enough test samples to be compared.")
+        return Exhibit(title, missing=f"By {name}, no group has enough test samples to compare.")
     panels = tuple(
         _panel(rate, heading, groups, found, styles, f"{prefix}-{rate.replace('_', '-')}")
         for rate, heading in RATES.items()
@@ -55,12 +55,12 @@ def _attribute(
     several = any(len(own) > 1 for own in found.values())
     over = "seeds (Student's t)" if several else "test samples"
     left = dict.fromkeys(g for own in found.values() for each in own for g in each.left_out)
-    without = f"; too small to be compared: {', '.join(left)}" * bool(left)
+    without = f"; too small to compare: {', '.join(left)}" * bool(left)
     caption = (
-        f"Percent of each group's test samples that a model puts into {favourable!r}, of all, of"
-        " those who truly are and of those who truly aren't, and that it judges rightly: a point"
-        " a rule, in the order and the colours of the table, with its 95% interval over"
-        f" {over}{without}."
+        f"Percent of each group's test samples that a model classifies as {favourable!r} (of all,"
+        " of those that truly are and of those that are not), and percent that it classifies"
+        " correctly; each point is a rule, in the order and the colours of the table, with its 95%"
+        f" interval over {over}{without}."
     )
     return Exhibit(title, caption, panels)
 

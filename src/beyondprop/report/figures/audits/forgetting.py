@@ -57,11 +57,11 @@ def _kept(
     factor = 100 if scores.percent else 1
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * factor:.4g}")
     axes.set_xlabel(f"{scores.metric}{', %' * scores.percent}")
-    small = ", small points are single seeds" * any(len(each) > 1 for each in found.values())
+    small = "; small points are single seeds" * any(len(each) > 1 for each in found.values())
     caption = (
-        "What is still known of all experiences at the end (point): the bar begins at the floor,"
-        " the score of a model that knows the last experience alone, and ends at the ceiling,"
-        f" where the same rule learns all at once{small}."
+        "Score on all experiences at the end (point); the bar begins at the floor, the score of a"
+        " model that knows only the last experience, and ends at the ceiling, the score of the same"
+        f" rule when it learns all experiences at once{small}."
     )
     drawn = inline(figure, f"{prefix}-kept", f"Kept at the end: {'; '.join(told)}")
     return Exhibit("Between floor and ceiling", caption, (drawn,))
@@ -74,13 +74,13 @@ def _matrices(audit: Audit, found: Mapping[str, Sequence[Forgetting]], prefix: s
     )
     names = next(iter(found.values()))[0].experiences
     listed = "; ".join(f"{i} is {name}" for i, name in enumerate(names, 1))
-    several = ", means over seeds" * any(len(each) > 1 for each in found.values())
+    several = " (means over seeds)" * any(len(each) > 1 for each in found.values())
     caption = (
-        f"Each row is after one more experience has been learned, each column what is then known of"
-        f" an experience{several}: a rule that forgets nothing is dark from the diagonal down to"
-        f" the last row ({listed})."
+        "Each row is the state after one more experience, each column the score on an experience"
+        f"{several}; a rule that forgets nothing is dark from the diagonal down to the last row"
+        f" ({listed})."
     )
-    return Exhibit("What is known after each experience", caption, panels, small=True)
+    return Exhibit("Scores after each experience", caption, panels, small=True)
 
 
 def _matrix(audit: Audit, rule: str, answers: Sequence[Forgetting], name: str) -> str:

@@ -61,7 +61,7 @@ def _line(
     lines = {rule: _mean_line(own) for rule, own in found.items()}
     known = [v for line in lines.values() for v in line.values() if not math.isnan(v)]
     if not known:
-        return Exhibit(title, missing="The loss is no number along every direction.")
+        return Exhibit(title, missing="The loss is not finite along any direction.")
     names = {rule: name_of(rule) for rule in lines}
     figure, axes = panel(WIDTH, HEIGHT, 26 + max(map(text_width, names.values())))
     for rule, line in lines.items():
@@ -74,18 +74,18 @@ def _line(
     places = [place for line in lines.values() for place in line]
     axes.set_xlim(min(places), max(places))
     axes.xaxis.set_major_formatter(lambda value, _: minus(f"{value:g}"))
-    axes.set_xlabel("distance, in the weights' own length")
+    axes.set_xlabel("distance, relative to the norm of the weights")
     ends = {r: [v for v in line.values() if not math.isnan(v)] for r, line in lines.items()}
     last = {rule: own[-1] for rule, own in ends.items() if own}
     at = {rule: _on(axes, value) for rule, value in last.items()}
     linear = axes.get_ylim()
     axes_low, axes_high = _on(axes, linear[0]), _on(axes, linear[1])
     _labels(axes, at, names, styles, (axes_low, axes_high))
-    several = ", means over seeds" * any(len(own) > 1 for own in found.values())
+    several = "; lines are means over seeds" * any(len(own) > 1 for own in found.values())
     caption = (
-        "Training loss as all weights move along a random direction, filter by filter as long as"
-        f" the weights{several}: at 0 training has ended, and the flatter the line the less"
-        " depends on the weights' exact values."
+        "Training loss as all weights move along a random direction that has the norm of the"
+        " weights, filter by filter; 0 is the end of training, and the flatter the line, the less"
+        f" the loss depends on the exact weights{several}."
     )
     told = f"Loss along a random direction; at its end {in_order(last)}"
     return Exhibit(title, caption, (inline(figure, f"{prefix}-line", told),), wide=True)
@@ -139,8 +139,8 @@ def _grids(audit: Audit, found: Mapping[str, Sequence[Minimum]], prefix: str) ->
     kind = "its logarithm, " * steep
     caption = (
         f"Training loss ({kind}darker is higher, from {low:.3g} to {high:.3g} on one scale for all"
-        f" rules) in the plane of two random directions around where training has ended, with seed"
-        f" {seeds}: a wide pale valley is a flat minimum."
+        f" rules) in the plane of two random directions around the end of training, with seed"
+        f" {seeds}; a wide pale valley is a flat minimum."
     )
     return Exhibit("Loss around the minimum", caption, panels, small=True)
 
@@ -206,12 +206,15 @@ def _eigenvalues(
     axes.xaxis.set_major_formatter(lambda value, _: minus(f"{value:.3g}"))
     axes.set_xlabel("eigenvalue")
     caption = (
-        "Largest eigenvalues of the loss's Hessian (circles) and the smallest (triangle) of every"
-        " seed, on an axis that is logarithmic away from 0: the further right the sharper, and"
-        " left of 0 there is still a direction downward."
+        "Largest eigenvalues (circles) and smallest eigenvalue (triangle) of the Hessian of the"
+        " loss, for every seed, on an axis that is logarithmic away from 0; the further right, the"
+        " sharper the minimum, and along an eigenvector with an eigenvalue left of 0 the loss can"
+        " still fall."
     )
     told = f"Eigenvalues of the Hessian; the largest {in_order(tops)}"
-    return Exhibit("How the loss bends", caption, (inline(figure, f"{prefix}-eigenvalues", told),))
+    return Exhibit(
+        "Curvature of the loss", caption, (inline(figure, f"{prefix}-eigenvalues", told),)
+    )
 
 
 def _connections(
@@ -224,11 +227,11 @@ def _connections(
         for i, (pair, shown) in enumerate(pairs)
     )
     alone = [name_of(pair.first.rule) for pair, each in pairs if each.matched is None]
-    without = f" ({listing(alone)} can't be matched)" * bool(alone)
+    without = f" (no matching for {listing(alone)})" * bool(alone)
     caption = (
-        "Training loss on the straight line from one seed's weights to another's, as they are"
-        f" (full) and with the second's units matched to the first's (dashed){without}: a hill"
-        " between says that the two lie in valleys of their own."
+        "Training loss on the straight line between the weights of two seeds, unchanged (solid)"
+        f" and with the second's units matched to the first's (dashed){without}; a barrier between"
+        " them means that the two lie in different valleys."
     )
     return Exhibit("Between two seeds", caption, panels, small=True)
 

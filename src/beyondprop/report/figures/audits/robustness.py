@@ -45,7 +45,7 @@ def _curves(
     }
     curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
     if not curves:
-        return Exhibit("Accuracy against ε", missing="No ε was asked of all runs of a rule.")
+        return Exhibit("Accuracy against ε", missing="No ε was evaluated for all runs of a rule.")
     names = {rule: name_of(rule) for rule in curves}
     figure, axes = panel(WIDTH, HEIGHT, 26 + max(map(text_width, names.values())))
     for rule, curve in curves.items():
@@ -78,14 +78,14 @@ def _curves(
         for rule, curve in curves.items()
         for tip in tips(axes, _told(names[rule], curve, epsilons), styles[rule].key)
     ]
-    ring = ", and a ring marks a rule whose gradients mask how it is fooled" * any(
+    ring = "; a ring marks a rule with masked gradients" * any(
         each.masked for own in found.values() for each in own
     )
-    band = " over seeds, with the range of seeds as a band" * any(map(_several, found.values()))
+    band = " (means over seeds; the band is their range)" * any(map(_several, found.values()))
     caption = (
-        "Percent of test samples that a model gets right where every feature may be moved by up"
-        f" to ε: lines are PGD by exact gradients{band}, crosses AutoAttack, hollow squares"
-        f" Square, which sees no gradients{ring}."
+        "Accuracy on test samples when an attack may change every feature by up to ε: lines are"
+        f" PGD with exact gradients{band}, crosses AutoAttack, hollow squares Square, which uses no"
+        f" gradients{ring}."
     )
     told = f"Accuracy under PGD by ε; at the largest {in_order(_ends(curves))}"
     drawn = inline(figure, f"{prefix}-curve", told, points)
@@ -154,10 +154,10 @@ def _corruptions(
         _bars(kind, found, styles, f"{prefix}-corruption-{i}")
         for i, kind in enumerate(kinds.values())
     )
-    several = ", means over seeds" * any(map(_several, found.values()))
+    several = "; bars are means over seeds" * any(map(_several, found.values()))
     caption = (
-        "Percent of test samples that are right under a corruption, from weak to strong, a bar a"
-        f" rule in the order and the colours of the table{several}."
+        "Accuracy on test samples under a corruption, from weak to strong; each bar is a rule, in"
+        f" the order and the colours of the table{several}."
     )
     return [Exhibit("Common corruptions", caption, panels, small=True)]
 

@@ -59,15 +59,15 @@ def _sample(
     if image:
         drawn.insert(0, _itself(first, f"{prefix}-itself"))
         what = (
-            "For each rule its map of integrated gradients, and beside it what patches do alone"
-            " (tint) and in pairs (arcs between them)"
+            "For each rule, the map of integrated gradients, and beside it the effects of patches"
+            " alone (tint) and in pairs (arcs between them)"
         )
     else:
-        what = "For each rule what features do to its answer alone (bars) and in pairs (arcs)"
+        what = "For each rule, the effects of features alone (bars) and in pairs (arcs)"
     caption = (
-        f"{what}: orange speaks for its answer, blue against it, and an orange arc says that two"
-        " say more together than each alone, a blue one that they repeat each other; with seed"
-        f" {seeds}."
+        f"{what}: orange supports the answer, blue opposes it, an orange arc joins two whose"
+        " combined effect exceeds the sum of their own, a blue arc two that repeat each other"
+        f" (seed {seeds})."
     )
     words = tuple((label(rule), _listed(each)) for rule, (each, _) in shown.items())
     title = f"Test sample {row}, truly {plain(first.truth)}"
@@ -79,7 +79,7 @@ def _listed(sample: Sample) -> str:
     effects = "; ".join(_effect(each) for each in sample.most[:LISTED]) or "nothing"
     pairs = [each for each in sample.pairs[:LISTED] if each not in sample.most[:LISTED]]
     more = f". Pairs: {'; '.join(map(_effect, pairs[:2]))}" * bool(pairs)
-    return f"says {sample.answer}: {effects}{more}."
+    return f"answers {sample.answer}: {effects}{more}."
 
 
 def _effect(found: Effect) -> str:

@@ -34,8 +34,8 @@ def row(path: Path, start: Path) -> list[str]:
     """Return a record's row, with links relative to a folder."""
     name = path.relative_to(RESULTS).with_suffix("").as_posix()
     beside = [path.with_suffix(".md"), (RESULTS / PLOTS.get(name, name)).with_suffix(".svg")]
-    beside.append(path.with_suffix(".yaml"))
-    kinds = ("table", "plot", "settings")
+    beside += [path.with_suffix(".yaml"), path.with_suffix(".html")]
+    kinds = ("table", "plot", "settings", "report")
     links = [link(kind, file, start) for kind, file in zip(kinds, beside, strict=True)]
     topic = f"[{path.parent.name}]({path.parent.name}/README.md)"
     shown = ", ".join(text for text in links if text) or "–"

@@ -38,6 +38,13 @@ def said(record: dict[str, Any]) -> str:
     return headline(read_modalities(record))
 
 
+def test_the_headline_names_modality_dropout() -> None:
+    record = modalities()
+    assert "dropout" not in said(record)
+    record["spec"]["dropout"] = 0.2
+    assert ", modality dropout 0.2: pre-training" in said(record)
+
+
 def lead(record: dict[str, Any]) -> str:
     return " ".join(summary(read_modalities(record)))
 

@@ -23,7 +23,9 @@ def headline(found: ModalComparison) -> str:
     """Return the finding in one sentence: pre-training beside every other method,
     with no claim whose interval holds its opposite.
     """
-    subject, known = f"{found.task.name}: {OURS}", findings(found)
+    share = found.spec.get("dropout")
+    dropped = f", modality dropout {share}" if isinstance(share, float) and share else ""
+    subject, known = f"{found.task.name}{dropped}: {OURS}", findings(found)
     if OURS not in found.methods:
         return f"{subject} is not among the methods"
     if not known.seeds:

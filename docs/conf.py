@@ -21,7 +21,9 @@ from sphinx.pycode import ModuleAnalyzer
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs/api"
 CONTENTS = {
-    "Begin": ("docs/start", "docs/choosing", "docs/index", "docs/claims", "docs/faq"),
+    "Begin": (
+        *("docs/start", "docs/install", "docs/choosing", "docs/index", "docs/claims", "docs/faq"),
+    ),
     "Tutorials": (
         *("tutorials/own_loop", "tutorials/own_rule", "tutorials/transformer"),
         *("tutorials/flat_memory", "tutorials/slot_machines", "tutorials/optical_feedback"),

@@ -3,7 +3,7 @@
 python examples/own_images.py             # digits, which it writes as images first
 python examples/own_images.py pictures
 
-Images are read by Pillow: pip install 'beyondprop[data]'.
+Images are read by Pillow: pip install ".[data]".
 """
 
 import sys

@@ -4,7 +4,7 @@
     python -m benchmarks.graphs.picture runs/cora-gcn
 
 The dots are placed by t-SNE (van der Maaten and Hinton 2008), which does not see the classes:
-`pip install "beyondprop[graphs]"`. Distances between far groups say nothing.
+`pip install ".[graphs]"` installs it. Distances between far groups say nothing.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.common.command_line import command_line
 from benchmarks.common.plotting import COLOURS, GREY, svg
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Task, find
 
@@ -90,7 +90,7 @@ def placed(features: Tensor) -> NDArray[Any]:
     try:
         from openTSNE import TSNE
     except ImportError:
-        raise UserError('the picture needs openTSNE: pip install "beyondprop[graphs]"') from None
+        raise UserError(f"the picture needs openTSNE: {install('graphs')}") from None
     return np.asarray(TSNE(perplexity=30, random_state=0, n_jobs=1).fit(features.numpy()))
 
 

@@ -31,7 +31,7 @@ from benchmarks.common.timing import set_threads
 from benchmarks.models.tables import trainer
 from beyondprop.core import Rule
 from beyondprop.engine.attachment import Attachment
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure import alignment
 
 
@@ -218,7 +218,7 @@ class Study:
         try:
             import transformers
         except ImportError:
-            raise UserError("this needs transformers: pip install -e '.[models]'") from None
+            raise UserError(f"this needs transformers: {install('integrations')}") from None
         torch.manual_seed(seed)
         quiet = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
         config = transformers.GPT2Config(

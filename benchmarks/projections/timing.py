@@ -22,7 +22,7 @@ from benchmarks.common.command_line import command_line
 from benchmarks.common.records import save
 from benchmarks.common.tables import Table, number
 from benchmarks.common.timing import select, set_threads, time_cases
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure import Case, Step
 from beyondprop.projections import (
     ALL,
@@ -90,7 +90,7 @@ def main(
     """
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
-        raise UserError("the fused loops need numba: pip install 'beyondprop[fast]'")
+        raise UserError(f"the fused loops need numba: {install('fast')}")
     used = set_threads(threads)
     rows = [row for size in select(sizes(), cases) for row in measure(size, rounds)]
     spec = {"rounds": rounds, "threads": used}

@@ -29,7 +29,7 @@ from benchmarks.slots.implementations import (
     warmed_up,
     workloads,
 )
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure import Case, Step, peak_memory
 
 
@@ -51,7 +51,7 @@ def main(
     """
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
-        raise UserError("the fused form needs numba: pip install 'beyondprop[fast]'")
+        raise UserError(f"the fused form needs numba: {install('fast')}")
     counts = [threads] if threads else sorted({1, torch.get_num_threads()})
     rows = []
     for count in counts:

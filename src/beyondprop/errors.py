@@ -50,6 +50,14 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
+def install(extra: str) -> str:
+    """Return how an extra is installed, for messages.
+
+    No index has the package yet. Once one has: pip install "beyondprop[EXTRA]".
+    """
+    return f'pip install ".[{extra}]" in a checkout of BeyondProp'
+
+
 def changed(name: str) -> UserError:
     """Return the error for a model whose modules are no longer those that were attached to."""
     return UserError(

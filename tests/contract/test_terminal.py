@@ -38,5 +38,5 @@ def test_every_console_prints_words_in_brackets() -> None:
 def test_lines_beside_bars_keep_their_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     shown: Progress = bars()
     with shown, bar(shown, "dfa[seed=3]", 1):
-        shown.console.print("pip install 'beyondprop[report]'")
-    assert "beyondprop[report]" in capsys.readouterr().err
+        shown.console.print("pip install '.[report]'")
+    assert ".[report]" in capsys.readouterr().err

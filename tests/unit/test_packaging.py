@@ -116,18 +116,6 @@ def test_pins_name_plain_versions() -> None:
     assert all(version.local is None for version in pins().values())
 
 
-def test_extras_that_are_named_exist_and_are_filled() -> None:
-    extras = PROJECT["optional-dependencies"]
-    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.py")]
-    named = {
-        extra
-        for path in texts
-        for extra in re.findall(r"beyondprop\[(\w+)\]", path.read_text(encoding="utf-8"))
-    }
-    assert {"report", "data"} <= named <= set(extras)
-    assert all(extras.values())
-
-
 def documented(thing: object) -> bool:
     text = inspect.getdoc(thing) or ""
     generated = f"{getattr(thing, '__name__', '')}("  # what @dataclass writes if there is none

@@ -12,7 +12,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure import Column
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
@@ -85,9 +85,7 @@ def check_installed(section: Section) -> None:
     """
     missing = [each for each in section.packages if find_spec(each) is None]
     if missing:
-        raise UserError(
-            f"'{section.name}' needs {', '.join(missing)}: pip install 'beyondprop[audit]'"
-        )
+        raise UserError(f"'{section.name}' needs {', '.join(missing)}: {install('audit')}")
 
 
 def classified(audited: Audited) -> None:

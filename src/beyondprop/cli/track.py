@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
+from beyondprop.errors import install
 from beyondprop.registry import Spec
 
 HELP = "Send the metrics of runs to TensorBoard or another tracker, during or after the runs."
@@ -25,8 +26,7 @@ def parser() -> Parser:
         "--tracker",
         type=Spec,
         default="tensorboard",
-        help="The tracker: tensorboard (needs beyondprop[track]), or your own as "
-        "my.module:Tracker.",
+        help=f"The tracker: tensorboard ({install('track')}), or your own as my.module:Tracker.",
     )
     made.add_argument(
         "--follow",

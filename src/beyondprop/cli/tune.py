@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser, spec_of
+from beyondprop.errors import install
 from beyondprop.experiment.study_spec import StudySpec
 from beyondprop.registry import file_name, label
 
@@ -17,7 +18,8 @@ def parser() -> Parser:
     """Return the command's flags: those of `StudySpec`, and the folder's."""
     made = Parser(
         description=f"{HELP} Optuna searches the learning rate, the rule's numeric arguments and "
-        "one of --optimizers. It does not use the test split. Needs beyondprop[tune].",
+        "one of --optimizers. It does not use the test split. Optuna is installed by "
+        f"{install('tune')}.",
         epilog="Example: beyondprop tune --task digits-mlp --rule kp --trials 40",
     )
     made.add_spec(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment import forms
 from beyondprop.experiment.table import cells, legend, table, title
 from beyondprop.text import html_table
@@ -91,7 +91,7 @@ class Comparison(Mapping[str, Any]):
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
-            raise UserError('plot needs matplotlib: pip install "beyondprop[report]"') from error
+            raise UserError(f"plot needs matplotlib: {install('report')}") from error
         rows = [row for row in self["rows"] if row["score_mean"] is not None]
         if axes is None:
             size = (6, 1.2 + 0.32 * len(rows))

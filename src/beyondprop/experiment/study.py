@@ -16,7 +16,7 @@ import yaml
 from rich.progress import Progress
 
 from beyondprop import tasks
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, install
 from beyondprop.experiment import forms
 from beyondprop.experiment.axes import Axis, axes_of
 from beyondprop.experiment.entry import entered
@@ -118,7 +118,7 @@ def optuna_of() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError('the search needs optuna: pip install "beyondprop[tune]"') from None
+        raise UserError(f"the search needs optuna: {install('tune')}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

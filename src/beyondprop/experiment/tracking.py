@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment.metrics import METRICS
 from beyondprop.registry import Registry
 
@@ -39,7 +39,7 @@ class Tracker(ABC):
 
 
 class TensorBoard(Tracker):
-    """Event files of TensorBoard, in the folder's `tensorboard`; needs beyondprop[track]."""
+    """Event files of TensorBoard, in the folder's `tensorboard`; needs the extra `track`."""
 
     name: ClassVar[str] = "tensorboard"
 
@@ -47,9 +47,7 @@ class TensorBoard(Tracker):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise UserError(
-                'TensorBoard is not installed: pip install "beyondprop[track]"'
-            ) from error
+            raise UserError(f"this needs tensorboard: {install('track')}") from error
         self._make: Any = SummaryWriter
         self._writers: dict[str, Any] = {}
         self._folder = Path()

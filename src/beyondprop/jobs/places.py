@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.files import GIB
 from beyondprop.jobs.dask_cluster import DaskCluster
 from beyondprop.jobs.place import Place
@@ -70,5 +70,5 @@ def _need(package: str, cluster: str) -> None:
         importlib.import_module(package)
     except ImportError:
         raise UserError(
-            f'the cluster {cluster} needs the package {package}: pip install "beyondprop[cluster]"'
+            f"the cluster {cluster} needs the package {package}: {install('cluster')}"
         ) from None

@@ -18,7 +18,7 @@ class Workers:
             byte. Default: 1, this process alone; on a cluster as many as it has cores.
         cluster: Work on a cluster: ray://HOST:10001 for Ray, auto for the Ray cluster that this
             machine belongs to, tcp://HOST:8786 for dask; ray or dask starts one on this machine.
-            All machines must see the output folder under one path. Needs beyondprop[cluster].
+            All machines must see the output folder under one path. Needs the extra `cluster`.
         worker_memory: GiB that a worker process may take, on Linux; what needs more fails and is
             recorded so. Default: the machine's memory divided by the jobs; with an
             accelerator no limit.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop.engine.untouched import device_of, untouched
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure.accuracy import BATCH
 from beyondprop.measure.base import (
     Column,
@@ -29,7 +29,7 @@ SHOWN = 2
 SIDE = 128
 """Pixels along a side of a kept picture at most."""
 
-NO_SSIM = "SSIM is not measured: it needs torchmetrics, pip install 'beyondprop[views]'."
+NO_SSIM = f"SSIM is not measured: it needs torchmetrics: {install('views')}."
 
 
 class ViewsMeasure(Measure):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,7 +51,7 @@ def environment() -> Environment:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise UserError('the report needs jinja2; pip install "beyondprop[report]"') from error
+        raise UserError(f"the report needs jinja2: {install('report')}") from error
     made = Environment(
         loader=PackageLoader("beyondprop.report"),
         autoescape=True,

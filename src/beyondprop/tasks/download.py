@@ -11,7 +11,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.files import is_special
 from beyondprop.tasks import files
 
@@ -45,7 +45,7 @@ def download(
     try:
         import requests  # noqa: F401
     except ImportError as error:
-        raise UserError('downloading needs pip install "beyondprop[data]"') from error
+        raise UserError(f"downloading needs requests: {install('data')}") from error
     try:
         if is_special(target):
             raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
 
@@ -174,7 +174,7 @@ def pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise UserError(
-            "images are read by Pillow, which is not installed: pip install 'beyondprop[data]'"
+            f"images are read by Pillow, which is not installed: {install('data')}"
         ) from error
     return Image
 

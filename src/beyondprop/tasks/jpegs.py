@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks import files
 
 FIELDS = ("bytes", "offsets", "labels")
@@ -62,7 +62,7 @@ def _decoder() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise UserError('decoding JPEG images needs pip install "beyondprop[data]"') from error
+        raise UserError(f"decoding JPEG images needs Pillow: {install('data')}") from error
 
     def decode(content: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         with Image.open(BytesIO(content), formats=("JPEG",)) as image:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks import files
 from beyondprop.tasks.samples import Data, Split
 
@@ -236,7 +236,7 @@ def _trained(text: str, size: int) -> Any:
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError as error:
-        raise UserError('byte pairs need pip install "beyondprop[language]"') from error
+        raise UserError(f"byte pairs need tokenizers: {install('language')}") from error
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -17,6 +17,7 @@ import pytest
 
 from beyondprop.cli.app import COMMANDS, main, parsed, parser
 from beyondprop.cli.parser import spec_of, with_lists
+from beyondprop.errors import install
 from beyondprop.experiment import CompareSpec, RunSpec
 from beyondprop.jobs import Workers
 
@@ -440,7 +441,7 @@ def test_compare_without_the_report_extra(
     monkeypatch.setitem(sys.modules, "jinja2", None)  # as if it were not installed
     few = ["--rules", "backprop", "--seeds", "0", "--learning-rates", "0.01"]
     assert main(["compare", *BLOBS, *SMALL, *few, "--measure-cost", "false"]) == 0
-    assert 'pip install "beyondprop[report]"' in capsys.readouterr().out
+    assert install("report") in capsys.readouterr().out
 
 
 def test_compare_where_every_run_diverges(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from beyondprop.audit import Audited, Section
 from beyondprop.cli import main
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment.audit_runs import found
 from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.experiment.auditing import audit, pairs
@@ -134,7 +134,7 @@ def test_every_section_asks_every_run(compared: Path, tmp_path: Path) -> None:
     for run in record["runs"]:
         assert 0.1 < run["answers"]["sure"]["sure"] <= 1
         assert run["answers"]["shy"] == {"failed": "it does not say"}
-        assert "beyondprop[audit]" in run["answers"]["lacking"]["failed"]
+        assert install("audit") in run["answers"]["lacking"]["failed"]
     together = {tuple(each["runs"]): each["agree"] for each in record["beside"]}
     assert set(together) == {
         ("dfa, seed 0", "backprop, seed 0"),
@@ -328,7 +328,7 @@ def test_the_command_shows_every_rule(
     for rule in ("backprop", "dfa", "frozen"):
         assert any(line.startswith(rule) and line.count("±") == 5 for line in said.splitlines())
     assert "forgotten: fall of the scores from their best" in said
-    assert "lacking: 'lacking' needs no_such_package: pip install 'beyondprop[audit]'" in said
+    assert f"lacking: 'lacking' needs no_such_package: {install('audit')}" in said
     assert main([*words, "--resume"]) == 0
     assert main(["list", "forgetting"]) == 0
     assert "pairs" in capsys.readouterr().out

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from rich.progress import Progress
 
 from beyondprop.cli import main
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment import distil_limits, distil_ways
 from beyondprop.experiment.by_seed import plain
 from beyondprop.experiment.distil_apart import library_of
@@ -349,9 +349,7 @@ def test_without_the_report_extra_the_record_is_made(
     monkeypatch.setitem(sys.modules, "jinja2", None)
     words = ["distil", "--config", str(folder / "spec.yaml"), "--output", str(folder), "--resume"]
     assert main(words) == 0
-    assert 'no report: the report needs jinja2; pip install "beyondprop[report]"' in (
-        capsys.readouterr().out
-    )
+    assert f"no report: the report needs jinja2: {install('report')}" in (capsys.readouterr().out)
 
 
 def test_the_record_says_what_the_pieces_of_the_teacher_cost(record: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from test_experiment_jobs import without_times
 
 from beyondprop.cli.app import main, parser
 from beyondprop.cli.parser import spec_of
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment import CompareSpec, RunSpec, fit, train
 from beyondprop.experiment.axes import Axis
 from beyondprop.experiment.study import best, study, suggested
@@ -39,7 +40,7 @@ def test_without_optuna_one_sentence_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not installed
-    with pytest.raises(UserError, match=r'pip install "beyondprop\[tune\]"'):
+    with pytest.raises(UserError, match=re.escape(install("tune"))):
         study(SPEC, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 

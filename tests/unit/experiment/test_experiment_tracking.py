@@ -1,13 +1,14 @@
 """Figures of runs on a dashboard."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from beyondprop.cli import main
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment import TensorBoard, Tracker, track
 
 EPOCH = {
@@ -91,7 +92,7 @@ def test_a_folder_without_runs_is_told(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_tensorboard_shows_them(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="needs beyondprop[track]")
+    pytest.importorskip("tensorboard", reason="needs the extra track")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     write(tmp_path / "run")
@@ -104,7 +105,7 @@ def test_tensorboard_shows_them(tmp_path: Path) -> None:
 
 def test_tensorboard_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install \"beyondprop\[track\]\""):
+    with pytest.raises(UserError, match=re.escape(install("track"))):
         TensorBoard()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from job_work import (
 from rich.console import Console
 from rich.progress import Progress
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.files import StorageError
 from beyondprop.jobs import Executor, Workers, places, values
 from beyondprop.jobs.board import board_of, reports
@@ -193,7 +194,7 @@ def test_workers_that_cannot_be(workers: Workers, problem: str) -> None:
 def test_a_cluster_whose_package_is_missing(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("ray", "distributed"):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r'pip install "beyondprop\[cluster\]"'):
+    with pytest.raises(UserError, match=re.escape(install("cluster"))):
         places.find(Workers(cluster=cluster), threads=1)
 
 

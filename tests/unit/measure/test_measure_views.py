@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.measure import Subject, ViewsMeasure, find_all
 from beyondprop.measure.views import encoded, similarities
 from beyondprop.tasks import Views, psnr
@@ -71,7 +71,7 @@ def test_without_torchmetrics_the_rest_is_measured(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
     found = ViewsMeasure().run(Subject(model=Painter(), views=views()))
     assert found.values["view_ssim"] is None
-    assert "beyondprop[views]" in found.words
+    assert install("views") in found.words
     assert found.values["view_psnr"] > 0
 
 

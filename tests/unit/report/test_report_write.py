@@ -12,7 +12,7 @@ from html_tree import Element, read, rows
 from report_records import comparison, run
 
 from beyondprop import report
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 
 COMPARED = ["backprop", "DFA Direct feedback alignment", "frozen"]
 """The first cells of a table of these rules."""
@@ -153,7 +153,7 @@ def test_without_the_extra_the_error_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf'{package}; pip install "beyondprop\[report\]"'):
+    with pytest.raises(UserError, match=re.escape(f"{package}: {install('report')}")):
         report.render(small())
 
 

@@ -1,6 +1,7 @@
 import contextlib
 import gzip
 import os
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from idx_mirror import Contents, Mirror, put
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks import FileSource, data, download
 from beyondprop.tasks.download import download as downloaded
 
@@ -278,7 +279,7 @@ def test_without_requests_the_extra_is_named(
     source: FileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(UserError, match=r'pip install "beyondprop\[data\]"; or put its files'):
+    with pytest.raises(UserError, match=re.escape(f"{install('data')}; or put its files")):
         data.find(source)
 
 

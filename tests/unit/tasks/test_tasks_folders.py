@@ -1,6 +1,7 @@
 """Tasks of folders of images."""
 
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.experiment import RunSpec, train
 from beyondprop.tasks import Task, folders
 from beyondprop.tasks.augment import crop_and_flip
@@ -96,7 +97,7 @@ def test_without_pillow_it_says_what_to_install(
 ) -> None:
     task = Task.from_folder(filled(tmp_path), 8)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(UserError, match=r"pip install 'beyondprop\[data\]'"):
+    with pytest.raises(UserError, match=re.escape(install("data"))):
         task.load(None)
 
 

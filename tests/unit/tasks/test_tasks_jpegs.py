@@ -1,3 +1,4 @@
+import re
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from cifar_mirror import jpeg_fields, smooth_images
 from numpy.typing import NDArray
 from PIL import Image
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks import jpegs
 
 SIZE = (32, 32)
@@ -100,5 +101,5 @@ def test_an_image_of_another_size_is_named(tmp_path: Path, fields: dict[str, NDA
 
 def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(UserError, match=r'JPEG images needs pip install "beyondprop\[data\]"$'):
+    with pytest.raises(UserError, match=re.escape(f"JPEG images needs Pillow: {install('data')}")):
         jpegs.read(tmp_path / "x.npz", SIZE)

@@ -1,5 +1,6 @@
 import gzip
 import pickle
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.tasks.texts import BytePairs, Characters, Text, text_of
 
 TEXT = "".join(f"{number} cats sat on {number} mats, and so on.\n" for number in range(60))
@@ -116,7 +117,7 @@ def test_byte_pairs_are_learned_from_the_training_part_alone_and_always_the_same
 
 def test_without_tokenizers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(UserError, match=r'pip install "beyondprop\[language\]"'):
+    with pytest.raises(UserError, match=re.escape(install("language"))):
         BytePairs(TEXT, 300)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.report.style import INK, LINE, MUTED
 from beyondprop.report.svg import plain
 from beyondprop.report.text import ScoreFormat, minus
@@ -55,7 +55,7 @@ def page_style() -> Iterator[None]:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise UserError('the report needs matplotlib; pip install "beyondprop[report]"') from error
+        raise UserError(f"the report needs matplotlib: {install('report')}") from error
     with mpl.rc_context(), warnings.catch_warnings():
         # The browser draws the text, so a glyph that matplotlib's font lacks is no loss.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

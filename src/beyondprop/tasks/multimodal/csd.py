@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 
 Sequences = dict[str, Tensor]
 """Frames of each segment, ``(frames, width)`` float32, by its name."""
@@ -26,7 +26,7 @@ def read(path: Path) -> Sequences:
     try:
         import h5py
     except ImportError as error:
-        raise UserError('.csd files need pip install "beyondprop[modalities]"') from error
+        raise UserError(f".csd files need h5py: {install('modalities')}") from error
     try:
         with h5py.File(path, "r") as file:
             roots = [each for each in file.values() if isinstance(each, h5py.Group)]

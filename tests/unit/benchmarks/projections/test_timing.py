@@ -1,11 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.pages import tables
 from benchmarks.projections import timing
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.projections import ALL, Hadamard, Streamed
 
 pytest.importorskip("numba", reason="the fused loops need numba")
@@ -61,7 +62,7 @@ def test_the_sizes_of_the_issue_are_among_them() -> None:
 
 def test_what_is_fused_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'beyondprop\[fast\]'"):
+    with pytest.raises(UserError, match=re.escape(install("fast"))):
         timing.main(output=Path("nowhere.json"))
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from benchmarks.pages import tables
 from benchmarks.slots import cost
 from benchmarks.slots.implementations import IMPLEMENTATIONS, Workload, held_bytes, warmed_up
 from beyondprop import slots
+from beyondprop.errors import install
 
 pytest.importorskip("numba", reason="the fused form needs numba")
 
@@ -73,7 +75,7 @@ def test_what_is_fused_needs_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     from beyondprop.errors import UserError
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"pip install 'beyondprop\[fast\]'"):
+    with pytest.raises(UserError, match=re.escape(install("fast"))):
         cost.main(output=Path("nowhere.json"))
 
 

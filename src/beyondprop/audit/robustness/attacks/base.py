@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from beyondprop.audit.logits import Logits
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 
 
 class Attack(ABC):
@@ -30,9 +30,7 @@ class Attack(ABC):
             UserError: Names the extra.
         """
         if missing := [each for each in self.packages if find_spec(each) is None]:
-            raise UserError(
-                f"{self.name} needs {', '.join(missing)}: pip install 'beyondprop[audit]'"
-            )
+            raise UserError(f"{self.name} needs {', '.join(missing)}: {install('audit')}")
 
     @abstractmethod
     def perturbed(self, logits: Logits, units: Tensor, targets: Tensor, epsilon: float) -> Tensor:

@@ -1,0 +1,23 @@
+# The command `beyondprop` on the CPU: see docs/install.md.
+#   docker build -t beyondprop .
+#   docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" beyondprop compare --task digits-mlp
+FROM python:3.11-slim
+
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
+
+# PyTorch first, without its CUDA libraries and in a layer of its own: what follows keeps it.
+RUN python -m pip install --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+
+ARG EXTRAS=all
+WORKDIR /opt/beyondprop
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY src src
+RUN python -m pip install -c constraints.txt ".[${EXTRAS}]"
+
+# Any user may write here, also one that `docker run --user` names.
+RUN useradd --create-home --uid 1000 beyondprop && mkdir --mode=1777 /work
+ENV HOME=/tmp
+USER beyondprop
+WORKDIR /work
+ENTRYPOINT ["beyondprop"]
+CMD ["--help"]

@@ -5,14 +5,14 @@ FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 
-# PyTorch first, without its CUDA libraries and in a layer of its own: what follows keeps it.
-RUN python -m pip install --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0
-
-ARG EXTRAS=all
+# PyTorch has no CUDA libraries here, and no hash; all else is locked.
 WORKDIR /opt/beyondprop
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY requirements requirements
+RUN python -m pip install --require-hashes --no-deps --only-binary :all: -r requirements/all.lock
+RUN python -m pip install --no-deps --index-url https://download.pytorch.org/whl/cpu -r requirements/torch.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN python -m pip install -c constraints.txt ".[${EXTRAS}]"
+RUN python -m pip install --no-deps --no-build-isolation .
 
 # Any user may write here, also one that `docker run --user` names.
 RUN useradd --create-home --uid 1000 beyondprop && mkdir --mode=1777 /work

@@ -243,7 +243,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
     "convert": (slots.convert, MODELS),
     "freeze": (slots.freeze, MODELS),
     "bank": (slots.bank, MODELS),
-    "rule": (lambda x: bp.attach(net(), x), (None, "dfa", bp.Frozen, 3)),
+    "rule": (lambda x: bp.attach(net(), x), (None, "dfaa", bp.Frozen, 3)),
     "blocks": (lambda x: taught(blocks=x), (3, b"0", True, {"0": 1}, [], [3], [["0", 3]], "9")),
     "output": (lambda x: taught(output=x), (3, [], b"2")),
     "axes": (lambda x: taught(axes=x), (3, {1: "batch"}, {"0": 3}, "batch batch")),

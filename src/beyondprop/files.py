@@ -196,7 +196,7 @@ def is_at(handle: int, folder: Path) -> bool:
 
 def write_sealed(path: Path, content: bytes) -> None:
     """Write `content` with its digest behind it, atomically."""
-    write_bytes(path, content + SEAL + hashlib.sha256(content).hexdigest().encode())
+    write_bytes(path, content + _seal(content))
 
 
 def read_sealed(path: Path) -> bytes | None:
@@ -205,9 +205,13 @@ def read_sealed(path: Path) -> bytes | None:
     Raises:
         OSError: It cannot be read.
     """
-    content, seal, written = path.read_bytes().rpartition(SEAL)
-    found = hashlib.sha256(content).hexdigest().encode()
-    return content if seal and written == found else None
+    with path.open("rb") as file:  # in two parts, so that the larger one is not copied
+        content = file.read(max(0, os.fstat(file.fileno()).st_size - len(_seal(b""))))
+        return content if file.read() == _seal(content) else None
+
+
+def _seal(content: bytes) -> bytes:
+    return SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -286,8 +290,11 @@ def finite(value: Any) -> Any:
         return None
     if isinstance(value, dict):
         return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
+    if isinstance(value, list | tuple):  # long ones are of numbers: a call for each takes longer
+        plain = math.isfinite
+        return [
+            entry if type(entry) is float and plain(entry) else finite(entry) for entry in value
+        ]
     if isinstance(value, Path):
         return str(value)
     return value

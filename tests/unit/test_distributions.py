@@ -101,7 +101,7 @@ def test_the_source_distribution_has_what_the_wheel_is_built_from(sdist: Path) -
     assert packed == in_package()
     assert {each.name for each in names if len(each.parts) == 1} == {
         *("LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"),
-        *("pyproject.toml", "constraints.txt", "PKG-INFO", ".gitignore"),
+        *("pyproject.toml", "PKG-INFO", ".gitignore"),
     }
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["build-system"]
 PUBLIC = ("", ".rules", ".projections", ".tasks", ".measure", ".experiment", ".report", ".errors")
 
 
@@ -57,9 +59,8 @@ def test_the_two_commands_of_the_readme() -> None:
 
 
 def test_the_build_back_end_is_pinned() -> None:
-    """It runs code where the project is installed, and no constraint reaches it."""
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+", each) for each in wanted)
+    """It runs code where the project is installed, and outside `make` no lock reaches it."""
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", each) for each in BUILD["requires"])
 
 
 def test_actions_of_workflows_are_pinned_by_commit() -> None:
@@ -95,25 +96,92 @@ def test_one_version_everywhere() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text()
 
 
-def direct_requirements() -> list[Requirement]:
-    extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *(line for extra in extras.values() for line in extra)]
-    return [r for r in map(Requirement, lines) if r.name != PROJECT["name"]]
+def requirements(lines: list[str]) -> list[Requirement]:
+    """The packages that these lines name, an extra of the project by what it holds."""
+    found = []
+    for requirement in map(Requirement, lines):
+        if requirement.name == PROJECT["name"]:
+            for extra in sorted(requirement.extras):
+                found += requirements(PROJECT["optional-dependencies"][extra])
+        else:
+            found.append(requirement)
+    return found
 
 
-def pins() -> dict[str, Version]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): Version(version) for name, version in pairs}
+def locked(name: str) -> dict[str, set[str]]:
+    """Hashes by pin (`name==version`, with its marker) of a lock."""
+    text = (ROOT / "requirements" / name).read_text().replace("\\\n", "")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    pairs = [line.split(" --hash=") for line in lines]
+    return {pin.strip(): {each.strip() for each in hashes} for pin, *hashes in pairs}
 
 
-def test_every_requirement_is_pinned_to_a_version_it_allows() -> None:
-    for requirement in direct_requirements():
-        assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+def pins(name: str) -> dict[str, set[Version]]:
+    """Versions by package; some are for one platform or Python alone."""
+    found: dict[str, set[Version]] = {}
+    for pin in map(Requirement, locked(name)):
+        version = Version(str(pin.specifier).removeprefix("=="))
+        found.setdefault(canonicalize_name(pin.name), set()).add(version)
+    return found
 
 
-def test_pins_name_plain_versions() -> None:
-    assert all(version.local is None for version in pins().values())
+LOCKS = {
+    "compare.lock": ["report"],
+    "test.lock": ["dev"],
+    "docs.lock": ["docs"],
+    "all.lock": ["all"],
+}
+LOCKS["test-all.lock"] = list(PROJECT["optional-dependencies"])
+locks = pytest.mark.parametrize("lock", LOCKS)
+TORCH = Requirement((ROOT / "requirements/torch.txt").read_text().strip())
+
+
+@locks
+def test_a_lock_is_pins_with_hashes_and_nothing_else(lock: str) -> None:
+    """No index, no path, no range: pip installs these bytes or refuses."""
+    for pin, hashes in locked(lock).items():
+        assert re.fullmatch(r"[a-z0-9-]+==[a-z0-9.]+( ; .+)?", pin)
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), pin
+
+
+@locks
+def test_a_lock_has_what_its_command_needs(lock: str) -> None:
+    wanted = [*PROJECT["dependencies"], *BUILD["requires"]]
+    wanted += [f"{PROJECT['name']}[{extra}]" for extra in LOCKS[lock]]
+    wanted += [each for each in metadata.requires("torch") or () if "extra ==" not in each]
+    of_cuda = ("cuda", "nvidia", "triton", "pytorch-triton")
+    found = pins(lock)
+    for each in requirements(wanted):
+        if each.name == "torch":
+            assert str(TORCH.specifier).removeprefix("==") in each.specifier
+        elif not each.name.startswith(of_cuda):
+            assert found[canonicalize_name(each.name)], each
+            assert all(version in each.specifier for version in found[canonicalize_name(each.name)])
+
+
+@locks
+def test_a_lock_leaves_builds_for_cuda_to_pytorch(lock: str) -> None:
+    apart = ("torch==", "torchvision==", "triton", "cuda", "nvidia")
+    assert not [pin for pin in locked(lock) if pin.startswith(apart)]
+
+
+@locks
+def test_locks_agree(lock: str) -> None:
+    assert locked(lock).items() <= locked("test-all.lock").items()
+
+
+def test_every_install_is_by_a_lock() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    installs = re.findall(r"^\t\$\(INSTALL\) (.*)$", makefile, re.MULTILINE)
+    assert installs == [
+        "--require-hashes --no-deps --only-binary :all: -r $<",
+        "-r requirements/torch.txt",
+        "--no-deps --no-build-isolation -e .",
+    ]
+    named = {f"{stem}.lock" for stem in re.findall(r"\$\(VENV\)/\.([a-z-]+)\b", makefile)}
+    assert named == set(LOCKS)
+    assert set(LOCKS) == {each.name for each in ROOT.glob("requirements/*.lock")}
 
 
 def documented(thing: object) -> bool:

@@ -26,6 +26,9 @@ PATIENCE = timedelta(minutes=10)
 """How long processes wait for one that lives but does not answer; one that died is seen at once.
 The first one evaluates while the others wait."""
 
+MEETING = timedelta(minutes=3)
+"""How long they wait for one that has not begun yet, or has ended before they met."""
+
 T = TypeVar("T")
 
 
@@ -34,7 +37,8 @@ def joined(plan: RunPlan) -> Iterator[None]:
     """Join the processes of a pipeline; one process joins nothing.
 
     Raises:
-        UserError: A pipeline was not started by `torchrun`, or something else was.
+        UserError: A pipeline was not started by `torchrun`, or something else was; or the others
+            do not come.
     """
     if plan.schedule != PIPELINE:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
@@ -56,7 +60,7 @@ def joined(plan: RunPlan) -> Iterator[None]:
     if torch.device(plan.device).type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "nccl"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    _meet(backend)
     try:
         with _told_to_stop():
             yield
@@ -65,6 +69,24 @@ def joined(plan: RunPlan) -> Iterator[None]:
         # end, gloo's threads would outlive the group, and could abort the process.
         gc.collect()
         dist.destroy_process_group()
+
+
+def _meet(backend: str) -> None:
+    """Wait for the other processes, then form a group with them.
+
+    Raises:
+        UserError: Some do not come.
+    """
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+    except dist.DistError:
+        raise UserError(
+            f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has waited for the others "
+            f"for {MEETING}: start all of them within that time, with the same MASTER_ADDR and "
+            "MASTER_PORT"
+        ) from None
+    store.set_timeout(PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 def on_first(action: Callable[[], T]) -> T:

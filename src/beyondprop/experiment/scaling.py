@@ -28,7 +28,7 @@ from beyondprop.experiment.laws import (
 from beyondprop.experiment.plan import plan_compare
 from beyondprop.experiment.provenance import provenance
 from beyondprop.experiment.recipe import RECIPE, recipe
-from beyondprop.experiment.several import TASKS, compare_tasks, keyed, tasks_in
+from beyondprop.experiment.several import TASKS, claimed, compared_tasks, keyed, tasks_in
 from beyondprop.experiment.sizes import SIZE_NAMES, Sizes
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
@@ -37,6 +37,7 @@ from beyondprop.experiment.storage import read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
+from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, label, read
 
 SCALING = "scaling.json"
@@ -91,26 +92,26 @@ def scale(
             "with several numbers of samples each has its own number of epochs, so that all take "
             "about as many steps: leave out epochs="
         )
-    asked = members(spec.task, sizes, output, resume)
-    try:
-        made = compare_tasks(spec, asked, output, resume, progress, workers)
-    finally:
+    with held(output):  # before anything in it is read: another process may add to it
+        asked = members(spec.task, sizes, output, resume)
+        claim, tasks_of = claimed(spec, asked, output, resume)
         write_recipe(spec.task, output)
-    named = dict(keyed(tasks_in(output)))
-    runs = [
-        run
-        for name, comparison in made["comparisons"].items()
-        for run in measured(spec, named[name], name, comparison)
-    ]
-    record = {
-        "schema": SCHEMA,
-        "kind": "scaling",
-        "family": spec.task,
-        "members": named,
-        **studied(runs),
-    }
-    kept: dict[str, Any] = finite(record | {"provenance": provenance(started)})
-    write_json(output / SCALING, kept)
+        made = compared_tasks(claim, tasks_of, output, resume, progress, workers)
+        named = dict(keyed(tasks_of))
+        runs = [
+            run
+            for name, comparison in made["comparisons"].items()
+            for run in measured(claim, named[name], name, comparison)
+        ]
+        record = {
+            "schema": SCHEMA,
+            "kind": "scaling",
+            "family": spec.task,
+            "members": named,
+            **studied(runs),
+        }
+        kept: dict[str, Any] = finite(record | {"provenance": provenance(started)})
+        write_json(output / SCALING, kept)
     return kept
 
 

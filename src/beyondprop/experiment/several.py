@@ -58,27 +58,56 @@ def compare_tasks(
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
     with held(output):  # before anything in it is read: another process may add to it
-        if resume:
-            named = list(dict(keyed((*tasks_in(output), *named))).values())
-            spec = grown(spec, output)
-        spec = replace(expanded(spec), rules=spec.rules_or_default, seeds=spec.seeds_or_default)
-        folders = {name: output / file_name(name) for name, _ in keyed(named)}
-        if not folders or len(set(folders.values())) < len(named):
-            raise UserError("give at least one task, and none twice")
-        for name in named:
-            tasks.find(name)
-        given = as_json(spec, named)
-        check_claim(output, given, resume, (TASKS, *GROWS))
-        write_json(output / SPEC, given)
-        write_bytes(output / RECIPE, recipe(given).encode())
-        made = {
-            name: compare(replace(spec, task=task), folders[name], resume, None, progress, workers)
-            for name, task in keyed(named)
-        }
-        rows = joint(made)
-        kept = {"schema": SCHEMA, "kind": "comparisons", TASKS: list(named), "rows": rows}
-        write_json(output / COMPARISONS, kept)
+        spec, named = claimed(spec, named, output, resume)
+        write_bytes(output / RECIPE, recipe(as_json(spec, named)).encode())
+        return compared_tasks(spec, named, output, resume, progress, workers)
+
+
+def claimed(
+    spec: CompareSpec, named: Sequence[Spec], output: Path, resume: bool
+) -> tuple[CompareSpec, list[Spec]]:
+    """Return what a folder is to hold, with all that it holds where it is resumed, and write it.
+
+    Raises:
+        UserError: No task or two of one name, or the folder holds something else.
+    """
+    if resume:
+        named = list(dict(keyed((*tasks_in(output), *named))).values())
+        spec = grown(spec, output)
+    spec = replace(expanded(spec), rules=spec.rules_or_default, seeds=spec.seeds_or_default)
+    if not named or len(set(folders(output, named).values())) < len(named):
+        raise UserError("give at least one task, and none twice")
+    for name in named:
+        tasks.find(name)
+    given = as_json(spec, named)
+    check_claim(output, given, resume, (TASKS, *GROWS))
+    write_json(output / SPEC, given)
+    return spec, list(named)
+
+
+def compared_tasks(
+    spec: CompareSpec,
+    named: Sequence[Spec],
+    output: Path,
+    resume: bool,
+    progress: Progress | None,
+    workers: Workers,
+) -> dict[str, Any]:
+    """Return the comparisons of a claimed folder, and write what they have in common."""
+    places = folders(output, named)
+    made = {
+        name: compare(replace(spec, task=task), places[name], resume, None, progress, workers)
+        for name, task in keyed(named)
+    }
+    rows = joint(made)
+    kept = {"schema": SCHEMA, "kind": "comparisons", TASKS: list(named), "rows": rows}
+    write_json(output / COMPARISONS, kept)
     return {"comparisons": made, "rows": rows}
+
+
+def folders(output: Path, named: Sequence[Spec]) -> dict[str, Path]:
+    """Return the folder of each task by its label."""
+    return {name: output / file_name(name) for name, _ in keyed(named)}
 
 
 def keyed(named: Sequence[Spec]) -> list[tuple[str, Spec]]:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -144,6 +145,19 @@ def test_what_is_there_is_not_overwritten_by_any_process(unbroken: Path) -> None
 def test_without_torchrun_the_command_is_told(run_folder: Path) -> None:
     with pytest.raises(UserError, match="torchrun --nproc-per-node 2 -m beyondprop train --task"):
         train(RunSpec(schedule="pipeline"), run_folder)
+    assert not run_folder.exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_whose_fellow_never_comes_says_so(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    settings = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
+    for name, value in (settings | {"MASTER_PORT": free_port()}).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("beyondprop.experiment.processes.MEETING", timedelta(seconds=1))
+    with pytest.raises(UserError, match=rf"process {rank} of 2 has waited for the others for 0:00"):
+        train(RunSpec(task="digits-mlp", rule="dgl", schedule="pipeline"), run_folder)
     assert not run_folder.exists()
 
 

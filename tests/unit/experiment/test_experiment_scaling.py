@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,6 +284,32 @@ def test_a_study_of_another_family_is_not_mixed_in(folder: Path) -> None:
     other = replace(SPEC, task={"task": FAMILY, "depth": 2})
     with pytest.raises(UserError, match=r"holds a study of .*, not of"):
         scale(other, SIZES, folder, resume=True)
+
+
+def test_a_refused_study_leaves_the_settings_of_the_one_that_is_there(folder: Path) -> None:
+    before = (folder / "spec.yaml").read_bytes()
+    with pytest.raises(UserError, match="resume"):
+        scale(replace(SPEC, task="scaled-fashion-small"), SIZES, folder)
+    assert (folder / "spec.yaml").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_the_folder_is_the_studys_until_its_summary_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "s")
+    monkeypatch.setattr("beyondprop.jobs.lock.PATIENCE", 0.0)
+    refused = []
+
+    def at_last(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        with pytest.raises(UserError, match="another process works in") as found:
+            scale(SPEC, Sizes(), tmp_path / "s", resume=True)
+        refused.append(found)
+        return studied(runs)
+
+    monkeypatch.setattr("beyondprop.experiment.scaling.studied", at_last)
+    scale(SPEC, Sizes(), tmp_path / "s", resume=True)
+    assert refused
 
 
 def test_a_study_is_continued_without_naming_its_sizes(

@@ -154,7 +154,7 @@ for task, test_part in (("low", test_low), ("high", test_high)):
     assert kept[task] > 0.9
 
 # %%
-figure, axes = plt.subplots(figsize=(5.5, 2.4))
+figure, axes = plt.subplots(figsize=(6.5, 2.4))
 axes.barh(
     ["bank of choices", "ordinary weights"],
     [100 * kept["low"], 100 * after],

@@ -83,13 +83,15 @@ def embedded(docs: str, settings: str) -> str:
 
 def _rendered(*, embedded: bool, docs: str, settings: str) -> str:
     found = rows()
+    drawn = styles(dict.fromkeys(row.rule for row in found))
     template = environment().from_string(TEMPLATE.read_text("utf-8"))
     return template.render(
         rows=found,
         tasks=sorted({row.task for row in found}),
         rules={each.rule: each.about for each in sorted(found, key=_by_name)},
         stands=(ABOVE, ALIKE, BELOW, OPEN, CONTROL),
-        known=known(styles(dict.fromkeys(row.rule for row in found))),
+        styles=drawn,
+        known=known(drawn),
         comparisons=len({row.record for row in found}),
         embedded=embedded,
         docs=docs,

@@ -183,9 +183,14 @@ def test_windows_runs_what_make_runs() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     made = re.findall(r"\$\(BIN\)/python -m ((?:ruff|mypy).*)$", makefile, re.M)
     checks = [line for line in made if "--fix" not in line and line != "ruff format ."]
-    assert [f"python -m {line}" for line in checks] == by_hand.splitlines()[1:-1]
-    (tests,) = re.findall(r'-m pytest .*(-m "not .*?")', makefile)
-    assert by_hand.splitlines()[-1].endswith(tests)
+    installs = re.findall(r"^\t\$\(INSTALL\) (.*)$", makefile, re.M)
+    *before, tests = by_hand.splitlines()
+    assert [f"python -m {line}" for line in checks] == before[len(installs) :]
+    for line, made in zip(before, installs, strict=False):
+        assert line.startswith("python -m pip install ")
+        assert line.endswith(made.replace("$<", "requirements/test.lock"))
+    (marks,) = re.findall(r'-m pytest .*(-m "not .*?")', makefile)
+    assert tests.endswith(marks)
 
 
 def test_the_workflow_installs_as_the_page_says() -> None:

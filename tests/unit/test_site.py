@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.browser import browser, needs_chromium
+
 pytest.importorskip("sphinx")
 pytest.importorskip("furo")
 
@@ -68,27 +70,56 @@ def test_the_leaderboard_is_put_where_its_page_has_room(
     assert told == {"docs": "./", "settings": "../results/comparisons/"}
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_has_every_public_name(
-    tmp_path: Path, conf: ModuleType
-) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built without a warning."""
+    folder = tmp_path_factory.mktemp("built")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
-    folders = ["-c", "docs", "-d", str(tmp_path / "trees"), ".", str(tmp_path / "site")]
+    folders = ["-c", "docs", "-d", str(folder / "trees"), ".", str(folder / "site")]
     made = subprocess.run(
         [*command, *folders], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    assert "README.html" in (tmp_path / "site" / "index.html").read_text("utf-8")
-    board = (tmp_path / "site" / "docs" / "leaderboard.html").read_text("utf-8")
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_the_site_has_every_public_name_and_the_settings_of_comparisons(
+    site: Path, conf: ModuleType
+) -> None:
+    assert "README.html" in (site / "index.html").read_text("utf-8")
+    board = (site / "docs" / "leaderboard.html").read_text("utf-8")
     settings = re.findall(r'href="\.\./(results/comparisons/[\w-]+\.yaml)"', board)
     assert settings
-    assert all((tmp_path / "site" / each).exists() for each in settings)
+    assert all((site / each).exists() for each in settings)
     modules = conf.public_modules()
     for name in modules:
-        text = (tmp_path / "site" / "docs" / "api" / f"{name}.html").read_text("utf-8")
+        text = (site / "docs" / "api" / f"{name}.html").read_text("utf-8")
         missing = [
             each
             for each in importlib.import_module(name).__all__
             if each != "__version__" and each not in html.unescape(text)
         ]
         assert not missing, name
+
+
+BOTTOM = "Math.round(document.querySelector('article img').getBoundingClientRect().bottom)"
+CODE = "Math.round(document.querySelector('article pre').getBoundingClientRect().top)"
+LOOKED_AT = (
+    *("README", "docs/start", "docs/attach", "docs/rules/direct-feedback-alignment"),
+    *("docs/optics", "docs/modalities", "docs/audit", "docs/claims", "docs/leaderboard"),
+    *("tutorials/optical_feedback", "docs/api/beyondprop.rules"),
+)
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.foreign
+def test_the_first_screen_has_a_picture_and_code_and_pages_are_read_whole(
+    site: Path, tmp_path: Path
+) -> None:
+    with browser(tmp_path / "browser") as page:
+        page.open(site / "README.html", (1280, 800))
+        assert 0 < page.told(BOTTOM) < page.told(CODE) < 700
+        for name in LOOKED_AT:
+            assert page.faults(site / f"{name}.html") == {}, name

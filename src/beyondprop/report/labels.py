@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]
 # The width of an average character in a 12 pixel sans-serif font, with a little to spare.
-CHARACTER = 7.4
+CHARACTER = 7.6
 
 
 def text_width(text: str) -> int:

@@ -352,6 +352,33 @@ def test_a_matrix_has_the_means_of_its_scores() -> None:
     assert f"kept {100 * kept:.1f}%, floor 18.0%, ceiling 90.0%" in texts
 
 
+def told(tip: Element) -> str:
+    return tip.attributes["data-tip"] or ""
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_every_figure_tells_its_points_and_belongs_to_rules(image: bool) -> None:
+    record = audit(image=image, seeds=(0, 1), noise=0.0)
+    found = {
+        svg.attributes["aria-label"] or "": svg.all("circle", class_="tip")
+        for svg in page(record).all("svg", role="img")
+    }
+    silent = [label for label, tips in found.items() if not tips]
+    assert all(re.match(r"Test sample \d+, truly", label) for label in silent)
+
+    def of(start: str) -> list[Element]:
+        return next(tips for label, tips in found.items() if label.startswith(start))
+
+    answers = [r["answers"]["forgetting"] for r in record["runs"] if r["rule"] == "backprop"]
+    kept = statistics.mean(each["average"] for each in answers)
+    assert told(of("Kept at the end")[0]).startswith(f"backprop {100 * kept:.1f}%")
+    assert re.fullmatch(r"DFA, after 1: \d+\.\d% of 1", told(of("Scores of DFA")[0]))
+    calm = told(of("Reliability of FA")[0])
+    assert re.fullmatch(r"FA, confidence \d+%: \d+% right of \d+ test samples?", calm)
+    keys = {tip.attributes.get("data-rule") for tip in of("Share judged")}
+    assert keys == {"r0", "r1", "r2", "r3"}
+
+
 def test_samples_are_of_the_first_seed_and_have_a_list_and_a_picture_a_rule() -> None:
     record = audit(sections=("explanations",), seeds=(4, 5))
     shown = page(record)
@@ -360,7 +387,7 @@ def test_samples_are_of_the_first_seed_and_have_a_list_and_a_picture_a_rule() ->
     own = first["most"][0]
     size = f"{own['effect']:+.3g}".replace("-", "\N{MINUS SIGN}")
     assert f"answers {first['answer']}: {own['of'][0]} ({size});" in shown.text
-    assert "Seed 4." in shown.text
+    assert "(seed 4)" in shown.text
     pictures = [e.attributes["href"] or "" for e in shown.all("image")]
     assert len(pictures) == 3 * (1 + 2 * len(RULES))
     assert all(each.startswith("data:image/png;base64,") for each in pictures)

@@ -353,7 +353,17 @@ def test_a_mark_says_of_which_samples_a_modality_alone_is_right() -> None:
     assert marks(svg, "var(--rule-1)", True) == [at[3]]
     assert {text.text for text in svg.all("text")} >= {*NAMES, "test sample", "1", "12"}
     assert "sample 1: sound" in (svg.attributes["aria-label"] or "")
-    assert "(seed 4)." in page(record).text
+    assert "(seed 4)" in page(record).text
+
+
+def test_every_figure_tells_its_points() -> None:
+    record = modalities(seeds=(0, 1))
+    for svg in page(record).all("svg", role="img"):
+        assert svg.all("circle", class_="tip"), svg.attributes["aria-label"]
+    trust = record["seeds"][0]["methods"][OURS]["trust"]
+    first = picture(record, f"Weights of {OURS}").all("circle", class_="tip")[0]
+    weight, alone = trust["samples"][0][0], "right" if trust["right"][0][0] else "wrong"
+    assert first.attributes["data-tip"] == f"sample 1, sound: weight {weight:.2f}, alone {alone}"
 
 
 def test_bars_are_as_high_as_weights() -> None:

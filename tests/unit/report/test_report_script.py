@@ -2,70 +2,42 @@
 
 import base64
 import hashlib
-import html
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+from audit_records import audit
 from html_tree import read
-from report_records import comparison
+from modal_records import modalities
+from report_records import comparison, measured, probe
+from tests.browser import browser, needs_chromium
 
 from beyondprop import report
 from beyondprop.report.pages import script
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RULES = ("backprop", "dfa", "=danger|_%", "frozen")
+MANY = (
+    *("backprop", "fa", "kp", "brsf", "dfa", "dkp", "drtp", "ebd", "pepita"),
+    *("my_project.rules:MyOwnRuleWithALongName", "frozen", "linear"),
+)
+TASKS = ("digits-mlp", "fashion-small", "shakespeare-post-micro")
 
-USE = """
-const told = { names: [] };
-const files = [];
+HOOKS = """
+window.files = [];
+window.names = [];
 const kept = URL.createObjectURL;
-URL.createObjectURL = (blob) => { files.push(blob); return kept(blob); };
-HTMLAnchorElement.prototype.click = function () { told.names.push(this.download); };
-const all = (selector, from = document) => [...from.querySelectorAll(selector)];
-const press = (element, key) =>
-  element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
-const tip = () => document.getElementById("tip");
-const table = document.querySelector("#c0-rules table");
-const shown = () => all("tbody th a", table).filter((a) => !a.closest("[hidden]"));
-const names = () => shown().map((a) => a.textContent);
-told.before = names();
-const sort = all("button.sort", table)[1];
-told.label = sort.getAttribute("aria-label");
-sort.click();
-told.sorted = names();
-told.order = sort.closest("th").getAttribute("aria-sort");
-sort.click();
-sort.click();
-told.again = names();
-const box = all(".filter label").find((each) => each.textContent === "DFA").firstChild;
-box.click();
-told.filtered = names();
-told.marks = all("figure svg [data-rule][hidden]").length;
-box.click();
-const figure = document.querySelector("figure svg[tabindex]");
-press(figure, "ArrowRight");
-told.first = tip().textContent;
-press(figure, "ArrowDown");
-told.down = tip().textContent;
-press(figure, "Escape");
-told.closed = tip().hidden;
-const controls = all("button, summary, input, select, a[href], svg[tabindex], .scroll");
-told.reached = controls.every((each) => each.tabIndex === 0);
-all("#c0-rules .tools button").forEach((each) => each.click());
-all("figure .tools button")[0].click();
-Promise.all(files.map((blob) => blob.text())).then((texts) => {
-  told.files = texts;
-  const out = document.createElement("pre");
-  out.id = "told";
-  out.textContent = JSON.stringify(told);
-  document.body.append(out);
-});
+URL.createObjectURL = (blob) => { window.files.push(blob); return kept(blob); };
+HTMLAnchorElement.prototype.click = function () { window.names.push(this.download); };
+window.all = (selector) => [...document.querySelectorAll(selector)];
+window.box = (rule) => all(".filter label").find((each) => each.textContent === rule).firstChild;
 """
+SHOWN = (
+    'all("#c0-rules tbody th a").filter((a) => !a.closest("[hidden]")).map((a) => a.textContent)'
+)
+TIP = 'document.getElementById("tip").textContent'
 
 
 def test_the_policy_lets_the_page_run_its_script_and_nothing_else() -> None:
@@ -93,48 +65,54 @@ def test_the_script_is_well_formed(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def used(page: str, folder: Path) -> dict[str, Any]:
-    """What a browser says of a page whose controls `USE` has worked."""
-    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+def put(folder: Path, page: str) -> Path:
     file = folder / "page.html"
-    file.write_text(free.replace("</body>", f"<script>{USE}</script></body>"), "utf-8")
-    command = [CHROMIUM or "", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    made = subprocess.run(
-        [*command, "--virtual-time-budget=5000", f"--user-data-dir={folder}", file.as_uri()],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    found = re.search(r'<pre id="told">(.*?)</pre>', made.stdout, re.S)
-    assert found is not None, made.stderr[-2000:]
-    told: dict[str, Any] = json.loads(html.unescape(found[1]))
-    return told
+    file.write_text(page, "utf-8")
+    return file
 
 
+@needs_chromium
 @pytest.mark.foreign
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_every_control_works_without_a_pointer(tmp_path: Path) -> None:
+def test_every_control_works_by_keys_alone(tmp_path: Path) -> None:
     record = comparison(RULES, epochs=2)
     for row, score in zip(record["rows"], (0.98, 0.95, 0.99, 0.90), strict=True):
         row["score_mean"] = score
-    told = used(report.render(record), tmp_path)
-    assert told["before"] == ["backprop", "DFA", "=danger|_%", "frozen"]
-    assert told["label"] == "Sort by Test accuracy"
-    assert told["sorted"] == ["=danger|_%", "backprop", "DFA", "frozen"]
-    assert told["order"] == "descending"
-    assert told["again"] == told["before"]
-    assert told["filtered"] == ["backprop", "=danger|_%", "frozen"]
-    assert told["marks"] > 3
-    assert told["first"].startswith("DFA recovers")
-    assert told["down"].startswith("=danger|_% recovers")
-    assert told["closed"]
-    assert told["reached"]
-    *tables, figure = told["names"]
+    file = put(tmp_path, report.render(record))
+    with browser(tmp_path / "browser") as page:
+        page.open(file)
+        page.told(HOOKS)
+        before = ["backprop", "DFA", "=danger|_%", "frozen"]
+        assert page.told(SHOWN) == before
+        sort = 'all("#c0-rules .sort")[1]'
+        assert page.told(f'{sort}.getAttribute("aria-label")') == "Sort by Test accuracy"
+        page.focus(sort)
+        page.press("Enter")
+        assert page.told(SHOWN) == ["=danger|_%", "backprop", "DFA", "frozen"]
+        assert page.told(f'{sort}.closest("th").getAttribute("aria-sort")') == "descending"
+        page.press(" ", "Enter")
+        assert page.told(SHOWN) == before
+        page.focus('box("DFA")')
+        page.press(" ")
+        assert page.told(SHOWN) == ["backprop", "=danger|_%", "frozen"]
+        assert page.told('all("figure svg [data-rule][hidden]").length') > 3
+        page.press(" ")
+        assert page.told(SHOWN) == before
+        page.focus('all("figure svg[tabindex]")[0]')
+        page.press("ArrowRight")
+        assert page.told(TIP).startswith("DFA recovers")
+        page.press("ArrowDown")
+        assert page.told(TIP).startswith("=danger|_% recovers")
+        page.press("Escape")
+        assert page.told('document.getElementById("tip").hidden')
+        for button in ("#c0-rules .tools button", "figure .tools button"):
+            for place in range(page.told(f"all('{button}').length") if "rules" in button else 1):
+                page.focus(f"all('{button}')[{place}]")
+                page.press("Enter")
+        *tables, figure = page.told("window.names")
+        csv, latex, markdown, svg = page.told("Promise.all(files.map((blob) => blob.text()))")
     assert [name.rpartition(".")[2] for name in tables] == ["csv", "tex", "md"]
     assert tables[0].startswith("c0-results-by-rule")
     assert figure.endswith(".svg")
-    csv, latex, markdown, svg = told["files"]
     assert csv.startswith("Rule,Test accuracy,±,Recovery")
     assert "\n'=danger|_%,99.0%" in csv
     assert "=danger|\\_\\%" in latex
@@ -144,3 +122,29 @@ def test_every_control_works_without_a_pointer(tmp_path: Path) -> None:
     assert 'xmlns="http://www.w3.org/2000/svg"' in svg
     assert "var(" not in svg
     assert 'class="tip"' not in svg
+
+
+@needs_chromium
+@pytest.mark.foreign
+@pytest.mark.slow
+def test_three_tasks_of_twelve_rules_are_read_whole_and_reached_by_tab(tmp_path: Path) -> None:
+    for task in TASKS:
+        record = measured(probe(comparison(MANY, seeds=(0, 1), epochs=3)))
+        record["task"]["name"] = task
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "comparison.json").write_text(json.dumps(record), "utf-8")
+    file = report.write([tmp_path], tmp_path / "page.html")
+    with browser(tmp_path / "browser") as page:
+        assert page.faults(file) == {}
+        page.open(file)
+        assert page.unreached() == {}
+        assert page.told("window.reached.size") > 300
+
+
+@needs_chromium
+@pytest.mark.foreign
+def test_audits_and_modalities_are_read_whole(tmp_path: Path) -> None:
+    pages = (report.render_audit(audit(seeds=(0,))), report.render_modalities(modalities()))
+    with browser(tmp_path / "browser") as page:
+        for each in pages:
+            assert page.faults(put(tmp_path, each)) == {}

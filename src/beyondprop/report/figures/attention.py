@@ -10,6 +10,7 @@ from beyondprop.experiment.summary import mean
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.lines import label_ends
 from beyondprop.report.figures.panel import MARGIN_BOTTOM, MARGIN_TOP, panel
+from beyondprop.report.figures.tips import tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.modal.cells import WEIGHTS
 from beyondprop.report.modal.records import ModalComparison, title
@@ -105,12 +106,19 @@ def _panel(
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("mean weight")
     label_ends(axes, places, names, {each: styles[each].colour for each in places})
-    told = ", ".join(
-        f"{names[each]} {WEIGHTS.full(mean(right[each]))} where right"
+    told = {
+        each: f"{names[each]} {WEIGHTS.full(mean(right[each]))} where right"
         f" and {WEIGHTS.full(mean(wrong[each]))} where wrong"
         for each in places
-    )
-    return inline(figure, name, f"Mean weights of {title(method)}: {told}")
+    }
+    points = [
+        (fmean(side[each]), place + away, told[each])
+        for each, place in places.items()
+        for side, away in ((right, APART), (wrong, -APART))
+        if side[each]
+    ]
+    label = f"Mean weights of {title(method)}: {', '.join(told.values())}"
+    return inline(figure, name, label, tips(axes, points))
 
 
 def _dumbbell(

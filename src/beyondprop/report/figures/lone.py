@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.panel import epoch_axis, panel
+from beyondprop.report.figures.tips import thinned, tips
 from beyondprop.report.modal.records import Alone, ModalComparison
 from beyondprop.report.style import Style
 from beyondprop.report.svg import inline, plain
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TITLE = "How fast each modality learns alone"
 WIDTH, HEIGHT, RIGHT = 300, 220, 14
+MOST = 12
+"""Points of a line that are told."""
 LONGEST = 24
 """Characters of a modality's name."""
 STEEP = 5
@@ -93,7 +96,13 @@ def _panel(found: ModalComparison, modality: str, style: Style, scale: Scale, na
         axes.plot(each.best, best, "o", color=style.colour, markersize=6, clip_on=False)
     scale.put_on(axes)
     told = f"Validation loss of {plain(modality)} alone by epoch; best {_told(curves)}"
-    return inline(figure, name, told)
+    points = [
+        (epoch, loss, f"{plain(modality)}, seed {each.seed}, epoch {epoch}: loss {loss:.3g}")
+        for each in found.seeds
+        for epoch, loss in thinned(list(enumerate(each.alone[modality].losses, 1)), MOST)
+        if loss is not None
+    ]
+    return inline(figure, name, told, tips(axes, points))
 
 
 def _told(curves: Sequence[Alone]) -> str:

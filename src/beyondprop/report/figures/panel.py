@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from beyondprop.errors import UserError, install
 from beyondprop.report.style import INK, LINE, MUTED
 from beyondprop.report.svg import plain
-from beyondprop.report.text import ScoreFormat, minus
+from beyondprop.report.text import ScoreFormat, minus, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # One unit of a figure is one CSS pixel: matplotlib's SVG has 72 units an inch.
 UNITS = 72
 FONT = 12
+BOLD = 8  # pixels of a bold character
 MARGIN_LEFT, MARGIN_TOP, MARGIN_BOTTOM = 40, 28, 38
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -87,7 +88,9 @@ def panel(width: int, height: int, right: int = 12, title: str = "") -> tuple[Fi
     )
     axes.grid(visible=False, axis="x")
     if title:
-        figure.text(0, 1 - 13 / height, plain(title), color=INK, fontweight="bold")
+        figure.text(
+            0, 1 - 13 / height, shorten(plain(title), width // BOLD), color=INK, fontweight="bold"
+        )
     return figure, axes
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.attention import named_panel
 from beyondprop.report.figures.lines import label_ends
+from beyondprop.report.figures.tips import tips
 from beyondprop.report.modal.records import ModalComparison, Trust, title
 from beyondprop.report.modal.trust import shown_methods
 from beyondprop.report.style import Style
@@ -71,7 +72,23 @@ def _panel(
     axes.tick_params(axis="x", length=0, labelsize=10)
     axes.set_xlabel("test sample")
     label_ends(axes, ends, names, {each: styles[each].colour for each in modalities})
-    return inline(figure, name, f"Weights of {title(method)}, {_told(trust, names)}")
+    label = f"Weights of {title(method)}, {_told(trust, names)}"
+    return inline(figure, name, label, tips(axes, _parts(trust, names)))
+
+
+def _parts(trust: Trust, names: Mapping[str, str]) -> list[tuple[float, float, str]]:
+    """Return the middle of each part of a bar, and what is told of it."""
+    found = []
+    for number, weights in enumerate(trust.samples, 1):
+        top = 1.0
+        for row, (name, weight) in enumerate(zip(names.values(), weights, strict=True)):
+            alone = ""
+            if trust.right:
+                alone = ", alone right" if trust.right[number - 1][row] else ", alone wrong"
+            told = f"sample {number}, {name}: weight {weight:.2f}{alone}"
+            found.append((float(number), top - weight / 2, told))
+            top -= weight
+    return found
 
 
 def _bars(

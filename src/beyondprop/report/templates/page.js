@@ -224,13 +224,11 @@
     const step = (key) => {
       const shown = points();
       if (!shown.includes(at)) return shown[0];
-      const place = shown.indexOf(at);
-      if (key === "ArrowRight" || key === "ArrowLeft") {
-        return shown[(place + (key === "ArrowRight" ? 1 : shown.length - 1)) % shown.length];
-      }
+      const on = key === "ArrowRight" || key === "ArrowDown";
+      const after = (list, each) => list[(list.indexOf(each) + (on ? 1 : list.length - 1)) % list.length];
       const owners = [...new Set(shown.map((point) => point.dataset.rule))];
-      const turn = key === "ArrowDown" ? 1 : owners.length - 1;
-      const owner = owners[(owners.indexOf(at.dataset.rule) + turn) % owners.length];
+      if (owners.length < 2 || key === "ArrowRight" || key === "ArrowLeft") return after(shown, at);
+      const owner = after(owners, at.dataset.rule);
       const x = middle(at)[0];
       const away = (point) => Math.abs(middle(point)[0] - x);
       const own = shown.filter((point) => point.dataset.rule === owner);

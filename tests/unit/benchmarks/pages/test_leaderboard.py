@@ -10,6 +10,7 @@ from benchmarks.common.records import RESULTS, ROOT, load
 from benchmarks.pages import leaderboard
 from beyondprop.cli import app as cli
 from beyondprop.cli.parser import with_lists
+from tests.browser import browser, needs_chromium
 
 NAMES = ("digits-mlp", "cora-gcn", "digits-softhebb")
 
@@ -77,3 +78,59 @@ def test_it_is_one_file_and_a_part_of_the_site(tmp_path: Path) -> None:
         (form,) = [of for tag, of in reader.tags if tag == "form"]
         assert form["data-table"] == "board"
         assert not [name for _, of in reader.tags for name in of if name.startswith("on")]
+
+
+HOOKS = """
+window.all = (selector) => [...document.querySelectorAll(selector)];
+window.shown = () => all("#board tbody tr").filter((row) => !row.hidden);
+"""
+LISTS = ("task", "method", "stands")
+
+
+@needs_chromium
+@pytest.mark.foreign
+def test_filters_search_and_sorting_work_by_keys_alone(tmp_path: Path) -> None:
+    file = tmp_path / "board.html"
+    leaderboard.main(str(file))
+    found = leaderboard.rows()
+    with browser(tmp_path / "browser") as page:
+        page.open(file)
+        page.told(HOOKS)
+        every = f"{len(found)} of {len(found)} rows"
+        assert page.told('document.querySelector("output").textContent') == every
+        for name, of in zip(LISTS, ("task", "rule", "stands"), strict=True):
+            page.focus(f'document.querySelector("select[name={name}]")')
+            page.press("ArrowDown")
+            chosen = page.told("document.activeElement.value")
+            wanted = sum(getattr(row, of) == chosen for row in found)
+            assert page.told("shown().length") == wanted > 0, name
+            page.press("ArrowUp")
+            assert page.told("shown().length") == len(found)
+        page.focus('document.querySelector("input[type=search]")')
+        page.press(*"CORA gcn")
+        names = page.told("shown().map((row) => row.dataset.method)")
+        wanted = [row.rule for row in found if row.record == "cora-gcn"]
+        assert names == wanted
+        page.focus('document.querySelector("button[type=reset]")')
+        page.press("Enter")
+        page.told("new Promise((then) => setTimeout(then, 50))")  # it is reset after the event
+        assert page.told("shown().length") == len(found)
+        page.focus('all("#board .sort")[2]')
+        page.press("Enter")
+        scores = page.told("shown().map((row) => parseFloat(row.cells[2].textContent))")
+        known = [score for score in scores if score is not None]
+        assert known == sorted(known, reverse=True)
+        page.press("Enter")
+        scores = page.told("shown().map((row) => parseFloat(row.cells[2].textContent))")
+        assert [score for score in scores if score is not None] == sorted(known)
+
+
+@needs_chromium
+@pytest.mark.foreign
+def test_it_is_read_whole_and_reached_by_tab(tmp_path: Path) -> None:
+    file = tmp_path / "board.html"
+    leaderboard.main(str(file))
+    with browser(tmp_path / "browser") as page:
+        assert page.faults(file) == {}
+        page.open(file)
+        assert page.unreached() == {}

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from beyondprop.report.audited.calibration import Calibration
+from beyondprop.report.audited.calibration import Bin, Calibration
 from beyondprop.report.audited.records import Audit
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import LOW, SMALL, name_of
 from beyondprop.report.figures.panel import MARGIN_BOTTOM, panel
+from beyondprop.report.figures.tips import tips
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline
-from beyondprop.report.text import count
+from beyondprop.report.text import count, plural
 
 HEIGHT, BARS = LOW + 90, 66
 """Of a panel; of its bars of counts."""
@@ -38,7 +39,8 @@ def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exh
         f" more samples, which the bars below count{seeds}; below the grey diagonal, answers are"
         " overconfident."
     )
-    return [Exhibit("Reliability", caption, panels, small=True)]
+    keys = tuple(styles[rule].key for rule in found)
+    return [Exhibit("Reliability", caption, panels, small=True, keys=keys)]
 
 
 def _panel(rule: str, own: Sequence[Calibration], most: int, style: Style, name: str) -> str:
@@ -73,7 +75,19 @@ def _panel(rule: str, own: Sequence[Calibration], most: int, style: Style, name:
     below.set_yticks([0, most or 1], ["0", count(most)])
     below.tick_params(axis="y", labelsize=9)
     below.set_xlabel("confidence, %")
-    return inline(figure, name, f"Reliability of {name_of(rule)}: {_told(own)}")
+    points = [
+        (one.confidence, one.accuracy, f"{name_of(rule)}, {_of_bin(one)}")
+        for each in own
+        for one in each.bins
+    ]
+    told = f"Reliability of {name_of(rule)}: {_told(own)}"
+    return inline(figure, name, told, tips(axes, points, style.key))
+
+
+def _of_bin(found: Bin) -> str:
+    """Return what is told of the forecasts of about one confidence."""
+    right, confidence = f"{100 * found.accuracy:.0f}%", f"{100 * found.confidence:.0f}%"
+    return f"confidence {confidence}: {right} right of {plural(found.count, 'test sample')}"
 
 
 def _told(own: Sequence[Calibration]) -> str:

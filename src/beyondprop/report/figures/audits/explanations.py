@@ -11,6 +11,7 @@ from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import LOW, SMALL, marks, name_of, rows_panel
 from beyondprop.report.figures.audits.samples import samples
 from beyondprop.report.figures.panel import panel
+from beyondprop.report.figures.tips import thinned, tips
 from beyondprop.report.records import BACKPROP
 from beyondprop.report.style import Style
 from beyondprop.report.svg import inline
@@ -18,13 +19,19 @@ from beyondprop.report.text import minus
 
 APART = 0.16
 """Of a row: how far the agreement lies above its middle, and that by chance below."""
+KINDS = {"deletion": "hidden", "insertion": "shown"}
+"""The curves of faithfulness, and what has been done to that share of the regions."""
+ORDERS = {METHOD: "by integrated gradients", RANDOM: "at random"}
+"""In which order it was done."""
+MOST = 9
+"""Points of a line that are told."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
     """Return what is drawn of explanations."""
     found, made = audit.answers(Explanations), []
     if found:
-        made = [_curves(found, styles, prefix), *samples(audit, prefix)]
+        made = [_curves(found, styles, prefix), *samples(audit, styles, prefix)]
     agreed = _agreements(audit)
     return [*made[:1], *([_agreement(agreed, styles, prefix)] if agreed else []), *made[1:]]
 
@@ -43,13 +50,14 @@ def _curves(
         f" random (dashed){several}; the tinted area between the two measures how faithful the"
         " explanation is."
     )
-    return Exhibit("Faithfulness of the explanations", caption, panels, small=True)
+    keys = tuple(styles[rule].key for rule in found)
+    return Exhibit("Faithfulness of the explanations", caption, panels, small=True, keys=keys)
 
 
 def _panel(rule: str, own: Sequence[Explanations], style: Style, name: str) -> str:
     figure, axes = panel(SMALL, LOW, 14, name_of(rule, 34))
-    told = []
-    for kind in ("deletion", "insertion"):
+    told, points = [], []
+    for kind, share in KINDS.items():
         lines = {method: _mean(own, method, kind) for method in (METHOD, RANDOM)}
         at = {method: _steps(len(line)) for method, line in lines.items()}
         axes.plot(at[METHOD], lines[METHOD], color=style.colour, linewidth=1.8)
@@ -66,12 +74,18 @@ def _panel(rule: str, own: Sequence[Explanations], style: Style, name: str) -> s
                 linewidth=0,
             )
         told.append(f"{kind} {fmean(lines[METHOD]):.2f}, at random {fmean(lines[RANDOM]):.2f}")
+        points += [
+            (x, y, f"{name_of(rule)}, {100 * x:.0f}% {share} {ORDERS[method]}: probability {y:.2f}")
+            for method, line in lines.items()
+            for x, y in thinned(list(zip(at[method], line, strict=True)), MOST)
+        ]
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_xlabel("hidden or shown, %")
-    return inline(figure, name, f"Mean probability of {name_of(rule)}: {'; '.join(told)}")
+    label = f"Mean probability of {name_of(rule)}: {'; '.join(told)}"
+    return inline(figure, name, label, tips(axes, points, style.key))
 
 
 def _mean(own: Sequence[Explanations], method: str, kind: str) -> list[float]:
@@ -105,14 +119,17 @@ def _agreement(
 ) -> Exhibit:
     drawn = {**styles, **({TWO_SEEDS: styles[BACKPROP]} if BACKPROP in styles else {})}
     figure, axes, places = rows_panel(list(found), drawn)
-    told = []
+    told: dict[str, str] = {}
+    ends: list[tuple[str, float, float]] = []  # rule, place, mean
     for rule, own in found.items():
         same = [each.same.value for each in own if each.same.value is not None]
         chance = [each.chance.value for each in own if each.chance.value is not None]
         marks(axes, same, places[rule] + APART, drawn[rule])
         marks(axes, chance, places[rule] - APART, drawn[rule], filled=False)
         if same and chance:
-            told.append(f"{name_of(rule)} {fmean(same):.2f}, different samples {fmean(chance):.2f}")
+            told[rule] = f"{name_of(rule)} {fmean(same):.2f}, different samples {fmean(chance):.2f}"
+            ends += [(rule, places[rule] + APART, fmean(same))]
+            ends += [(rule, places[rule] - APART, fmean(chance))]
     axes.xaxis.set_major_formatter(lambda value, _: minus(f"{value:.2g}"))
     axes.set_xlabel("rank correlation")
     small = "; small points are single seeds" * any(len(own) > 1 for own in found.values())
@@ -122,5 +139,9 @@ def _agreement(
         " seed: of the same samples (filled) and, for comparison, of different samples (hollow)"
         f"{small}{last}."
     )
-    text = f"Agreement with backprop: {'; '.join(told)}"
-    return Exhibit("Agreement with backprop", caption, (inline(figure, f"{prefix}-agree", text),))
+    text = f"Agreement with backprop: {'; '.join(told.values())}"
+    points = [
+        tip for rule, y, x in ends for tip in tips(axes, [(x, y, told[rule])], drawn[rule].key)
+    ]
+    shown = inline(figure, f"{prefix}-agree", text, points)
+    return Exhibit("Agreement with backprop", caption, (shown,))

@@ -11,6 +11,7 @@ from beyondprop.report.audited.records import Audit
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import name_of
 from beyondprop.report.figures.panel import MARGIN_BOTTOM, MARGIN_TOP, panel
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.style import LINE, MUTED, Style
 from beyondprop.report.svg import inline, plain
@@ -78,7 +79,7 @@ def _panel(
     right = 20 + max(map(text_width, names.values()))
     height = MARGIN_TOP + MARGIN_BOTTOM + (room + 8) * len(groups)
     figure, axes = panel(WIDTH, height, right, capital(heading))
-    told = []
+    told: list[tuple[str, float, float, str]] = []  # rule, place, value, words
     for row, group in enumerate(groups):
         middle = len(groups) - 1.0 - row
         if row:
@@ -97,21 +98,21 @@ def _panel(
             if spread is None:
                 continue
             value, low, high = spread
-            axes.plot(
-                [max(low, 0), min(high, 1)],
-                [y, y],
-                color=styles[rule].colour,
-                linewidth=1.6,
-                alpha=0.6,
-            )
-            axes.plot([value], [y], "o", color=styles[rule].colour, markersize=5)
-            told.append(f"{names[group]} by {name_of(rule)} {100 * value:.1f}%")
+            ends, colour = [max(low, 0), min(high, 1)], styles[rule].colour
+            with of_rule(axes, styles[rule]):
+                axes.plot(ends, [y, y], color=colour, linewidth=1.6, alpha=0.6)
+                axes.plot([value], [y], "o", color=colour, markersize=5)
+            told.append((rule, y, value, f"{names[group]} by {name_of(rule)} {100 * value:.1f}%"))
     axes.set_ylim(-0.5, len(groups) - 0.5)
     axes.set_yticks([])
     axes.grid(visible=True, axis="x")
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}")
     axes.set_xlabel("percent")
-    return inline(figure, name, f"Share {heading}: {', '.join(told)}")
+    points = [
+        tip for rule, y, x, words in told for tip in tips(axes, [(x, y, words)], styles[rule].key)
+    ]
+    label = f"Share {heading}: {', '.join(words for *_, words in told)}"
+    return inline(figure, name, label, points)
 
 
 def _rate(own: Sequence[Attribute], group: str, rate: str) -> tuple[float, float, float] | None:

@@ -10,6 +10,7 @@ from beyondprop.report.audited.records import Audit
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import LOW, SMALL, heat, marks, name_of, rows_panel
 from beyondprop.report.figures.panel import panel
+from beyondprop.report.figures.tips import of_rule, tips
 from beyondprop.report.style import INK, MUTED, Style
 from beyondprop.report.svg import inline
 from beyondprop.report.text import ScoreFormat
@@ -23,7 +24,7 @@ def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exh
     found = {rule: alike(each) for rule, each in audit.answers(Forgetting).items()}
     if not found:
         return []
-    return [_kept(audit, found, styles, prefix), _matrices(audit, found, prefix)]
+    return [_kept(audit, found, styles, prefix), _matrices(audit, found, styles, prefix)]
 
 
 def alike(answers: Sequence[Forgetting]) -> list[Forgetting]:
@@ -39,21 +40,20 @@ def _kept(
 ) -> Exhibit:
     scores = ScoreFormat.of(audit.task)
     figure, axes, places = rows_panel(list(found), styles)
-    told = []
+    told: dict[str, tuple[float, str]] = {}
     for rule, answers in found.items():
         y = places[rule]
         floor, ceiling, kept = (
             fmean(getattr(each, name) for each in answers)
             for name in ("floor", "ceiling", "average")
         )
-        axes.plot([floor, ceiling], [y, y], color=MUTED, linewidth=1)
-        axes.plot([floor], [y], "|", color=MUTED, markersize=13, markeredgewidth=2)
-        axes.plot([ceiling], [y], "|", color=INK, markersize=13, markeredgewidth=2)
+        with of_rule(axes, styles[rule]):
+            axes.plot([floor, ceiling], [y, y], color=MUTED, linewidth=1)
+            axes.plot([floor], [y], "|", color=MUTED, markersize=13, markeredgewidth=2)
+            axes.plot([ceiling], [y], "|", color=INK, markersize=13, markeredgewidth=2)
         marks(axes, [each.average for each in answers], y, styles[rule])
-        told.append(
-            f"{name_of(rule)} {scores.full(kept)} between {scores.full(floor)} and"
-            f" {scores.full(ceiling)}"
-        )
+        between = f"{scores.full(floor)} and {scores.full(ceiling)}"
+        told[rule] = kept, f"{name_of(rule)} {scores.full(kept)} between {between}"
     factor = 100 if scores.percent else 1
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * factor:.4g}")
     axes.set_xlabel(f"{scores.metric}{', %' * scores.percent}")
@@ -63,13 +63,24 @@ def _kept(
         " model that knows only the last experience, and ends at the ceiling, the score of the same"
         f" rule when it learns all experiences at once{small}."
     )
-    drawn = inline(figure, f"{prefix}-kept", f"Kept at the end: {'; '.join(told)}")
+    points = [
+        tip
+        for rule, (kept, words) in told.items()
+        for tip in tips(axes, [(kept, places[rule], words)], styles[rule].key)
+    ]
+    label = f"Kept at the end: {'; '.join(words for _, words in told.values())}"
+    drawn = inline(figure, f"{prefix}-kept", label, points)
     return Exhibit("Between floor and ceiling", caption, (drawn,))
 
 
-def _matrices(audit: Audit, found: Mapping[str, Sequence[Forgetting]], prefix: str) -> Exhibit:
+def _matrices(
+    audit: Audit,
+    found: Mapping[str, Sequence[Forgetting]],
+    styles: Mapping[str, Style],
+    prefix: str,
+) -> Exhibit:
     panels = tuple(
-        _matrix(audit, rule, answers, f"{prefix}-matrix-{i}")
+        _matrix(audit, rule, answers, styles[rule].key, f"{prefix}-matrix-{i}")
         for i, (rule, answers) in enumerate(found.items())
     )
     names = next(iter(found.values()))[0].experiences
@@ -80,10 +91,11 @@ def _matrices(audit: Audit, found: Mapping[str, Sequence[Forgetting]], prefix: s
         f"{several}; a rule that forgets nothing is dark from the diagonal down to the last row"
         f" ({listed})."
     )
-    return Exhibit("Scores after each experience", caption, panels, small=True)
+    keys = tuple(styles[rule].key for rule in found)
+    return Exhibit("Scores after each experience", caption, panels, small=True, keys=keys)
 
 
-def _matrix(audit: Audit, rule: str, answers: Sequence[Forgetting], name: str) -> str:
+def _matrix(audit: Audit, rule: str, answers: Sequence[Forgetting], key: str, name: str) -> str:
     scores, size = ScoreFormat.of(audit.task), len(answers[0].experiences)
     means = [
         [_mean([each.rows[i][j] for each in answers]) for j in range(size)] for i in range(size)
@@ -115,9 +127,14 @@ def _matrix(audit: Audit, rule: str, answers: Sequence[Forgetting], name: str) -
                 )
                 axes.text(j, i, text, ha="center", va="center", color=INK, fontsize=11)
     last = ", ".join(scores.full(value) for value in means[-1])
-    return inline(
-        figure, name, f"Scores of {name_of(rule)} after each experience; at the end {last}"
-    )
+    label = f"Scores of {name_of(rule)} after each experience; at the end {last}"
+    points = [
+        (j, i, f"{name_of(rule)}, after {i + 1}: {scores.full(value)} of {j + 1}")
+        for i, row in enumerate(means)
+        for j, value in enumerate(row)
+        if value is not None
+    ]
+    return inline(figure, name, label, tips(axes, points, key))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -22,6 +22,7 @@ from beyondprop.report.figures.audits.rows import (
 )
 from beyondprop.report.figures.lines import label_ends
 from beyondprop.report.figures.panel import panel
+from beyondprop.report.figures.tips import of_rule, thinned, tips
 from beyondprop.report.labels import text_width
 from beyondprop.report.style import INK, MUTED, Style
 from beyondprop.report.svg import inline
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 560, 300
 STEEP = 20
 """The greatest loss over the least, from which on an axis is logarithmic."""
+MOST, CELLS = 12, 5
+"""Points of a line that are told; along each side of a plane."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
@@ -41,7 +44,7 @@ def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exh
     if found:
         made = [
             _line(found, styles, prefix),
-            _grids(audit, found, prefix),
+            _grids(audit, found, styles, prefix),
             _eigenvalues(found, styles, prefix),
         ]
     pairs = [
@@ -66,10 +69,11 @@ def _line(
     figure, axes = panel(WIDTH, HEIGHT, 26 + max(map(text_width, names.values())))
     for rule, line in lines.items():
         style = styles[rule]
-        axes.plot(
-            list(line), list(line.values()), color=style.colour, linestyle=style.line,
-            linewidth=style.width,
-        )  # fmt: skip
+        with of_rule(axes, style):
+            axes.plot(
+                list(line), list(line.values()), color=style.colour, linestyle=style.line,
+                linewidth=style.width,
+            )  # fmt: skip
     _loss_axis(axes, known)
     places = [place for line in lines.values() for place in line]
     axes.set_xlim(min(places), max(places))
@@ -88,7 +92,20 @@ def _line(
         f" the loss depends on the exact weights{several}."
     )
     told = f"Loss along a random direction; at its end {in_order(last)}"
-    return Exhibit(title, caption, (inline(figure, f"{prefix}-line", told),), wide=True)
+    points = [
+        tip
+        for rule, line in lines.items()
+        for tip in tips(axes, _along(names[rule], line), styles[rule].key)
+    ]
+    return Exhibit(title, caption, (inline(figure, f"{prefix}-line", told, points),), wide=True)
+
+
+def _along(name: str, line: Mapping[float, float]) -> list[tuple[float, float, str]]:
+    """Return points of a line, and what is told of each."""
+    return [
+        (at, loss, f"{name}, at {minus(f'{at:.3g}')}: loss {loss:.3g}")
+        for at, loss in thinned(list(line.items()), MOST)
+    ]
 
 
 def _mean_line(own: Sequence[Minimum]) -> dict[float, float]:
@@ -122,17 +139,23 @@ def _labels(
     even.set_xticks([])
     even.set_yticks([])
     even.set_ylim(*limits)
-    label_ends(even, ends, names, {rule: styles[rule].colour for rule in ends})
+    colours = {rule: styles[rule].colour for rule in ends}
+    label_ends(even, ends, names, colours, {rule: styles[rule].key for rule in ends})
 
 
-def _grids(audit: Audit, found: Mapping[str, Sequence[Minimum]], prefix: str) -> Exhibit:
+def _grids(
+    audit: Audit,
+    found: Mapping[str, Sequence[Minimum]],
+    styles: Mapping[str, Style],
+    prefix: str,
+) -> Exhibit:
     first = {rule: own[0] for rule, own in found.items()}
     values = [v for each in first.values() for row in each.plane for v in row if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     steep = low > 0 and high / low > STEEP
     scale = math.log10 if steep else float
     panels = tuple(
-        _grid(rule, each, (scale(low), scale(high)), steep, f"{prefix}-grid-{i}")
+        _grid(rule, each, (scale(low), scale(high)), steep, styles[rule].key, f"{prefix}-grid-{i}")
         for i, (rule, each) in enumerate(first.items())
     )
     seeds = listing([str(seed) for seed in dict.fromkeys(audit.first_seeds(Minimum).values())])
@@ -142,10 +165,13 @@ def _grids(audit: Audit, found: Mapping[str, Sequence[Minimum]], prefix: str) ->
         f" rules) in the plane of two random directions around the end of training, with seed"
         f" {seeds}; a wide pale valley is a flat minimum."
     )
-    return Exhibit("Loss around the minimum", caption, panels, small=True)
+    keys = tuple(styles[rule].key for rule in first)
+    return Exhibit("Loss around the minimum", caption, panels, small=True, keys=keys)
 
 
-def _grid(rule: str, found: Minimum, span: tuple[float, float], steep: bool, name: str) -> str:
+def _grid(
+    rule: str, found: Minimum, span: tuple[float, float], steep: bool, key: str, name: str
+) -> str:
     figure, axes = panel(SMALL, LOW + 20, 14, name_of(rule, 34))
     low, width = span[0], (span[1] - span[0]) or 1.0
     heat(
@@ -161,7 +187,22 @@ def _grid(rule: str, found: Minimum, span: tuple[float, float], steep: bool, nam
         axes.plot([last / 2], [last / 2], "x", color=INK, markersize=6)
     told = f"from {min(middle):.3g} to {max(middle):.3g}" if middle else "no number"
     axes.set_xlabel(f"loss {told}")
-    return inline(figure, name, f"Loss of {name_of(rule)} in a plane: {told}")
+    label = f"Loss of {name_of(rule)} in a plane: {told}"
+    return inline(figure, name, label, tips(axes, _cells(rule, found), key))
+
+
+def _cells(rule: str, found: Minimum) -> list[tuple[float, float, str]]:
+    """Return some places of a plane, evenly spread, and what is told of each."""
+    last, some = len(found.places) - 1, thinned(range(len(found.places)), CELLS)
+    told = [
+        (i, j, f"{found.places[j]:.2g}, {found.places[i]:.2g}", found.plane[i][j])
+        for i in some
+        for j in some
+    ]
+    return [
+        (j, last - i, f"{name_of(rule)}, at ({minus(at)}): loss {_figure(loss)}")
+        for i, j, at, loss in told
+    ]
 
 
 def _tint(value: float | None, steep: bool, low: float, width: float) -> float:
@@ -176,21 +217,21 @@ def _eigenvalues(
 ) -> Exhibit:
     figure, axes, places = rows_panel(list(found), styles)
     values, tops = [], {}
+    told_of: list[tuple[str, float, str]] = []  # rule, eigenvalue, words
     for rule, own in found.items():
         y, colour = places[rule], styles[rule].colour
         largest = [v for each in own for v in each.largest if v is not None]
         smallest = [each.smallest for each in own if each.smallest is not None]
-        axes.plot(
-            largest,
-            [y] * len(largest),
-            "o",
-            color=colour,
-            markersize=5,
-            alpha=0.6,
-            markeredgewidth=0,
-        )
-        axes.plot(smallest, [y] * len(smallest), "<", color=colour, markersize=6, alpha=0.8)
+        with of_rule(axes, styles[rule]):
+            axes.plot(
+                largest, [y] * len(largest), "o", color=colour, markersize=5, alpha=0.6,
+                markeredgewidth=0,
+            )  # fmt: skip
+            axes.plot(smallest, [y] * len(smallest), "<", color=colour, markersize=6, alpha=0.8)
         values += [*largest, *smallest]
+        for kind, found_of in (("a large", largest), ("the smallest", smallest)):
+            words = f"{name_of(rule)}, {kind} eigenvalue"
+            told_of += [(rule, value, f"{words}: {minus(f'{value:.3g}')}") for value in found_of]
         heads = [each.largest[0] for each in own if each.largest[0] is not None]
         if heads:
             tops[rule] = fmean(heads)
@@ -212,9 +253,13 @@ def _eigenvalues(
         " still fall."
     )
     told = f"Eigenvalues of the Hessian; the largest {in_order(tops)}"
-    return Exhibit(
-        "Curvature of the loss", caption, (inline(figure, f"{prefix}-eigenvalues", told),)
-    )
+    points = [
+        tip
+        for rule, value, words in told_of
+        for tip in tips(axes, [(value, places[rule], words)], styles[rule].key)
+    ]
+    shown = inline(figure, f"{prefix}-eigenvalues", told, points)
+    return Exhibit("Curvature of the loss", caption, (shown,))
 
 
 def _connections(
@@ -233,7 +278,8 @@ def _connections(
         f" and with the second's units matched to the first's (dashed){without}; a barrier between"
         " them means that the two lie in different valleys."
     )
-    return Exhibit("Between two seeds", caption, panels, small=True)
+    keys = tuple(styles[pair.first.rule].key for pair, _ in pairs)
+    return Exhibit("Between two seeds", caption, panels, small=True, keys=keys)
 
 
 def _connection(
@@ -256,7 +302,14 @@ def _connection(
         axes.set_ylim(low - pad if even else low / pad, high + pad if even else high * pad)
     axes.set_xticks([0, 1], [f"seed {pair.first.seed}", f"seed {pair.second.seed}"])
     axes.set_xlabel(told, fontsize=10)
-    return inline(figure, name, f"Loss between two seeds of {name_of(pair.first.rule)}: {told}")
+    label = f"Loss between two seeds of {name_of(pair.first.rule)}: {told}"
+    points = [
+        (at, loss, f"{kind}, {100 * at:.0f}% of the way: loss {loss:.3g}")
+        for kind, path in (("as they are", found.plain), ("matched", found.matched))
+        if path is not None
+        for at, loss in thinned(list(zip(found.places, plotted(path.losses), strict=True)), MOST)
+    ]
+    return inline(figure, name, label, tips(axes, points, style.key))
 
 
 def _figure(value: float | None) -> str:

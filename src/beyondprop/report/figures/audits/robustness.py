@@ -78,6 +78,15 @@ def _curves(
         for rule, curve in curves.items()
         for tip in tips(axes, _told(names[rule], curve, epsilons), styles[rule].key)
     ]
+    points += [
+        tip
+        for rule, own in found.items()
+        for attack in (WITHOUT, STRONGEST)
+        for epsilon, accuracy in _points(own, attack)
+        for tip in tips(
+            axes, [(epsilon, accuracy, _under(rule, epsilon, accuracy, attack))], styles[rule].key
+        )
+    ]
     ring = "; a ring marks a rule with masked gradients" * any(
         each.masked for own in found.values() for each in own
     )
@@ -95,9 +104,13 @@ def _curves(
 def _told(name: str, curve: Curve, epsilons: Sequence[float]) -> list[tuple[float, float, str]]:
     """Return the points of a rule's curve, and what is told of each."""
     return [
-        (epsilons[i], mean, f"{name}, ε {epsilons[i]:g}: {100 * mean:.1f}% right under PGD")
+        (epsilons[i], mean, _under(name, epsilons[i], mean, "PGD"))
         for i, mean in zip(curve.epochs, curve.mean, strict=True)
     ]
+
+
+def _under(rule: str, epsilon: float, accuracy: float, attack: str) -> str:
+    return f"{name_of(rule)}, ε {epsilon:g}: {100 * accuracy:.1f}% right under {attack}"
 
 
 def _marked(axes: Axes, own: Sequence[Robustness], colour: str) -> None:
@@ -166,6 +179,7 @@ def _bars(
     kind: Damage, found: Mapping[str, Sequence[Robustness]], styles: Mapping[str, Style], name: str
 ) -> str:
     strengths, told = list(kind.accuracies), []
+    tops: list[tuple[str, float, float, str]] = []  # rule, place, height, words
     figure, axes = panel(SMALL, LOW - 20, 8, plain(shorten(kind.name, 34)))
     wide = 0.84 / len(found)
     for place, (rule, own) in enumerate(found.items()):
@@ -174,12 +188,19 @@ def _bars(
         with of_rule(axes, styles[rule]):
             axes.bar(at, heights, 0.86 * wide, color=styles[rule].colour)
         told.append(f"{name_of(rule)} {', '.join(f'{100 * height:.0f}%' for height in heights)}")
+        tops += [
+            (rule, x, y, f"{name_of(rule)}, strength {strength:.2g}: {100 * y:.1f}% right")
+            for strength, x, y in zip(strengths, at, heights, strict=True)
+        ]
     axes.set_ylim(0, 1)
     axes.set_yticks(TICKS, [f"{100 * tick:g}" for tick in TICKS])
     axes.set_xticks(range(len(strengths)), [f"{strength:.2g}" for strength in strengths])
     axes.tick_params(axis="x", length=0)
     axes.set_xlabel(plain(shorten(kind.unit, 46)), fontsize=10)
-    return inline(figure, name, f"Accuracy under {plain(kind.name)}: {'; '.join(told)}")
+    points = [
+        tip for rule, x, y, words in tops for tip in tips(axes, [(x, y, words)], styles[rule].key)
+    ]
+    return inline(figure, name, f"Accuracy under {plain(kind.name)}: {'; '.join(told)}", points)
 
 
 def _mean_under(own: Sequence[Robustness], kind: str, strength: float) -> float:

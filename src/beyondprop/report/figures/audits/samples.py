@@ -13,8 +13,9 @@ from beyondprop.report.audited.records import Audit
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import COLD, HEAT, SMALL, heat, name_of
 from beyondprop.report.figures.panel import UNITS
-from beyondprop.report.style import INK, LINE, MUTED
-from beyondprop.report.svg import inline, plain
+from beyondprop.report.figures.tips import tips
+from beyondprop.report.style import INK, LINE, MUTED, Style
+from beyondprop.report.svg import Tip, inline, plain
 from beyondprop.report.text import label, listing, minus, shorten
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ LONGEST = 18
 """Characters of a region's name, and of an answer."""
 
 
-def samples(audit: Audit, prefix: str) -> list[Exhibit]:
+def samples(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
     """Return a few samples of the first seed: for each the picture, and a panel a rule."""
     first = {rule: own[0] for rule, own in audit.answers(Explanations).items()}
     rows = list(dict.fromkeys(each.row for own in first.values() for each in own.shown))
@@ -46,18 +47,24 @@ def samples(audit: Audit, prefix: str) -> list[Exhibit]:
             for each in own.shown
             if each.row == row
         }
-        made.append(_sample(row, shown, seeds, f"{prefix}-sample-{place}"))
+        made.append(_sample(row, shown, styles, seeds, f"{prefix}-sample-{place}"))
     return made
 
 
 def _sample(
-    row: int, shown: Mapping[str, tuple[Sample, tuple[str, ...]]], seeds: str, prefix: str
+    row: int,
+    shown: Mapping[str, tuple[Sample, tuple[str, ...]]],
+    styles: Mapping[str, Style],
+    seeds: str,
+    prefix: str,
 ) -> Exhibit:
     first = next(iter(shown.values()))[0]
     drawn = [_rule(rule, *each, f"{prefix}-{i}") for i, (rule, each) in enumerate(shown.items())]
+    keys = [styles[rule].key for rule in shown]
     image = first.picture is not None
     if image:
         drawn.insert(0, _itself(first, f"{prefix}-itself"))
+        keys.insert(0, "")  # it is no rule's
         what = (
             "For each rule, the map of integrated gradients, and beside it the effects of patches"
             " alone (tint) and in pairs (arcs between them)"
@@ -71,7 +78,7 @@ def _sample(
     )
     words = tuple((label(rule), _listed(each)) for rule, (each, _) in shown.items())
     title = f"Test sample {row}, truly {plain(first.truth)}"
-    return Exhibit(title, caption, tuple(drawn), small=True, words=words)
+    return Exhibit(title, caption, tuple(drawn), small=True, keys=tuple(keys), words=words)
 
 
 def _listed(sample: Sample) -> str:
@@ -128,10 +135,18 @@ def _rule(rule: str, sample: Sample, named: tuple[str, ...], name: str) -> str:
         height = TOP + SIDE + 6
         figure = _figure(height, title)
         _map(_square(figure, 0, height), sample.map)
-        _patches(_square(figure, 1, height), sample, across)
+        points = _patches(_square(figure, 1, height), sample, named, across)
     else:
-        figure = _of_table(title, sample, named)
-    return inline(figure, name, f"{title}: {plain(_listed(sample))}")
+        figure, points = _of_table(title, sample, named)
+    return inline(figure, name, f"{title}: {plain(_listed(sample))}", points)
+
+
+def _alone(sample: Sample, named: Sequence[str]) -> list[str]:
+    """Return what is told of each region alone."""
+    return [
+        f"{name} alone: {minus(f'{size:+.3g}')}"
+        for name, size in zip(named, sample.single, strict=False)
+    ]
 
 
 def _map(axes: Axes, found: Picture) -> None:
@@ -139,8 +154,8 @@ def _map(axes: Axes, found: Picture) -> None:
     heat(axes, [[value / most for value in row] for row in found.rows])
 
 
-def _patches(axes: Axes, sample: Sample, across: int) -> None:
-    """Draw what patches do alone as tints, and in pairs as arcs."""
+def _patches(axes: Axes, sample: Sample, named: Sequence[str], across: int) -> list[Tip]:
+    """Draw what patches do alone as tints, and in pairs as arcs; return what is told of each."""
     most = max(map(abs, sample.single), default=0.0) or 1.0
     tints = [0.8 * each / most for each in sample.single]
     heat(axes, [tints[i : i + across] for i in range(0, len(tints), across)])
@@ -149,6 +164,8 @@ def _patches(axes: Axes, sample: Sample, across: int) -> None:
         _arc(axes, (x1, y1), (x2, y2), one, sample, 0.25)
     axes.set_xlim(-0.5, across - 0.5)
     axes.set_ylim(across - 0.5, -0.5)
+    told = _alone(sample, named)
+    return tips(axes, [(i % across, i // across, each) for i, each in enumerate(told)])
 
 
 def _arc(
@@ -182,8 +199,10 @@ def _arc(
     axes.plot(*zip(first, second, strict=True), "o", color=INK, markersize=3.5, clip_on=False)
 
 
-def _of_table(title: str, sample: Sample, named: Sequence[str]) -> Figure:
-    """Return a picture of features: what each does alone as a bar, and arcs between pairs."""
+def _of_table(title: str, sample: Sample, named: Sequence[str]) -> tuple[Figure, list[Tip]]:
+    """Return a picture of features: what each does alone as a bar, and arcs between pairs; and
+    what is told of each.
+    """
     height = TOP + LINE_HEIGHT * len(named) + 8
     figure = _figure(height, title)
     left, wide, far = 108, 96, 84
@@ -212,4 +231,5 @@ def _of_table(title: str, sample: Sample, named: Sequence[str]) -> Figure:
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines["bottom"].set_visible(False)
-    return figure
+    ends = zip(sample.single, places, _alone(sample, named), strict=False)
+    return figure, tips(bars, [(size / most, place, told) for size, place, told in ends])

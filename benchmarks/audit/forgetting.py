@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.audit import tables
-from benchmarks.audit.search import search
+from benchmarks.audit.search import search, search_together
 from benchmarks.audit.trials import WAYS, Trial, Way, spec_of, streams
 from benchmarks.common.cached_runs import Figures, cached_runs
 from benchmarks.common.command_line import command_line
@@ -54,7 +54,7 @@ def once(trial: Trial, name: str, setting: dict[str, Any], rate: float, seed: in
 
 
 def ceiling(trial: Trial, rate: float, seed: int) -> Figures:
-    """Return what the rule scores that learns all at once, at the rate that was best in turn."""
+    """Return what the rule scores that learns all at once."""
     set_threads(1)
     task, data = trial.data()
     found = learn_together(streams(data)[trial.stream], task, trial.recipe(Way(), rate, seed))
@@ -92,6 +92,7 @@ def main(
     pairs = [(trial, name) for trial in trials for name in methods if fits(trial, name)]
     folder = runs / f"forgetting-{task}-{samples}-{epochs}"
     asked = {key_of(*pair): partial(search, *pair) for pair in pairs}
+    asked |= {key_of(trial, TOGETHER): partial(search_together, trial) for trial in trials}
     chosen = cached_runs(folder / "search", asked, workers)
     jobs = {
         f"{key_of(trial, name)}, {seed}": partial(
@@ -107,7 +108,7 @@ def main(
     }
     jobs |= {
         f"{key_of(trial, TOGETHER)}, {seed}": partial(
-            ceiling, trial, chosen[key_of(trial, "plain")]["rate"], seed
+            ceiling, trial, chosen[key_of(trial, TOGETHER)]["rate"], seed
         )
         for trial in trials
         for seed in range(repeats)

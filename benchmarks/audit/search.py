@@ -1,13 +1,14 @@
 """Which setting and learning rate serve a method best, by validation samples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from benchmarks.audit.trials import WAYS, Trial, Way, spec_of, streams
 from benchmarks.common.cached_runs import Figures
 from benchmarks.common.timing import set_threads
-from beyondprop.continual import Method, Stream, learn, make
+from beyondprop.continual import Stream, learn, learn_together, make
 from beyondprop.errors import UserError
 from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Task
@@ -15,30 +16,6 @@ from beyondprop.tasks import Task
 SEED = 1000
 FACTOR, MORE = 3.0, 3
 """Between what is at an end of what was tried and the next; how many more are tried at most."""
-
-
-def search(trial: Trial, name: str) -> Figures:
-    """Return the setting and the rate that serve a method best on validation samples.
-
-    While the best is at an end of what was tried, the next one beyond it is tried too, `MORE` at
-    most: as many for every rule.
-    """
-    set_threads(1)
-    task, data = trial.data()
-    way, held = WAYS[name], replace(data, test=data.validation)
-    stream, found = streams(held)[trial.stream], []
-    size = trial.memory(way)
-    wanted = [Choice(setting, rate) for setting in way.settings for rate in way.rates]
-    left = MORE
-    while wanted:
-        for each in wanted:
-            method, recipe = make(spec_of(name, each.setting, size)), each.recipe(trial, way)
-            found.append(asdict(each) | score(stream, task, method, recipe))
-        best = max(found, key=lambda each: each["score"])
-        wanted = beyond(found, best)[:left]
-        left -= len(wanted)
-    edge = bool(beyond(found, best))
-    return {"tried": found, "setting": best["setting"], "rate": best["rate"], "edge": edge}
 
 
 @dataclass(frozen=True)
@@ -56,6 +33,50 @@ class Choice:
     def recipe(self, trial: Trial, way: Way) -> Recipe:
         """Return how each experience is learned by it."""
         return trial.recipe(way, self.rate, SEED)
+
+
+def search(trial: Trial, name: str) -> Figures:
+    """Return the setting and the rate that serve a method best on validation samples."""
+    set_threads(1)
+    way, (task, stream) = WAYS[name], held_out(trial)
+    size = trial.memory(way)
+
+    def average(choice: Choice) -> float:
+        method = make(spec_of(name, choice.setting, size))
+        return learn(stream, task, method, choice.recipe(trial, way)).matrix.average
+
+    return best_of(way, average)
+
+
+def search_together(trial: Trial) -> Figures:
+    """Return the rate that serves a rule best that learns all experiences at once."""
+    set_threads(1)
+    way, (task, stream) = Way(), held_out(trial)
+    return best_of(way, lambda each: fmean(learn_together(stream, task, each.recipe(trial, way))))
+
+
+def held_out(trial: Trial) -> tuple[Task, Stream]:
+    """Return the task, and the stream with validation samples for test samples."""
+    task, data = trial.data()
+    return task, streams(replace(data, test=data.validation))[trial.stream]
+
+
+def best_of(way: Way, average: Callable[[Choice], float]) -> Figures:
+    """Return the choice with the best average, and all that were tried.
+
+    While the best is at an end of what was tried, the next one beyond it is tried too, `MORE` at
+    most: as many for every rule.
+    """
+    found: list[Figures] = []
+    wanted = [Choice(setting, rate) for setting in way.settings for rate in way.rates]
+    left = MORE
+    while wanted:
+        found += [asdict(each) | score(average, each) for each in wanted]
+        best = max(found, key=lambda each: each["score"])
+        wanted = beyond(found, best)[:left]
+        left -= len(wanted)
+    edge = bool(beyond(found, best))
+    return {"tried": found, "setting": best["setting"], "rate": best["rate"], "edge": edge}
 
 
 def beyond(found: Sequence[Figures], best: Figures) -> list[Choice]:
@@ -79,9 +100,9 @@ def outside(tried: set[float], best: float) -> list[float]:
     return [best / FACTOR if best == min(tried) else best * FACTOR]
 
 
-def score(stream: Stream, task: Task, method: Method, recipe: Recipe) -> Figures:
+def score(average: Callable[[Choice], float], choice: Choice) -> Figures:
     """Return the average score at the end; where training fails that of nothing, and why."""
     try:
-        return {"score": learn(stream, task, method, recipe).matrix.average}
+        return {"score": average(choice)}
     except UserError as error:
         return {"score": 0.0, "failed": f"{error}"}

@@ -100,6 +100,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
         "audit/through_feedback",
         partial(audits.through_feedback, levels=through_feedback.LEVELS),
     ),
+    "audit forgetting": ("audit/forgetting", audits.forgetting),
     "faults": ("faults/attacks", faults.counts),
     "faults bounds": ("faults/attacks", faults.bounds),
     "jobs": ("jobs/scaling", jobs.gain),

@@ -42,6 +42,7 @@ def test_every_method_stands_beside_floor_and_ceiling(
     assert [row["method"] for row in rows] == [*few, forgetting.TOGETHER]
     plain, replay, slots, top = (row["runs"][0] for row in rows)
     assert plain["floor"] <= plain["average"] < replay["average"] <= top["average"] + 0.1
+    assert {each["rate"] for each in rows[-1]["search"]["tried"]} >= set(trials.RATES)
     assert replay["bits"] <= slots["bits"]
     assert plain["bits"] == 0
     heads, lines = tables.forgetting(rows)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from beyondprop._torch.processes import processes
 from beyondprop.errors import UserError
@@ -78,7 +79,7 @@ def _meet(backend: str) -> None:
         UserError: Some do not come.
     """
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+        store, rank, size = next(rendezvous("env://", timeout=MEETING))
     except dist.DistError:
         raise UserError(
             f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has waited for the others "

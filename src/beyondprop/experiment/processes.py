@@ -13,7 +13,6 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
 from beyondprop._torch.processes import processes
 from beyondprop.errors import UserError
@@ -78,6 +77,8 @@ def _meet(backend: str) -> None:
     Raises:
         UserError: Some do not come.
     """
+    from torch.distributed.rendezvous import rendezvous  # some builds of PyTorch lack it
+
     try:
         store, rank, size = next(rendezvous("env://", timeout=MEETING))
     except dist.DistError:

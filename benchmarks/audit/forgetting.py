@@ -1,4 +1,4 @@
-"""What rules forget of tasks in turn, and what keeps them from it, at equal memory.
+"""What rules forget of tasks in turn, and which methods prevent it.
 
     python -m benchmarks.audit.forgetting
 

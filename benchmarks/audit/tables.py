@@ -10,7 +10,7 @@ from benchmarks.common.tables import Cells, markdown
 from beyondprop.experiment.statistics import paired
 from beyondprop.report.audited import notes, verdicts
 from beyondprop.report.audited.read import read_audit
-from beyondprop.report.audited.records import Asked, Audit
+from beyondprop.report.audited.records import Asked, Audit, title
 from beyondprop.report.audited.table import table_of
 from beyondprop.report.text import listing
 
@@ -49,7 +49,8 @@ def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
         "Class: pairs of classes in turn, without the pair's name at test; task: the same, with "
         "the name; domain: the same images with their pixels in other orders.",
         "Floor: the score of a model that knows only the last experience. All together: the rule "
-        "learns all experiences at once. MB: the memory of a method in addition to the model.",
+        "learns all experiences at once. MB: the memory of a method in addition to the model; "
+        "those that keep samples get that of the slot machines, at 32 bits a number.",
     ]
     if any(row["search"] and row["search"]["edge"] for row in rows):
         notes.append("†: the chosen learning rate, or strength, lies at the edge of those tried.")
@@ -77,7 +78,7 @@ def _forgotten(rows: list[dict[str, Any]]) -> str:
     """Return what is known at the end of one stream."""
     scores = {(row["rule"], row["method"]): [run["average"] for run in row["runs"]] for row in rows}
     plain = [
-        f"{interval(found)}% ({rule})"
+        f"{interval(found)}% ({title(rule)})"
         for (rule, method), found in scores.items()
         if method == "plain"
     ]
@@ -93,7 +94,7 @@ def _forgotten(rows: list[dict[str, Any]]) -> str:
         f"last experience scores {percent([run['floor'] for run in first['runs']])}%, and backprop "
         f"on all at once {interval(scores['backprop', 'all together'])}%. Under backprop, slot "
         f"machines keep {interval(scores['backprop', 'slots'])}%, and the best of the other "
-        f"methods, {best}, {interval(against[best])}%."
+        f"methods by its mean, {best}, {interval(against[best])}%."
     )
 
 

@@ -161,8 +161,8 @@ def forgetting(load: Load) -> str:
         f"On {len(bank['runs'][0]['final'])} permuted MNIST tasks, a bank of slot machines forgets "
         f"{bank['forgetting']:.0%} and ends at {bank['final_mean']:.1%}; one network that learns "
         f"the tasks in turn ends at {shared['final_mean']:.1%}, a network for each task at "
-        f"{alone['final_mean']:.1%}. The bank takes {bank['bits']} bits per weight and task, the "
-        f"networks {alone['bits']}."
+        f"{alone['final_mean']:.1%}. The bank takes {bank['bits']} bits per weight and task, a "
+        f"network for each task {alone['bits']}."
     )
 
 

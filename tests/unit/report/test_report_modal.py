@@ -95,7 +95,9 @@ def test_a_headline_claims_nothing_that_an_interval_does_not_show(noise: float, 
             assert verdict != "scores below" or high < 0
             verdicts.add(verdict)
         helped = "scores above" in made.values()
-        assert ("shows no gain" in said(record)) == (not helped)
+        assert ("shows no gain: " in said(record)) == (not helped)
+        over_joint = made["joint"] == "scores above"
+        assert ("shows no gain over joint training: " in said(record)) == (helped > over_joint)
     assert "does not differ significantly from" in verdicts
     if noise < 0.001 and seeds == 6:
         assert {"scores above", "scores below"} <= verdicts
@@ -108,8 +110,8 @@ def test_where_pre_training_does_not_help_is_said_first() -> None:
     by = f"(by {-50 * (low + high):.1f} ± {50 * (high - low):.1f} points)"
     text = said(record)
     assert text.startswith(
-        f"digits-mlp: {OURS} scores below joint {by}; it does not differ significantly from"
-        " joint (concatenation); it scores above"
+        f"digits-mlp: {OURS} shows no gain over joint training: it scores below joint"
+        f" {by}; it does not differ significantly from joint (concatenation); it scores above"
     )
     assert text.endswith("(5 seeds)")
     assert page(record).all("h1")[0].text == text
@@ -408,7 +410,7 @@ def test_losses_that_differ_much_are_on_a_logarithmic_axis() -> None:
     record = modalities()
     assert "logarithmic" not in page(record).text
     record["seeds"][0]["alone"]["sound"]["validation"][0] = 900.0
-    assert "on the same axes, with a logarithmic loss." in page(record).text
+    assert "on the same axes, with a logarithmic loss;" in page(record).text
     for seed in record["seeds"]:
         for each in seed["alone"].values():
             each["validation"] = [math.inf for _ in each["validation"]]

@@ -40,15 +40,23 @@ def headline(found: ModalComparison) -> str:
 
 
 def helps(found: ModalComparison) -> bool:
-    """Whether pre-training scores above any other method."""
+    """Whether pre-training scores above joint training; above any method where that is missing."""
     known = findings(found)
-    return known.seeds > 1 and ABOVE in known.verdicts()
+    return known.seeds > 1 and not _no_gain(known)
+
+
+def _no_gain(known: Findings) -> str:
+    """Return that pre-training gains nothing, or nothing over joint training; else nothing."""
+    above = known.verdicts().get(ABOVE, ())
+    if not above:
+        return "shows no gain: it "
+    return "shows no gain over joint training: it " * (JOINT in set(known.others) - set(above))
 
 
 def _clauses(known: Findings, scores: ScoreFormat) -> str:
     """Return each verdict with the methods that it is about, those without a gain first."""
     verdicts = known.verdicts()
-    start = "" if ABOVE in verdicts else "shows no gain: it "
+    start = _no_gain(known)
     if len(verdicts) == 1 and len(known.others) > 1:
         (words,) = verdicts
         every = "any of the" if words in (ALIKE, UNKNOWN) else "all"

@@ -5,7 +5,8 @@ FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 
-# PyTorch has no CUDA libraries here, and no hash; all else is locked.
+# Python's packages are locked by hash, except PyTorch: its build without CUDA has a version alone.
+# The base image has no digest: each build takes the newest Python 3.11, with its security fixes.
 WORKDIR /opt/beyondprop
 COPY requirements requirements
 RUN python -m pip install --require-hashes --no-deps --only-binary :all: -r requirements/all.lock

@@ -5,9 +5,13 @@ page can only pretend that they do.
 """
 
 import contextlib
+import itertools
 import json
 import os
+import select
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,10 @@ needs_chromium = pytest.mark.skipif(
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
 DESKTOP, PHONE = (1280, 900), (390, 844)
 """Sizes of windows in pixels."""
+LIMIT = 120.0
+"""Seconds that an answer may take."""
+CLOSING = 20.0
+"""Seconds that a browser may take to end."""
 CODES = {
     "Tab": 9,
     "Enter": 13,
@@ -60,8 +68,11 @@ class Page:
         return result
 
     def _wait(self, key: str, value: object) -> dict[str, Any]:
+        until = time.monotonic() + LIMIT
         while True:
             while b"\0" not in self.rest:
+                left = max(0.0, until - time.monotonic())
+                assert select.select([self.answers], [], [], left)[0], "the browser does not answer"
                 more = os.read(self.answers, 1 << 20)
                 assert more, "the browser has ended"
                 self.rest += more
@@ -106,7 +117,7 @@ class Page:
         text beyond the window's edge, text of low contrast, and text cut at a figure's edge.
         """
         found: dict[str, list[str]] = {}
-        for size, scheme in ((DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")):
+        for size, scheme in itertools.product((DESKTOP, PHONE), ("light", "dark")):
             self.open(file, size, scheme)
             self.told(LOOKS)
             for kind, each in self.told(f"faults({size[0]})").items():
@@ -146,7 +157,18 @@ def browser(folder: Path) -> Iterator[Page]:
     finally:
         os.close(sent)
         os.close(answers)
-        os.waitpid(process, 0)
+        _end(process)
+
+
+def _end(process: int) -> None:
+    """Wait for a browser that was told to end; kill one that does not."""
+    until = time.monotonic() + CLOSING
+    while os.waitpid(process, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return
+        time.sleep(0.05)
 
 
 def _free(descriptor: int) -> int:

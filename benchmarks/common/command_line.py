@@ -13,13 +13,13 @@ from beyondprop.errors import UserError
 def command_line(main: Callable[..., None]) -> None:
     """Run ``main`` with the flags that its signature says; ``--cases a b`` is one list."""
     try:
-        jsonargparse.auto_cli(main, args=with_lists(sys.argv[1:], lists_of(main)))
+        jsonargparse.auto_cli(main, args=with_lists(sys.argv[1:], list_flags(main)))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
 
 
-def lists_of(main: Callable[..., None]) -> dict[str, bool]:
+def list_flags(main: Callable[..., None]) -> dict[str, bool]:
     """Return which flags of ``main`` take lists, and whether their items are texts."""
     found = {}
     for name, hint in get_type_hints(main).items():

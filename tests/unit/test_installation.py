@@ -1,5 +1,6 @@
 """How the package and its extras are installed, and that everything says the same of it."""
 
+import ast
 import fnmatch
 import re
 import tomllib
@@ -19,11 +20,13 @@ OF_DEVELOPERS = {"cluster", "models", "dev", "docs"}
 """Extras that `all` leaves out: several machines, and what only a checkout uses."""
 
 
+FOLDERS = ("src", "docs", "examples", "tutorials", "benchmarks")
+
+
 def texts(*kinds: str) -> dict[Path, str]:
-    """What people read that names extras, by its file."""
-    folders = ("src", "docs", "examples", "tutorials", "benchmarks")
-    found = [path for name in folders for kind in kinds for path in ROOT.glob(f"{name}/**/{kind}")]
-    return {path: path.read_text("utf-8") for path in [*found, *ROOT.glob("*.md")]}
+    """What people read that names extras, by its file: in the root and in the folders."""
+    globs = [f"{place}{kind}" for kind in kinds for place in ("", *(f"{n}/**/" for n in FOLDERS))]
+    return {path: path.read_text("utf-8") for glob in globs for path in ROOT.glob(glob)}
 
 
 def test_extras_are_installed_from_a_checkout_until_the_package_is_on_an_index() -> None:
@@ -38,11 +41,29 @@ def test_extras_are_installed_from_a_checkout_until_the_package_is_on_an_index()
     assert {name: count for name, count in found.items() if count} == told
 
 
+def by_hand(code: str) -> list[str]:
+    """The errors in code that say how an extra is installed without `errors.install`."""
+    raised = [node.exc for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Raise)]
+    said = [
+        (ast.unparse(error), part.value)
+        for error in raised
+        if error is not None
+        for part in ast.walk(error)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    return [error for error, text in said if re.search(r"""pip install ['"]?\.""", text)]
+
+
 def test_messages_name_extras_in_one_form() -> None:
     for path, text in texts("*.py").items():
-        if path.suffix == ".py" and "tutorials" not in path.parts:
-            written = re.findall(r"""raise \w*Error\([^)]*pip install ['"\\]*\.""", text)
-            assert not written, f"{path}: say it by errors.install"
+        assert not by_hand(text), f"{path}: say it by errors.install"
+
+
+def test_a_message_that_names_an_extra_by_hand_is_found_whatever_it_holds() -> None:
+    told = "raise UserError(f'{shown(path)} (a file) needs Jinja2: pip install \".[report]\"')"
+    assert by_hand(told)
+    assert by_hand("raise ImportError(name(), 'pip install .[report]') from None")
+    assert not by_hand("raise UserError(f'it needs Jinja2: {install(\"report\")}')")
 
 
 def test_extras_that_are_named_exist() -> None:
@@ -108,6 +129,7 @@ def test_the_conda_package_is_this_checkout() -> None:
     assert (ROOT / "packaging/conda" / found["source"]["path"]).resolve() == ROOT
     build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     assert {line.replace("==", " ==") for line in build} < set(found["requirements"]["host"])
+    assert "/output/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()  # where it is built
     about = found["about"]
     assert (about["summary"], about["license"]) == (PROJECT["description"], PROJECT["license"])
     licences = {str(path) for glob in PROJECT["license-files"] for path in ROOT.glob(glob)}

@@ -68,8 +68,20 @@ def claimed(
 ) -> tuple[CompareSpec, list[Spec]]:
     """Return what a folder is to hold, with all that it holds where it is resumed, and write it.
 
+    Args:
+        spec: What to compare; its own task is not used.
+        named: The tasks.
+        output: The folder, which this process holds.
+        resume: Continue what the folder holds.
+
+    Returns:
+        The spec with its rules and seeds, and the tasks; where the folder is resumed, those that it
+        holds come first.
+
     Raises:
-        UserError: No task or two of one name, or the folder holds something else.
+        UserError: No task or two of one name, a task that is unknown, or the folder holds something
+            else.
+        StorageError: The folder's spec cannot be read or written.
     """
     if resume:
         named = list(dict(keyed((*tasks_in(output), *named))).values())
@@ -93,7 +105,23 @@ def compared_tasks(
     progress: Progress | None,
     workers: Workers,
 ) -> dict[str, Any]:
-    """Return the comparisons of a claimed folder, and write what they have in common."""
+    """Return the comparisons of a claimed folder, and write what they have in common.
+
+    Args:
+        spec: What to compare, as `claimed` returns it.
+        named: The tasks, likewise.
+        output: The folder.
+        resume: Continue what the folder holds.
+        progress: Bars to draw on; by default own ones, on the terminal.
+        workers: Who trains.
+
+    Returns:
+        As `compare_tasks`.
+
+    Raises:
+        UserError: As `compare`.
+        StorageError: A folder's files cannot be read or written.
+    """
     places = folders(output, named)
     made = {
         name: compare(replace(spec, task=task), places[name], resume, None, progress, workers)

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from datetime import timedelta
@@ -148,17 +149,69 @@ def test_without_torchrun_the_command_is_told(run_folder: Path) -> None:
     assert not run_folder.exists()
 
 
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What `torchrun` sets for one process whose fellow never comes."""
+    settings = {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))
+    return monkeypatch
+
+
+def refused(folder: Path) -> str:
+    """What a pipeline says that cannot begin."""
+    with pytest.raises(UserError) as caught:
+        train(RunSpec(task="digits-mlp", rule="dgl", schedule="pipeline"), folder)
+    assert not folder.exists()
+    return str(caught.value)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_whose_fellow_never_comes_says_so(
-    run_folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+    run_folder: Path, one_of_two: pytest.MonkeyPatch, rank: int
 ) -> None:
-    settings = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1"}
-    for name, value in (settings | {"MASTER_PORT": free_port()}).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr("beyondprop.experiment.processes.MEETING", timedelta(seconds=1))
-    with pytest.raises(UserError, match=rf"process {rank} of 2 has waited for the others for 0:00"):
-        train(RunSpec(task="digits-mlp", rule="dgl", schedule="pipeline"), run_folder)
-    assert not run_folder.exists()
+    one_of_two.setenv("RANK", str(rank))
+    one_of_two.setattr("beyondprop.experiment.processes.MEETING", timedelta(seconds=1))
+    told = f"process {rank} of 2 has waited for the others for 0:00:01: start all of them"
+    assert refused(run_folder).startswith(told)
+
+
+def test_a_port_in_use_is_told_at_once(run_folder: Path, one_of_two: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("", 0)) as busy:
+        port = busy.getsockname()[1]
+        one_of_two.setenv("MASTER_PORT", str(port))
+        begun = time.monotonic()
+        said = refused(run_folder)
+    assert time.monotonic() - begun < SECONDS
+    assert said.startswith(f"process 0 cannot meet the others at 127.0.0.1, port {port} (")
+    assert "give all processes another MASTER_PORT, which no program uses" in said
+    assert "waited" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("RANK", "x", "from 0 to 1, not 'x'"),
+        ("RANK", "2", "from 0 to 1, not '2'"),
+        ("WORLD_SIZE", "two", "of at least 1, not 'two'"),
+        ("WORLD_SIZE", "0", "of at least 1, not '0'"),
+        ("MASTER_PORT", "abc", "from 1 to 65535, not 'abc'"),
+        ("MASTER_PORT", "99999", "from 1 to 65535, not '99999'"),
+    ],
+)
+def test_settings_of_torchrun_that_are_no_numbers_are_named(
+    run_folder: Path, one_of_two: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    one_of_two.setenv(name, value)
+    assert refused(run_folder).startswith(f"{name} must be a whole number {told}: start")
+
+
+def test_a_number_of_processes_that_is_none_is_named_without_a_pipeline(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    with pytest.raises(UserError, match="WORLD_SIZE must be a whole number of at least 1, not 'x'"):
+        train(RunSpec(), run_folder, task=BLOBS)
 
 
 def test_several_processes_do_not_train_one_run_each(

@@ -80,6 +80,7 @@ def test_every_control_works_by_keys_alone(tmp_path: Path) -> None:
     file = put(tmp_path, report.render(record))
     with browser(tmp_path / "browser") as page:
         page.open(file)
+        assert page.unreached() == {}
         page.told(HOOKS)
         before = ["backprop", "DFA", "=danger|_%", "frozen"]
         assert page.told(SHOWN) == before
@@ -143,8 +144,12 @@ def test_three_tasks_of_twelve_rules_are_read_whole_and_reached_by_tab(tmp_path:
 
 @needs_chromium
 @pytest.mark.foreign
-def test_audits_and_modalities_are_read_whole(tmp_path: Path) -> None:
+def test_audits_and_modalities_are_read_whole_and_reached_by_tab(tmp_path: Path) -> None:
     pages = (report.render_audit(audit(seeds=(0,))), report.render_modalities(modalities()))
     with browser(tmp_path / "browser") as page:
         for each in pages:
-            assert page.faults(put(tmp_path, each)) == {}
+            file = put(tmp_path, each)
+            assert page.faults(file) == {}
+            page.open(file)
+            assert page.unreached() == {}
+            assert page.told("window.reached.size") > 10

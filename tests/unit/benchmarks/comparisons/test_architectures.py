@@ -62,7 +62,9 @@ def test_rules_below_frozen_are_named_first() -> None:
     told = architectures.below_frozen({"GCN": made.record(SCORES)})
     assert told == "Significantly below frozen hidden layers: on GCN `dfa`."
     above = {rule: scores for rule, scores in SCORES.items() if rule != "dfa"}
-    assert architectures.below_frozen({"GCN": made.record(above)}).startswith("No rule is")
+    assert architectures.below_frozen({"GCN": made.record(above)}).startswith(
+        "No rule is significantly"
+    )
 
 
 def test_a_rule_that_is_not_told_from_frozen_is_not_below_it() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonargparse
 import pytest
 
-from benchmarks.common.command_line import lists_of
+from benchmarks.common.command_line import list_flags
 from benchmarks.common.records import RESULTS, load
 from benchmarks.pages import index
 from beyondprop import tasks
@@ -80,7 +80,7 @@ def check(name: str, record: dict[str, Any]) -> None:
         return
     assert words[:2] == ["python", "-m"]
     main = importlib.import_module(words[2]).main
-    parsed = jsonargparse.auto_parser(main).parse_args(with_lists(words[3:], lists_of(main)))
+    parsed = jsonargparse.auto_parser(main).parse_args(with_lists(words[3:], list_flags(main)))
     for setting, value in record["spec"].items():
         said = parsed.get(setting)
         if said is not None:  # else the record says what the default came to

@@ -49,11 +49,12 @@ def registries() -> Sequence[Registry[Any]]:
     """Return the registries that names are looked up in."""
     from beyondprop.audit import SECTIONS
     from beyondprop.measure import MEASURES
+    from beyondprop.optics import PROCESSORS
     from beyondprop.projections import PROJECTIONS
     from beyondprop.rules import OBJECTIVES, RULES
     from beyondprop.tasks import OPTIMIZERS, TASKS
 
-    return (RULES, TASKS, PROJECTIONS, OBJECTIVES, OPTIMIZERS, MEASURES, SECTIONS)
+    return (RULES, TASKS, PROJECTIONS, OBJECTIVES, OPTIMIZERS, MEASURES, SECTIONS, PROCESSORS)
 
 
 def lists() -> dict[str, dict[str, str]]:

@@ -46,7 +46,8 @@ def attach(
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
             tuple of names makes one block of several modules, which ends behind the last, and a
             last one that holds the others only ends it (`finer_blocks` names such parts of the
-            layers of transformers). By default one block for each child with parameters of a chain
+            layers of transformers). A parameter named here that lies in no block keeps `Backprop`.
+            By default one block for each child with parameters of a chain
             (`nn.Sequential`), where activations, norms and poolings join the block before them;
             with ``output=``, elsewhere, one for each layer of a model that repeats one in an
             `nn.ModuleList`, or of its encoder and its decoder. Of the default blocks those keep
@@ -101,7 +102,7 @@ def attach(
             f"nothing before output='{output}' would be taught by the rule, as its block "
             "keeps the exact gradient: name smaller blocks, which run before it, in blocks="
         )
-    problems += block_problems(model, chosen, rules.values(), ports)
+    problems += block_problems(model, chosen, rules, ports)
     with CHANGING:
         problems = problems or list(model_problems(model))  # another thread may have been faster
         if problems:
@@ -158,7 +159,19 @@ def _patterns(
         blocks = _default_names(model, one, ports)
     else:
         _check_blocks(blocks)
-    return dict.fromkeys((n if isinstance(n, str) else tuple(n) for n in blocks), one)
+    names = [n if isinstance(n, str) else tuple(n) for n in blocks]
+    loose = _loose(model, names, one)
+    return dict.fromkeys(loose, Backprop()) | dict.fromkeys(
+        (n for n in names if n not in loose), one
+    )
+
+
+def _loose(model: nn.Module, names: Sequence[Named], rule: Rule) -> list[Named]:
+    """Return which names are parameters that the rule, as it teaches modules, cannot teach."""
+    if not (rule.traits.ends_graph and rule.traits.learns):
+        return []
+    parameters = dict(model.named_parameters())
+    return [name for name in names if name in parameters]
 
 
 def _check_blocks(blocks: Any) -> None:

@@ -58,7 +58,7 @@ def choose(model: nn.Module, rules: Mapping[Named, Rule], problems: list[str]) -
         elif loose:
             problems.append(
                 f"'{pattern}' names the parameter '{loose[0]}', but {type(rule).__name__} teaches "
-                "modules: give the parameter Backprop() in a pattern of its own"
+                "modules: give the parameter Backprop() in a pattern of its own, before this one"
             )
         elif not new:
             problems.append(_no_match(model, pattern))
@@ -78,6 +78,7 @@ def _of_modules(
     A last one that holds the others ends the block too, but what else it holds is not the block's.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
+    parameters = dict(model.named_parameters())
     around = None
     outer = len(names) > 1 and all(n != names[-1] and inside(n, names[-1]) for n in names[:-1])
     if outer and names[-1] in modules:
@@ -86,7 +87,9 @@ def _of_modules(
     covered = [name for block in taken for name, _ in block.modules]
     problem = ""
     for name in names:
-        if not name or name not in modules:
+        if name in parameters:
+            problem = f"names the parameter '{name}', but holds modules: name it outside the tuple"
+        elif not name or name not in modules:
             problem = f"names '{name}', which is no module"
         elif any(inside(name, other) or inside(other, name) for other in covered):
             problem = f"names '{name}', which another block holds, or itself already"
@@ -95,7 +98,9 @@ def _of_modules(
         problem = "has no parameters: name the module that it follows too"
     if problem:
         problems.append(f"the block {names} {problem}")
-        return []
+        loose = tuple(name for name in names if name in parameters)
+        # Never attached; but what it holds is not said to lie in no block either.
+        return [Block(names[0], rule, found, model, loose)] if found and loose else []
     return [Block(names[0], rule, found, model, around=around)]
 
 

@@ -1,8 +1,8 @@
 """What stands in the way of attaching rules to a model or of teaching it: in plain words."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,10 +13,12 @@ from beyondprop._torch.modules import inside, is_chain
 from beyondprop._torch.private import is_compiled
 from beyondprop._torch.pytrees import leaves
 from beyondprop.core import Block, ForwardPass, Rule
+from beyondprop.engine.blocks import Named
 from beyondprop.engine.covering import covering
 from beyondprop.engine.detach import HANDLE, OpenPass, mode_of
 from beyondprop.engine.ports import Output, Ports, candidates
 from beyondprop.errors import UserError
+from beyondprop.rules.backprop import Backprop
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
@@ -48,16 +50,16 @@ def _attached(model: nn.Module) -> Iterator[str]:
 
 
 def block_problems(
-    model: nn.Module, blocks: Sequence[Block], rules: Iterable[Rule], ports: Ports
+    model: nn.Module, blocks: Sequence[Block], rules: Mapping[Named, Rule], ports: Ports
 ) -> Iterator[str]:
-    """Yield what is wrong between the blocks and the rules that were asked for."""
+    """Yield what is wrong between the blocks and the rules that were asked for, by pattern."""
     yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
     yield from dict.fromkeys(problem for b in blocks for problem in _uncovered_layers(b))
-    yield from _unmatched(model, rules)
+    yield from _unmatched(model, rules.values())
     yield from _beside_whole(model, blocks)
-    if any(rule.traits.ends_graph for rule in rules):
+    if any(rule.traits.ends_graph for rule in rules.values()):
         if ports.output is None:  # else the first pass shows what learns, see `check_ends`
-            yield from _uncovered(model, blocks)
+            yield from _uncovered(model, blocks, rules)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
         yield from _starved(model, blocks)
@@ -104,19 +106,34 @@ def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None
     }
 
 
-def _uncovered(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
+def _uncovered(
+    model: nn.Module, blocks: Sequence[Block], rules: Mapping[Named, Rule]
+) -> Iterator[str]:
     owners = _owners(model, blocks)
     named = dict(model.named_parameters(remove_duplicate=False))
     covered = {id(named[n]) for n, block in owners.items() if block is not None}
     alone = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
     if alone:
-        places = list(dict.fromkeys(name.rpartition(".")[0] or name for name in alone))
+        covers = [name for block in blocks for name, _ in block.modules]
+        places = list(dict.fromkeys(_place(name, covers) for name in alone))
         more = f" and {len(places) - 12} more" if len(places) > 12 else ""
         yield (
             f"no block holds {', '.join(places[:12])}{more}, and what no block holds could "
-            "silently stop learning: name it in blocks=, or give it a rule of its own, for example "
-            f"{{'{places[0]}': Backprop()}}"
+            "silently stop learning: name it in blocks=, or give it a rule of its own by patterns, "
+            f"for example {_spelled(dict.fromkeys(places, Backprop()) | dict(rules))}"
         )
+
+
+def _place(name: str, covers: Iterable[str]) -> str:
+    """Return the module that holds a parameter, or the parameter where that holds blocks too."""
+    module = name.rpartition(".")[0]
+    return module if module and not any(inside(each, module) for each in covers) else name
+
+
+def _spelled(rules: Mapping[Named, Rule]) -> str:
+    """Return rules by pattern as they are written in Python, the first twelve of them."""
+    shown = [f"{named!r}: {type(rule).__name__}()" for named, rule in islice(rules.items(), 12)]
+    return "{" + ", ".join(shown) + (", …}" if len(rules) > 12 else "}")
 
 
 def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
@@ -185,7 +202,7 @@ def check_covered(model: nn.Module, blocks: Sequence[Block]) -> None:
     Raises:
         UserError: They don't.
     """
-    for problem in _uncovered(model, blocks):
+    for problem in _uncovered(model, blocks, {}):
         raise UserError(f"what learns has changed since the rules were attached: {problem}")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop.core import Block
 from beyondprop.engine.attach import exact_gradients
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import untouched
@@ -30,7 +31,7 @@ class Isolation:
     """What `isolation` found; ``print`` it.
 
     Attributes:
-        blocks: Names of the blocks, in the order they run.
+        blocks: Names of the blocks, in the order they run. A lone parameter is none of them.
         changes: ``changes[k][j]``: how much the gradient of block k changed, relative to its norm,
             when the weights of block j were changed; None unless j is later than k, and where
             block k gets no gradient.
@@ -64,7 +65,7 @@ class Isolation:
         return "Blocks do not learn on their own: what one is taught depends on later ones."
 
     def of_block(self, k: int) -> str:
-        """Return a word on block number k, a colon, and on what its update depends."""
+        """Return a word on block number k of these, a colon, and on what its update depends."""
         if k == len(self.blocks) - 1:
             return "last: no block comes after it"
         row = self.changes[k][k + 1 :]
@@ -133,7 +134,7 @@ def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
     Raises:
         UserError: There is only one block, or the rule needs targets and there are none.
     """
-    if len(handle.blocks) < 2:
+    if len(_running(handle)) < 2:
         raise UserError("isolation compares blocks with one another, and the model has only one")
     arguments = handle.passes.arguments
     called_with = arguments is not None and arguments.labels is not None
@@ -142,7 +143,7 @@ def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
     changes = _changes(handle, batch)
     with exact_gradients(handle.model):
         backprop = _changes(handle, batch)
-    names = tuple(block.name for block in handle.blocks)
+    names = tuple(block.name for block in _running(handle))
     return Isolation(names, changes, backprop, _crossings(handle, batch))
 
 
@@ -174,7 +175,7 @@ class IsolationMeasure(Measure):
     def run(self, subject: Subject) -> Figures:
         """Return whether all blocks are isolated, and on what each one's update depends."""
         handle = given(subject.handle, "a handle")
-        if len(handle.blocks) < 2:
+        if len(_running(handle)) < 2:
             return Figures(
                 values={"isolated": None},
                 words="There is only one block, so there is nothing to isolate.",
@@ -200,7 +201,7 @@ class IsolationMeasure(Measure):
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
         """Blocks whose graph ends are isolated, those of a rule that goes through are not."""
-        rules = [block.rule for block in given(subject.handle, "a handle").blocks]
+        rules = [block.rule for block in _running(given(subject.handle, "a handle"))]
         isolated = figures.values["isolated"]
         if not rules[:-1] or any(rule.traits.whole_model for rule in rules):
             return  # such a rule may do either
@@ -222,11 +223,17 @@ def _first(inputs: Any, targets: Any) -> tuple[Any, Any]:
     return replaced(inputs, lambda x: x[:SAMPLES]), replaced(targets, lambda x: x[:SAMPLES])
 
 
+def _running(handle: Attachment) -> list[Block]:
+    """Return the blocks that run; a lone parameter has no place in their order."""
+    return [block for block in handle.blocks if block.modules]
+
+
 def _changes(handle: Attachment, batch: Batch) -> Matrix:
     """Return the relative change of each block's gradient for each later block changed."""
+    blocks = _running(handle)
     before = _gradients(handle, batch)
     rows: list[list[float | None]] = [[None] * len(before) for _ in before]
-    for j, block in enumerate(handle.blocks):
+    for j, block in enumerate(blocks):
         with _changed_weights([parameter for _, parameter in block.parameters()]):
             after = _gradients(handle, batch)
         for k in range(j):
@@ -239,7 +246,9 @@ def _gradients(handle: Attachment, batch: Batch) -> BlockGradients:
         _, places = batch.outputs_and_places(handle)
         generator = torch.Generator().manual_seed(0)
         errors = [torch.randn(t.shape, generator=generator).to(t) for t in places]
-        return gradients_of_blocks(handle, places, errors)
+        found = gradients_of_blocks(handle, places, errors)
+    pairs = zip(handle.blocks, found, strict=True)
+    return [gradients for block, gradients in pairs if block.modules]
 
 
 @contextmanager
@@ -268,6 +277,19 @@ def _relative_change(
     return change / size if size else math.inf if change else 0.0
 
 
+@contextmanager
+def _lone_at_rest(handle: Attachment) -> Iterator[None]:
+    """Have lone parameters not learn inside: a gradient that goes to one reaches no block."""
+    lone = [p for b in handle.blocks if not b.modules for _, p in b.parameters() if p.requires_grad]
+    for parameter in lone:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in lone:
+            parameter.requires_grad_()
+
+
 def _crossings(handle: Attachment, batch: Batch) -> tuple[str, ...]:
     """Return the blocks through whose input a gradient leaves."""
     crossed: set[str] = set()
@@ -282,11 +304,11 @@ def _crossings(handle: Attachment, batch: Batch) -> tuple[str, ...]:
 
     hooks = [
         block.modules[0][1].register_forward_pre_hook(observe(block.name), with_kwargs=True)
-        for block in handle.blocks[1:]
-        if block.modules
+        for block in _running(handle)[1:]
     ]
     try:
-        _gradients(handle, batch)
+        with _lone_at_rest(handle):
+            _gradients(handle, batch)
     finally:
         for hook in hooks:
             hook.remove()

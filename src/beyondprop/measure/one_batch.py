@@ -105,9 +105,10 @@ def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tu
         for i, (name, parameter) in enumerate(block.parameters()):
             if parameter.requires_grad:
                 taught.kinds[name] = _kind(found[k][i], own[k][i], exact[k][i])
-    alone = isolation_on(handle, batch) if len(handle.blocks) > 1 else None
+    running = [block for block in handle.blocks if block.modules]
+    alone = isolation_on(handle, batch) if len(running) > 1 else None
     rows = []
-    for k, (block, held) in enumerate(zip(handle.blocks, kept, strict=True)):
+    for block, held in zip(handle.blocks, kept, strict=True):
         sizes = {n: p.numel() for n, p in block.parameters() if p.requires_grad}
         reached = sum(size for n, size in sizes.items() if taught.kinds[n] != NONE)
         shapes = taught.outputs.get(block, ())
@@ -120,7 +121,7 @@ def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tu
                 feedback=held,
                 reached=reached / sum(sizes.values()) if sizes else None,
                 gradients=dict(Counter(taught.kinds[name] for name in sizes)),
-                isolation=alone.of_block(k) if alone is not None else None,
+                isolation=alone.of_block(running.index(block)) if alone and block.modules else None,
             )
         )
     return taught, tuple(rows)

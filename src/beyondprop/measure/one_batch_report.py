@@ -39,7 +39,7 @@ class BatchRow:
         gradients: How many of its trainable parameters got which gradient: "exact", "the rule's",
             "zeros" or "none".
         isolation: A word on what its update depends on, a colon, and more words; None for one
-            block alone.
+            block alone, and for a lone parameter.
     """
 
     block: str

@@ -16,7 +16,7 @@ from beyondprop.optics.encoder import (
     Ternary,
     UnevenTernary,
 )
-from beyondprop.optics.presets import PRESETS
+from beyondprop.optics.presets import LINES, PRESETS
 from beyondprop.optics.projection import PhotonicProjection
 from beyondprop.optics.retrieval import Anchors, OffAxis, PhaseShifting, Retrieval
 from beyondprop.optics.scattering import Scattering
@@ -29,7 +29,7 @@ PARTS: dict[str, type[Any]] = {
     for kind in (*ENCODERS, *RETRIEVALS, Scattering, Camera, Specification, PhotonicProcessor)
 }
 PROCESSORS: Registry[PhotonicProcessor] = Registry(
-    "device",
+    "photonic device",
     PhotonicProcessor,
     {name: preset() for name, preset in PRESETS.items()} | {"PhotonicProcessor": PhotonicProcessor},
     key="part",
@@ -43,6 +43,7 @@ PROCESSORS: Registry[PhotonicProcessor] = Registry(
             ("specification", Specification, (Specification,)),
         )
     ],
+    lines=LINES,
 )
 """Whole devices, presets by their names; an argument of projections by light."""
 

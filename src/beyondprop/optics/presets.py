@@ -1,5 +1,8 @@
 """Whole devices: one without a fault, and one after LightOn's."""
 
+from typing import cast
+
+from beyondprop.errors import check_type
 from beyondprop.optics.camera import Camera
 from beyondprop.optics.device import PhotonicProcessor
 from beyondprop.optics.encoder import Ternary
@@ -36,3 +39,21 @@ def lighton_opu() -> PhotonicProcessor:
 
 
 PRESETS = {"ideal": ideal, "lighton-opu": lighton_opu}
+LINES = {
+    "ideal": "a device without a fault, whose projection is the ideal matrix's, to rounding",
+    "lighton-opu": "a device after LightOn's optical processing unit, partly assumed",
+}
+"""What the presets are, for lists."""
+
+
+def processor(device: object) -> PhotonicProcessor:
+    """Return a device, given as it is or by the name of its preset.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if isinstance(device, str) and device in PRESETS:
+        return PRESETS[device]()
+    names = " or ".join(map(repr, PRESETS))
+    check_type("the device", device, PhotonicProcessor, f"one, such as lighton_opu(), or {names}")
+    return cast("PhotonicProcessor", device)

@@ -11,7 +11,7 @@ from beyondprop.errors import UserError
 from beyondprop.optics.checks import whole
 from beyondprop.optics.device import PhotonicProcessor
 from beyondprop.optics.medium import Medium
-from beyondprop.optics.presets import lighton_opu
+from beyondprop.optics.presets import lighton_opu, processor
 from beyondprop.projections.cached import Shareable
 from beyondprop.random.streams import stream_of
 from beyondprop.registry import check_fields
@@ -46,7 +46,7 @@ class PhotonicProjection(Shareable):
         seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
         shared: One medium for all blocks, each seeing the first of its outputs (one device teaches
             all layers, as in Launay et al. 2020); otherwise one a block.
-        device: The parts; see `ideal` and `lighton_opu`.
+        device: The parts; see `ideal` and `lighton_opu`, or the name of a preset: "lighton-opu".
     """
 
     name: ClassVar[str] = "photonic"
@@ -56,6 +56,7 @@ class PhotonicProjection(Shareable):
 
     def __post_init__(self) -> None:
         whole("a seed", self.seed, 0, 2**63 - 1)
+        object.__setattr__(self, "device", processor(self.device))
         check_fields(self)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:

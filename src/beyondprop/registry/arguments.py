@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from beyondprop.errors import FAULTS, UserError, shown
 from beyondprop.registry.dotted import one_line
 from beyondprop.registry.limits import Limits
+from beyondprop.registry.spec import split
 from beyondprop.text import did_you_mean
 
 Part = Callable[[Any], Any]
@@ -73,7 +74,8 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
         maker: The class, function or instance.
         arguments: By name, as JSON values or already as objects.
         called: What to call it in a message.
-        part_of: What makes the arguments that are things of other registries.
+        part_of: What makes the arguments that are things of other registries. Such a thing that an
+            instance holds can also be changed, by a mapping of what changes in it.
 
     Raises:
         UserError: An argument is unknown, missing or of the wrong type, or the maker fails.
@@ -81,10 +83,14 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
     known = parameters(maker)
     if known is None:
         known = dict.fromkeys(arguments, Parameter(Any, False))
-    _check_names(known, arguments, called)
+    _check_names(known, arguments, called, maker)
     values = {}
     for name, value in arguments.items():
         wanted = known[name].annotation
+        part = _changed(maker, name, value, part_of)
+        if part is not None:
+            values[name] = build(part, value, f"{name} of {called}", part_of)
+            continue
         try:
             values[name] = convert(value, wanted, part_of)
         except WrongTypeError:
@@ -204,10 +210,37 @@ def listing(names: Iterable[str]) -> str:
     return ", ".join(names) or "no arguments"
 
 
-def _check_names(known: Mapping[str, Parameter], arguments: Mapping[str, Any], called: str) -> None:
+def _parts_of(maker: Any) -> dict[str, Any]:
+    """Return the dataclasses that an instance holds, by field."""
+    if isinstance(maker, type) or not is_dataclass(maker):
+        return {}
+    held = {field.name: getattr(maker, field.name) for field in fields(maker) if field.init}
+    return {k: v for k, v in held.items() if is_dataclass(v) and not isinstance(v, type)}
+
+
+def _changed(maker: Any, name: str, value: Any, part_of: PartOf) -> Any:
+    """Return the part of an instance that a mapping changes; None where it names another part."""
+    part = _parts_of(maker).get(name)
+    if part is None or not isinstance(value, Mapping) or part_of(type(part)) is None:
+        return None
+    named = split(value)
+    return part if named is None or named.name in (parameters(part) or ()) else None
+
+
+def _in_part(maker: Any, name: str) -> str:
+    """Return in words which part of an instance takes an argument, nothing where none does."""
+    for place, part in _parts_of(maker).items():
+        if name in (parameters(part) or ()):
+            return f"; its {place} takes {name}: {{{place}: {{{name}: VALUE}}}}"
+    return ""
+
+
+def _check_names(
+    known: Mapping[str, Parameter], arguments: Mapping[str, Any], called: str, maker: Any
+) -> None:
     unknown = [name for name in arguments if name not in known]
     if unknown:
-        hint = did_you_mean(unknown[0], known)
+        hint = _in_part(maker, unknown[0]) or did_you_mean(unknown[0], known)
         raise UserError(f"{called} takes {listing(known)}, not {', '.join(unknown)}{hint}")
     missing = [name for name, each in known.items() if each.required and name not in arguments]
     if missing:

@@ -30,6 +30,7 @@ class Registry(Mapping[str, T], Generic[T]):
         entries: By short name, in the order of lists.
         key: Under which a spec may hold the name beside the arguments.
         parts: Registries of what its things are given as arguments.
+        lines: What instances are, in a line for lists, by short name.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Registry(Mapping[str, T], Generic[T]):
         *,
         key: str = "name",
         parts: "Iterable[Registry[Any]]" = (),
+        lines: Mapping[str, str] | None = None,
     ) -> None:
         self.kind, self.base, self.key = kind, base, key
         self._entries = dict(entries)
         self._parts = (self, *parts)
+        self._lines = lines or {}
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
@@ -129,10 +132,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return read(spec, self.kind, self.key).name
 
     def describe(self, name: str) -> str:
-        """Return in a line what a thing is: its `summary`, else its docstring's first line."""
+        """Return in a line what a thing is: as registered, its `summary`, or from its docstring."""
         entry = self.entry(name)
         documented = type(entry) if isinstance(entry, self.base) else entry
-        text = getattr(entry, "summary", None)
+        text = self._lines.get(name, getattr(entry, "summary", None))
         return text if isinstance(text, str) else first_line(documented)
 
     def arguments(self, name: str) -> list[str]:

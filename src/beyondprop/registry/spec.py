@@ -43,7 +43,7 @@ def read(spec: Spec, kind: str, key: str) -> Named:
     Raises:
         UserError: It is neither a name nor a mapping with one.
     """
-    found = _split(spec, (key,))
+    found = split(spec, (key,))
     if found is None or "{" in found.name:  # a command's mapping that is no YAML is left a text
         hint = ", with a space behind each colon" if isinstance(spec, str) else ""
         raise UserError(
@@ -56,7 +56,7 @@ def read(spec: Spec, kind: str, key: str) -> Named:
 
 def label(spec: Any) -> str:
     """Return a spec in one short line for tables: ``dfa(projection=hadamard(rounds=2))``."""
-    named = _split(spec, KEYS)
+    named = split(spec)
     if named is not None:
         inner = ", ".join(f"{name}={label(value)}" for name, value in named.arguments.items())
         return f"{named.name}({inner})" if inner else named.name
@@ -75,7 +75,8 @@ def file_name(text: str) -> str:
     return f"{safe[: LONGEST - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
-def _split(spec: Any, keys: tuple[str, ...]) -> Named | None:
+def split(spec: Any, keys: tuple[str, ...] = KEYS) -> Named | None:
+    """Return the name and the arguments in a spec, None where it names nothing."""
     if isinstance(spec, str):
         return Named(spec, {})
     if not isinstance(spec, Mapping) or not all(isinstance(name, str) for name in spec):

@@ -216,7 +216,15 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     found = capsys.readouterr().out
-    for title in ("rules", "tasks", "projections", "measures", "schedules", "devices"):
+    for title in (
+        "rules",
+        "tasks",
+        "projections",
+        "measures",
+        "schedules",
+        "photonic devices",
+        "devices",
+    ):
         assert title in found.splitlines()
     for name in (
         "backprop",
@@ -228,6 +236,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "dense",
         "alignment",
         "joint",
+        "lighton-opu",
         "cpu",
     ):
         assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name

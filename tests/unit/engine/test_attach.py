@@ -205,6 +205,50 @@ def test_problems_are_refused_in_plain_words(build, rule, blocks, message):
         bp.attach(build(), rule, blocks)
 
 
+class Positions(nn.Module):
+    """Patches, to which a parameter of the model is added, a layer, and a norm with a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.pos = nn.Parameter(torch.zeros(6))
+        self.patch = nn.Linear(8, 6)
+        self.layers = nn.ModuleList([nn.Linear(6, 6)])
+        self.norm, self.head = nn.LayerNorm(6), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.head(self.norm(self.layers[0](self.patch(x) + self.pos).tanh()))
+
+
+PARTS = ["patch", "layers.*", ("norm", "head")]
+
+
+@pytest.mark.parametrize("blocks", [["pos", *PARTS], [*PARTS, "pos"]])
+def test_a_parameter_among_the_blocks_keeps_backprop(blocks):
+    model = Positions()
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks)
+    assert [block.name for block in handle.blocks] == ["pos", "patch", "layers.0", "norm"]
+    assert handle.blocks[0].rule == bp.Backprop()
+    F.cross_entropy(model(X), Y).backward()
+    assert model.pos.grad.any()
+
+
+def test_what_no_block_holds_is_told_with_rules_that_work():
+    model = Positions()
+    with pytest.raises(bp.AttachError) as caught:
+        bp.attach(model, bp.DirectFeedbackAlignment(), PARTS)
+    printed = str(caught.value).partition("for example ")[2]
+    known = (bp.Backprop, bp.DirectFeedbackAlignment)
+    rules = eval(printed, {each.__name__: each for each in known})
+    assert list(rules) == ["pos", *PARTS]
+    bp.attach(model, rules)
+
+
+def test_a_parameter_in_a_tuple_is_one_problem():
+    with pytest.raises(bp.AttachError, match=r"names the parameter 'pos'.*outside") as caught:
+        bp.attach(Positions(), "dfa", [("pos", "patch"), *PARTS[1:]])
+    assert "no block holds" not in str(caught.value)
+
+
 def test_tied_weights_across_blocks():
     model = mlp()
     model[2].weight = model[0].weight

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import beyondprop as bp
 from beyondprop.errors import UserError
-from beyondprop.measure import MEASURES, Subject, isolation
+from beyondprop.measure import MEASURES, Subject, check_batch, isolation
 from beyondprop.measure.isolation import Matrix
 
 Batch = tuple[Tensor, Tensor]
@@ -85,6 +85,38 @@ def test_residual_blocks_are_isolated(rule: bp.rules.Rule, batch: Batch) -> None
     found = isolation(handle, *batch)
     assert found.isolated
     assert found.blocks == ("stem", "layers.0", "layers.1", "head")
+
+
+class Shifted(Residual):
+    """A lone parameter is added behind the first block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) + self.shift
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+
+def test_a_lone_parameter_is_no_block(batch: Batch) -> None:
+    model = Shifted()
+    blocks = ["shift", "stem", "layers.*", "head"]
+    handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks)
+    found = isolation(handle, *batch)
+    assert found.blocks == ("stem", "layers.0", "layers.1", "head")
+    assert found.isolated
+    assert model.shift.requires_grad
+    rows = check_batch(handle, *batch).rows
+    assert [row.isolation and row.isolation.partition(":")[0] for row in rows] == [
+        None,
+        *["isolated"] * 3,
+        "last",
+    ]
+    handle.remove()
+    assert isolation(bp.attach(model, bp.Backprop(), blocks), *batch).crossings
 
 
 def test_frozen_blocks_have_nothing_to_isolate(net: nn.Sequential, batch: Batch) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 import beyondprop as bp
 from beyondprop import tasks
 from beyondprop.optics import (
+    PROCESSORS,
     Camera,
     OffAxis,
     PhotonicProjection,
@@ -137,6 +138,24 @@ def test_no_gradient_is_lost_in_silence():
         PhotonicProjection().project(x, 20, 0)
     with torch.no_grad():
         assert not PhotonicProjection().project(x, 20, 0).requires_grad
+
+
+def test_a_preset_is_given_by_its_name():
+    assert PhotonicProjection(device="lighton-opu") == PhotonicProjection(device=lighton_opu())
+    with pytest.raises(bp.UserError, match=r"such as lighton_opu\(\), or 'ideal' or 'lighton-opu'"):
+        PhotonicProjection(device="opu")
+
+
+def test_a_preset_is_changed_part_by_part():
+    preset = lighton_opu()
+    changed = PROCESSORS.make({"lighton-opu": {"camera": {"bits": 4}}})
+    assert changed == replace(preset, camera=replace(preset.camera, bits=4))
+    another = {"lighton-opu": {"camera": {"part": "Camera", "photons": 5}}}
+    assert PROCESSORS.make(another) == replace(preset, camera=Camera(photons=5))
+    with pytest.raises(bp.UserError, match=r"its camera takes bits: {camera: {bits: VALUE}}"):
+        PROCESSORS.make({"lighton-opu": {"bits": 4}})
+    with pytest.raises(bp.UserError, match=r"camera of photonic device.* not bit; did you mean"):
+        PROCESSORS.make({"lighton-opu": {"camera": {"bit": 4}}})
 
 
 def test_whole_numbers_would_be_cut_off():

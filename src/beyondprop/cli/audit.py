@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from beyondprop.cli.pages import told_of
+from beyondprop.cli.pages import forewarn, report_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.audit_spec import AuditSpec
 from beyondprop.jobs import Workers
@@ -47,12 +47,12 @@ def run(arguments: Namespace) -> int:
     from beyondprop.cli.tables import show
     from beyondprop.experiment.audit_table import audit_table, notes
     from beyondprop.experiment.auditing import audit, own_name
-    from beyondprop.report import write
 
     spec, workers = spec_of(AuditSpec, arguments), spec_of(Workers, arguments)
     output = arguments.output or Path("runs") / own_name(arguments.runs)
+    forewarn()
     record = audit(spec, arguments.runs, output, arguments.resume, workers=workers)
-    page = told_of(lambda: write([output], output / "report.html"))
+    page = report_of(output)
     show(audit_table(record))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from beyondprop.cli.pages import told_of
+from beyondprop.cli.pages import forewarn, report_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.errors import UserError
 from beyondprop.experiment.spec import CompareSpec
@@ -54,21 +54,19 @@ def run(arguments: Namespace) -> int:
     from beyondprop.experiment.growing import own_name
     from beyondprop.experiment.linear import LINEAR
     from beyondprop.experiment.several import compare_tasks
-    from beyondprop.report import write
 
     spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
     tasks = tasks_of(spec, arguments)
     named = spec if tasks is None else replace(spec, task="tasks")  # they can become more
     output = arguments.output or Path("runs") / own_name(named)
+    forewarn()
     rows = []
     if tasks is None:
         comparisons = [compare(spec, output, arguments.resume, workers=workers)]
     else:
         made = compare_tasks(spec, tasks, output, arguments.resume, workers=workers)
         comparisons, rows = list(made["comparisons"].values()), made["rows"]
-    page = told_of(
-        lambda: write([output], output / "report.html")
-    )  # before what may fail: printing
+    page = report_of(output)  # before what may fail: printing
     show(comparisons, rows)
     print(f"folder: {output}")
     print(page)

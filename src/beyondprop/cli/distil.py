@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from beyondprop.cli.pages import told_of
+from beyondprop.cli.pages import forewarn, report_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.distil_spec import DistilSpec
 from beyondprop.jobs import Workers
@@ -51,14 +51,14 @@ def run(arguments: Namespace) -> int:
     from beyondprop.cli.tables import show
     from beyondprop.experiment.distil_table import distil_table, notes
     from beyondprop.experiment.distilling import distil_task, plan_task
-    from beyondprop.report import write
 
     spec, workers = spec_of(DistilSpec, arguments), spec_of(Workers, arguments)
     if arguments.dry_run:
         return show_plan(plan_task(spec), workers.jobs or 1)
     output = arguments.output or Path("runs") / own_name(spec)
+    forewarn()
     record = distil_task(spec, output, arguments.resume, workers=workers)
-    page = told_of(lambda: write([output], output / "report.html"))
+    page = report_of(output)
     show(distil_table(record))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):

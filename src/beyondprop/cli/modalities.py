@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from beyondprop.cli.pages import told_of
+from beyondprop.cli.pages import forewarn, report_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.jobs import Workers
@@ -41,12 +41,12 @@ def run(arguments: Namespace) -> int:
     from beyondprop.cli.tables import show
     from beyondprop.experiment.modal_table import modal_table, notes
     from beyondprop.experiment.modaling import modalities_task
-    from beyondprop.report import write
 
     spec, workers = spec_of(ModalitiesSpec, arguments), spec_of(Workers, arguments)
     output = arguments.output or Path("runs") / own_name(spec)
+    forewarn()
     record = modalities_task(spec, output, arguments.resume, workers=workers)
-    page = told_of(lambda: write([output], output / "report.html"))
+    page = report_of(output)
     show(modal_table(record))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for sentence in notes(record):

@@ -1,17 +1,47 @@
 """What a command says of the page that it writes beside its record."""
 
+from __future__ import annotations
+
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, install
 from beyondprop.files import StorageError
 
+NEEDED = ("matplotlib", "jinja2")
+"""Packages that a page is made with."""
 
-def told_of(write: Callable[[], Path]) -> str:
-    """Write a page and return where it is, or what is missing to write it."""
+
+def forewarn() -> None:
+    """Say before the work that there will be no page, where a package for it is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        print(
+            f"beyondprop: the report needs {' and '.join(missing)}: {install('report')}; the work "
+            "goes on without, and the report can be written afterwards",
+            file=sys.stderr,
+        )
+
+
+def report_of(folder: Path) -> str:
+    """Write a folder's report and return where it is, or how to write it later."""
+    from beyondprop.report import write
+
+    return told_of(lambda: write([folder], folder / "report.html"), f"beyondprop report {folder}")
+
+
+def told_of(write: Callable[[], Path], again: str) -> str:
+    """Write a page and return where it is, or what is missing to write it.
+
+    Args:
+        write: Writes the page and returns its path.
+        again: The command that writes it once nothing is missing.
+    """
     try:
         return f"report: {write()}"
     except StorageError:
         raise
     except UserError as missing:
-        return f"no report: {missing}"
+        return f"no report: {missing}; then run: {again}"

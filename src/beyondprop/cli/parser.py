@@ -34,6 +34,11 @@ NUMBERS = (
 SINGLE = {"distil": ("--samples",)}
 """Flags that take one value in a command, and a list in others."""
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
+SPELLINGS = (
+    "Options can be spelled with dashes (--batch-size) and in the singular or plural; --lr is the "
+    "learning rate."
+)
+"""What `renamed` understands, for the help."""
 LONG = re.compile(r"(\S{60})\S{20,}")
 """A word that is longer than a message shows."""
 
@@ -61,6 +66,7 @@ class Parser(ArgumentParser):
             output: Help for the folder.
             resume: Help for continuing.
         """
+        self.description = f"{self.description} {SPELLINGS}"
         self.add_argument(
             "--config", action="config", help="YAML file with any of the fields below."
         )

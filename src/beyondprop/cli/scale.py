@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from beyondprop.cli.pages import told_of
+from beyondprop.cli.pages import forewarn, told_of
 from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.sizes import Sizes
 from beyondprop.experiment.spec import CompareSpec
@@ -49,8 +49,12 @@ def run(arguments: Namespace) -> int:
     spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
     sizes = spec_of(Sizes, arguments)
     output = arguments.output or Path("runs") / own_name(spec, "scale")
+    forewarn()
     found = scale(spec, sizes, output, arguments.resume, workers=workers)
-    page = told_of(lambda: write_scaling(output, output / "scaling.html"))
+    page = told_of(
+        lambda: write_scaling(output, output / "scaling.html"),
+        f"the same command with --output {output} --resume",
+    )
     for axis in found["laws"]:
         table = laws_table(found, axis)
         if table is not None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from beyondprop.errors import UserError
-from beyondprop.text import did_you_mean
+from beyondprop.text import suggested
 
 SHORT = {"lr": "learning_rate"}
 """Other names of flags."""
@@ -40,12 +40,16 @@ def _renamed(word: str, flags: Collection[str]) -> str:
     off = whole.removeprefix("no_")
     if off != whole and off in flags and not rest:
         return f"--{off}=false"
-    raise UserError(f"there is no option --{name}{did_you_mean(f'--{whole}', dashed(flags))}")
+    raise UserError(f"there is no option --{name}{_meant(whole, flags)}")
 
 
-def dashed(flags: Collection[str]) -> list[str]:
-    """Return flags as they are typed."""
-    return [f"--{flag}" for flag in flags]
+def _meant(typed: str, flags: Collection[str]) -> str:
+    """Return the flag that is closest, by its whole name or its first word.
+
+    The dashes are left out of what is compared: they make any two short flags alike.
+    """
+    first = {name.partition("_")[0]: f"--{name}" for name in flags}
+    return suggested(typed, first | {name: f"--{name}" for name in flags})
 
 
 PARAMETER = re.compile(

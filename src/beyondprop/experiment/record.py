@@ -17,7 +17,7 @@ from beyondprop.files import (
     finite,
 )
 from beyondprop.measure import Evaluation
-from beyondprop.registry import dotted
+from beyondprop.registry import dotted, first_line
 from beyondprop.tasks import Data, Task
 
 RECORD = "record.json"
@@ -59,6 +59,8 @@ def run_record(
             "name": plan.name,
             "settings": rule.settings() | {"rule": rules.RULES.name(plan.rule)},
             "source": dotted.source(rule),
+            "called": getattr(rule, "name", ""),  # a class of one's own may have none
+            "does": first_line(type(rule)),
             "report": str(handle.report) if handle else None,
         },
         "seed": plan.seed,

@@ -86,8 +86,15 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
         )
         raise UserError(
             f"{folder} was made with other settings: {listed}; "
-            f"use the same settings{_own(folder)} or choose another output="
+            f"use the same settings{_own(folder)} or choose another output={_longer(differing)}"
         )
+
+
+def _longer(differing: Sequence[str]) -> str:
+    """Return why a run cannot go on longer, where that was asked for."""
+    if "epochs" not in differing:
+        return ""
+    return " (a run that is resumed keeps its number of epochs: a longer one starts anew)"
 
 
 def _own(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """One open registry: for rules, tasks, projections, measures and what they are made of."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -8,7 +8,7 @@ from beyondprop.errors import UserError
 from beyondprop.registry import dotted
 from beyondprop.registry.arguments import Part, build, parameters
 from beyondprop.registry.spec import Spec, read
-from beyondprop.text import did_you_mean
+from beyondprop.text import suggested
 
 T = TypeVar("T")
 
@@ -31,6 +31,9 @@ class Registry(Mapping[str, T], Generic[T]):
         key: Under which a spec may hold the name beside the arguments.
         parts: Registries of what its things are given as arguments.
         lines: What instances are, in a line for lists, by short name.
+        makers: By name, functions that make a thing of arguments, such as a file's path. A spec
+            can name them; lists do not, since nothing comes of them without arguments.
+        advice: Returns what to do about a name that there is not; nothing where it knows nothing.
     """
 
     def __init__(
@@ -42,11 +45,14 @@ class Registry(Mapping[str, T], Generic[T]):
         key: str = "name",
         parts: "Iterable[Registry[Any]]" = (),
         lines: Mapping[str, str] | None = None,
+        makers: Mapping[str, Callable[..., T]] | None = None,
+        advice: Callable[[str], str] | None = None,
     ) -> None:
         self.kind, self.base, self.key = kind, base, key
         self._entries = dict(entries)
         self._parts = (self, *parts)
         self._lines = lines or {}
+        self._makers, self._advice = dict(makers or {}), advice
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
@@ -111,17 +117,38 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
+        if name in self._makers:
+            return self._makers[name]
         if ":" not in name:
-            raise UserError(
-                f"unknown {self.kind} {name!r}; there are {', '.join(self._entries)}, and your own "
-                f"as my.module:attribute{did_you_mean(name, self._entries)}"
-            )
+            raise UserError(f"unknown {self.kind} {name!r}{self._instead(name)}")
         found = dotted.resolve(name)
         wrong = isinstance(found, type) and not issubclass(found, self.base)
         if wrong or not (isinstance(found, self.base) or callable(found)):
             what = "a class that is no" if wrong else f"of type {type(found).__name__}, not a"
             raise UserError(f"{name} is {what} {self.base.__name__}")
         return found
+
+    def _instead(self, name: str) -> str:
+        """Return what there is instead of a name: what was meant first, then all names."""
+        advice = self._advice(name) if self._advice else ""
+        if advice:
+            return f"; {advice}"
+        meant = suggested(name, self._classes() | {each: each for each in self})
+        listed = ", ".join([*self, *self._makers])
+        begun = f"{meant} There" if meant else "; there"
+        return f"{begun} are {listed}, and your own as my.module:attribute"
+
+    def _classes(self) -> dict[str, str]:
+        """Return short names by the names of classes, which people know from Python."""
+        kinds = {
+            name: entry if isinstance(entry, type) else type(entry)
+            for name, entry in self._entries.items()
+        }
+        return {
+            kind.__name__: name
+            for name, kind in kinds.items()
+            if issubclass(kind, self.base) and kind is not self.base
+        }
 
     def name(self, spec: Spec) -> str:
         """Return the name in a spec, without arguments.

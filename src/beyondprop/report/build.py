@@ -39,7 +39,7 @@ from beyondprop.report.modal.read import read_modalities
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison
-from beyondprop.report.rulebook import about, documentation, keys, known
+from beyondprop.report.rulebook import abouts, documentation, keys, known
 from beyondprop.report.style import Style, styles
 from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, plural, rate
 
@@ -130,7 +130,8 @@ TERMS = {
 def _page(found: Collected, docs: str | None = None) -> str:
     template, comparisons = environment().get_template("page.html.jinja"), found.comparisons
     rules = [row.rule for comparison in comparisons for row in comparison.rows]
-    rules += [run.rule for comparison in comparisons for run in comparison.runs]
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    rules += [run.rule for run in runs]
     drawn = styles(rules + [rule for audit in found.audits for rule in audit.rules])
     with page_style():
         compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
@@ -152,8 +153,8 @@ def _page(found: Collected, docs: str | None = None) -> str:
         what=listing([plural(count, kind) for kind, count in kinds.items() if count]),
         joint=table.joint(comparisons),
         styles=drawn,
-        about={rule: about(rule) for rule in drawn},
-        known=known(drawn),
+        about=abouts(drawn, runs),
+        known=known(drawn, runs),
         docs=documentation() if docs is None else docs,
         terms_of=[TERMS[kind] for kind, count in kinds.items() if count],
         terms={m.title: m.about for comparison in comparisons for m in comparison.measures},
@@ -193,7 +194,7 @@ def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> di
         "summary": headline.summary(comparison),
         "failures": failures(comparison),
         "recovery": recovery(comparison, drawn, prefix),
-        "about": {rule: about(rule) for rule in drawn},
+        "about": abouts(drawn, comparison.runs),
         "owners": keys(drawn),
         "scores": ScoreFormat.of(comparison.task),
         "styles": drawn,

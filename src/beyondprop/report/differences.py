@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from beyondprop.experiment.statistics import Difference, differences
-from beyondprop.report.records import Comparison, TaskFacts
+from beyondprop.report.records import CONTROLS, Comparison, TaskFacts
 from beyondprop.report.text import ScoreFormat, label, listing, plural
 
 SHOWN = 6
@@ -57,9 +57,9 @@ def told_apart(comparison: Comparison) -> list[str]:
     others = [each for each in found if not each.real]
     by = tested(len(found))
     scores = ScoreFormat.of(comparison.task)
-    told = [f"Significant differences ({by}): {named(real, scores) or 'none'}."]
+    told = [f"Significant differences ({by}): {named(real, scores, _over) or 'none'}."]
     if others:
-        told.append(f"No significant difference: {named(others, scores)}.")
+        told.append(f"No significant difference: {named(others, scores, _alike)}.")
     return [*told, *unpaired(comparison), *few_seeds(len(comparison.seeds))]
 
 
@@ -118,17 +118,43 @@ def paired_scores(comparison: Comparison) -> dict[str, list[float]]:
     return found
 
 
-def named(found: Sequence[Difference], scores: ScoreFormat) -> str:
-    """Return differences one by one, the largest first, each as its better side over the other."""
-    ordered = sorted(found, key=lambda each: -abs(each.interval.value))
-    told = [_one(each, scores) for each in ordered[:SHOWN]]
+def named(
+    found: Sequence[Difference],
+    scores: ScoreFormat,
+    one: Callable[[str, str, str], str],
+) -> str:
+    """Return differences one by one: those of two controls first, as all else is read by them,
+    then the largest.
+
+    Args:
+        found: The differences.
+        scores: How scores are written.
+        one: Returns a difference in words, of the better side, the other one, and by how much.
+    """
+    ordered = sorted(found, key=lambda each: (not _of_controls(each), -abs(each.interval.value)))
+    told = [one(*_sides(each), _by(each, scores)) for each in ordered[:SHOWN]]
     more = len(found) - SHOWN
     return listing([*told, *([f"{more} more"] if more > 0 else [])])
 
 
-def _one(each: Difference, scores: ScoreFormat) -> str:
-    value, half = each.interval.value, (each.interval.high - each.interval.low) / 2
-    first, second = label(each.first), label(each.second)
-    if value < 0:
-        first, second = second, first
-    return f"{first} over {second} (by {scores.bare(abs(value))} ± {scores.bare(half)})"
+def _of_controls(pair: Difference) -> bool:
+    return {pair.first, pair.second} <= set(CONTROLS)
+
+
+def _sides(pair: Difference) -> tuple[str, str]:
+    first, second = label(pair.first), label(pair.second)
+    return (second, first) if pair.interval.value < 0 else (first, second)
+
+
+def _by(pair: Difference, scores: ScoreFormat) -> str:
+    half = (pair.interval.high - pair.interval.low) / 2
+    return f"{scores.bare(abs(pair.interval.value))} ± {scores.bare(half)}"
+
+
+def _over(first: str, second: str, by: str) -> str:
+    return f"{first} over {second} (by {by})"
+
+
+def _alike(first: str, second: str, by: str) -> str:
+    """Return two that are not told apart; neither is said to be over the other."""
+    return f"{first} and {second} ({by})"

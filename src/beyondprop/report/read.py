@@ -168,6 +168,8 @@ def _run(run: Mapping[str, Any]) -> Run:
         provenance=dict(run.get("provenance") or {}),
         measures=_measures(run.get("measures")),
         head=run.get("head"),
+        called=str(run["rule"].get("called") or ""),
+        does=str(run["rule"].get("does") or ""),
     )
 
 

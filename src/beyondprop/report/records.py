@@ -51,7 +51,8 @@ class Run:
     """One (rule, seed): how it went and what it reached.
 
     `measures` holds what each measure found at the end, by its name; `head` how the last layer of
-    frozen hidden blocks was solved, or why it was not.
+    frozen hidden blocks was solved, or why it was not; `called` and `does` what the rule's class
+    says of itself, for rules that the library does not know.
     """
 
     rule: str
@@ -69,6 +70,8 @@ class Run:
     provenance: Mapping[str, Any]
     measures: Mapping[str, Figures] = field(default_factory=dict)
     head: Mapping[str, Any] | str | None = None
+    called: str = ""
+    does: str = ""
 
     @property
     def solved(self) -> bool:

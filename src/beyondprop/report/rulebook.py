@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, metadata
@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from beyondprop.registry import first_line
-from beyondprop.report.records import CONTROLS, LINEAR
+from beyondprop.report.records import CONTROLS, LINEAR, Run
 from beyondprop.report.style import Style
 from beyondprop.report.text import label
 from beyondprop.rules import RULES
@@ -66,9 +66,16 @@ class Known:
         return self.rule in CONTROLS
 
 
-def known(drawn: Mapping[str, Style]) -> list[Known]:
-    """Return the rules of a page."""
-    return [Known(rule, about(rule), style) for rule, style in drawn.items()]
+def known(drawn: Mapping[str, Style], runs: Iterable[Run] = ()) -> list[Known]:
+    """Return the rules of a page, which shows these runs."""
+    told = abouts(drawn, runs)
+    return [Known(rule, told[rule], style) for rule, style in drawn.items()]
+
+
+def abouts(rules: Iterable[str], runs: Iterable[Run] = ()) -> dict[str, About]:
+    """Return what is told of rules; of a reader's own, what the records of its runs say."""
+    own = {run.rule: run for run in runs}
+    return {rule: about(rule, own.get(rule)) for rule in rules}
 
 
 def keys(drawn: Mapping[str, Style]) -> dict[str, str]:
@@ -76,13 +83,17 @@ def keys(drawn: Mapping[str, Style]) -> dict[str, str]:
     return {label(rule): style.key for rule, style in drawn.items()}
 
 
-def about(rule: str) -> About:
-    """Return what is told of a rule, with arguments or without."""
+def about(rule: str, run: Run | None = None) -> About:
+    """Return what is told of a rule, with arguments or without.
+
+    No code of a reader's own rule is run for a page: a run of it says what there is to tell.
+    """
     name = rule.partition("(")[0]
     if name == LINEAR:
         return About(label(rule), "Linear model", LINEAR_DOES)
     if name not in RULES:
-        return About(label(rule), label(rule))
+        called, does = (run.called, run.does) if run else ("", "")
+        return About(label(rule), called or label(rule), does)
     kind = type(RULES[name])
     found = pages_of_rules()[kind.__name__]
     papers = tuple(Paper(**each) for each in found["papers"])

@@ -114,7 +114,7 @@ class Task:
     def from_csv(
         cls,
         path: Path | str,
-        target: str | Sequence[str],
+        target: str | Sequence[str] = (),
         *,
         kind: Criterion | str | None = None,
         separator: str | None = None,
@@ -136,7 +136,8 @@ class Task:
 
         Args:
             path: The file, which may be compressed by gzip. Its first line names the columns.
-            target: The column to be predicted, or several.
+            target: The column to be predicted, or several. Where none is named, the refusal lists
+                the file's columns.
             kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised),
                 or "classes", "labels" or "values" as in a spec.
                 By default several columns of 0 and 1, or a separator, are labels; texts, and whole
@@ -158,7 +159,7 @@ class Task:
                 protected column is the target, or has one value or more than 50.
         """
         chosen = (target,) if isinstance(target, str) else target
-        if not _are_names(chosen):
+        if chosen != () and not _are_names(chosen):
             raise UserError(f"target must be a name of a column, or several, not {target!r}")
         table = Table(
             path=Path(path),

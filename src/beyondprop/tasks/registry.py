@@ -20,6 +20,14 @@ from beyondprop.tasks import (
 from beyondprop.tasks.base import Task
 from beyondprop.tasks.recommenders import movielens
 
+
+def of_file(name: str) -> str:
+    """Return how a file of a table is named as a task; nothing of other names."""
+    if not name.lower().endswith((".csv", ".csv.gz")):
+        return ""
+    return f"a CSV file is a task as {{task: from_csv, path: {name}, target: COLUMN}}"
+
+
 TASKS: Registry[Task] = Registry(
     "task",
     Task,
@@ -77,6 +85,8 @@ TASKS: Registry[Task] = Registry(
     | {"adult-mlp": adult.adult}
     | families.FAMILIES,
     key="task",
+    makers={"from_csv": Task.from_csv, "from_folder": Task.from_folder},
+    advice=of_file,
 )
 """Every registered task by its name, the default first."""
 

@@ -87,6 +87,11 @@ class Table:
         """
         path = self.path if folder is None else folder / self.path.name
         columns = _columns(path, self.delimiter)
+        if not self.target:
+            raise UserError(
+                f"target must name the column to be predicted; {path.name} has {', '.join(columns)}"
+                f"{_other_delimiter(list(columns), self.delimiter)}"
+            )
         for name in (*self.target, *self.ignore, *self.categories, *self.protected):
             if name not in columns:
                 raise UserError(
@@ -115,7 +120,10 @@ class Table:
         called = {name: words for name, (_, words) in protected.items()}
         data = Data(path.name, train, validation, held, classes, called)
         outputs = len(names) if names else targets.shape[1]
-        return data, Found(kind, inputs.shape[1], outputs, *counts, left_out)
+        distinct = tuple(
+            name for name in columns if name not in self.ignore and _numbers_rows(columns[name])
+        )
+        return data, Found(kind, inputs.shape[1], outputs, *counts, left_out, distinct)
 
     def _with_targets(self, columns: Columns, path: Path) -> tuple[Columns, int]:
         """Return the rows that have their targets, and how many have not."""
@@ -161,6 +169,7 @@ class Found:
         categories: Columns of categories.
         gaps: Columns with missing values.
         left_out: Rows without a target.
+        distinct: Columns of whole numbers or texts that are different in every row.
     """
 
     kind: Criterion
@@ -170,6 +179,7 @@ class Found:
     categories: int
     gaps: int
     left_out: int
+    distinct: tuple[str, ...] = ()
 
     def summary(self, table: Table) -> str:
         """Return what the task is, in a line."""
@@ -183,9 +193,16 @@ class Found:
             f"of numbers (standardised) and {self.categories} of categories (one-hot)"
         ]
         if self.gaps:
-            said.append(f"{self.gaps} of them with missing values, which are marked")
+            columns = f"{self.gaps} column{'s' * (self.gaps > 1)}"
+            said.append(f"missing values of {columns} are marked")
         if self.left_out:
             said.append(f"{self.left_out} row{'s' * (self.left_out > 1)} without a target left out")
+        if self.distinct:
+            told = ", ".join(self.distinct)
+            said.append(
+                f"{told} {'has' if len(self.distinct) == 1 else 'have'} another value in every "
+                f"row; leave out what only numbers rows, by ignore={self.distinct!r}"
+            )
         return "; ".join(said)
 
 
@@ -269,6 +286,17 @@ def _number(cell: str) -> float | None:
 
 def _is_numeric(cells: Sequence[str]) -> bool:
     return all(_is_missing(cell) or _number(cell) is not None for cell in cells)
+
+
+def _numbers_rows(cells: Sequence[str]) -> bool:
+    """Whether a column may only number its rows: whole numbers or texts, each once.
+
+    Other numbers are measured, and of those each can well be another.
+    """
+    if len(cells) <= FEW or len(set(cells)) < len(cells):
+        return False
+    numbers = [_number(cell) for cell in cells]
+    return all(number is None or number.is_integer() for number in numbers)
 
 
 def _kind(

@@ -1,6 +1,6 @@
 """What was meant by a name that there is not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -8,6 +8,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" with the known name that is closest, whatever the case; nothing
     where none is close.
     """
-    folded = {each.casefold(): each for each in known}
+    return suggested(name, {each: each for each in known})
+
+
+def suggested(name: str, known: Mapping[str, str]) -> str:
+    """Return the same where a thing has several names: what is suggested, by each of them."""
+    folded = {each.casefold(): told for each, told in known.items()}
     close = get_close_matches(name.casefold(), folded, n=1)
     return f"; did you mean {folded[close[0]]!r}?" if close else ""

@@ -267,6 +267,7 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ("train --Rule fa", "there is no option --Rule; did you mean '--rule'?"),
         ("train --rule DFA", "did you mean 'dfa'?"),
+        ("train --rule DirectFeedbackAlignment", "did you mean 'dfa'? There are backprop"),
         ("train --rules dfa fa", "unrecognized arguments: fa"),
         ("train --schedule Joint", "did you mean 'joint'?"),
         ("list DFA", "did you mean 'dfa'?"),

@@ -29,6 +29,7 @@ def test_flags_that_mean_the_same(flags: tuple[str, ...], typed: str, own: str) 
     ("typed", "said"),
     [
         ("--sed", "there is no option --sed; did you mean '--seed'?"),
+        ("--lern", "there is no option --lern; did you mean '--learning_rate'?"),
         ("--no-seeed", "there is no option --no-seeed"),
         ("--learningrate=3", "there is no option --learningrate; did you mean '--learning_rate'?"),
     ],

@@ -349,7 +349,10 @@ def test_without_the_report_extra_the_record_is_made(
     monkeypatch.setitem(sys.modules, "jinja2", None)
     words = ["distil", "--config", str(folder / "spec.yaml"), "--output", str(folder), "--resume"]
     assert main(words) == 0
-    assert f"no report: the report needs jinja2: {install('report')}" in (capsys.readouterr().out)
+    said, warned = capsys.readouterr()
+    assert f"no report: the report needs jinja2: {install('report')}" in said
+    assert f"then run: beyondprop report {folder}" in said
+    assert "the report needs jinja2" in warned  # before the work, too
 
 
 def test_the_record_says_what_the_pieces_of_the_teacher_cost(record: dict[str, Any]) -> None:

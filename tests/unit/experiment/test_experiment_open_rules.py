@@ -27,6 +27,8 @@ def test_a_run_by_ones_own_rule(run_folder: Path) -> None:
     assert record["spec"]["rule"] == SIGNS
     rule = record["rule"]
     assert (rule["name"], rule["source"]) == (SIGNS, SIGNS)
+    assert rule["called"]
+    assert rule["does"].endswith(".")
     assert rule["settings"]["rule"] == SIGNS
     assert rules.make(rule["settings"]) == rules.make(SIGNS, seed=0)
     assert "Signs" in rule["report"]

@@ -418,6 +418,8 @@ def test_a_used_folder_is_refused(reference: Path) -> None:
         train(RunSpec(rule="dfa", seed=3), reference, task=BLOBS)
     with pytest.raises(UserError, match=r"rule \('dfa' there, 'fa' now\)"):
         train(RunSpec(rule="fa", seed=3), reference, resume=True, task=BLOBS)
+    with pytest.raises(UserError, match="a longer one starts anew"):
+        train(RunSpec(rule="dfa", seed=3, epochs=9), reference, resume=True, task=BLOBS)
 
 
 def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:

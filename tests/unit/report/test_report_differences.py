@@ -35,7 +35,18 @@ def test_real_differences_are_told_from_noise() -> None:
     assert told[0].startswith(f"Significant differences ({by})")
     assert "backprop over DFA (by 4.9 ± 0.2)" in told[0]
     assert len(told) == 2
-    assert told[1].startswith("No significant difference: ")
+    assert told[1] == "No significant difference: DRTP and DFA (0.0 ± 0.2)."
+
+
+def test_differences_of_controls_come_first() -> None:
+    told = told_apart(
+        comparison(
+            backprop=[0.95, 0.952, 0.949, 0.951],
+            frozen=[0.90, 0.903, 0.899, 0.902],
+            dfa=[0.99, 0.992, 0.989, 0.991],
+        )
+    )
+    assert "pairs): backprop over frozen (by 4.9 ± 0.2), DFA over frozen" in told[0]
 
 
 def test_few_seeds_say_so() -> None:

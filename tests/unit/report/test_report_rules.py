@@ -30,6 +30,18 @@ def test_arguments_leave_a_rule_what_it_is_and_others_have_their_name_alone() ->
     assert (own.title, own.does, own.papers) == ("my.rules:Mine", "", ())
 
 
+def test_a_rule_of_ones_own_is_told_by_its_runs() -> None:
+    record = comparison(COMPARED, epochs=1)
+    for run in record["runs"]:
+        if run["rule"]["name"] == "my.rules:Mine":
+            run["rule"] |= {"called": "mine", "does": "Mine: signs alone go back."}
+    root = read(report.render(record))
+    (entry,) = root.all("section", id="rules")
+    assert "Mine: signs alone go back." in entry.text
+    (table,) = root.all("section", id="c0-rules")[0].all("table")
+    assert "mine" in [each.text for each in table.all("small")]
+
+
 def test_rules_lead_to_what_is_told_of_them_and_to_their_papers() -> None:
     root = read(report.render(comparison(COMPARED, epochs=1)))
     (entry,) = root.all("section", id="rules")

@@ -114,6 +114,18 @@ def test_unknown_name_lists_the_known_ones(name: str, hint: str) -> None:
     assert "digits-mlp, digits-conv, mnist-mlp, fashion-mlp" in str(raised.value)
 
 
+def test_what_was_meant_is_said_before_the_list() -> None:
+    with pytest.raises(UserError, match=r"'digit-mlp'; did you mean 'digits-mlp'\? There are \w"):
+        find("digit-mlp")
+
+
+def test_a_csv_file_is_told_as_a_task() -> None:
+    with pytest.raises(UserError) as raised:
+        find("her.csv")
+    told = "a CSV file is a task as {task: from_csv, path: her.csv, target: COLUMN}"
+    assert str(raised.value) == f"unknown task 'her.csv'; {told}"
+
+
 @pytest.mark.parametrize("attribute", ["TASK", "make"])
 def test_own_task_by_dotted_name(module: str, attribute: str) -> None:
     task = find(f"{module}:{attribute}")

@@ -120,7 +120,7 @@ def test_missing_values_are_marked_and_told(tmp_path: Path) -> None:
     assert x.shape == (59, 7)  # age; three towns and none; pay, and its mark
     assert x[:, 6].sum() == 12
     assert (x[:, 5][x[:, 6] == 1] == 0).all()  # the mean
-    assert "2 of them with missing values, which are marked; 1 row without a target left out" in (
+    assert "missing values of 2 columns are marked; 1 row without a target left out" in (
         task.summary
     )
 
@@ -134,7 +134,7 @@ def test_none_and_na_are_missing_numbers_but_texts_among_texts(tmp_path: Path) -
     path = written(tmp_path, rows)
     task = Task.from_csv(path, "town")
     assert task.load(None).classes == ("a", "b", "c", "none")
-    assert "1 of them with missing values, which are marked" in task.summary
+    assert "missing values of 1 column are marked" in task.summary
     assert sum(len(part) for part in Task.from_csv(path, "pay").load(None).parts.values()) == 40
 
 
@@ -315,3 +315,19 @@ def test_another_delimiter_is_named(tmp_path: Path, text: str, target: str) -> N
 def test_a_target_that_is_no_name_is_refused(tmp_path: Path, target: Any) -> None:
     with pytest.raises(UserError, match="target must be a name of a column"):
         Task.from_csv(written(tmp_path, ROWS), target)
+
+
+def test_a_spec_without_a_target_lists_the_columns(tmp_path: Path) -> None:
+    spec = {"task": "from_csv", "path": str(written(tmp_path, ROWS))}
+    with pytest.raises(UserError, match=r"target must name the column .*; people.csv has .*job"):
+        tasks.find(spec)
+    assert tasks.find(spec | {"target": "job"}).name == "people"
+
+
+def test_the_summary_names_columns_that_may_be_numbers_of_rows(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "size": str(n / 7), "job": "ab"[n % 2]} for n in range(40)]
+    path = written(tmp_path, rows)
+    told = "id has another value in every row; leave out what only numbers rows, by ignore=('id',)"
+    assert told in Task.from_csv(path, "job").summary
+    assert "ignore" not in Task.from_csv(path, "job", ignore=("id",)).summary
+    assert told in Task.from_csv(path, "id", ignore=("job",)).summary  # a regression of numbers

@@ -18,7 +18,7 @@ from beyondprop.report.figures.audits import (
     minima,
     robustness,
 )
-from beyondprop.report.rulebook import about, keys
+from beyondprop.report.rulebook import abouts, keys
 from beyondprop.report.style import Style
 from beyondprop.report.text import ScoreFormat
 
@@ -50,7 +50,7 @@ def audited_part(audit: Audit, drawn: Mapping[str, Style], prefix: str) -> dict[
         "headline": headline.headline(audit),
         "summary": headline.summary(audit),
         "styles": drawn,
-        "about": {rule: about(rule) for rule in drawn},
+        "about": abouts(drawn),
         "owners": keys(drawn),
         "sections": [
             section_part(audit, section, drawn, f"{prefix}-{place}")

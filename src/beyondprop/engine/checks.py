@@ -120,7 +120,7 @@ def _uncovered(
         yield (
             f"no block holds {', '.join(places[:12])}{more}, and what no block holds could "
             "silently stop learning: name it in blocks=, or give it a rule of its own by patterns, "
-            f"for example {_spelled(dict.fromkeys(places, Backprop()) | dict(rules))}"
+            f"for example {_spelled({**dict.fromkeys(places, Backprop()), **rules})}"
         )
 
 

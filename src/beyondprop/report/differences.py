@@ -57,9 +57,9 @@ def told_apart(comparison: Comparison) -> list[str]:
     others = [each for each in found if not each.real]
     by = tested(len(found))
     scores = ScoreFormat.of(comparison.task)
-    told = [f"Significant differences ({by}): {named(real, scores, _over) or 'none'}."]
+    told = [f"Significant differences ({by}): {named(real, scores, over) or 'none'}."]
     if others:
-        told.append(f"No significant difference: {named(others, scores, _alike)}.")
+        told.append(f"No significant difference: {named(others, scores, alike)}.")
     return [*told, *unpaired(comparison), *few_seeds(len(comparison.seeds))]
 
 
@@ -151,10 +151,11 @@ def _by(pair: Difference, scores: ScoreFormat) -> str:
     return f"{scores.bare(abs(pair.interval.value))} ± {scores.bare(half)}"
 
 
-def _over(first: str, second: str, by: str) -> str:
+def over(first: str, second: str, by: str) -> str:
+    """Return that one is better than the other, and by how much."""
     return f"{first} over {second} (by {by})"
 
 
-def _alike(first: str, second: str, by: str) -> str:
-    """Return two that are not told apart; neither is said to be over the other."""
+def alike(first: str, second: str, by: str) -> str:
+    """Return two that do not differ significantly; neither is said to be over the other."""
     return f"{first} and {second} ({by})"

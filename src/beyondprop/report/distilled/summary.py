@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from beyondprop.experiment.summary import interval, mean
-from beyondprop.report.differences import apart, few_seeds, named, tested, uncompared
+from beyondprop.report.differences import alike, apart, few_seeds, named, over, tested, uncompared
 from beyondprop.report.distilled.findings import findings
 from beyondprop.report.distilled.records import Distillation
 from beyondprop.report.text import ScoreFormat, by_reason, capital, count, share
@@ -38,8 +38,8 @@ def told_apart(found: Distillation) -> Iterator[str]:
         others = [one for one in each.differences if one not in real]
         by = f" ({tested(len(each.differences))})" * first
         told = f"Within {share(each.budget)}, significant differences{by}: "
-        told += f"{named(real, scores) or 'none'}."
-        told += f" No significant difference: {named(others, scores)}." * bool(others)
+        told += f"{named(real, scores, over) or 'none'}."
+        told += f" No significant difference: {named(others, scores, alike)}." * bool(others)
         left = f" {uncompared(each.unpaired)}"
         yield told + left * bool(each.unpaired)
         first = False

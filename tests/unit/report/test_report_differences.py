@@ -35,7 +35,7 @@ def test_real_differences_are_told_from_noise() -> None:
     assert told[0].startswith(f"Significant differences ({by})")
     assert "backprop over DFA (by 4.9 ± 0.2)" in told[0]
     assert len(told) == 2
-    assert told[1] == "No significant difference: DRTP and DFA (0.0 ± 0.2)."
+    assert told[1] == "No significant difference: DFA and DRTP (0.0 ± 0.3)."
 
 
 def test_differences_of_controls_come_first() -> None:

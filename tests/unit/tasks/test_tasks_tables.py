@@ -90,7 +90,7 @@ def test_a_table_is_a_task_in_a_spec_too(tmp_path: Path) -> None:
     path = str(written(tmp_path, ROWS))
     spec = {"task": "beyondprop.tasks:from_csv", "path": path, "target": "age", "kind": "values"}
     assert tasks.find(spec).metric_name == "R²"
-    with pytest.raises(UserError, match="unknown criterion 'value'; there are classes"):
+    with pytest.raises(UserError, match=r"unknown criterion 'value'; did you mean 'values'\? There"):
         tasks.find(spec | {"kind": "value"})
 
 

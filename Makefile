@@ -30,7 +30,7 @@ compare: $(VENV)/.compare ## Compare five rules on real images (14x14 clothing) 
 	@echo "Open in a browser:  $(RUN)/report.html"
 	@echo "Finished results are reused; 'make compare-again' starts over."
 
-compare-again: ## Delete that comparison and compute it anew
+compare-again: ## Delete that comparison and run it again
 	rm -rf $(RUN)
 	@$(MAKE) --no-print-directory compare
 

@@ -1,6 +1,6 @@
 """BeyondProp: train any PyTorch model by something other than end-to-end backpropagation.
 
-The names are in the stub beside this file; each is imported when it is first used.
+The names are listed in the stub next to this file. Each is imported on first use.
 """
 
 from importlib.metadata import version

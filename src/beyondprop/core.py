@@ -1,11 +1,11 @@
-"""BeyondProp on one page. A rule says what a block is taught; the engine does it.
+"""BeyondProp on one page. A rule defines a block's teaching signal; the engine applies it.
 
 forward   behind a taught block the graph ends; the next block gets a detached copy
 backward  the loss gives the output error; each end asks its rule for a signal, last block first
 
 A rule is one of four kinds (`SignalRule`, `LossRule`, `LayerRule`, `ModelRule`), or opens the door
-itself (`Rule.install`). It says in its `traits` what it needs, and draws no random numbers: it asks
-a projection. The engine alone changes models, and shows rules no more of itself than `Host`.
+itself (`Rule.install`). Its `traits` declare what it needs. It draws no random numbers itself but
+asks a projection. Only the engine changes models, and rules see only the `Host` part of it.
 """
 
 from abc import ABC, abstractmethod
@@ -26,12 +26,12 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.shapes import TOKENS, Axes
 
 State = dict[str, Tensor]
-"""What a rule keeps from pass to pass; the user's optimizer learns the parameters in it."""
+"""State that a rule keeps between passes. The user's optimizer trains the parameters in it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What is taught as one; inside it the gradient is exact."""
+    """A part of the model that is taught as a unit; inside it the gradient is exact."""
 
     name: str  # of its first module (or parameter), as in `named_modules`
     rule: "Rule"  # what teaches it
@@ -44,7 +44,7 @@ class Block:
 
     @cached_property
     def ways(self) -> tuple[tuple[str, nn.Module], ...]:
-        """What runs, in order, up to the module whose output is the block's."""
+        """The modules that run, in order, up to the one whose output is the block's."""
         return self.modules if self.around is None else (*self.modules, self.around)
 
     @cached_property
@@ -63,7 +63,7 @@ class Block:
 
 @dataclass(eq=False)
 class ForwardPass:
-    """What one forward pass of the model and its backward passes share."""
+    """State shared by one forward pass of the model and its backward passes."""
 
     inputs: Tensor | None = None  # the first tensor that the model was called with
     targets: Tensor | None = None  # what the caller gave ``handle.targets``
@@ -79,7 +79,8 @@ class ForwardPass:
     apart: bool = False  # whether a rule runs a block by itself just now
 
     def run(self, block: Block, x: Tensor) -> Tensor:
-        """Return what a block makes of ``x`` beside the model's own pass; its buffers stay."""
+        """Return a block's output for ``x`` outside the model's own pass; its buffers stay
+        unchanged."""
         before, self.apart = self.apart, True
         try:
             for _, module in block.modules:
@@ -92,7 +93,8 @@ class ForwardPass:
 
 @dataclass(eq=False)
 class At:
-    """Where a rule is asked: the end of a block's graph in one forward pass."""
+    """The end of a block's graph in one forward pass, where a rule is asked for a signal or a
+    loss."""
 
     block: Block
     run: ForwardPass
@@ -112,7 +114,7 @@ class At:
 
 @dataclass(eq=False)
 class Mode:
-    """What holds for the forward passes to come, shared by all that is attached to a model."""
+    """Settings for the next forward passes, shared by everything attached to a model."""
 
     exact: int = 0  # open contexts in which true gradients flow, whatever is attached
     number: int = 0  # how many taught passes in training mode there were
@@ -123,7 +125,7 @@ class Mode:
 
 @dataclass(eq=False)
 class AtWeight:
-    """Where a rule of layers is asked: one weight of one layer."""
+    """One weight of one layer, where a layer rule is asked for feedback."""
 
     mode: Mode
     rule: "LayerRule"
@@ -140,19 +142,20 @@ class AtWeight:
         return found.t() if self.transposed else found
 
     def owners(self) -> Sequence[Tensor]:
-        """Return what learns beside the state: the weight, or what it is made from."""
+        """Return what is trained in addition to the state: the weight, or the tensors it is made
+        from."""
         made = is_made(self.layer, self.name)
         return list(self.layer.parameters()) if made else [getattr(self.layer, self.name)]
 
 
 NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})
 """What a rule may need: the error at the model's output, targets, the block's own input or output,
-what the next block sends back, the weights of layers for another backward pass."""
+the message from the next block, the weights of layers for another backward pass."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What checks, schedules and records know of a rule; nobody asks for its class."""
+    """Properties of a rule for checks, schedules and records, which never test its class."""
 
     needs: frozenset[str] = frozenset()  # of `NEEDS`, what the rule can rely on
     ends_graph: bool = False  # whether the block's signal is not the gradient of the next block
@@ -190,7 +193,7 @@ class Traits:
 
 
 class Rule(ABC):
-    """Where a block's teaching signal comes from."""
+    """The source of a block's teaching signal."""
 
     name: ClassVar[str]  # short, for the command line and records
     traits: ClassVar[Traits] = Traits()
@@ -200,7 +203,8 @@ class Rule(ABC):
 
     @abstractmethod
     def install(self, block: Block, host: "Host") -> str:
-        """Have the host change how the block is taught; return in a few words what was changed."""
+        """Have the host change how the block is taught; return a short description of the
+        change."""
 
     def problems(self, block: Block) -> Iterator[str]:  # noqa: ARG002
         """Yield a sentence for each reason why this rule cannot teach the block."""
@@ -212,18 +216,18 @@ class Rule(ABC):
 
 
 class SignalRule(Rule):
-    """A rule that gives a block's output a signal in place of its gradient."""
+    """A rule that replaces the gradient at a block's output by a signal."""
 
     @abstractmethod
     def signal(self, at: At) -> Tensor:
         """Return the signal, shaped like the block's output."""
 
     def start(self, block: Block) -> State:  # noqa: ARG002
-        """Return the block's state to begin with."""
+        """Return the block's initial state."""
         return {}
 
     def prepare(self, at: At, errors: torch.Size) -> None:
-        """Fill in the state in a forward pass, before `signal` is asked for in the backward pass.
+        """Fill in the state in a forward pass, before `signal` is called in the backward pass.
 
         Args:
             at: The end of the block.
@@ -232,10 +236,10 @@ class SignalRule(Rule):
         """
 
     def same_signal(self, block: Block) -> Hashable:
-        """Return a key; blocks with one key get the same signal, if their outputs are alike.
+        """Return a key; blocks with the same key and similar outputs get the same signal.
 
-        Outputs are alike that have one shape, dtype and device, and whose axes mean the same. The
-        signal is then made once in a backward pass.
+        Outputs are similar if they have the same shape, dtype, device and meaning of axes. The
+        signal is then computed once per backward pass.
         """
         return block.name
 
@@ -246,14 +250,14 @@ class SignalRule(Rule):
 
 
 class LossRule(Rule):
-    """A rule by which a block lowers a loss of its own."""
+    """A rule that gives each block its own loss."""
 
     @abstractmethod
     def loss(self, at: At) -> Tensor:
-        """Return the loss, a scalar whose graph leads into this block and its state alone."""
+        """Return the loss, a scalar whose graph covers only this block and its state."""
 
     def start(self, block: Block) -> State:  # noqa: ARG002
-        """Return the block's state to begin with."""
+        """Return the block's initial state."""
         return {}
 
     def install(self, block: Block, host: "Host") -> str:
@@ -261,7 +265,7 @@ class LossRule(Rule):
         state = self.start(block)
         host.end_by_loss(block, self, state)
         head = f", of a head with {', '.join(state)}" if state else ""
-        return f"output detached: it learns by a loss of its own{head}"
+        return f"output detached: it learns by its own loss{head}"
 
 
 @dataclass(frozen=True)
@@ -286,25 +290,26 @@ class LayerRule(Rule):
 
     @abstractmethod
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return what replaces the (detached) weight, of its shape and dtype."""
+        """Return a replacement for the (detached) weight, with its shape and dtype."""
 
     def start(self, weight: Tensor, at: AtWeight) -> State:  # noqa: ARG002
-        """Return the weight's state to begin with."""
+        """Return the weight's initial state."""
         return {}
 
     def keeps_exact(self, name: str) -> bool:
-        """Whether what has this name, or a module around it, keeps its exact backward pass."""
+        """Whether the module of this name, or one around it, keeps its exact backward pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)
 
     def install(self, block: Block, host: "Host") -> str:
-        """Give each layer of the block that has weights a backward of its own."""
+        """Give each layer of the block that has weights its own backward pass."""
         return host.swap_layers(block, self)
 
 
 class ModelRule(Rule):
-    """A rule that runs the model's forward pass itself, and makes all gradients without a graph."""
+    """A rule that runs the model's forward pass itself, and computes all gradients without a
+    graph."""
 
     traits: ClassVar[Traits] = Traits(frozenset({"error"}), whole_model=True)
 
@@ -313,7 +318,7 @@ class ModelRule(Rule):
         """Run the forward pass; gradients are switched off."""
 
     def start(self, model: nn.Module) -> State:  # noqa: ARG002
-        """Return the model's state to begin with."""
+        """Return the model's initial state."""
         return {}
 
     def install(self, block: Block, host: "Host") -> str:  # noqa: ARG002
@@ -324,7 +329,7 @@ class ModelRule(Rule):
 
 @dataclass(frozen=True, eq=False)
 class ModelCall:
-    """A forward pass that a `ModelRule` is to run."""
+    """A forward pass for a `ModelRule` to run."""
 
     model: nn.Module
     parameters: Mapping[str, Tensor]  # all of the model's by name, those that do not learn too
@@ -342,7 +347,7 @@ class ModelCall:
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """What became of a forward pass."""
+    """The result of a forward pass."""
 
     outputs: Any  # what the model returns, without a graph
     taught: Sequence[Tensor]  # the tensors in it at which an error may arrive
@@ -377,7 +382,7 @@ class Schedule(ABC):
         """Take the ends of a block that has just run: remember them, or have it learn now."""
 
     def check(self, blocks: Sequence[Block]) -> None:  # noqa: B027
-        """Raise a `UserError` where a rule of these blocks cannot learn under it."""
+        """Raise a `UserError` if a rule of these blocks cannot learn under it."""
 
     def begin(self) -> None:  # noqa: B027
         """Raise a `UserError` if the pass cannot run under this schedule."""
@@ -391,11 +396,11 @@ class Host(ABC):
 
     @abstractmethod
     def end_by_signal(self, block: Block, rule: SignalRule, state: State) -> None:
-        """End the graph at the block's output, where the rule gives it a signal."""
+        """End the graph at the block's output, to which the rule gives a signal."""
 
     @abstractmethod
     def end_by_loss(self, block: Block, rule: LossRule, state: State) -> None:
-        """End the graph at the block's output, where the rule gives it a loss of its own."""
+        """End the graph at the block's output, to which the rule gives its own loss."""
 
     @abstractmethod
     def end_untaught(self, block: Block) -> None:
@@ -403,7 +408,7 @@ class Host(ABC):
 
     @abstractmethod
     def swap_layers(self, block: Block, rule: LayerRule) -> str:
-        """Give the block's layers a backward of their own; return in words what was changed."""
+        """Give the block's layers their own backward pass; return a description of the change."""
 
     @abstractmethod
     def replace_forward(self, rule: ModelRule) -> None:

@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 def check_type(name: str, value: object, kind: type | tuple[type, ...], wanted: str) -> None:
-    """See that an argument is of its kind.
+    """Check the type of an argument.
 
     Args:
         name: The argument's.

@@ -182,7 +182,7 @@ def check_worked_in(path: Path) -> None:
         if place.is_relative_to(folder) and not is_at(handle, folder):
             raise StorageError(
                 f"{folder} was deleted, moved or replaced while this process worked in it, so "
-                "nothing more is written there; move it back and add resume=True, or begin again"
+                "nothing more is written there; move it back and add resume=True, or start over"
             )
 
 
@@ -311,9 +311,9 @@ def discard(file: Path) -> None:
 def cannot(verb: str, path: Path, error: OSError) -> StorageError:
     """Return the one-sentence error for a file that cannot be read or written."""
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return StorageError(f"cannot {verb} {path}: a file stands where its folder should be")
+        return StorageError(f"cannot {verb} {path}: there is a file where its folder should be")
     if isinstance(error, IsADirectoryError):
-        return StorageError(f"cannot {verb} {path}: a folder stands where the file should be")
+        return StorageError(f"cannot {verb} {path}: there is a folder where the file should be")
     reason = error.strerror or str(error)
     if verb == "write":
         return WriteError(f"cannot write {path}: {reason}; what was written before is intact")

@@ -191,7 +191,9 @@ def parse(words: str) -> Axes:
     if repeated:
         raise UserError(f"axes '{words}' have '{repeated[0]}' twice: give each axis another name")
     if BATCH in names and NODES in names:
-        raise UserError(f"axes '{words}' have both 'batch' and 'nodes', which hold samples alike")
+        raise UserError(
+            f"axes '{words}' have both 'batch' and 'nodes', and only one axis can hold samples"
+        )
     if any(MAPS in group for group in axes.groups[:-1]) or MAPS in axes.groups[-1][1:]:
         raise UserError(f"axes '{words}' have 'positions', which hold all axes that follow: end so")
     return axes

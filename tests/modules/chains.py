@@ -114,7 +114,7 @@ CASES = [
         mlp,
         inputs=((1, 8),),
         targets=(1,),
-        refused={"scff": "pairs inputs, so it needs two at least"},
+        refused={"scff": "pairs inputs, so it needs at least two"},
     ),
     Case(
         "flatten",

@@ -39,7 +39,7 @@ def test_a_file_is_replaced_as_a_whole_or_left_as_it_was(
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot write .*inside: a file stands where"):
+    with pytest.raises(StorageError, match=r"cannot write .*inside: there is a file where"):
         files.write_bytes(tmp_path / "file" / "inside", b"")
     with pytest.raises(StorageError, match=r"cannot write .*No such file"):
         files.append_text(tmp_path / "missing" / "log", "line")

@@ -78,9 +78,9 @@ def check_weights(model: nn.Module) -> None:
             _check_tensor(key, value)
         elif not _is_json(value):
             raise UserError(
-                f"{key!r} in the model's state_dict is a {type(value).__name__} that no weights "
-                "file can keep: let it be a tensor, or what JSON gives back alike (numbers, text, "
-                "lists, dictionaries of text to these)"
+                f"{key!r} in the model's state_dict is a {type(value).__name__} that a weights "
+                "file cannot store: use a tensor, or a value that JSON keeps unchanged (numbers, "
+                "text, lists, dictionaries of these)"
             )
 
 

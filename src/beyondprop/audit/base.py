@@ -32,7 +32,7 @@ class Audited:
         seed: Of the run, by which sections draw too.
         build: Returns the model as it was trained, each time another one: in eval mode, nothing
             attached.
-        recipe: How it was trained, for sections that train anew.
+        recipe: How it was trained, for sections that train again.
     """
 
     name: str

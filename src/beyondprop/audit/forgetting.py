@@ -28,8 +28,8 @@ class Forgetting(Section):
 
     Where there are fewer than four classes, the same samples are learned with their numbers in
     other orders. The floor is what a model scores that knows the last experience alone, as well as
-    this one does; the ceiling is what the same rule scores that learns all at once, with as many
-    passes.
+    this one does; the ceiling is the score of the same rule when it learns all experiences at once,
+    with as many passes.
 
     Args:
         epochs: Passes over each experience.

@@ -31,10 +31,10 @@ def parser() -> Parser:
     )
     made.add_spec(
         AuditSpec,
-        output="The audit's folder. Default: runs/audit-TASK-DIGEST, where the digest is one of "
-        "the runs' weights.",
-        resume="Continue the work in the folder: its sections are kept, and others are added. Name "
-        "all runs.",
+        output="The audit's folder. Default: runs/audit-TASK-DIGEST, where the digest is computed "
+        "from the runs' weights.",
+        resume="Continue the work in the folder: finished sections are kept, and others are added. "
+        "Name all runs again.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

@@ -12,13 +12,13 @@ from beyondprop.registry import Spec
 HELP = "Check without training whether a rule can teach a model, and what it would change."
 RULE = "A rule's name, or your own as my.module:rule; with arguments {rule: NAME, ARGUMENT: VALUE}."
 SAMPLES = 32
-"""Of the batch by default: more are not needed to see what a block gets."""
+"""Default batch size. More samples are not needed to check the shapes that reach a block."""
 
 
 PORTS = {
     "output": "Name of the module whose output carries the error. Default: the model's own output.",
     "targets": "Name of the model's argument that holds targets, such as labels.",
-    "samples": "Name of the argument that holds the graph of each node.",
+    "samples": "Name of the model's argument that gives the graph of each node.",
 }
 """Names by which `attach` finds what is within a model or its call."""
 
@@ -44,13 +44,13 @@ def parser() -> Parser:
         "--blocks",
         type=tuple[str, ...] | None,
         default=None,
-        help="Module names or patterns that make the blocks. Default: one block a layer.",
+        help="Module names or patterns that define the blocks. Default: one block per layer.",
     )
     made.add_argument(
         "--batch_size",
         type=int | None,
         default=None,
-        help=f"Samples of a task's data. Default: {SAMPLES}.",
+        help=f"Number of samples of the task's data. Default: {SAMPLES}.",
     )
     made.add_argument("--data", type=Path | None, default=None, help="The task's data folder.")
     made.add_argument(
@@ -64,14 +64,14 @@ def parser() -> Parser:
         type=str | None,
         default=None,
         metavar="my.module:batch",
-        help="For a model: what it is called with, or a function that returns that: arguments by "
-        "name in a dictionary, or one argument or several in a tuple.",
+        help="For a model: its inputs, or a function that returns them: one argument, several in a "
+        "tuple, or arguments by name in a dictionary.",
     )
     made.add_argument(
         "--axes",
         type=str | dict[str, str] | None,
         default=None,
-        help="What the axes of outputs mean, for all blocks or by pattern: "
+        help="Names of the output axes, for all blocks or by pattern: "
         "'{encoder.*: batch source features}'.",
     )
     for name, what in PORTS.items():
@@ -80,14 +80,14 @@ def parser() -> Parser:
         "--shift",
         type=int | None,
         default=None,
-        help="How many tokens ahead the model's loss looks at the targets.",
+        help="Number of tokens by which the targets in the model's loss are shifted.",
     )
     made.add_argument(
         "--classes",
         type=int | None,
         default=None,
-        help="With --input: draw targets from so many classes, for cross-entropy. Default: no "
-        "targets; the loss is the mean square of the outputs.",
+        help="With --input: number of classes from which to draw random targets, for "
+        "cross-entropy. Default: no targets; the loss is the mean square of the outputs.",
     )
     return made
 

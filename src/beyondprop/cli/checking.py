@@ -104,7 +104,7 @@ def _check_flags(found: object, arguments: Namespace) -> None:
     shape = arguments.input
     own = [flag for flag in ("input", "classes", "batch") if arguments[flag] is not None]
     if isinstance(found, Task) and own:
-        raise UserError(f"a task has data of its own: leave out --{own[0]}")
+        raise UserError(f"a task has its own data: leave out --{own[0]}")
     if arguments.batch is not None and len(own) > 1:
         raise UserError(f"give the model's batch by --batch or --{own[0]}, not by both")
     if not isinstance(found, Task):

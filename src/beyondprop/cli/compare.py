@@ -22,11 +22,11 @@ HELP = "Compare rules on a task: every rule gets the same seeds, steps and searc
 def parser() -> Parser:
     """Return the command's flags: those of `CompareSpec`, and the folder's."""
     made = Parser(
-        description=f"{HELP} The command writes a table, a record and a report for the browser. "
-        "With --resume a comparison grows: --output FOLDER --resume --rules fa adds a rule, "
-        "--output FOLDER --resume --seeds 3 4 two seeds, and only those are trained. "
-        "--tasks compares on several tasks, --projections through several projections. "
-        "--jobs 2 trains on two cores, --cluster on many machines: see docs/experiments.md.",
+        description=f"{HELP} The command writes a table, a record and a report for the browser. To "
+        "extend a comparison, use --resume: --output FOLDER --resume --rules fa adds a rule, "
+        "--output FOLDER --resume --seeds 3 4 adds two seeds, and only these are trained. --tasks "
+        "compares on several tasks, --projections with several projections. --jobs 2 trains on two "
+        "cores, --cluster on many machines (see docs/experiments.md).",
         epilog="Example: beyondprop compare --task digits-mlp --rules backprop dfa frozen "
         "--seeds 0 1 2 --jobs 2",
     )
@@ -41,8 +41,8 @@ def parser() -> Parser:
         "--tasks",
         type=tuple[Spec, ...] | None,
         default=None,
-        help="Several tasks in one comparison, instead of --task. Each sets what is left open. "
-        "Tasks added to a resumed folder get its rules and seeds.",
+        help="Several tasks in one comparison, instead of --task. Settings that you leave out come "
+        "from each task. Tasks added to a resumed folder get its rules and seeds.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

@@ -21,11 +21,12 @@ HELP = "Shrink a network piece by piece, compared with distilling, pruning or tr
 def parser() -> Parser:
     """Return the command's flags: those of `DistilSpec` and of workers, and the folder's."""
     made = Parser(
-        description=f"{HELP} For each seed, backprop trains a teacher. Candidates for each of "
-        "its neighbourhoods learn alone from its inputs and outputs there. For each budget of "
-        "operations, integer programming chooses the best, and they are assembled and healed. The "
-        "same networks are also trained as a whole with equal computation. The command writes a "
-        "table, a record and a report that shows the candidate chosen for each neighbourhood.",
+        description=f"{HELP} For each seed, backprop trains a teacher. For each of its "
+        "neighbourhoods, candidate students learn separately from the teacher's inputs and outputs "
+        "there. For each budget of operations, integer programming chooses the best students, "
+        "which are assembled and trained together (healed). The same networks are also trained as "
+        "a whole with equal computation. The command writes a table, a record and a report that "
+        "shows the candidate chosen for each neighbourhood.",
         epilog="Example: beyondprop distil --task digits-conv --budgets 0.7 --seeds 0 "
         '--teacher_epochs 3 --blocks \'[["0", "1", "2", "3", "4"]]\'',
     )
@@ -38,7 +39,7 @@ def parser() -> Parser:
     made.add_argument(
         "--dry_run",
         action="store_true",
-        help="Show what would be trained, its cost, and what can't be built.",
+        help="Train nothing, but show each student's cost and which students can't be built.",
     )
     made.add_class_arguments(Workers, as_group=True)
     return made

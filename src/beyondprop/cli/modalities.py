@@ -11,17 +11,17 @@ from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.jobs import Workers
 
-HELP = "Train sub-networks of several modalities alone, then together; compare other methods."
+HELP = "Train sub-networks of several modalities alone, then together, and compare methods."
 
 
 def parser() -> Parser:
     """Return the command's flags: those of `ModalitiesSpec` and of workers, and the folder's."""
     made = Parser(
         description=f"{HELP} For each seed, each modality's sub-network is trained alone until its "
-        "own validation loss rises, then the fusion, then the whole network. The other methods "
-        "are joint training from the start, Gradient-Blending, OGM-GE, MMPareto and UMT, all with "
-        "equal computation, the mean of the single networks, and the best of these. The command "
-        "writes a table, a record and a report that shows the weight of each modality.",
+        "own validation loss rises, then the fusion, then the whole network. The other methods are "
+        "joint training from the start, Gradient-Blending, OGM-GE, MMPareto and UMT, all with "
+        "equal computation, and the mean and the best of the single networks. The command writes a "
+        "table, a record and a report that shows the weight of each modality.",
         epilog="Example: beyondprop modalities --task generated-ambiguous --seeds 0 1 2 --jobs 2",
     )
     made.add_spec(

@@ -68,7 +68,7 @@ def check_text(text: str) -> None:
         yaml.YAMLError: It is one.
     """
     if SIXTIES.fullmatch(text):
-        raise yaml.YAMLError(f"{text} is no number here: write it in decimals")
+        raise yaml.YAMLError(f"{text} is not read as a number: write it in decimals")
 
 
 def read_yaml(text: str) -> Any:

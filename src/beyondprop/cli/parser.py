@@ -58,13 +58,14 @@ class Parser(ArgumentParser):
         """The names of its flags, without dashes."""
         return ["help", "print_config", *re.findall(r"--(\w+)", self.format_usage())]
 
-    def add_spec(self, kind: type, output: str, resume: str) -> None:
+    def add_spec(self, kind: type, output: str, resume: str, skip: Sequence[str] = ()) -> None:
         """Add a spec's fields, and the flags of every command that leaves a folder.
 
         Args:
             kind: The spec's class.
             output: Help for the folder.
             resume: Help for continuing.
+            skip: Fields for which the command adds its own flags.
         """
         self.description = f"{self.description} {SPELLINGS}"
         self.add_argument(
@@ -72,7 +73,7 @@ class Parser(ArgumentParser):
         )
         self.add_argument("--output", type=Path | None, default=None, help=output)
         self.add_argument("--resume", action="store_true", help=resume)
-        self.add_class_arguments(kind, as_group=True)
+        self.add_class_arguments(kind, as_group=True, skip=set(skip))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
         """Say what is wrong and exit."""

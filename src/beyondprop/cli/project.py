@@ -12,8 +12,8 @@ from beyondprop.errors import UserError
 from beyondprop.text import aligned
 
 HELP = "Project random vectors from one width to another, and report the cost and the accuracy."
-DEVICES = "cpu, cuda or another device of PyTorch; opu: a photonic co-processor, simulated."
-KIND = "A projection's name, see beyondprop list. With --device opu: the one to compare light with."
+DEVICES = "cpu, cuda or another PyTorch device, or opu, a simulated photonic co-processor."
+KIND = "A projection (see `beyondprop list`). With --device opu: the one to compare light with."
 LIGHT = "opu"
 
 
@@ -39,13 +39,13 @@ def parser() -> Parser:
         "--memory",
         type=float | None,
         default=None,
-        help="Bytes to use. Default: half of the free memory.",
+        help="Maximum memory in bytes. Default: half of the free memory.",
     )
     add(
         "--watts",
         type=float | None,
         default=None,
-        help="Power of the machine at work. Energy is reported only if you give it.",
+        help="Power of the machine under load, in watts. Energy is reported only if you give it.",
     )
     return made
 

@@ -1,4 +1,4 @@
-"""`beyondprop scale`: rules x sizes x seeds, and the laws by which losses fall."""
+"""`beyondprop scale`: rules x sizes x seeds, and fitted scaling laws."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from beyondprop.cli.parser import Parser, spec_of
 from beyondprop.experiment.sizes import Sizes
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.jobs import Workers
+from beyondprop.registry import Spec
 
-HELP = "Train a family of networks by several rules, and fit how their losses fall with size."
+HELP = "Train a family of networks by several rules, and fit power laws of loss against size."
+FAMILY = (
+    "The family of networks: a task whose name starts with scaled- (see `beyondprop list`), or "
+    "your own function of width, depth and samples as my.module:function. Default: none; required."
+)
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `CompareSpec` and of the sizes, and the folder's."""
+    """Return the command's flags: the fields of `CompareSpec`, the sizes and the folder."""
     made = Parser(
-        description=f"{HELP} --task names the family: one called scaled-... in `beyondprop list`, "
-        "or your own as my.module:function of width, depth and samples. Every size is a comparison "
-        "with its own search for every rule. With --resume it grows: --widths 512 adds a size.",
+        description=f"{HELP} Every size is a comparison with its own learning-rate search for "
+        "every rule. To extend a study, use --resume: --resume --widths 512 adds a size.",
         epilog="Example: beyondprop scale --task scaled-fashion-small --widths 8 16 32 64 128 "
         "--rules backprop dfa fa dgl --seeds 0 1 2 --jobs 2",
     )
+    made.add_argument("--task", type=Spec, default=CompareSpec.task, help=FAMILY)
     made.add_spec(
         CompareSpec,
-        output="The study's folder. Default: runs/scale-TASK-DIGEST, where the digest is one of "
-        "all settings but rules, projections, seeds and sizes.",
-        resume="Continue what the folder holds; what is over is kept, and sizes, rules and seeds "
-        "that the folder lacks are added.",
+        output="The study's folder. Default: runs/scale-TASK-DIGEST, where the digest is computed "
+        "from all settings except rules, projections, seeds and sizes.",
+        resume="Continue the work in the folder: finished runs are kept, failed ones are repeated, "
+        "and missing sizes, rules and seeds are added.",
+        skip=("task",),
     )
     made.add_class_arguments(Sizes, as_group=True)
     made.add_class_arguments(Workers, as_group=True)
@@ -37,7 +43,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Train, fit, and say how each rule's losses fall beside backprop's."""
+    """Train, fit, and print how each rule's law compares with backprop's."""
     from rich.console import Console
 
     from beyondprop.cli.tables import show

@@ -25,7 +25,7 @@ def parser() -> Parser:
     made.add_spec(
         StudySpec,
         output="The search's folder. Default: runs/tune-TASK-RULE.",
-        resume="Continue the search in the folder; --trials may be larger.",
+        resume="Continue the search in the folder. --trials can be larger than before.",
     )
     return made
 

@@ -94,8 +94,8 @@ def learn(
     """Have a model learn a stream's experiences one after another.
 
     Each experience gets a new optimizer, whose rate falls linearly to zero, and the rule is
-    attached anew, with the same fixed weights. Test samples are scored alone, and nothing is chosen
-    by them.
+    attached again, with the same fixed weights. Test samples are scored alone, and nothing is
+    chosen by them.
 
     Args:
         stream: Of what is to be learned.
@@ -106,7 +106,7 @@ def learn(
 
     Raises:
         UserError: The model, the rule or the method does not fit the stream, or the loss is no
-            number any more.
+            longer a number.
     """
     shown = progress or Progress(disable=True)
     with generators_kept():
@@ -187,7 +187,7 @@ def scores(learner: Learner, stream: Stream, task: Task) -> list[float]:
 def scored(learner: Learner, experience: Experience, told: bool, task: Task) -> float:
     """Return the score on an experience's test samples.
 
-    Where it is told, the model chooses among the experience's classes alone.
+    If the experience is known, the model chooses among its classes only.
     """
     model, test = learner.model, experience.data.test
     found, targets = [], []

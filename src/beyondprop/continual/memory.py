@@ -15,7 +15,7 @@ class Reservoir:
     """Samples drawn from all that were seen, by reservoir sampling (Vitter 1985, algorithm R).
 
     Attributes:
-        size: Samples that it holds at most.
+        size: Maximum number of samples that it holds.
         generator: Draws.
         seen: Samples so far.
         rows: What is kept of each sample, by name: ``(size, ...)`` each.
@@ -53,7 +53,7 @@ class Reservoir:
                     self.rows[name][place] = x[row]
 
     def draw(self, count: int) -> dict[str, Tensor]:
-        """Return so many of the kept samples, all different; fewer where it holds fewer."""
+        """Return this many of the kept samples, all different; fewer where it holds fewer."""
         order = torch.randperm(len(self), generator=self.generator)[:count]
         return {name: x[order] for name, x in self.rows.items()}
 

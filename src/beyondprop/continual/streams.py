@@ -32,8 +32,8 @@ class Experience:
 class Stream:
     """Tasks one after another, for one model.
 
-    It is class-incremental where experiences have classes of their own, and task-incremental where
-    the model is also told at test which one a sample is of: then it chooses among that one's
+    It is class-incremental if each experience has its own classes, and task-incremental if the
+    model is also given the experience of each test sample: then it chooses among that one's
     classes. Where all have the same classes, it is domain-incremental (van de Ven, Tuytelaars and
     Tolias, "Three types of incremental learning", 2022).
 
@@ -60,7 +60,7 @@ class Stream:
 
 
 def split_classes(data: Data, groups: Sequence[Sequence[int]], told: bool = False) -> Stream:
-    """Return a stream in which each experience has classes of its own.
+    """Return a stream in which each experience has its own classes.
 
     Args:
         data: Classes ``(n,)`` int64.
@@ -127,7 +127,7 @@ def permuted(data: Data, count: int, seed: int = 0) -> Stream:
         seed: Of the orders.
 
     Raises:
-        UserError: The inputs are several tensors, or each position has a target of its own.
+        UserError: The inputs are several tensors, or each position has its own target.
     """
     generator = torch.Generator().manual_seed(seed)
     shape = _one_tensor(data).shape[1:]
@@ -152,8 +152,8 @@ def _one_tensor(data: Data) -> Tensor:
         raise UserError(f"the inputs of {data.name} are not one tensor: its numbers cannot move")
     if isinstance(targets, Tensor) and targets.dtype == torch.int64 and targets.dim() > 1:
         raise UserError(
-            f"each position of {data.name} has a target of its own, from which its input can't "
-            "move: take domains"
+            f"each position of {data.name} has its own target, so inputs can't be permuted: use "
+            "domains"
         )
     return inputs
 

@@ -34,15 +34,15 @@ def genres(
 ) -> tuple[Stream, Task]:
     """Return texts as a stream, and the task of a decoder that says each next character.
 
-    The classes are the characters of all texts together. Of each text the first so many windows of
-    its training part are learned.
+    The classes are the characters of all texts together. The first windows of each text's training
+    part are learned.
 
     Args:
         folder: Of the files ``NAME.txt`` or ``NAME.txt.gz``; it is looked for from the current
             directory, then in the folder that `BEYONDPROP_DATA` names.
         names: Of the texts, in the order in which they are learned.
         length: Of a window, in characters.
-        windows: Of each text's training part, at most.
+        windows: Maximum number of windows of each text's training part.
         layers: Of the decoder.
         width: Of a token in it.
         heads: Of each attention.

@@ -57,8 +57,7 @@ class Labels:
             return Given()
         if self.shift and found.dim() < 2:
             raise UserError(
-                f"'{self.name}' has no axis of tokens by which shift={self.shift} could look "
-                "ahead: attach with shift=0"
+                f"'{self.name}' has no token axis to shift by {self.shift}: attach with shift=0"
             )
         if self.shift:  # (batch, tokens): what follows the last token is not known
             found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
@@ -164,6 +163,6 @@ def _check_argument(model: nn.Module, option: str, name: object) -> None:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if not isinstance(name, str) or (name.split(".")[0] not in parameters and not open_ended):
         raise UserError(
-            f"{option}={name!r} is no argument of {type(model).__name__}.forward; there are: "
+            f"{option}={name!r} is not an argument of {type(model).__name__}.forward, which takes: "
             f"{', '.join(parameters)}"
         )

@@ -44,8 +44,8 @@ def attach(
         rule: One rule for all blocks, or a rule for each pattern or tuple of names, first match
             first. A rule is an object or its short name: "dfa" is `DirectFeedbackAlignment()`.
         blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
-            tuple of names makes one block of several modules, which ends behind the last, and a
-            last one that holds the others only ends it (`finer_blocks` names such parts of the
+            tuple of names makes one block of several modules, which ends after the last, and a
+            last one that contains the others only ends it (`finer_blocks` names such parts of the
             layers of transformers). A parameter named here that lies in no block keeps `Backprop`.
             By default one block for each child with parameters of a chain
             (`nn.Sequential`), where activations, norms and poolings join the block before them;
@@ -59,9 +59,9 @@ def attach(
             By default the kind of the layer that made an output says it (see `beyondprop.shapes`).
         output: Name of the module whose output carries the error, such as "lm_head" or
             "transformer.ln_f", where the loss is computed within the model or its output cannot be
-            looked into. What the model defines behind this module keeps its exact gradient; what
-            stands before it and in no block is taught with the blocks that follow. By default the
-            model's own output.
+            looked into. Parameters that the model defines after this module keep their exact
+            gradient; those before it that belong to no block are taught with the blocks that
+            follow. By default the model's own output.
         targets: Name of the argument of the model's call that holds targets, such as "labels"; then
             no ``handle.targets`` is needed. A loss that the model returns goes through
             `handle.loss` by itself.
@@ -124,8 +124,8 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     counts for forward passes begun inside the context, and for the whole of a model of which only a
     part is given here. With activation checkpointing the backward pass must lie inside too.
 
-    It holds for the model in every thread, not for this one alone as targets do: PyTorch runs a
-    forward pass again in threads of its own, which know nothing of the one that asked.
+    It holds for the model in every thread, not for this one alone as targets do: PyTorch reruns the
+    forward pass in its own threads, which do not know the calling thread.
     """
     check_type("the model", model, nn.Module, "a torch.nn.Module")
     found = (mode_of(module) for module in model.modules())

@@ -1,4 +1,4 @@
-"""What is attached to a model: the handle that users hold, and the host that rules see."""
+"""The attachment of rules to a model: the user's handle, and the host that rules see."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from beyondprop.engine.targets import Targets, as_targets
 from beyondprop.errors import check_type
 
 CHANGING = threading.RLock()
-"""Held while a model is changed, so that two threads never change one at once."""
+"""Held while a model is changed, so that two threads never change it at the same time."""
 
 
 class Attachment(Host):
@@ -55,7 +55,7 @@ class Attachment(Host):
 
     @property
     def report(self) -> AttachReport:
-        """What was changed and what was left alone, and which feedback is in use; print it."""
+        """What was changed, what was left unchanged, and which feedback is used; print it."""
         return with_feedback(self._report, self.blocks)
 
     def _repr_html_(self) -> str:
@@ -91,11 +91,11 @@ class Attachment(Host):
         return Targets(self.passes, targets)
 
     def loss(self, loss: Tensor) -> Tensor:
-        """Return the loss as it is, so that signals follow what you make of it afterwards.
+        """Return the loss unchanged, so that signals are scaled with it.
 
-        Some rules teach by signals that the loss's gradient does not carry. Where the loss is
-        divided (gradient accumulation) or multiplied (a gradient scaler) behind this call, these
-        signals are too: ``scaler.scale(handle.loss(loss) / 4).backward()``.
+        Some rules compute signals that the gradient of the loss does not carry. If you divide the
+        loss (gradient accumulation) or multiply it (a gradient scaler) after this call, these
+        signals are scaled too: ``scaler.scale(handle.loss(loss) / 4).backward()``.
 
         Raises:
             UserError: It is not one number.
@@ -103,23 +103,23 @@ class Attachment(Host):
         return loss if self.passes.watch is None else told_scale(loss)
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return what rules learn beside the model: feedback and heads.
+        """Return the parameters that rules learn in addition to the model: feedback and heads.
 
-        The optimizer must hold it too: ``Optimizer([*model.parameters(), *handle.parameters()])``
-        is right for every rule. `model.state_dict` does not have it.
+        The optimizer must hold them too: ``Optimizer([*model.parameters(), *handle.parameters()])``
+        works with every rule. `model.state_dict` does not include them.
         """
         return self.passes.state.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs beside the model's own state.
+        """Return the state that a checkpoint needs in addition to the model's.
 
-        Learned feedback and heads, and of fixed feedback the seeds (as JSON, in bytes) and the
-        shots of a photonic co-processor. Empty for rules that have neither.
+        It holds learned feedback and heads, the seeds of fixed feedback (as JSON, in bytes) and the
+        shots of a photonic co-processor. Empty for rules without any of these.
         """
         return self.passes.state.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` returned.
+        """Load a state that `state_dict` returned.
 
         Raises:
             UserError: It was saved by other rules, with another seed, or on another model.
@@ -127,10 +127,10 @@ class Attachment(Host):
         self.passes.state.load_state_dict(state)
 
     def follow(self, schedule: Schedule | None) -> None:
-        """Have the blocks learn when the schedule says; None is the ordinary loop again.
+        """Set when the blocks learn; None restores the ordinary loop.
 
         Raises:
-            UserError: A rule that is attached cannot learn under it; the message names what can.
+            UserError: An attached rule cannot learn under it; the message names alternatives.
         """
         if schedule is not None:
             check_type("the schedule", schedule, Schedule, "one, such as Immediate(optimizer)")
@@ -138,10 +138,10 @@ class Attachment(Host):
         self.passes.schedule = schedule
 
     def remove(self) -> None:
-        """Make the model the plain one again. Calling it twice does nothing.
+        """Restore the plain model. A second call does nothing.
 
         Raises:
-            UserError: A layer got another class since, which is to be undone first.
+            UserError: A layer's class was changed since attaching; undo this first.
         """
         with CHANGING:
             for change in self._changes:
@@ -155,11 +155,11 @@ class Attachment(Host):
             mark(self.model, None)
 
     def taught(self, block: Block) -> Taught | None:
-        """Return what is done at the end of a block, None where its graph goes on."""
+        """Return how the end of a block is taught; None if its graph continues."""
         return self.passes.taught.get(block)
 
     def end_by_signal(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
-        """End the graph at the block's output, where the rule gives it a signal."""
+        """End the graph at the block's output, to which the rule gives a signal."""
         if "sent_back" in rule.traits.needs:
             place = self.blocks.index(block)
             previous = self.blocks[place - 1] if place else None
@@ -168,7 +168,7 @@ class Attachment(Host):
             self._end(block, BySignal(block, rule, state))
 
     def end_by_loss(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
-        """End the graph at the block's output, where the rule gives it a loss of its own."""
+        """End the graph at the block's output, to which the rule gives its own loss."""
         self._end(block, ByLoss(block, rule, state))
 
     def end_untaught(self, block: Block) -> None:
@@ -181,7 +181,7 @@ class Attachment(Host):
             self.passes.state.hold(block.name, taught)
 
     def swap_layers(self, block: Block, rule: LayerRule) -> str:
-        """Give the block's layers a backward of their own; return in words what was changed."""
+        """Give the block's layers their own backward pass; return a description of the change."""
         swapped = SwappedLayers(block, rule, self.passes.mode)
         self._changes.append(swapped)
         swapped.swap()

@@ -58,7 +58,7 @@ def choose(model: nn.Module, rules: Mapping[Named, Rule], problems: list[str]) -
         elif loose:
             problems.append(
                 f"'{pattern}' names the parameter '{loose[0]}', but {type(rule).__name__} teaches "
-                "modules: give the parameter Backprop() in a pattern of its own, before this one"
+                "modules: give the parameter Backprop() in a separate pattern before this one"
             )
         elif not new:
             problems.append(_no_match(model, pattern))
@@ -90,7 +90,7 @@ def _of_modules(
         if name in parameters:
             problem = f"names the parameter '{name}', but holds modules: name it outside the tuple"
         elif not name or name not in modules:
-            problem = f"names '{name}', which is no module"
+            problem = f"names '{name}', which is not a module"
         elif any(inside(name, other) or inside(other, name) for other in covered):
             problem = f"names '{name}', which another block holds, or itself already"
         covered.append(name)

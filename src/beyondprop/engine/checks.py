@@ -87,8 +87,8 @@ def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         return
     if any(block.rule != whole for block in blocks):
         yield (
-            f"{called} teaches the model as a whole, in a forward pass of its own, so no other "
-            f"rule can stand beside it: attach(model, {called}(...)), without patterns"
+            f"{called} teaches the model as a whole, in its own forward pass, so it cannot be "
+            f"combined with another rule: attach(model, {called}(...)), without patterns"
         )
     elif any(
         block is None and model.get_parameter(name).requires_grad
@@ -118,8 +118,8 @@ def _uncovered(
         places = list(dict.fromkeys(_place(name, covers) for name in alone))
         more = f" and {len(places) - 12} more" if len(places) > 12 else ""
         yield (
-            f"no block holds {', '.join(places[:12])}{more}, and what no block holds could "
-            "silently stop learning: name it in blocks=, or give it a rule of its own by patterns, "
+            f"no block holds {', '.join(places[:12])}{more}, and parameters outside all blocks "
+            "could silently stop learning: name them in blocks=, or give them a rule by patterns, "
             f"for example {_spelled({**dict.fromkeys(places, Backprop()), **rules})}"
         )
 
@@ -148,7 +148,7 @@ def _tied(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
             yield (
                 f"'{name}' and '{other}' are one tied parameter in two blocks, which would teach "
                 "it different things: untie them, put both in one block, or give both Backprop() "
-                "by patterns of their own"
+                "in separate patterns"
             )
 
 
@@ -181,7 +181,7 @@ def _starved(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
         hears = not traits.ends_graph or "sent_back" in traits.needs
         if is_chain(model) and learns and hears and not block.rule.traits.sends_gradient:
             yield (
-                f"'{before.name}' would never learn: '{block.name}' behind it sends no signal back"
+                f"'{before.name}' would never learn: '{block.name}' after it sends no signal back"
             )
 
 
@@ -235,12 +235,12 @@ def check_outputs(
             end = open_pass.ended[-1].name
             raise UserError(
                 f"output='{output.name}' returns what block '{end}' made, whose graph its rule "
-                f"ends: name a module behind that block that makes one tensor, or output='{end}'"
+                f"ends: name a module after that block that returns one tensor, or output='{end}'"
             )
         raise UserError(
             "the model returns the output of a block whose graph its rule ends: give a block that "
-            "makes an output Backprop(), by a pattern of its own, name blocks in the order "
-            "they run, and return a hidden state only as hidden.detach()"
+            "makes an output Backprop() in a separate pattern, name blocks in the order they run, "
+            "and return a hidden state only as hidden.detach()"
         )
     if not exact and any(p.requires_grad for _, p in last.parameters()):
         raise UserError(

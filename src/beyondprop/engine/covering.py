@@ -37,7 +37,9 @@ class Covering:
         elif made is None and not has_weights(module):
             return
         elif not vars(module).keys().isdisjoint(FORWARD):
-            self.problems.append(f"'{name}' has a forward of its own, so {called} cannot cover it")
+            self.problems.append(
+                f"'{name}' has its own forward method, so {called} cannot cover it"
+            )
         elif made is not None:
             self.layers.append((name, module, made))
             self.problems.extend(_names_a_part(name, module, self.rule))
@@ -68,8 +70,8 @@ class Covering:
             covered = ", ".join(layer.__name__ for layer in OPERATIONS)
             called, kind = type(self.rule).__name__, type(module).__name__
             self.problems.append(
-                f"{called} cannot cover '{name}' ({kind}): it covers {covered}, and what "
-                f"layers.register_operation was told; {_ways_out(name, called)}"
+                f"{called} cannot cover '{name}' ({kind}): it covers {covered}, and layers "
+                f"registered with layers.register_operation; {_ways_out(name, called)}"
             )
         elif alone and not any(map(self.rule.keeps_exact, own)):
             self.exact.append(name)
@@ -109,6 +111,6 @@ def _names_a_part(name: str, layer: nn.Module, rule: LayerRule) -> list[str]:
 
 def _ways_out(name: str, called: str) -> str:
     return (
-        f"to keep its exact backward, name it in {called}(exact=('{name}',)) or put it in a block "
-        "of its own with Backprop()"
+        f"to keep its exact backward, name it in {called}(exact=('{name}',)) or put it in a "
+        "separate block with Backprop()"
     )

@@ -199,7 +199,7 @@ class EndOfBlock:
             return outputs
         if open_pass.tied:
             raise UserError(
-                f"block '{taught.block.name}' runs behind the module that output= names, where the "
+                f"block '{taught.block.name}' runs after the module that output= names, where the "
                 "error is taken: leave the block out, and it keeps its exact gradient"
             )
         if any(self.backward_hooks):
@@ -505,7 +505,7 @@ def _side_by_side(found: Sequence[Tensor]) -> Tensor | None:
         return first
     if any(t.dim() < 2 or len(t) != len(first) for t in found):
         raise UserError(
-            "a block returns several tensors by which parameters learn, and they do not have the "
-            "same samples, so no loss can be made of them: name blocks that return one"
+            "a block returns several tensors that train parameters, and their samples differ, so "
+            "no loss can be computed from them: name blocks that return one tensor"
         )
     return torch.cat([t.flatten(1) for t in found], dim=1)

@@ -86,11 +86,11 @@ def check_reached(
     if starved:
         raise UserError(
             f"'{starved[0]}' would silently stop learning, as what follows sends no gradient back: "
-            "give it Frozen() too, or a rule with a signal of its own"
+            "give it Frozen() too, or a rule with its own signal"
         )
     if alone and output is not None and learn_before(blocks):
         raise UserError(
-            f"no block holds {', '.join(alone)}, and none behind teaches them, so they would "
+            f"no block holds {', '.join(alone)}, and no later block teaches them, so they would "
             "silently stop learning: name them in blocks=, or in a pattern with Backprop() or "
             "Frozen()"
         )

@@ -232,7 +232,7 @@ class HandedOn(torch.autograd.Function):
         """Refuse the gradient."""
         raise UserError(
             "a loss uses the output of a block whose graph its rule ends, and no gradient reaches "
-            "the block from there: detach it, or give the block Backprop() by a pattern of its own"
+            "the block from there: detach it, or give the block Backprop() in a separate pattern"
         )
 
 

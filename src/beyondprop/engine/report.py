@@ -135,7 +135,7 @@ def _port_notes(
                 else f"in no block, and nothing before the output learns: {', '.join(before)}"
             )
         if after:
-            yield f"behind that output, with their exact gradient: {', '.join(after)}"
+            yield f"after that output, with their exact gradient: {', '.join(after)}"
     labels = None if ports.arguments is None else ports.arguments.labels
     if labels is not None:
         shift = labels.shift
@@ -181,8 +181,8 @@ def _axes_notes(
     pooling = [block for block in named if block in heads and "tokens" in positions(block.axes)]
     if pooling:
         yield (
-            f"tokens: the heads of {_names(pooling)} average them, or read each one where it has a "
-            "target of its own"
+            f"tokens: the heads of {_names(pooling)} average them, or read each one if it has its "
+            "own target"
         )
 
 

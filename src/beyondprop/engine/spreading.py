@@ -37,8 +37,8 @@ def check_spreading(model: nn.Module, blocks: Iterable[Block], joint: Joint) -> 
         if _is_part(at):
             raise UserError(
                 f"block '{at.block.name}' returns a part of its features in each process, which "
-                "would get signals of their own: end it behind a layer whose output is whole, as "
-                "that of RowwiseParallel is"
+                "would get different signals: end it after a layer whose output is whole, such as "
+                "RowwiseParallel"
             )
 
 
@@ -54,9 +54,9 @@ def check_frozen(blocks: Iterable[Block]) -> None:
         if any(p.requires_grad for _, p in block.parameters()):
             raise UserError(
                 f"{type(block.rule).__name__} gives '{block.name}' no gradient, and "
-                "DistributedDataParallel waits for one of each parameter: give it "
-                "find_unused_parameters=True, or call requires_grad_(False) on what is frozen "
-                "before you wrap"
+                "DistributedDataParallel waits for a gradient of each parameter: pass it "
+                "find_unused_parameters=True, or call requires_grad_(False) on frozen parameters "
+                "before wrapping"
             )
 
 

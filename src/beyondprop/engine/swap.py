@@ -92,11 +92,13 @@ def _check_weight(at: AtWeight, name: str) -> None:
     """See that the operation of a layer names a weight that the layer has."""
     weight = getattr(at.layer, at.name, None)
     if not isinstance(weight, Tensor):
-        raise UserError(f"'{name}' is no weight: mend inputs_of of the operation that names it")
+        raise UserError(
+            f"'{name}' is not a weight: correct inputs_of of the operation that names it"
+        )
     if at.inputs < 1 or weight.numel() % at.inputs:
         raise UserError(
-            f"'{name}', of shape {tuple(weight.shape)}, cannot sum over {at.inputs} inputs: mend "
-            "inputs_of of its layer's operation"
+            f"'{name}', of shape {tuple(weight.shape)}, cannot sum over {at.inputs} inputs: "
+            "correct inputs_of of its layer's operation"
         )
 
 

@@ -11,12 +11,12 @@ from beyondprop.registry import Spec, check_fields
 
 @dataclass(frozen=True)
 class AuditSpec:
-    """An audit: which sections, and how.
+    """An audit: which sections to run, and how.
 
     Attributes:
-        sections: By name or with arguments; see `beyondprop list`. Default: all.
-        data: Folder that holds the data set's files. Default: the standard places.
-        threads: CPU threads of each section.
+        sections: Sections to run, by name or with arguments (see `beyondprop list`). Default: all.
+        data: Folder that contains the data set. Default: the standard locations.
+        threads: CPU threads for each section.
 
     Raises:
         UserError: A field makes no sense.
@@ -29,6 +29,6 @@ class AuditSpec:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.sections is not None and not self.sections:
-            raise UserError("sections must name one at least")
+            raise UserError("sections must name at least one")
         if self.threads < 1:
             raise UserError("threads must be above 0")

@@ -56,7 +56,7 @@ class Question:
 
     Attributes:
         section: Its spec.
-        runs: One, or two that stand beside one another.
+        runs: One run, or two runs to compare.
         spec: Of the audit.
         folder: Of all answers.
     """
@@ -284,9 +284,9 @@ def beside(sections: Sequence[Spec]) -> Iterator[Spec]:
 
 
 def pairs(runs: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
-    """Return the runs that stand beside one another.
+    """Return the pairs of runs to compare.
 
-    Of each seed every rule beside backprop, and of each rule the first seed beside the second.
+    For each seed, every rule with backprop; for each rule, the first seed with the second.
     """
     found = []
     for run in runs:

@@ -219,13 +219,13 @@ def runs(
 
 
 def earlier_run(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
-    """Return the record of a run that is over, or None where there is more to do."""
+    """Return the record of a finished run, or None if there is more to do."""
     check_claim(folder, as_json(plan), resume=True)
     return over(folder)
 
 
 def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Return a run's record, also where it fails; a run that is over is not run again."""
+    """Return a run's record, also where it fails; a finished run is not repeated."""
     started = datetime.now(UTC)
     with held(folder), torch_settings(plan):
         earlier = earlier_run(plan, folder)

@@ -49,7 +49,7 @@ class Apart:
         folder: Of its seed.
         library: Its students.
         alone: By how much the validation loss of the whole rises with each student alone.
-        limited: What may stand in each neighbourhood's place.
+        limited: The options for each neighbourhood.
     """
 
     setting: Setting

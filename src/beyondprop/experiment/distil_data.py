@@ -30,7 +30,7 @@ class Inputs:
 
 @dataclass
 class Noise:
-    """Batches of inputs that are drawn anew in each pass, the same for all ways of a seed.
+    """Batches of inputs that are redrawn in each pass, the same for all methods of a seed.
 
     Attributes:
         first: The batches of the first pass.

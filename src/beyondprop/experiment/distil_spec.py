@@ -28,34 +28,36 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class DistilSpec:
-    """A distillation piece by piece, beside what the same computation does otherwise.
+    """A distillation piece by piece, compared with other methods at equal computation.
 
     Attributes:
         task: A task's name (see `beyondprop list`), or your own as my.module:task.
-        blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, but the last.
-        candidates: Students of each neighbourhood, by name or with arguments.
-        budgets: Shares of the operations of the whole model that are kept, no two alike.
-        limit: What budgets are shares of, in place of operations: parameters, bytes of weights, or
-            seconds of a forward pass of one sample, measured on this machine once.
-        ranked: Assemblies within each budget, the best predicted ones, that are put together to see
-            whether the predicted order is the real one.
-        seeds: Each has a teacher and students of its own.
-        teacher_epochs: Passes over the data by which teachers are trained. Default: the task's.
-        epochs: Passes over the activations by which students are trained.
-        heal_epochs: Passes over the data by which a model is trained that was put together.
-        batch_size: Samples a step of students and of whole models. Default: the task's.
-        learning_rate: Of students.
-        rates: Learning rates of whole models; each way to train them takes the one that serves it
-            best on the validation data.
-        rule: That heals; the other ways to train whole models are backprop's.
-        cache_gib: GiB of activations on disk, at most, for each seed.
-        samples: Training samples that students and whole models see, the first so many in each
-            seed's order; the teacher sees all. Default: all.
-        inputs: How inputs are drawn at random, by name or with arguments: each neighbourhood's
-            own, and the network's for training end to end. Of the training samples (256 at most,
-            or as many as are named) only forms and moments are then seen, and no labels. Default:
+        blocks: Names or patterns of the neighbourhoods. Default: the task's blocks, except the
+            last.
+        candidates: Student modules to train for each neighbourhood, by name or with arguments.
+        budgets: Fractions of the whole model's operations to keep, all different.
+        limit: The quantity that budgets limit: operations, parameters, bytes (of the weights), or
+            seconds (for a forward pass of one sample, measured once on this machine).
+        ranked: Number of assemblies to build for each budget, those with the best predicted scores,
+            to check whether the predicted order is the real one.
+        seeds: Random seeds. Each seed has its own teacher and students.
+        teacher_epochs: Passes over the training data for each teacher. Default: the task's.
+        epochs: Passes over the recorded activations for each student.
+        heal_epochs: Passes over the training data for each assembled model (healing).
+        batch_size: Samples per step, for students and for whole models. Default: the task's.
+        learning_rate: Learning rate of the students.
+        rates: Learning rates to try for whole models. Each training method uses the one with its
+            best result on the validation data.
+        rule: Rule that heals assembled models. The other methods that train whole models use
+            backprop.
+        cache_gib: Maximum size of the activations on disk for each seed, in GiB.
+        samples: Number of training samples for students and whole models: the first ones in each
+            seed's order. The teacher trains on all. Default: all.
+        inputs: Train on random inputs, drawn by this method (by name or with arguments), both for
+            each neighbourhood and for the whole network. At most 256 training samples, or the
+            number you give, are then used for shapes and moments only, and no labels. Default:
             students learn from training samples.
-        data: Folder that holds the data set's files. Default: the standard places.
+        data: Folder that contains the data set. Default: the standard locations.
         threads: CPU threads.
 
     Raises:

@@ -52,7 +52,7 @@ class Fit:
 
 
 def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
-    """Train the task's model from the seed, or from where the folder's checkpoint stands.
+    """Train the task's model from the seed, or from the folder's checkpoint.
 
     The learning rate falls linearly to zero over the run, for every rule: where it stays as it is,
     the last weights, which are the ones tested, depend much on the last few batches. Where the task

@@ -39,7 +39,7 @@ FOUND = forms.ATTEMPT | {"operations": float, "seconds": float, "weights_sha256"
 
 @dataclass(frozen=True)
 class Alone:
-    """A modality that is to be trained alone.
+    """A modality to train alone.
 
     Attributes:
         spec: Of the comparison.

@@ -90,9 +90,9 @@ def constant(setting: ModalSetting) -> Tensor:
             if len(counts) == form[0]:
                 return (counts.clamp(min=0.5) / count).log().to(setting.outputs)
     raise UserError(
-        f"samples of {setting.task.name} lack modalities, and what a single one answers for these "
-        "can't be told of its targets: they must be classes, labels or numbers in the form of the "
-        "network's outputs"
+        f"samples of {setting.task.name} lack modalities, and a single modality's answer for these "
+        "can't be derived from its targets: they must be classes, labels or numbers in the form of "
+        "the network's outputs"
     )
 
 

@@ -12,31 +12,33 @@ from beyondprop.registry import Spec, check_fields
 
 @dataclass(frozen=True)
 class ModalitiesSpec:
-    """Pre-training of modalities, then of all together, beside what else is done for them.
+    """A comparison: pre-training of each modality alone, then of all together, and other methods.
 
     Attributes:
         task: A task whose model is a MultimodalNetwork (see `beyondprop list`), or your own as
             my.module:task.
-        methods: Which of the ways to train are compared. Default: all.
-        seeds: Each has networks and data of its own.
-        epochs: Passes over the data in which a pre-trained network is trained as a whole; the other
-            methods get as much computation. Default: the task's.
-        alone_epochs: Passes in which single modalities are trained, at most.
-        patience: Epochs without a lower validation loss, behind which a modality's training ends.
-        warm_epochs: Passes before, in which the fusion and the head of a pre-trained network alone
-            are trained.
-        batch_size: Samples a step. Default: the task's.
-        rates: Learning rates, of which each modality and each method takes the one that serves it
-            best on the validation data.
-        fusion: What joins modalities in place of the task's own fusion, by name or with arguments
-            (attention, concatenation, gating, low-rank, cross-attention), or your own as
-            my.module:fusion.
-        dropout: Share of modalities that are left out at random in training, so that the network
-            learns to do without some. Default: the task's own, 0 in all tasks here.
-        target: Validation score to which the cost of training is compared. Default: that of the
-            best single modality, seed by seed.
-        rule: That trains single modalities and the whole, but for methods that need backprop.
-        data: Folder that holds the data set's files. Default: the standard places.
+        methods: The training methods to compare. Default: all.
+        seeds: Random seeds. Each seed has its own networks and data.
+        epochs: Passes over the training data when the pre-trained network is trained as a whole.
+            The other methods get the same amount of computation. Default: the task's.
+        alone_epochs: Maximum number of passes over the training data when a modality is trained
+            alone.
+        patience: Stop training a modality alone after this many epochs without a lower validation
+            loss.
+        warm_epochs: Passes over the training data that train only the fusion and the head, before
+            the whole pre-trained network is trained.
+        batch_size: Samples per step. Default: the task's.
+        rates: Learning rates to try. Each modality and each method uses the one with its best
+            result on the validation data.
+        fusion: Fusion module to use instead of the task's: attention, concatenation, gating,
+            low-rank or cross-attention, by name or with arguments, or your own as my.module:fusion.
+        dropout: Fraction of modalities dropped at random in training, so that the network learns to
+            work without some of them. Default: the task's, which is 0 for all built-in tasks.
+        target: Validation score up to which the cost of training is measured. Default: for each
+            seed, the score of the best single modality.
+        rule: Rule that trains single modalities and the whole network. Methods that need backprop
+            use backprop.
+        data: Folder that contains the data set. Default: the standard locations.
         threads: CPU threads.
 
     Raises:
@@ -75,7 +77,7 @@ class ModalitiesSpec:
         if self.warm_epochs < 0:
             problems.append("warm_epochs must be 0 or more")
         if self.methods is not None and not self.methods:
-            problems.append("methods must name one at least")
+            problems.append("methods must name at least one")
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -118,7 +118,7 @@ def check(spec: ModalitiesSpec) -> None:
     """
     for name in methods_of(spec):
         if name not in METHODS:
-            raise UserError(f"there is no method {name!r}: take of {', '.join(METHODS)}")
+            raise UserError(f"there is no method {name!r}: choose from {', '.join(METHODS)}")
     rules.make(spec.rule, spec.seeds[0])
     with generators_kept():
         setting = modal_setting(spec, spec.seeds[0])

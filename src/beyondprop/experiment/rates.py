@@ -50,7 +50,7 @@ class Subject(Protocol):
 def searched(
     subjects: Sequence[Subject], rates: Sequence[float], title: str, executor: Executor
 ) -> list[dict[str, Any]]:
-    """Return what each subject reaches at the learning rate that serves it best.
+    """Return the result of each subject at its best learning rate.
 
     Every learning rate is tried, and further ones as long as the best is at an end of those; the
     one with the best validation score is taken. What the others cost is charged to none; where

@@ -62,7 +62,7 @@ def scale(
     progress: Progress | None = None,
     workers: Workers = SERIAL,
 ) -> dict[str, Any]:
-    """Compare rules on every member of a family, and fit how their losses fall.
+    """Compare rules on every member of a family, and fit power laws to their losses.
 
     The folder is that of a comparison on several tasks, each member a task, with its own search for
     every rule, and holds `scaling.json` besides.
@@ -72,9 +72,9 @@ def scale(
             ``samples``.
         sizes: Which members.
         output: The folder.
-        resume: Continue what the folder holds. Sizes, rules and seeds that it does not hold yet are
-            added to those that it does.
-        progress: Bars to draw on; by default own ones, on the terminal.
+        resume: Continue what the folder holds. Sizes, rules and seeds that it does not contain yet
+            are added.
+        progress: Progress bars to draw on; by default new ones on the terminal.
         workers: Who trains.
 
     Returns:

@@ -173,7 +173,7 @@ def _check_finite(task: Task, train: Samples) -> None:
             verb = "are not" if some else "hold numbers that are not"
             raise UserError(
                 f"{some}training {what} of task {task.name} {verb} finite: leave them out, or fill "
-                "in what is missing"
+                "in missing values"
             )
 
 
@@ -187,8 +187,8 @@ def check_samples(handle: Attachment, train: Samples, batch_size: int) -> None:
     least = _sizes(train, batch_size)[-1]
     if least < rule.traits.samples:
         raise UserError(
-            f"the rule {rule.name} needs {rule.traits.samples} samples in a batch at least"
-            f"{_last(train, batch_size, least)}"
+            f"the rule {rule.name} needs {rule.traits.samples} samples or more in a "
+            f"batch{_last(train, batch_size, least)}"
         )
 
 
@@ -256,7 +256,7 @@ def _last(train: Samples, batch_size: int, size: int) -> str:
 def _not_fresh(task: Task) -> UserError:
     return UserError(
         f"the model of task {task.name} returns the same weights each time, which one run would "
-        "hand on to the next: build all its layers anew inside the function"
+        "pass on to the next: build all its layers inside the function"
     )
 
 

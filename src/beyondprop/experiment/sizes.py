@@ -15,12 +15,12 @@ SIZE_NAMES = {"width": "widths", "depth": "depths", "samples": "samples"}
 
 @dataclass(frozen=True)
 class Sizes:
-    """Which members of a family are trained: every combination.
+    """Which members of the family to train: every combination of these.
 
     Attributes:
-        widths: Of the networks. Default: the family's.
-        depths: Hidden layers of the networks. Default: the family's.
-        samples: Training samples. Default: the family's, which is all.
+        widths: Widths of the networks. Default: the family's.
+        depths: Numbers of hidden layers. Default: the family's.
+        samples: Numbers of training samples. Default: the family's, which is all.
 
     Raises:
         UserError: A number twice or below 1.

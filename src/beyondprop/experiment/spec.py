@@ -19,28 +19,28 @@ RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 """Those that are compared unless others are named; see `beyondprop list` for all."""
 
 SEEDS = (0, 1, 2, 3, 4)
-"""Those of a comparison, unless others are named."""
+"""The default seeds of a comparison."""
 
 MEASURES = ("alignment", "isolation", "probe", "step-time", "memory")
-"""Those that every record has, beside the scores, unless others are named."""
+"""The default measures of a record, in addition to the scores."""
 
 
 @dataclass(frozen=True)
 class Fields:
-    """What a run and a comparison have in common.
+    """The fields that runs and comparisons share.
 
     Attributes:
         task: A task's name (see `beyondprop list`), or your own as my.module:task.
         epochs: Passes over the training data. Default: the task's.
-        batch_size: Examples a step. Default: the task's.
-        data: Folder that holds the data set's files. Default: the standard places.
-        blocks: Module names or patterns that make the blocks. Default: the task's, else one
-            block a layer.
-        device: Where to compute: cpu, cuda, ...
-        threads: CPU threads. One is fastest for small networks, and gives the same result
-            whatever the machine's cores; give more for large ones.
-        measures: What is measured beside the scores (see `beyondprop list`), or your own as
-            my.module:measure.
+        batch_size: Samples per step. Default: the task's.
+        data: Folder that contains the data set. Default: the standard locations.
+        blocks: Module names or patterns that define the blocks. Default: the task's, or one block
+            per layer.
+        device: Device to train on: cpu, cuda, ...
+        threads: CPU threads. One thread is fastest for small networks, and gives the same result on
+            any number of cores. Use more for large networks.
+        measures: Measures to compute in addition to the scores (see `beyondprop list`), or your own
+            as my.module:measure.
     """
 
     task: Spec = "fashion-small"
@@ -58,8 +58,9 @@ class Adversarial:
     """How training inputs are attacked.
 
     Attributes:
-        epsilon: How far each feature may be moved, as a share of its range in the training data.
-        steps: Gradients taken for each batch; a step of training costs that many passes more.
+        epsilon: Largest change of each feature, as a fraction of its range in the training data.
+        steps: Gradient steps for each batch. Each one adds a forward and a backward pass to the
+            training step.
 
     Raises:
         UserError: A field is out of its limits.
@@ -74,21 +75,22 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class RunFields(Fields):
-    """A run's.
+    """The fields of a run.
 
     Attributes:
         rule: A rule's name (see `beyondprop list`), or your own as my.module:rule; with arguments
             as {rule: NAME, ARGUMENT: VALUE}.
-        seed: Decides the initial weights and the order of the data, the same for every rule.
-        learning_rate: The optimizer's learning rate at the start; it falls linearly to zero.
-            Default: the task's, or of an optimizer that is named its usual one.
-        optimizer: The optimizer: adam, adamw, sgd, or with arguments as {optimizer: sgd,
-            weight_decay: 5e-4}, or your own as my.module:factory. Default: the task's.
-        feedback_seed: Decides the rule's fixed random matrices. Default: the seed.
-        schedule: When the blocks learn: joint, after the forward pass; immediate, each within it;
-            pipeline, on several processes that torchrun starts.
-        adversarial: Adversarial training: every batch is attacked before the rule's step, as
-            {epsilon: 0.1, steps: 5}; epsilon is a share of each feature's range. Default: no.
+        seed: Seed of the initial weights and of the order of the data, which are the same for every
+            rule.
+        learning_rate: Initial learning rate. It decreases linearly to zero. Default: the task's, or
+            the usual one of the optimizer that you name.
+        optimizer: Optimizer: adam, adamw or sgd, with arguments as {optimizer: sgd, weight_decay:
+            5e-4}, or your own as my.module:factory. Default: the task's.
+        feedback_seed: Seed of the rule's fixed random matrices. Default: the seed of the run.
+        schedule: When the blocks learn: joint, after the forward pass; immediate, each block during
+            the forward pass; pipeline, in several processes that torchrun starts.
+        adversarial: Adversarial training: attack every batch before the rule's step, as {epsilon:
+            0.1, steps: 5}, where epsilon is a fraction of each feature's range. Default: no.
     """
 
     rule: Spec = "dfa"
@@ -102,25 +104,26 @@ class RunFields(Fields):
 
 @dataclass(frozen=True)
 class CompareFields(Fields):
-    """A comparison's.
+    """The fields of a comparison.
 
     Attributes:
-        rules: The rules to compare, each as for a run; recovery needs backprop above, and
-            below frozen or the linear model that each comparison has. Default: backprop, fa, dfa,
-            drtp and frozen, or what a resumed folder has.
-        seeds: Each rule runs once with each seed. Default: 0 to 4, or what a resumed folder
-            has.
-        learning_rates: Every rule begins its search with these, and goes beyond them where its
-            best lies at an end; the validation split decides. One alone skips the search. Default:
-            the task's times 0.1, 0.3, 1, 3 and 10.
-        optimizers: Every rule tries each of them, given as a run's optimizer; without
-            learning_rates each begins around its own usual rate. Default: the task's.
-        tuning_epochs: Length of the longest trials; the first are a ninth, the next a third as
-            long. Default: a third of the epochs.
-        tuning_budget: What the search of each rule may cost, in trainings of tuning_epochs by
-            backprop; a step of another rule counts by its floating-point operations. Default: 10
-            for each optimizer.
-        tuning_seed: The seed of the trials; not one of the seeds reported.
+        rules: Rules to compare, each written as for a run. Recovery is computed from backprop and
+            from a lower baseline: frozen, or the linear model that every comparison includes.
+            Default: backprop, fa, dfa, drtp and frozen, or those of the resumed folder.
+        seeds: Random seeds. Each rule runs once with each seed. Default: 0 to 4, or those of the
+            resumed folder.
+        learning_rates: Learning rates that each rule's search starts with. If the best one on the
+            validation split is the smallest or the largest, the search continues beyond it. A
+            single value skips the search. Default: the task's times 0.1, 0.3, 1, 3 and 10.
+        optimizers: Optimizers that every rule tries, each written as for a run. Without
+            learning_rates, the search for each optimizer starts around its usual rate. Default: the
+            task's.
+        tuning_epochs: Epochs of the longest trials. The first trials take a ninth and the next a
+            third of this. Default: a third of the epochs.
+        tuning_budget: Cost limit of each rule's search, in backprop trainings of tuning_epochs. A
+            step of another rule counts by its floating-point operations. Default: 10 for each
+            optimizer.
+        tuning_seed: Seed of the trials. It must not be one of the reported seeds.
         measure_cost: Whether to measure step time and peak memory against plain PyTorch.
     """
 
@@ -138,7 +141,7 @@ class CompareFields(Fields):
 class RunSpec(RunFields):
     """One run: a task, a rule and a seed.
 
-    `RunFields` says what the fields are.
+    `RunFields` describes the fields.
 
     Raises:
         UserError: A field has a value that no run can have.
@@ -157,12 +160,13 @@ class RunSpec(RunFields):
 class CompareSpec(CompareFields):
     """A comparison: rules x seeds on one task, the same budget for every rule.
 
-    `CompareFields` says what the other fields are.
+    `CompareFields` describes the other fields.
 
     Attributes:
-        projections: Every rule that takes a projection is compared through each of these, written
-            as rules are (see `beyondprop list`); a rule that takes none is compared once. Added
-            to a resumed folder they go with the rules that it has. Default: each rule's own.
+        projections: Projections to compare (see `beyondprop list`), each written like a rule. Every
+            rule that takes a projection is compared with each of them, and every other rule once.
+            Projections added to a resumed folder are combined with its rules. Default: each rule's
+            own.
 
     Raises:
         UserError: A field has a value that no comparison can have.

@@ -201,8 +201,8 @@ def bootstrap(values: Sequence[float], draws: int = 10_000, level: float = LEVEL
     """
     if len(values) < FEW:
         raise UserError(
-            f"a bootstrap of {len(values)} units covers less than it says: take {FEW} at least, or "
-            "Student's interval"
+            f"a bootstrap of {len(values)} units covers less than it claims: use at least {FEW}, "
+            "or Student's interval"
         )
     import numpy as np
 

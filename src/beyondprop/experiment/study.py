@@ -192,7 +192,7 @@ def tried(
         last = fitted.curve[-1]
     figures = {each: last.get(each) for each in ("validation_score", "validation_loss")}
     if status == "finished" and finite(figures["validation_score"]) is None:
-        status, reason = "diverged", "its score is no number"
+        status, reason = "diverged", "its score is not a number"
     made = {"setting": dict(setting), "status": status, "reason": reason, **figures}
     write_json(folder / TRIAL, made)
     return dict(finite(made))

@@ -19,16 +19,16 @@ NONE: Mapping[str, Spec] = MappingProxyType({})
 class StudySpec(Fields):
     """A search for one rule's settings: its learning rate, numeric arguments and optimizer.
 
-    `Fields` says what the other fields are.
+    `Fields` describes the other fields.
 
     Attributes:
-        rule: A rule's name, or your own as my.module:rule. Arguments that are given, as
-            {rule: NAME, ARGUMENT: VALUE}, stay; the other numeric ones are searched.
-        optimizers: One of these is chosen too, each given as a run's optimizer; weight decay is
-            among their arguments, as in {optimizer: sgd, weight_decay: 5e-4}. Default: the task's.
-        trials: How many settings are tried; --resume with more goes on.
-        seed: Of all trials and of the search; not one of those you report.
-        measures: What is measured after every epoch beside the scores. Default: nothing.
+        rule: A rule's name, or your own as my.module:rule. Arguments that you give, as {rule: NAME,
+            ARGUMENT: VALUE}, are fixed. The other numeric arguments are searched.
+        optimizers: Optimizers to choose from, each written as for a run. Weight decay is an
+            argument of the optimizer: {optimizer: sgd, weight_decay: 5e-4}. Default: the task's.
+        trials: Number of settings to try. To continue a search, use --resume with a larger number.
+        seed: Seed of the trials and of the search. Do not use it for runs that you report.
+        measures: Measures to compute after every epoch, in addition to the scores. Default: none.
 
     Raises:
         UserError: A field has a value that no search can have.

@@ -126,8 +126,8 @@ def _new(
                 step = int(found.pop("step"))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise UserError(
-                    f"{path} holds a line that is no step's figures "
-                    f"({type(error).__name__}): make the run again, or leave it out"
+                    f"{path} contains a line that is not a step's metrics "
+                    f"({type(error).__name__}): repeat the run, or leave it out"
                 ) from None
             yield run, step, dict(_numbers(found))
 

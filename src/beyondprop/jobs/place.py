@@ -47,8 +47,8 @@ def reached(address: str) -> Iterator[None]:
         yield
     except (OSError, TimeoutError) as error:
         raise UserError(
-            f"the cluster {address} does not answer ({one_line(error)}); look whether it runs, and "
-            "add resume=True to go on with what is over"
+            f"the cluster {address} does not answer ({one_line(error)}); check that it is running, "
+            "and add resume=True to keep finished work"
         ) from error
 
 

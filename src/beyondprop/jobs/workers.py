@@ -11,17 +11,17 @@ from beyondprop.registry import check_fields
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does independent work.
+    """Processes and machines that share the work.
 
     Attributes:
-        jobs: Processes that work at once, each on one trial or run; results are the same to the
-            byte. Default: 1, this process alone; on a cluster as many as it has cores.
-        cluster: Work on a cluster: ray://HOST:10001 for Ray, auto for the Ray cluster that this
-            machine belongs to, tcp://HOST:8786 for dask; ray or dask starts one on this machine.
-            All machines must see the output folder under one path. Needs the extra `cluster`.
-        worker_memory: GiB that a worker process may take, on Linux; what needs more fails and is
-            recorded so. Default: the machine's memory divided by the jobs; with an
-            accelerator no limit.
+        jobs: Number of processes, each of which works on one trial or run at a time. It does not
+            change any result. Default: 1, this process alone; on a cluster, its number of cores.
+        cluster: Cluster to work on: ray://HOST:10001 for Ray, auto for this machine's Ray cluster,
+            or tcp://HOST:8786 for Dask. The values ray and dask start one on this machine. All
+            machines must see the output folder at the same path. Needs the extra `cluster`.
+        worker_memory: Memory limit of each worker process in GiB, on Linux. Work that needs more
+            fails and is recorded as failed. Default: the machine's memory divided by the jobs; no
+            limit with an accelerator.
 
     Raises:
         UserError: A number is too small.

@@ -82,7 +82,7 @@ def register_operation(kind: type[nn.Module] | str, operation: Operation) -> Non
     layer: Any = kind
     name = name_of(layer) if isinstance(layer, type) else layer
     if isinstance(layer, type) and not issubclass(layer, nn.Module):
-        raise UserError(f"{layer.__name__} is no nn.Module, so no rule of layers meets it")
+        raise UserError(f"{layer.__name__} is not an nn.Module, so no rule can apply to it")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.]+:[\w.<>]+", name):
         raise UserError(f"register a class, or its name as 'module:Class', not {layer!r}")
     given: Any = operation

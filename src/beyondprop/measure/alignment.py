@@ -160,7 +160,7 @@ def cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> float | No
     """Return the cosine between two lists of tensors, each list taken as one vector.
 
     Args:
-        a: Tensors; None stands for zeros.
+        a: Tensors; None means zeros.
         b: As many, of the same shapes.
 
     Returns:

@@ -66,7 +66,7 @@ class Column:
         form: A format of Python's for the number.
         unit: What follows the number; a figure in "s" or "bytes" is written in a unit that suits.
         cost: Whether the figure is a cost relative to plain PyTorch backprop: less is better.
-        beside: Figures to be written small beside this one.
+        beside: Values written small next to this one.
     """
 
     key: str
@@ -98,7 +98,7 @@ class Column:
         inner = tuple(cls.read(each) for each in values.get("beside", ()))
         texts = ("key", "label", "meaning", "form", "unit")
         if wrong := [name for name in texts if not isinstance(values.get(name, ""), str)]:
-            raise TypeError(f"a column's {wrong[0]} is no text")
+            raise TypeError(f"a column's {wrong[0]} is not text")
         column = cls(**{**values, "beside": inner})
         column.text(0.5)
         return column
@@ -195,7 +195,7 @@ class MeasureTraits:
         each_epoch: Whether it is cheap, and its figures change as training goes on.
         before_training: Whether it tells of the rule and the network, whatever the weights.
         repeats: Whether it finds the same to the bit when it is run again.
-        fresh_process: Whether it starts a process of its own.
+        fresh_process: Whether it starts its own process.
     """
 
     needs: frozenset[str]
@@ -208,7 +208,7 @@ class MeasureTraits:
 class Measure(ABC):
     """What training cost, or what it bought. It leaves what it looks at as it was found.
 
-    One method is required, `run`. The first line of the docstring is what lists say.
+    One method is required, `run`. Lists show the first line of the docstring.
 
     Attributes:
         name: Short name, also the key in records.
@@ -253,7 +253,7 @@ class Measure(ABC):
 
 
 def check(measure: Measure) -> None:
-    """See that a measure says what it must, before anything is trained.
+    """Check a measure's declarations before anything is trained.
 
     Raises:
         UserError: It does not.

@@ -80,7 +80,7 @@ def gradients_of_blocks(
     Args:
         handle: What is attached.
         roots: Where the backward pass starts: losses or outputs.
-        errors: The gradient with respect to each root; None for a scalar stands for 1.
+        errors: The gradient with respect to each root; None for a scalar means 1.
     """
     blocks = [[parameter for _, parameter in block.parameters()] for block in handle.blocks]
     learning = list({id(p): p for block in blocks for p in block if p.requires_grad}.values())

@@ -25,7 +25,7 @@ class Matrix:
             head.
         shape: Its sizes. Fixed feedback of a direct rule: errors × outputs of the block; of a rule
             that goes layer by layer: outputs × inputs of the layer.
-        bytes: What is stored of it; 0 where it is drawn anew each time, None where not known.
+        bytes: What is stored of it; 0 if it is redrawn each time, None if not known.
         learned: Whether it changes in training.
         key: What blocks have in common that share it.
     """

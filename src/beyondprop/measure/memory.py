@@ -67,10 +67,10 @@ def peak_memory(
     everything in `multiprocessing`.
 
     Args:
-        build: Builds a fresh model and returns its step, for example
-            ``functools.partial(rule_step, ...)``. It travels to the new process by pickle, so what
-            it names must stand at the top level of a module. A batch that is a slice of a whole
-            data set takes that along: clone it.
+        build: Builds a fresh model and returns its step, for example ``functools.partial(rule_step,
+            ...)``. It is pickled for the new process, so the names it uses must be defined at the
+            top level of a module. A batch that is a slice of a whole data set takes that along:
+            clone it.
         steps: Steps to take; two at least, as the optimizer's state is made in the first.
         device: Where the step computes.
 
@@ -138,11 +138,11 @@ class MemoryMeasure(Measure):
     )
 
     def run(self, subject: Subject) -> Figures:
-        """Return the memory beside that of plain PyTorch."""
+        """Return the memory relative to plain PyTorch."""
         return self.run_together([subject])[0]
 
     def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
-        """Return the memory of each, all counted alike, as only then they can be compared."""
+        """Return the memory of each, all counted the same way, so that they can be compared."""
         if not subjects:
             return []
         builds = [given(subjects[0].plain_step, "a step in plain PyTorch")]
@@ -168,7 +168,7 @@ class MemoryMeasure(Measure):
 
 
 def of_one_kind(peaks: Sequence[PeakMemory]) -> tuple[str, list[int]]:
-    """Return the bytes of every case, all counted alike.
+    """Return the bytes of every case, all counted the same way.
 
     Returns:
         "resident" with what the operating system saw, or, where that is too coarse for some case,

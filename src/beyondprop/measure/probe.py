@@ -63,7 +63,7 @@ def linear_probe(
     if batch_size < 1:
         raise UserError(f"the batch size of a probe must be at least 1, not {batch_size}")
     if any(block.name == INPUT for block in handle.blocks):
-        raise UserError(f"'{INPUT}' stands for the raw input of a probe: rename the block so named")
+        raise UserError(f"'{INPUT}' is the name of a probe's raw input: rename the block")
     (raw, told), (other, true) = (_read(part, batch_size) for part in (train, held_out))
     seen, asked = (block_outputs(handle, part, batch_size) for part in (train, held_out))
     if raw is not None and other is not None and raw.shape[1:] == other.shape[1:]:
@@ -114,7 +114,7 @@ class ProbeMeasure(Measure):
         for name, accuracy in found.items():
             count = accuracy * samples
             if not -1e-6 <= count <= samples + 1e-6 or abs(count - round(count)) > 1e-6:
-                yield f"an accuracy of {accuracy} in {name} is no share of {samples} samples"
+                yield f"an accuracy of {accuracy} in {name} is not a fraction of {samples} samples"
 
 
 def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:

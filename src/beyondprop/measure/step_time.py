@@ -28,7 +28,7 @@ BURST = 0.005
 
 @dataclass(frozen=True)
 class Case:
-    """Something to be measured beside others.
+    """A case to measure along with others.
 
     Attributes:
         name: What it is called in the results.
@@ -108,10 +108,10 @@ def rule_step(
 class StepTimeMeasure(Measure):
     """Time of a training step, relative to plain PyTorch backprop.
 
-    Known answers: plain PyTorch beside itself takes 1. Times never repeat to the bit.
+    Known answers: plain PyTorch itself takes 1. Times never repeat to the bit.
 
     Args:
-        rounds: Turns of each case at most.
+        rounds: Maximum number of turns for each case.
         warmup: Rounds before that, not counted.
         seconds: After which no more rounds begin, once there were enough.
         fewest: So many are enough.
@@ -144,7 +144,7 @@ class StepTimeMeasure(Measure):
     fewest: int = 20
 
     def run(self, subject: Subject) -> Figures:
-        """Return the time beside that of plain PyTorch."""
+        """Return the time relative to plain PyTorch."""
         return self.run_together([subject])[0]
 
     def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
@@ -172,14 +172,14 @@ def step_time(cases: Sequence[Case], rounds: int = 50, warmup: int = 5) -> dict[
     """Time of a training step, interleaved with the other cases' steps and relative to the first.
 
     Each round takes one step of every case, or, where a step is very short, a few in a row, so that
-    it matters little which case left its traces in the caches before. What slows the machine for a
-    while slows all cases of a round alike, so ratios within rounds hold on a busy machine, where
-    times do not.
+    it matters little which case left its traces in the caches before. A slowdown of the machine
+    affects all cases of a round equally, so ratios within rounds are reliable on a busy machine,
+    and absolute times are not.
 
     Args:
-        cases: The first one is what the others are compared with: plain PyTorch, as a rule.
+        cases: The first one is the reference for the others: plain PyTorch, as a rule.
         rounds: Turns of each case.
-        warmup: Rounds before that, not counted; one at least.
+        warmup: Rounds before that, not counted; at least one.
 
     Returns:
         Case name to its time, in the order of the cases.

@@ -316,7 +316,7 @@ def train_alone(
         How its training went, as `Trained` has it.
 
     Raises:
-        DivergedError: A loss is no number any more.
+        DivergedError: A loss is no longer a number.
         UserError: The rule can't teach it, or a batch norm gets a single sample.
     """
     blocked = recipe if recipe.blocks is not None else replace(recipe, blocks=BLOCKS)

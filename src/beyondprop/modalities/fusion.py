@@ -48,7 +48,7 @@ class Fusion(nn.Module, ABC):
 
         Args:
             hidden: ``(batch, features)`` of each modality that is given.
-            present: Which modalities each sample has, ``(batch, modalities)`` bool; one at least.
+            present: Which modalities each sample has, ``(batch, modalities)`` bool; at least one.
 
         Returns:
             ``(batch, features)``.

@@ -87,14 +87,14 @@ FUSIONS: Registry[Joining] = Registry(
 def joined_by(network: MultimodalNetwork, joining: Joining) -> MultimodalNetwork:
     """Return a network with another fusion; its encoders, projections and head stay its own.
 
-    A head that is one linear layer is drawn anew where the fusion gives another number of features.
+    A head that is one linear layer is drawn again if the fusion returns another number of features.
 
     Args:
-        network: It is used up: the one that is returned has its modules.
+        network: It must not be used afterwards: the returned network has its modules.
         joining: Makes the fusion.
 
     Raises:
-        UserError: The head is another module, and takes another number of features.
+        UserError: The head is another module and takes another number of features.
     """
     old, head = network.fusion, network.head
     fusion = joining(old.widths, old.width)
@@ -103,8 +103,8 @@ def joined_by(network: MultimodalNetwork, joining: Joining) -> MultimodalNetwork
         if type(head) is not nn.Linear:
             raise UserError(
                 f"the head takes {old.features} features and {type(fusion).__name__} gives "
-                f"{fusion.features}: a head that is one nn.Linear is made anew, but this one is a "
-                f"{type(head).__name__}"
+                f"{fusion.features}: only a head that is a single nn.Linear can be replaced, and "
+                f"this one is a {type(head).__name__}"
             )
         head = nn.Linear(fusion.features, head.out_features, head.bias is not None)
     return MultimodalNetwork(dict(network.encoders.items()), fusion, head, network.dropout)

@@ -86,8 +86,8 @@ class Together(Course[Labelled]):
             ]
             if grouped & {id(each) for each in own}:
                 raise UserError(
-                    f"'{name}' shares weights with another modality that has a learning rate of "
-                    "its own: give a rate for one of the two"
+                    f"'{name}' shares weights with another modality that has its own learning "
+                    "rate: give a rate for only one of the two"
                 )
             groups.append({"params": own, "lr": self.recipe.learning_rate * rate})
             grouped |= {id(each) for each in own}
@@ -162,7 +162,7 @@ def join(
         progress: Bars to draw on.
 
     Raises:
-        DivergedError: A loss is no number any more.
+        DivergedError: A loss is no longer a number.
         UserError: A rate is of no modality, a rule or a balancing method can't teach the network,
             or there is no data.
     """

@@ -32,7 +32,7 @@ class MultimodalNetwork(nn.Module):
         fusion: Joins what they return; its widths have the same names.
         head: From the fusion's features to the outputs.
         dropout: The share of modalities of samples that are left out in training, drawn by
-            PyTorch's global generator; each sample keeps one at least.
+            PyTorch's global generator; each sample keeps at least one.
 
     Raises:
         UserError: Names differ, or the share is not from 0 to less than 1.
@@ -173,7 +173,7 @@ def filled(inputs: Any, present: Tensor) -> Any:
 
     Args:
         inputs: Tensors with a row a sample.
-        present: Which samples have it, ``(batch,)`` bool; one at least.
+        present: Which samples have it, ``(batch,)`` bool; at least one.
     """
     rows = torch.arange(len(present), device=present.device)
     rows = torch.where(present, rows, rows[present][0])

@@ -85,7 +85,7 @@ class FirstPixels(LabelEmbedding):
     """One-hot in the first numbers of an input, one for each class, as Hinton 2022 does for digits.
 
     Args:
-        classes: How many classes there are; inputs must have as many numbers at least.
+        classes: Number of classes; inputs must have at least as many numbers.
         low: Value for all other classes; the background's, as a rule.
         high: Value for the class.
     """

@@ -62,7 +62,7 @@ class RadianceField(nn.Module):
             raise UserError(f"a ray's samples lie between near and far, not from {near} to {far}")
         if min(depth, coarse) < 1 or width < 2 or fine < 0:
             raise UserError(
-                "a radiance field needs a layer of width 2 and a coarse sample at least, not "
+                "a radiance field needs at least depth 1, width 2 and one coarse sample, not "
                 f"depth {depth}, width {width}, coarse {coarse}, fine {fine}"
             )
         self.near, self.far, self.skip = near, far, skip

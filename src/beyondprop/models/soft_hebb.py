@@ -56,17 +56,17 @@ def soft_hebb_network(
     are dropped in training.
 
     Args:
-        channels: Of the images.
-        side: Height and width of the images, 8 at least.
+        channels: Channels of the images.
+        side: Height and width of the images, at least 8.
         width: A factor to the paper's 96, 384 and 1,536 channels.
-        length: Of the weights to begin with.
-        classes: How many outputs there are.
+        length: Initial length of the weights.
+        classes: Number of outputs.
     """
     widths = [round(width * full) for full in CHANNELS]
     if side < 8 or min(widths) < 1:
         raise UserError(
-            f"images of side {side} or a width of {width} leave nothing of a layer: the network "
-            f"takes images of side 8 at least, and {CHANNELS[0]} times the width as channels"
+            f"images of side {side} or a width of {width} leave a layer empty: the network takes "
+            f"images of at least 8 x 8 pixels, and {CHANNELS[0]} times the width as channels"
         )
     modules: list[nn.Module] = []
     before = channels
@@ -99,7 +99,7 @@ def soft_hebb_mlp(inputs: int, width: int, depth: int, length: float = 2.0) -> n
         inputs: Features of a vector.
         width: Neurons of a hidden layer.
         depth: How many hidden layers there are.
-        length: Of the weights to begin with.
+        length: Initial length of the weights.
     """
     modules: list[nn.Module] = []
     for before in (inputs, *[width] * (depth - 1)):

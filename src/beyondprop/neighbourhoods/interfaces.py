@@ -32,7 +32,7 @@ def interfaces(
     Args:
         teacher: In eval mode.
         wanted: Whose layouts are returned.
-        batch: What the teacher is called with: two samples at least.
+        batch: Inputs of the teacher, at least two samples.
 
     Raises:
         UserError: The teacher cannot be called with the batch; or as `layouts` and `check_pieces`.
@@ -44,7 +44,7 @@ def interfaces(
 
 
 def check_called(teacher: nn.Module, batch: Batch) -> None:
-    """See that a teacher takes a batch.
+    """Check that a teacher accepts a batch.
 
     Raises:
         UserError: It fails, or is in training mode.
@@ -59,31 +59,31 @@ def check_called(teacher: nn.Module, batch: Batch) -> None:
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"the teacher cannot be called with the first batch of the data, a {kind} ({told}): a "
-            "batch is what the teacher is called with, without labels; of a loader of (inputs, "
-            "targets) give Inputs(loader)"
+            "batch contains only the teacher's inputs, without labels; wrap a loader of (inputs, "
+            "targets) as Inputs(loader)"
         ) from error
 
 
 def check_pieces(
     teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch
 ) -> dict[str, frozenset[str]]:
-    """See that another module can be put in each neighbourhood's place, and in all at once.
+    """Check that each neighbourhood can be replaced by another module, and all at once.
 
-    A stand-in, which answers as the teacher's piece does and has nothing else of it, must be
-    called, and give the teacher's output to the bit; another answer must change that output.
+    A stand-in that only returns the outputs of the teacher's piece must be called, and must give
+    the teacher's output exactly. A different answer must change that output.
 
     Args:
         teacher: In eval mode.
         wanted: The neighbourhoods.
-        batch: What the teacher is called with.
+        batch: The teacher's inputs.
 
     Returns:
-        The plain values, such as numbers and names, that the model reads of each neighbourhood:
-        what is put in its place must have them.
+        The attributes, such as numbers and names, that the model reads from each neighbourhood. A
+        replacement must have them.
 
     Raises:
-        UserError: One can't be replaced: the model uses it in another way than by calling it. Or
-            the teacher does not give the same each time.
+        UserError: A neighbourhood can't be replaced, because the model uses it other than by
+            calling it. Or the teacher's output differs from call to call.
     """
     model = copy.deepcopy(teacher)
     with torch.no_grad(), unfused():  # fused kernels read weights of layers
@@ -95,9 +95,9 @@ def check_pieces(
             )
         if not _same(outputs(model, batch), expected):
             raise UserError(
-                "the teacher gives another output when it is called again with the same inputs, as "
-                "with dropout that is on in eval mode (F.dropout(training=True)), random numbers, "
-                "or what it keeps of earlier calls: let it give the same each time (on a GPU also "
+                "the teacher's output changes when it is called again with the same inputs, for "
+                "example because of dropout in eval mode (F.dropout(training=True)), random "
+                "numbers or state from earlier calls: make it deterministic (on a GPU also "
                 "torch.use_deterministic_algorithms(True))"
             )
         read = {each.name: _read(model, each, batch, expected) for each in wanted}
@@ -105,8 +105,8 @@ def check_pieces(
             with standing(model, wanted, unchanged):
                 if not _same(outputs(model, batch), expected):
                     raise UserError(
-                        "with stand-ins for all neighbourhoods at once the model's output "
-                        "changes, and with one alone it does not: take fewer of them"
+                        "the model's output changes when all neighbourhoods are replaced at once, "
+                        "but not when one is: use fewer neighbourhoods"
                     )
     return read
 
@@ -114,7 +114,7 @@ def check_pieces(
 def _read(
     model: nn.Module, each: Neighbourhood, batch: Batch, expected: Sequence[Tensor]
 ) -> frozenset[str]:
-    """Return the values that a model reads of a neighbourhood, when that can be replaced."""
+    """Return the attributes that a model reads from a neighbourhood, if it can be replaced."""
     with standing(model, [each], unchanged) as made:
         try:
             found = outputs(model, batch)
@@ -122,22 +122,22 @@ def _read(
             raise _within(each, f"fails ({' '.join(str(error).split())[:200]})") from error
         if not made[each].called:
             raise UserError(
-                f"'{each.name}' is not called by that name: the model holds the module in another "
-                "place too, as in a plain list, and would go on using the teacher's piece; have it "
-                "call what stands under the name, or leave the neighbourhood out"
+                f"'{each.name}' is not called by that name: the model also holds the module in "
+                "another place, such as a plain list, and would keep using the teacher's piece; "
+                "change the model to call the module by this name, or leave the neighbourhood out"
             )
     if not _same(found, expected):
         raise _within(each, "gives another output")
     if _same(_disturbed(model, each, batch), expected):
         raise UserError(
-            f"what '{each.name}' gives does not reach the model's output, so that nothing shows "
-            "whether a student is as good: leave it out"
+            f"what '{each.name}' returns does not reach the model's output, so a student cannot be "
+            "compared with it: leave it out"
         )
     return frozenset(made[each].read)
 
 
 def _disturbed(model: nn.Module, each: Neighbourhood, batch: Batch) -> list[Tensor]:
-    """Return a model's output with another answer of a neighbourhood; nothing where it fails."""
+    """Return a model's output with a changed answer of a neighbourhood; empty if it fails."""
     with standing(model, [each], disturbed):
         try:
             return outputs(model, batch)
@@ -149,7 +149,7 @@ def _disturbed(model: nn.Module, each: Neighbourhood, batch: Batch) -> list[Tens
 def standing(
     model: nn.Module, wanted: Sequence[Neighbourhood], change: Callable[[Any], Any]
 ) -> Iterator[Mapping[Neighbourhood, StandIn]]:
-    """Put stand-ins in the places of neighbourhoods inside, and yield them."""
+    """Replace neighbourhoods by stand-ins inside the context, and yield these."""
     own = {name: model.get_submodule(name) for each in wanted for name in each.modules}
     made = {each: StandIn(each.piece(model), change) for each in wanted}
     try:
@@ -167,7 +167,7 @@ def outputs(model: nn.Module, batch: Batch) -> list[Tensor]:
 
 
 def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
-    """Return a student that can stand in the piece's place.
+    """Return a student that can replace the piece.
 
     Args:
         candidate: Builds it.
@@ -175,7 +175,7 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
         layout: Of its calls.
 
     Raises:
-        UserError: There is no such student, it lacks a value that the model reads there, or does
+        UserError: There is no such student, it lacks an attribute that the model reads, or it does
             not return what the piece returns.
     """
     student = candidate.build(piece, layout.sample)
@@ -186,7 +186,7 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
         except AttributeError:
             raise UserError(
                 f"the model reads '{name}' of this piece, which a {type(student).__name__} does "
-                "not have: take a candidate that keeps the piece's class, such as 'copy', "
+                "not have: use a candidate that keeps the piece's class, such as 'copy', "
                 "'narrower' or 'low-rank', or give the student this attribute"
             ) from None
     return student
@@ -194,10 +194,10 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
 
 @torch.no_grad()
 def check_answer(student: nn.Module, call: Call) -> None:
-    """See that a student answers a call in the form of the teacher's piece; leave it in eval mode.
+    """Check that a student returns the same form as the teacher's piece. Leaves it in eval mode.
 
     Raises:
-        UserError: It fails, or answers in another form.
+        UserError: It fails, or returns another form.
     """
     student.eval()
     name, wanted = type(student).__name__, form(call.output)
@@ -207,13 +207,13 @@ def check_answer(student: nn.Module, call: Call) -> None:
     except Exception as error:  # whatever the student's code does
         told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
-            f"a {name} cannot be called as the teacher's piece is ({told}): a student takes the "
+            f"a {name} cannot be called like the teacher's piece ({told}): a student must take the "
             "same arguments"
         ) from error
     if found != wanted:
         raise UserError(
-            f"a {name} returns {found} and the teacher's piece {wanted}: a student returns what "
-            "the piece returns"
+            f"a {name} returns {found} and the teacher's piece {wanted}: a student must return the "
+            "same form"
         )
 
 
@@ -228,7 +228,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 def _within(each: Neighbourhood, what: str) -> UserError:
     return UserError(
-        f"with a stand-in for '{each.name}' the model {what}: it uses what lies within the "
-        "neighbourhood in another way than by calling it, as a weight that is read, or a skip "
-        "connection that begins in the middle; take the whole block that holds it"
+        f"with a stand-in for '{each.name}' the model {what}: it uses the inside of the "
+        "neighbourhood other than by calling it, for example a weight, or a skip connection that "
+        "starts in the middle; choose the whole block that contains it"
     )

@@ -49,9 +49,9 @@ class Layout:
         )
         if not alike or not _same(list(others(whole(found))), list(others(whole(self.sample)))):
             raise UserError(
-                f"the calls of '{name}' differ in form from batch to batch, as where batches are "
-                "padded to lengths of their own: pad all alike, or store no calls by "
-                "distil(streamed=True)"
+                f"the calls of '{name}' differ in form from batch to batch, for example where each "
+                "batch is padded to its own length: pad all batches to the same length, or store "
+                "no calls with distil(streamed=True)"
             )
         return self.flat(found)
 
@@ -101,14 +101,16 @@ def layouts(teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch) -
     Args:
         teacher: In eval mode.
         wanted: Whose layouts are returned.
-        batch: What the teacher is called with: two samples at least.
+        batch: Inputs of the teacher, at least two samples.
 
     Raises:
         UserError: There are fewer samples, a neighbourhood can't be trained on its own, or its
             calls hold something besides tensors that differs between the passes.
     """
     if size(batch) < 2:
-        raise UserError("two samples at least show what a neighbourhood gets: give larger batches")
+        raise UserError(
+            "the inputs of a neighbourhood are read from at least two samples: use larger batches"
+        )
     both = calls(teacher, wanted, first(batch, 2), whole=True)
     single = calls(teacher, wanted, first(batch, 1), whole=True)
     return {name: _layout(name, both[name], single[name]) for name in both}

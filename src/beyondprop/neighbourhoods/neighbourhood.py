@@ -58,7 +58,7 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
     if isinstance(blocks, str):
         raise UserError(f"blocks must be a list of names: [{blocks!r}]")
     if not blocks:
-        raise UserError("blocks is empty: name one module of the model at least")
+        raise UserError("blocks is empty: name at least one module of the model")
     known = dict(teacher.named_modules(remove_duplicate=False))
     found = [
         each
@@ -102,7 +102,7 @@ def _run(known: dict[str, nn.Module], names: tuple[str, ...]) -> Neighbourhood:
     missing = [name for name in names if not name or name not in known]
     if missing or not names:
         raise UserError(
-            f"the neighbourhood {names} names '{''.join(missing[:1])}', which is no module"
+            f"the neighbourhood {names} names '{''.join(missing[:1])}', which is not a module"
         )
     parents = {name.rpartition(".")[0] for name in names}
     parent = known[min(parents)]
@@ -111,8 +111,8 @@ def _run(known: dict[str, nn.Module], names: tuple[str, ...]) -> Neighbourhood:
     start = places.index(inner[0]) if inner[0] in places else 0
     if len(parents) > 1 or not is_chain(parent) or places[start : start + len(inner)] != inner:
         raise UserError(
-            f"the neighbourhood {names} is no run of one nn.Sequential: name one module, or "
-            "modules that follow one another there"
+            f"the neighbourhood {names} is not a run of modules in one nn.Sequential: name one "
+            "module, or consecutive modules"
         )
     return Neighbourhood(names[0], names)
 

@@ -196,7 +196,7 @@ def within(options: Options, budget: Mapping[str, float]) -> list[tuple[str, str
             raise UserError(f"'{name}' has no option whose score is a number")
     if left:
         told = ", ".join(f"'{name}', {label}" for name, label in left)
-        warnings.warn(f"not chosen, as their scores are no numbers: {told}", stacklevel=3)
+        warnings.warn(f"not chosen, because their scores are not numbers: {told}", stacklevel=3)
     return [
         (name, label)
         for name, labels in scored.items()

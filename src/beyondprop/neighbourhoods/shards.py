@@ -58,13 +58,13 @@ def read(folder: Path, number: int, digest: str) -> list[Tensor]:
         raise cannot("read", path, error) from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise StorageError(
-            f"{path} is not what was written there: delete {folder}, and what is missing is "
+            f"{path} is not what was written there: delete {folder}, and its activations are "
             "captured again"
         )
     try:
         found = safetensors.torch.load(content)
     except safetensors.SafetensorError:  # its digest is right, so it was written by other means
-        raise StorageError(f"{path} is no file of safetensors: delete {folder}") from None
+        raise StorageError(f"{path} is not a safetensors file: delete {folder}") from None
     return [found[str(place)] for place in range(len(found))]
 
 

@@ -54,7 +54,7 @@ def check_source(cache: Cache | None, synthetic: DrawnInputs | None, streamed: b
     if streamed and synthetic is not None:
         raise UserError("inputs are drawn, or streamed: leave synthetic or streamed out")
     if streamed and cache is not None:
-        raise UserError("what is streamed is not stored: leave cache or streamed out")
+        raise UserError("streamed activations are not stored: leave out cache or streamed")
 
 
 def from_files(

@@ -77,7 +77,7 @@ def heal(
 
     Raises:
         UserError: The rule can't teach the model, nothing in it learns, the data can't be iterated
-            again and again, or the loss is no number any more.
+            again and again, or the loss is no longer a number.
     """
     own = recipe or Recipe()
     length(data)

@@ -26,7 +26,7 @@ def as_tensor(x: Any) -> Tensor:
     if array.dtype.kind not in "biuf":
         raise UserError(
             f"rows must be an array of real numbers, not a {type(x).__name__} of {array.dtype}: "
-            "encode text, fill what is missing, and make sparse matrices dense with x.toarray()"
+            "encode text, fill in missing values, and make sparse matrices dense with x.toarray()"
         )
     kind = array.dtype.kind
     if (kind == "u" and array.itemsize > 1) or (kind == "f" and array.itemsize > 8):

@@ -70,7 +70,7 @@ class PhotonicProcessor:
         return self.encoder.frames * self.retrieval.shots
 
     def check(self, x: Tensor, outputs: int, pixels: int = 1) -> None:
-        """Refuse what cannot be shown or seen.
+        """Refuse inputs and widths that the device does not support.
 
         Args:
             x: The input, of any shape ``(..., in)``.
@@ -83,8 +83,8 @@ class PhotonicProcessor:
         self.check_widths(x.shape[-1], outputs, pixels)
         if not bool(x.isfinite().all()):
             raise UserError(
-                "the input of a photonic co-processor holds NaN or infinite numbers, for which no "
-                "mirror can stand: look for what diverged before it"
+                "the input of a photonic co-processor contains NaN or infinite numbers, which its "
+                "mirrors cannot show: look for a layer before it that diverged"
             )
 
     def check_widths(self, inputs: int, outputs: int, pixels: int = 1) -> None:

@@ -203,9 +203,9 @@ class _Opaque(Function):
     @staticmethod
     def backward(ctx: Any, *_gradients: Tensor) -> Any:  # noqa: ARG004
         raise UserError(
-            "no gradient comes back through the light of OpticalFeatures: teach what stands before "
-            "it by a rule that ends the graph there, such as DirectFeedbackAlignment, or take "
-            "CalibratedFeatures, whose way back is a model of the light"
+            "no gradient comes back through the light of OpticalFeatures: train the layers before "
+            "it with a rule that ends the graph there, such as DirectFeedbackAlignment, or use "
+            "CalibratedFeatures, whose backward pass is a model of the light"
         )
 
 

@@ -60,7 +60,9 @@ def build(settings: Mapping[str, Any]) -> Any:
     name = values.pop("part", None) or values.pop("name", None)
     kind = KINDS.get(name)
     if kind is None:
-        raise UserError(f"{name!r} is no part of a photonic co-processor: {', '.join(KINDS)} are")
+        raise UserError(
+            f"{name!r} is not a part of a photonic co-processor; the parts are {', '.join(KINDS)}"
+        )
     known = [figure.name for figure in fields(kind) if figure.init]
     unknown = [figure for figure in values if figure not in known]
     if unknown:

@@ -83,8 +83,8 @@ class PhotonicProjection(Shareable):
             )
         if torch.is_grad_enabled() and x.requires_grad:
             raise UserError(
-                "no gradient comes back through a photonic co-processor: detach what is projected, "
-                "or multiply by the ideal map, matrix(...)"
+                "no gradient comes back through a photonic co-processor: detach the input, or "
+                "multiply by the ideal map, matrix(...)"
             )
         self.device.check_widths(x.shape[-1], out_features, self.device.retrieval.pixels)
         rows = self.rows(x)  # (rows, in)

@@ -74,8 +74,8 @@ class Stopping:
 def no_number(learning_rate: float, what: str = "loss") -> str:
     """Return that a model can't be judged, as people read it."""
     return (
-        f"the validation {what} is no number at learning rate {learning_rate:.3g}: lower the rate, "
-        "or see whether the validation data hold numbers that are not finite"
+        f"the validation {what} is not a number at learning rate {learning_rate:.3g}: lower the "
+        "rate, or check whether the validation data contain numbers that are not finite"
     )
 
 
@@ -94,6 +94,6 @@ def validation_loss(
         total += rows * loss(call(model, inputs), targets).item()
         count += rows
     if not count:
-        raise UserError("the validation data has no sample: give one batch at least")
+        raise UserError("the validation data has no samples: give at least one batch")
     found = total / count
     return found if math.isfinite(found) else math.inf

@@ -232,7 +232,7 @@ def trained(
         stopping: Says behind each epoch whether it was the last one; None: all are done.
 
     Raises:
-        DivergedError: The loss is no number any more.
+        DivergedError: The loss is no longer a number.
         UserError: The data gives no batch.
     """
     handle, total = course.handle, recipe.total(course.steps)
@@ -267,8 +267,8 @@ def trained(
             seconds.append(time.perf_counter() - began)
             if not math.isfinite(errors[-1]):
                 raise DivergedError(
-                    f"the error of {title} is no finite number any more in epoch {epoch}: lower "
-                    f"the learning rate, which is {recipe.learning_rate:g}",
+                    f"the error of {title} is no longer finite in epoch {epoch}: lower the "
+                    f"learning rate, which is {recipe.learning_rate:g}",
                     samples * operations,
                 )
             if stopping is not None and stopping.over():

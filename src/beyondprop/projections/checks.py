@@ -20,8 +20,8 @@ def check(x: Tensor, *widths: Any) -> None:
         widths: Of the map.
 
     Raises:
-        UserError: x has no floating-point numbers, or a width is no whole number, below 1 or over
-            2^40.
+        UserError: x does not hold floating-point numbers, or a width is not a whole number from 1
+            to 2^40.
     """
     if not x.dtype.is_floating_point:
         raise UserError(
@@ -34,7 +34,7 @@ def check_widths(*widths: Any) -> None:
     """Refuse widths that a map cannot have.
 
     Raises:
-        UserError: One is no whole number, below 1 or over 2^40.
+        UserError: A width is not a whole number from 1 to 2^40.
     """
     for width in widths:
         # Nearly all are plain ints: what takes longer to ask is asked of the others alone.
@@ -51,7 +51,7 @@ def seed_of(seed: Any) -> int:
     """Return a seed as a plain int; NumPy's would not become JSON.
 
     Raises:
-        UserError: It is no whole number from 0 to 2^64 - 1.
+        UserError: It is not a whole number from 0 to 2^64 - 1.
     """
     try:
         found = -1 if isinstance(seed, bool) else int(operator.index(seed))

@@ -43,7 +43,7 @@ def _written(carry: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...], coun
 
 
 def rows_at_a_time(width: int, device: torch.device, least: int = 1) -> int:
-    """Return how many rows a chunk has at the most: on a GPU there is no need of chunks."""
+    """Return how many rows a chunk has at the most: on a GPU chunks are not needed."""
     return max(least, CACHE // (4 * width)) if device.type == "cpu" else sys.maxsize
 
 

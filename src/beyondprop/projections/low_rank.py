@@ -41,7 +41,7 @@ class LowRank(Shareable):
         object.__setattr__(self, "_factors", factors)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the product of the factors (see `Projection.matrix`), multiplied anew."""
+        """Return the product of the factors (see `Projection.matrix`), computed on each call."""
         first = self._factors[0].matrix(in_features, self.rank, stream, like)
         second = self._factors[1].matrix(self.rank, out_features, stream, like)
         with unlowered(like):

@@ -14,7 +14,7 @@ from beyondprop.projections.checks import check
 
 @dataclass(frozen=True)
 class Redrawn(Projection):
-    """A Gaussian matrix drawn when it is used and then forgotten, for rules that draw anew.
+    """A Gaussian matrix drawn when it is used and then discarded, for rules that redraw it.
 
     The same seed, stream, shape, device and PyTorch version give the same matrix, so that several
     processes draw the same; unlike `Dense` it is not promised across devices and versions, which

@@ -23,12 +23,12 @@ MARK = 2
 class Sketched(Cached):
     """Inputs summed into buckets by random signs, which another projection then carries on.
 
-    This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words
-    ``w = word(0, i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` goes to bucket
-    ``(w div 2^32) × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated
-    elsewhere. It keeps norms on average, as the inner projection does. Inputs no wider than the
-    buckets need no sketch: the inner projection carries them on its stream
-    ``key(key(seed, 2), stream) div 2``, so that there too every seed gives a map of its own.
+    This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words ``w = word(0,
+    i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` goes to bucket ``(w div 2^32)
+    × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated elsewhere. It
+    keeps norms on average, as the inner projection does. Inputs no wider than the buckets need no
+    sketch: the inner projection carries them on its stream ``key(key(seed, 2), stream) div 2``, so
+    that there too every seed gives a different map.
 
     Cost: ``in_features`` additions and the inner projection of ``buckets`` inputs a row.
 

@@ -50,7 +50,8 @@ class Sparse(Stored):
     density: PositiveShare = 1 / 3
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the whole matrix (see `Projection.matrix`), made anew of what is kept."""
+        """Return the whole matrix (see `Projection.matrix`), computed on each call from the stored
+        entries."""
         places, starts, values = self._stored(in_features, out_features, stream, like)
         found: Tensor = values.new_zeros(in_features, out_features)
         outputs = torch.arange(out_features, device=like.device)

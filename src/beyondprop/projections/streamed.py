@@ -37,7 +37,7 @@ class Streamed(Projection):
 
     @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the whole matrix (see `Projection.matrix`), drawn anew and not kept."""
+        """Return the whole matrix (see `Projection.matrix`), drawn on each call and not kept."""
         check(like, in_features, out_features)
         return sign_matrix(self.seed, in_features, out_features, stream, like)
 

@@ -198,7 +198,7 @@ def _measures(found: Mapping[str, Any] | None) -> dict[str, Figures]:
         for by_block in each.blocks.values():
             for name, value in by_block.items():
                 if not isinstance(value, (int, float, type(None))):
-                    raise TypeError(f"the figure of block {name} is no number")
+                    raise TypeError(f"the value of block {name} is not a number")
     return figures
 
 

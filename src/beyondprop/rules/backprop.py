@@ -10,8 +10,8 @@ from beyondprop.core import Block, Host, Rule
 class Backprop(Rule):
     """Backpropagation: the exact gradient (upper control; Rumelhart et al. 1986).
 
-    As one rule among others it leaves a block's graph going on, so the block learns by the exact
-    gradient of whatever teaches the block behind it.
+    Among other rules it does not end a block's graph, so the block learns by the exact gradient of
+    whatever teaches the block after it.
     """
 
     name: ClassVar[str] = "backprop"

@@ -27,8 +27,8 @@ def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Los
 
     The floating-point operations of its products, and one for each number that it learns or hands
     on. A time would be another in each run, and with the stages' sizes the numbers that dropout
-    draws on each of them. The model is left as it was, but for heads, which have their shapes
-    then, and gradients, which are cleared.
+    draws on each of them. The model is unchanged, except that heads then have their shapes and
+    gradients are cleared.
 
     Args:
         handle: What is attached to the whole model, an `nn.Sequential`.

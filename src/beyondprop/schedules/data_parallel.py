@@ -20,9 +20,9 @@ class DataParallel:
 
     DistributedDataParallel averages what the wrapped model holds. Heads and learned feedback are
     the handle's, not the model's, so for rules that have them all gradients are averaged here, by
-    ``average()`` between ``loss.backward()`` and ``optimizer.step()``. It serves every rule that
-    learns from means over samples, with processes that have equally many of them. Buffers (running
-    statistics) stay each process's own, but for the start.
+    ``average()`` between ``loss.backward()`` and ``optimizer.step()``. It works with every rule
+    that learns from means over samples, if all processes have the same number of samples. Buffers
+    (running statistics) are synchronised at the start only; each process then keeps its own.
 
     Args:
         handle: What is attached to the model; every process has attached the same. Its weights,
@@ -84,7 +84,7 @@ class DataParallel:
 
 
 def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Yield the tensors in runs of one dtype, each of at most so many bytes or of one tensor."""
+    """Yield the tensors in runs of one dtype, each within the byte limit or of one tensor."""
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_dtype.setdefault(tensor.dtype, []).append(tensor)

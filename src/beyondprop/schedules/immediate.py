@@ -28,7 +28,7 @@ class Immediate(Schedule):
             block. Its learning rates may be changed from batch to batch.
 
     Raises:
-        UserError: It is no optimizer.
+        UserError: It is not an optimizer.
     """
 
     keeps_graphs: ClassVar[bool] = False

@@ -34,10 +34,10 @@ class Pipeline:
     """A chain whose blocks live on the processes of `torch.distributed`, a stage on each.
 
     A stage runs its blocks on a micro-batch, sends the output on and goes on at once. Under local
-    rules (`LocalLoss`, `DirectRandomTargetProjection`, `Frozen`) it then learns and waits for
-    nothing behind it, so it may be a batch ahead. Under `DirectFeedbackAlignment` the last stage
-    sends the output error, ``(batch, outputs)``, to all stages at once, and all learn at the same
-    time. There is no backward wave. Every stage steps once a batch, by the gradients of all its
+    rules (`LocalLoss`, `DirectRandomTargetProjection`, `Frozen`) it then learns without waiting for
+    later stages, so it may be a batch ahead. Under `DirectFeedbackAlignment` the last stage sends
+    the output error, ``(batch, outputs)``, to all stages at once, and all learn at the same time.
+    There is no backward wave. Every stage steps once a batch, by the gradients of all its
     micro-batches, weighted as in a mean: the result is the one of a single process that does so.
 
     Every process builds the same model from the same seed; it keeps only its own stage's weights
@@ -59,7 +59,8 @@ class Pipeline:
         optimizer: Over all parameters; learning rates may be changed on every process.
 
     Raises:
-        UserError: There are no processes, the model is no chain, or the rule needs a wave.
+        UserError: There are no processes, the model is not a chain, or the rule needs a backward
+            wave.
     """
 
     def __init__(

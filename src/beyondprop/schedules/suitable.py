@@ -18,7 +18,7 @@ INSTEAD = (
 
 
 def check_processes(model: nn.Module) -> None:
-    """Raise a `UserError` where there are no processes, or the model is no chain."""
+    """Raise a `UserError` if there are no processes, or the model is not a chain."""
     if not dist.is_available() or not dist.is_initialized():
         raise UserError(
             "several processes are needed: start the script by `torchrun --nproc-per-node 2` and "
@@ -36,20 +36,21 @@ def check_processes(model: nn.Module) -> None:
 
 
 def check_handle(handle: Attachment, stages: int) -> None:
-    """Raise a `UserError` that lists why what is attached cannot be split among so many stages."""
+    """Raise a `UserError` that lists why the attached rules cannot be split into this many
+    stages."""
     problems = list(dict.fromkeys(_problems(handle)))
     places = len(units(handle))
     if not problems and places < stages:
         problems.append(
-            f"there are {stages} processes, and only {places} parts that need no error from "
-            "behind: start fewer processes, or name more blocks"
+            f"there are {stages} processes, and only {places} parts that need no error from later "
+            "layers: start fewer processes, or name more blocks"
         )
     if problems:
         raise UserError("no pipeline can be made: " + "; ".join(problems))
 
 
 def check_sizes(handle: Attachment, sizes: Sequence[int], stages: int) -> None:
-    """Raise a `UserError` where stages of so many blocks cannot be made."""
+    """Raise a `UserError` if stages with these numbers of blocks cannot be made."""
     count = len(handle.blocks)
     if len(sizes) != stages or min(sizes) < 1 or sum(sizes) != count:
         raise UserError(
@@ -61,7 +62,7 @@ def check_sizes(handle: Attachment, sizes: Sequence[int], stages: int) -> None:
         end += size
         if handle.taught(handle.blocks[end - 1]) is None:
             raise UserError(
-                f"sizes={list(sizes)} splits behind block '{handle.blocks[end - 1].name}', which "
+                f"sizes={list(sizes)} splits after block '{handle.blocks[end - 1].name}', which "
                 "learns by the exact gradient of the next one: keep the two together"
             )
 
@@ -72,7 +73,7 @@ def check_batch(inputs: Tensor | None, targets: Tensor, first: bool) -> None:
         raise UserError("the first stage needs the inputs: call step(x, y) with both")
     if not len(targets) or (inputs is not None and len(inputs) != len(targets)):
         raise UserError(
-            f"inputs and targets must have one entry a sample, and one at least; got "
+            "inputs and targets must have one entry per sample, and at least one; got "
             f"{None if inputs is None else len(inputs)} and {len(targets)}"
         )
 
@@ -94,7 +95,7 @@ def _problems(handle: Attachment) -> Iterator[str]:
             yield f"{called} makes gradients for its own state, which stages do not send: {INSTEAD}"
         elif not traits.ends_graph and not _exact(block, handle):
             yield (
-                f"under {called} a block's signal comes from the blocks behind it, one after "
+                f"under {called} a block's signal comes from the blocks after it, one after "
                 f"another, so every stage would wait for the next: {INSTEAD}"
             )
     if handle.blocks[-1].rule.traits.ends_graph:

@@ -17,9 +17,9 @@ class Accumulator(WeightScores):
     The values are fixed, so each score's gradient is ``g W_k``, and every step of SGD, with
     momentum, Nesterov's too, dampening and weight decay, is linear in gradients and scores. By
     induction over steps all K scores of a weight are then lines over one number ``a``, which SGD
-    trains as if it were the weight, beginning at 0; ``c``, which begins at 1, is what weight decay
-    leaves of the initial scores. The chosen value is the slope of the highest line at ``a``: a
-    staircase that only rises.
+    trains as if it were the weight, beginning at 0; ``c``, which starts at 1, is the fraction of
+    the initial scores that remains under weight decay. The chosen value is the slope of the highest
+    line at ``a``: a staircase that only rises.
 
     Args:
         source: The fixed values and initial scores.

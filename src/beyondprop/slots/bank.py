@@ -28,9 +28,9 @@ class Bank:
     2. a new optimizer, ``slots.drive(SGD(model.parameters(), lr=0.1), model)``, and training;
     3. ``bank.keep(task)``.
 
-    ``bank.use(task)`` makes the model that task's, to the bit. An optimizer's step behind it is
-    refused, as its scores are of another selection: call `restart` before a task. Where nobody
-    tells the task, `infer` finds it.
+    ``bank.use(task)`` restores that task's model exactly. A later optimizer step is refused, as its
+    scores are of another selection: call `restart` before a task. Where nobody tells the task,
+    `infer` finds it.
 
     Args:
         model: A converted one, in the state that each task begins from.
@@ -41,15 +41,15 @@ class Bank:
         states: Of every task its choices, packed, and all that is not chosen.
 
     Raises:
-        UserError: It was not converted, or draws its weights anew in each forward pass.
+        UserError: It was not converted, or redraws its weights in each forward pass.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.machine = required(model)
         if any(reel.kind.random for reel in self.machine.reels):
             raise UserError(
-                "a bank keeps one choice for each weight, and these are drawn anew in each forward "
-                "pass: convert with slots.Greedy()"
+                "a bank keeps one choice for each weight, and these are drawn again in each "
+                "forward pass: convert with slots.Greedy()"
             )
         self.start = contents.take(self.machine).free
         self.states: dict[str, Contents] = {}

@@ -38,7 +38,7 @@ def take(machine: Machine) -> Contents:
     """Return copies of what a machine's model consists of now.
 
     Raises:
-        UserError: Its state is not one that can be told by names, or weights left their values.
+        UserError: Its state cannot be identified by names, or weights have left their values.
     """
     state, _ = own_state(machine)
     chosen = {reel.name: pack_options(reel) for reel in machine.reels}
@@ -138,7 +138,7 @@ def pack_options(reel: Reel) -> Tensor:
 
 
 def bytes_of(kind: Kind, weights: int) -> int:
-    """Return how many bytes the options of so many weights take."""
+    """Return the number of bytes for the options of this many weights."""
     return (weights * kind.bits + 7) // 8
 
 

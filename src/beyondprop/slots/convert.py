@@ -50,7 +50,7 @@ def convert(
         The machine; print its ``report``.
 
     Raises:
-        UserError: Listing all that stands in the way.
+        UserError: Lists everything that prevents the conversion.
     """
     check_type("the model", model, nn.Module, "a torch.nn.Module")
     check_type("biases", biases, bool, "true or false")

@@ -69,9 +69,9 @@ def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Ree
     gone = [reel.name for reel in machine.reels if id(reel.parameter) not in present]
     if gone:
         raise UserError(
-            f"'{gone[0]}' is no parameter of the model any more (replaced, or made from others by "
-            "weight normalisation), so its slots could choose nothing: undo that, or leave it by "
-            f"exclude=['{gone[0].rpartition('.')[0]}'] in slots.convert"
+            f"'{gone[0]}' is no longer a parameter of the model (it was replaced, or is computed "
+            "from others by weight normalisation), so its slots would have no effect: undo that, "
+            f"or leave it out with exclude=['{gone[0].rpartition('.')[0]}'] in slots.convert"
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     reels = [reel for reel in machine.reels if id(reel.parameter) in held]
@@ -135,7 +135,7 @@ class Driver:
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
-        """Put the weights back and choose them anew."""
+        """Put the weights back and choose them again."""
         moved = [reel for reel, _, _ in self.replaced]
         self.put_back()
         while self.recovery:

@@ -51,7 +51,7 @@ class Kind(ABC):
 
     @property
     def random(self) -> bool:
-        """Whether each forward pass in training mode chooses anew."""
+        """Whether each forward pass in training mode chooses again."""
         return False
 
     @property
@@ -90,7 +90,7 @@ class Selection(ABC):
 
     name: ClassVar[str]
     random: ClassVar[bool] = False
-    """Whether each forward pass in training mode chooses anew; elsewhere the best slot counts."""
+    """Whether each forward pass in training mode chooses again; elsewhere the best slot counts."""
 
     @abstractmethod
     def slots(self, scores: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Greedy(Selection):
 
 @dataclass(frozen=True)
 class Sampled(Selection):
-    """A slot drawn by the softmax of the scores, anew in each forward pass in training mode.
+    """A slot drawn by the softmax of the scores, redrawn in each forward pass in training mode.
 
     PyTorch's global generator of the device draws. In eval mode, in a state dict and in a packed
     file it is the slot with the highest score.
@@ -177,7 +177,7 @@ class Reels(Kind):
 
     @property
     def random(self) -> bool:
-        """Whether each forward pass in training mode chooses anew."""
+        """Whether each forward pass in training mode chooses again."""
         return self.selection.random
 
     def options(self, values: Tensor) -> Tensor:

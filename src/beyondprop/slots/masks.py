@@ -65,10 +65,10 @@ class Supermask(Kind):
 class MulticoatedSupermask(Kind):
     """Several supermasks over one another, by the same scores (Okoshi et al. 2022).
 
-    Each coat is a supermask with a share of its own, as in `Supermask`, so that each lies within
-    the one before it. The weight is the value times the number of coats that keep it, ``W Σ_n
-    M_n``, as in the paper: the sum is not divided by the number of coats, as the innermost ones
-    should stand out, and with shares that halve its variance stays near that of a dense layer.
+    Each coat is a supermask with its own share, as in `Supermask`, so that each lies within the one
+    before it. The weight is the value times the number of coats that keep it, ``W Σ_n M_n``, as in
+    the paper: the sum is not divided by the number of coats, as the innermost ones should stand
+    out, and with shares that halve its variance stays near that of a dense layer.
 
     Args:
         keeps: The share of weights that each coat keeps, from the outermost inwards.

@@ -22,9 +22,9 @@ def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a converted model to a file of few bits for each weight; the model goes on.
 
     The file holds which option each converted weight is, ``ceil(log2 K)`` bits for K of them, what
-    the values are drawn by, and all other parameters and saved buffers as they are. Of weights that
-    are drawn anew in each forward pass, those with the highest scores are packed. The same model
-    gives the same bytes.
+    the values are drawn by, and all other parameters and saved buffers as they are. For weights
+    that are redrawn in each forward pass, the values with the highest scores are packed. The same
+    model gives the same bytes.
 
     Args:
         model: A converted one.
@@ -75,7 +75,7 @@ def _try_to_write(state: dict[str, Tensor]) -> None:
         except RuntimeError:
             raise UserError(
                 f"'{name}' cannot be written to (it is expanded, or was made in inference mode): "
-                "give a model whose tensors have memory of their own"
+                "give a model whose tensors have their own memory"
             ) from None
 
 

@@ -88,8 +88,8 @@ def read(path: Path) -> PackedFile:
     version = header.get("version", "")
     if version != str(VERSION):
         raise UserError(
-            f"{path} is of version {version[:20]!r}, and version {VERSION} is what is known here: "
-            "install a newer beyondprop"
+            f"{path} is of version {version[:20]!r}, and this beyondprop reads version {VERSION}: "
+            "install a newer one"
         )
     if header.pop("digest", None) != digest(header, tensors):
         raise UserError(

@@ -115,16 +115,16 @@ def parse(header: dict[str, str]) -> Header:
     """
     seed, kind, reels, biases, removed, tied = (_value(header, key) for key in Header.KEYS)
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ValueError("its seed is no seed")
+        raise ValueError("its seed is not a valid seed")
     if not isinstance(reels, list) or not reels:
         raise ValueError("it names no converted weights")
     parsed = tuple(_reel(entry) for entry in reels)
     if len({reel.name for reel in parsed}) < len(parsed):
         raise ValueError("it names a parameter twice")
     if not isinstance(removed, list) or not all(isinstance(name, str) for name in removed):
-        raise ValueError("what was taken out is no list of names")
+        raise ValueError("the removed entries are not a list of names")
     if not isinstance(tied, dict) or not all(isinstance(name, str) for name in tied.values()):
-        raise ValueError("what is tied is no table of names")
+        raise ValueError("the tied entries are not a table of names")
     if not isinstance(biases, bool):
         raise ValueError("'biases' is neither true nor false")
     try:

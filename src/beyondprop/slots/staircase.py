@@ -32,7 +32,7 @@ class Staircase(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Begin anew: the numbers or the weights have changed without this being asked."""
+        """Start again: the numbers or the weights have changed without this being asked."""
 
 
 class PlainStaircase(Staircase):
@@ -49,7 +49,7 @@ class PlainStaircase(Staircase):
         self._edges: tuple[Tensor, Tensor] | None = None
 
     def forget(self) -> None:
-        """Begin anew; see `Staircase.forget`."""
+        """Start again; see `Staircase.forget`."""
         self._edges = None
 
     @torch.no_grad()
@@ -117,7 +117,7 @@ def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor
 class FusedStaircase(Staircase):
     """Draws and compares the K lines of all weights in one pass, by a compiled form where one is.
 
-    It keeps nothing. What no compiled form serves goes the way of plain PyTorch.
+    It keeps nothing. Inputs that no compiled form supports use plain PyTorch.
     """
 
     def __init__(self, source: Source) -> None:
@@ -143,7 +143,7 @@ class FusedStaircase(Staircase):
             weights.copy_(flat)
 
     def forget(self) -> None:
-        """Begin anew; see `Staircase.forget`."""
+        """Start again; see `Staircase.forget`."""
         self._plain.forget()
 
 

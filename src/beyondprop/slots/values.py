@@ -115,7 +115,7 @@ class Sharing(ABC):
 
 @dataclass(frozen=True)
 class PerConnection(Sharing):
-    """Every connection has values of its own."""
+    """Every connection has its own values."""
 
     name: ClassVar[str] = "connection"
 

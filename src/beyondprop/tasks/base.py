@@ -203,7 +203,7 @@ class Task:
 
         Args:
             path: The folder.
-            size: Of the images, in pixels along both sides; 8 at least.
+            size: Height and width of the images in pixels, at least 8.
             grey: Whether images are read without their colours.
             validation: Share of the images for validation, of each class alike.
             test: Share of the images for the test.
@@ -214,7 +214,7 @@ class Task:
             UserError: There is no such folder, or not two classes in it.
         """
         if not _is_count(size) or size < 8:
-            raise UserError(f"images need a size of 8 pixels at least, not {size}")
+            raise UserError(f"images need a size of at least 8 pixels, not {size}")
         folder = ImageFolder(Path(path), size, 1 if grey else 3, (validation, test), seed)
         classes = classes_in(folder.path)
         own: dict[str, Any] = {

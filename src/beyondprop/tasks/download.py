@@ -48,9 +48,7 @@ def download(
         raise UserError(f"downloading needs requests: {install('data')}") from error
     try:
         if is_special(target):
-            raise UserError(
-                f"{target} is no regular file, so nothing can be downloaded in its place"
-            )
+            raise UserError(f"{target} is not a regular file, so no download can replace it")
         target = Path(os.path.realpath(target))  # a link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True)

@@ -101,8 +101,8 @@ def within(
     count = whole if samples is None else samples
     if min(width, depth, count) < 1 or count > whole:
         raise UserError(
-            f"{name} takes a width and a depth of 1 at least and 1 to {whole:,} samples, "
-            f"not width {width}, depth {depth}, samples {count}"
+            f"{name} takes a width and a depth of at least 1 and 1 to {whole:,} samples, not width "
+            f"{width}, depth {depth}, samples {count}"
         )
     steps = [math.ceil(each / batch_size) for each in (whole, count)]  # of an epoch
     return count, max(1, round(epochs * steps[0] / steps[1]))

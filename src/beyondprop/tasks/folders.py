@@ -120,8 +120,8 @@ def part_in(path: Path, name: str) -> Path | None:
     if "train" in found:
         if strange := [each.name for each in inner.values() if each not in found.values()]:
             raise UserError(
-                f"{path} holds {', '.join(strange)} beside its parts: a class belongs into each "
-                "part's folder; move what else there is away"
+                f"{path} holds {', '.join(strange)} next to its parts: move each class into the "
+                "folders of the parts, and other folders away"
             )
         return found.get(name)
     if found and len(found) == len(inner):  # else these are classes of such names
@@ -160,7 +160,7 @@ def opened(path: Path) -> Iterator[Any]:
     except Exception as error:  # whatever Pillow raises on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path} is no image that can be read ({reason}): replace or remove it"
+            f"{path} is not a readable image ({reason}): replace or remove it"
         ) from error
 
 

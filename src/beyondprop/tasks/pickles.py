@@ -105,7 +105,7 @@ def matrix(told: object, name: str) -> NDArray[Any]:
     if not isinstance(state, dict):
         found = array(told, name, NUMBERS)
         if found.ndim != 2:
-            raise UserError(f"{name} is no matrix, but has {found.ndim} axes")
+            raise UserError(f"{name} is not a matrix: it has {found.ndim} axes")
         return found
     parts = {_text(key): value for key, value in state.items()}
     refused = UserError(f"{name} is not a sparse matrix by rows (csr)")
@@ -141,7 +141,7 @@ def lists(told: object, name: str) -> dict[int, list[int]]:
         type(key) is int and isinstance(value, list) and all(type(each) is int for each in value)
         for key, value in found.items()
     ):
-        raise UserError(f"{name} is no dictionary of lists of whole numbers")
+        raise UserError(f"{name} is not a dictionary of lists of whole numbers")
     return found
 
 

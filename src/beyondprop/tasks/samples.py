@@ -251,8 +251,8 @@ def in_two(batch: Any) -> tuple[Any, Any]:
     else:
         what = f"a {type(batch).__name__}"
     raise UserError(
-        f"a batch of the dataset is {what}, so its targets cannot be told from its inputs: give "
-        "from_dataset a collate= that returns (inputs, targets)"
+        f"a batch of the dataset is {what}, so its targets cannot be distinguished from its "
+        "inputs: give from_dataset a collate= that returns (inputs, targets)"
     )
 
 
@@ -293,20 +293,20 @@ def _check_order(loader: DataLoader[Any]) -> None:
     whole = drawn and len(sampler) == len(sampler.data_source)
     if not (whole or type(sampler) is SequentialSampler):
         raise UserError(
-            "the loader has a sampler of its own, and the order of a run comes from its seed: "
-            "leave the sampler out, or give from_dataset a torch.utils.data.Subset of the samples"
+            "the loader has its own sampler, but the order of a run comes from its seed: leave the "
+            "sampler out, or give from_dataset a torch.utils.data.Subset of the samples"
         )
     if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
         raise UserError(
-            "the loader makes batches of its own, and those of a run come from its seed and the "
+            "the loader makes its own batches, but the batches of a run come from its seed and the "
             "task's batch_size: leave the batch_sampler out, or give from_dataset the dataset"
         )
 
 
 def _no_numbers() -> UserError:
     return UserError(
-        "an IterableDataset has no numbers by which a run's seed can draw: read its samples into a "
-        "list and give from_dataset(list)"
+        "an IterableDataset has no indices from which a run's seed can draw: read its samples into "
+        "a list and pass from_dataset(list)"
     )
 
 
@@ -319,7 +319,7 @@ class Data:
         train: What the parameters are fitted to.
         validation: What choices (learning rate, rule) are made by.
         test: What the final score is measured on, once.
-        classes: The classes' names in order; empty when it is no classification.
+        classes: The classes' names in order; empty for tasks other than classification.
         protected: Protected attributes, such as a person's gender: the name of a note of the
             samples, whose values ``(n,)`` int64 number the groups, to the groups' names in order.
 

@@ -44,7 +44,7 @@ def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optim
         if p.dim() == 4 and len(p) not in RATES:
             raise UserError(
                 f"the authors give no rate for a convolution of {len(p)} channels: give the task "
-                "optimizer= with rates of its own"
+                "optimizer= with explicit rates"
             )
         rate = RATES[len(p)] / READ_OUT if p.dim() == 4 else 1
         groups.append({"params": [p], "lr": learning_rate * rate})

@@ -45,7 +45,8 @@ def in_three(
 
     Args:
         labels: (n,) classes from 0, integer.
-        shares: Of each class for validation and for test; each part gets one sample at least.
+        shares: Fractions of each class for validation and for test; each part gets at least one
+            sample.
         seed: Of the draw; the same draws the same, always.
         names: Of the classes, for messages.
 

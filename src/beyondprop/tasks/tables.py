@@ -101,8 +101,8 @@ class Table:
                 )
         if both := [name for name in self.protected if name in self.target]:
             raise UserError(
-                f"{both[0]!r} is what is predicted, so it can't be protected too: name a column of "
-                "what the people are"
+                f"{both[0]!r} is the target, so it can't be protected too: name a column that "
+                "describes the people"
             )
         _check_finite(columns, (*self.ignore, *self.categories), path)
         columns, left_out = self._with_targets(columns, path)
@@ -153,7 +153,7 @@ class Table:
             kinds["numbers" if numeric else "categories"] += 1
             kinds["gaps"] += any(_gaps(cells))
         if not made:
-            raise UserError(f"{path.name} has no column that varies beside the target")
+            raise UserError(f"{path.name} has no column that varies other than the target")
         return torch.cat(made, dim=1), (kinds["numbers"], kinds["categories"], kinds["gaps"])
 
 
@@ -216,9 +216,9 @@ def _columns(path: Path, delimiter: str) -> Columns:
         text = read(path).decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8 ({error.reason}): save it so") from error
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
     except csv.Error as error:
-        raise UserError(f"{path} is no CSV file ({error})") from error
+        raise UserError(f"{path} is not a CSV file ({error})") from error
     rows = [[cell.strip() for cell in row] for row in rows if row]
     if len(rows) < 2:
         raise UserError(f"{path} needs a line of column names and at least one row")
@@ -335,7 +335,9 @@ def _targets(
     called = ", ".join(target)
     if isinstance(kind, Classes):
         if len(target) > 1:
-            raise UserError(f"classes are told by one column, and {called} are {len(target)}")
+            raise UserError(
+                f"classes come from one target column, but {called} are {len(target)}: name one"
+            )
         names = _sorted(told[0])
         if len(names) < 2:
             raise UserError(f"{path.name}: {called} is {names[0]!r} in all rows: choose another")
@@ -345,7 +347,7 @@ def _targets(
         return _labels(told, target, separator, path)
     wrong = next((cell for cells in told for cell in cells if _number(cell) is None), None)
     if wrong is not None:
-        raise UserError(f"{path.name}: {called} holds {wrong!r}, which is no number")
+        raise UserError(f"{path.name}: {called} contains {wrong!r}, which is not a number")
     rows = [[float(cell) for cell in row] for row in zip(*told, strict=True)]
     values = torch.tensor(rows, dtype=torch.float64)
     for name, column in zip(target, values.t(), strict=True):

@@ -218,7 +218,7 @@ def _decoded(path: Path, content: bytes) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is no text in UTF-8 (byte {error.start:,}): convert it to UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start:,}): convert it to UTF-8"
         ) from error
 
 

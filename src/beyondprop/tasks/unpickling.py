@@ -129,14 +129,14 @@ class Reader:
 
     def _append(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise ValueError("it appends to what is no list")
+            raise ValueError("it appends to an object that is not a list")
         self.stack[-1].extend(values)
 
     def _put(self, values: list[Any]) -> None:
         into = self.stack[-1].items if isinstance(self.stack[-1], Told) else self.stack[-1]
         keys = values[::2]
         if not isinstance(into, dict) or len(values) % 2:
-            raise ValueError("it puts keys into what is no dictionary")
+            raise ValueError("it sets keys of an object that is not a dictionary")
         if not all(isinstance(key, str | bytes | int) for key in keys):
             raise ValueError("it has keys that are neither numbers nor texts")
         into.update(zip(keys, values[1::2], strict=True))
@@ -160,7 +160,7 @@ class Reader:
     def _build(self) -> None:
         told, state = self._taken(2)
         if not isinstance(told, Told):
-            raise ValueError("it builds what is no object")
+            raise ValueError("it builds a value that is not an object")
         told.state = state
         self.stack.append(told)
 

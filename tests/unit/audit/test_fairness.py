@@ -394,5 +394,5 @@ def test_of_several_classes_the_favourable_one_must_be_said() -> None:
 
 def test_settings_and_packages_are_checked() -> None:
     check_installed(Fairness())
-    with pytest.raises(UserError, match="draws must be 100 at least"):
+    with pytest.raises(UserError, match="draws must be at least 100"):
         Fairness(draws=10)

@@ -363,7 +363,7 @@ def test_yaml_that_is_wrong_is_said(here: Path, capsys: pytest.CaptureFixture[st
 def test_a_folder_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "file").write_text("mine")
     words = ["train", *BLOBS, "--output", "file/run"]
-    assert refused(words, capsys).endswith("file stands where its folder should be\n")
+    assert refused(words, capsys).endswith("there is a file where its folder should be\n")
     assert (here / "file").read_text() == "mine"
 
 
@@ -517,7 +517,7 @@ def test_check_calls_a_model_with_its_loss_inside(
         ("experiment_tasks:network --classes 3", "give its shape by --input"),
         ("experiment_tasks:network --input 7 4 --classes 0", "--classes must be at least 1"),
         ("experiment_tasks:network --batch_size 3", "--batch_size is for tasks"),
-        ("digits-mlp --input 7 6", "a task has data of its own"),
+        ("digits-mlp --input 7 6", "a task has its own data"),
         ("digits-mlp --batch labelled_model:batch", "leave out --batch"),
         ("experiment_tasks:network --input 7 4 --batch labelled_model:batch", "not by both"),
         ("labelled_model:Labelled --output tail", "--output 'tail' names no module"),

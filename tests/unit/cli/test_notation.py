@@ -38,7 +38,7 @@ def test_scalars_mean_what_people_mean(text, value):
 
 @pytest.mark.parametrize("text", ["1:30", "a: 1:30", "a: '1:30'", "[12:30:45.5]", "{1:30: a}"])
 def test_no_number_to_the_base_of_sixty(text):
-    with pytest.raises(yaml.YAMLError, match="is no number here: write it in decimals"):
+    with pytest.raises(yaml.YAMLError, match="is not read as a number: write it in decimals"):
         read_yaml(text)
 
 
@@ -56,8 +56,8 @@ FILES = {
     "a large number": (b"seed: " + b"9" * 400, "--seed must be a whole number"),
     "brackets": (b"rule: " + b"[" * 100_000, "nested deeper than"),
     "deep arguments": (b"rule: " + b"{a: " * 40 + b"1" + b"}" * 40, "must be text or a mapping"),
-    "sixties": (b"epochs: 1:30", "1:30 is no number here"),
-    "quoted sixties": (b"epochs: '1:30'", "1:30 is no number here"),
+    "sixties": (b"epochs: 1:30", "1:30 is not read as a number"),
+    "quoted sixties": (b"epochs: '1:30'", "1:30 is not read as a number"),
     "half an epoch": (b"epochs: 1.5", "expects a whole number, not '1.5'"),
     "resume as text": (b"resume: 'false'", "resume must be true or false, not 'false'"),
     "resume as number": (b"resume: 1", "resume must be true or false, not 1"),
@@ -83,8 +83,8 @@ def test_a_bad_file_is_told_in_one_sentence(name, tmp_path: Path, capsys, monkey
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--epochs", "1:30"], "1:30 is no number here"),
-        (["--learning-rate=1:30"], "1:30 is no number here"),
+        (["--epochs", "1:30"], "1:30 is not read as a number"),
+        (["--learning-rate=1:30"], "1:30 is not read as a number"),
         (["--epochs", "1.5"], "--epochs expects a whole number"),
         (["--seed", "9" * 5000], "digits"),
         (["--seed", "9" * 400], "--seed must be a whole number"),

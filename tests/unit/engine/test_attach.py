@@ -713,7 +713,7 @@ def test_a_forward_of_the_instances_own_is_no_chain():
         bp.attach(model, bp.DirectFeedbackAlignment())
     layer = mlp()
     layer[0].forward = MethodType(nn.Linear.forward, layer[0])
-    with pytest.raises(bp.AttachError, match="'0' has a forward of its own"):
+    with pytest.raises(bp.AttachError, match="'0' has its own forward method"):
         bp.attach(layer, bp.FeedbackAlignment())
 
 

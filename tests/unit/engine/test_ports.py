@@ -177,7 +177,7 @@ def test_the_report_says_where_what_is_taken():
     assert "in no block, so taught with the blocks that follow: embedding.weight" in said
     assert "targets are the model's argument labels, 1 token ahead" in said
     untied = str(attached("dfa", tied=False)[1].report)
-    assert "behind that output, with their exact gradient: head.weight" in untied
+    assert "after that output, with their exact gradient: head.weight" in untied
 
 
 def test_targets_may_be_given_by_position():
@@ -284,7 +284,7 @@ def test_rules_that_need_no_error_take_a_loss_as_the_only_output(rule):
     [
         ({"output": "nrom"}, "output='nrom' names no module; there are: .*norm, head"),
         ({"output": ""}, "output='' names no module"),
-        ({"targets": "label"}, "targets='label' is no argument of TinyForCausalLM"),
+        ({"targets": "label"}, "targets='label' is not an argument of TinyForCausalLM"),
         ({"shift": 1}, "name targets="),
         ({"targets": "labels", "shift": -1}, "0 or more, not -1"),
         ({"targets": "labels", "shift": "1"}, "0 or more, not '1'"),
@@ -308,7 +308,7 @@ def test_a_rule_behind_the_output_is_refused():
     rules = {"layers.*": bp.DirectFeedbackAlignment(), "head": bp.DirectFeedbackAlignment()}
     model = built(tied=False)
     bp.attach(model, rules, output="norm")
-    with pytest.raises(bp.UserError, match="block 'head' runs behind the module"):
+    with pytest.raises(bp.UserError, match="block 'head' runs after the module"):
         model(X)
 
 

@@ -40,8 +40,8 @@ def test_tokens_are_said_and_what_heads_make_of_them():
     handle = bp.attach(Encoder(), bp.LocalLoss(bp.CrossEntropy()), BLOCKS)
     assert axes_notes(handle) == [
         "axes, where an output has as many: words, layers.0, layers.1 batch tokens features",
-        "tokens: the heads of words, layers.0, layers.1 average them, or read each one where it "
-        "has a target of its own",
+        "tokens: the heads of words, layers.0, layers.1 average them, or read each one if it "
+        "has its own target",
     ]
     assert axes_notes(handle)[1] in str(handle.report)
 

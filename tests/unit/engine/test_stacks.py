@@ -159,7 +159,7 @@ def test_a_tuple_names_the_modules_of_one_block():
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        (("layers.0.down", "layers.0.nose"), "'layers.0.nose', which is no module"),
+        (("layers.0.down", "layers.0.nose"), "'layers.0.nose', which is not a module"),
         (("layers.0.activation",), "has no parameters"),
         (("layers.0.up", "layers.0.up"), "'layers.0.up', which another block holds"),
         (("layers.0", "norm"), "'layers.0', which another block holds"),

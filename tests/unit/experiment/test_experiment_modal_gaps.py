@@ -147,16 +147,16 @@ def test_all_is_compared_on_the_same_samples(tmp_path: Path) -> None:
 def test_what_a_training_took_is_known_where_its_loss_is_no_number(tmp_path: Path) -> None:
     spec = replace(SPEC, task="modal_gaps:UNHEARD", alone_epochs=1, patience=1)
     took = Alone(spec, 0, "wide", tmp_path, {}).attempt(0.03).work(QUIET)
-    assert took["failed"].startswith("the validation loss is no number")
+    assert took["failed"].startswith("the validation loss is not a number")
     assert took[TRIAL] == 160 * 2 * (3 * (6 * 8 + 8 * 6 + 6 * 3) - 6 * 8)
     budget = Budget(0.0, 0.0, 1e6)
     own = ByMethod(spec, 0, "joint", tmp_path, {}, budget, {}).attempt(0.03).work(QUIET)
-    assert own["failed"].startswith("the validation loss is no number")
+    assert own["failed"].startswith("the validation loss is not a number")
     assert own[TRIAL] == pytest.approx(1e6, rel=0.1)
 
 
 def test_a_validation_loss_that_is_no_number_fails_where_it_is(tmp_path: Path) -> None:
     spec = replace(SPEC, task="modal_gaps:UNHEARD", rates=(0.03, 0.1))
-    why = "wide alone, seed 0: the validation loss is no number at learning rate 0.03: lower"
+    why = "wide alone, seed 0: the validation loss is not a number at learning rate 0.03: lower"
     with pytest.raises(UserError, match=why):
         modalities_task(spec, tmp_path / "m", progress=QUIET)

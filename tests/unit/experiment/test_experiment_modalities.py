@@ -284,7 +284,8 @@ def test_a_head_that_does_not_fit_a_fusion_is_told() -> None:
     own = replace(setting, task=replace(setting.task, model=lambda: deep))
     assert replace(own, spec=replace(SPEC, fusion="attention")).network().head is deep.head
     with pytest.raises(
-        UserError, match=r"head takes 12 features and Gating gives 6: a head that is one nn\.Linear"
+        UserError,
+        match=r"head takes 12 features and Gating gives 6: only a head that is a single nn\.Linear",
     ):
         replace(own, spec=replace(SPEC, fusion="gating")).network()
 

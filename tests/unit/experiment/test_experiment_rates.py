@@ -14,7 +14,7 @@ from beyondprop.experiment.rates import SEARCHED, TRIAL, searched, told
 from beyondprop.jobs import SERIAL, Executor, places
 
 QUIET = Progress(disable=True)
-WHY = "is no number at learning rate"
+WHY = "is not a number at learning rate"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def test_what_has_no_number_failed_and_others_go_on(
 
 def test_where_all_fail_one_sentence_says_why(tmp_path: Path) -> None:
     one = found(tmp_path, {0.1: (math.nan, 0.5)})
-    assert one["failed"].startswith(f"the validation loss {WHY} 0.1: lower the rate, or see")
+    assert one["failed"].startswith(f"the validation loss {WHY} 0.1: lower the rate, or check")
     assert "\n" not in one["failed"]
     assert one[SEARCHED] % 7.0 == 0 < one[SEARCHED]
 

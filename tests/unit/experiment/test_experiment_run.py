@@ -603,12 +603,12 @@ def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Pa
     assert str(one.value).endswith(last)
     spec = RunSpec(rule="scff", batch_size=59)
     with pytest.raises(
-        UserError, match=f"the rule scff needs 2 samples in a batch at least; {last}"
+        UserError, match=f"the rule scff needs 2 samples or more in a batch; {last}"
     ):
         train(spec, run_folder, task=BLOBS)
     both = CompareSpec(rules=("scff",), batch_size=59, measure_cost=False)
     with pytest.raises(
-        UserError, match=f"the rule scff needs 2 samples in a batch at least; {last}"
+        UserError, match=f"the rule scff needs 2 samples or more in a batch; {last}"
     ):
         compare(both, run_folder, task=BLOBS)
     assert not run_folder.exists()

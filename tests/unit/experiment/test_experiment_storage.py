@@ -12,7 +12,7 @@ from beyondprop.files import StorageError, write_json
 
 def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot read .*file: a file stands where"):
+    with pytest.raises(StorageError, match=r"cannot read .*file: there is a file where"):
         storage.check_claim(tmp_path / "file", {}, resume=False)
 
 

@@ -132,7 +132,7 @@ def test_a_run_that_begins_anew_with_a_longer_file_is_read_from_its_start(
 def test_a_damaged_line_is_told(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "run") / "metrics.jsonl"
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
-    with pytest.raises(UserError, match="holds a line that is no step's figures"):
+    with pytest.raises(UserError, match="contains a line that is not a step's metrics"):
         track(tmp_path, Kept())
 
 

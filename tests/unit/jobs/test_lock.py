@@ -49,7 +49,7 @@ def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="a file stands where"), held(tmp_path / "file"):
+    with pytest.raises(StorageError, match="there is a file where"), held(tmp_path / "file"):
         pass
 
 

@@ -207,7 +207,7 @@ def test_an_operation_that_names_no_weight_of_its_layer(named):
 
     bp.layers.register_operation(Doubled, Wrong())
     model = nn.Sequential(Doubled(), nn.Linear(3, 2))
-    with pytest.raises(bp.UserError, match="mend inputs_of of"):
+    with pytest.raises(bp.UserError, match="correct inputs_of of"):
         bp.attach(model, bp.FeedbackAlignment())
     assert type(model[0]) is Doubled
     assert bp.attachment_of(model) is None

@@ -356,7 +356,7 @@ def test_a_block_that_does_not_run_is_named(batch: tuple[Tensor, Tensor]) -> Non
 
 def test_a_block_named_like_the_raw_input_is_refused(batch: tuple[Tensor, Tensor]) -> None:
     handle = bp.attach(Odd(lambda x: x, "input"), bp.Backprop())
-    with pytest.raises(UserError, match="'input' stands for the raw input"):
+    with pytest.raises(UserError, match="'input' is the name of a probe's raw input"):
         linear_probe(handle, Split(*batch), Split(*batch))
 
 

@@ -296,7 +296,9 @@ def test_a_validation_loss_that_is_no_number_is_told(tmp_path: Path, wrong: floa
     held = batches(1, 2)
     held[0][0]["wide"][0] = wrong
     given: Any = (F.cross_entropy, head, tmp_path)
-    with pytest.raises(UserError, match=r"the validation loss is no number at learning rate 0.03:"):
+    with pytest.raises(
+        UserError, match=r"the validation loss is not a number at learning rate 0.03:"
+    ):
         pretrain(network(), batches(2, 1), held, *given, recipe=RECIPE, progress=QUIET)
 
 

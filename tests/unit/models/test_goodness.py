@@ -149,7 +149,7 @@ def test_it_trains_by_backprop_and_by_rules_that_cut():
         (torch.tensor([0.0, 1.0]), None, "needs the number of the true candidate"),
         (torch.eye(2, 3), None, "needs the number of the true candidate"),
         (torch.tensor([0, 1, 2, 0]), None, "needs the number of the true candidate"),
-        (torch.tensor([0, 0]), torch.tensor([[0], [1]]), "two candidates at least"),
+        (torch.tensor([0, 0]), torch.tensor([[0], [1]]), "at least two candidates"),
     ],
 )
 def test_targets_that_forward_forward_cannot_use(targets, candidates, message):
@@ -188,7 +188,7 @@ def test_pairs_leave_running_statistics_alone():
 
 
 @pytest.mark.parametrize(
-    ("x", "message"), [(torch.randn(1, 8), "it needs two at least"), (None, "tensor of floats")]
+    ("x", "message"), [(torch.randn(1, 8), "it needs at least two"), (None, "tensor of floats")]
 )
 def test_inputs_that_cannot_be_paired(x, message):
     first = nn.Linear(8, 4) if x is not None else nn.Embedding(9, 4)

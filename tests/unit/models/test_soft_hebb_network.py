@@ -43,7 +43,7 @@ def test_the_network_has_the_published_layers(channels, side):
 
 @pytest.mark.parametrize(("side", "width"), [(7, 0.25), (28, 0.001)])
 def test_a_network_without_neurons_is_refused(side, width):
-    with pytest.raises(bp.UserError, match="leave nothing of a layer"):
+    with pytest.raises(bp.UserError, match="leave a layer empty"):
         soft_hebb_network(1, side, width)
 
 

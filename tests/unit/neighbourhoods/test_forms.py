@@ -158,7 +158,7 @@ def test_what_is_alike_for_a_batch_must_be_alike_for_all(tmp_path: Path) -> None
     [
         (Listing, r"returns list\(float32 \(1, 4\)\) and the teacher's piece float32 \(1, 4\)"),
         (lambda: nn.Linear(4, 5), r"a Linear returns float32 \(1, 5\) and"),
-        (lambda: nn.Linear(3, 4), r"a Linear cannot be called as the teacher's piece is"),
+        (lambda: nn.Linear(3, 4), r"a Linear cannot be called like the teacher's piece"),
     ],
 )
 def test_a_student_of_another_form_is_refused_before_it_learns(

@@ -83,5 +83,5 @@ def test_a_plan_knows_the_disk_and_what_is_streamed(
     plan(*given, streamed=True, folder=tmp_path)
     with pytest.raises(UserError, match="GiB free, and the activations need"):
         plan(*given, folder=tmp_path)
-    with pytest.raises(UserError, match="leave cache or streamed out"):
+    with pytest.raises(UserError, match="leave out cache or streamed"):
         plan(*given, cache=Cache(), streamed=True)

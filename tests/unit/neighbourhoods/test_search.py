@@ -134,7 +134,9 @@ def test_a_budget_that_is_no_limit_is_told(most: float) -> None:
 
 def test_an_option_whose_score_is_no_number_is_not_chosen_and_that_is_said() -> None:
     options = alone(teacher=0.0, half=float("nan"), nothing=1.0)
-    with pytest.warns(UserWarning, match="not chosen, as their scores are no numbers: 'x', half"):
+    with pytest.warns(
+        UserWarning, match="not chosen, because their scores are not numbers: 'x', half"
+    ):
         (found,) = search(options, {"operations": 2.0})
     assert found.choice == {"x": "nothing"}
     with pytest.raises(UserError, match="'x' has no option whose score is a number"):

@@ -89,10 +89,10 @@ def test_a_tuple_names_a_run_of_a_chain() -> None:
     ("blocks", "why"),
     [
         (["layer"], "'layer' names no module of the model, which has 0, 1, 2, 3, 4"),
-        ([("0", "2")], "is no run of one nn.Sequential"),
-        ([("2", "1")], "is no run of one nn.Sequential"),
-        ([("0", "7")], "names '7', which is no module"),
-        ([()], "which is no module"),
+        ([("0", "2")], "is not a run of modules in one nn.Sequential"),
+        ([("2", "1")], "is not a run of modules in one nn.Sequential"),
+        ([("0", "7")], "names '7', which is not a module"),
+        ([()], "which is not a module"),
         ([("0", "1"), "1"], "'0' and '1' both hold '1'"),
         ([], "blocks is empty"),
         ("0", r"blocks must be a list of names: \['0'\]"),
@@ -182,7 +182,7 @@ def test_parts_that_cannot_be_trained_alone_are_refused() -> None:
     flattening = Flattening().eval()
     with pytest.raises(UserError, match=r"shape \(10, 3\) for two samples and \(5, 3\) for one"):
         layouts(flattening, split(flattening, ["layer"]), torch.randn(4, 5, 3))
-    with pytest.raises(UserError, match="two samples at least"):
+    with pytest.raises(UserError, match="at least two samples"):
         layouts(twice, split(twice, ["layer"]), x[:1])
     with pytest.raises(UserError, match=r"the teacher is in training mode \(the model\)"):
         calls(Twice(), split(twice, ["layer"]), x)
@@ -257,9 +257,9 @@ class Asserting(Outer):
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        (Listed, "'one' is not called by that name: .* as in a plain list"),
-        (Tied, r"for 'one' the model fails \(it uses 'weight'\): it uses what lies within"),
-        (Ignoring, "what 'one' gives does not reach the model's output"),
+        (Listed, "'one' is not called by that name: .* such as a plain list"),
+        (Tied, r"for 'one' the model fails \(it uses 'weight'\): it uses the inside"),
+        (Ignoring, "what 'one' returns does not reach the model's output"),
         (Asserting, "for 'one' the model fails"),
     ],
 )
@@ -300,7 +300,7 @@ class Cancelling(Outer):
 def test_all_are_replaced_at_once() -> None:
     model = Cancelling().eval()
     check_pieces(model, split(model, ["one"]), torch.randn(2, 4))
-    with pytest.raises(UserError, match="all neighbourhoods at once"):
+    with pytest.raises(UserError, match="all neighbourhoods are replaced at once"):
         check_pieces(model, split(model, ["one", "two"]), torch.randn(2, 4))
 
 
@@ -314,5 +314,5 @@ class Dropping(Outer):
 
 def test_a_teacher_that_gives_another_output_each_time_is_told() -> None:
     model = Dropping().eval()
-    with pytest.raises(UserError, match="another output when it is called again"):
+    with pytest.raises(UserError, match="output changes when it is called again"):
         check_pieces(model, split(model, ["one"]), torch.randn(8, 4))

@@ -354,7 +354,7 @@ def test_what_cannot_be_drawn_is_told_in_a_sentence() -> None:
         with pytest.raises(UserError, match=r"needs 2 known samples .*, not 1: give more, or draw"):
             made(replace(NOISE, draw=draw, known=1))
     assert len(list(DrawnBatches(teacher(), few(1)[0], Gaussian(), 10, 5))) == 2
-    with pytest.raises(UserError, match="two samples at least show"):
+    with pytest.raises(UserError, match="at least two samples"):
         made(data=few(1))
     with pytest.raises(UserError, match="can't be iterated again and again"):
         made(data=iter(few()))

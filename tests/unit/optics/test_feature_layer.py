@@ -180,7 +180,7 @@ def test_frozen_leaves_it_and_backprop_is_refused():
     for rule in (bp.Backprop(), bp.FeedbackAlignment()):
         model = network()
         bp.attach(model, rule)
-        with pytest.raises(bp.UserError, match="DirectFeedbackAlignment, or take Calibrated"):
+        with pytest.raises(bp.UserError, match="DirectFeedbackAlignment, or use Calibrated"):
             F.cross_entropy(model(x), y).backward()
 
 

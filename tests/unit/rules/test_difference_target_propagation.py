@@ -361,7 +361,7 @@ class Pick(nn.Module):
         return found[0]
 
 
-IN_A_ROW = "must teach blocks in a row that hold all modules of the chain, with no other rule"
+IN_A_ROW = "must teach consecutive blocks that hold all modules of the chain, with no other rule"
 
 
 @pytest.mark.parametrize(

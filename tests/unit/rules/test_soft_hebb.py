@@ -279,7 +279,7 @@ class Drop(nn.Module):
         ((nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3)), "'0' is a BatchNorm2d"),
         ((nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)), "'1' in its block has parameters too"),
         ((nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)),), "'0.1' in its block has"),
-        ((Twice(nn.Conv2d(4, 4, 3)),), "'0' has a forward of its own"),
+        ((Twice(nn.Conv2d(4, 4, 3)),), "'0' has its own forward method"),
         ((nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3)),), "is a Parametrized"),
         ((nn.Dropout(), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),
         ((Drop(), nn.Conv2d(4, 4, 3)), "runs '0' a second time"),

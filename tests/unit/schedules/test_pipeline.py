@@ -87,8 +87,8 @@ def test_stages_with_other_batches_are_told_so(results):
 
 REFUSED = {
     "sizes": "sizes= must be 2 whole numbers from 1, one a process, that add up to the 4 blocks",
-    "split": "splits behind block '0', which learns by the exact gradient of the next one",
-    "few": "there are 2 processes, and only 1 parts that need no error from behind",
+    "split": "splits after block '0', which learns by the exact gradient of the next one",
+    "few": "there are 2 processes, and only 1 parts that need no error from later layers",
 }
 
 
@@ -163,7 +163,7 @@ def test_bad_batches_are_refused():
     x, y = batch("mlp", 0)
     with pytest.raises(bp.UserError, match="the first stage needs the inputs"):
         pipeline.step(None, y)
-    with pytest.raises(bp.UserError, match="one entry a sample, and one at least; got 11 and 3"):
+    with pytest.raises(bp.UserError, match="one entry per sample, and at least one; got 11 and 3"):
         pipeline.step(x, y[:3])
     with pytest.raises(bp.UserError, match="got 0 and 0"):
         pipeline.step(x[:0], y[:0])

@@ -263,5 +263,5 @@ def test_weights_that_are_no_parameters_any_more_are_told():
     model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
     slots.convert(model, 4)
     nn.utils.parametrizations.weight_norm(model[0])
-    with pytest.raises(bp.UserError, match=r"'0\.weight' is no parameter of the model any more"):
+    with pytest.raises(bp.UserError, match=r"'0\.weight' is no longer a parameter of the model"):
         slots.drive(torch.optim.SGD(model.parameters(), 0.5), model)

@@ -155,4 +155,4 @@ LIES = {
 def test_lies_with_a_digest_that_fits(good, lie):
     message = refused(forged(good, **LIES[lie]))
     if lie == "newer":
-        assert "install a newer beyondprop" in message
+        assert "install a newer one" in message

@@ -167,10 +167,10 @@ def test_a_set_of_planetoid_is_named_in_a_spec(tmp_path: Path):
         ("allx", csr_matrix(np.eye(4)), "do not fit together"),
         ("tx", csr_matrix(np.eye(6)), "do not fit together"),
         ("ty", [1, 2], "is not an array of numbers"),
-        ("ty", np.arange(6), "is no matrix, but has 1 axes"),
+        ("ty", np.arange(6), "is not a matrix: it has 1 axes"),
         ("tx", Path("x"), "it names pathlib"),
-        ("graph", [1], "is no dictionary of lists of whole numbers"),
-        ("graph", {0: "1"}, "is no dictionary of lists of whole numbers"),
+        ("graph", [1], "is not a dictionary of lists of whole numbers"),
+        ("graph", {0: "1"}, "is not a dictionary of lists of whole numbers"),
         ("graph", {0: [-1]}, "negative number"),
     ],
 )

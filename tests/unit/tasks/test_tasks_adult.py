@@ -153,7 +153,7 @@ def test_a_missing_value_is_a_group_and_numbers_are_in_their_order(tmp_path: Pat
         ({"protected": "sex"}, r"protected must be a list of names: ['sex']"),
         ({"protected": ("gender",)}, "people.csv has no column 'gender'"),
         ({"protected": ("towm",)}, "did you mean 'town'?"),
-        ({"protected": ("paid",)}, "'paid' is what is predicted"),
+        ({"protected": ("paid",)}, "'paid' is the target"),
         ({"protected": ("age",)}, "the protected column 'age' holds 60 different values"),
         ({"protected": ("land",)}, "the protected column 'land' is 'de' in all rows"),
     ],

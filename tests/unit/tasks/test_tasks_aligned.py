@@ -175,11 +175,11 @@ def test_files_of_another_kind_are_told(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="no segments of one width"):
         from_aligned(folder, LABELS)
     (folder / "words.csd").write_bytes(b"no HDF5")
-    with pytest.raises(UserError, match="is no HDF5 file that can be read"):
+    with pytest.raises(UserError, match="is not a readable HDF5 file"):
         from_aligned(folder, LABELS)
     with h5py.File(folder / "words.csd", "w") as file:
         file.create_dataset("data", data=np.zeros(3))
-    with pytest.raises(UserError, match="is no computational sequence"):
+    with pytest.raises(UserError, match="is not a computational sequence"):
         from_aligned(folder, LABELS)
     (folder / "words.csd").unlink()
     with pytest.raises(UserError, match="leave out data="):

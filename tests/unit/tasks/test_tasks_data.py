@@ -327,6 +327,6 @@ def test_a_link_is_followed_and_a_pipe_left_as_it_is(
     assert link.is_symlink()
     assert gzip.decompress(file.read_bytes()) == contents[name]
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe is no regular file"):
+    with pytest.raises(UserError, match="pipe is not a regular file"):
         downloaded([f"{mirror.url}{name}.gz"], tmp_path / "pipe", digest)
     assert (tmp_path / "pipe").is_fifo()

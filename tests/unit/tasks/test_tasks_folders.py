@@ -81,9 +81,9 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "one" / "light").mkdir()
     fails("dark holds no image", tmp_path / "one")
     pair = filled(tmp_path / "pair")
-    fails("8 pixels at least, not 4", pair, size=4)
+    fails("at least 8 pixels, not 4", pair, size=4)
     (pair / "dark" / "3.png").write_bytes(b"\x89PNG and no more")
-    fails(r"3\.png is no image that can be read .*: replace or remove it", pair)
+    fails(r"3\.png is not a readable image .*: replace or remove it", pair)
     few = filled(tmp_path / "few", each=2)
     fails("there are 2 samples of class 'dark'", few)
     parts = tmp_path / "parts"
@@ -116,7 +116,7 @@ def test_grey_images_of_16_bits_are_not_clipped(tmp_path: Path) -> None:
 def test_images_of_32_bits_are_refused(tmp_path: Path, kind: Any) -> None:
     deep = Image.fromarray(np.full((8, 8), 1, dtype=kind))
     deep.save(filled(tmp_path) / "dark" / "deep.tiff")
-    with pytest.raises(UserError, match=r"deep\.tiff is no image that can be read .*32 bits"):
+    with pytest.raises(UserError, match=r"deep\.tiff is not a readable image .*32 bits"):
         Task.from_folder(tmp_path, 8).load(None)
 
 
@@ -125,11 +125,11 @@ def test_what_an_image_is_read_as_is_bounded(
 ) -> None:
     pair = filled(tmp_path)
     Image.new("RGB", (12, 10)).save(pair / "dark" / "3.png", format="ICNS")
-    with pytest.raises(UserError, match=r"3\.png is no image that can be read \(cannot identify"):
+    with pytest.raises(UserError, match=r"3\.png is not a readable image \(cannot identify"):
         Task.from_folder(pair).load(None)
     picture(pair / "dark" / "3.png", 3)
     monkeypatch.setattr(folders, "PIXELS", 119)
-    with pytest.raises(UserError, match=r"can be read \(it has more than 119 pixels\): replace"):
+    with pytest.raises(UserError, match=r"readable image \(it has more than 119 pixels\): replace"):
         Task.from_folder(pair).load(None)
 
 
@@ -150,7 +150,7 @@ def test_a_class_beside_the_parts_is_not_dropped(tmp_path: Path) -> None:
     filled(tmp_path / "train")
     filled(tmp_path / "test")
     picture(tmp_path / "grey" / "0.png", 100)
-    with pytest.raises(UserError, match="holds grey beside its parts: a class belongs into each"):
+    with pytest.raises(UserError, match="holds grey next to its parts: move each class into"):
         Task.from_folder(tmp_path, 8).load(None)
 
 

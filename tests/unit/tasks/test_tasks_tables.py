@@ -90,7 +90,9 @@ def test_a_table_is_a_task_in_a_spec_too(tmp_path: Path) -> None:
     path = str(written(tmp_path, ROWS))
     spec = {"task": "beyondprop.tasks:from_csv", "path": path, "target": "age", "kind": "values"}
     assert tasks.find(spec).metric_name == "R²"
-    with pytest.raises(UserError, match=r"unknown criterion 'value'; did you mean 'values'\? There"):
+    with pytest.raises(
+        UserError, match=r"unknown criterion 'value'; did you mean 'values'\? There"
+    ):
         tasks.find(spec | {"kind": "value"})
 
 
@@ -179,9 +181,9 @@ def changed(**cells: str) -> list[dict[str, str]]:
         (None, "job", {"ignore": ("nme",)}, "has no column 'nme'"),
         (None, "job", {"ignore": "age"}, r"ignore must be a list of names: \['age'\]"),
         (None, "job", {"ignore": ("age", "town", "pay")}, "no column that varies"),
-        (None, "job", {"kind": bp.Values()}, "job holds 'x', which is no number"),
+        (None, "job", {"kind": bp.Values()}, "job holds 'x', which is not a number"),
         (None, "town", {"kind": bp.Labels()}, "labels are 0 or 1, and town hold 'a'"),
-        (None, ("job", "town"), {"kind": bp.Classes()}, "classes are told by one column"),
+        (None, ("job", "town"), {"kind": bp.Classes()}, "classes come from one target column"),
         (None, "job", {"epoch": 3}, "a task has no epoch; it has augment"),
         (None, "job", {"test": 0.9}, "together below 1"),
         (changed(job="x"), "job", {}, "job is 'x' in all rows"),
@@ -192,8 +194,8 @@ def changed(**cells: str) -> list[dict[str, str]]:
         ("job\n", "job", {}, "needs a line of column names and at least one row"),
         ("job,age\nx\n", "job", {}, "row 1 has 1 cells, and there are 2 columns"),
         ("job,job\nx,y\n", "job", {}, "two columns of the name 'job'"),
-        (b"job,age\n\xff\xfe,1\n", "job", {}, "no text in UTF-8"),
-        (b'job,age\n"x,1\n', "job", {}, "is no CSV file"),
+        (b"job,age\n\xff\xfe,1\n", "job", {}, "is not UTF-8 text"),
+        (b'job,age\n"x,1\n', "job", {}, "is not a CSV file"),
         (b"\x1f\x8bnot gzip", "job", {}, "is damaged"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_text_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no texts: name a file"):
         text_of(tmp_path, None)
     (tmp_path / "a.txt").write_bytes(b"latin \xe9\n")
-    with pytest.raises(UserError, match=r"no text in UTF-8 \(byte 6\): convert it"):
+    with pytest.raises(UserError, match=r"is not UTF-8 text \(byte 6\): convert it"):
         text_of(tmp_path / "a.txt", None)
     for text, why in (("", "is empty"), ("ab" * 20, "one of its parts has 2 tokens")):
         with pytest.raises(UserError, match=why):

@@ -382,7 +382,7 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     changed(file_path="gone")
     fails("gone, which transforms.json names, is not there")
     written(tmp_path / "gone.png", "no image")
-    fails("is no image that can be read")
+    fails("is not a readable image")
     photos(tmp_path / "b", "transforms", 16, **ANGLE)
     saved(tmp_path / "b/transforms/8.png", np.zeros((3, 3, 3)))
     with pytest.raises(UserError, match="has 3 x 3 pixels, others 6 x 4"):

@@ -18,14 +18,14 @@ from beyondprop.tasks.calling import taught
 SIDE = 8
 REFUSED = {
     "ff": "teaches a GoodnessNetwork",
-    "softhebb": "give it a rule of its own|use affine=False",
+    "softhebb": "give it another rule|use affine=False",
     "pepita": "teaches chains",
     "pc": "teaches chains",
     "epc": "teaches chains",
     "dualprop": "teaches chains",
 }
 """What rules say that teach none of these networks, which have norms."""
-OF_CHAINS = {"dtp": "teach blocks in a row that hold all modules of the chain"}
+OF_CHAINS = {"dtp": "teach consecutive blocks that hold all modules of the chain"}
 """What rules say besides that teach a chain with norms, but no transformer."""
 
 

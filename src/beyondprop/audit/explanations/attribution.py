@@ -35,7 +35,7 @@ class Attribution(ABC):
             told: Of which, such as `evidence(model)`.
             inputs: ``(n, ...)``.
             classes: Asked about, ``(n,)``.
-            absent: What an input is where nothing is told, in the shape of one.
+            absent: The input that carries no information, in the shape of one input.
 
         Returns:
             In the shape of the inputs.
@@ -90,7 +90,7 @@ class Saliency(Attribution):
     name: ClassVar[str] = "saliency"
 
     def maps(self, told: Told, inputs: Tensor, classes: Tensor, absent: Tensor) -> Tensor:
-        """Return the gradient of what is told."""
+        """Return the gradient of the explained output."""
         from captum.attr import Saliency as Captum
 
         del absent

@@ -96,8 +96,9 @@ def check_inputs(inputs: Tensor, absent: Tensor) -> None:
     if not isinstance(given, Tensor) or not inputs.is_floating_point():
         found = inputs.dtype if isinstance(given, Tensor) else type(given).__name__
         raise UserError(
-            f"explanations need inputs that are one tensor of real numbers, not {found}: of class "
-            "numbers explain the model behind its embedding, with what the embedding puts out"
+            f"explanations need inputs that are one tensor of real numbers, not {found}: for class "
+            "numbers, explain the part of the model after its embedding, with the embedding's "
+            "output as input"
         )
     if absent.shape != inputs.shape[1:]:
         raise UserError(

@@ -73,7 +73,7 @@ def _curve(
     hides: bool,
 ) -> Tensor:
     if steps < 1:
-        raise UserError("a curve needs one step at least")
+        raise UserError("a curve needs at least one step")
     shares = torch.arange(steps + 1) / steps
     points = []
     for share in shares.tolist():

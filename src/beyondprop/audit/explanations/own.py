@@ -64,7 +64,7 @@ def explain(
     Args:
         model: From inputs to outputs (samples, classes).
         inputs: ``(n, ...)`` real numbers.
-        absent: What an input is where nothing of it is told, in the shape of one; such as the mean
+        absent: The input that carries no information, in the shape of one input; such as the mean
             of the training inputs.
         classes: To explain, ``(n,)``; by default the model's answers.
         regions: What acts together, int64 in the shape of one input: the number of each number's
@@ -74,7 +74,7 @@ def explain(
         seed: By which they are drawn.
 
     Raises:
-        UserError: The inputs or outputs cannot be explained, or regions must be told.
+        UserError: The inputs or outputs cannot be explained, or regions= is needed.
     """
     check_inputs(inputs, absent)
     regions = default_regions(inputs.shape[1:]) if regions is None else regions

@@ -86,10 +86,10 @@ def interactions(game: Game, players: int, budget: int = BUDGET, seed: int = 0) 
     every = 2**players
     needed = min(every, 2 + players + players * (players - 1) // 2)
     if players < 2:
-        raise UserError("combinations are of two parts of an input at least, and these have one")
+        raise UserError("combinations need inputs of at least two parts, and these have one")
     if budget < needed:
         raise UserError(
-            f"interactions of {players} players need {needed} coalitions at least, not {budget}"
+            f"interactions of {players} players need at least {needed} coalitions, not {budget}"
         )
     method = KernelSHAPIQ(
         n=players, max_order=2, index="k-SII", pairing_trick=True, random_state=seed

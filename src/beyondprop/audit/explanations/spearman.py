@@ -32,7 +32,7 @@ def chance(first: Tensor, second: Tensor) -> Tensor:
         UserError: There is one sample alone.
     """
     if len(first) < 2:
-        raise UserError("two models' reasons are compared over two samples at least")
+        raise UserError("a comparison of two models' explanations needs at least two samples")
     return agreement(first, second.roll(1, 0))
 
 

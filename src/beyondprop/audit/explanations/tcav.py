@@ -32,8 +32,8 @@ class ConceptTest:
     """How tests of concepts are done.
 
     Attributes:
-        sets: Random sets that each concept is told from, each giving a vector.
-        controls: Random sets that are told from other random sets.
+        sets: Random sets that each concept is distinguished from, each giving a vector.
+        controls: Random sets that are distinguished from other random sets.
         size: Examples of a set at most; of a concept's own at most half, drawn for each set.
         seed: By which random sets are drawn.
         level: Of significance, for all pairs of a concept and a class together (Holm's correction).
@@ -51,7 +51,7 @@ class ConceptTest:
     def __post_init__(self) -> None:
         check_fields(self)
         if min(self.sets, self.controls) < 2 or self.size < 4:
-            raise UserError("a test of concepts needs 2 sets, 2 controls and 4 examples at least")
+            raise UserError("a test of concepts needs at least 2 sets, 2 controls and 4 examples")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Pushed:
         control: The same of random examples.
         p: Of the difference, by a two-sided Welch t-test over the sets; not corrected.
         significant: Whether it is, after the correction for all pairs.
-        told_apart: Accuracy by which the concept's examples are told from random ones that the
-            vector was not fitted to; near 0.5 the layer does not know the concept.
+        told_apart: Accuracy of separating the concept's examples from random ones that the vector
+            was not fitted to; near 0.5 the layer does not know the concept.
     """
 
     concept: str
@@ -106,7 +106,7 @@ def concepts(
     few = [name for name, each in examples.items() if len(each) < 8]
     if not examples or few or len(pool) < 8:
         named = ", ".join(few) or f"{len(examples)} concepts, a pool of {len(pool)}"
-        raise UserError(f"a concept needs 8 examples at least, and so does the pool: {named}")
+        raise UserError(f"a concept needs at least 8 examples, and so does the pool: {named}")
     generator = torch.Generator().manual_seed(test.seed)
     slopes = _gradients(told, layer, inputs, classes)  # (n, features)
     background = _activations(told, layer, pool)

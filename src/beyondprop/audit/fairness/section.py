@@ -67,7 +67,7 @@ class Fairness(Section):
         check_fields(self)
         for field, low in (("least", 1), ("draws", 100), ("bins", 1)):
             if getattr(self, field) < low:
-                raise UserError(f"fairness: {field} must be {low} at least")
+                raise UserError(f"fairness: {field} must be at least {low}")
 
     def ask(self, audited: Audited, progress: Progress) -> Answer:
         """Return figures by attribute and group, differences between groups, and a verdict.

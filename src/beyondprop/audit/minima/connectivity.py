@@ -55,7 +55,7 @@ def _above(places: Sequence[float], values: Sequence[float]) -> Iterator[float]:
 
 
 def check_alike(first: nn.Module, second: nn.Module) -> None:
-    """See that there is a straight line from one network to another.
+    """Check that a straight line connects the two networks.
 
     Raises:
         UserError: Their parameters differ in name or shape.

@@ -17,7 +17,7 @@ from beyondprop.audit.minima.weight_loss import WeightLoss, Weights
 def direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
     """Return a random direction, each filter of which is as long as the weights' own.
 
-    A filter is what belongs to one index of a tensor's first axis: the weights into one unit of a
+    A filter is the part of a tensor at one index of its first axis: the weights into one unit of a
     linear layer or of a convolution. Each is drawn from the normal distribution and scaled to the
     norm of the weights' (section 4), so that two networks that compute the same by weights of
     different size look the same. Biases, and what norms scale and shift by, are left out, as in the

@@ -169,7 +169,7 @@ def _chain(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     elif name or isinstance(module, WEIGHTED):
         yield name, module
     else:
-        raise _unknown(f"a {type(module).__name__}, which is no chain of layers")
+        raise _unknown(f"a {type(module).__name__}, which is not a chain of layers")
 
 
 def _between(

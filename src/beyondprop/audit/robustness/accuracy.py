@@ -60,7 +60,7 @@ def withstood(
         inputs: ``(n, ...)``. What lies beyond its range is attacked from the range's edge.
         targets: Classes, ``(n,)`` int64.
         ranges: Of the features, as the training data have them: the attack stays within them.
-        epsilon: How far each feature may be moved, as a share of its range. 0 is no attack.
+        epsilon: How far each feature may be moved, as a share of its range. 0 means no attack.
         attack: Which one.
         seed: Of the attack.
 

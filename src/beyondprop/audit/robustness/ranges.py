@@ -53,7 +53,7 @@ class Ranges:
         low = torch.stack([each.low for each in found]).amin(0)
         high = torch.stack([each.high for each in found]).amax(0)
         if not (low.isfinite().all() and high.isfinite().all()):
-            raise UserError("a range needs finite inputs: fill in what is missing")
+            raise UserError("a range needs finite inputs: fill in missing values")
         count = sum(each.count for each in found)
         mean = torch.stack([each.sum for each in found]).sum(0) / count
         square = torch.stack([each.square for each in found]).sum(0) / count

@@ -31,7 +31,7 @@ from beyondprop.tasks import Samples, call
 class ElasticConsolidation(Method):
     """Online elastic weight consolidation.
 
-    The loss gets ``strength/2 Σ_i F_i (θ_i - θ*_i)²``: ``θ*`` are the weights behind the last
+    The loss gets ``strength/2 Σ_i F_i (θ_i - θ*_i)²``: ``θ*`` are the weights after the last
     experience, and ``F`` is the diagonal of the Fisher information, summed over experiences, each
     earlier one times ``decay`` (Kirkpatrick et al. 2017, equation 3; online: Schwarz et al.,
     "Progress and compress", ICML 2018, section 3.2). ``F_i`` is the mean over training samples of
@@ -44,7 +44,7 @@ class ElasticConsolidation(Method):
     Args:
         strength: λ.
         decay: γ of earlier experiences.
-        samples: Training samples by which ``F`` is estimated, at most.
+        samples: Maximum number of training samples for estimating ``F``.
     """
 
     name: ClassVar[str] = "ewc"

@@ -21,10 +21,10 @@ from beyondprop.registry.limits import NotNegative, Positive
 class SynapticIntelligence(Method):
     """Zenke, Poole and Ganguli, "Continual learning through synaptic intelligence", ICML 2017.
 
-    The loss gets ``strength Σ_i Ω_i (θ_i - θ*_i)²`` (equation 4), and behind each experience
-    ``Ω_i`` grows by ``max(ω_i, 0) / (Δ_i² + damping)`` (equation 5): ``ω_i`` is the sum over steps
-    of ``-g_i δθ_i`` (equation 3), ``g_i`` the gradient of the batch's own loss as the rule gives
-    it, ``Δ_i`` how far the weight has come in the experience. The paper lets ``ω`` be negative;
+    The loss gets ``strength Σ_i Ω_i (θ_i - θ*_i)²`` (equation 4), and after each experience ``Ω_i``
+    grows by ``max(ω_i, 0) / (Δ_i² + damping)`` (equation 5): ``ω_i`` is the sum over steps of
+    ``-g_i δθ_i`` (equation 3), ``g_i`` the gradient of the batch's own loss as the rule gives it,
+    ``Δ_i`` how far the weight has come in the experience. The paper lets ``ω`` be negative;
     released code of mammoth cuts it at zero, as is done here, so that no weight is pushed away.
 
     Args:

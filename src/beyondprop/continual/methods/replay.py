@@ -18,7 +18,7 @@ from beyondprop.registry.limits import Count, NotNegative
 
 @dataclass(frozen=True)
 class Replay(Method):
-    """Experience replay: each batch is learned beside as many kept samples.
+    """Experience replay: each batch is learned together with as many stored samples.
 
     Rolnick et al., "Experience replay for continual learning", NeurIPS 2019; kept samples are drawn
     from all that were seen (reservoir), as Chaudhry et al., "On tiny episodic memories in continual

@@ -23,9 +23,9 @@ from beyondprop.tasks import call
 class Selections(Method):
     """One network of fixed random values, and for each experience a selection of them.
 
-    Where the experience is not told, it is inferred: every selection runs, and the one whose
-    softmax has the lowest mean entropy answers (Wortsman et al., "Supermasks in superposition",
-    NeurIPS 2020), over as many samples at a time as are known to be of one experience.
+    If the experience is not given, it is inferred: every selection runs, and the one whose softmax
+    has the lowest mean entropy answers (Wortsman et al., "Supermasks in superposition", NeurIPS
+    2020), over as many samples at a time as are known to be of one experience.
 
     Args:
         values: Fixed values of each weight.

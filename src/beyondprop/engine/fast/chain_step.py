@@ -69,8 +69,9 @@ class ChainStep:
         attached = vars(model).get("_fused") is self._fused and not self.handle.exact
         if not attached or tuple(model.children()) != vars(model)["_children"]:
             raise UserError(
-                "ChainStep teaches by what was attached, and that was removed, set aside by "
-                "exact_gradients, or the chain was changed since: attach again, and build it anew"
+                "ChainStep uses the attached rules, and these were removed or set aside by "
+                "exact_gradients, or the chain has changed since: attach again, and build a new "
+                "ChainStep"
             )
         if processes() > 1:
             raise UserError(

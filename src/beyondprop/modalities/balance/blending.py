@@ -122,7 +122,7 @@ class GradientBlending(Balance):
             if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
                 raise UserError(f"the weight of '{name}' must be a number of 0 or more: {weight!r}")
         if self.weights is not None and not any(self.weights.values()):
-            raise UserError("one weight at least must be above 0")
+            raise UserError("at least one weight must be above 0")
 
     def begin(self, network: MultimodalNetwork, heads: nn.ModuleDict, loss: Loss) -> Balancing:
         """Return steps with these weights.

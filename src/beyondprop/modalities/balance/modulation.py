@@ -106,8 +106,8 @@ class ModulatedSteps(Balancing):
         check_classes(ran.outputs, targets)
         if len(ran.hidden) < 2:
             raise UserError(
-                f"gradient-modulation compares modalities, and this batch has only "
-                f"{', '.join(ran.hidden)}: give two at least, or train by Joint"
+                "gradient-modulation compares modalities, and this batch has only "
+                f"{', '.join(ran.hidden)}: give at least two, or train with Joint"
             )
         factors = coefficients(scores(self.network, ran, targets), self.how.alpha)
         own = own_parameters(self.network)
@@ -124,8 +124,8 @@ def check_gradients(network: MultimodalNetwork) -> None:
     attachment = attachment_of(network)
     if attachment is not None and attachment.schedule is not None:
         raise UserError(
-            "gradient-modulation scales gradients behind the backward pass, but the blocks learn "
-            f"by the schedule {type(attachment.schedule).__name__}: call handle.follow(None)"
+            "gradient-modulation scales gradients after the backward pass, but the blocks learn by "
+            f"the schedule {type(attachment.schedule).__name__}: call handle.follow(None)"
         )
 
 

@@ -164,7 +164,7 @@ def own_parameters(network: MultimodalNetwork) -> dict[str, list[nn.Parameter]]:
                 other = owners[id(each)] or "the fusion or the head"
                 raise UserError(
                     f"'{name}' shares parameters with {other}, so their gradients cannot be "
-                    "treated by modality: give each modality an encoder of its own"
+                    "separated by modality: give each modality its own encoder"
                 )
     return found
 

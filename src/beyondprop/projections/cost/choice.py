@@ -165,7 +165,7 @@ def _bytes(memory: Any) -> float:
 def cost_of(
     projection: Projection, m: int, n: int, rows: int, device: torch.device
 ) -> ProjectionCost:
-    """Return what a projection of so many rows from ``m`` to ``n`` numbers is expected to cost.
+    """Return the expected cost of projecting this many rows from ``m`` to ``n`` numbers.
 
     Raises:
         UserError: It is of a kind whose work is not known.

@@ -13,7 +13,7 @@ GROUP = Path("/sys/fs/cgroup")
 
 @dataclass
 class Room:
-    """What a projection may take of the free memory unless it is said otherwise.
+    """The default fraction of the free memory that a projection may use.
 
     Attributes:
         share: One that is chosen for the user.
@@ -30,7 +30,8 @@ ROOM = Room()
 
 
 def check_room(kind: str, widths: tuple[int, int], needed: int, device: torch.device) -> None:
-    """See that a matrix fits before it is drawn, as a machine without memory may stop.
+    """Check that a matrix fits before drawing it, because running out of memory may stop the
+    machine.
 
     Args:
         kind: Name of the projection's class.

@@ -31,7 +31,7 @@ def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG0
 
     Args:
         device: Where.
-        threads: PyTorch's threads now; with others all is measured anew.
+        threads: PyTorch's current threads. With another number, all rates are measured again.
     """
     like = torch.ones(1, dtype=torch.float32, device=device)
     with torch.no_grad():

@@ -31,7 +31,7 @@ class Work:
     Attributes:
         amounts: How much of each work that `rates` knows.
         stored: Bytes that are kept from one projection to the next.
-        peak: Bytes at the most, beside input and output, while it is drawn or used.
+        peak: Peak bytes while it is drawn or used, without input and output.
     """
 
     amounts: Amounts
@@ -40,7 +40,7 @@ class Work:
 
 
 def work(kind: Projection, m: int, n: int, rows: int, device: torch.device) -> Work | None:
-    """Return what a projection of so many rows from ``m`` to ``n`` numbers takes, if it is known.
+    """Return the work of projecting this many rows from ``m`` to ``n`` numbers, if known.
 
     Args:
         kind: The projection.

@@ -24,7 +24,7 @@ def real(value: Any) -> float | None:
         TypeError: It is a text or a container.
     """
     if isinstance(value, str | bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     found = number(value)
     return None if found is None or not abs(found) <= LARGEST else found
 

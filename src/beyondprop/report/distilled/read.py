@@ -51,7 +51,7 @@ def _distillation(record: Mapping[str, Any]) -> Distillation:
     )
     chosen = {name for each in seeds for one in each.assemblies for name in one.choice}
     if unknown := chosen - {*made.neighbourhoods}:
-        raise ValueError(f"a choice for {sorted(unknown)[0]!r}, which is no neighbourhood")
+        raise ValueError(f"a choice for {sorted(unknown)[0]!r}, which is not a neighbourhood")
     return made
 
 

@@ -32,7 +32,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
 
     Args:
         forgetting: λ; how much of the correlation is kept from one batch to the next.
-        initial: σ; size of the random correlation to begin with, relative to DFA's matrix.
+        initial: σ; initial size of the random correlation, relative to DFA's matrix.
         power: Weight of ``Σ_i (mean(h_i²) - level)²``, whose gradient is added to the signal.
         level: Mean square of each feature that power normalisation aims at.
         entropy: Weight of ``½ log det(C + ε I)``, which is raised, with ``C`` followed as ``R`` is.

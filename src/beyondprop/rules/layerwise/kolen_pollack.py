@@ -39,7 +39,7 @@ class KolenPollack(LayerRule):
     projection: Projection = field(default_factory=Dense)
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
-        """Return the random feedback to begin with, a parameter as large as the weight."""
+        """Return the initial random feedback, a parameter as large as the weight."""
         random = drawn(self.projection, weight, at, at.stream)
         size = weight.norm() / random.norm() if weight.any() else 1.0
         return {"feedback": nn.Parameter(random * size)}

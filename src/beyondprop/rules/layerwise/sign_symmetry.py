@@ -49,8 +49,8 @@ class FixedRandomSignSymmetry(LayerRule):
 class BatchRandomSignSymmetry(LayerRule):
     """Sign-symmetry, batch-wise random magnitudes (brSF): as frSF, with new magnitudes every batch.
 
-    ``V = |B_t| ⊙ sign(W)``, ``B_t`` drawn anew for every forward pass in training mode (Liao et
-    al. 2016, "batch-wise random magnitudes"; Moskovitz et al. 2018).
+    ``V = |B_t| ⊙ sign(W)``, ``B_t`` redrawn for every forward pass in training mode (Liao et al.
+    2016, "batch-wise random magnitudes"; Moskovitz et al. 2018).
     """
 
     name: ClassVar[str] = "brsf"

@@ -44,7 +44,7 @@ class WeightMirror(LayerRule):
     noise: Projection = field(default_factory=Redrawn)
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
-        """Return the random feedback to begin with, and the pass it was last mirrored in."""
+        """Return the initial random feedback, and the pass in which it was last mirrored."""
         random = drawn(self.projection, weight, at, at.stream)
         return {"feedback": random, "pass": torch.tensor(-1)}
 

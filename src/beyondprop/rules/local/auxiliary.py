@@ -38,9 +38,10 @@ class Auxiliary(ABC):
 class AugLocal(Auxiliary):
     """Auxiliary networks whose depth falls linearly towards the output (Ma et al. 2024).
 
-    Early blocks get the deepest, so that what they learn serves more than one layer. The paper
-    picks the layers from those that follow in the network; here they are as wide as the block:
-    3 x 3 convolutions or linear layers with ReLU, convolutions with batch statistics too.
+    Early blocks get the deepest, so that they learn features that are useful to more than one
+    layer. The paper picks the layers from those that follow in the network; here they are as wide
+    as the block: 3 x 3 convolutions or linear layers with ReLU, convolutions with batch statistics
+    too.
 
     Args:
         first: Layers on the first block.
@@ -93,7 +94,7 @@ class PooledConvolution(Auxiliary):
 
     Args:
         hidden: Outputs of the linear layer.
-        wide: Channels from which on the convolution keeps their number.
+        wide: From this number of channels on, the convolution keeps the number.
     """
 
     name: ClassVar[str] = "pooled-convolution"
@@ -104,14 +105,15 @@ class PooledConvolution(Auxiliary):
         """Return the linear layer's output, ``(batch, hidden)``.
 
         Raises:
-            UserError: The block makes no maps, or its positions have targets of their own.
+            UserError: The block's output is not a feature map, or its positions have their own
+                targets.
         """
         x, targets = at.output, at.run.targets
         assert x is not None
         if not channels_first(x, at.axes) or _by_position(targets):
             raise UserError(
-                "PooledConvolution stands on feature maps with one class for each sample, and "
-                f"block '{at.block.name}' is another: give it LocalLoss(CrossEntropy())"
+                "PooledConvolution needs feature maps and one class for each sample, and block "
+                f"'{at.block.name}' does not have these: give it LocalLoss(CrossEntropy())"
             )
         narrow = x.shape[1] < self.wide
         channels, stride = (2 * x.shape[1], 2) if narrow else (x.shape[1], 1)

@@ -68,8 +68,8 @@ def _true(at: At) -> Tensor:
     candidates = torch.arange(rows // len(targets), device=at.device)
     if len(candidates) < 2:
         raise UserError(
-            "ForwardForward compares right labels with wrong ones: give every sample two "
-            "candidates at least"
+            "ForwardForward compares right labels with wrong ones: give every sample at least two "
+            "candidates"
         )
     targets = targets.to(candidates.device)
     # Without its true candidate a sample would teach that all are wrong.

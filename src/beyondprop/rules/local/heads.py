@@ -75,9 +75,9 @@ class Head:
             self._fill(name, parameter)
         if parameter.shape != torch.Size(shape):
             raise UserError(
-                f"what stands on a block has a '{name}' of shape {tuple(parameter.shape)}, and "
-                f"this pass needs {tuple(shape)}: a block that learns by a loss of its own must "
-                "return tensors of one size, also from pass to pass"
+                f"the local head of a block has a parameter '{name}' of shape "
+                f"{tuple(parameter.shape)}, and this pass needs {tuple(shape)}: a block that "
+                "learns by its own loss must return tensors of the same size in every pass"
             )
         return parameter
 

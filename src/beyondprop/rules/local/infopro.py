@@ -23,12 +23,12 @@ class InfoPro(Objective):
     ``λ₁ |x - w(h)|² + λ₂ CE(φ(h), y)``: the reconstruction by a small decoder ``w`` keeps early
     blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
     in the form with a softmax; the released code's default, a contrastive loss, is not offered).
-    Both weights change linearly from the first block to the last; the paper chooses them anew for
-    each network, from 0 to 20 and from 0 to 2. The decoder of the paper and its code ends in a
-    sigmoid and lowers a binary cross-entropy, for pixels from 0 to 1; inputs here are standardised,
-    so the decoder is linear at its end and the error is squared. Images are reconstructed at
-    ``side`` by ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the
-    paper, takes several times as long as a narrow block.
+    Both weights change linearly from the first block to the last; the paper chooses them for each
+    network, from 0 to 20 and from 0 to 2. The decoder of the paper and its code ends in a sigmoid
+    and lowers a binary cross-entropy, for pixels from 0 to 1; inputs here are standardised, so the
+    decoder is linear at its end and the error is squared. Images are reconstructed at ``side`` by
+    ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the paper,
+    takes several times as long as a narrow block.
 
     Args:
         reconstruction: λ₁ of the first block and of the last.

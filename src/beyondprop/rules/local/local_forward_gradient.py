@@ -33,8 +33,8 @@ TRAITS = LOCAL.but(
 class LocalForwardGradient(LossRule):
     """Local forward gradient: each block learns by the slope of its own loss along random noise.
 
-    ``g_i = (∂ℓ_i/∂h_i · u_i) u_i`` stands for ``∂ℓ_i/∂h_i``, with ``ℓ_i`` the loss of sample ``i``
-    at a linear classifier on the block's output ``h_i``, and ``u_i ~ N(0, I)`` drawn anew for every
+    ``g_i = (∂ℓ_i/∂h_i · u_i) u_i`` replaces ``∂ℓ_i/∂h_i``, with ``ℓ_i`` the loss of sample ``i`` at
+    a linear classifier on the block's output ``h_i``, and ``u_i ~ N(0, I)`` redrawn for every
     sample and pass; the slope comes by forward mode through the classifier (Ren, Kornblith, Liao
     and Hinton 2023: activity perturbation and local greedy losses). The estimate has no bias, and
     its variance grows with the width of the block, not with the number of weights. The classifier

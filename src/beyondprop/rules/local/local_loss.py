@@ -25,7 +25,7 @@ HEADS = LOCAL.but(
 
 @dataclass(frozen=True)
 class LocalLoss(LossRule):
-    """Local losses: every block lowers a loss of its own, by a small head that stands on it.
+    """Local losses: every block lowers its own loss, computed by a small head on its output.
 
     ``∇_l = ∂ L_l(h_l, y) / ∂ θ_l`` with ``h_l = f_l(h_{l-1}; θ_l)`` and ``h_{l-1}`` detached, so
     blocks need not wait for one another's errors (Nøkland and Eidnes 2019; Belilovsky, Eickenberg

@@ -49,7 +49,7 @@ class Objective(ABC):
         """
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
-        """Return the names of the parameters that stand on a block at this depth (0 to 1)."""
+        """Return the names of the head's parameters for a block at this depth (0 to 1)."""
         return ()
 
     def settings(self) -> dict[str, Any]:

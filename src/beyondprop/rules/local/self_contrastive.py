@@ -37,7 +37,7 @@ class SelfContrastiveForwardForward(LossRule):
     Args:
         threshold: θ, the goodness between like and unlike pairs.
         calming: λ, how much activity costs.
-        unlike_threshold: θ⁻, where unlike pairs have a threshold of their own; else θ.
+        unlike_threshold: θ⁻, where unlike pairs have their own threshold; else θ.
         positions: Whether G is one number for each position of a map or token, the mean over its
             channels; λ then weighs the length of the positions' vector G⁺.
         share: How much of each of its two inputs is in a pair.
@@ -130,8 +130,8 @@ def _pairs(at: At) -> Tensor:
         )
     if len(x) < SAMPLES:
         raise UserError(
-            "SelfContrastiveForwardForward pairs inputs, so it needs two at least, and here is a "
-            "batch of one: choose a batch size that leaves no single one at the end"
+            "SelfContrastiveForwardForward pairs inputs, so it needs at least two, and this batch "
+            "has one: choose a batch size that leaves no single sample at the end"
         )
     return torch.cat([x + x, x + x.roll(-1, 0)])
 

@@ -46,8 +46,8 @@ class SimilarityMatching(Objective):
         by_position = criterion.of_classes and targets.dim() > 1
         if by_position and (axes == SOURCE or channels_first(x, axes)):
             raise UserError(
-                "similarity matching compares samples, and here every position has a class of "
-                "its own: use LocalLoss(CrossEntropy())"
+                "similarity matching compares samples, and here every position has its own class: "
+                "use LocalLoss(CrossEntropy())"
             )
         if channels_first(x, axes):
             x = head.convolution("similarity", x, x.shape[1], bias=self.bias)

@@ -143,31 +143,31 @@ class SoftHebb(LossRule):
         """Yield a sentence where the block is more, or other, than a layer that can compete."""
         for name, module in block.named_modules():
             if isinstance(module, nn.Sequential) and not is_chain(module):
-                yield f"SoftHebb follows chains, and '{name}' has a forward of its own"
+                yield f"SoftHebb follows chains, and '{name}' has its own forward method"
                 return
         found = [(name, m) for name, m in _flat(block.modules) if has_parameters(m)]
         name, layer = found[0] if found else (block.name, nn.Identity())
         if type(layer) not in LAYERS:
             yield (
                 "SoftHebb teaches linear layers and convolutions, one a block, and "
-                f"'{name}' is a {type(layer).__name__}: give it a rule of its own"
+                f"'{name}' is a {type(layer).__name__}: give it another rule"
             )
             return
         if is_made(layer):
-            yield f"{_of_made(name)}: give it a rule of its own"
+            yield f"{_of_made(name)}: give it another rule"
         if getattr(layer, "groups", 1) != 1:
             yield f"SoftHebb has all channels compete, so '{name}' must have groups=1"
         for other, _ in found[1:]:
             yield (
                 f"SoftHebb teaches the weight of '{name}' alone, and '{other}' in its block has "
-                "parameters too: use affine=False, or make it a block of its own"
+                "parameters too: use affine=False, or make it a separate block"
             )
         for other, module in _parts(block)[0]:
             drawn = any(isinstance(each, RANDOM) for each in module.modules())
             if drawn or getattr(module, "inplace", False):
                 yield (
                     f"SoftHebb runs '{other}' a second time, which would change what '{name}' is "
-                    "given: put it behind the layer, or in place of it one that neither draws "
+                    "given: put it after the layer, or replace it by a module that neither draws "
                     "random numbers nor works in place"
                 )
 

@@ -16,7 +16,7 @@ Places = dict[nn.Module, dict[str, int]]
 
 
 def chain_problems(rule: str, block: Block) -> Iterator[str]:
-    """Yield a sentence where the block's model is no plain chain."""
+    """Yield a sentence if the block's model is not a plain chain."""
     reason = unfit(block.owner)
     if reason is not None:
         yield (

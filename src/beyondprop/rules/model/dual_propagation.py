@@ -50,7 +50,7 @@ class DualPropagation(ModelRule):
     passes: Count = 1
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model is no plain chain."""
+        """Yield a sentence if the model is not a plain chain."""
         yield from chain_problems("DualPropagation", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
@@ -84,7 +84,7 @@ class LayerStep:
 
     Attributes:
         layer: The layer.
-        keeps: Masks of the dropouts behind it, before any pooling; None for one that is off.
+        keeps: Masks of the dropouts after it, before any pooling; None for one that is off.
         then: Likewise from the first pooling on.
     """
 
@@ -103,7 +103,7 @@ class LayerStep:
 
 @dataclass(frozen=True, eq=False)
 class Dyads:
-    """What a forward pass leaves behind.
+    """The values that a forward pass keeps.
 
     Attributes:
         rule: The rule.

@@ -22,12 +22,12 @@ from beyondprop.random.streams import stream_of
 class ForwardGradient(ModelRule):
     """Forward gradient: one random direction in weight space, and the loss's slope along it.
 
-    ``g = (∇f · v) v`` with ``v ~ N(0, I)``, drawn anew for every forward pass in training mode: an
-    unbiased estimate of ``∇f``, as ``E[v vᵀ] = I`` (Baydin, Pearlmutter, Syme, Wood and Torr
-    2022). The forward pass carries the derivative along ``v`` with it and keeps no activations; the
-    loss alone is differentiated backward, and ``∇f · v`` is the error at the outputs times the
-    outputs' derivatives. The variance of ``g`` grows with the number of parameters:
-    ``E|g - ∇f|² = (n + 1) |∇f|²``. So it is for small models.
+    ``g = (∇f · v) v`` with ``v ~ N(0, I)``, redrawn for every forward pass in training mode: an
+    unbiased estimate of ``∇f``, as ``E[v vᵀ] = I`` (Baydin, Pearlmutter, Syme, Wood and Torr 2022).
+    The forward pass carries the derivative along ``v`` with it and keeps no activations; the loss
+    alone is differentiated backward, and ``∇f · v`` is the error at the outputs times the outputs'
+    derivatives. The variance of ``g`` grows with the number of parameters: ``E|g - ∇f|² = (n + 1)
+    |∇f|²``. So it is for small models.
     """
 
     name: ClassVar[str] = "fg"
@@ -62,7 +62,7 @@ class ForwardGradient(ModelRule):
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """What a pass leaves behind: the derivatives of its outputs along its direction.
+    """The values that a pass keeps: the derivatives of its outputs along its direction.
 
     Attributes:
         rule: The rule, which draws the direction again when it is needed.

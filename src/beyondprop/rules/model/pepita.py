@@ -44,7 +44,7 @@ class PEPITA(ModelRule):
     scale: NotNegative = 0.05
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model is no plain chain."""
+        """Yield a sentence if the model is not a plain chain."""
         yield from chain_problems("PEPITA", block)
 
     def forward(self, call: ModelCall) -> ModelResult:

@@ -49,7 +49,7 @@ class LayerState:
         layer: The layer.
         input: What it got.
         shape: Of its output.
-        activity: Its output behind the activation, in whatever shape.
+        activity: Its output after the activation, in any shape.
     """
 
     layer: Layer
@@ -63,7 +63,7 @@ class PlainChain:
     """A model as layers.
 
     Attributes:
-        before: What stands before the first layer.
+        before: The modules before the first layer.
         layers: The layers in order.
     """
 
@@ -139,9 +139,9 @@ def _odd(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[str]:
 
 
 def unfit(model: nn.Module) -> str | None:
-    """Return in words why a model is no plain chain, or None."""
+    """Return the reason why a model is not a plain chain, or None."""
     if not is_chain(model):
-        return f"{type(model).__name__} is no nn.Sequential"
+        return f"{type(model).__name__} is not an nn.Sequential"
     modules = list(flat(model))
     for reason in _odd(modules):
         return reason

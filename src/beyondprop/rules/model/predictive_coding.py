@@ -120,7 +120,7 @@ class PredictiveCoding(ModelRule):
     Whittington and Bogacz 2017 predict what is before the activation. An error moves one layer
     down a step: with fewer steps than hidden layers, the first layers learn nothing.
 
-    The loss must be a mean over the rows of the batch; during inference it is what ``output`` says.
+    The loss must be a mean over the rows of the batch; during inference ``output`` selects it.
 
     Args:
         steps: Of inference.
@@ -140,7 +140,7 @@ class PredictiveCoding(ModelRule):
     fixed_predictions: bool = False
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model is no plain chain."""
+        """Yield a sentence if the model is not a plain chain."""
         yield from chain_problems("PredictiveCoding", block)
         if unfit(block.owner) is None:
             hidden = len(PlainChain.of(block.owner).layers) - 1
@@ -180,11 +180,11 @@ class ErrorPredictiveCoding(ModelRule):
 
     States follow from the errors, ``h_l = f_l(h_{l-1}) + ε_l`` from ``ε = 0`` on, and the errors
     take ``steps`` steps ``ε_l ← ε_l - γ (ε_l + ∂loss/∂h_l)``, with the loss's total derivative
-    through the layers behind. All layers thus feel the loss in the first step, and the equilibrium
-    is that of `PredictiveCoding` (Goemaere et al. 2025, arXiv 2505.20137). Each layer learns by
-    ``∂F/∂W_l`` alike, the states on both its sides constant.
+    through the later layers. All layers thus feel the loss in the first step, and the equilibrium
+    is that of `PredictiveCoding` (Goemaere et al. 2025, arXiv 2505.20137). Each layer also learns
+    by ``∂F/∂W_l``, with the states on both of its sides held constant.
 
-    The loss must be a mean over the rows of the batch; during inference it is what ``output`` says.
+    The loss must be a mean over the rows of the batch; during inference ``output`` selects it.
 
     Args:
         steps: Of inference.
@@ -199,7 +199,7 @@ class ErrorPredictiveCoding(ModelRule):
     output: OutputDistribution = field(default_factory=CategoricalOutput)
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model is no plain chain."""
+        """Yield a sentence if the model is not a plain chain."""
         yield from chain_problems("ErrorPredictiveCoding", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
@@ -327,7 +327,7 @@ class Swapped(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Inference:
-    """What a forward pass leaves behind.
+    """The values that a forward pass keeps.
 
     Attributes:
         infer: Gives the last states and those that predictions come from.

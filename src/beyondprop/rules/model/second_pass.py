@@ -15,7 +15,7 @@ from beyondprop.shapes import Axes
 
 @dataclass(frozen=True, eq=False)
 class SecondPass:
-    """What a first pass leaves behind.
+    """The values that the first pass keeps.
 
     Attributes:
         modulation: Makes of errors ``(rows, outputs)`` what is added to inputs of a given width.

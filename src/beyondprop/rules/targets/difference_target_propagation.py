@@ -62,7 +62,7 @@ class DifferenceTargetPropagation(SignalRule):
     noise: Projection = field(default_factory=Redrawn)
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model is no chain."""
+        """Yield a sentence if the model is not a chain."""
         if not is_chain(block.owner):
             yield (
                 "DifferenceTargetPropagation sends targets from block to block, so it teaches an "
@@ -70,13 +70,14 @@ class DifferenceTargetPropagation(SignalRule):
             )
 
     def install(self, block: Block, host: Host) -> str:
-        """Let the block hear what the next one sends back, by an inverse but for the first."""
+        """Send the next block's target back to this block, through an inverse except for the first
+        block."""
         blocks = host.blocks
         if not self._in_a_row(blocks) or not _without_gaps(blocks):
             raise UserError(
                 "DifferenceTargetPropagation sends targets from block to block: it must teach "
-                "blocks in a row that hold all modules of the chain, with no other rule between "
-                "them, none that teaches before them, and exact gradients alone behind them"
+                "consecutive blocks that hold all modules of the chain, with no other rule between "
+                "or before them, and only exact gradients after them"
             )
         place = blocks.index(block)
         if not place or not blocks[place - 1].rule.traits.learns:
@@ -89,7 +90,7 @@ class DifferenceTargetPropagation(SignalRule):
         return f"learns by the target that the next block sends back, and an inverse ({form})"
 
     def prepare(self, at: At, errors: torch.Size) -> None:  # noqa: ARG002
-        """See that the block has one output in this pass."""
+        """Check that the block has one output in this pass."""
         key = type(self), at.block
         if key in at.run.shared:
             raise UserError(

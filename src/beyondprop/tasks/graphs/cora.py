@@ -55,7 +55,7 @@ def read_papers(content: Path, cites: Path) -> tuple[Graph, tuple[str, ...]]:
     """
     rows = [line.split(b"\t") for line in read(content).splitlines()]
     if not rows or {len(row) for row in rows} != {len(rows[0])} or len(rows[0]) < 3:
-        raise UserError(f"{content} is no table of papers; replace it")
+        raise UserError(f"{content} is not a table of papers; replace it")
     marks = np.frombuffer(b"".join(b"".join(row[1:-1]) for row in rows), np.uint8) - ord("0")
     if marks.size != len(rows) * (len(rows[0]) - 2) or marks.max() > 1:
         raise UserError(f"{content} holds words that are neither 0 nor 1; replace it")
@@ -67,6 +67,6 @@ def read_papers(content: Path, cites: Path) -> tuple[Graph, tuple[str, ...]]:
         pairs = [[numbers[name] for name in line.split()] for line in read(cites).splitlines()]
         edges = both_ways(torch.tensor(pairs).view(-1, 2).t())
     except (KeyError, RuntimeError, ValueError):
-        raise UserError(f"{cites} is no list of pairs of papers in {content.name}") from None
+        raise UserError(f"{cites} is not a list of pairs of papers in {content.name}") from None
     shown = tuple(name.decode("ascii", "replace").replace("_", " ") for name in names)
     return Graph(shares(words), edges, classes), shown

@@ -31,10 +31,12 @@ def read(path: Path) -> Sequences:
         with h5py.File(path, "r") as file:
             roots = [each for each in file.values() if isinstance(each, h5py.Group)]
             if len(roots) != 1 or not isinstance(roots[0].get("data"), h5py.Group):
-                raise UserError(f"{path} is no computational sequence: one group holds its data")
+                raise UserError(
+                    f"{path} is not a computational sequence, which has its data in one group"
+                )
             found = {name: features(path, name, each) for name, each in roots[0]["data"].items()}
     except OSError as error:
-        raise UserError(f"{path} is no HDF5 file that can be read ({error})") from error
+        raise UserError(f"{path} is not a readable HDF5 file ({error})") from error
     if len({each.shape[1] for each in found.values()}) != 1:
         raise UserError(f"{path} holds no segments of one width")
     return found

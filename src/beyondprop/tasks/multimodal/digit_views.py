@@ -116,7 +116,7 @@ def table(path: Path, digest: str | None) -> Tensor:
     try:
         return torch.tensor([list(map(float, each)) for each in rows])
     except ValueError as error:
-        raise UserError(f"{path} is no table of numbers ({error})") from error
+        raise UserError(f"{path} is not a table of numbers ({error})") from error
 
 
 def corrupted(data: Data, seed: int = 0) -> Data:

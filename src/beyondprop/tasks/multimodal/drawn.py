@@ -63,7 +63,7 @@ class Drawn:
             raise UserError(f"ambiguous is a share of samples, 0 to 1, not {self.ambiguous}")
         if not 2 <= self.classes <= self.width:
             raise UserError(
-                f"each class has a direction of its own: 2 to {self.width} of them fit into "
+                f"each class has its own direction: 2 to {self.width} of them fit into "
                 f"{self.width} features, not {self.classes}"
             )
         if min(*self.samples, self.separation, self.loudness) <= 0:
@@ -76,7 +76,9 @@ class Drawn:
             UserError: A folder is given.
         """
         if folder is not None:
-            raise UserError("the data are drawn, so there is no folder to read: leave out data=")
+            raise UserError(
+                "the data are generated, so there is no folder to read: leave out data="
+            )
         generator = np.random.RandomState(self.seed)
         directions = {name: self._directions(generator) for name in self.rates}
         parts = (self._part(generator, directions, count) for count in self.samples)

@@ -118,7 +118,7 @@ def read_obj(path: Path) -> Mesh:
                 faces += _triangles(words, len(vertices))
         except ValueError:
             raise UserError(
-                f"{path} is no .obj file that can be read: line {number} is '{line[:60]}'"
+                f"{path} is not a readable .obj file: line {number} is '{line[:60]}'"
             ) from None
     if not faces:
         raise UserError(f"{path} holds no faces: it needs lines of 'v x y z' and 'f 1 2 3'")

@@ -132,7 +132,7 @@ def read_frames(file: Path) -> list[Frame]:
         raise UserError(f"{file} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{file} is no transforms.json: it needs 'frames', a list of mappings"
+            f"{file} is not a transforms.json: it needs 'frames', a list of mappings"
         ) from error
     for number, frame in enumerate(frames):
         lacks = [key for key in ("file_path", "transform_matrix") if key not in frame]
@@ -193,7 +193,7 @@ def pose(frame: Frame, file: Path) -> Tensor:
     except (TypeError, ValueError):
         found = torch.empty(0)
     if found.shape not in ((4, 4), (3, 4)) or not found.isfinite().all():
-        raise UserError(f"the pose of {file} is no matrix of 4 x 4 numbers")
+        raise UserError(f"the pose of {file} is not a matrix of 4 x 4 numbers")
     turn = found[:3, :3]
     scale = torch.linalg.vector_norm(turn, dim=0)
     turned = turn / scale.clamp(min=TINY)
@@ -201,8 +201,8 @@ def pose(frame: Frame, file: Path) -> Tensor:
         len(found) == 4 and not torch.allclose(found[3], found.new_tensor([0, 0, 0, 1]), atol=SKEW)
     ):
         raise UserError(
-            f"the pose of {file} is no rotation and place: its first three columns must be at "
-            "right angles, and its last row 0 0 0 1 (is it transposed?)"
+            f"the pose of {file} is not a rotation and a translation: its first three columns must "
+            "be at right angles, and its last row 0 0 0 1 (is it transposed?)"
         )
     return found
 
@@ -220,7 +220,8 @@ def camera_of(frame: Frame, file: Path, picture: Tensor) -> Camera:
         raise UserError(f"the camera of {file} cannot be read: it lacks {error}") from error
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise UserError(
-            f"the camera of {file} cannot be read: it holds what is no number ({error})"
+            f"the camera of {file} cannot be read: it contains a value that is not a number "
+            f"({error})"
         ) from error
 
 
@@ -241,7 +242,7 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
     across = float(frame.get("w", width)), float(frame.get("h", height))
     if min(across) <= 0 or abs(across[0] * height - across[1] * width) > max(across):
         raise UserError(
-            f"a photo of {width} x {height} pixels is no smaller or larger form of {across[0]:g} x "
+            f"a photo of {width} x {height} pixels is not a scaled version of {across[0]:g} x "
             f"{across[1]:g}, as w and h say: are they swapped?"
         )
     scale = width / across[0], height / across[1]  # photos may be smaller than the file says

@@ -119,7 +119,7 @@ def test_explanations_of_a_taught_model_are_those_of_its_exact_gradients():
 
 def test_what_cannot_be_explained_is_refused():
     model, absent = network(), torch.zeros(16)
-    with pytest.raises(UserError, match="behind its embedding"):
+    with pytest.raises(UserError, match="after its embedding"):
         ex.explain(model, torch.ones(2, 16, dtype=torch.int64), absent)
     with pytest.raises(UserError, match="give regions="):
         ex.explain(network(20), torch.ones(2, 20), torch.zeros(20))

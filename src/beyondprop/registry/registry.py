@@ -139,10 +139,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"{begun} are {listed}, and your own as my.module:attribute"
 
     def _classes(self) -> dict[str, str]:
-        """Return short names by the names of classes, which people know from Python."""
+        """Return short names, the first of each, by the names of classes, as Python has them."""
         kinds = {
             name: entry if isinstance(entry, type) else type(entry)
-            for name, entry in self._entries.items()
+            for name, entry in reversed(self._entries.items())
         }
         return {
             kind.__name__: name

@@ -181,7 +181,7 @@ def changed(**cells: str) -> list[dict[str, str]]:
         (None, "job", {"ignore": ("nme",)}, "has no column 'nme'"),
         (None, "job", {"ignore": "age"}, r"ignore must be a list of names: \['age'\]"),
         (None, "job", {"ignore": ("age", "town", "pay")}, "no column that varies"),
-        (None, "job", {"kind": bp.Values()}, "job holds 'x', which is not a number"),
+        (None, "job", {"kind": bp.Values()}, "job contains 'x', which is not a number"),
         (None, "town", {"kind": bp.Labels()}, "labels are 0 or 1, and town hold 'a'"),
         (None, ("job", "town"), {"kind": bp.Classes()}, "classes come from one target column"),
         (None, "job", {"epoch": 3}, "a task has no epoch; it has augment"),

@@ -109,7 +109,7 @@ def test_a_lone_parameter_is_no_block(batch: Batch) -> None:
     assert found.blocks == ("stem", "layers.0", "layers.1", "head")
     assert found.isolated
     assert model.shift.requires_grad
-    rows = check_batch(handle, *batch).rows
+    rows = check_batch(handle, batch[0], targets=batch[1]).rows
     assert [row.isolation and row.isolation.partition(":")[0] for row in rows] == [
         None,
         *["isolated"] * 3,

@@ -168,7 +168,7 @@ def test_what_no_layer_shows_must_be_said():
         ("batch features channels", "once"),
         ("(batch features) tokens", "once"),
         ("batch tokens tokens features", "twice"),
-        ("batch nodes features", "alike"),
+        ("batch nodes features", "only one axis can hold samples"),
         ("batch positions channels", "end so"),
     ],
 )

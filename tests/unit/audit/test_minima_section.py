@@ -115,7 +115,7 @@ def test_a_slot_machine_is_told_what_its_figures_mean():
     assert found["choices"]["tried"] == 5
     assert found["choices"]["best"] <= found["choices"]["mean"]
     assert "scores" in found["notes"][0]
-    assert "of 5 single weights" in found["verdict"]
+    assert "Of 5 single weights" in found["verdict"]
     beside = TINY.beside(audited(chosen, 0), audited(chosen, 1))
     assert "scores" in beside["notes"][0]
 

@@ -215,7 +215,7 @@ def test_inputs_that_may_begin_with_tokens_are_not_reconstructed(tokens):
 
 
 def test_an_argument_that_the_call_has_not_is_refused():
-    with pytest.raises(bp.UserError, match="samples='graph' is no argument"):
+    with pytest.raises(bp.UserError, match="samples='graph' is not an argument"):
         bp.attach(Graphs(), bp.DirectFeedbackAlignment(), ["first", "head"], samples="graph")
 
 

@@ -114,7 +114,7 @@ def test_targets_without_a_constant_answer_are_told() -> None:
     own = setting()
     inputs = own.data.train.batch(slice(0, 4))[0]
     data = Data("two", *(Split(inputs, torch.zeros(4, 3, dtype=torch.int64)),) * 3)
-    with pytest.raises(UserError, match="samples of two lack modalities, and what a single one"):
+    with pytest.raises(UserError, match="two lack modalities, and a single modality's answer"):
         everywhere(replace(own, data=data), "wide", of(own, "wide"))
 
 

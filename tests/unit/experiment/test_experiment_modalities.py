@@ -547,7 +547,7 @@ def test_noise_changes_one_modality_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"methods": ("magic",)}, "there is no method 'magic': take of pre-training, joint"),
+        ({"methods": ("magic",)}, "there is no method 'magic': choose from pre-training, joint"),
         ({"task": "digits-mlp"}, "the model of digits-mlp is a .*: give a task whose model is"),
         ({"rule": "none"}, "none"),
     ],

@@ -183,7 +183,7 @@ def test_a_later_registration_counts_even_for_a_known_layer():
 
 
 WRONG = [
-    (int, DoubledByRule(), "int is no nn.Module"),
+    (int, DoubledByRule(), "int is not an nn.Module"),
     ("Doubled", DoubledByRule(), "as 'module:Class', not 'Doubled'"),
     (3, DoubledByRule(), "not 3"),
     (Doubled, DoubledByRule, "DoubledByRule: call the class"),

@@ -374,7 +374,7 @@ def test_neighbourhoods_that_cannot_be_told_apart_are_refused(tmp_path: Path) ->
 def test_a_loader_of_labels_too_is_told_and_taken_by_its_inputs(tmp_path: Path) -> None:
     pairs, model = [(x, torch.zeros(16)) for x in batches()], teacher()
     given: dict[str, Any] = {"candidates": {"line": Linear()}, "recipe": RECIPE, "progress": QUIET}
-    with pytest.raises(UserError, match=r"a tuple \(TypeError: .* give Inputs\(loader\)"):
+    with pytest.raises(UserError, match=r"a tuple \(TypeError: .* as Inputs\(loader\)"):
         distil(model, split(model, ["0"]), pairs, tmp_path, **given)
     found = distil(model, split(model, ["0"]), Inputs(pairs), tmp_path, **given)
     assert found.students["0"]["line"].record["steps"] == 3 * 8

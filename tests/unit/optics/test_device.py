@@ -128,13 +128,13 @@ def test_a_device_is_built_again_from_its_settings(change):
 
 
 def test_settings_of_no_device():
-    with pytest.raises(bp.UserError, match="'Lens' is no part of a photonic co-processor"):
+    with pytest.raises(bp.UserError, match="'Lens' is not a part of a photonic co-processor"):
         build({"part": "Lens"})
     with pytest.raises(bp.UserError, match="Ternary takes threshold, not bits"):
         build({"part": "Ternary", "bits": 3})
     with pytest.raises(bp.UserError, match="threshold of Ternary must be a number from 0"):
         build({"part": "Ternary", "threshold": 3.0})
-    with pytest.raises(bp.UserError, match="None is no part"):
+    with pytest.raises(bp.UserError, match="None is not a part"):
         build({})
     with pytest.raises(bp.UserError, match="Exact takes no figures, not bits"):
         build({"part": "Exact", "bits": 3})

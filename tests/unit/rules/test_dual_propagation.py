@@ -318,7 +318,7 @@ def test_directions_are_nearly_those_of_the_gradient():
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (CASE["residual"].build, "Residual is no nn.Sequential"),
+        (CASE["residual"].build, "Residual is not an nn.Sequential"),
         (CASE["norms"].build, r"'1' \(LayerNorm\) is none of these"),
         (CASE["shared-activation"].build, r"'5' \(Tanh\) follows the last layer"),
     ],

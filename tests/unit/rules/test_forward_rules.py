@@ -315,7 +315,7 @@ def test_pepita_adds_up_what_a_layer_learns_where_it_is_used_twice():
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (CASE["residual"].build, "Residual is no nn.Sequential"),
+        (CASE["residual"].build, "Residual is not an nn.Sequential"),
         (CASE["norms"].build, r"'1' \(LayerNorm\) is none of these"),
         (CASE["shared-activation"].build, r"'5' \(Tanh\) follows the last layer"),
         (

@@ -208,7 +208,7 @@ def test_what_the_released_layers_of_infopro_do_not_stand_on(layers, x, targets)
     handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy(bp.PooledConvolution())))
     with (
         handle.targets(torch.zeros(targets, dtype=torch.int64)),
-        pytest.raises(bp.UserError, match="one class for each sample, and block '0' is another"),
+        pytest.raises(bp.UserError, match="for each sample, and block '0' does not have these"),
     ):
         model(torch.randn(x))
 

@@ -343,7 +343,7 @@ def test_any_mean_cross_entropy_is_the_loss_during_inference(form, smoothing):
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (CASE["residual"].build, "Residual is no nn.Sequential"),
+        (CASE["residual"].build, "Residual is not an nn.Sequential"),
         (CASE["norms"].build, r"'1' \(LayerNorm\) is none of these"),
         (
             lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)),

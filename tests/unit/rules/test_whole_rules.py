@@ -71,7 +71,9 @@ def test_a_copy_is_taught_by_itself(rule):
 @every
 def test_no_other_rule_stands_beside(rule):
     rules = {"0": bp.Backprop(), "2": rule}
-    with pytest.raises(bp.AttachError, match=r"teaches the model as a whole.*no other rule"):
+    with pytest.raises(
+        bp.AttachError, match=r"teaches the model as a whole.*cannot be combined with another rule"
+    ):
         bp.attach(mlp(), rules)
 
 

@@ -127,7 +127,7 @@ def test_a_kept_task_can_be_kept_anew():
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="has no slots"):
         slots.bank(net())
-    with pytest.raises(UserError, match="drawn anew"):
+    with pytest.raises(UserError, match="drawn again"):
         slots.bank(converted(slots.Reels(4, slots.Sampled())))
     bank = slots.bank(converted())
     with pytest.raises(UserError, match="no task 'a'; it keeps: none yet"):

@@ -114,11 +114,11 @@ def test_cora_says_where_its_files_are_to_be_had(tmp_path: Path):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("cora.content.gz", b"1\t0\tA\n2\t0\t1\tA", "no table of papers"),
+        ("cora.content.gz", b"1\t0\tA\n2\t0\t1\tA", "not a table of papers"),
         ("cora.content.gz", b"1\t0\tA\n2\t7\tA", "neither 0 nor 1"),
-        ("cora.content.gz", b"", "no table of papers"),
-        ("cora.cites", b"1000\t5\n", "no list of pairs of papers"),
-        ("cora.cites", b"1000\t999\t998\n", "no list of pairs of papers"),
+        ("cora.content.gz", b"", "not a table of papers"),
+        ("cora.cites", b"1000\t5\n", "not a list of pairs of papers"),
+        ("cora.cites", b"1000\t999\t998\n", "not a list of pairs of papers"),
     ],
 )
 def test_damaged_files_of_papers_are_refused(tmp_path: Path, file, content, said):

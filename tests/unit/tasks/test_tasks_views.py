@@ -262,7 +262,7 @@ def test_a_task_of_a_mesh_travels_and_trains(tmp_path: Path) -> None:
     assert record["task"]["metric"] == "PSNR (dB)"
     frozen = train(RunSpec(rule="frozen", measures=()), tmp_path / "frozen", task=sent)
     assert "trained by steps" in frozen["head"]
-    assert "is not one nn.Linear" in frozen["head"]
+    assert "are not one nn.Linear's" in frozen["head"]
 
 
 # Photos
@@ -378,7 +378,7 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     fails("fewer than 5 pixels", shrink=5)
     fails("shrink must be a whole number of at least 1", shrink=0)
     changed(transform_matrix=[[1, 0], [0, 1]])
-    fails("no matrix of 4 x 4")
+    fails("not a matrix of 4 x 4")
     changed(file_path="gone")
     fails("gone, which transforms.json names, is not there")
     written(tmp_path / "gone.png", "no image")

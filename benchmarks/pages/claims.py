@@ -4,9 +4,9 @@ Each function returns one paragraph, made from records alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
+from benchmarks.audit.tables import interval
 from benchmarks.common.tables import percent
 
 Load = Callable[[str], dict[str, Any]]
@@ -238,21 +238,22 @@ def _reached(rows: Sequence[Mapping[str, Any]]) -> str:
 def robustness(load: Load) -> str:
     """Return what an attack leaves right through each rule's graph, and by exact gradients."""
     rows = load("audit/through_feedback")["rows"]
-    rules = dict.fromkeys(row["rule"] for row in rows)
+    rules, seeds = dict.fromkeys(row["rule"] for row in rows), {row["seed"] for row in rows}
     told = [_withstood(rule, [row for row in rows if row["rule"] == rule]) for rule in rules]
     return (
         "On CIFAR-10 images, each value changed by at most 8/255, the share of test samples that "
-        f"the same weights classify correctly is: {'; '.join(told)}."
+        f"the same weights classify correctly is (mean over {len(seeds)} seeds, ± half of the 95% "
+        f"interval): {'; '.join(told)}."
     )
 
 
 def _withstood(rule: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what one rule's weights withstand, in three ways."""
-    plain, exact = (fmean(row["exact"][place] for row in rows) for place in (0, -1))
-    through = fmean(row["through"][-1] for row in rows)
+    plain, exact = (interval([row["exact"][place] for row in rows]) for place in (0, -1))
+    through = interval([row["through"][-1] for row in rows])
     return (
-        f"`{rule}` {through:.1%} under an attack through its own graph, {exact:.1%} under exact "
-        f"gradients ({plain:.1%} without an attack)"
+        f"`{rule}` {through}% under an attack through its own graph, {exact}% under exact "
+        f"gradients ({plain}% without an attack)"
     )
 
 

@@ -130,5 +130,6 @@ def test_robustness_is_told_at_the_greatest_change_beside_no_attack() -> None:
         row.update(through=[0.6, 0.5, 0.45], exact=[0.6, 0.2, 0.1])
 
     text = claims.robustness(changed(attacked))
-    said = "`fa` 45.0% under an attack through its own graph, 10.0% under exact gradients (60.0% w"
+    said = "`fa` 45.0 ± 0.0% under an attack through its own graph, 10.0 ± 0.0% under exact"
+    assert "(60.0 ± 0.0% without an attack)" in text
     assert said in text

@@ -1,8 +1,7 @@
-"""The audit of a trained model: what it forgets, what fools it, why it answers so, and whom it
-treats worse.
+"""Audits of trained models: forgetting, robustness, explanations, fairness and more.
 
-A section asks one question. It sees a plain model, so that all gradients are exact, whatever rule
-has trained it.
+Each section answers one question. It receives a plain model, so all gradients are exact, whatever
+rule trained the model.
 """
 
 from beyondprop.audit.base import Audited, Section
@@ -23,6 +22,6 @@ SECTIONS: Registry[Section] = Registry(
     },
     key="section",
 )
-"""Every section by its short name, in the order of the report."""
+"""All sections by short name, in the order of the report."""
 
 __all__ = ["SECTIONS", "Audited", "Section"]

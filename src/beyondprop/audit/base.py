@@ -1,4 +1,4 @@
-"""What a section of the audit is: what it sees, and what it says."""
+"""The interface of an audit section: its input and its answer."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import Data, Samples, Task
 
 Answer = dict[str, Any]
-"""What a section says, as JSON values."""
+"""The answer of a section, as JSON values."""
 
 
 @dataclass(frozen=True)
 class Audited:
-    """A trained model.
+    """A trained model and what is needed to audit it.
 
     Attributes:
-        name: Of the rule that trained it, as tables show it.
-        task: That it was trained on.
-        data: As the seed has it.
-        seed: Of the run, by which sections draw too.
-        build: Returns the model as it was trained, each time another one: in eval mode, nothing
+        name: Name of the rule that trained the model, as tables show it.
+        task: The task that the model was trained on.
+        data: The data of the task for this seed.
+        seed: Seed of the run; sections use it for their own draws too.
+        build: Returns a new copy of the trained model on each call, in eval mode, with nothing
             attached.
-        recipe: How it was trained, for sections that train again.
+        recipe: How the model was trained, for sections that train again.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Audited:
 
 
 class Section(ABC):
-    """A question that the audit asks of a model.
+    """A question that the audit answers for a model.
 
     Attributes:
         name: Short name, for the command line.
-        question: As the report asks it.
-        packages: That it imports; the extra `audit` has them.
-        columns: The figures of an answer that tables show, by their keys in it, with a dot before
-            each deeper one.
+        question: The question as the report prints it.
+        packages: Packages that the section imports; the extra `audit` installs them.
+        columns: The figures of an answer that tables show. A key may contain dots, one for each
+            nested level.
     """
 
     name: ClassVar[str]
@@ -61,27 +61,27 @@ class Section(ABC):
 
     @abstractmethod
     def ask(self, audited: Audited, progress: Progress) -> Answer:
-        """Return what is found of one model.
+        """Return the answer for one model.
 
-        The test split is what it is asked about; nothing is chosen by it.
+        All figures refer to the test split, which is never used to choose anything.
 
         Raises:
-            UserError: The model or the data allow no answer, with the reason.
+            UserError: The model or the data do not allow an answer; the message gives the reason.
         """
 
     def beside(self, audited: Audited, other: Audited) -> Answer:
-        """Return what is found of two models of one task: of two rules and one seed, or of one rule
-        and two seeds. By default there is nothing.
+        """Return a comparison of two models of one task: two rules with one seed, or one rule with
+        two seeds. The default is an empty answer.
         """
         del audited, other
         return {}
 
 
 def check_installed(section: Section) -> None:
-    """Refuse a section whose packages are missing.
+    """Raise if a package that the section requires is missing.
 
     Raises:
-        UserError: Names the extra.
+        UserError: Packages are missing; the message names the extra.
     """
     missing = [each for each in section.packages if find_spec(each) is None]
     if missing:
@@ -89,20 +89,20 @@ def check_installed(section: Section) -> None:
 
 
 def classified(audited: Audited) -> None:
-    """Refuse a model that tells no classes of one tensor each.
+    """Raise unless the inputs are one tensor of real numbers and the targets are classes.
 
     Raises:
-        UserError: Says what it is instead.
+        UserError: They are not; the message names the problem.
     """
     inputs, targets = audited.data.test.batch(torch.arange(1))
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
-        raise UserError(f"the inputs of {audited.task.name} are no tensor of real numbers")
+        raise UserError(f"the inputs of {audited.task.name} must be one tensor of real numbers")
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.dim() != 1:
-        raise UserError(f"the targets of {audited.task.name} are no classes, (n,) int64")
+        raise UserError(f"the targets of {audited.task.name} must be classes, (n,) int64")
 
 
 def some(samples: Samples, count: int, seed: int) -> Samples:
-    """Return so many samples, drawn by a seed; all of them where there are no more."""
+    """Return `count` samples drawn at random with a seed, or all samples where there are fewer."""
     if count >= len(samples):
         return samples
     rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""What a rule forgets: it learns classes in turn, and is asked about all of them after each."""
+"""Forgetting: a rule learns classes one after another, and all of them are tested after each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from beyondprop.registry.limits import Count
 from beyondprop.tasks import Data
 
 CLASSES = 4
-"""From so many on, pairs of classes are learned in turn, the last three of an odd number together;
-with fewer, shuffled inputs.
+"""Minimum number of classes for learning pairs of classes in turn (the last group of an odd number
+has three). With fewer classes, shuffled inputs are learned in turn.
 """
 
 
@@ -26,14 +26,14 @@ with fewer, shuffled inputs.
 class Forgetting(Section):
     """Classes are learned in pairs, one after another, by the rule alone.
 
-    Where there are fewer than four classes, the same samples are learned with their numbers in
-    other orders. The floor is what a model scores that knows the last experience alone, as well as
-    this one does; the ceiling is the score of the same rule when it learns all experiences at once,
-    with as many passes.
+    With fewer than four classes, the same samples are learned with their numbers in different
+    orders. The floor is the score of a model that knows only the last experience, as well as this
+    one does; the ceiling is the score of the same rule when it learns all experiences together,
+    with the same number of passes.
 
     Args:
         epochs: Passes over each experience.
-        orders: Of shuffled inputs.
+        orders: Number of orders for shuffled inputs.
     """
 
     name: ClassVar[str] = "forgetting"
@@ -78,14 +78,14 @@ class Forgetting(Section):
 
 
 def stream_of(data: Data, orders: int) -> Stream:
-    """Return what is learned in turn: pairs of classes, or orders of the numbers."""
+    """Return the stream to learn: pairs of classes, or orders of the numbers."""
     if len(data.classes) >= CLASSES:
         return split_classes(data, pairs_of(data))
     return permuted(data, orders)
 
 
 def verdict(stream: Stream, found: Learned, ceiling: float) -> str:
-    """Return what the matrix says in one sentence."""
+    """Return the result in one sentence."""
     matrix = found.matrix
     kept = f"{matrix.average:.3f} on all at the end, between a floor of {found.floor:.3f} (the last"
     return (

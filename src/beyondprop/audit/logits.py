@@ -1,4 +1,4 @@
-"""A classifier's outputs as one logit a class."""
+"""A classifier's outputs as one logit per class."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Logits = Callable[[Tensor], Tensor]
 def logits_of(model: nn.Module, inputs: Any) -> Tensor:
     """Return a model's logits, ``(n, classes)``.
 
-    A model that gives one number a sample gives the log odds of class 1, so that class 0 has 0.
+    A model that returns one number per sample returns the log odds of class 1; the logit of class 0
+    is then 0.
 
     Raises:
-        UserError: The outputs are no such numbers, or not all finite.
+        UserError: The outputs have another form, or are not all finite.
     """
     logits = as_logits(call(model, inputs))
     if not bool(logits.isfinite().all()):
@@ -30,19 +31,19 @@ def logits_of(model: nn.Module, inputs: Any) -> Tensor:
 
 
 def as_logits(outputs: Any) -> Tensor:
-    """Return outputs ``(n, classes)``, or of two classes ``(n, 1)`` or ``(n,)``, as logits.
+    """Return outputs ``(n, classes)``, or for two classes ``(n, 1)`` or ``(n,)``, as logits.
 
     Raises:
-        UserError: They have another shape, or are no real numbers.
+        UserError: The outputs have another shape, or are not real numbers.
     """
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
-        raise UserError(f"a classifier's outputs are real numbers, not a {_told(outputs)}")
+        raise UserError(f"a classifier's outputs must be real numbers, not a {_told(outputs)}")
     single = outputs.dim() == 1 or (outputs.dim() == 2 and outputs.shape[1] == 1)
     if single:
         odds = outputs.reshape(-1)  # (n,)
         return torch.stack([torch.zeros_like(odds), odds], dim=1)  # (n, 2)
     if outputs.dim() != 2:
-        raise UserError(f"a classifier's outputs are (n, classes), not {tuple(outputs.shape)}")
+        raise UserError(f"a classifier's outputs must be (n, classes), not {tuple(outputs.shape)}")
     return outputs
 
 

@@ -1,4 +1,4 @@
-"""Tasks one after another: what is forgotten, and what keeps a model from it, under any rule."""
+"""Continual learning: forgetting on sequences of tasks, and methods against it, under any rule."""
 
 from beyondprop.continual.learning import Learned, learn, learn_together
 from beyondprop.continual.matrix import Matrix

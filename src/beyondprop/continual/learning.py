@@ -1,4 +1,4 @@
-"""A model learns a stream by a rule and a method, and is scored on all of it after each task."""
+"""Trains a model on a stream, and scores all experiences after each one."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from beyondprop.tasks import Samples, Task
 from beyondprop.tasks.order import order
 
 EVALUATED = 1000
-"""Samples that a model is scored on at a time."""
+"""Samples per batch when a model is scored."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What became of a stream.
+    """The result of learning a stream.
 
     Attributes:
         matrix: Scores on test samples after each experience.
-        floor: The mean score of a model that knows the last experience alone, as well as this one.
-        bits: What the method kept besides the model at the end.
-        model_bits: Of the model.
+        floor: The mean score of a model that knows only the last experience, as well as this one
+            does.
+        bits: Size of what the method stores in addition to the model, at the end.
+        model_bits: Size of the model.
     """
 
     matrix: Matrix
@@ -46,13 +47,13 @@ class Learned:
 
 @dataclass(frozen=True)
 class Lessons(Course[tuple[Any, Any]]):
-    """The batches of one experience, as a method has them learned.
+    """The batches of one experience, learned through a method.
 
     Attributes:
-        handle: Of the rule.
+        handle: The attachment of the rule.
         learner: The method.
-        samples: Of the training part.
-        recipe: Its batch size and its seed, which orders samples.
+        samples: Samples of the training split.
+        recipe: Its batch size is used, and its seed for the order of samples.
     """
 
     handle: Attachment
@@ -62,25 +63,25 @@ class Lessons(Course[tuple[Any, Any]]):
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches per epoch."""
         return -(-len(self.samples) // self.recipe.batch_size)
 
     def batches(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        """Yield the batches of an epoch, in the order that every run of the seed has."""
+        """Yield the batches of an epoch, in the same order for every run with the seed."""
         rows = order(self.recipe.seed, epoch, len(self.samples))
         for some in rows.split(sizes(len(rows), self.recipe.batch_size)):
             yield self.samples.batch(some)
 
     def loss(self, batch: tuple[Any, Any]) -> Tensor:
-        """Not asked for: the method differentiates."""
+        """Not used, because the method differentiates the loss."""
         raise NotImplementedError
 
     def rows(self, batch: tuple[Any, Any]) -> int:
-        """Return those of the targets."""
+        """Return the number of targets in the batch."""
         return len(batch[1])
 
     def differentiate(self, batch: tuple[Any, Any]) -> Tensor:
-        """Have the method add its gradients."""
+        """Let the method add its gradients."""
         return self.learner.differentiate(self.handle, *batch)
 
 
@@ -91,22 +92,22 @@ def learn(
     recipe: Recipe,
     progress: Progress | None = None,
 ) -> Learned:
-    """Have a model learn a stream's experiences one after another.
+    """Train a model on a stream's experiences one after another.
 
     Each experience gets a new optimizer, whose rate falls linearly to zero, and the rule is
-    attached again, with the same fixed weights. Test samples are scored alone, and nothing is
-    chosen by them.
+    attached again with the same fixed weights. Test samples are used only for scores, never to
+    choose anything.
 
     Args:
-        stream: Of what is to be learned.
-        task: Its model, loss, metric and blocks; its data is not taken.
-        method: Against forgetting.
+        stream: The experiences to learn.
+        task: Provides the model, loss, metric and blocks; its data is not used.
+        method: The method against forgetting.
         recipe: Rule, epochs of each experience, batch size, learning rate and seed.
-        progress: Bars to draw on; none by default.
+        progress: Shows progress bars; none by default.
 
     Raises:
         UserError: The model, the rule or the method does not fit the stream, or the loss is no
-            longer a number.
+            longer a finite number.
     """
     shown = progress or Progress(disable=True)
     with generators_kept():
@@ -124,10 +125,10 @@ def learn(
 
 
 def floor(stream: Stream, matrix: Matrix) -> float:
-    """Return the mean score of a model that knows the last experience alone.
+    """Return the mean score of a model that knows only the last experience.
 
-    Of the others it says nothing right where they have classes of their own and are not told; else
-    it knows of them what an untrained model does.
+    Its score on the other experiences is zero if they have separate classes and the model does not
+    receive the experience; otherwise it is the score of the untrained model.
     """
     blind = bool(stream.experiences[0].classes) and not stream.told
     others = [0.0 if blind else score for score in matrix.before[:-1]]
@@ -137,15 +138,15 @@ def floor(stream: Stream, matrix: Matrix) -> float:
 def learn_together(
     stream: Stream, task: Task, recipe: Recipe, progress: Progress | None = None
 ) -> tuple[float, ...]:
-    """Return the scores where all experiences are learned at once: the ceiling.
+    """Return the scores after all experiences are learned together: the ceiling.
 
-    It has as many passes over each sample as `learn`.
+    Each sample is used as often as in `learn`.
 
     Args:
-        stream: Of what is to be learned.
+        stream: The experiences to learn.
         task: See `learn`.
         recipe: See `learn`.
-        progress: Bars to draw on; none by default.
+        progress: Shows progress bars; none by default.
     """
     shown = progress or Progress(disable=True)
     with generators_kept():
@@ -155,7 +156,7 @@ def learn_together(
 
 
 def begun(task: Task, method: Method, recipe: Recipe) -> Learner:
-    """Return a method at work on a fresh model."""
+    """Return a learner of the method for a new model."""
     torch.manual_seed(recipe.seed)
     model = task.model()
     method.prepare(model, recipe.seed)
@@ -165,13 +166,13 @@ def begun(task: Task, method: Method, recipe: Recipe) -> Learner:
 def one(
     learner: Learner, samples: Samples, task: Task, recipe: Recipe, title: str, progress: Progress
 ) -> None:
-    """Have a model learn one experience's samples."""
+    """Train a model on one experience's samples."""
     with taught(learner.model, blocked(recipe, task), task.output, task.axes) as handle:
         trained(Lessons(handle, learner, samples, recipe), recipe, progress, title)
 
 
 def blocked(recipe: Recipe, task: Task) -> Recipe:
-    """Return the recipe with the task's blocks where it names none."""
+    """Return the recipe, with the task's blocks if it does not name any."""
     if recipe.blocks is not None or task.blocks is None:
         return recipe
     blocks = [each if isinstance(each, str) else tuple(each) for each in task.blocks]
@@ -201,12 +202,12 @@ def scored(learner: Learner, experience: Experience, told: bool, task: Task) -> 
 
 
 def among(outputs: Tensor, classes: tuple[int, ...]) -> Tensor:
-    """Return logits ``(batch, classes)`` in which all but some classes are -∞."""
+    """Return logits ``(batch, classes)`` with -∞ for all classes that are not listed."""
     left = torch.full_like(outputs, -torch.inf)
     left[:, list(classes)] = outputs[:, list(classes)]
     return left
 
 
 def model_bits(model: nn.Module) -> int:
-    """Return what a model's parameters take."""
+    """Return the size of a model's parameters in bits."""
     return sum(8 * p.element_size() * p.numel() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""What is known of each task after each: the matrix of scores, and what is read off it."""
+"""The matrix of scores on each task after each task, and the measures derived from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class Matrix:
     """Scores of a stream's experiences while a model learns them in turn.
 
     Attributes:
-        before: The score on each experience before anything was learned.
-        rows: ``rows[i][j]`` is the score on experience j when i has been learned, in a square.
+        before: The score on each experience before training.
+        rows: ``rows[i][j]`` is the score on experience j after experience i; the matrix is square.
 
     Raises:
-        UserError: It is no square of two or more, or ``before`` has another length.
+        UserError: The matrix is not square with at least two rows, or ``before`` has another
+            length.
     """
 
     before: tuple[float, ...]
@@ -27,7 +28,7 @@ class Matrix:
     def __post_init__(self) -> None:
         count = len(self.rows)
         if count < 2 or any(len(row) != count for row in (*self.rows, self.before)):
-            raise UserError("a matrix of scores is a square of two rows or more")
+            raise UserError("a matrix of scores must be square, with at least two rows")
 
     @property
     def average(self) -> float:
@@ -36,16 +37,16 @@ class Matrix:
 
     @property
     def learned(self) -> float:
-        """The mean score of each experience when it had just been learned."""
+        """The mean score of each experience immediately after it was learned."""
         return mean(row[place] for place, row in enumerate(self.rows))
 
     @property
     def forgetting(self) -> float:
-        """How far the scores of all but the last experience fell from their best.
+        """Mean fall of the scores of all but the last experience from their maximum.
 
-        Chaudhry et al., "Riemannian walk for incremental learning", ECCV 2018, equation 3:
-        ``mean_j (max_{l < T} a_lj - a_Tj)``; here the best is taken from when j had been learned
-        on, as released code does.
+        Chaudhry et al., "Riemannian walk for incremental learning", ECCV 2018, equation 3: ``mean_j
+        (max_{l < T} a_lj - a_Tj)``; as in released code, the maximum starts when j has been
+        learned.
         """
         last = len(self.rows) - 1
         return mean(
@@ -54,7 +55,7 @@ class Matrix:
 
     @property
     def backward_transfer(self) -> float:
-        """How scores changed from when each had been learned to the end.
+        """Mean change of the scores from immediately after learning an experience to the end.
 
         Lopez-Paz and Ranzato, "Gradient episodic memory", NeurIPS 2017, equation 3.
         """
@@ -63,7 +64,8 @@ class Matrix:
 
     @property
     def forward_transfer(self) -> float:
-        """How much more is known of an experience just before it is learned than at the start.
+        """Mean gain of the scores on an experience, just before it is learned, over the untrained
+        model.
 
         Lopez-Paz and Ranzato, equation 4.
         """
@@ -72,5 +74,5 @@ class Matrix:
 
     @classmethod
     def of(cls, before: Sequence[float], rows: Sequence[Sequence[float]]) -> Matrix:
-        """Return the matrix of these scores."""
+        """Return the matrix with these scores."""
         return cls(tuple(before), tuple(map(tuple, rows)))

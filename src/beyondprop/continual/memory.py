@@ -1,4 +1,4 @@
-"""A memory of a fixed number of samples, each seen sample equally likely in it."""
+"""A memory of fixed size that contains each seen sample with equal probability."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from beyondprop._torch.pytrees import leaves, replaced
 
 @dataclass
 class Reservoir:
-    """Samples drawn from all that were seen, by reservoir sampling (Vitter 1985, algorithm R).
+    """Samples drawn from all seen samples, by reservoir sampling (Vitter 1985, algorithm R).
 
     Attributes:
-        size: Maximum number of samples that it holds.
-        generator: Draws.
-        seen: Samples so far.
-        rows: What is kept of each sample, by name: ``(size, ...)`` each.
+        size: Maximum number of stored samples.
+        generator: Random generator for the draws.
+        seen: Number of samples seen so far.
+        rows: The stored data of the samples, by name: ``(size, ...)`` each.
     """
 
     size: int
@@ -31,14 +31,14 @@ class Reservoir:
 
     @property
     def bits(self) -> int:
-        """What the kept samples take."""
+        """Size of the stored samples in bits."""
         return sum(8 * each.element_size() * each.numel() for each in self.rows.values())
 
     @torch.no_grad()
     def add(self, **batch: Tensor) -> None:
         """Offer a batch of samples, ``(batch, ...)`` each.
 
-        Of the ones that fall to the same place the last one stays, as one by one.
+        Samples are processed in order: if several get the same place, the last one is stored.
         """
         count = len(next(iter(batch.values())))
         if not self.rows:
@@ -53,16 +53,16 @@ class Reservoir:
                     self.rows[name][place] = x[row]
 
     def draw(self, count: int) -> dict[str, Tensor]:
-        """Return this many of the kept samples, all different; fewer where it holds fewer."""
+        """Return `count` different stored samples, or all if there are fewer."""
         order = torch.randperm(len(self), generator=self.generator)[:count]
         return {name: x[order] for name, x in self.rows.items()}
 
 
 def size_of(value: object) -> int:
-    """Return the bits of all tensors in a container."""
+    """Return the size in bits of all tensors in a container."""
     return sum(8 * each.element_size() * each.numel() for each in leaves(value))
 
 
 def kept(value: object) -> object:
-    """Return a copy of all tensors in a container."""
+    """Return a copy of a container with copies of all its tensors."""
     return replaced(value, lambda x: x.detach().clone())

@@ -1,4 +1,4 @@
-"""Tasks that come one after another, of which the earlier ones' data is gone."""
+"""Streams: tasks in sequence, where the data of earlier tasks is no longer available."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Experience:
     """One task of a stream.
 
     Attributes:
-        name: As tables show it.
+        name: Name as tables show it.
         data: Its training, validation and test samples.
-        classes: Those that it has, where each has others; empty where all have the same.
+        classes: Its classes if experiences have separate classes; empty if all have the same.
     """
 
     name: str
@@ -30,20 +30,20 @@ class Experience:
 
 @dataclass(frozen=True)
 class Stream:
-    """Tasks one after another, for one model.
+    """Tasks in sequence, for one model.
 
-    It is class-incremental if each experience has its own classes, and task-incremental if the
-    model is also given the experience of each test sample: then it chooses among that one's
-    classes. Where all have the same classes, it is domain-incremental (van de Ven, Tuytelaars and
-    Tolias, "Three types of incremental learning", 2022).
+    A stream is class-incremental if each experience has its own classes, and task-incremental if
+    the model also receives the experience of each test sample: it then chooses among the classes of
+    that experience. If all have the same classes, it is domain-incremental (van de Ven, Tuytelaars
+    and Tolias, "Three types of incremental learning", 2022).
 
     Attributes:
-        name: As tables show it.
-        experiences: In their order, two or more.
-        told: Whether the model is told at test which experience a sample is of.
+        name: Name as tables show it.
+        experiences: The experiences in order, at least two.
+        told: Whether the model receives the experience of each test sample.
 
     Raises:
-        UserError: There are fewer than two, or two of one name.
+        UserError: There are fewer than two experiences, or two with one name.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Stream:
     def __post_init__(self) -> None:
         names = [each.name for each in self.experiences]
         if len(names) < 2 or len(set(names)) < len(names):
-            raise UserError(f"{self.name} needs two experiences or more, of different names")
+            raise UserError(f"{self.name} needs at least two experiences with different names")
 
     def __len__(self) -> int:
         return len(self.experiences)
@@ -63,20 +63,20 @@ def split_classes(data: Data, groups: Sequence[Sequence[int]], told: bool = Fals
     """Return a stream in which each experience has its own classes.
 
     Args:
-        data: Classes ``(n,)`` int64.
-        groups: The classes of each experience, no class in two.
-        told: Whether the model is told at test which experience a sample is of.
+        data: Data with classes ``(n,)`` int64 as targets.
+        groups: The classes of each experience; no class may be in two groups.
+        told: Whether the model receives the experience of each test sample.
 
     Raises:
         UserError: The data has no classes, a class is in two groups, or one has no samples.
     """
     every = [one for group in groups for one in group]
     if len(set(every)) < len(every):
-        raise UserError("a class is in two groups: give each class once")
+        raise UserError("a class is in two groups: name each class once")
     if not data.classes:
-        raise UserError(f"{data.name} has no classes: take permuted or domains")
+        raise UserError(f"{data.name} has no classes: use permuted or domains")
     if unknown := sorted(set(every) - set(range(len(data.classes)))):
-        raise UserError(f"{data.name} has no class {unknown[0]}, but {len(data.classes)} classes")
+        raise UserError(f"{data.name} has no class {unknown[0]}, only {len(data.classes)} classes")
     experiences = tuple(
         Experience(
             ", ".join(data.classes[one] for one in group),
@@ -90,17 +90,17 @@ def split_classes(data: Data, groups: Sequence[Sequence[int]], told: bool = Fals
 
 
 def pairs_of(data: Data) -> list[tuple[int, ...]]:
-    """Return classes in pairs, in their order; of an odd number the last ones are three."""
+    """Return the classes in consecutive pairs; with an odd number, the last group has three."""
     count = len(data.classes)
     firsts = range(0, count - 1, 2)
     return [tuple(range(one, count if one == firsts[-1] else one + 2)) for one in firsts]
 
 
 def of_classes(data: Data, classes: tuple[int, ...]) -> Data:
-    """Return a data set of some classes alone.
+    """Return a data set that contains only some of the classes.
 
     Raises:
-        UserError: A part has no samples of them.
+        UserError: A split has no samples of them.
     """
 
     def own(part: str) -> Samples:
@@ -116,15 +116,16 @@ def of_classes(data: Data, classes: tuple[int, ...]) -> Data:
 
 
 def permuted(data: Data, count: int, seed: int = 0) -> Stream:
-    """Return a stream of the same samples, in each experience with their numbers in another order.
+    """Return a stream of the same samples, whose numbers are in a different order in each
+    experience.
 
     The first experience is shuffled too (Goodfellow et al., "An empirical investigation of
     catastrophic forgetting in gradient-based neural networks", 2013).
 
     Args:
-        data: Inputs ``(n, ...)``, one tensor.
-        count: Of experiences.
-        seed: Of the orders.
+        data: Data whose inputs are one tensor ``(n, ...)``.
+        count: Number of experiences.
+        seed: Seed of the orders.
 
     Raises:
         UserError: The inputs are several tensors, or each position has its own target.
@@ -142,14 +143,14 @@ def permuted(data: Data, count: int, seed: int = 0) -> Stream:
 
 
 def domains(name: str, data: Sequence[Data]) -> Stream:
-    """Return a stream of data sets of one kind, such as genres of a text."""
+    """Return a stream of data sets of one kind, such as genres of text."""
     return Stream(name, tuple(Experience(each.name, each) for each in data))
 
 
 def _one_tensor(data: Data) -> Tensor:
     inputs, targets = data.train.batch(torch.arange(1))
     if not isinstance(inputs, Tensor):
-        raise UserError(f"the inputs of {data.name} are not one tensor: its numbers cannot move")
+        raise UserError(f"the inputs of {data.name} must be one tensor to be permuted")
     if isinstance(targets, Tensor) and targets.dtype == torch.int64 and targets.dim() > 1:
         raise UserError(
             f"each position of {data.name} has its own target, so inputs can't be permuted: use "
@@ -167,10 +168,10 @@ def _shuffle(order: Tensor) -> Callable[[Samples], Samples]:
 
 
 def together(stream: Stream) -> Data:
-    """Return all experiences' samples as one data set: the upper control's.
+    """Return the samples of all experiences as one data set, for the upper control.
 
     Raises:
-        UserError: Their targets can't be put together.
+        UserError: Their targets cannot be concatenated.
     """
     first = stream.experiences[0].data
 
@@ -184,6 +185,6 @@ def together(stream: Stream) -> Data:
 
 
 def joined_rows(batches: Sequence[object]) -> object:
-    """Return batches of one form one behind another."""
+    """Return batches of the same structure, concatenated."""
     others = [iter(leaves(each)) for each in batches[1:]]
     return replaced(batches[0], lambda x: torch.cat([x, *(next(each) for each in others)]))

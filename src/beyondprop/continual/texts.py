@@ -1,4 +1,4 @@
-"""Texts of several kinds as a stream: each is another domain of one language."""
+"""Texts of several genres as a stream: each genre is a domain of one language."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beyondprop.tasks.language import BitsPerCharacter, Model, Recent, shakespea
 from beyondprop.tasks.texts import Characters, in_windows, text_of
 
 BROWN = ("press-reportage", "fiction-romance", "learned", "religion", "humor")
-"""Genres of the Brown corpus that are far from one another."""
+"""Genres of the Brown corpus that differ strongly from one another."""
 
 
 def genres(
@@ -32,24 +32,24 @@ def genres(
     heads: int = 4,
     **fields: Any,
 ) -> tuple[Stream, Task]:
-    """Return texts as a stream, and the task of a decoder that says each next character.
+    """Return texts as a stream, and the task of a decoder that predicts the next character.
 
-    The classes are the characters of all texts together. The first windows of each text's training
-    part are learned.
+    The classes are the characters of all texts together. Only the first windows of each text's
+    training split are learned.
 
     Args:
-        folder: Of the files ``NAME.txt`` or ``NAME.txt.gz``; it is looked for from the current
+        folder: Folder with the files ``NAME.txt`` or ``NAME.txt.gz``; searched in the current
             directory, then in the folder that `BEYONDPROP_DATA` names.
-        names: Of the texts, in the order in which they are learned.
-        length: Of a window, in characters.
-        windows: Maximum number of windows of each text's training part.
-        layers: Of the decoder.
-        width: Of a token in it.
-        heads: Of each attention.
-        fields: Of the task, in place of its defaults: ``epochs``, ``learning_rate``, ...
+        names: Names of the texts, in the order in which they are learned.
+        length: Length of a window, in characters.
+        windows: Maximum number of windows of each text's training split.
+        layers: Layers of the decoder.
+        width: Width of a token in the decoder.
+        heads: Heads of each attention.
+        fields: Fields of the task that replace its defaults: ``epochs``, ``learning_rate``, ...
 
     Raises:
-        UserError: A text is missing or too short, or a size fits no decoder.
+        UserError: A text is missing or too short, or the sizes of the decoder are not valid.
     """
     texts = {name: read(Path(folder), name) for name in names}
     vocabulary = Characters("".join(texts.values()))
@@ -72,22 +72,22 @@ def read(folder: Path, name: str) -> str:
     """Return a text of a folder.
 
     Raises:
-        UserError: There is none.
+        UserError: The text does not exist.
     """
     for ending in (".txt.gz", ".txt"):
         with suppress(UserError):
             return text_of(folder / f"{name}{ending}", None)[1]
     raise UserError(
-        f"there is no text {name}.txt or {name}.txt.gz in {folder}: give the folder that has it"
+        f"there is no text {name}.txt or {name}.txt.gz in {folder}: name the folder that has it"
     )
 
 
 def first(samples: Samples, count: int) -> Samples:
-    """Return the first samples."""
+    """Return the first `count` samples."""
     return samples.some(torch.arange(min(count, len(samples))))
 
 
 def known(data: Data, folder: Path | None) -> Data:
-    """Return data that is there; the folder is not needed."""
+    """Return data that is already loaded; the folder is not used."""
     del folder
     return data

@@ -1,8 +1,8 @@
 """Measures: what training cost and what it bought.
 
-A measure leaves the model as it found it: parameters, gradients, buffers, train or eval mode, and
-the global random generators. Each one is an object with a short name that experiments and reports
-go through (`MEASURES`), and most are a function too, for use by hand.
+A measure leaves the model unchanged: parameters, gradients, buffers, train or eval mode, and the
+global random generators. Each measure is an object with a short name that experiments and reports
+use (`MEASURES`), and most are also available as a function.
 """
 
 from collections.abc import Sequence
@@ -51,15 +51,15 @@ MEASURES: Registry[Measure] = Registry(
         )
     },
 )
-"""Short name to measure; the first line of a measure's docstring says what it is."""
+"""Measures by short name; the first line of a measure's docstring describes it in lists."""
 
 
 def find_all(specs: Sequence[Spec | Measure]) -> list[Measure]:
-    """Return the measures that are named, or anybody's own by "my.module:attribute".
+    """Return the measures of these names, or your own by "my.module:attribute".
 
     Raises:
-        UserError: There is no such measure, it does not say what measures must, or two would write
-            the same figure into a record.
+        UserError: There is no such measure, its declarations are incomplete, or two measures would
+            write the same figure into a record.
     """
     found = [MEASURES.make(spec) for spec in specs]
     for measure in found:
@@ -69,7 +69,9 @@ def find_all(specs: Sequence[Spec | Measure]) -> list[Measure]:
     twice = {key for key in keys if keys.count(key) > 1}
     twice |= {m.name for m in found if [each.name for each in found].count(m.name) > 1}
     if twice:
-        raise UserError(f"two measures give a figure of one name: {', '.join(sorted(twice))}")
+        raise UserError(
+            f"two measures have a figure with the same name: {', '.join(sorted(twice))}"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""How well a model does on a split of a data set."""
+"""The score of a model on a split of a data set."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,18 +26,18 @@ from beyondprop.tasks import Metric, Samples, call
 from beyondprop.tasks.samples import moved
 
 BATCH = 1000
-"""Samples that a model sees at a time."""
+"""Samples per batch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model scores on a split.
+    """The result of a model on a split.
 
     Attributes:
         score: The metric over all samples; higher is better.
         loss: The loss over all samples.
-        confusion: Samples counted by class and prediction, see `confusion`; None where outputs and
-            targets are no classification of samples.
+        confusion: Number of samples by class and prediction, see `confusion`; None if outputs and
+            targets are not a classification of samples.
     """
 
     score: float
@@ -54,18 +54,19 @@ def evaluate(
 ) -> Evaluation:
     """Score (accuracy or the task's own metric), loss and confusion matrix on a split.
 
-    The model runs in eval mode and without gradients, and is left as it was found. Loss and metric
-    see all outputs at once, so they are exact for whatever they compute (a ranking, a weighted
-    mean), and the size of the batches decides on memory and speed alone. Outputs or targets whose
-    shapes differ from batch to batch (padded texts with a target for each word) cannot be put
-    together: then it is the mean over batches, in which every sample weighs the same.
+    The model runs in eval mode and without gradients, and is left unchanged. Loss and metric
+    receive all outputs together, so they are exact whatever they compute (a ranking, a weighted
+    mean), and the batch size affects only memory and speed. If the shapes of outputs or targets
+    differ between batches (padded texts with a target for each word), they cannot be concatenated:
+    the result is then the mean over batches, weighted by their number of samples.
 
     Args:
-        model: From a batch's inputs to outputs ``(batch, ...)``; see `tasks.call`.
+        model: Maps a batch's inputs to outputs ``(batch, ...)``; see `tasks.call`.
         split: The samples; moved to the model's device batch by batch.
         loss: (outputs, targets) to a scalar.
-        metric: (outputs, targets) to the mean score: a number, or a tensor or array of one.
-        batch_size: Samples at a time.
+        metric: (outputs, targets) to the mean score: a number, or a tensor or array with one
+            number.
+        batch_size: Samples per batch.
 
     Raises:
         UserError: The batch size is not positive; the metric or the loss is not one number.
@@ -91,9 +92,9 @@ def evaluate(
 
 
 def _together(batches: Sequence[tuple[Any, Any]]) -> tuple[Any, Any] | None:
-    """Return outputs and targets of all batches as those of one, or None where none can be made.
+    """Return the outputs and targets of all batches, concatenated, or None if that is not possible.
 
-    A container is put together only where each of its tensors has a row for each target.
+    A container is concatenated only if each of its tensors has a row for each target.
     """
     found = [list(leaves(batch)) for batch in batches]
     contained = not all(isinstance(each, Tensor) for each in batches[0])
@@ -122,7 +123,7 @@ def _mean(
     batches: Sequence[tuple[Any, Any]],
     sizes: Sequence[int],
 ) -> float:
-    """Return a figure of batches, the mean over their samples."""
+    """Return a figure as the mean over batches, weighted by their numbers of samples."""
     found = [_number(name, function(*batch)) for batch in batches]
     if len(found) == 1:
         return found[0]
@@ -132,8 +133,8 @@ def _mean(
 class AccuracyMeasure(Measure):
     """Score, loss and confusion matrix on samples that nothing is fitted to.
 
-    Known answers: the same whatever rule is attached, as rules leave the forward pass alone; every
-    sample is counted once.
+    Known answers: the same under every rule, as rules do not change the forward pass; every sample
+    is counted once.
     """
 
     name = "accuracy"
@@ -149,7 +150,7 @@ class AccuracyMeasure(Measure):
     )
 
     def run(self, subject: Subject) -> Figures:
-        """Return score and loss, and the confusion matrix of a classification."""
+        """Return score and loss, and the confusion matrix for a classification."""
         split = given(subject.held_out, "samples")
         loss, metric = given(subject.loss, "a loss"), given(subject.metric, "a metric")
         found = evaluate(model_of(subject), split, loss, metric, BATCH)
@@ -172,8 +173,8 @@ def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         outputs: Scores or logits, ``(n, classes)``.
-        targets: Classes, ``(n,)`` whole numbers; those that are no class (as the ``-100`` that
-            `cross_entropy` ignores) are left out.
+        targets: Classes, ``(n,)`` whole numbers; values that are not a class (such as the ``-100``
+            that `cross_entropy` ignores) are left out.
 
     Returns:
         Shape ``(classes, classes)``, int64, on the CPU: rows are the true classes, columns the
@@ -186,8 +187,8 @@ def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _number(name: str, value: object) -> float:
-    """Return a plain float: what NumPy or PyTorch return cannot go into a record or a
-    checkpoint.
+    """Return a plain float, because records and checkpoints cannot store scalars of NumPy or
+    PyTorch.
     """
     if isinstance(value, Tensor | np.ndarray | np.generic):
         if math.prod(value.shape) != 1:

@@ -1,4 +1,4 @@
-"""The angle between what a rule teaches and what backprop would teach."""
+"""The angle between a rule's update and the update of backprop."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +16,14 @@ from beyondprop.measure.blocks import BlockGradients, gradients_of_blocks
 from beyondprop.tasks import call, taught
 
 FLOOR = 8.0
-"""Norm of a true gradient, in rounding errors of the largest block's, below which it is noise.
+"""Minimum norm of a true gradient, in rounding errors of the largest block's; shorter ones are
+noise.
 
-A backward pass rounds whatever it adds up, so every block's gradient carries an error of the order
-of ``eps`` (of the coarsest dtype among the parameters) times the largest gradients in the pass.
-Where a block's own gradient is 8 such errors long, the error turns it by up to about 7 degrees
-(atan 1/8) and takes 1 % off a cosine; below that its direction is soon that of the rounding. In
-float32 the floor is at 1e-6 of the largest norm: deep networks with gradients that vanish, but are
-computed well, stay above it.
+A backward pass rounds all its sums, so every block's gradient has an error of the order of ``eps``
+(of the coarsest dtype among the parameters) times the largest gradients in the pass. If a block's
+gradient is 8 such errors long, the error turns it by up to about 7 degrees (atan 1/8) and lowers a
+cosine by 1 %; below that, rounding soon determines its direction. In float32 the floor is 1e-6 of
+the largest norm: deep networks whose gradients vanish, but are accurate, stay above it.
 """
 
 
@@ -32,10 +32,10 @@ class BlockAlignment:
     """The alignment of one block.
 
     Attributes:
-        cosine: In [-1, 1]; None where it is void.
+        cosine: In [-1, 1]; None if it is void.
         gradient_norm: Length of the true gradient, the reference.
-        void: Why the cosine means nothing: a word or two, a colon, and the explanation; empty
-            where it means something.
+        void: Why the cosine has no meaning: a word or two, a colon, and the explanation; empty if
+            it has a meaning.
     """
 
     cosine: float | None
@@ -51,10 +51,10 @@ def alignment(
 ) -> dict[str, float | None]:
     """Cosine between each block's update under its rule and the true gradient, on one batch.
 
-    See `block_alignments`, which also tells the norms of the gradients, and why a cosine is void.
+    `block_alignments` also returns the norms of the gradients, and why a cosine is void.
 
     Returns:
-        Block name to cosine in [-1, 1], in the order of the blocks; None where it is void.
+        Block name to cosine in [-1, 1], in the order of the blocks; None if it is void.
     """
     found = block_alignments(handle, inputs, targets, loss)
     return {name: each.cosine for name, each in found.items()}
@@ -68,22 +68,22 @@ def block_alignments(
 ) -> dict[str, BlockAlignment]:
     """Alignment of each block's update with the true gradient, on one batch.
 
-    1 is backprop's own direction; 0 is at a right angle to it; above 0, a small enough step of that
-    block lowers the loss. All parameters of a block count as one vector. Both passes see the same
-    dropout masks, in the mode (train or eval) the model is in; the model is left as it was found.
+    1 is the direction of backprop; 0 is perpendicular to it; above 0, a sufficiently small step of
+    that block lowers the loss. All parameters of a block count as one vector. Both passes use the
+    same dropout masks, in the model's current mode (train or eval); the model is left unchanged.
     The angle was proposed as the measure of feedback alignment by Lillicrap, Cownden, Tweed and
     Akerman (2016) and used for direct feedback alignment by Nøkland (2016).
 
     Args:
-        handle: What `attach` returned.
+        handle: The result of `attach`.
         inputs: ``(batch, ...)``, on the model's device.
         targets: ``(batch, ...)``, on the model's device.
         loss: (outputs, targets) to a scalar.
 
     Returns:
-        Block name to its alignment, in the order of the blocks. It is void where the rule teaches
-        the block nothing, where a vector is not finite, and where the true gradient is zero or
-        shorter than `FLOOR` says.
+        Block name to its alignment, in the order of the blocks. An alignment is void if the rule
+        gives the block no update, if a vector is not finite, and if the true gradient is zero or
+        shorter than `FLOOR` allows.
     """
     taught = _gradients(handle, inputs, targets, loss)
     with exact_gradients(handle.model):
@@ -99,8 +99,8 @@ def block_alignments(
 class AlignmentMeasure(Measure):
     """The cosine between each block's update and the true gradient.
 
-    Known answers: 1 in every block under backprop, and in the block that makes the output under
-    every direct rule; void in every hidden block under frozen.
+    Known answers: 1 in every block under backprop, and in the output block under every direct rule;
+    void in every hidden block under frozen.
     """
 
     name = "alignment"
@@ -125,7 +125,7 @@ class AlignmentMeasure(Measure):
     )
 
     def run(self, subject: Subject) -> Figures:
-        """Return the mean cosine of hidden blocks, and of each block cosine and norm."""
+        """Return the mean cosine of hidden blocks, and the cosine and norm of each block."""
         handle = given(subject.handle, "a handle")
         inputs, targets = given(subject.inputs, "inputs"), given(subject.targets, "targets")
         found = block_alignments(handle, inputs, targets, given(subject.loss, "a loss"))
@@ -141,7 +141,7 @@ class AlignmentMeasure(Measure):
         )
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
-        """Backprop's own direction is 1 from itself; a block that does not learn has none."""
+        """Backprop has a cosine of 1 with itself; a block that does not learn has none."""
         handle = given(subject.handle, "a handle")
         for block in handle.blocks:
             cosine = figures.blocks["cosine"][block.name]
@@ -157,14 +157,14 @@ class AlignmentMeasure(Measure):
 
 
 def cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> float | None:
-    """Return the cosine between two lists of tensors, each list taken as one vector.
+    """Return the cosine between two lists of tensors, each list treated as one vector.
 
     Args:
         a: Tensors; None means zeros.
-        b: As many, of the same shapes.
+        b: The same number of tensors, of the same shapes.
 
     Returns:
-        In [-1, 1], computed in float64; None where a vector is zero or not finite.
+        In [-1, 1], computed in float64; None if a vector is zero or not finite.
     """
     lengths = math.sqrt(_dot(a, a)) * math.sqrt(_dot(b, b))
     if lengths == 0 or not math.isfinite(lengths):

@@ -1,4 +1,4 @@
-"""What a measure is: what it looks at, what it finds, and how tables show that."""
+"""The interface of a measure: its subject, its figures, and how tables show them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,29 +15,30 @@ from beyondprop.tasks import Metric, Samples, Views
 ABSENT = "–"
 
 Step = Callable[[], None]
-"""Does one whole training step: gradients cleared, forward, loss, backward, weights updated."""
+"""Performs one complete training step: clear gradients, forward, loss, backward, update."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a measure looks at. Every field may be absent: a measure's traits say what it needs.
+    """The subject of a measurement. Every field is optional: a measure's traits declare what it
+    needs.
 
     Attributes:
-        handle: What `attach` returned.
-        model: The model; the one that the handle is of, unless nothing is attached to it.
-        inputs: Those of one batch, on the model's device; see `tasks.call`.
-        targets: Its targets.
+        handle: The result of `attach`.
+        model: The model; by default the model of the handle.
+        inputs: Inputs of one batch, on the model's device; see `tasks.call`.
+        targets: Targets of the batch.
         loss: (outputs, targets) to a scalar.
         metric: (outputs, targets) to the mean score.
-        train: Samples that a classifier is fitted to.
+        train: Samples for fitting a classifier.
         held_out: Samples that nothing is fitted to.
-        classes: Names of the classes, where targets are class numbers.
-        views: Whole views that nothing is fitted to, where samples are rays.
-        step: Builds a fresh model and returns its training step, see `rule_step`.
+        classes: Names of the classes, if targets are class numbers.
+        views: Complete views that nothing is fitted to, if samples are rays.
+        step: Builds a new model and returns its training step, see `rule_step`.
         plain_step: The same with nothing attached, in plain PyTorch.
-        device: Where the steps compute.
+        device: Device of the steps.
     """
 
     handle: Attachment | None = None
@@ -57,16 +58,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure as tables show it.
+    """The display of a figure in tables.
 
     Attributes:
-        key: Of the figure in `Figures` and in the rows of records.
+        key: Key of the figure in `Figures` and in the rows of records.
         label: The heading.
-        meaning: What the figure is, to follow on the label in a legend.
-        form: A format of Python's for the number.
-        unit: What follows the number; a figure in "s" or "bytes" is written in a unit that suits.
+        meaning: What the figure is; follows the label in a legend.
+        form: A Python format for the number.
+        unit: Follows the number; a figure in "s" or "bytes" is shown with a suitable prefix.
         cost: Whether the figure is a cost relative to plain PyTorch backprop: less is better.
-        beside: Values written small next to this one.
+        beside: Values in small print next to this one.
     """
 
     key: str
@@ -78,7 +79,7 @@ class Column:
     beside: tuple["Column", ...] = ()
 
     def text(self, value: Any) -> str:
-        """Return a figure as it is written: a number, yes or no, or a dash where there is none."""
+        """Return a figure as text: a number, yes or no, or a dash if there is none."""
         if value is None:
             return ABSENT
         if isinstance(value, bool):
@@ -92,8 +93,8 @@ class Column:
         """Return a column from the JSON values of a record.
 
         Raises:
-            TypeError: They are not those of a column.
-            ValueError: The form is none of a number's.
+            TypeError: The values are not those of a column.
+            ValueError: The form is not a number format.
         """
         inner = tuple(cls.read(each) for each in values.get("beside", ()))
         texts = ("key", "label", "meaning", "form", "unit")
@@ -106,14 +107,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Description:
-    """What records say of a measure, so that they can be read where the measure is not installed.
+    """The description of a measure in records, so that they can be read without the measure.
 
     Attributes:
         name: Its short name.
         title: A heading.
-        about: What it tells, for readers who never saw it.
+        about: Explains the measure to readers who do not know it.
         columns: Figures of the model.
-        block_columns: Figures of each block, the first one the most telling.
+        block_columns: Figures of each block, the most informative one first.
     """
 
     name: str
@@ -132,8 +133,8 @@ class Description:
 
         Raises:
             KeyError: A value is missing.
-            TypeError: They are not those of a description.
-            ValueError: A column's form is none of a number's.
+            TypeError: The values are not those of a description.
+            ValueError: A column's form is not a number format.
         """
         columns = {
             name: tuple(Column.read(each) for each in values.get(name, ()))
@@ -144,15 +145,15 @@ class Description:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a measure found, as JSON values.
+    """The result of a measure, as JSON values.
 
     Attributes:
         values: Key to a figure of the model: a number, yes or no, a range of two, None for none.
-        blocks: Key to the figures of the blocks, by their names in their order.
-        notes: Block to what must be said of it: a word or two, a colon, and the explanation.
-        words: The finding in a sentence or a few; empty where the figures say all.
-        details: What a record keeps besides.
-        failure: Why there are no figures; empty where there are.
+        blocks: Key to the figures of the blocks, by block name in order.
+        notes: Notes by block: a word or two, a colon, and the explanation.
+        words: The result in a few sentences; empty if the figures suffice.
+        details: Additional data for the record.
+        failure: Why there are no figures; empty if there are.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -163,17 +164,17 @@ class Figures:
     failure: str = ""
 
     def json(self) -> dict[str, Any]:
-        """Return what is not empty."""
+        """Return all fields that are not empty."""
         return {name: value for name, value in vars(self).items() if value}
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Figures":
-        """Return figures from the JSON values of a record; what is not theirs is left out.
+        """Return figures from the JSON values of a record; unknown values are ignored.
 
         Raises:
-            AttributeError: They are not those of figures.
-            TypeError: They are not those of figures.
-            ValueError: They are not those of figures.
+            AttributeError: The values are not those of figures.
+            TypeError: The values are not those of figures.
+            ValueError: The values are not those of figures.
         """
         blocks = {key: dict(each) for key, each in (values.get("blocks") or {}).items()}
         return cls(
@@ -188,13 +189,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class MeasureTraits:
-    """What experiments and tests must know of a measure.
+    """Properties of a measure that experiments and tests need.
 
     Attributes:
-        needs: The fields of `Subject` that it looks at.
-        each_epoch: Whether it is cheap, and its figures change as training goes on.
-        before_training: Whether it tells of the rule and the network, whatever the weights.
-        repeats: Whether it finds the same to the bit when it is run again.
+        needs: The fields of `Subject` that it uses.
+        each_epoch: Whether it is cheap, and its figures change during training.
+        before_training: Whether it describes the rule and the network, whatever the weights.
+        repeats: Whether it returns bitwise identical figures when it runs again.
         fresh_process: Whether it starts its own process.
     """
 
@@ -206,17 +207,17 @@ class MeasureTraits:
 
 
 class Measure(ABC):
-    """What training cost, or what it bought. It leaves what it looks at as it was found.
+    """Measures what training cost, or what it bought, and leaves its subject unchanged.
 
-    One method is required, `run`. Lists show the first line of the docstring.
+    Only `run` is required. Lists show the first line of the docstring.
 
     Attributes:
         name: Short name, also the key in records.
         title: A heading.
-        about: What it tells, for readers who never saw it.
-        traits: What it needs, and when it can be taken.
+        about: Explains the measure to readers who do not know it.
+        traits: What it needs, and when it can run.
         columns: How its figures of the model are shown.
-        block_columns: How its figures of the blocks are shown, the most telling first.
+        block_columns: How its figures of the blocks are shown, the most informative one first.
     """
 
     name: ClassVar[str]
@@ -228,14 +229,14 @@ class Measure(ABC):
 
     @abstractmethod
     def run(self, subject: Subject) -> Figures:
-        """Return what is found.
+        """Return the figures of a subject.
 
         Raises:
-            UserError: The subject lacks something, or cannot be measured.
+            UserError: The subject lacks a field, or cannot be measured.
         """
 
     def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
-        """Return what is found of several subjects, which may take turns with one another."""
+        """Return the figures of several subjects, whose measurements may be interleaved."""
         return [self.run(subject) for subject in subjects]
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:  # noqa: ARG002
@@ -248,7 +249,7 @@ class Measure(ABC):
         return [n for n, value in needed.items() if value is None or value == ()]
 
     def description(self) -> Description:
-        """Return what records say of the measure."""
+        """Return the description of the measure for records."""
         return Description(self.name, self.title, self.about, self.columns, self.block_columns)
 
 
@@ -256,7 +257,7 @@ def check(measure: Measure) -> None:
     """Check a measure's declarations before anything is trained.
 
     Raises:
-        UserError: It does not.
+        UserError: A declaration is missing or wrong.
     """
     called = type(measure).__name__
     for attribute in ("name", "title", "about"):
@@ -281,12 +282,12 @@ def check(measure: Measure) -> None:
             except ValueError as error:
                 raise UserError(
                     f"the measure {called} gives its column '{column.key}' the form "
-                    f"'{column.form}', which is none of a number's"
+                    f"'{column.form}', which is not a number format"
                 ) from error
 
 
 def given(value: T | None, what: str) -> T:
-    """Return a field of a subject that a measure cannot do without.
+    """Return a field of a subject that a measure requires.
 
     Raises:
         UserError: It is None.
@@ -297,9 +298,9 @@ def given(value: T | None, what: str) -> T:
 
 
 def model_of(subject: Subject) -> nn.Module:
-    """Return the model, whether something is attached to it or not.
+    """Return the model, whether a rule is attached to it or not.
 
     Raises:
-        UserError: There is none.
+        UserError: The subject has no model.
     """
     return given(subject.handle, "a model").model if subject.model is None else subject.model

@@ -1,6 +1,6 @@
-"""What measures read of a model's blocks: the gradients they get, and what they put out.
+"""What measures read from a model's blocks: their gradients and their outputs.
 
-All that a measure must know of the engine is in this file.
+This file contains all code of the measures that depends on the engine.
 """
 
 from collections import Counter
@@ -24,29 +24,30 @@ from beyondprop.tasks import Samples, call, taught
 from beyondprop.tasks.samples import moved
 
 BlockGradients = list[list[Tensor | None]]
-"""For each block the gradients of `Block.parameters`, in their order; None where not taught."""
+"""For each block the gradients of `Block.parameters`, in their order; None if not trained."""
 
 FEATURES = 2048
-"""Features a sample up to which maps are kept as they are."""
+"""Maximum number of features per sample up to which maps are not pooled."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a model is called with, and the targets that go with it."""
+    """The arguments of a model call, and the targets of the batch."""
 
     inputs: tuple[Any, ...]
     keywords: Mapping[str, Any]
     targets: Any
 
     def outputs(self, handle: Attachment) -> Any:
-        """Return what the model makes of it; its rules see the targets."""
+        """Return the model's outputs; its rules receive the targets."""
         with nullcontext() if self.targets is None else taught(handle, self.targets):
             return handle.model(*self.inputs, **self.keywords)
 
     def outputs_and_places(self, handle: Attachment) -> tuple[Any, list[Tensor]]:
-        """Return what the model makes of it, and the tensors where the error is taken.
+        """Return the model's outputs, and the tensors at which the error is taken.
 
-        These are what the module that ``output=`` names returned, else the model's own outputs.
+        These are the outputs of the module that ``output=`` names, otherwise the model's own
+        outputs.
         """
         output, taken = handle.passes.output, []
 
@@ -65,7 +66,7 @@ class Batch:
 
 
 def runs_apart(handle: Attachment) -> bool:
-    """Whether a rule runs modules by themselves just now, outside of the model's own pass."""
+    """Whether a rule is currently running modules on its own, outside of the model's own pass."""
     open_pass = handle.passes.current.open_pass
     return open_pass is not None and open_pass.run.apart
 
@@ -73,14 +74,14 @@ def runs_apart(handle: Attachment) -> bool:
 def gradients_of_blocks(
     handle: Attachment, roots: Sequence[Tensor], errors: Sequence[Tensor | None]
 ) -> BlockGradients:
-    """Run the backward pass from ``roots`` and return what reaches each block's parameters.
+    """Run the backward pass from ``roots`` and return the gradients of each block's parameters.
 
-    No ``.grad`` is touched.
+    No ``.grad`` is changed.
 
     Args:
-        handle: What is attached.
+        handle: The attachment.
         roots: Where the backward pass starts: losses or outputs.
-        errors: The gradient with respect to each root; None for a scalar means 1.
+        errors: The gradient with respect to each root; None means 1 for a scalar.
     """
     blocks = [[parameter for _, parameter in block.parameters()] for block in handle.blocks]
     learning = list({id(p): p for block in blocks for p in block if p.requires_grad}.values())
@@ -95,24 +96,26 @@ def gradients_of_blocks(
 
 
 def block_outputs(handle: Attachment, samples: Samples, batch_size: int) -> dict[str, Tensor]:
-    """Return what each block puts out, see `features_of`; of a tuple the first floating tensor.
+    """Return each block's output as features, see `features_of`; for a tuple the first
+    floating-point tensor.
 
-    The model runs in eval mode and without gradients, once over all samples, and is left as it was
-    found. All of it is held at once: at most about 8 KiB a sample for each block that puts out
+    The model runs once over all samples, in eval mode and without gradients, and is left unchanged.
+    All features are held in memory: at most about 8 KiB per sample for each block that returns
     maps.
 
     Args:
-        handle: What `attach` returned.
-        samples: What the model is run on; moved to its device batch by batch.
-        batch_size: Samples at a time.
+        handle: The result of `attach`.
+        samples: Inputs of the model; moved to its device batch by batch.
+        batch_size: Samples per batch.
 
     Returns:
         Block name to features ``(n, features)``, float32, on the model's device, in the order of
-        the blocks. Blocks that are parameters alone put out nothing and are left out. Of a block
-        that runs several times in a pass, it is the last time's.
+        the blocks. Blocks that consist of parameters alone have no output and are left out. If a
+        block runs several times in a pass, its last output is used.
 
     Raises:
-        UserError: A block did not run, or put out no floating tensor with a row for each sample.
+        UserError: A block did not run, or did not return a floating-point tensor with one row per
+            sample.
     """
     names = [block.name for block in handle.blocks if block.modules]
     device = device_of(handle.model, samples.device)
@@ -132,14 +135,14 @@ def block_outputs(handle: Attachment, samples: Samples, batch_size: int) -> dict
 
 
 def features_of(values: Tensor, axes: Axes) -> Tensor:
-    """Return a row of features for each sample.
+    """Return one row of features for each sample.
 
-    Of tokens it is the mean over tokens. Maps are adaptively average-pooled to at most 2048
-    features, but to one a channel at the least. All else is taken whole.
+    Tokens are averaged. Maps are reduced by adaptive average pooling to at most 2048 features, but
+    at least one per channel. Everything else is used in full.
 
     Args:
-        values: ``(n, ...)`` of any dtype but complex ones.
-        axes: What the axes mean.
+        values: ``(n, ...)`` of any dtype except complex ones.
+        axes: The meaning of the axes.
 
     Returns:
         Shape ``(n, features)``, float32; may share memory with ``values``.
@@ -149,7 +152,7 @@ def features_of(values: Tensor, axes: Axes) -> Tensor:
 
 @contextmanager
 def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
-    """Collect the features of every block that runs inside, in a forward pass of the model."""
+    """Collect the features of every block that runs inside the context, in the model's own pass."""
     found: dict[str, Tensor] = {}
     called: Counter[nn.Module] = Counter()
     ended = blocks_ended(handle.blocks)
@@ -159,7 +162,7 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
         called[module] += 1
         if block is not None:
             rows, axes = _rows(handle, block, outputs, samples)
-            # Cloned, as what comes next may work in place.
+            # Cloned, because later operations may work in place.
             found[block.name] = features_of(rows, axes).clone()
 
     hooks = [module.register_forward_hook(observe) for module in ended]
@@ -171,17 +174,17 @@ def _observed(handle: Attachment, samples: int) -> Iterator[dict[str, Tensor]]:
 
 
 def _rows(handle: Attachment, block: Block, outputs: Any, samples: int) -> tuple[Tensor, Axes]:
-    """Return the first floating tensor of a block's output, samples first, and its axes."""
+    """Return the first floating-point tensor of a block's output, samples first, and its axes."""
     name = block.name
     tensor = next((t for t in leaves(outputs) if t.is_floating_point()), None)
     if tensor is None:
-        raise UserError(f"block '{name}' puts out no floating tensor")
+        raise UserError(f"block '{name}' returns no floating-point tensor")
     tensor, axes = samples_first(tensor, block.axes, samples)
-    if isinstance(handle.model, GoodnessNetwork):  # a row for each class: side by side
+    if isinstance(handle.model, GoodnessNetwork):  # one row per class: concatenate them
         tensor = tensor.reshape(samples, -1)
     if tensor.shape[:1] != (samples,):
         raise UserError(
-            f"block '{name}' puts out {tuple(tensor.shape)} for {samples} samples: "
-            "the first dimension must be that of the samples"
+            f"block '{name}' returns {tuple(tensor.shape)} for {samples} samples: "
+            "the first dimension must be the samples"
         )
     return tensor, axes

@@ -1,4 +1,4 @@
-"""The matrices by which rules teach the blocks of a model: their sizes, and the bytes they take."""
+"""The feedback matrices of a model's rules: their shapes and their sizes in bytes."""
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from beyondprop.projections.cost.work import work
 
 @dataclass(frozen=True)
 class Matrix:
-    """What a rule keeps to teach a block.
+    """A matrix that a rule uses to train a block.
 
     Attributes:
-        name: What it is called: "feedback" (with what carries it, where that is chosen and no
-            matrix), or as the weight that it replaces in the backward pass, or as a tensor of a
-            head.
-        shape: Its sizes. Fixed feedback of a direct rule: errors × outputs of the block; of a rule
-            that goes layer by layer: outputs × inputs of the layer.
-        bytes: What is stored of it; 0 if it is redrawn each time, None if not known.
+        name: "feedback" (with the projection that is used, if that is chosen automatically and is
+            not a matrix), the name of the weight that it replaces in the backward pass, or the name
+            of a tensor of a head.
+        shape: Its shape. For the fixed feedback of a direct rule: errors × outputs of the block;
+            for a layer-by-layer rule: outputs × inputs of the layer.
+        bytes: Bytes that are stored for it; 0 if it is redrawn each time, None if not known.
         learned: Whether it changes in training.
-        key: What blocks have in common that share it.
+        key: Identifies matrices that blocks share.
     """
 
     name: str
@@ -47,20 +47,20 @@ def matrices(
     errors: Sequence[Tensor],
     deaf: Collection[nn.Module],
 ) -> tuple[Matrix, ...]:
-    """Return what the block's rule keeps for it, as it is after a taught pass.
+    """Return the matrices that the block's rule uses, after a training pass.
 
     Args:
-        handle: What is attached.
+        handle: The attachment.
         block: The block.
-        outputs: What it returned; none where it was not called.
-        errors: The model's outputs, shaped like the errors at them.
-        deaf: Layers that send no error back, as what they are given needs no gradient.
+        outputs: Outputs of the block; empty if it was not called.
+        errors: The model's outputs, which have the shape of the errors.
+        deaf: Layers that send no error back, because their inputs need no gradient.
     """
     return (*_kept(handle, block), *_fixed(handle, block, outputs, errors, deaf))
 
 
 def stored(found: Sequence[Matrix]) -> int:
-    """Return the bytes of matrices together; one that blocks share counts once."""
+    """Return the total bytes of matrices; a matrix that blocks share counts once."""
     return sum({matrix.key: matrix.bytes or 0 for matrix in found}.values())
 
 
@@ -94,7 +94,7 @@ def _fixed(
     ]
     taught = handle.taught(block)
     if len(projections) != 1 or (taught is not None and taught.state):
-        return  # what a rule with a state draws is something else
+        return  # a rule with a state draws something else
     (projection,) = projections
     if "weights" in traits.needs:
         yield from _of_layers(block, projection, deaf)
@@ -115,7 +115,7 @@ def _of_layers(
             continue
         for own, at in weights.items():
             if at.state:
-                continue  # that learns, and the projection draws something else
+                continue  # the state is learned, and the projection draws something else
             weight = at.weight().detach()
             shape = weight.numel() // at.inputs, at.inputs
             stream = projection.stream(at.stream)
@@ -132,7 +132,7 @@ def _drawn(
     known = work(projection, *shape, 1, torch.device("cpu"))
     if isinstance(projection, BySize) and not isinstance(projection.chosen(*shape), Dense):
         name = f"{name} by {projection.chosen(*shape).name}"
-    # The amounts of work are those of float32.
+    # The projection is chosen for work in float32.
     size = None if known is None else known.stored * like.element_size() // 4
     key = id(projection), stream, shape, like.dtype
     return Matrix(name, shape, size, learned=False, key=key)

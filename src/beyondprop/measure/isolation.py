@@ -23,21 +23,22 @@ Row = Sequence[float | None]
 Matrix = tuple[tuple[float | None, ...], ...]
 
 SAMPLES = 32
-"""Of the batch that the measure takes: whether a gradient changes does not need more."""
+"""Maximum number of samples; more are not needed to detect that a gradient changes."""
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """What `isolation` found; ``print`` it.
+    """The result of `isolation`; ``print`` it.
 
     Attributes:
-        blocks: Names of the blocks, in the order they run. A lone parameter is none of them.
-        changes: ``changes[k][j]``: how much the gradient of block k changed, relative to its norm,
-            when the weights of block j were changed; None unless j is later than k, and where
-            block k gets no gradient.
-        backprop: The same under exact gradients: what the measurement sees where blocks are not
+        blocks: Names of the blocks, in the order they run. Parameters without a module are not
+            included.
+        changes: ``changes[k][j]``: the relative change of the gradient of block k when the weights
+            of block j were changed; None unless j is later than k, and None if block k gets no
+            gradient.
+        backprop: The same under exact gradients: what the measurement shows for blocks that are not
             isolated.
-        crossings: Names of the blocks through whose input a gradient left, to an earlier block.
+        crossings: Names of the blocks through whose input a gradient reached an earlier block.
     """
 
     blocks: tuple[str, ...]
@@ -47,17 +48,17 @@ class Isolation:
 
     @property
     def isolated(self) -> bool:
-        """Whether no gradient changed, to the last bit, and none crossed to another block."""
+        """Whether all gradients stayed bitwise identical, and none crossed to another block."""
         return not self.crossings and not any(change for row in self.changes for change in row)
 
     @property
     def taught(self) -> bool:
-        """Whether any block but the last is taught, so that there is something to isolate."""
+        """Whether any block but the last is trained, so that isolation is meaningful."""
         return bool(_known(self.changes) or self.crossings)
 
     @property
     def verdict(self) -> str:
-        """Return in a sentence whether blocks learn on their own."""
+        """Return a sentence on whether blocks learn independently."""
         if not self.taught:
             return "No block but the last is taught anything, so there is nothing to isolate."
         if self.isolated:
@@ -65,7 +66,9 @@ class Isolation:
         return "Blocks do not learn on their own: what one is taught depends on later ones."
 
     def of_block(self, k: int) -> str:
-        """Return a word on block number k of these, a colon, and on what its update depends."""
+        """Return what the update of block number k depends on: a word, a colon, and the
+        explanation.
+        """
         if k == len(self.blocks) - 1:
             return "last: no block comes after it"
         row = self.changes[k][k + 1 :]
@@ -95,30 +98,30 @@ class Isolation:
                 "",
                 "The error at the output was held fixed while the weights of one block were"
                 " changed.",
-                "So much changed the gradient of each block before it:",
+                "The gradient of each block before it changed by:",
                 "",
                 *_table(self.blocks, self.changes),
                 "",
-                f"By exact gradients, the same changes: {control}.",
+                f"Under exact gradients these changes are: {control}.",
                 crossed,
             ]
         )
 
 
 def isolation(handle: Attachment, inputs: Any, targets: Any = None) -> Isolation:
-    """Whether each block learns without the blocks after it, tried by changing their weights.
+    """Whether each block learns independently of the blocks after it, tested by changing their
+    weights.
 
-    The error at the model's output (that of the module that ``output=`` names, if any does) is held
-    fixed while the weights of every block are changed in turn. Backprop carries the error through
-    those weights, so the gradients of earlier blocks change; a rule that sends every block its own
-    signal leaves them the same to the last bit. It is also observed whether any gradient leaves a
-    block through its input. The model, its weights bit by bit, and its modes are left as they were
-    found.
+    The error at the model's output (at the module that ``output=`` names, if any) is held fixed
+    while the weights of each block are changed in turn. Backprop carries the error through those
+    weights, so the gradients of earlier blocks change; with a rule that sends every block its own
+    signal, they stay bitwise identical. The measure also checks whether any gradient leaves a block
+    through its input. The model, its weights (bitwise) and its modes are left unchanged.
 
     Cost: about two forward and backward passes for each block.
 
     Args:
-        handle: What `attach` returned.
+        handle: The result of `attach`.
         inputs: One batch for the model, on its device; several arguments in a tuple or mapping.
         targets: Targets of the batch, for rules that need them.
 
@@ -129,7 +132,7 @@ def isolation(handle: Attachment, inputs: Any, targets: Any = None) -> Isolation
 
 
 def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
-    """Return what `isolation` finds on a batch of any inputs.
+    """Return the result of `isolation` on a batch with any arguments.
 
     Raises:
         UserError: There is only one block, or the rule needs targets and there are none.
@@ -148,10 +151,10 @@ def isolation_on(handle: Attachment, batch: Batch) -> Isolation:
 
 
 class IsolationMeasure(Measure):
-    """Whether each block learns without the blocks after it.
+    """Whether each block learns independently of the blocks after it.
 
-    Known answers: every rule that ends a block's graph is isolated, backprop and all that send
-    errors back layer by layer are not, and frozen has nothing to isolate.
+    Known answers: every rule that ends a block's graph is isolated; backprop and all rules that
+    send errors back layer by layer are not; frozen has nothing to isolate.
     """
 
     name = "isolation"
@@ -173,7 +176,7 @@ class IsolationMeasure(Measure):
     )
 
     def run(self, subject: Subject) -> Figures:
-        """Return whether all blocks are isolated, and on what each one's update depends."""
+        """Return whether all blocks are isolated, and what each one's update depends on."""
         handle = given(subject.handle, "a handle")
         if len(_running(handle)) < 2:
             return Figures(
@@ -200,11 +203,11 @@ class IsolationMeasure(Measure):
         )
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
-        """Blocks whose graph ends are isolated, those of a rule that goes through are not."""
+        """Blocks whose graph ends are isolated; blocks that a gradient passes through are not."""
         rules = [block.rule for block in _running(given(subject.handle, "a handle"))]
         isolated = figures.values["isolated"]
         if not rules[:-1] or any(rule.traits.whole_model for rule in rules):
-            return  # such a rule may do either
+            return  # such a rule may have either answer
         if not any(rule.traits.learns for rule in rules[:-1]):
             if isolated is not None:
                 yield f"hidden blocks are frozen, and isolated is {isolated}"
@@ -216,7 +219,9 @@ class IsolationMeasure(Measure):
 
 
 def _first(inputs: Any, targets: Any) -> tuple[Any, Any]:
-    """Return the first samples of a batch, or all of one whose tensors have not a row for each."""
+    """Return the first samples of a batch, or the batch itself if its tensors have different
+    rows.
+    """
     found = [*leaves(inputs), *leaves(targets)]
     if any(not each.dim() or len(each) != len(found[0]) for each in found):
         return inputs, targets
@@ -224,12 +229,12 @@ def _first(inputs: Any, targets: Any) -> tuple[Any, Any]:
 
 
 def _running(handle: Attachment) -> list[Block]:
-    """Return the blocks that run; a lone parameter has no place in their order."""
+    """Return the blocks that run; parameters without a module have no position in their order."""
     return [block for block in handle.blocks if block.modules]
 
 
 def _changes(handle: Attachment, batch: Batch) -> Matrix:
-    """Return the relative change of each block's gradient for each later block changed."""
+    """Return the relative change of each block's gradient for each changed later block."""
     blocks = _running(handle)
     before = _gradients(handle, batch)
     rows: list[list[float | None]] = [[None] * len(before) for _ in before]
@@ -253,7 +258,7 @@ def _gradients(handle: Attachment, batch: Batch) -> BlockGradients:
 
 @contextmanager
 def _changed_weights(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Give a block other weights; its own are kept, never written to."""
+    """Replace the weights of a block inside the context; its own are stored, never written to."""
     generator = torch.Generator().manual_seed(1)
     own = [(parameter, parameter.data) for parameter in parameters]
     try:
@@ -279,7 +284,7 @@ def _relative_change(
 
 @contextmanager
 def _lone_at_rest(handle: Attachment) -> Iterator[None]:
-    """Have lone parameters not learn inside: a gradient that goes to one reaches no block."""
+    """Exclude parameters without a module inside the context: their gradients reach no block."""
     lone = [p for b in handle.blocks if not b.modules for _, p in b.parameters() if p.requires_grad]
     for parameter in lone:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""How much memory a training step takes at its peak."""
+"""The peak memory of a training step."""
 
 import multiprocessing
 import os
@@ -16,10 +16,10 @@ from beyondprop.measure.base import Column, Figures, Measure, MeasureTraits, Ste
 from beyondprop.measure.memory_child import run as measure_here
 
 RESOLUTION = 32 * 2**20
-"""Bytes below which what the operating system sees is too coarse: it is off by up to 0.5 MB."""
+"""Minimum bytes for figures of the operating system; they are off by up to 0.5 MB."""
 
 ENVIRONMENT = {
-    # glibc would keep what is freed, and the next step's peak would hide in it.
+    # glibc would keep freed memory, which would hide the next step's peak.
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "KINETO_LOG_LEVEL": "99",
@@ -28,16 +28,16 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """What training steps need above what the model and the optimizer held before the first one.
+    """Memory of training steps beyond what the model and the optimizer held before the first one.
 
     Gradients, the optimizer's state, activations and feedback matrices all count.
 
     Attributes:
-        tensor_bytes: The most that tensors held at once, counted by PyTorch's allocator: the same
-            to the byte in every repetition, but blind to memory of other libraries.
-        resident_bytes: The most that the operating system saw, which sees everything; None where
-            tensors lie on an accelerator, or the system does not say.
-        method: How the above was measured, in words.
+        tensor_bytes: Peak memory of tensors, counted by PyTorch's allocator: identical in every
+            repetition, but without the memory of other libraries.
+        resident_bytes: Peak memory that the operating system reports, which includes everything;
+            None if tensors are on an accelerator, or the system does not report it.
+        method: How the figures were measured, in words.
     """
 
     tensor_bytes: int
@@ -46,12 +46,16 @@ class PeakMemory:
 
     @property
     def bytes(self) -> int:
-        """The figure to report: what the system saw, or tensors alone where that is too coarse."""
+        """The figure to report: the system's figure, or that of tensors if the former is too
+        coarse.
+        """
         coarse = self.resident_bytes is None or self.resident_bytes < RESOLUTION
         return self.tensor_bytes if coarse else self.resident_bytes or 0
 
     def ratio(self, reference: "PeakMemory") -> float | None:
-        """Return this relative to ``reference``, like compared with like; None where that is 0."""
+        """Return the ratio to ``reference``, both measured the same way; None if the reference is
+        0.
+        """
         ours, theirs = self.resident_bytes or 0, reference.resident_bytes or 0
         if min(ours, theirs) < RESOLUTION:
             ours, theirs = self.tensor_bytes, reference.tensor_bytes
@@ -61,21 +65,21 @@ class PeakMemory:
 def peak_memory(
     build: Callable[[], Step], steps: int = 2, device: torch.device | str = "cpu"
 ) -> PeakMemory:
-    """Peak memory of training steps, in a fresh process, above that of the model standing ready.
+    """Peak memory of training steps, in a fresh process, beyond that of the model at rest.
 
-    A script that calls this needs ``if __name__ == "__main__":`` around what it does, as for
-    everything in `multiprocessing`.
+    A script that calls this must guard its work with ``if __name__ == "__main__":``, as for all of
+    `multiprocessing`.
 
     Args:
-        build: Builds a fresh model and returns its step, for example ``functools.partial(rule_step,
+        build: Builds a new model and returns its step, for example ``functools.partial(rule_step,
             ...)``. It is pickled for the new process, so the names it uses must be defined at the
-            top level of a module. A batch that is a slice of a whole data set takes that along:
-            clone it.
-        steps: Steps to take; two at least, as the optimizer's state is made in the first.
-        device: Where the step computes.
+            top level of a module. A batch that is a slice of a data set is pickled with the
+            complete data set: clone it.
+        steps: Number of steps; at least two, as the first one creates the optimizer's state.
+        device: Device of the step.
 
     Raises:
-        UserError: ``build`` cannot travel, or the process died.
+        UserError: ``build`` cannot be pickled, or the process died.
     """
     try:
         work = pickle.dumps(build)
@@ -97,7 +101,7 @@ def peak_memory(
         answer = None
     except KeyboardInterrupt:
         if process.pid is not None:
-            process.kill()  # it does not hear of Ctrl-C itself
+            process.kill()  # it ignores Ctrl-C
             process.join()
         raise
     process.join()
@@ -115,8 +119,8 @@ def peak_memory(
 class MemoryMeasure(Measure):
     """Peak memory of training steps, relative to plain PyTorch backprop.
 
-    Known answers: gradients alone take as much as the parameters that get one, so no figure is
-    zero. What tensors hold repeats to the byte, what the operating system sees does not.
+    Known answers: gradients alone need as much memory as the parameters that get one, so no figure
+    is zero. The memory of tensors repeats exactly; the operating system's figure does not.
     """
 
     name = "memory"
@@ -142,7 +146,9 @@ class MemoryMeasure(Measure):
         return self.run_together([subject])[0]
 
     def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
-        """Return the memory of each, all counted the same way, so that they can be compared."""
+        """Return the memory of each subject, all measured the same way, so that they are
+        comparable.
+        """
         if not subjects:
             return []
         builds = [given(subjects[0].plain_step, "a step in plain PyTorch")]
@@ -162,17 +168,17 @@ class MemoryMeasure(Measure):
         ]
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:  # noqa: ARG002
-        """Gradients take memory."""
+        """Gradients require memory."""
         if not figures.values["memory_bytes"] > 0:
             yield f"training steps took {figures.values['memory_bytes']} bytes"
 
 
 def of_one_kind(peaks: Sequence[PeakMemory]) -> tuple[str, list[int]]:
-    """Return the bytes of every case, all counted the same way.
+    """Return the bytes of every case, all measured the same way.
 
     Returns:
-        "resident" with what the operating system saw, or, where that is too coarse for some case,
-        "tensors" with what tensors held.
+        "resident" with the operating system's figures or, if those are too coarse for some case,
+        "tensors" with the memory of tensors.
     """
     seen = [peak.resident_bytes or 0 for peak in peaks]
     if min(seen) >= RESOLUTION:
@@ -182,7 +188,7 @@ def of_one_kind(peaks: Sequence[PeakMemory]) -> tuple[str, list[int]]:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Have child processes start deaf to Ctrl-C, which would print a traceback of their imports."""
+    """Start child processes with Ctrl-C ignored, which would print a traceback of their imports."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -196,7 +202,7 @@ def _no_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Have child processes start with these variables."""
+    """Start child processes with these environment variables."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

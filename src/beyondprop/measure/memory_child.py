@@ -1,4 +1,4 @@
-"""What the fresh process of `peak_memory` does."""
+"""The fresh process of `peak_memory`."""
 
 import gc
 import json
@@ -23,8 +23,8 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def run(connection: Connection, work: bytes, steps: int, device: str, threads: int) -> None:
-    """Send the answer, or in words why there is none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    """Send the answer, or the reason why there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     try:
@@ -32,7 +32,7 @@ def run(connection: Connection, work: bytes, steps: int, device: str, threads: i
             connection.send(on_cpu(work, steps))
         else:
             connection.send(on_accelerator(work, steps))
-    except FAULTS as error:  # whatever it is, the parent is to hear of it
+    except FAULTS as error:  # whatever it is, report it to the parent
         connection.send(f"{type(error).__name__}: {error}")
     finally:
         connection.close()
@@ -42,7 +42,7 @@ def on_cpu(work: bytes, steps: int) -> Answer:
     """Measure resident memory first, then count tensors."""
     resets = _reset_high_water()
     if resets:
-        _build(work)()  # libraries set themselves up in their first step
+        _build(work)()  # libraries initialise themselves in their first step
         gc.collect()
     resident = resident_growth(_build(work), steps)
     gc.collect()
@@ -56,7 +56,7 @@ def on_cpu(work: bytes, steps: int) -> Answer:
 
 def on_accelerator(work: bytes, steps: int) -> Answer:
     """Count the tensors on the current accelerator."""
-    _build(work)()  # libraries set themselves up in their first step
+    _build(work)()  # libraries initialise themselves in their first step
     gc.collect()
     step = _build(work)
     torch.accelerator.synchronize()
@@ -79,7 +79,7 @@ def resident_growth(step: Step, steps: int) -> int | None:
 
 
 def tensor_growth(step: Step, steps: int) -> int:
-    """Return the most bytes that tensors made in the steps held at once, on the CPU."""
+    """Return the peak memory of tensors that the steps allocated, on the CPU."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         for _ in range(steps):
@@ -97,14 +97,14 @@ def tensor_growth(step: Step, steps: int) -> int:
 
 
 def _build(work: bytes) -> Step:
-    """Build a step whose rule has drawn no matrices yet, so that they count."""
+    """Build a step whose rule has not drawn its matrices yet, so that they count."""
     build = pickle.loads(work)  # our own parent process made it
     step: Step = build()
     return step
 
 
 def _reset_high_water() -> bool:
-    """Have the high-water mark of resident memory start again from here; False where it cannot."""
+    """Reset the high-water mark of resident memory; False if that is not possible."""
     try:
         CLEAR_REFS.write_text("5")
     except OSError:
@@ -119,7 +119,7 @@ def _resident() -> int | None:
 def _high_water() -> int | None:
     """Return the high-water mark of resident memory.
 
-    `getrusage` comes second: on Linux its figure begins at that of the parent process.
+    `getrusage` is the fallback, because on Linux its figure starts at that of the parent process.
     """
     found = _status("VmHWM")
     if found is not None:

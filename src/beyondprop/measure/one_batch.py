@@ -1,4 +1,4 @@
-"""One batch through an attached model, before any training: what runs, and what teaches it."""
+"""One batch through an attached model, before any training: what runs, and what trains it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ from beyondprop.shapes import features_last
 Loss = Callable[[Any, Any], Tensor]
 
 NONE, ZEROS, EXACT, OWN = "none", "zeros", "exact", "the rule's"
-"""What a parameter's gradient may be."""
+"""The possible kinds of a parameter's gradient."""
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -41,38 +41,38 @@ def check_batch(
     loss: Loss | None = None,
     **keywords: Any,
 ) -> BatchReport:
-    """Run one batch forward and backward, and report what each block was taught by; ``print`` it.
+    """Run one batch forward and backward, and report how each block is trained; ``print`` it.
 
-    Nothing is learned, and no trace is left: weights, their ``.grad``, buffers, modes, learned
-    feedback and random generators are as before.
+    Nothing is learned or changed: weights, their ``.grad``, buffers, modes, learned feedback and
+    random generators stay as before.
 
     Cost: two forward and backward passes, and about four for each block for its isolation.
 
     Args:
-        handle: What `attach` returned.
-        inputs: What the model is called with.
-        targets: Of the batch, for the loss and for rules that need them.
-        loss: (outputs, targets) to one number. By default cross-entropy where the targets are whole
-            numbers, else the mean squared error; without targets the loss that the model returns,
-            else the outputs' mean square.
-        keywords: What the model is called with by name.
+        handle: The result of `attach`.
+        inputs: Positional arguments of the model.
+        targets: Targets of the batch, for the loss and for rules that need them.
+        loss: (outputs, targets) to one number. By default cross-entropy if the targets are whole
+            numbers, otherwise the mean squared error; without targets the loss that the model
+            returns, otherwise the mean square of the outputs.
+        keywords: Keyword arguments of the model.
 
     Raises:
-        UserError: The batch cannot be run, or rules cannot teach by it.
+        UserError: The batch cannot be run, or the rules cannot use it for training.
     """
     return check_called(handle, Batch(inputs, keywords, targets), loss)
 
 
 def check_called(handle: Attachment, batch: Batch, loss: Loss | None = None) -> BatchReport:
-    """Return what `check_batch` finds of a batch.
+    """Return the report of `check_batch` for a batch.
 
     Raises:
-        UserError: The batch cannot be run, or rules cannot teach by it.
+        UserError: The batch cannot be run, or the rules cannot use it for training.
     """
     model = handle.model
     with weights_kept(model):
         for parameter in (*model.parameters(), *handle.parameters()):
-            parameter.grad = None  # a step that waits is none of ours; it is put back
+            parameter.grad = None  # a pending step's gradient is not ours; it is restored later
         with _faults(batch, model):
             seen, rows = _run(handle, batch, loss)
         return BatchReport(handle.report.model, rows, tuple(_notes(handle, batch, seen)))
@@ -80,13 +80,13 @@ def check_called(handle: Attachment, batch: Batch, loss: Loss | None = None) -> 
 
 @dataclass(eq=False)
 class _Seen:
-    """What was seen of the blocks of a model in a pass."""
+    """Observations of a model's blocks in one pass."""
 
     calls: Counter[Block] = field(default_factory=Counter)
     outputs: dict[Block, list[Tensor]] = field(default_factory=dict)
-    opaque: dict[Block, str] = field(default_factory=dict)  # types that cannot be looked into
+    opaque: dict[Block, str] = field(default_factory=dict)  # output types without readable tensors
     deaf: set[nn.Module] = field(default_factory=set)  # layers whose inputs need no gradient
-    kinds: dict[str, str] = field(default_factory=dict)  # of gradients, by the parameter's name
+    kinds: dict[str, str] = field(default_factory=dict)  # kinds of gradients, by parameter name
 
 
 def _run(handle: Attachment, batch: Batch, loss: Loss | None) -> tuple[_Seen, tuple[BatchRow, ...]]:
@@ -134,10 +134,10 @@ def _pair(
     outputs: Sequence[Tensor],
     found: BlockGradients,
 ) -> tuple[BlockGradients, BlockGradients]:
-    """Return the taught and the exact gradients of passes that drew the same dropout masks.
+    """Return the rule's and the exact gradients of two passes with the same dropout masks.
 
-    A layer with a backward of its own may draw its mask otherwise than PyTorch's kernels; then it
-    is both passes in eval mode that are compared.
+    A layer with its own backward pass may draw its mask differently from PyTorch's kernels; then
+    both passes are compared in eval mode.
     """
     with exact_gradients(handle.model):
         others, exact = _gradients(handle, batch, loss)
@@ -168,12 +168,12 @@ def _evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def _kind(found: Tensor | None, own: Tensor | None, exact: Tensor | None) -> str:
-    """Return what a gradient is.
+    """Return the kind of a gradient.
 
     Args:
-        found: The gradient itself.
-        own: It again, or that of another pass where only such a pass can be compared.
-        exact: What it is compared with.
+        found: The gradient.
+        own: The same gradient, or that of another pass if only that pass can be compared.
+        exact: The exact gradient for the comparison.
     """
     if found is None:
         return NONE
@@ -183,17 +183,17 @@ def _kind(found: Tensor | None, own: Tensor | None, exact: Tensor | None) -> str
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors differ by rounding alone."""
+    """Whether two tensors differ only by rounding."""
     return a.shape == b.shape and bool(
         (a - b).norm() <= torch.finfo(a.dtype).eps ** 0.5 * max(a.norm(), b.norm())
     )
 
 
 def _lost(handle: Attachment, batch: Batch, outputs: Any, loss: Loss | None) -> Tensor:
-    """Return the loss of what the model returned.
+    """Return the loss of the model's outputs.
 
     Raises:
-        UserError: It is not one number, or none is given and several outputs are there.
+        UserError: It is not one number, or no loss is given and there are several outputs.
     """
     if loss is not None:
         found = loss(outputs, batch.targets)
@@ -227,7 +227,9 @@ def _lost(handle: Attachment, batch: Batch, outputs: Any, loss: Loss | None) -> 
 
 @contextmanager
 def _watched(handle: Attachment, seen: _Seen) -> Iterator[None]:
-    """See inside which blocks are called in the model's own pass, and what they return."""
+    """Record which blocks are called inside the context, in the model's own pass, and their
+    outputs.
+    """
     ended = blocks_ended(handle.blocks)
     called: Counter[nn.Module] = Counter()
 
@@ -261,23 +263,23 @@ def _watched(handle: Attachment, seen: _Seen) -> Iterator[None]:
 
 @contextmanager
 def _faults(batch: Batch, model: nn.Module) -> Iterator[None]:
-    """Say in one sentence what fails inside.
+    """Convert any failure inside the context to one sentence.
 
     Raises:
-        UserError: Something does.
+        UserError: Something fails.
     """
     try:
         yield
     except UserError:
         raise
-    except FAULTS as error:  # whatever the user's model or loss does
+    except FAULTS as error:  # the user's model or loss may raise anything
         norms = _norms_of_one(model, batch)
         why = f"; {norms[0]}" if norms else ""
         raise UserError(f"one batch could not be run: {one_line(error)}{why}") from error
 
 
 def _norms_of_one(model: nn.Module, batch: Batch) -> list[str]:
-    """Return a sentence where batch norms are to normalise over one sample."""
+    """Return a sentence if batch norms would normalise over one sample."""
     first = next(leaves((batch.inputs, batch.keywords)), None)
     if first is None or first.shape[:1] != (1,):
         return []
@@ -305,7 +307,7 @@ def _notes(handle: Attachment, batch: Batch, seen: _Seen) -> Iterator[str]:
     for kind, said in ((NONE, "no gradient reached"), (ZEROS, "a gradient of zeros reached")):
         if names := _of_kind(learning, seen, kind):
             yield f"{said}: {_named(names)}"
-    # The first target of what is sent back, and the last block's error, are gradients anyway.
+    # The first signal that is sent back, and the last block's error, are gradients in any case.
     ruled = [
         block
         for block in learning
@@ -313,7 +315,7 @@ def _notes(handle: Attachment, batch: Batch, seen: _Seen) -> Iterator[str]:
         and block is not handle.blocks[-1]
     ]
     if names := _of_kind(ruled, seen, EXACT):
-        yield f"the gradient is exact, although a rule was asked for: {_named(names)}"
+        yield f"the gradient is exact, although a rule is attached: {_named(names)}"
 
 
 def _of_kind(blocks: Sequence[Block], seen: _Seen, kind: str) -> list[str]:

@@ -19,10 +19,10 @@ HEAD = (
     "isolation",
 )
 NUMERIC = {1, 5, 6}
-"""Columns that hold numbers."""
+"""Columns with numbers."""
 
 NAMED = 4
-"""How many matrices of one block the report names."""
+"""Maximum number of matrices of one block that the report names."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class BatchRow:
 
     Attributes:
         block: Its name.
-        calls: How often it was called in the forward pass; None for parameters without a module.
-        shapes: Of the tensors of floats that it returned, the last time.
-        axes: What the axes of the first of them mean.
-        feedback: The matrices that its rule keeps for it.
+        calls: Number of calls in the forward pass; None for parameters without a module.
+        shapes: Shapes of the floating-point tensors that it returned in its last call.
+        axes: Meaning of the axes of the first of them.
+        feedback: The matrices that its rule uses for it.
         reached: Share of its trainable numbers that a gradient reached; None if it has none.
-        gradients: How many of its trainable parameters got which gradient: "exact", "the rule's",
+        gradients: Number of its trainable parameters by kind of gradient: "exact", "the rule's",
             "zeros" or "none".
-        isolation: A word on what its update depends on, a colon, and more words; None for one
-            block alone, and for a lone parameter.
+        isolation: What its update depends on: a word, a colon, and the explanation; None for a
+            single block, and for parameters without a module.
     """
 
     block: str
@@ -76,12 +76,12 @@ def _named(feedback: Sequence[Matrix]) -> str:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What one batch showed of each block; ``print`` it.
+    """The report of one batch for each block; ``print`` it.
 
     Attributes:
         model: The model's class.
-        rows: One for each block, in the order they run.
-        notes: Sentences on what should be mended.
+        rows: One row for each block, in the order they run.
+        notes: Sentences on problems to fix.
     """
 
     model: str
@@ -90,12 +90,12 @@ class BatchReport:
 
     @property
     def stored(self) -> int:
-        """Bytes of all matrices together; one that blocks share counts once."""
+        """Total bytes of all matrices; a matrix that blocks share counts once."""
         return stored([matrix for row in self.rows for matrix in row.feedback])
 
     @property
     def title(self) -> str:
-        """The model's class, and how many blocks it has."""
+        """The model's class and its number of blocks."""
         count = f"{len(self.rows)} block{'s' if len(self.rows) != 1 else ''}"
         return f"{self.model}: one batch through {count}"
 

@@ -1,4 +1,4 @@
-"""What each block of a model has made plain enough for a linear classifier to see."""
+"""Linear probes: how well a linear classifier can use each block's output."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +18,15 @@ from beyondprop.shapes import FEATURES as ALL_FEATURES
 from beyondprop.tasks import Samples, Split
 
 INPUT = "input"
-"""The name of the classifier that sees what the first block sees."""
+"""The name of the classifier on the raw input."""
 
 PENALTY = 1e-2
-"""Of half the squared length of the weights, beside the mean cross-entropy."""
+"""Weight of half the squared norm of the weights, relative to the mean cross-entropy."""
 
 ITERATIONS = 30
-"""Of L-BFGS; 400 change no accuracy on digits, MNIST and Fashion-MNIST by its standard error."""
+"""Iterations of L-BFGS; 400 change no accuracy on digits, MNIST and Fashion-MNIST by its standard
+error.
+"""
 
 
 def linear_probe(
@@ -32,32 +34,32 @@ def linear_probe(
 ) -> dict[str, float]:
     """Accuracy of a linear classifier on the frozen outputs of each block, and on the raw input.
 
-    What a block adds is the step from the one before it; the first one's is that from the input.
-    The classifier is a multinomial logistic regression with a small L2 penalty on features that are
-    standardised by the mean and deviation of the training samples, fitted from zero by a fixed
-    number of L-BFGS iterations: no random numbers, so the same figures every time on the CPU. The
-    model runs in eval mode and without gradients, and is left as it was found. Proposed by Alain
-    and Bengio (2016).
+    The contribution of a block is the difference from the block before it; for the first one from
+    the input. The classifier is a multinomial logistic regression with a small L2 penalty on
+    features that are standardised by the mean and deviation of the training samples, fitted from
+    zero by a fixed number of L-BFGS iterations: it uses no random numbers, so the figures are the
+    same every time on the CPU. The model runs in eval mode and without gradients, and is left
+    unchanged. Proposed by Alain and Bengio (2016).
 
     Tokens ``(n, tokens, features)`` are averaged over tokens. Maps ``(n, channels, height, width)``
-    are adaptively average-pooled so that a block has at most 2048 features (one a channel at the
-    least): of large maps the probe sees no finer detail. The raw input is treated likewise, but is
-    taken whole where it has no more than that; several tensors stand side by side, and texts that
-    are padded to different lengths are left out. Of a block that returns several tensors it is the
-    first floating one.
+    are reduced by adaptive average pooling so that a block has at most 2048 features (but at least
+    one per channel): the probe does not use finer detail of large maps. The raw input is treated
+    likewise, but is used in full if it has at most that many features; several tensors are
+    concatenated, and texts that are padded to different lengths are left out. For a block that
+    returns several tensors, the first floating-point one is used.
 
     Args:
-        handle: What `attach` returned.
-        train: What the classifiers are fitted to; targets are class numbers ``(n,)``.
-        held_out: What they are scored on; a class that is not in ``train`` is never recognized.
-        batch_size: Samples that the model sees at a time; it decides on memory and speed alone.
+        handle: The result of `attach`.
+        train: Samples for fitting the classifiers; targets are class numbers ``(n,)``.
+        held_out: Samples for scoring; a class that is not in ``train`` is never predicted.
+        batch_size: Samples per batch of the model; affects only memory and speed.
 
     Returns:
         ``"input"`` and then the name of each block, in their order, to an accuracy in [0, 1].
-        Blocks that are parameters alone have no output, and are left out.
+        Blocks that consist of parameters alone have no output and are left out.
 
     Raises:
-        UserError: Targets are no class numbers; a block did not run, or put out nothing that can be
+        UserError: Targets are not class numbers; a block did not run, or its output cannot be
             classified; a value is not finite; a block is named "input".
     """
     if batch_size < 1:
@@ -70,9 +72,9 @@ def linear_probe(
         seen, asked = {INPUT: raw} | seen, {INPUT: other} | asked
     found = {}
     for name in list(seen):
-        features, others = seen.pop(name), asked.pop(name)  # popped, to be freed one by one
+        features, others = seen.pop(name), asked.pop(name)  # popped, so that each can be freed
         if not (features.isfinite().all() and others.isfinite().all()):
-            raise UserError(f"'{name}' holds values that are not finite, which none can classify")
+            raise UserError(f"'{name}' holds values that are not finite and cannot be classified")
         predicted = classify(features, told.to(features.device), others)
         right = predicted == true.to(predicted.device)
         found[name] = right.double().mean().item()
@@ -82,8 +84,8 @@ def linear_probe(
 class ProbeMeasure(Measure):
     """Accuracy of a linear classifier on each block's output.
 
-    Known answers: the same whatever rule is attached, as it tells of weights alone; on the raw
-    input it is that of a linear model.
+    Known answers: the same under every rule, as it depends on the weights alone; on the raw input
+    it is that of a linear model.
     """
 
     name = "probe"
@@ -106,7 +108,7 @@ class ProbeMeasure(Measure):
         return Figures(blocks={"accuracy": linear_probe(handle, train, held_out)})
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
-        """Accuracies are counts of the held-out samples, the raw input's among them."""
+        """Accuracies are fractions of the held-out samples, and the raw input is included."""
         found, samples = figures.blocks["accuracy"], len(given(subject.held_out, "samples"))
         in_memory = isinstance(subject.train, Split)
         if INPUT in list(found)[1:] or (in_memory and next(iter(found), None) != INPUT):
@@ -118,18 +120,18 @@ class ProbeMeasure(Measure):
 
 
 def classify(features: Tensor, targets: Tensor, others: Tensor) -> Tensor:
-    """Return the classes that a logistic regression gives to other samples.
+    """Return the classes that a logistic regression predicts for other samples.
 
     Args:
-        features: What it is fitted to, ``(n, features)`` float32.
+        features: Features for fitting, ``(n, features)`` float32.
         targets: Their classes, ``(n,)`` whole numbers.
-        others: ``(m, features)`` float32.
+        others: Features for prediction, ``(m, features)`` float32.
 
     Returns:
         Shape ``(m,)``, of the dtype of ``targets``.
     """
     deviation, mean = torch.std_mean(features, dim=0, correction=0)
-    # A feature that is the same for all samples, but for rounding, tells nothing.
+    # A feature that is constant except for rounding carries no information.
     constant = deviation <= 1e-6 * mean.abs()
     deviation = deviation.masked_fill(constant, torch.inf)
     features, others = (features - mean) / deviation, (others - mean) / deviation
@@ -154,7 +156,7 @@ def _read(samples: Samples, batch_size: int) -> tuple[Tensor | None, Tensor]:
     """Return the raw inputs as features ``(n, features)``, and the class numbers ``(n,)``.
 
     Raises:
-        UserError: The targets are no class numbers.
+        UserError: The targets are not class numbers.
     """
     features, targets = [], []
     for inputs, classes in samples.batches(batch_size):
@@ -168,7 +170,7 @@ def _read(samples: Samples, batch_size: int) -> tuple[Tensor | None, Tensor]:
 
 
 def _input_features(inputs: Any, samples: int) -> Tensor | None:
-    """Return ``(samples, features)``, or None of a batch whose tensors have other rows."""
+    """Return ``(samples, features)``, or None if the tensors of a batch have different rows."""
     found = list(leaves(inputs))
     if not found or any(not each.dim() or len(each) != samples for each in found):
         return None
@@ -179,12 +181,12 @@ def _input_features(inputs: Any, samples: int) -> Tensor | None:
 def _check_class_numbers(targets: Any) -> None:
     if not isinstance(targets, Tensor):
         raise UserError(
-            "a probe tells classes apart: its targets must be class numbers, (n,) whole numbers, "
+            "a probe is a classifier: its targets must be class numbers, (n,) whole numbers, "
             f"not a {type(targets).__name__}"
         )
     odd = targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool
     if odd or targets.dim() != 1:
         raise UserError(
-            "a probe tells classes apart: its targets must be class numbers, (n,) whole numbers, "
+            "a probe is a classifier: its targets must be class numbers, (n,) whole numbers, "
             f"not {tuple(targets.shape)} {str(targets.dtype).removeprefix('torch.')}"
         )

@@ -1,4 +1,4 @@
-"""How long a training step takes, beside others in the same process."""
+"""The time of a training step, compared with others in the same process."""
 
 import gc
 import math
@@ -23,17 +23,17 @@ from beyondprop.slots import driven
 from beyondprop.tasks import call, taught
 
 BURST = 0.005
-"""Seconds that a case's turn in a round lasts at least, in whole steps."""
+"""Minimum seconds of a case's turn in a round; turns consist of complete steps."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A case to measure along with others.
+    """A case to measure together with others.
 
     Attributes:
-        name: What it is called in the results.
-        build: Builds a fresh model and returns its step, for example
-            ``functools.partial(rule_step, ...)``.
+        name: Its name in the results.
+        build: Builds a new model and returns its step, for example ``functools.partial(rule_step,
+            ...)``.
     """
 
     name: str
@@ -46,7 +46,7 @@ class StepTime:
 
     Attributes:
         seconds: Median over the rounds.
-        ratio: Time relative to the first case's, in the same round; the median over the rounds.
+        ratio: Median over the rounds of the time relative to the first case in the same round.
         quartiles: Lower and upper quartile of these ratios.
     """
 
@@ -70,8 +70,8 @@ def rule_step(
     """Build a model, attach a rule to it, and return one step of the ordinary training loop.
 
     Args:
-        model: Builds the model from PyTorch's global generator.
-        rule: What to attach; None for plain PyTorch with nothing attached.
+        model: Builds the model, with draws from PyTorch's global generator.
+        rule: The rule to attach; None for plain PyTorch with nothing attached.
         inputs: One batch, on the device to compute on.
         targets: Its targets, on the same device.
         loss: (outputs, targets) to a scalar.
@@ -108,13 +108,13 @@ def rule_step(
 class StepTimeMeasure(Measure):
     """Time of a training step, relative to plain PyTorch backprop.
 
-    Known answers: plain PyTorch itself takes 1. Times never repeat to the bit.
+    Known answers: plain PyTorch has a ratio of 1. Times never repeat exactly.
 
     Args:
         rounds: Maximum number of turns for each case.
         warmup: Rounds before that, not counted.
-        seconds: After which no more rounds begin, once there were enough.
-        fewest: So many are enough.
+        seconds: Time after which no more rounds start, once `fewest` are done.
+        fewest: Minimum number of rounds.
     """
 
     name = "step-time"
@@ -148,7 +148,7 @@ class StepTimeMeasure(Measure):
         return self.run_together([subject])[0]
 
     def run_together(self, subjects: Sequence[Subject]) -> list[Figures]:
-        """Return the times, all interleaved with one another and with plain PyTorch."""
+        """Return the times, interleaved with one another and with plain PyTorch."""
         if not subjects:
             return []
         cases = [Case("plain", given(subjects[0].plain_step, "a step in plain PyTorch"))]
@@ -171,13 +171,13 @@ class StepTimeMeasure(Measure):
 def step_time(cases: Sequence[Case], rounds: int = 50, warmup: int = 5) -> dict[str, StepTime]:
     """Time of a training step, interleaved with the other cases' steps and relative to the first.
 
-    Each round takes one step of every case, or, where a step is very short, a few in a row, so that
-    it matters little which case left its traces in the caches before. A slowdown of the machine
-    affects all cases of a round equally, so ratios within rounds are reliable on a busy machine,
-    and absolute times are not.
+    Each round runs one step of every case, or a few in a row if a step is very short, so that the
+    state of the caches after the previous case matters little. A slowdown of the machine affects
+    all cases of a round equally, so ratios within rounds are reliable on a busy machine, and
+    absolute times are not.
 
     Args:
-        cases: The first one is the reference for the others: plain PyTorch, as a rule.
+        cases: The first one is the reference for the others: usually plain PyTorch.
         rounds: Turns of each case.
         warmup: Rounds before that, not counted; at least one.
 
@@ -185,15 +185,15 @@ def step_time(cases: Sequence[Case], rounds: int = 50, warmup: int = 5) -> dict[
         Case name to its time, in the order of the cases.
 
     Raises:
-        UserError: No cases, two of one name, or too few rounds.
+        UserError: There are no cases, two with one name, or too few rounds.
     """
     return summarize(cases, list(timed_rounds(cases, rounds, warmup)))
 
 
 def timed_rounds(cases: Sequence[Case], rounds: int, warmup: int) -> Iterator[list[float]]:
-    """Yield the seconds that a step of each case took, round by round; for progress bars.
+    """Yield the seconds per step of each case, round by round; for progress bars.
 
-    Every model starts from the same random numbers, and the caller's generators are left alone.
+    Every model starts from the same random numbers, and the caller's generators are left unchanged.
     """
     names = [case.name for case in cases]
     if not cases or len(set(names)) < len(names):
@@ -210,8 +210,8 @@ def timed_rounds(cases: Sequence[Case], rounds: int, warmup: int) -> Iterator[li
 def order(cases: int, number: int) -> list[int]:
     """Return the order of the cases in a round.
 
-    It starts one case further in every round, and runs backwards in every second turn: each case
-    comes first equally often, and none always follows the same other.
+    It starts one case further in every round, and is reversed in every second turn: each case comes
+    first equally often, and none always follows the same other case.
     """
     turn, start = divmod(number, cases)
     rotated = [(start + i) % cases for i in range(cases)]
@@ -219,7 +219,7 @@ def order(cases: int, number: int) -> list[int]:
 
 
 def summarize(cases: Sequence[Case], rounds: Sequence[Sequence[float]]) -> dict[str, StepTime]:
-    """Return medians and ratios from the seconds of every round."""
+    """Return the medians and ratios of the seconds of every round."""
     return {
         case.name: _summary(
             [seconds[i] for seconds in rounds], [seconds[i] / seconds[0] for seconds in rounds]
@@ -238,7 +238,7 @@ def _figures(found: StepTime, plain: float) -> Figures:
     return Figures(
         values={
             # Not the case's own median: on a noisy machine that contradicts the ratio, which is
-            # taken within rounds and is the figure to trust.
+            # computed within rounds and is the reliable figure.
             "step_seconds": found.ratio * plain,
             "step_ratio": found.ratio,
             "step_quartiles": list(found.quartiles),
@@ -253,11 +253,13 @@ def _build(case: Case) -> Step:
 
 
 def _timed_round(steps: Sequence[Step], order: Sequence[int], repeats: int) -> list[float]:
-    """Return the seconds of a step of each case, from so many in a row, taken in this order."""
+    """Return the seconds per step of each case, from `repeats` steps in a row, in the given
+    order.
+    """
     seconds = [0.0] * len(steps)
     collecting = gc.isenabled()
     with generators_kept(_accelerators()):
-        gc.disable()  # it would run in whoever's step has filled up its counter
+        gc.disable()  # it would run during the step that happens to fill its counter
         try:
             for i in order:
                 _wait()
@@ -273,7 +275,7 @@ def _timed_round(steps: Sequence[Step], order: Sequence[int], repeats: int) -> l
 
 
 def _wait() -> None:
-    """Wait until an accelerator, if there is one, has done what it was given."""
+    """Wait until an accelerator, if there is one, has finished its work."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 

@@ -1,4 +1,4 @@
-"""What a scene looks like to a model: held-out views, rendered and compared with the true ones."""
+"""Rendered scenes: held-out views compared with the true ones."""
 
 import base64
 import struct
@@ -24,10 +24,10 @@ from beyondprop.measure.base import (
 from beyondprop.tasks import Views, psnr
 
 SHOWN = 2
-"""Views of which the pictures are kept."""
+"""Number of views whose pictures are stored."""
 
 SIDE = 128
-"""Pixels along a side of a kept picture at most."""
+"""Maximum side length of a stored picture, in pixels."""
 
 NO_SSIM = f"SSIM is not measured: it needs torchmetrics: {install('views')}."
 
@@ -35,7 +35,7 @@ NO_SSIM = f"SSIM is not measured: it needs torchmetrics: {install('views')}."
 class ViewsMeasure(Measure):
     """PSNR, SSIM and pictures of held-out views, for tasks of view synthesis.
 
-    Known answers: the same whatever rule is attached; a view's PSNR is that of its pixels alone.
+    Known answers: the same under every rule; the PSNR of a view depends on its pixels alone.
     """
 
     name = "views"
@@ -53,7 +53,7 @@ class ViewsMeasure(Measure):
     )
 
     def run(self, subject: Subject) -> Figures:
-        """Return the mean PSNR and SSIM, and of each view both, and the first pictures."""
+        """Return the mean PSNR and SSIM, both figures of each view, and the first pictures."""
         views = given(subject.views, "whole views")
         made, true = pictures(model_of(subject), views), truth(views)
         ratios = [psnr(one, other) for one, other in zip(made, true, strict=True)]
@@ -74,7 +74,7 @@ class ViewsMeasure(Measure):
         )
 
     def contradictions(self, subject: Subject, figures: Figures) -> Iterator[str]:
-        """Every view has its figures."""
+        """Every view has figures."""
         count = given(subject.views, "whole views").count
         if len(figures.details["psnr"]) != count:
             yield f"{len(figures.details['psnr'])} of {count} views have a PSNR"
@@ -84,10 +84,10 @@ def pictures(model: nn.Module, views: Views) -> Tensor:
     """Return the views as a model renders them, ``(views, height, width, 3)`` in [0, 1], on the
     CPU.
 
-    The model runs in eval mode and without gradients, and is left as it was found.
+    The model runs in eval mode and without gradients, and is left unchanged.
 
     Raises:
-        UserError: It does not return a colour for each ray.
+        UserError: The model does not return a colour for each ray.
     """
     device = device_of(model, views.device)
     with untouched(model), torch.no_grad():
@@ -96,7 +96,7 @@ def pictures(model: nn.Module, views: Views) -> Tensor:
     colours = torch.cat(found).float().cpu()
     if colours.shape != (len(views), 3):
         raise UserError(
-            f"views need a colour for each ray, and the model returns {tuple(colours.shape)} for "
+            f"views need a colour for each ray, but the model returns {tuple(colours.shape)} for "
             f"{len(views)} rays"
         )
     return colours.view(views.count, views.height, views.width, 3).clamp(0, 1)
@@ -109,7 +109,7 @@ def truth(views: Views) -> Tensor:
 
 
 def similarities(made: Tensor, true: Tensor) -> list[float]:
-    """Return the structural similarity of each view; of none without torchmetrics.
+    """Return the structural similarity of each view; an empty list without torchmetrics.
 
     Args:
         made: ``(views, height, width, 3)`` in [0, 1].
@@ -125,8 +125,8 @@ def similarities(made: Tensor, true: Tensor) -> list[float]:
 
 
 def encoded(picture: Tensor) -> str:
-    """Return a picture ``(height, width, 3)`` in [0, 1] as a PNG in base 64; a large one by means
-    over its pixels.
+    """Return a picture ``(height, width, 3)`` in [0, 1] as a PNG in base64; large pictures are
+    reduced by averaging pixels.
     """
     by = -(-max(picture.shape[:2]) // SIDE)
     height, width = picture.shape[0] // by, picture.shape[1] // by

@@ -22,7 +22,7 @@ from beyondprop.tasks.samples import Data, DatasetSplit, Samples, Split, from_da
 from beyondprop.tasks.views import Views
 
 from_csv, from_folder = Task.from_csv, Task.from_folder
-"""By these names a task of a file can be asked for in a spec."""
+"""Factories for tasks from your own files, by the names that specs use."""
 
 __all__ = [
     "OPTIMIZERS",

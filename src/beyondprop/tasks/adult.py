@@ -1,9 +1,9 @@
 """The adult census table: does a person earn more than 50,000 dollars a year?
 
-48,842 people of the United States' census of 1994 (Becker and Kohavi, "Adult", UCI Machine Learning
-Repository, 1996; Kohavi, "Scaling up the accuracy of naive-Bayes classifiers", 1996). Gender and
-race are protected attributes: kept as notes of the samples, by which the audit asks whom a model
-treats worse.
+48,842 people from the United States census of 1994 (Becker and Kohavi, "Adult", UCI Machine
+Learning Repository, 1996; Kohavi, "Scaling up the accuracy of naive-Bayes classifiers", 1996).
+Gender and race are protected attributes: they are stored as notes of the samples, which the audit
+uses to find groups that a model disadvantages.
 """
 
 from dataclasses import dataclass
@@ -29,33 +29,34 @@ ADULT = FileSource(
 TARGET, PROTECTED = "income", ("gender", "race")
 
 WEIGHT = "fnlwgt"
-"""How many people a row speaks for: the survey's, and nothing that a person is."""
+"""How many people a row represents: a property of the survey, not of the person."""
 
 INPUTS, BLIND_INPUTS = 107, 100
-"""Numbers in an input: five of numbers, and one for each category that a training row has."""
+"""Length of an input: five numbers, and one for each category of the training rows."""
 
 SHARES = (0.1, 0.2)
-"""For validation and for the test."""
+"""Shares for validation and for the test."""
 
 
 @dataclass(frozen=True)
 class Census:
-    """The table. Called with a data folder or None, it gives the data.
+    """The table. Called with a data folder or None, it returns the data.
 
     Attributes:
         blind: Whether gender and race are left out of the inputs.
-        source: Where the file is.
+        source: Location of the file.
     """
 
     blind: bool = False
     source: FileSource = ADULT
 
     def __call__(self, folder: Path | None = None) -> Data:
-        """Return ``(n, columns)`` and whether income is above 50,000: 34,189 + 4,885 + 9,768, each
-        class alike, always the same ones; with the notes "gender" and "race".
+        """Return inputs ``(n, columns)`` and whether income is above 50,000: 34,189 + 4,885 + 9,768
+        samples in a fixed split that preserves the class proportions, with the notes "gender" and
+        "race".
 
         Raises:
-            UserError: The file is not found, damaged, or not this one.
+            UserError: The file is missing, damaged, or not the published one.
         """
         path = find(self.source, folder)[TABLE]
         if digest := self.source.files[TABLE]:
@@ -80,9 +81,9 @@ def adult(blind: bool = False) -> Task:
 
     Args:
         blind: Whether gender and race are left out of the inputs. By default the model sees them,
-            as in the published comparisons: leaving them out doesn't make a model fair, since
-            other columns tell them (a husband is a man), and hides from an audit of explanations
-            what a model uses.
+            as in the published comparisons: leaving them out does not make a model fair, since
+            other columns reveal them (a husband is a man), and it hides from an audit of
+            explanations what a model uses.
     """
     inputs = BLIND_INPUTS if blind else INPUTS
     unseen = ", which the model does not see" if blind else ""

@@ -1,4 +1,4 @@
-"""Random changes to training images that leave their class as it is."""
+"""Random changes to training images that preserve their class."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,11 @@ PADDING = 4
 def crop_and_flip(images: Tensor) -> Tensor:
     """Shift each image by up to four pixels either way, and mirror half of them.
 
-    Each is padded by four zeros on every side and cropped to its size again at a random place, then
-    flipped left to right or not, as is usual for CIFAR-10 (He, Zhang, Ren and Sun, "Deep residual
-    learning for image recognition", 2016, section 4.2). All is drawn from PyTorch's global CPU
-    generator, whatever the device: the same seed draws the same everywhere, and so does a run that
-    was broken off and resumed.
+    Each image is padded by four zeros on every side and cropped to its size at a random position,
+    then flipped left to right or not, as is usual for CIFAR-10 (He, Zhang, Ren and Sun, "Deep
+    residual learning for image recognition", 2016, section 4.2). All random numbers come from
+    PyTorch's global CPU generator, whatever the device: the same seed gives the same changes
+    everywhere, also in a run that is interrupted and resumed.
 
     Args:
         images: (n, channels, height, width), standardised, so that zero is the mean.
@@ -25,7 +25,7 @@ def crop_and_flip(images: Tensor) -> Tensor:
         New images of the same shape, type and device.
 
     Raises:
-        UserError: The shape is another one.
+        UserError: The shape is different.
     """
     if images.ndim != 4:
         raise UserError(f"images must be (n, channels, height, width), not {tuple(images.shape)}")

@@ -1,4 +1,4 @@
-"""What a task is: data, a model, a loss and a metric, with the defaults of a run."""
+"""The definition of a task: data, a model, a loss and a metric, with the defaults of a run."""
 
 import math
 import re
@@ -25,7 +25,7 @@ from beyondprop.tasks.samples import Data
 from beyondprop.tasks.tables import Table
 
 Contrast = tuple[Any, Any]
-"""What a model is called with (see `calling`), and the targets that go with it."""
+"""The arguments of a model (see `calling`), and the corresponding targets."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Task:
     """A data set, a model, a loss and a metric, with the defaults of a run.
 
     Attributes:
-        name: Short name, also that of folders: letters, digits, ".", "_" and "-".
+        name: Short name, also used for folders: letters, digits, ".", "_" and "-".
         summary: One line for lists.
-        load: Gives the data; its argument is an explicit data folder or None.
-        model: Builds a fresh model from torch's global generator. It is called with a batch's
+        load: Returns the data; its argument is an explicit data folder or None.
+        model: Builds a new model with torch's global generator. The model is called with a batch's
             inputs: with a tensor, ``model(x)``; with a tuple or list, ``model(*x)``; with a
             mapping, ``model(**x)``.
         loss: (outputs, targets) to a scalar.
@@ -46,25 +46,26 @@ class Task:
             modules; None for the default of `attach`.
         output: Name of the module at whose output rules take the error; None for the model's own.
             See `attach`.
-        axes: What the axes of the blocks' outputs mean, where layers do not say it; see `attach`.
-        epochs: Passes over the training part.
+        axes: Meaning of the axes of the blocks' outputs, if the layers do not determine it; see
+            `attach`.
+        epochs: Passes over the training split.
         batch_size: Samples per step.
-        learning_rate: Of the optimizer at the start of a run; it falls linearly to zero.
-        optimizer: (parameters, learning rate) to an optimizer; Adam unless given.
-        optimizers: Names of those that a comparison tries for every rule, instead of that one; see
-            `beyondprop.tasks.OPTIMIZERS`.
-        augment: Training inputs to changed ones of the same kind, by PyTorch's global generator;
-            applied to every training batch, never when scoring. None changes nothing.
-        contrast: (inputs, targets) of a training batch to what the model is called with and the
-            targets that go with it, by PyTorch's global generator: where rules learn by right and
-            wrong answers, it makes the wrong ones. None calls the model with the inputs.
-        split: (data, seed) to the data as a run of this seed has it, such as other training samples
-            each time; the same for every rule. None is the same data for every seed.
-        features: (inputs) to what the linear control sees of them, ``(n, ...)`` real numbers, where
-            the inputs are something else, such as class numbers or a graph. None is the inputs.
+        learning_rate: Learning rate at the start of a run; it falls linearly to zero.
+        optimizer: (parameters, learning rate) to an optimizer; Adam by default.
+        optimizers: Names of optimizers that a comparison tries for every rule, instead of that one;
+            see `beyondprop.tasks.OPTIMIZERS`.
+        augment: Training inputs to changed inputs of the same kind, with PyTorch's global
+            generator; applied to every training batch, never when scoring. None changes nothing.
+        contrast: (inputs, targets) of a training batch to the arguments of the model and the
+            corresponding targets, with PyTorch's global generator: for rules that learn from right
+            and wrong answers, it creates the wrong ones. None calls the model with the inputs.
+        split: (data, seed) to the data of a run with this seed, for example with other training
+            samples each time; the same for every rule. None uses the same data for every seed.
+        features: (inputs) to the features of the linear control, ``(n, ...)`` real numbers, if the
+            inputs are of another kind, such as class numbers or a graph. None uses the inputs.
 
     Raises:
-        UserError: Listing every field that makes no sense.
+        UserError: Lists every invalid field.
     """
 
     name: str
@@ -127,36 +128,36 @@ class Task:
         protected: Sequence[str] = (),
         **fields: Any,
     ) -> "Task":
-        """Return a task of a CSV file; its summary says how the columns were taken.
+        """Return a task of a CSV file; its summary says how the columns were interpreted.
 
-        Columns of numbers are standardised by the training rows, all others are one-hot. A missing
-        number (an empty cell, "?", "NA", "NaN", "null", "none") is the mean, with a mark beside it;
-        a missing text (an empty cell, "?") is one of the categories. Rows without a target are left
-        out.
+        Columns of numbers are standardised by the training rows; all others are one-hot. A missing
+        number (an empty cell, "?", "NA", "NaN", "null", "none") becomes the mean, and an additional
+        column marks it; a missing text (an empty cell, "?") is one of the categories. Rows without
+        a target are left out.
 
         Args:
             path: The file, which may be compressed by gzip. Its first line names the columns.
-            target: The column to be predicted, or several. Where none is named, the refusal lists
-                the file's columns.
-            kind: What the targets are: `Classes`, `Labels` or `Values` (regression, standardised),
-                or "classes", "labels" or "values" as in a spec.
-                By default several columns of 0 and 1, or a separator, are labels; texts, and whole
-                numbers of which there are at most 20, are classes; other numbers are values.
-            separator: Between the labels in a cell, such as ";".
+            target: The column to predict, or several. Without one, the error message lists the
+                file's columns.
+            kind: Kind of the targets: `Classes`, `Labels` or `Values` (regression, standardised),
+                or "classes", "labels" or "values" as in a spec. By default several columns of 0 and
+                1, or a separator, are labels; texts, and whole numbers with at most 20 different
+                values, are classes; other numbers are values.
+            separator: Separator of the labels in a cell, such as ";".
             ignore: Columns to leave out.
             categories: Columns whose numbers are categories.
-            delimiter: Between columns.
-            validation: Share of the rows for validation, of each class alike.
+            delimiter: Delimiter of columns.
+            validation: Share of the rows for validation, the same for each class.
             test: Share of the rows for the test.
-            seed: Of the split into three parts.
-            protected: Columns of what people are, such as "gender", by whose values the audit asks
-                whom a model treats worse. They are inputs too, unless `ignore` names them. A
-                missing value is a group of its own, "?".
-            fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
+            seed: Seed of the split into three parts.
+            protected: Columns with protected attributes, such as "gender", whose values define the
+                groups that the audit compares. They are inputs too, unless `ignore` names them. A
+                missing value is a separate group, "?".
+            fields: Fields of the task that replace its defaults: ``model``, ``epochs``, ...
 
         Raises:
             UserError: The file cannot be read, lacks a column, or has nothing to predict; a
-                protected column is the target, or has one value or more than 50.
+                protected column is the target, or has only one value or more than 50.
         """
         chosen = (target,) if isinstance(target, str) else target
         if chosen != () and not _are_names(chosen):
@@ -195,23 +196,24 @@ class Task:
         seed: int = 0,
         **fields: Any,
     ) -> "Task":
-        """Return a task of images: a folder that holds a folder of images for each class.
+        """Return a task of images: a folder that contains a folder of images for each class.
 
-        Where it holds folders ``train``, ``val`` and ``test``, these are the parts, and each of
-        them holds the classes' folders; a part that is not there is drawn from the training images.
+        If it contains folders ``train``, ``val`` and ``test``, these are the splits, and each of
+        them contains the classes' folders; a missing split is drawn from the training images.
         Images are resized, and standardised by the training images.
 
         Args:
             path: The folder.
             size: Height and width of the images in pixels, at least 8.
-            grey: Whether images are read without their colours.
-            validation: Share of the images for validation, of each class alike.
+            grey: Whether images are read without colours.
+            validation: Share of the images for validation, the same for each class.
             test: Share of the images for the test.
-            seed: Of that split.
-            fields: Of the task, in place of its defaults: ``model``, ``augment``, ``epochs``, ...
+            seed: Seed of that split.
+            fields: Fields of the task that replace its defaults: ``model``, ``augment``,
+                ``epochs``, ...
 
         Raises:
-            UserError: There is no such folder, or not two classes in it.
+            UserError: There is no such folder, or it has fewer than two classes.
         """
         if not _is_count(size) or size < 8:
             raise UserError(f"images need a size of at least 8 pixels, not {size}")
@@ -232,7 +234,7 @@ OPTIONAL = ("augment", "contrast", "split", "features")
 """Fields of a task that are functions or None."""
 
 SMALL = 2000
-"""Training rows of a table below which a batch has fewer."""
+"""Number of training rows of a table below which batches are smaller."""
 
 
 def _names(field: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -247,16 +249,16 @@ def _are_names(names: object) -> bool:
 
 
 def name_of(path: Path) -> str:
-    """Return a file's name without its endings, as a task's name."""
+    """Return a file's name without its suffixes, as a task's name."""
     name = path.name.partition(".")[0] or "data"
     return re.sub(r"[^\w.-]", "-", name).lstrip("-.") or "data"
 
 
 def known_fields(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is given, which are fields of a task.
+    """Return the given fields after checking that a task has them.
 
     Raises:
-        UserError: One of them is none.
+        UserError: A task has no such field.
     """
     known = {each.name for each in fields_of(Task)}
     if unknown := sorted(given.keys() - known):

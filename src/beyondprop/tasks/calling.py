@@ -1,4 +1,4 @@
-"""How rules are attached to a task's model, and what they see of the targets."""
+"""Attaching rules to a task's model, and passing them the targets."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,28 +16,28 @@ from beyondprop.tasks.base import Task
 def attached(
     task: Task, model: nn.Module, rule: Rule, blocks: Sequence[str | Sequence[str]] | None
 ) -> Attachment:
-    """Attach a rule to a task's model, with the error and the axes where the task has them.
+    """Attach a rule to a task's model, with the output module and the axes of the task.
 
     Args:
-        task: The model's.
-        model: Built by the task.
-        rule: For all blocks.
-        blocks: Those of a plan; see `attach`.
+        task: The task of the model.
+        model: A model built by the task.
+        rule: The rule for all blocks.
+        blocks: Names of the blocks; see `attach`.
     """
     return attach(model, rule, blocks=blocks, output=task.output, axes=task.axes)
 
 
 def taught(handle: Attachment, targets: Any) -> AbstractContextManager[None]:
-    """Return the context in which a model's rules see a batch's targets.
+    """Return the context in which a model's rules receive a batch's targets.
 
     Raises:
-        UserError: A rule needs the targets, and they are several tensors.
+        UserError: A rule needs the targets, but they are several tensors.
     """
     if isinstance(targets, Tensor):
         return handle.targets(targets)
     if handle.needs_targets:
         raise UserError(
-            "a rule attached to the model is taught by the targets, which must be one tensor, not "
-            f"a {type(targets).__name__}: give it others, or take a rule that needs the error alone"
+            "a rule attached to the model needs the targets, which must be one tensor, not a "
+            f"{type(targets).__name__}: change the targets, or use a rule that needs only the error"
         )
     return nullcontext()

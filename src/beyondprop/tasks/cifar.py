@@ -41,20 +41,20 @@ def load_cifar10(folder: Path | None = None) -> Data:
 
 
 def load(source: Cifar, validation_per_class: int, folder: Path | None = None) -> Data:
-    """Return images (n, 3, 32, 32), each channel standardised by the training part's mean and
+    """Return images (n, 3, 32, 32), each channel standardised by the training split's mean and
     deviation.
 
     Args:
         source: The data set's files.
-        validation_per_class: Training images of each class that are held out for validation,
-            always the same ones.
-        folder: Where the files lie; None for the usual places, see `data.find`.
+        validation_per_class: Training images of each class that are held out for validation, always
+            the same ones.
+        folder: Location of the files; None for the default locations, see `data.find`.
 
     Returns:
-        The data; its name says so where only the lossy JPEG repack was found.
+        The data; its name says so if only the lossy JPEG version was found.
 
     Raises:
-        UserError: The files are not found, damaged, or not the published ones.
+        UserError: The files are missing, damaged, or not the published ones.
     """
     name, train, test = source.read(folder)
     left, held = hold_out(train.labels, validation_per_class, seed=0)
@@ -74,10 +74,10 @@ def load(source: Cifar, validation_per_class: int, folder: Path | None = None) -
 
 
 def lenet() -> nn.Module:
-    """Return a network from images (3, 32, 32) to 10 logits by two convolutions and two hidden
+    """Return a network from images (3, 32, 32) to 10 logits, with two convolutions and two hidden
     layers.
 
-    LeNet-5 (LeCun et al. 1998) as studies of feedback alignment use it: ReLU and max pooling.
+    LeNet-5 (LeCun et al. 1998) as used in studies of feedback alignment: ReLU and max pooling.
     """
     return nn.Sequential(
         nn.Conv2d(3, 6, kernel_size=5),

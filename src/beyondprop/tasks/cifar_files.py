@@ -1,4 +1,4 @@
-"""CIFAR-10's files: the published batches, loose or in an archive, and a repack as JPEG."""
+"""The files of CIFAR-10: the published batches, loose or in an archive, and a JPEG version."""
 
 import math
 import tarfile
@@ -38,11 +38,11 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class Cifar:
-    """The forms in which the data set may be found, the preferred one first.
+    """The forms in which the data set may be available, the preferred one first.
 
     Attributes:
         batches: The six batches, with their hashes.
-        archive: The one file that they are published in.
+        archive: The single file in which they are published.
         binary: The six batches in the published binary version, which has no published hashes.
         jpeg: `train.npz` and `test.npz`, see `jpegs`; lossy, so its name differs.
     """
@@ -53,7 +53,8 @@ class Cifar:
     jpeg: data.FileSource
 
     def read(self, folder: Path | None = None) -> tuple[str, Images, Images]:
-        """Return the name of what was found (see `data.find_any`), its training and its test part.
+        """Return the name of the form that was found (see `data.find_any`), and its training and
+        test images.
 
         Raises:
             UserError: Nothing is found, or it is damaged or not the published data.
@@ -146,14 +147,14 @@ CIFAR10 = Cifar(
 
 
 def batch(content: bytes, name: str) -> Images:
-    """Return images and labels of a batch of the Python version, a pickled dictionary.
+    """Return the images and labels of a batch of the Python version, a pickled dictionary.
 
-    Its `data` is (n, 3072) uint8, each row an image's red, green and blue plane one after another;
-    its `labels` is a list of n classes (https://www.cs.toronto.edu/~kriz/cifar.html).
+    Its `data` is (n, 3072) uint8, each row an image's red, green and blue plane in sequence; its
+    `labels` is a list of n classes (https://www.cs.toronto.edu/~kriz/cifar.html).
 
     Args:
-        content: The pickle; nothing in it is run, see `pickles`.
-        name: What errors call it.
+        content: The pickle; nothing in it is executed, see `pickles`.
+        name: Name for error messages.
 
     Raises:
         UserError: It is not such a dictionary.
@@ -164,26 +165,26 @@ def batch(content: bytes, name: str) -> Images:
         raise UserError(f"the data of {name} is not (n, 3072) but {values.shape}")
     labels = found.get(b"labels")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise UserError(f"the labels of {name} are no list of whole numbers")
+        raise UserError(f"the labels of {name} are not a list of whole numbers")
     images = torch.from_numpy(values.reshape(-1, *IMAGE).copy())  # a pickle's bytes are read-only
     return _checked(images, np.array(labels, dtype=object), name)
 
 
 def binary_batch(content: bytes, name: str) -> Images:
-    """Return images and labels of a batch of the binary version.
+    """Return the images and labels of a batch of the binary version.
 
-    A record is 3,073 bytes: the label, then the red, green and blue plane one after another.
+    A record is 3,073 bytes: the label, then the red, green and blue plane in sequence.
 
     Args:
-        content: The records, one after another.
-        name: What errors call it.
+        content: The records in sequence.
+        name: Name for error messages.
 
     Raises:
-        UserError: They are not such records.
+        UserError: The content does not consist of such records.
     """
     size = 1 + math.prod(IMAGE)
     if not content or len(content) % size:
-        raise UserError(f"{name} has {len(content):,} bytes, which are no records of {size:,}")
+        raise UserError(f"{name} has {len(content):,} bytes, which are not records of {size:,}")
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, size)
     images = records[:, 1:].reshape(-1, *IMAGE)
     return _checked(images, records[:, 0].numpy(), name)

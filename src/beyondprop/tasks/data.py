@@ -1,4 +1,4 @@
-"""Finding a data set: a given folder, `BEYONDPROP_DATA`, the user's cache, a download."""
+"""Locating a data set: a given folder, `BEYONDPROP_DATA`, the user's cache, a download."""
 
 import os
 import sys
@@ -16,17 +16,17 @@ class FileSource:
     """The files of a published data set.
 
     Attributes:
-        name: As people know it.
-        folders: Where the files may lie within a data folder; the cache uses the first.
-        files: Name of each file to the hash of its content, see `files.check`; None where none is
+        name: Name of the data set.
+        folders: Possible folders of the files within a data folder; the cache uses the first.
+        files: Name of each file to the hash of its content, see `files.check`; None if no hash is
             published.
         urls: Mirrors, with a slash at the end, that have each file; empty if there are none.
-        gzipped: Whether each file may be compressed, with ".gz" after its name, as the mirrors have
-            it; the hash is then that of the decompressed content all the same.
-        others: Name of a file to another one that it goes by.
-        page: Where people get the files that no mirror has one by one, as an address or in words.
-        largest: Bytes that no file exceeds, compressed or not: more is neither downloaded nor
-            unpacked.
+        gzipped: Whether each file may be compressed, with ".gz" after its name, as on the mirrors;
+            the hash is always that of the decompressed content.
+        others: Name of a file to an alternative name.
+        page: Where to get files that no mirror has individually, as an address or in words.
+        largest: Maximum size in bytes of a file, compressed or not: larger files are neither
+            downloaded nor unpacked.
     """
 
     name: str
@@ -40,21 +40,21 @@ class FileSource:
 
     @property
     def published(self) -> dict[str, str]:
-        """Each file's name to the one that it is published under."""
+        """Name of each file to the name under which it is published."""
         compressed = self.gzipped and self.urls
         return {name: f"{name}.gz" if compressed else name for name in self.files}
 
 
 def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
-    """Return where the files of a data set are; downloads them to the user's cache if need be.
+    """Return the paths of a data set's files, and download them to the user's cache if necessary.
 
     Args:
         source: The data set.
-        folder: If given, the only place to look: it must hold the files, itself or in one of
-            `source.folders`, perhaps one folder deeper. Otherwise the data folder that
+        folder: If given, the only place to search: it must contain the files, directly or in one of
+            `source.folders`, possibly one folder deeper. Otherwise the data folder that
             `BEYONDPROP_DATA` names, the user's cache and a download are tried in this order.
 
-    A file may lie in a folder of its own name, as some programs unpack it.
+    A file may be in a folder with its own name, as some programs unpack it.
 
     Returns:
         Path of each of `source.files`; their content is not checked here.
@@ -68,10 +68,10 @@ def find(source: FileSource, folder: Path | None = None) -> dict[str, Path]:
 def find_any(
     sources: Sequence[FileSource], folder: Path | None = None
 ) -> tuple[FileSource, dict[str, Path]]:
-    """Like `find`, for a data set that comes in several forms, the preferred one first.
+    """Like `find`, for a data set that is available in several forms, the preferred one first.
 
-    Each place is searched for all forms before the next place. The first form that has mirrors
-    is downloaded, and is what errors ask for; where none has, it is the first.
+    Each place is searched for all forms before the next place. The first form that has mirrors is
+    downloaded, and error messages name it; if none has mirrors, they name the first form.
 
     Returns:
         The form that was found, and the path of each of its files.
@@ -91,7 +91,7 @@ def find_any(
     for place in (*named, cache):
         if found := _look_in(place, sources):
             return found
-    for place in named:  # what was put there half should not end in a download
+    for place in named:  # an incomplete copy there should not cause a download
         if near := _partial(place, sources):
             raise UserError(f"{wanted.name} is not in {place}{near}; add them or move the rest")
     if not wanted.urls:
@@ -100,7 +100,7 @@ def find_any(
 
 
 def cache_folder() -> Path:
-    """`BEYONDPROP_CACHE` if set, else the platform's folder for a user's caches."""
+    """`BEYONDPROP_CACHE` if set, otherwise the platform's folder for user caches."""
     if named := os.environ.get("BEYONDPROP_CACHE"):
         return Path(named).expanduser()
     if sys.platform == "win32":
@@ -116,7 +116,7 @@ def _places() -> list[Path]:
     named = os.environ.get("BEYONDPROP_DATA")
     if not named:
         return [cache_folder()]
-    if not Path(named).expanduser().is_dir():  # a slip of the pen should not end in a download
+    if not Path(named).expanduser().is_dir():  # a typing error should not cause a download
         raise UserError(
             f"BEYONDPROP_DATA names {named}, which is not a folder; correct or unset it"
         )
@@ -140,7 +140,7 @@ def _folders(place: Path, source: FileSource, itself: bool) -> list[Path]:
 
 
 def _deeper_folders(place: Path, source: FileSource, itself: bool) -> list[Path]:
-    """Return the folders of a folder in `place`, and what `place` holds if it is itself one."""
+    """Return the folders of a folder in `place`, and `place` itself if it may contain the files."""
     ends = {Path(*Path(folder).parts[1:]) for folder in source.folders} - {Path()}
     own = [place / end for end in sorted(ends)] if itself else []
     try:
@@ -151,7 +151,7 @@ def _deeper_folders(place: Path, source: FileSource, itself: bool) -> list[Path]
 
 
 def _partial(place: Path, sources: Sequence[FileSource], itself: bool = False) -> str:
-    """Return what is missing where some of a form's files lie, to follow on "is not in"."""
+    """Return what is missing if some of a form's files are present, to follow "is not in"."""
     for source in sources:
         folders = _folders(place, source, itself) + _deeper_folders(place, source, itself)
         for folder in folders:
@@ -166,7 +166,7 @@ NAMED = "in a folder that data= or BEYONDPROP_DATA names"
 
 
 def _content(folder: Path) -> str:
-    """Return what a folder holds instead, to follow on "is not in"."""
+    """Return what a folder contains instead, to follow "is not in"."""
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError:

@@ -1,8 +1,8 @@
 """The embedded data set: scikit-learn's handwritten digits, with two networks for them.
 
 1,797 real 8x8 images, the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and
-Kaynak, UCI Machine Learning Repository, 1998). `digits.csv.gz` is scikit-learn's file, byte for
-byte (BSD 3-clause, see `digits.NOTICE.txt`); a row has 64 pixels from 0 to 16, then the class.
+Kaynak, UCI Machine Learning Repository, 1998). `digits.csv.gz` is an exact copy of scikit-learn's
+file (BSD 3-clause, see `digits.NOTICE.txt`); a row has 64 pixels from 0 to 16, then the class.
 """
 
 import gzip
@@ -23,7 +23,7 @@ def load_images(folder: Path | None = None) -> Data:
     """Return the digits as images (n, 1, 8, 8) in [0, 1]: 1,257 + 180 + 360, always the same split.
 
     Args:
-        folder: Not looked at: the images are part of the package.
+        folder: Not used: the images are part of the package.
     """
     del folder
     with gzip.open(Path(__file__).with_name("digits.csv.gz")) as stream:
@@ -54,7 +54,7 @@ def load_vectors(folder: Path | None = None) -> Data:
 
 
 def mlp(inputs: int = 64) -> nn.Module:
-    """Return a network from vectors to 10 logits by three hidden layers of 128."""
+    """Return a network from vectors to 10 logits, with three hidden layers of width 128."""
     return nn.Sequential(
         nn.Linear(inputs, 128),
         nn.Tanh(),
@@ -67,7 +67,7 @@ def mlp(inputs: int = 64) -> nn.Module:
 
 
 def convnet() -> nn.Module:
-    """Return a network from images (1, 8, 8) to 10 logits by two convolutions and a hidden
+    """Return a network from images (1, 8, 8) to 10 logits, with two convolutions and a hidden
     layer.
     """
     return nn.Sequential(

@@ -1,4 +1,4 @@
-"""Downloading one file whose content is known, from a server that may be anything."""
+"""Downloading one file with a known hash from an untrusted server."""
 
 import os
 import tempfile
@@ -16,8 +16,8 @@ from beyondprop.files import is_special
 from beyondprop.tasks import files
 
 TIMEOUT = 15  # seconds without an answer
-GRACE = 30  # seconds in which a server may be as slow as it likes
-SLOWEST = 10_000  # bytes a second, since the first one, that it must give from then on
+GRACE = 30  # seconds in which a server may be arbitrarily slow
+SLOWEST = 10_000  # minimum average bytes per second after that
 LONGEST = 3600  # seconds that one address may take
 PIECE = 2**16
 
@@ -29,18 +29,19 @@ def download(
     unpack: bool = True,
     largest: int = files.LARGEST,
 ) -> None:
-    """Get a file from the first address that has it; it appears whole and verified, or not at all.
+    """Download a file from the first address that has it; it is written complete and verified, or
+    not at all.
 
     Args:
         urls: Its addresses.
-        target: Where to write it; the folder is made.
+        target: Where to write it; the folder is created.
         digest: Hash of its content, see `files.check`.
-        unpack: Whether it is that of the decompressed content, see `files.read`.
-        largest: Bytes that it may have: no more is received or unpacked.
+        unpack: Whether this is the hash of the decompressed content, see `files.read`.
+        largest: Maximum size in bytes: no more is received or unpacked.
 
     Raises:
-        UserError: `requests` is not installed, the folder cannot be written, or no address gives
-            the file: it has another one, a larger one, or takes too long.
+        UserError: `requests` is not installed, the folder cannot be written, or no address has the
+            file: it has another one, a larger one, or takes too long.
     """
     try:
         import requests  # noqa: F401
@@ -49,7 +50,7 @@ def download(
     try:
         if is_special(target):
             raise UserError(f"{target} is not a regular file, so no download can replace it")
-        target = Path(os.path.realpath(target))  # a link stays one
+        target = Path(os.path.realpath(target))  # a link is preserved
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True)
     except OSError as error:
@@ -67,17 +68,17 @@ def download(
                 return
             except UserError:
                 failures.append(f"{url}: not the published file")
-            except Exception as error:  # whatever a server, its certificate or its headers make
+            except Exception as error:  # anything that a server or its certificate causes
                 reason = getattr(error, "strerror", None) or type(error).__name__
                 failures.append(f"{url}: {reason}")
     raise UserError(f"no download worked ({'; '.join(failures)})")
 
 
 class _Transfer(Thread):
-    """A file on its way from one address.
+    """The transfer of a file from one address.
 
-    It has a thread of its own, as a server that sends a byte now and then runs into no timeout,
-    wherever it does so. One that is given up ends with its next piece, or with the process.
+    It runs in a separate thread, because a server that sends a byte now and then triggers no
+    timeout. A transfer that is given up ends with its next piece, or with the process.
     """
 
     def __init__(self, url: str, path: Path, largest: int, progress: Progress) -> None:
@@ -92,7 +93,7 @@ class _Transfer(Thread):
 
         Raises:
             TimeoutError: It takes too long.
-            Exception: What the server made of it.
+            Exception: Any error of the transfer.
         """
         started = time.monotonic()
         self.start()
@@ -107,7 +108,7 @@ class _Transfer(Thread):
             raise self.failure
 
     def run(self) -> None:
-        """Receive all pieces; what goes wrong is kept for `finish`."""
+        """Receive all pieces; an error is stored for `finish`."""
         import requests
 
         try:

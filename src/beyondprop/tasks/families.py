@@ -1,7 +1,7 @@
 """Families of tasks: one data set and one kind of network, of any width, depth and data size.
 
 `beyondprop scale` trains their members. A family is a function of ``width``, ``depth`` and
-``samples`` that returns a task; your own is named as my.module:function.
+``samples`` that returns a task; your own has a name of the form my.module:function.
 """
 
 import math
@@ -23,13 +23,13 @@ def scaled_fashion(width: int = 64, depth: int = 3, samples: int | None = None) 
     """Return Fashion-MNIST with a network of linear layers.
 
     Args:
-        width: Of the hidden layers.
-        depth: How many hidden layers there are.
-        samples: Training images, the first of those in the set; by default all 55,000. Training is
-            about as many steps as with all of them.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        samples: Number of training images, the first ones of the data set; by default all 55,000.
+            Training takes about as many steps as with all of them.
 
     Raises:
-        UserError: A number is not above zero, or there are not as many images.
+        UserError: A number is not above zero, or there are too few images.
     """
     return member(mnist.FASHION_MLP, "scaled-fashion", 784, width, depth, samples, epochs=4)
 
@@ -38,13 +38,13 @@ def scaled_fashion_small(width: int = 32, depth: int = 3, samples: int | None = 
     """Return the embedded images of clothing with a network of linear layers.
 
     Args:
-        width: Of the hidden layers.
-        depth: How many hidden layers there are.
-        samples: Training images, the first of those in the set; by default all 4,000. Training is
-            about as many steps as with all of them.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        samples: Number of training images, the first ones of the data set; by default all 4,000.
+            Training takes about as many steps as with all of them.
 
     Raises:
-        UserError: A number is not above zero, or there are not as many images.
+        UserError: A number is not above zero, or there are too few images.
     """
     small = fashion_small.FASHION_SMALL
     return member(small, "scaled-fashion-small", 196, width, depth, samples, epochs=10)
@@ -54,14 +54,14 @@ def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = No
     """Return Tiny Shakespeare with a post-LN decoder, whose layers are its blocks.
 
     Args:
-        width: Of a token; a multiple of 16, the width of a head.
-        depth: How many layers there are.
-        samples: Training windows of 128 characters, the first of the text; by default all 7,842.
-            Training is about as many steps as with all of them.
+        width: Width of a token; a multiple of 16, the width of a head.
+        depth: Number of layers.
+        samples: Number of training windows of 128 characters, the first ones of the text; by
+            default all 7,842. Training takes about as many steps as with all of them.
 
     Raises:
-        UserError: A number is not above zero, the width no multiple of 16, or there are not as many
-            windows.
+        UserError: A number is not above zero, the width is not a multiple of 16, or there are too
+            few windows.
     """
     if width < HEAD or width % HEAD:
         raise UserError(f"scaled-shakespeare takes a width of {HEAD}, {2 * HEAD}, ..., not {width}")
@@ -79,23 +79,24 @@ def scaled_shakespeare(width: int = 64, depth: int = 2, samples: int | None = No
 
 
 HEAD = 16
-"""Width of a head of attention in the family of decoders."""
+"""Width of an attention head in the family of decoders."""
 
 WHOLE = {
     "scaled-fashion": 55_000,
     "scaled-fashion-small": fashion_small.TRAIN,
     "scaled-shakespeare": 7_842,
 }
-"""Training samples of the families here."""
+"""Number of training samples of these families."""
 
 
 def within(
     name: str, width: int, depth: int, samples: int | None, epochs: int, batch_size: int
 ) -> tuple[int, int]:
-    """Return a member's samples and its epochs, which are about as many steps as with all samples.
+    """Return a member's number of samples, and its epochs for about as many steps as with all
+    samples.
 
     Raises:
-        UserError: A number is not above zero, or there are not as many samples.
+        UserError: A number is not above zero, or there are too few samples.
     """
     whole = WHOLE[name]
     count = whole if samples is None else samples
@@ -111,10 +112,10 @@ def within(
 def member(
     base: Task, name: str, inputs: int, width: int, depth: int, samples: int | None, epochs: int
 ) -> Task:
-    """Return a task's data with a network of this size.
+    """Return the task with a network of this size on its data.
 
     Raises:
-        UserError: A number is not above zero, or there are not as many samples.
+        UserError: A number is not above zero, or there are too few samples.
     """
     count, lengthened = within(name, width, depth, samples, epochs, base.batch_size)
     return replace(
@@ -133,8 +134,8 @@ class FirstSamples:
     """A data set with only the first of its training samples.
 
     Attributes:
-        load: Gives the whole.
-        count: How many training samples are kept.
+        load: Returns the complete data set.
+        count: Number of training samples to use.
     """
 
     load: Callable[[Path | None], Data]
@@ -148,12 +149,12 @@ class FirstSamples:
 
 @dataclass(frozen=True)
 class Layers:
-    """Builds networks from inputs of any shape to logits of ten classes, by hidden tanh layers.
+    """Builds networks from inputs of any shape to ten logits, with hidden tanh layers.
 
     Attributes:
         inputs: Numbers in an input.
-        width: Of the hidden layers.
-        depth: How many hidden layers there are.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
     """
 
     inputs: int
@@ -161,7 +162,7 @@ class Layers:
     depth: int
 
     def __call__(self) -> nn.Module:
-        """Return a fresh network."""
+        """Return a new network."""
         hidden = [
             module
             for before, after in pairwise([self.inputs, *[self.width] * self.depth])
@@ -175,4 +176,4 @@ FAMILIES = {
     "scaled-fashion": scaled_fashion,
     "scaled-shakespeare": scaled_shakespeare,
 }
-"""By name."""
+"""All families by name."""

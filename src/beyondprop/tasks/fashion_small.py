@@ -1,9 +1,9 @@
-"""The embedded data set that tells rules apart: small images of clothing, half of them inverted.
+"""The embedded data set that separates rules: small images of clothing, half of them inverted.
 
-6,000 images of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017) at half their size, of each class the
-first 450 training and the first 150 test images (MIT, see `fashion_small.NOTICE.txt`). Every other
-one is inverted, black for white. No linear model undoes that, and few fixed random features do, so
-that a rule shows whether it teaches hidden layers.
+6,000 images of Fashion-MNIST (Xiao, Rasul and Vollgraf 2017) at half their size: the first 450
+training and the first 150 test images of each class (MIT, see `fashion_small.NOTICE.txt`). Every
+other image is inverted, black for white. No linear model and few fixed random features can undo
+that, so the score shows whether a rule trains hidden layers.
 """
 
 from functools import partial
@@ -28,12 +28,12 @@ def load(folder: Path | None = None) -> Data:
     """Return the images as vectors (n, 196) in [0, 1]: 4,000 + 500 + 1,500, always the same split.
 
     Args:
-        folder: Not looked at: the images are part of the package.
+        folder: Not used: the images are part of the package.
     """
     del folder
     pixels = torch.from_numpy(idx.read(Path(__file__).with_name("fashion_small.idx.gz")))
     inputs = pixels.flatten(1).float() / 255  # (6000, 196)
-    place = torch.arange(len(inputs))  # the file takes one image of each class in turn
+    place = torch.arange(len(inputs))  # in the file, the classes alternate
     targets = place % CLASSES
     inverted = (place // CLASSES % 2 == 1).unsqueeze(1)
     inputs = torch.where(inverted, 1 - inputs, inputs)
@@ -44,18 +44,18 @@ def load(folder: Path | None = None) -> Data:
 
 
 def load_images(folder: Path | None = None) -> Data:
-    """Return the same as images (n, 1, 14, 14)."""
+    """Return the same data as images (n, 1, 14, 14)."""
     return load(folder).mapped(as_images)
 
 
 def as_images(part: Samples) -> Split:
-    """Return a part with images in place of vectors."""
+    """Return a split with images instead of vectors."""
     inputs, targets = part.batch(slice(len(part)))
     return Split(inputs.unflatten(1, (1, SIDE, SIDE)), targets)
 
 
 def network() -> nn.Module:
-    """Return the network of digits-mlp, from vectors of 196."""
+    """Return the network of digits-mlp for vectors of length 196."""
     return mlp(196)
 
 

@@ -1,7 +1,6 @@
-"""Reading data files, compressed or not, and proving that they are the published ones.
+"""Reading data files, compressed or not, and verifying that they are the published ones.
 
-A small compressed file can unpack to gigabytes: what is unpacked is counted, and refused where it
-is more than an honest file would be.
+A small compressed file can unpack to gigabytes: the size of unpacked content is limited.
 """
 
 import gzip
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from beyondprop.errors import UserError
 
 LARGEST = 2**28
-"""Bytes that a published file may have, unless its data set says otherwise."""
+"""Maximum size in bytes of a published file, unless its data set has another limit."""
 
 RATIO = 64
-"""How many times its own size a file of the user's may unpack to, where that is above LARGEST."""
+"""Maximum ratio of unpacked to packed size for a user's file, if that is above LARGEST."""
 
 PIECE = 2**20
 LONGEST_LINE = 2**20
@@ -35,14 +34,14 @@ def read(
 
     Args:
         path: The file; gzip is recognised by its first bytes, not by its name.
-        digest: Hash of the decompressed content, see `check`. That of a .gz file says little: its
-            header holds a name and a date, and differs between mirrors.
-        unpack: False leaves gzip as it is, for an archive whose own hash is published.
-        largest: Bytes that the content of a file with a hash may have.
+        digest: Hash of the decompressed content, see `check`. The hash of a .gz file is of little
+            use: its header contains a name and a date, and differs between mirrors.
+        unpack: False keeps gzip compressed, for an archive whose own hash is published.
+        largest: Maximum size in bytes of the content of a file with a hash.
 
     Raises:
-        UserError: The file cannot be read, is damaged, unpacks to more than an honest one would,
-            or is not the expected one.
+        UserError: The file cannot be read, is damaged, unpacks to more than the limit, or is not
+            the expected one.
     """
     try:
         size = path.stat().st_size
@@ -62,7 +61,7 @@ def read(
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, one after another: it may be larger than the memory.
+    """Yield the lines of a text file one at a time, as it may be larger than memory.
 
     Raises:
         UserError: It cannot be read, is not UTF-8, or has a line of more than LONGEST_LINE bytes.
@@ -80,28 +79,28 @@ def lines(path: Path) -> Iterator[str]:
 
 
 def arrays(path: Path, names: tuple[str, ...], what: str) -> list[NDArray[Any]]:
-    """Return the arrays of these names in an .npz file.
+    """Return the arrays with these names in an .npz file.
 
     Args:
         path: The file.
         names: The arrays.
-        what: What errors call them.
+        what: Their description for error messages.
 
     Raises:
-        UserError: It cannot be read, lacks one, or unpacks to more than an honest one would.
+        UserError: It cannot be read, lacks an array, or unpacks to more than the limit.
     """
     try:
         with path.open("rb") as stream:
             _check_sizes(stream, max(LARGEST, RATIO * path.stat().st_size))
             with np.load(stream, allow_pickle=False) as found:
                 return [found[name] for name in names]
-    except Exception as error:  # zip, zlib and NumPy each have errors of their own
+    except Exception as error:  # zip, zlib and NumPy have different errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} cannot be read as {what} ({reason}); replace it") from error
 
 
 def _check_sizes(stream: BinaryIO, most: int) -> None:
-    """See how much a zip file unpacks to in its list, which whoever reads it keeps to."""
+    """Raise if a zip file unpacks to too much according to its directory, which readers obey."""
     with ZipFile(stream) as parts:
         size = sum(part.file_size for part in parts.infolist())
     if size > most:
@@ -132,12 +131,12 @@ def _other(path: Path, largest: int) -> UserError:
 
 
 def check(content: bytes, name: str, digest: str) -> None:
-    """Prove that bytes are the published ones.
+    """Verify that bytes are the published ones.
 
     Args:
         content: The bytes.
-        name: What the error calls them.
-        digest: Their SHA-256 or, where only that is published, MD5; their lengths differ.
+        name: Name for error messages.
+        digest: Their SHA-256 or, if only that is published, MD5; the lengths distinguish them.
 
     Raises:
         UserError: They are not.
@@ -152,13 +151,13 @@ def check(content: bytes, name: str, digest: str) -> None:
 
 
 def check_own(path: Path, folder: Path | None) -> None:
-    """See that a task whose sizes are those of one file is not to read another.
+    """Raise if a task whose sizes come from one file is given another data folder.
 
     Raises:
         UserError: A data folder is given.
     """
     if folder is not None:
         raise UserError(
-            f"the task is made of {path}, whose classes its model has: leave out data=, and give "
-            "the path of another file to the task itself"
+            f"the task's model has the classes of {path}: leave out data=, and give the path of "
+            "another file to the task itself"
         )

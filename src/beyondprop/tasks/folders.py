@@ -1,4 +1,4 @@
-"""Data of a folder that holds a folder of images for each class."""
+"""Data from a folder that contains a folder of images for each class."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,28 +17,28 @@ from beyondprop.tasks.splitting import in_three
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""What Pillow may read a file as, whatever its name says; its other readers are left alone."""
+"""Formats that Pillow may read, whatever a file's name says; its other readers are not used."""
 
 PIXELS = 2**26
-"""How many an image may have; 8,192 along each side."""
+"""Maximum number of pixels of an image; 8,192 along each side."""
 
 PARTS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
-"""Names of the folders of parts."""
+"""Folder names of the splits."""
 
 Files = list[tuple[Path, int]]
-"""Images and the numbers of their classes."""
+"""Paths of images and their class numbers."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images and what to make of it. Called, it gives the data.
+    """A folder of images and how to read it. Called, it returns the data.
 
     Attributes:
-        path: Holds a folder for each class, or folders train, val and test that do.
-        size: Of the images, in pixels along both sides, to which they are resized.
+        path: Contains a folder for each class, or folders train, val and test that do.
+        size: Height and width in pixels to which the images are resized.
         channels: 3 for colour, 1 for grey.
-        shares: Of the samples for validation and test, where these have no folder.
-        seed: Of that split.
+        shares: Shares of the samples for validation and test, if these have no folder.
+        seed: Seed of that split.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class ImageFolder:
     seed: int
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where to look in place of the path.
+        """Return the data; a given folder replaces the path.
 
         Raises:
-            UserError: There are not two classes, or an image cannot be read.
+            UserError: There are fewer than two classes, or an image cannot be read.
         """
         path = self.path if folder is None else folder
         parts = {name: self._read(files) for name, files in self._parts(path).items()}
@@ -63,7 +63,9 @@ class ImageFolder:
         return Data(path.name, **splits, classes=classes_in(path))
 
     def _parts(self, path: Path) -> dict[str, Files]:
-        """Return the files of each part; what has no folder is drawn from the training part."""
+        """Return the files of each split; a split without a folder is drawn from the training
+        split.
+        """
         classes = classes_in(path)
         found = {
             name: _files(folder, classes)
@@ -74,7 +76,7 @@ class ImageFolder:
         labels = torch.tensor([label for _, label in pool])
         drawn = in_three(labels, self.shares, self.seed, classes)
         rows = dict(zip(PARTS, drawn, strict=True))
-        # A part that has a folder leaves its share to training.
+        # If a split has a folder, its share stays in training.
         given = torch.cat([rows["train"], *(rows[name] for name in found)]).sort().values
         rows = rows | {"train": given}
         return {
@@ -88,10 +90,10 @@ class ImageFolder:
 
 
 def classes_in(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes: of the folders in that of the training images.
+    """Return the names of the classes, which are the folders in that of the training images.
 
     Raises:
-        UserError: There is no such folder, or not two classes in it.
+        UserError: There is no such folder, or it has fewer than two classes.
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a folder")
@@ -105,11 +107,12 @@ def classes_in(path: Path) -> tuple[str, ...]:
 
 
 def part_in(path: Path, name: str) -> Path | None:
-    """Return the folder of a part; without one, training images are in the folder itself.
+    """Return the folder of a split; without split folders, training images are in the folder
+    itself.
 
     Raises:
-        UserError: There are folders of other parts and none of training images, or other folders
-            beside them.
+        UserError: There are folders of other splits but none of training images, or there are
+            unrelated folders next to them.
     """
     inner = {each.name.lower(): each for each in _inner(path)}
     found = {
@@ -126,7 +129,7 @@ def part_in(path: Path, name: str) -> Path | None:
         return found.get(name)
     if found and len(found) == len(inner):  # else these are classes of such names
         held = " and ".join(each.name for each in inner.values())
-        raise UserError(f"{path} holds {held} and no folder train: make one of training images")
+        raise UserError(f"{path} holds {held} but no folder train: create one for training images")
     return path if name == "train" else None
 
 
@@ -145,11 +148,12 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open an image with 8 bits a colour; whatever fails inside is told as the file's fault.
+    """Open an image with 8 bits per colour; any failure inside the context is reported as a problem
+    of the file.
 
     Raises:
-        UserError: It cannot be read, is of another format than `FORMATS`, or has more pixels than
-            `PIXELS`, of which a small file may have billions; or Pillow is not installed.
+        UserError: It cannot be read, has a format not in `FORMATS`, or more pixels than `PIXELS` (a
+            small file may have billions); or Pillow is not installed.
     """
     images = pillow()
     try:
@@ -165,7 +169,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def pillow() -> Any:
-    """Return Pillow's module of images.
+    """Return Pillow's `Image` module.
 
     Raises:
         UserError: Pillow is not installed.
@@ -174,23 +178,23 @@ def pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise UserError(
-            f"images are read by Pillow, which is not installed: {install('data')}"
+            f"reading images needs Pillow, which is not installed: {install('data')}"
         ) from error
     return Image
 
 
 def of_8_bits(image: Any) -> Any:
-    """Return a grey image of 16 bits with 8, and any other as it is.
+    """Convert a 16-bit grey image to 8 bits, and return any other image unchanged.
 
-    Pillow's own conversion clips it: all above 255 would be white.
+    Pillow's own conversion clips values: everything above 255 would be white.
 
     Raises:
-        ValueError: It has 32 bits, of which nobody knows what white is.
+        ValueError: It has 32 bits, for which the value of white is unknown.
     """
     from PIL import Image
 
     if image.mode in ("I", "F"):
-        raise ValueError("a pixel has 32 bits, and 8 or 16 are read")
+        raise ValueError("a pixel has 32 bits, but only 8 or 16 are supported")
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
@@ -201,7 +205,7 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Files:
     for each in _inner(folder):
         if each.name not in classes:
             raise UserError(
-                f"{folder} holds a class {each.name} that the training images have not: "
+                f"{folder} holds a class {each.name} that the training images do not have: "
                 f"they have {', '.join(classes)}"
             )
         images = sorted(

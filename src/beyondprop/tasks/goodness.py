@@ -13,20 +13,20 @@ from beyondprop.tasks.digits import load_images
 from beyondprop.tasks.mnist import load_mnist
 
 CLASSES = 10
-BLACK, WHITE = -0.42, 2.82  # of MNIST's pixels when they are standardised
+BLACK, WHITE = -0.42, 2.82  # of MNIST's standardised pixels
 CHANNELS = (16, 32, 64, 64)
 
 
 def right_and_wrong(classes: int, inputs: Tensor, targets: Tensor) -> Contrast:
-    """Return each input with its own class and with another one, drawn evenly from the others.
+    """Return each input with its own class and with another one, drawn uniformly from the others.
 
     Args:
-        classes: How many there are.
+        classes: Number of classes.
         inputs: ``(batch, ...)``.
         targets: Classes, ``(batch,)``.
 
     Returns:
-        The inputs and the candidates ``(batch, 2)``, and which of these is right: the first.
+        The inputs and the candidates ``(batch, 2)``, and the position of the right candidate: 0.
     """
     shift = torch.randint(1, classes, targets.shape, device=targets.device)
     candidates = torch.stack([targets, (targets + shift) % classes], dim=1)
@@ -34,7 +34,7 @@ def right_and_wrong(classes: int, inputs: Tensor, targets: Tensor) -> Contrast:
 
 
 def dense(inputs: int, width: int, blocks: int) -> list[nn.Module]:
-    """Return blocks of a linear layer and ReLU; the first flattens its input."""
+    """Return blocks of a linear layer and ReLU; the first block flattens its input."""
     widths = [inputs, *[width] * (blocks - 1)]
     made: list[nn.Module] = [nn.Sequential(nn.Linear(w, width), nn.ReLU()) for w in widths]
     made[0] = nn.Sequential(nn.Flatten(), *made[0].children())
@@ -42,21 +42,21 @@ def dense(inputs: int, width: int, blocks: int) -> list[nn.Module]:
 
 
 def digits() -> nn.Module:
-    """Return a network from images (1, 8, 8) to the goodness of 10 classes, by three blocks of
-    256.
+    """Return a network from images (1, 8, 8) to the goodness of 10 classes, with three blocks of
+    width 256.
     """
     return GoodnessNetwork(dense(64, 256, 3), FirstPixels(CLASSES, 0.0, 1.0))
 
 
 def mnist() -> nn.Module:
-    """Return a network from images (1, 28, 28) to the goodness of 10 classes, by three blocks of
-    500.
+    """Return a network from images (1, 28, 28) to the goodness of 10 classes, with three blocks of
+    width 500.
     """
     return GoodnessNetwork(dense(784, 500, 3), FirstPixels(CLASSES, BLACK, WHITE))
 
 
 def cifar() -> nn.Module:
-    """Return a network from images (3, 32, 32) to the goodness of 10 classes, by four
+    """Return a network from images (3, 32, 32) to the goodness of 10 classes, with four
     convolutions.
     """
     blocks = []
@@ -69,7 +69,7 @@ def cifar() -> nn.Module:
 
 
 def with_a_wrong_class(inputs: Tensor, targets: Tensor) -> Contrast:
-    """`right_and_wrong` of ten classes."""
+    """Return the result of `right_and_wrong` for ten classes."""
     return right_and_wrong(CLASSES, inputs, targets)
 
 

@@ -20,7 +20,7 @@ DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def read(path: Path, sha256: str | None = None) -> NDArray[Any]:
-    """Array in an IDX file, gzip or plain, in the machine's byte order and writable.
+    """Return the array in an IDX file, gzip or plain, in the machine's byte order and writable.
 
     Args:
         path: The file.
@@ -33,7 +33,7 @@ def read(path: Path, sha256: str | None = None) -> NDArray[Any]:
 
 
 def parse(content: bytes, name: str) -> NDArray[Any]:
-    """Array in the bytes of an IDX file; `name` is what errors call it.
+    """Return the array in the bytes of an IDX file; error messages use `name`.
 
     Raises:
         UserError: Not IDX, an unknown type, or more or fewer values than the header says.

@@ -1,7 +1,7 @@
 """Many small JPEG images in one NumPy file.
 
-An .npz with `bytes` (uint8, all JPEG files one after another), `offsets` (n + 1 places where they
-begin, the last one the end) and `labels` (n,).
+The file is an .npz with `bytes` (uint8, all JPEG files in sequence), `offsets` (the n + 1 positions
+where they begin, the last one being the end) and `labels` (n,).
 """
 
 from io import BytesIO
@@ -17,7 +17,7 @@ from beyondprop.tasks import files
 
 FIELDS = ("bytes", "offsets", "labels")
 SMALLEST = 100
-"""Bytes: no JPEG file is smaller, so what is to be decoded is bounded by what is there."""
+"""Minimum bytes of a JPEG file, which limits the number of images to decode."""
 
 
 def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
@@ -28,8 +28,8 @@ def read(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[
         size: Height and width that every image must have.
 
     Raises:
-        UserError: Pillow is not installed, or the file cannot be read, is damaged or other than
-            described above.
+        UserError: Pillow is not installed, or the file cannot be read, is damaged or differs from
+            the description above.
     """
     decode = _decoder()
     content, offsets, labels = _fields(path)

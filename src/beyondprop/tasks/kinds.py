@@ -1,4 +1,4 @@
-"""What the targets of a task are, and the loss and the metric that go with that."""
+"""Kinds of targets, with the loss and the metric for each."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ WIDTH = 128
 
 
 def label_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the binary cross-entropy of logits ``(n, labels)`` by bool targets of that shape."""
+    """Return the binary cross-entropy of logits ``(n, labels)`` for bool targets of that shape."""
     return binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype))
 
 
 def scoring(kind: Criterion) -> dict[str, Any]:
-    """Return the fields of a task by which such targets are taught and scored.
+    """Return the loss and metric fields of a task for this kind of targets.
 
     Raises:
-        UserError: The kind is another one than the three.
+        UserError: The kind is not one of the three.
     """
     found: dict[type[Criterion], tuple[Any, Any, str]] = {
         Classes: (cross_entropy, accuracy, "accuracy"),
@@ -30,14 +30,14 @@ def scoring(kind: Criterion) -> dict[str, Any]:
     }
     if type(kind) not in found:
         raise UserError(
-            f"kind is Classes(), Labels() or Values(), not a {type(kind).__name__}: for others "
-            "give a Task its own load, loss and metric"
+            f"kind must be Classes(), Labels() or Values(), not a {type(kind).__name__}: for "
+            "others give a Task its own load, loss and metric"
         )
     return dict(zip(("loss", "metric", "metric_name"), found[type(kind)], strict=True))
 
 
 def mlp(inputs: int, outputs: int) -> nn.Module:
-    """Return a network from vectors to outputs by two hidden layers of 128."""
+    """Return a network from vectors to outputs, with two hidden layers of width 128."""
     return nn.Sequential(
         nn.Linear(inputs, WIDTH),
         nn.ReLU(),
@@ -48,7 +48,7 @@ def mlp(inputs: int, outputs: int) -> nn.Module:
 
 
 def convnet(channels: int, size: int, outputs: int) -> nn.Module:
-    """Return a network from images (channels, size, size) to outputs by three convolutions."""
+    """Return a network from images (channels, size, size) to outputs, with three convolutions."""
     side = size // 4
     return nn.Sequential(
         nn.Conv2d(channels, 32, kernel_size=3, padding=1),

@@ -1,10 +1,10 @@
-"""Tasks of language: a decoder says the next character, or byte pair, of a text.
+"""Language tasks: a decoder predicts the next character, or byte pair, of a text.
 
-Tiny Shakespeare is that of Karpathy, "The unreasonable effectiveness of recurrent neural networks",
-2015. Blocks are those of Launay, Poli, Boniface and Krzakala, "Direct feedback alignment scales to
-modern deep learning tasks and architectures", NeurIPS 2020: `macro` has one signal a layer, and one
-for the embedding; `micro` has three a layer. The error is taken before the decoder of the
-vocabulary.
+Tiny Shakespeare is from Karpathy, "The unreasonable effectiveness of recurrent neural networks",
+2015. The blocks are those of Launay, Poli, Boniface and Krzakala, "Direct feedback alignment scales
+to modern deep learning tasks and architectures", NeurIPS 2020: `macro` has one signal for each
+layer, and one for the embedding; `micro` has three for each layer. The error is taken before the
+decoder of the vocabulary.
 """
 
 import math
@@ -42,24 +42,24 @@ PUBLISHED = data.FileSource(
 )
 
 LETTERS = f"\n !$&',-.3:;?{string.ascii_letters}"
-"""All characters of Tiny Shakespeare; its training part has each of them."""
+"""All characters of Tiny Shakespeare; its training split contains each of them."""
 
 SEEN = 1
-"""Characters up to the current one that the linear model sees."""
+"""Number of characters, up to the current one, that the linear model uses."""
 
 
 @dataclass(frozen=True)
 class BitsPerCharacter:
-    """Negative bits that a character of a text takes, if coded by a model: higher is better.
+    """Negative bits per character if a text is coded by a model: higher is better.
 
     Attributes:
-        characters: For each class how many characters it is.
+        characters: Number of characters of each class.
     """
 
     characters: tuple[int, ...]
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
-        """Return the score of logits ``(n, length, classes)`` by targets ``(n, length)``."""
+        """Return the score of logits ``(n, length, classes)`` for targets ``(n, length)``."""
         lengths = torch.tensor(self.characters, device=targets.device)
         bits = token_loss(outputs, targets).item() / math.log(2)  # of a token
         return -bits * targets.numel() / lengths[targets].sum().item()
@@ -72,18 +72,18 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Recent:
-    """What the linear model sees: the last classes up to each position, one-hot.
+    """The features of the linear model: the last classes up to each position, one-hot.
 
     Attributes:
-        classes: How many there are.
-        count: How many are seen, the current one among them.
+        classes: Number of classes.
+        count: Number of positions, including the current one.
     """
 
     classes: int
     count: int = SEEN
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return the features of windows ``(n, length)``; before a window's beginning are zeros.
+        """Return the features of windows ``(n, length)``; positions before the window are zeros.
 
         Returns:
             ``(n, length, count * classes)``.
@@ -106,7 +106,7 @@ class Model:
     norm_first: bool
 
     def __call__(self) -> nn.Module:
-        """Return a fresh one."""
+        """Return a new decoder."""
         return gpt(
             self.vocabulary, self.length, self.width, self.layers, self.heads, self.norm_first
         )
@@ -125,29 +125,31 @@ def from_text(
     windows: int | None = None,
     **fields: Any,
 ) -> Task:
-    """Return the task of a text: a decoder says each next character, or byte pair.
+    """Return the task of a text: a decoder predicts each next character, or byte pair.
 
-    The first nine tenths of the text are the training part, the next twentieth is for validation,
-    the last for the test. The vocabulary is that of the training part; characters that only the
-    others have are one more class.
+    The first nine tenths of the text are for training, the next twentieth is for validation, the
+    last for the test. The vocabulary comes from the training split; all characters that occur only
+    in the other splits share one additional class.
 
     Args:
         path: A file in UTF-8, which may be compressed by gzip, or a folder of such files
-            (``*.txt``, ``*.txt.gz``), which are joined in the order of their names. It is looked
-            for from the current directory, then in the folder that `BEYONDPROP_DATA` names.
-        byte_pairs: How many classes of byte pairs there are, the 256 bytes among them. By default
-            the classes are characters.
-        norm_first: Whether norms stand before what they serve (pre-LN), or behind (post-LN).
-        micro: Whether blocks end within each layer too, or behind it alone.
-        layers: Of the decoder.
-        width: Of a token in it.
-        heads: Of each attention.
-        length: Of a window in characters or byte pairs.
-        windows: Of the training part, drawn anew by each run's seed; by default all of them.
-        fields: Of the task, in place of its defaults: ``name``, ``epochs``, ``learning_rate``, ...
+            (``*.txt``, ``*.txt.gz``), which are joined in the order of their names. It is searched
+            in the current directory, then in the folder that `BEYONDPROP_DATA` names.
+        byte_pairs: Number of byte-pair classes, including the 256 bytes. By default the classes are
+            characters.
+        norm_first: Whether norms precede each sublayer (pre-LN) or follow it (post-LN).
+        micro: Whether blocks also end within each layer, not only after it.
+        layers: Layers of the decoder.
+        width: Width of a token in the decoder.
+        heads: Heads of each attention.
+        length: Length of a window in characters or byte pairs.
+        windows: Number of training windows, drawn by each run's seed; by default all of them.
+        fields: Fields of the task that replace its defaults: ``name``, ``epochs``,
+            ``learning_rate``, ...
 
     Raises:
-        UserError: The text cannot be read or is too short, or a size fits no decoder.
+        UserError: The text cannot be read or is too short, or the sizes of the decoder are not
+            valid.
     """
     text = Text(partial(text_of, Path(path)), length, byte_pairs)
     given = Decoder(norm_first, micro, layers, width, heads, windows)
@@ -172,18 +174,18 @@ def shakespeare(
     """Return the task of Tiny Shakespeare; see `from_text`.
 
     Args:
-        byte_pairs: How many classes of byte pairs there are; by default they are characters.
-        norm_first: Whether norms stand before what they serve.
-        micro: Whether blocks end within each layer too.
-        layers: Of the decoder.
-        width: Of a token in it.
-        heads: Of each attention.
-        length: Of a window in characters or byte pairs.
-        windows: Of the training part, drawn anew by each run's seed; by default all of them.
-        fields: Of the task, in place of its defaults.
+        byte_pairs: Number of byte-pair classes; by default the classes are characters.
+        norm_first: Whether norms precede each sublayer.
+        micro: Whether blocks also end within each layer.
+        layers: Layers of the decoder.
+        width: Width of a token in the decoder.
+        heads: Heads of each attention.
+        length: Length of a window in characters or byte pairs.
+        windows: Number of training windows, drawn by each run's seed; by default all of them.
+        fields: Fields of the task that replace its defaults.
 
     Raises:
-        UserError: A size fits no decoder; with byte pairs, the text is not found.
+        UserError: The sizes of the decoder are not valid; with byte pairs, the text is not found.
     """
     text = Text(shakespeare_text, length, byte_pairs)
     given = Decoder(norm_first, micro, layers, width, heads, windows)
@@ -196,10 +198,10 @@ def shakespeare_text(folder: Path | None) -> tuple[str, str]:
     """Return the name and the text of Tiny Shakespeare, 1,115,394 characters.
 
     Args:
-        folder: Where the file lies; None for the usual places, see `data.find`.
+        folder: Location of the file; None for the default locations, see `data.find`.
 
     Raises:
-        UserError: It is not found, or not the published one.
+        UserError: The file is missing, or not the published one.
     """
     source, paths = data.find_any((LOOSE, PUBLISHED), folder)
     ((name, path),) = paths.items()
@@ -211,12 +213,12 @@ class Decoder:
     """A decoder and its blocks.
 
     Attributes:
-        norm_first: Whether norms stand before what they serve.
-        micro: Whether blocks end within each layer too.
-        layers: How many.
-        width: Of a token.
-        heads: Of each attention.
-        windows: Of the training part that each run draws; None is all.
+        norm_first: Whether norms precede each sublayer.
+        micro: Whether blocks also end within each layer.
+        layers: Number of layers.
+        width: Width of a token.
+        heads: Heads of each attention.
+        windows: Number of training windows that each run draws; None for all.
     """
 
     norm_first: bool
@@ -232,11 +234,11 @@ class Decoder:
         """Return the task of a text.
 
         Args:
-            stem: With which the task's name begins.
-            title: Of the text.
-            text: Gives the data.
-            vocabulary: That of the data.
-            fields: Of the task, in place of its defaults.
+            stem: First part of the task's name.
+            title: Title of the text.
+            text: Returns the data.
+            vocabulary: Vocabulary of the data.
+            fields: Fields of the task that replace its defaults.
         """
         norms = "pre" if self.norm_first else "post"
         ends = "micro" if self.micro else "macro"
@@ -261,7 +263,7 @@ class Decoder:
             "output": "norm",
             "axes": "batch tokens features",
             "epochs": 2,
-            "batch_size": 8,  # steps are what a short run lacks
+            "batch_size": 8,  # small batches, because a short run needs many steps
             "learning_rate": 1e-3,
             "features": Recent(len(vocabulary)),
             "split": None if self.windows is None else Drawn(self.windows),
@@ -270,10 +272,10 @@ class Decoder:
 
 
 def _check(given: Decoder, length: int) -> None:
-    """See that sizes fit a decoder.
+    """Raise unless the sizes are valid for a decoder.
 
     Raises:
-        UserError: They do not.
+        UserError: They are not valid.
     """
     sizes = {
         "layers": given.layers,
@@ -286,11 +288,11 @@ def _check(given: Decoder, length: int) -> None:
         if not isinstance(size, int) or size < 1:
             raise UserError(f"{name} must be a whole number > 0, not {size!r}")
     if given.width % given.heads:
-        raise UserError(f"a width of {given.width} cannot be shared by {given.heads} heads")
+        raise UserError(f"a width of {given.width} is not divisible by {given.heads} heads")
 
 
 part_of_shakespeare = partial(shakespeare, windows=2_000, epochs=6)
-"""A quarter of the text for each run, so that runs differ in what they are taught too."""
+"""A quarter of the text for each run, so that runs also differ in their training data."""
 
 SHAKESPEARE_PRE_MACRO = part_of_shakespeare()
 SHAKESPEARE_PRE_MICRO = part_of_shakespeare(micro=True)

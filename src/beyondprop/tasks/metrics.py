@@ -1,4 +1,4 @@
-"""Scores of outputs by their targets; higher is better."""
+"""Scores of outputs against targets; higher is better."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from torch import Tensor
 from beyondprop.errors import UserError
 
 Metric = Callable[[Any, Any], float]
-"""Outputs and targets of n samples to their mean score; higher is better."""
+"""(outputs, targets) of n samples to their mean score; higher is better."""
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output is their class, in [0, 1].
+    """Return the share of samples whose largest output is their class, in [0, 1].
 
     Args:
         outputs: Scores or logits, (n, classes).
         targets: Classes, (n,) int64.
 
     Raises:
-        UserError: The shapes do not fit; they would otherwise broadcast to a wrong figure.
+        UserError: The shapes do not match; they would otherwise broadcast to a wrong figure.
     """
     if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
         raise UserError(
@@ -33,14 +33,14 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
 def auc(outputs: Tensor, targets: Tensor) -> float:
     """Return the area under the ROC curve: how often a positive's output is above a negative's.
 
-    A tie counts a half, so that outputs which say nothing have 0.5.
+    A tie counts one half, so constant outputs have 0.5.
 
     Args:
         outputs: Scores or logits, ``(n,)``.
         targets: Which samples are positive, ``(n,)`` bool or 0 and 1.
 
     Raises:
-        UserError: The shapes do not fit, or all samples are of one kind.
+        UserError: The shapes do not match, or all samples are of one kind.
     """
     from scipy.stats import rankdata
 
@@ -53,7 +53,7 @@ def auc(outputs: Tensor, targets: Tensor) -> float:
     here = int(positive.sum())
     pairs = here * (len(positive) - here)
     if not pairs:
-        raise UserError("AUC has no meaning where all samples are of one kind; give another metric")
+        raise UserError("AUC is undefined if all samples are of one kind; use another metric")
     ranks = rankdata(outputs.detach().double().cpu().numpy())  # from 1; of ties their mean
     return float((ranks[positive].sum() - here * (here + 1) / 2) / pairs)
 
@@ -61,14 +61,14 @@ def auc(outputs: Tensor, targets: Tensor) -> float:
 def r_squared(outputs: Tensor, targets: Tensor) -> float:
     """Return R², the share of the targets' variance that is explained; 1 at best, 0 for their mean.
 
-    Of several values a sample it is the mean over those that vary.
+    For several values per sample it is the mean over the values that vary.
 
     Args:
         outputs: ``(n,)`` or ``(n, k)``.
-        targets: As many numbers, ``(n,)`` or ``(n, k)``.
+        targets: The same number of values, ``(n,)`` or ``(n, k)``.
 
     Raises:
-        UserError: The shapes do not fit, or no target varies.
+        UserError: The shapes do not match, or no target varies.
     """
     if outputs.numel() != targets.numel() or outputs.shape[:1] != targets.shape[:1]:
         raise UserError(
@@ -80,7 +80,7 @@ def r_squared(outputs: Tensor, targets: Tensor) -> float:
     whole = (wanted - wanted.mean(0)).square().sum(0)
     varies = whole > 0
     if not varies.any():
-        raise UserError("R² has no meaning where all targets are the same; give another metric")
+        raise UserError("R² is undefined if all targets are the same; use another metric")
     return (1 - rest[varies] / whole[varies]).mean().item()
 
 
@@ -89,10 +89,10 @@ def negative_mae(outputs: Tensor, targets: Tensor) -> float:
 
     Args:
         outputs: ``(n,)`` or ``(n, k)``.
-        targets: As many numbers, ``(n,)`` or ``(n, k)``.
+        targets: The same number of values, ``(n,)`` or ``(n, k)``.
 
     Raises:
-        UserError: The shapes do not fit.
+        UserError: The shapes do not match.
     """
     if outputs.numel() != targets.numel() or outputs.shape[:1] != targets.shape[:1]:
         raise UserError(
@@ -106,14 +106,14 @@ def negative_mae(outputs: Tensor, targets: Tensor) -> float:
 def psnr(outputs: Tensor, targets: Tensor) -> float:
     """Return the peak signal-to-noise ratio in dB, −10 log10 of the mean squared error.
 
-    Of no error at all it is 100.
+    Without any error it is 100.
 
     Args:
         outputs: Colours in [0, 1], of any shape.
-        targets: As many.
+        targets: Colours of the same shape.
 
     Raises:
-        UserError: The shapes do not fit.
+        UserError: The shapes do not match.
     """
     if outputs.shape != targets.shape:
         raise UserError(
@@ -125,16 +125,16 @@ def psnr(outputs: Tensor, targets: Tensor) -> float:
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:
-    """Return the mean F1 over labels of outputs above zero, in [0, 1].
+    """Return the mean F1 over labels, in [0, 1]; an output above zero predicts a label.
 
-    A label that neither is nor is said of any sample is left out.
+    Labels that no sample has and that are never predicted are left out.
 
     Args:
         outputs: Logits, ``(n, k)``.
         targets: Which labels each sample has, ``(n, k)`` bool or 0 and 1.
 
     Raises:
-        UserError: The shapes do not fit.
+        UserError: The shapes do not match.
     """
     if outputs.ndim != 2 or outputs.shape != targets.shape:
         raise UserError(

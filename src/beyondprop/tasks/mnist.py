@@ -36,7 +36,7 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 OTHERS = {name: name.replace("-idx", ".idx") for name in FILES}
-"""As they were first published, and some copies still are."""
+"""Alternative file names, under which the files were first published."""
 
 MNIST = data.FileSource(
     name="MNIST",
@@ -99,18 +99,18 @@ def load(
     validation_per_class: int,
     folder: Path | None = None,
 ) -> Data:
-    """Return images (n, 1, 28, 28), standardised by the training part's mean and standard
+    """Return images (n, 1, 28, 28), standardised by the training split's mean and standard
     deviation.
 
     Args:
         source: The data set and its four IDX files.
-        classes: The classes' names.
-        validation_per_class: Training images of each class that are held out for validation,
-            always the same ones.
-        folder: Where the files lie; None for the usual places, see `data.find`.
+        classes: Names of the classes.
+        validation_per_class: Training images of each class that are held out for validation, always
+            the same ones.
+        folder: Location of the files; None for the default locations, see `data.find`.
 
     Raises:
-        UserError: The files are not found, damaged, or not the published ones.
+        UserError: The files are missing, damaged, or not the published ones.
     """
     paths = data.find(source, folder)
     images, labels, test_images, test_labels = (
@@ -132,7 +132,7 @@ def load(
 
 
 def mean_and_std(pixels: Tensor) -> tuple[float, float]:
-    """Of uint8 values; by their histogram, hence exact, whatever the number of threads."""
+    """Return the mean and deviation of uint8 values, exactly, from their histogram."""
     counts = torch.bincount(pixels.flatten(), minlength=256).double()
     levels, total = torch.arange(256).double(), counts.sum()
     mean = (counts @ levels) / total
@@ -141,7 +141,9 @@ def mean_and_std(pixels: Tensor) -> tuple[float, float]:
 
 
 def mlp() -> nn.Module:
-    """Return a network from images (1, 28, 28) to 10 logits by two hidden layers of 512."""
+    """Return a network from images (1, 28, 28) to 10 logits, with two hidden layers of width
+    512.
+    """
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 512),

@@ -12,17 +12,17 @@ from beyondprop.registry import Registry
 
 
 class OptimizerFactory(ABC):
-    """Makes an optimizer of what a run trains.
+    """Creates an optimizer for the parameters of a run.
 
     Attributes:
-        usual_rate: A learning rate around which a search may begin.
+        usual_rate: A learning rate from which a search may start.
     """
 
     usual_rate: float
 
     @abstractmethod
     def __call__(self, parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-        """Return an optimizer of these parameters, at this learning rate."""
+        """Return an optimizer for these parameters with this learning rate."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class AdamW(OptimizerFactory):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 
     Args:
-        weight_decay: The share of a weight that a step takes away, times the learning rate.
+        weight_decay: The share of a weight that a step removes, divided by the learning rate.
     """
 
     weight_decay: float = 0.01
@@ -62,9 +62,9 @@ class Sgd(OptimizerFactory):
     """Stochastic gradient descent with momentum.
 
     Args:
-        momentum: The share of the last step that the next one adds.
+        momentum: The share of the previous step that is added to the next one.
         weight_decay: Added to the gradient, as a share of the weight.
-        nesterov: Whether the gradient is taken where the momentum leads (Nesterov 1983).
+        nesterov: Whether to use Nesterov momentum (Nesterov 1983).
     """
 
     momentum: float = 0.9
@@ -84,7 +84,7 @@ class Sgd(OptimizerFactory):
 
 
 ADAM = Adam()
-"""The optimizer of a task that names none."""
+"""The default optimizer of tasks."""
 
 OPTIMIZERS: Registry[OptimizerFactory] = Registry(
     "optimizer",
@@ -92,4 +92,4 @@ OPTIMIZERS: Registry[OptimizerFactory] = Registry(
     {"adam": Adam, "adamw": AdamW, "sgd": Sgd},
     key="optimizer",
 )
-"""Every registered optimizer by its name."""
+"""All registered optimizers by name."""

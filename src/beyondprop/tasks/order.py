@@ -1,4 +1,4 @@
-"""In which order training samples come."""
+"""The order of training samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def order(seed: int, epoch: int, length: int) -> Tensor:
-    """Return the order of the data: of the seed and the epoch alone, so the same for every rule.
+    """Return the order of the data, which depends only on the seed and the epoch, not on the rule.
 
     Returns:
         A permutation of `range(length)`, int64.
@@ -17,13 +17,13 @@ def order(seed: int, epoch: int, length: int) -> Tensor:
 
 
 def drawn(length: int, size: int) -> Tensor:
-    """Return the numbers of a batch by which something is tried or measured, always the same.
+    """Return the sample numbers of a fixed batch for trials and measurements.
 
-    Drawn, as training batches are: the first samples of ordered data are of one class, or of one
-    corner of an image.
+    The samples are drawn at random, as training batches are: the first samples of ordered data may
+    be of one class, or from one corner of an image.
 
     Args:
-        length: Of the training part.
-        size: Of the batch, at most.
+        length: Number of training samples.
+        size: Maximum size of the batch.
     """
     return order(0, 0, length)[:size]

@@ -1,8 +1,8 @@
-"""Pickles of arrays, read without running anything that they name.
+"""Pickles of arrays, read without executing anything that they name.
 
-A pickle is a program: it may import and call whatever it likes. The pickles of published data sets
-need a few names of NumPy and SciPy only, and here even these stand for an object that does nothing
-but remember what it is told; see `unpickling`.
+A pickle is a program that may import and call anything. The pickles of published data sets need
+only a few names of NumPy and SciPy, and here even these are replaced by an object that only records
+its arguments; see `unpickling`.
 """
 
 from collections.abc import Collection
@@ -21,62 +21,62 @@ ARRAYS: frozenset[Name] = frozenset(
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
-        ("_codecs", "encode"),  # bytes, as Python 3 writes them for Python 2
+        ("_codecs", "encode"),  # for bytes that Python 3 writes for Python 2
         ("numpy.core.numeric", "_frombuffer"),
         ("numpy._core.numeric", "_frombuffer"),
     }
 )
-"""What the pickle of an array names."""
+"""Names in the pickle of an array."""
 
 SPARSE = ARRAYS | {("scipy.sparse.csr", "csr_matrix"), ("scipy.sparse._csr", "csr_matrix")}
-"""What that of a sparse matrix by rows names."""
+"""Names in the pickle of a sparse matrix by rows."""
 
 LISTS: frozenset[Name] = frozenset(
     {("collections", "defaultdict"), ("__builtin__", "list"), ("builtins", "list")}
 )
-"""What that of a dictionary names whose missing keys have empty lists."""
+"""Names in the pickle of a dictionary whose missing keys have empty lists."""
 
 NUMBERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
-"""Types of numbers, as NumPy writes them."""
+"""Number types, as NumPy writes them."""
 
 MOST = 2**27
-"""How many numbers a sparse matrix may have with its zeros: they are written out."""
+"""Maximum number of entries of a sparse matrix, including its zeros, as it becomes dense."""
 
 
 def parse(content: bytes, name: str) -> dict[bytes, Any]:
-    """Return the dictionary in a pickle of Python 2; strings are bytes, arrays are to be had by
-    `array`.
+    """Return the dictionary in a pickle of Python 2; strings are bytes, and `array` reads its
+    arrays.
 
     Args:
         content: The pickle.
-        name: What errors call it.
+        name: Name for error messages.
 
     Raises:
-        UserError: It is damaged, no dictionary, or names anything but what arrays need.
+        UserError: It is damaged, not a dictionary, or names anything that arrays do not need.
     """
     found = unpickled(content, name, ARRAYS)
     if not isinstance(found, dict):
-        raise UserError(f"{name} holds no dictionary but a {type(found).__name__}")
+        raise UserError(f"{name} holds a {type(found).__name__}, not a dictionary")
     return found
 
 
 def array(told: object, name: str, types: Collection[str] = ("u1",)) -> NDArray[Any]:
-    """Return the array that a pickle told of, read-only.
+    """Return the array that a pickle describes, read-only.
 
     Args:
-        told: What stands for it.
-        name: What errors call it.
-        types: Of numbers that it may hold, as "u1" for bytes.
+        told: The record of the array.
+        name: Name for error messages.
+        types: Number types that it may contain, such as "u1" for bytes.
 
     Raises:
-        UserError: It is no array of these, or its size does not fit its shape.
+        UserError: It is not an array of these types, or its size does not match its shape.
     """
     kind = "uint8" if tuple(types) == ("u1",) else "numbers"
     refused = UserError(f"{name} is not an array of {kind}")
     if not isinstance(told, Told):
         raise refused
     try:
-        if told.state is None:  # as the fifth protocol writes it
+        if told.state is None:  # as in protocol 5
             content, dtype, shape, letter = told.arguments
             fortran = _text(letter) == "F"
         else:
@@ -92,14 +92,14 @@ def array(told: object, name: str, types: Collection[str] = ("u1",)) -> NDArray[
 
 
 def matrix(told: object, name: str) -> NDArray[Any]:
-    """Return the matrix that a pickle told of: an array, or a sparse matrix by rows.
+    """Return the matrix that a pickle describes: an array, or a sparse matrix by rows.
 
     Args:
-        told: What stands for it.
-        name: What errors call it.
+        told: The record of the matrix.
+        name: Name for error messages.
 
     Raises:
-        UserError: It is none of numbers, or its parts do not fit.
+        UserError: It is not a matrix of numbers, or its parts do not match.
     """
     state = told.state if isinstance(told, Told) else None
     if not isinstance(state, dict):
@@ -127,14 +127,14 @@ def matrix(told: object, name: str) -> NDArray[Any]:
 
 
 def lists(told: object, name: str) -> dict[int, list[int]]:
-    """Return the dictionary of lists of whole numbers that a pickle holds or told of.
+    """Return the dictionary of lists of whole numbers that a pickle contains or describes.
 
     Args:
-        told: The dictionary, or what stands for one whose missing keys have empty lists.
-        name: What errors call it.
+        told: The dictionary, or the record of one whose missing keys have empty lists.
+        name: Name for error messages.
 
     Raises:
-        UserError: It is no such dictionary.
+        UserError: It is not such a dictionary.
     """
     found = told.items if isinstance(told, Told) else told
     if not isinstance(found, dict) or not all(
@@ -146,7 +146,7 @@ def lists(told: object, name: str) -> dict[int, list[int]]:
 
 
 def _bytes(content: Any) -> Any:
-    """Return the bytes that are there, or that a pickle tells of as a text of their values."""
+    """Return the bytes, decoded from a text of their values if the pickle records them so."""
     return content.arguments[0].encode("latin-1") if isinstance(content, Told) else content
 
 

@@ -22,7 +22,7 @@ from beyondprop.tasks.recommenders import movielens
 
 
 def of_file(name: str) -> str:
-    """Return how a file of a table is named as a task; nothing of other names."""
+    """Return how to write a table file as a task; an empty string for other names."""
     if not name.lower().endswith((".csv", ".csv.gz")):
         return ""
     return f"a CSV file is a task as {{task: from_csv, path: {name}, target: COLUMN}}"
@@ -88,18 +88,18 @@ TASKS: Registry[Task] = Registry(
     makers={"from_csv": Task.from_csv, "from_folder": Task.from_folder},
     advice=of_file,
 )
-"""Every registered task by its name, the default first."""
+"""All registered tasks by name, the default first."""
 
 
 def find(spec: Spec) -> Task:
-    """Return the task of this name.
+    """Return the task with this name.
 
     Args:
         spec: One of `TASKS`, or "my.module:attribute", looked up from the current directory; the
-            attribute is a `Task` or a callable that returns one. See `beyondprop.registry.spec`
-            for arguments.
+            attribute is a `Task` or a callable that returns one. See `beyondprop.registry.spec` for
+            arguments.
 
     Raises:
-        UserError: There is no such task; the message lists what there is.
+        UserError: There is no such task; the message lists the available ones.
     """
     return TASKS.make(spec)

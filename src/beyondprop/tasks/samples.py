@@ -1,7 +1,7 @@
-"""Samples of a data set, in memory or read when a batch needs them, and its three parts.
+"""Samples of a data set, in memory or read when a batch needs them, and their three splits.
 
-Whoever needs samples asks for a batch of rows. A batch is inputs and targets; each of them is a
-tensor, or tensors in tuples, lists, mappings and dataclasses.
+Samples are read as batches of rows. A batch is inputs and targets; each of them is a tensor, or
+tensors in tuples, lists, mappings and dataclasses.
 """
 
 from abc import ABC, abstractmethod
@@ -27,19 +27,19 @@ from beyondprop.errors import FAULTS, UserError
 from beyondprop.registry.dotted import one_line
 
 Rows = Tensor | slice
-"""Which samples: their numbers, ``(batch,)`` int64 on the CPU, or a slice."""
+"""Selected samples: their numbers, ``(batch,)`` int64 on the CPU, or a slice."""
 
 LABELS = ("labels", "label")
-"""Under which a sample that is a mapping holds its target."""
+"""Keys under which a sample that is a mapping stores its target."""
 
 
 class Samples(ABC):
-    """Samples of a data set. `batch` is the one way to read them."""
+    """Samples of a data set. They are only read through `batch`."""
 
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where batches are."""
+        """Device of the batches."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -50,14 +50,14 @@ class Samples(ABC):
 
     @abstractmethod
     def some(self, rows: Tensor) -> "Samples":
-        """Return these samples alone."""
+        """Return only these samples."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> "Samples":
-        """Return the same samples, of which batches are on a device."""
+        """Return the same samples with batches on a device."""
 
     def batches(self, size: int) -> Iterator[tuple[Any, Any]]:
-        """Yield all samples in their order, so many at a time; the last batch may be smaller."""
+        """Yield all samples in order, in batches of `size`; the last batch may be smaller."""
         for begin in range(0, len(self), size):
             yield self.batch(slice(begin, min(begin + size, len(self))))
 
@@ -68,14 +68,15 @@ class Split(Samples):
 
     Attributes:
         inputs: ``(n, ...)``, or tensors of n rows each in tuples, lists, mappings or dataclasses:
-            what the model is called with by position or by name.
+            the arguments of the model by position or by name.
         targets: Classes ``(n,)`` int64, labels ``(n, k)`` bool, values ``(n, ...)`` float, or
             several such tensors.
-        notes: What else is known of each sample, by name, ``(n, ...)`` each: measures may read it,
-            and no model is given it.
+        notes: Additional data of each sample, by name, ``(n, ...)`` each: measures may read it, but
+            no model receives it.
 
     Raises:
-        UserError: No samples, not as many rows in each tensor, or something that is no tensor.
+        UserError: There are no samples, the tensors differ in their numbers of rows, or a value is
+            not a tensor.
     """
 
     inputs: Any
@@ -87,8 +88,8 @@ class Split(Samples):
             value = getattr(self, name)
             if found := [each for each in others(value) if each is not None]:
                 raise UserError(
-                    f"the {name} of a split are tensors, not a {type(found[0]).__name__}: make "
-                    "them by torch.as_tensor, or read what has no one shape by from_dataset"
+                    f"the {name} of a split must be tensors, not a {type(found[0]).__name__}: "
+                    "use torch.as_tensor, or from_dataset for samples of different shapes"
                 )
         found = [*leaves(self.inputs), *leaves(self.targets), *leaves(self.notes)]
         if len({each.shape[:1] for each in found}) > 1 or any(not each.dim() for each in found):
@@ -100,18 +101,18 @@ class Split(Samples):
 
     @property
     def device(self) -> torch.device:
-        """Where the first tensor is."""
+        """Device of the first tensor."""
         return next(leaves(self.inputs)).device
 
     def __len__(self) -> int:
         return len(next(leaves(self.inputs)))
 
     def batch(self, rows: Rows) -> tuple[Any, Any]:
-        """Return the inputs and targets of these rows; of a slice without a copy."""
+        """Return the inputs and targets of these rows; a slice is not copied."""
         return replaced(self.inputs, lambda x: x[rows]), replaced(self.targets, lambda x: x[rows])
 
     def some(self, rows: Tensor) -> "Split":
-        """Return these rows alone."""
+        """Return only these rows."""
         return Split(*self.batch(rows), replaced(self.notes, lambda x: x[rows]))
 
     def to(self, device: torch.device | str) -> "Split":
@@ -124,10 +125,10 @@ class DatasetSplit(Samples):
     """Samples of a map-style dataset, read when a batch needs them; see `from_dataset`.
 
     Attributes:
-        dataset: Gives a sample for each number from 0 on.
-        collate: A list of samples to a batch: inputs and targets, or a mapping that holds the
+        dataset: Returns a sample for each number from 0.
+        collate: A list of samples to a batch: inputs and targets, or a mapping that contains the
             targets as "labels" or "label". It may pad texts of different lengths.
-        where: The device that batches are moved to.
+        where: The device of the batches.
     """
 
     dataset: Any
@@ -137,41 +138,42 @@ class DatasetSplit(Samples):
     def __post_init__(self) -> None:
         if not (hasattr(self.dataset, "__getitem__") and hasattr(self.dataset, "__len__")):
             raise UserError(
-                f"a dataset needs __len__ and __getitem__, and a {type(self.dataset).__name__} "
+                f"a dataset needs __len__ and __getitem__, but a {type(self.dataset).__name__} "
                 "lacks them: read its samples into a list"
             )
         if not len(self):
-            raise UserError("a split needs samples, and the dataset has none")
+            raise UserError("a split needs samples, but the dataset has none")
 
     @property
     def device(self) -> torch.device:
-        """Where batches are moved to."""
+        """Device of the batches."""
         return torch.device(self.where)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batch(self, rows: Rows) -> tuple[Any, Any]:
-        """Return the inputs and targets that `collate` makes of these samples.
+        """Return the inputs and targets that `collate` creates from these samples.
 
         Raises:
-            UserError: A sample cannot be read, or they make no batch of inputs and targets.
+            UserError: A sample cannot be read, or the samples cannot be collated to inputs and
+                targets.
         """
         numbers = rows.tolist() if isinstance(rows, Tensor) else range(*rows.indices(len(self)))
         inputs, targets = in_two(self._collated(self._read(list(numbers))))
         if found := [each for each in others(inputs) if isinstance(each, (str, bytes))]:
             raise UserError(
-                f"a batch of the dataset holds a {type(found[0]).__name__}, which no model takes: "
-                "give from_dataset a collate= that makes tensors of a list of samples"
+                f"a batch of the dataset holds a {type(found[0]).__name__}, which is not a tensor: "
+                "give from_dataset a collate= that makes tensors from a list of samples"
             )
         return moved(inputs, self.where), moved(targets, self.where)
 
     def some(self, rows: Tensor) -> "DatasetSplit":
-        """Return these samples alone."""
+        """Return only these samples."""
         return replace(self, dataset=Subset(self.dataset, rows.tolist()))
 
     def to(self, device: torch.device | str) -> "DatasetSplit":
-        """Return the same samples, of which batches are moved to a device."""
+        """Return the same samples with batches on a device."""
         return replace(self, where=device)
 
     def _read(self, numbers: list[int]) -> list[Any]:
@@ -182,7 +184,7 @@ class DatasetSplit(Samples):
             return [self.dataset[number] for number in numbers]
         except UserError:
             raise
-        except FAULTS as error:  # whatever the user's dataset does
+        except FAULTS as error:  # the user's dataset may raise anything
             raise UserError(
                 f"reading samples {numbers[0]} to {numbers[-1]} of the dataset failed: "
                 f"{one_line(error)}"
@@ -191,19 +193,20 @@ class DatasetSplit(Samples):
     def _collated(self, samples: list[Any]) -> Any:
         if self.collate is default_collate and _has_numbers(samples[0]):
             raise UserError(
-                "a sample of the dataset holds a list of numbers, of which PyTorch's collate makes "
-                "a tensor for each place: let the dataset give tensors, or give from_dataset a "
-                "collate="
+                "a sample of the dataset holds a list of numbers, from which PyTorch's collate "
+                "makes a tensor for each position: let the dataset return tensors, or give "
+                "from_dataset a collate="
             )
         try:
             return self.collate(samples)
         except UserError:
             raise
-        except FAULTS as error:  # samples of different lengths, mostly
+        except FAULTS as error:  # usually samples of different lengths
             own = self.collate is not default_collate
-            help_ = "mend the collate=" if own else "give from_dataset a collate= that pads them"
+            help_ = "correct the collate=" if own else "give from_dataset a collate= that pads them"
             raise UserError(
-                f"{len(samples)} samples of the dataset make no batch ({one_line(error)}): {help_}"
+                f"{len(samples)} samples of the dataset cannot be collated ({one_line(error)}): "
+                f"{help_}"
             ) from error
 
 
@@ -213,16 +216,16 @@ def from_dataset(
 ) -> DatasetSplit:
     """Return the samples of a `torch.utils.data` dataset or loader, or of a list of samples.
 
-    A sample is inputs and a target, or a mapping that holds the target as "labels" or "label". Of a
-    loader the dataset and ``collate_fn`` are used. The order comes from the seed of a run, and the
-    size of batches from the task, so that they are the same for every rule.
+    A sample is inputs and a target, or a mapping that contains the target as "labels" or "label".
+    For a loader its dataset and ``collate_fn`` are used. The order comes from the seed of a run,
+    and the batch size from the task, so that they are the same for every rule.
 
     Args:
         source: A map-style dataset, a loader of one, or a sequence.
-        collate: A list of samples to a batch; by default the loader's, else PyTorch's.
+        collate: A list of samples to a batch; by default the loader's, otherwise PyTorch's.
 
     Raises:
-        UserError: The samples have no numbers to draw by, or the loader has an order of its own.
+        UserError: The samples have no indices, or the loader has its own order.
     """
     if isinstance(source, DataLoader):
         _check_order(source)
@@ -236,7 +239,7 @@ def in_two(batch: Any) -> tuple[Any, Any]:
     """Return the inputs and the targets of a collated batch.
 
     Raises:
-        UserError: Which of what it holds are the targets cannot be seen.
+        UserError: The targets cannot be identified.
     """
     if isinstance(batch, Mapping):
         found = [name for name in LABELS if name in batch]
@@ -257,7 +260,7 @@ def in_two(batch: Any) -> tuple[Any, Any]:
 
 
 def _has_numbers(sample: Any) -> bool:
-    """Whether the inputs of a sample hold a list of plain numbers."""
+    """Whether the inputs of a sample contain a list of plain numbers."""
     if isinstance(sample, (tuple, list)):
         return len(sample) == 2 and _is_list_of_numbers(sample[0])
     if isinstance(sample, Mapping):
@@ -270,7 +273,7 @@ def _is_list_of_numbers(value: Any) -> bool:
 
 
 def moved(value: Any, device: torch.device | str) -> Any:
-    """Return tensors, and whatever else can be moved, on a device."""
+    """Return tensors, and other objects with a method `to`, on a device."""
     if callable(getattr(value, "to", None)):  # tensors, packed sequences, batches of graphs
         return value.to(device)
     if type(value) is dict:
@@ -281,10 +284,10 @@ def moved(value: Any, device: torch.device | str) -> Any:
 
 
 def _check_order(loader: DataLoader[Any]) -> None:
-    """See that a loader's order is one that the seed of a run may replace.
+    """Raise if a loader has its own order, which the seed of a run cannot replace.
 
     Raises:
-        UserError: It is not.
+        UserError: It has its own order.
     """
     if isinstance(loader.dataset, IterableDataset):
         raise _no_numbers()
@@ -312,20 +315,21 @@ def _no_numbers() -> UserError:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set in its three parts.
+    """A data set in three splits.
 
     Attributes:
-        name: As people know it, "scikit-learn digits".
-        train: What the parameters are fitted to.
-        validation: What choices (learning rate, rule) are made by.
-        test: What the final score is measured on, once.
-        classes: The classes' names in order; empty for tasks other than classification.
+        name: Display name, such as "scikit-learn digits".
+        train: Samples for fitting the parameters.
+        validation: Samples for choices (learning rate, rule).
+        test: Samples for the final score, used once.
+        classes: Names of the classes in order; empty for tasks other than classification.
         protected: Protected attributes, such as a person's gender: the name of a note of the
-            samples, whose values ``(n,)`` int64 number the groups, to the groups' names in order.
+            samples, whose values ``(n,)`` int64 are group numbers, to the names of the groups in
+            order.
 
     Raises:
-        UserError: A part is no `Samples`, the parts' inputs differ in shape, or a target is not one
-            of the classes, or a note's value none of the groups.
+        UserError: A split is not `Samples`, the splits' inputs differ in shape, a target is not one
+            of the classes, or a note's value is not one of the groups.
     """
 
     name: str
@@ -353,11 +357,11 @@ class Data:
 
     @property
     def parts(self) -> dict[str, Samples]:
-        """The parts by their names."""
+        """The splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def mapped(self, function: Callable[[Samples], Samples]) -> "Data":
-        """Return the data with each part changed by a function."""
+        """Return the data with each split transformed by a function."""
         train, validation, test = map(function, self.parts.values())
         return replace(self, train=train, validation=validation, test=test)
 
@@ -389,7 +393,9 @@ class Data:
             )
 
     def _check_groups(self, part: str, notes: Mapping[str, Tensor]) -> None:
-        """Check the values of those notes that a part has; a function may have made it anew."""
+        """Check the values of the notes that a split has; a function may have replaced the
+        split.
+        """
         for name, groups in self.protected.items():
             if name not in notes:
                 continue

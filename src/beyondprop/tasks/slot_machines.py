@@ -19,12 +19,12 @@ PUBLISHED = Sgd(weight_decay=1e-4)
 
 
 def digits() -> nn.Module:
-    """Return the network of digits-mlp with eight values for each weight."""
+    """Return the network of digits-mlp with eight fixed values for each weight."""
     return slots.convert(mlp()).model
 
 
 def lenet_300_100() -> nn.Sequential:
-    """Return a network from images (1, 28, 28) to 10 logits by hidden layers of 300 and 100."""
+    """Return a network from images (1, 28, 28) to 10 logits, with hidden layers of 300 and 100."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 300),
@@ -36,12 +36,12 @@ def lenet_300_100() -> nn.Sequential:
 
 
 def adult() -> nn.Module:
-    """Return the network of adult-mlp with eight values for each weight."""
+    """Return the network of adult-mlp with eight fixed values for each weight."""
     return slots.convert(mlp_of(INPUTS, 2)).model
 
 
 def mnist() -> nn.Module:
-    """LeNet-300-100 with eight values for each weight."""
+    """Return LeNet-300-100 with eight fixed values for each weight."""
     return slots.convert(lenet_300_100()).model
 
 

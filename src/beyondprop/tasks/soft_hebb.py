@@ -1,8 +1,9 @@
-"""Tasks whose networks learn by competition, as SoftHebb needs them.
+"""Tasks whose networks learn by competition, as SoftHebb requires.
 
 Journé, Garcia Rodriguez, Guo and Moraitis, "Hebbian deep learning without feedback", 2023. All
-learn by plain SGD, which makes the released program's update. The paper's training has two parts,
-hidden layers for one epoch and then the read-out by Adam for fifty; here both learn at once.
+layers learn by plain SGD, which performs the released program's update. The paper trains in two
+phases, hidden layers for one epoch and then the readout by Adam for fifty; here both learn
+together.
 """
 
 from collections.abc import Iterable
@@ -21,20 +22,21 @@ from beyondprop.tasks.mnist import load_mnist
 from beyondprop.tasks.optimizers import Sgd
 
 WIDTH = 0.25
-"""Of the paper's width."""
+"""Width relative to the paper's."""
 READ_OUT = 0.01
-"""The read-out's learning rate; those of the authors' three convolutions follow."""
+"""The readout's learning rate; those of the authors' three convolutions follow."""
 RATES = dict(
     zip((int(WIDTH * channels) for channels in CHANNELS), (0.08, 0.005, 0.01), strict=True)
 )
 
 
 def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optimizer:
-    """Plain SGD; each convolution keeps the authors' ratio of its rate to that of the read-out.
+    """Return plain SGD with the authors' ratio of each convolution's rate to that of the readout.
 
     Args:
-        parameters: Of a network of `WIDTH`, or of some of its layers: the channels tell them apart.
-        learning_rate: Of the read-out.
+        parameters: Parameters of a network of width `WIDTH`, or of some of its layers; a
+            convolution is identified by its number of channels.
+        learning_rate: Learning rate of the readout.
 
     Raises:
         UserError: A convolution has another number of channels.
@@ -52,22 +54,22 @@ def sgd_by_layer(parameters: Iterable[Parameter], learning_rate: float) -> Optim
 
 
 def digits() -> nn.Module:
-    """Return a network from vectors of 64 to 10 logits by three hidden layers of 128."""
+    """Return a network from vectors of length 64 to 10 logits, with three hidden layers of width
+    128.
+    """
     return soft_hebb_mlp(64, 128, 3)
 
 
 def mnist() -> nn.Module:
-    """Return a network from images (1, 28, 28) to 10 logits by three convolutions, a quarter as
-    wide as
-    the paper's.
+    """Return a network from images (1, 28, 28) to 10 logits, with three convolutions of a quarter
+    of the paper's width.
     """
     return soft_hebb_network(1, 28, WIDTH)
 
 
 def cifar() -> nn.Module:
-    """Return a network from images (3, 32, 32) to 10 logits by three convolutions, a quarter as
-    wide as
-    the paper's.
+    """Return a network from images (3, 32, 32) to 10 logits, with three convolutions of a quarter
+    of the paper's width.
     """
     return soft_hebb_network(3, 32, WIDTH)
 

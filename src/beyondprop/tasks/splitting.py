@@ -1,4 +1,4 @@
-"""Seeded splits: samples held out of each class alike, and training samples drawn for each run."""
+"""Seeded splits: samples held out equally from each class, and training samples drawn per run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +12,20 @@ from beyondprop.tasks.samples import Data
 
 
 def hold_out(labels: Tensor, per_class: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw `per_class` samples of each class; the same seed draws the same ones, always.
+    """Hold out `per_class` samples of each class; the same seed always selects the same samples.
 
     Args:
         labels: (n,) classes from 0, integer.
-        per_class: Samples to draw of each class.
-        seed: Of the draw.
+        per_class: Number of samples of each class to hold out.
+        seed: Seed of the draw.
 
     Returns:
-        Indices of the samples left and of those drawn, each in ascending order.
+        Indices of the remaining samples and of the held-out ones, each in ascending order.
 
     Raises:
-        UserError: A class would have nothing left.
+        UserError: A class would have no samples left.
     """
-    # RandomState, because NumPy promises to never change its stream, and no other one's (NEP 19).
+    # RandomState, because it is the only stream that NumPy promises never to change (NEP 19).
     generator = np.random.RandomState(seed)
     left = torch.ones(len(labels), dtype=torch.bool)
     for label, count in enumerate(labels.bincount().tolist()):
@@ -41,24 +41,24 @@ def hold_out(labels: Tensor, per_class: int, seed: int) -> tuple[Tensor, Tensor]
 def in_three(
     labels: Tensor, shares: tuple[float, float], seed: int, names: Sequence[str]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Split samples into parts for training, validation and test, each class alike.
+    """Split samples into training, validation and test, with equal shares of each class.
 
     Args:
         labels: (n,) classes from 0, integer.
-        shares: Fractions of each class for validation and for test; each part gets at least one
+        shares: Fractions of each class for validation and for test; each split gets at least one
             sample.
-        seed: Of the draw; the same draws the same, always.
-        names: Of the classes, for messages.
+        seed: Seed of the draw; the same seed always gives the same split.
+        names: Names of the classes, for messages.
 
     Returns:
-        Indices of the samples of each part, in ascending order.
+        Indices of the samples of each split, in ascending order.
 
     Raises:
         UserError: The shares leave nothing for training, or a class has too few samples.
     """
     if min(shares) <= 0 or sum(shares) >= 1:
         raise UserError(
-            f"validation and test take shares of the samples above 0, together below 1, not "
+            f"the shares for validation and test must be above 0 and together below 1, not "
             f"{shares[0]:g} and {shares[1]:g}"
         )
     generator = np.random.RandomState(seed)
@@ -83,15 +83,15 @@ def in_three(
 def in_three_at_random(
     count: int, shares: tuple[float, float], seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Split samples into parts for training, validation and test, whatever their classes.
+    """Split samples into training, validation and test, whatever their classes.
 
     Args:
-        count: How many there are.
-        shares: For validation and for test.
-        seed: Of the draw.
+        count: Number of samples.
+        shares: Fractions for validation and for test.
+        seed: Seed of the draw.
 
     Returns:
-        Indices of the samples of each part, in ascending order.
+        Indices of the samples of each split, in ascending order.
 
     Raises:
         UserError: The shares leave nothing for training, or there are too few samples.
@@ -104,16 +104,16 @@ class Drawn:
     """Draws training samples by a run's seed, whatever their classes: a task's ``split``.
 
     Attributes:
-        count: How many.
+        count: Number of training samples.
     """
 
     count: int
 
     def __call__(self, data: Data, seed: int) -> Data:
-        """Return the data with these training samples alone, in their order.
+        """Return the data with only these training samples, in their order.
 
         Raises:
-            UserError: There are not as many, or fewer than one is asked for.
+            UserError: There are too few samples, or the count is below one.
         """
         whole = len(data.train)
         if not 0 < self.count <= whole:

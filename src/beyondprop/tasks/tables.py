@@ -1,4 +1,4 @@
-"""Data of a CSV file: columns of numbers and of categories, and what is to be predicted."""
+"""Data of a CSV file: columns of numbers and of categories, and the targets."""
 
 import csv
 import io
@@ -20,44 +20,44 @@ from beyondprop.tasks.splitting import in_three
 from beyondprop.text import did_you_mean
 
 BLANK = frozenset({"", "?"})
-"""What stands for a missing value."""
+"""Cells that represent a missing value."""
 
 MISSING = BLANK | {"na", "n/a", "nan", "null", "none"}
-"""What does so among numbers, in any case; among texts these may be texts like others."""
+"""The same in columns of numbers, in any case; in columns of texts these may be ordinary texts."""
 
 CATEGORIES = 100
-"""Different texts that a column of categories has at most."""
+"""Maximum number of different texts in a column of categories."""
 
 FEW = 20
-"""Different whole numbers up to which a target is taken for classes."""
+"""Maximum number of different whole numbers for which a target is treated as classes."""
 
 DELIMITERS = (";", "\t", "|", ",")
-"""What may stand between columns, where a message says what to do."""
+"""Possible delimiters, for suggestions in messages."""
 
 GROUPS = 50
-"""Different values that a protected column has at most."""
+"""Maximum number of different values in a protected column."""
 
 UNKNOWN = "?"
-"""The group of those whose protected cell is missing."""
+"""The group of rows whose protected cell is missing."""
 
 Columns = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file and what to make of it. Called with a data folder or None, it gives the data.
+    """A CSV file and how to read it. Called with a data folder or None, it returns the data.
 
     Attributes:
         path: The file, which may be compressed by gzip; its first line names the columns.
-        target: The columns to be predicted.
-        kind: What the targets are.
-        separator: Between the labels in one column, if there are several.
-        ignore: Columns that are left out.
+        target: The columns to predict.
+        kind: Kind of the targets.
+        separator: Separator of the labels in one column, if there are several.
+        ignore: Columns to leave out.
         categories: Columns whose numbers are categories.
-        delimiter: Between columns.
-        shares: Of the rows for validation and test.
-        seed: Of the split.
-        protected: Columns whose values are kept beside the inputs, as notes.
+        delimiter: Delimiter of columns.
+        shares: Shares of the rows for validation and test.
+        seed: Seed of the split.
+        protected: Columns whose values are stored as notes, in addition to the inputs.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class Table:
     protected: tuple[str, ...] = ()
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where a file of this name is looked for.
+        """Return the data; a given folder is searched for a file with this name.
 
         Raises:
             UserError: The file cannot be read or used.
@@ -80,7 +80,7 @@ class Table:
         return self.made(folder)[0]
 
     def made(self, folder: Path | None = None) -> tuple[Data, "Found"]:
-        """Return the data, and what was found in the file.
+        """Return the data, and a description of the file.
 
         Raises:
             UserError: The file cannot be read or used.
@@ -126,7 +126,7 @@ class Table:
         return data, Found(kind, inputs.shape[1], outputs, *counts, left_out, distinct)
 
     def _with_targets(self, columns: Columns, path: Path) -> tuple[Columns, int]:
-        """Return the rows that have their targets, and how many have not."""
+        """Return the rows that have targets, and the number of rows without."""
         told = [columns[name] for name in self.target]
         # With a separator, an empty cell is a sample without labels.
         gaps = [] if self.separator is not None else [_gaps(cells) for cells in told]
@@ -139,7 +139,7 @@ class Table:
     def _inputs(
         self, columns: Columns, train: Tensor, path: Path
     ) -> tuple[Tensor, tuple[int, int, int]]:
-        """Return inputs ``(n, features)``, and numbers of columns: numbers, categories, gaps."""
+        """Return inputs ``(n, features)``, and the numbers of number, category and gap columns."""
         made: list[Tensor] = []
         kinds = {"numbers": 0, "categories": 0, "gaps": 0}
         for name, cells in columns.items():
@@ -147,7 +147,7 @@ class Table:
                 continue
             numeric = name not in self.categories and _is_numeric(cells)
             features = _numbers(cells, train) if numeric else _one_hot(name, cells, train, path)
-            if features is None:  # the same in all training rows
+            if features is None:  # constant in the training rows
                 continue
             made.append(features)
             kinds["numbers" if numeric else "categories"] += 1
@@ -159,17 +159,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a table.
+    """The description of a table.
 
     Attributes:
-        kind: What the targets are.
-        inputs: How many numbers an input has.
-        outputs: How many outputs a model needs.
-        numbers: Columns of numbers.
-        categories: Columns of categories.
-        gaps: Columns with missing values.
-        left_out: Rows without a target.
-        distinct: Columns of whole numbers or texts that are different in every row.
+        kind: Kind of the targets.
+        inputs: Length of an input.
+        outputs: Number of outputs that a model needs.
+        numbers: Number of columns of numbers.
+        categories: Number of columns of categories.
+        gaps: Number of columns with missing values.
+        left_out: Number of rows without a target.
+        distinct: Columns of whole numbers or texts that differ in every row.
     """
 
     kind: Criterion
@@ -182,7 +182,7 @@ class Found:
     distinct: tuple[str, ...] = ()
 
     def summary(self, table: Table) -> str:
-        """Return what the task is, in a line."""
+        """Return the task's summary."""
         what = {
             Classes: f"one of {self.outputs} classes",
             Labels: f"{self.outputs} labels",
@@ -200,8 +200,8 @@ class Found:
         if self.distinct:
             told = ", ".join(self.distinct)
             said.append(
-                f"{told} {'has' if len(self.distinct) == 1 else 'have'} another value in every "
-                f"row; leave out what only numbers rows, by ignore={self.distinct!r}"
+                f"{told} {'has' if len(self.distinct) == 1 else 'have'} a different value in "
+                f"every row; leave out columns that number the rows by ignore={self.distinct!r}"
             )
         return "; ".join(said)
 
@@ -236,13 +236,13 @@ def _columns(path: Path, delimiter: str) -> Columns:
 
 
 def _other_delimiter(names: Sequence[str], delimiter: str) -> str:
-    """Return what to do where the only name seems to be several; else nothing."""
+    """Return a hint if the only column name seems to be several; otherwise an empty string."""
     found = [each for each in DELIMITERS if each != delimiter and each in names[0]]
     return f": give delimiter={found[0]!r}" if found and len(names) == 1 else ""
 
 
 def _check_finite(columns: Columns, apart: Sequence[str], path: Path) -> None:
-    """Refuse columns of numbers with an infinite one, which would be taken for categories.
+    """Raise if a column of numbers contains an infinite one, which would be treated as a category.
 
     Raises:
         UserError: There is such a column.
@@ -289,9 +289,9 @@ def _is_numeric(cells: Sequence[str]) -> bool:
 
 
 def _numbers_rows(cells: Sequence[str]) -> bool:
-    """Whether a column may only number its rows: whole numbers or texts, each once.
+    """Whether a column may merely number the rows: whole numbers or texts, all different.
 
-    Other numbers are measured, and of those each can well be another.
+    Other numbers are measurements, which may well all be different.
     """
     if len(cells) <= FEW or len(set(cells)) < len(cells):
         return False
@@ -302,7 +302,7 @@ def _numbers_rows(cells: Sequence[str]) -> bool:
 def _kind(
     columns: Mapping[str, Sequence[str]], target: Sequence[str], separator: str | None
 ) -> Criterion:
-    """Return what targets are where it is not said.
+    """Return the kind of the targets if it is not given.
 
     Several columns of 0 and 1, or cells with a separator, are labels; texts and few whole numbers
     are classes; other numbers are values.
@@ -326,10 +326,10 @@ def _targets(
     separator: str | None,
     path: Path,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Return targets, and the names of the classes or labels.
+    """Return the targets, and the names of the classes or labels.
 
     Raises:
-        UserError: They are not what the kind says, or the same in all rows.
+        UserError: They do not match the kind, or are the same in all rows.
     """
     told = [columns[name] for name in target]
     called = ", ".join(target)
@@ -381,7 +381,7 @@ def _labels(
 
 
 def _groups(name: str, cells: Sequence[str], path: Path) -> tuple[Tensor, tuple[str, ...]]:
-    """Return which group each row belongs to, ``(n,)``, and the names of the groups.
+    """Return the group number of each row, ``(n,)``, and the names of the groups.
 
     Raises:
         UserError: There are too many groups, or only one.
@@ -403,7 +403,7 @@ def _groups(name: str, cells: Sequence[str], path: Path) -> tuple[Tensor, tuple[
 
 
 def _sorted(cells: Sequence[str]) -> tuple[str, ...]:
-    """Return different cells: numbers by their size, texts by the alphabet."""
+    """Return the different cells in order: numbers by value, texts alphabetically."""
     different = set(cells)
     numbers = {cell: _number(cell) for cell in different}
     if None in numbers.values():
@@ -412,8 +412,8 @@ def _sorted(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _standardised(values: Any, train: Any) -> Tensor:
-    """Return values less the training rows' mean, by their deviation; ``(n, k)`` float32."""
-    # The square of 1e200 is none. A power of two changes no digit.
+    """Return values standardised by the training rows' mean and deviation; ``(n, k)`` float32."""
+    # The square of 1e200 overflows. Scaling by a power of two changes no digit.
     _, exponent = np.frexp(np.nanmax(np.abs(values), axis=0))
     values = values / np.ldexp(1.0, exponent - 1)
     known = values[train]
@@ -422,9 +422,9 @@ def _standardised(values: Any, train: Any) -> Tensor:
 
 
 def _numbers(cells: Sequence[str], train: Tensor) -> Tensor | None:
-    """Return a column ``(n, 1)``, and beside it a mark of what is missing, if anything is.
+    """Return a column ``(n, 1)``, with a second column that marks missing values if there are any.
 
-    A missing number is the training rows' mean.
+    A missing number becomes the training rows' mean.
     """
     values = np.array([math.nan if _is_missing(cell) else float(cell) for cell in cells])
     known, missing = values[train.numpy()], np.isnan(values)
@@ -438,10 +438,10 @@ def _numbers(cells: Sequence[str], train: Tensor) -> Tensor | None:
 
 
 def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tensor | None:
-    """Return a column for each category of the training rows; what is missing is one of them.
+    """Return a column for each category of the training rows; a missing value is a category too.
 
     Raises:
-        UserError: There are too many.
+        UserError: There are too many categories.
     """
     told = ["" if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
     categories = sorted({told[row] for row in train.tolist()})
@@ -455,6 +455,6 @@ def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tens
     places = {category: i for i, category in enumerate(categories)}
     made = torch.zeros(len(cells), len(categories))
     for row, cell in enumerate(told):
-        if cell in places:  # one that training never saw is none of them
+        if cell in places:  # categories that are not in the training rows have no column
             made[row, places[cell]] = 1
     return made

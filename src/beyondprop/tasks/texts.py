@@ -1,7 +1,7 @@
-"""Texts as numbers: characters or byte pairs, in three parts, cut into windows of one length.
+"""Texts as numbers: characters or byte pairs, in three splits, cut into windows of equal length.
 
 Byte pairs: Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword
-units", ACL 2016; of bytes, as in GPT-2.
+units", ACL 2016; on bytes, as in GPT-2.
 """
 
 import os
@@ -20,19 +20,19 @@ from beyondprop.tasks import files
 from beyondprop.tasks.samples import Data, Split
 
 TRAINING, VALIDATION = 0.9, 0.05
-"""Shares of a text, from its beginning; the rest is the test part."""
+"""Shares of a text, from its beginning; the rest is the test split."""
 
 ENDINGS = (".txt", ".txt.gz")
-"""Of the files of a folder that are read."""
+"""Suffixes of the files in a folder that are read."""
 
 BYTES = 256
 
 
 class Vocabulary(ABC):
-    """The classes into which a text is cut.
+    """The classes into which a text is divided.
 
     Attributes:
-        characters: For each class how many characters of the text it is.
+        characters: Number of characters of the text for each class.
     """
 
     characters: tuple[int, ...]
@@ -46,12 +46,12 @@ class Vocabulary(ABC):
 
 
 class Characters(Vocabulary):
-    """A class for each character of a text, and a last one for all that only other texts have.
+    """A class for each character of a text, and one last class for characters only in other texts.
 
     Args:
-        text: Holds each character; they are numbered in the order of Unicode.
-        others: Texts that may have characters that it lacks. If none has, there is no last class,
-            as nothing would teach it.
+        text: Its characters are numbered in the order of Unicode.
+        others: Texts that may have additional characters. If they have none, there is no last
+            class, as nothing would train it.
     """
 
     def __init__(self, text: str, *others: str) -> None:
@@ -71,11 +71,11 @@ class BytePairs(Vocabulary):
     """Frequent strings of bytes, joined pair by pair; all other text is single bytes.
 
     Args:
-        text: From which they are learned.
-        size: How many classes there are, the 256 bytes among them; a short text gives fewer.
+        text: The text from which the pairs are learned.
+        size: Number of classes, including the 256 bytes; a short text gives fewer.
 
     Raises:
-        UserError: The size leaves no room for a pair, or `tokenizers` is not installed.
+        UserError: The size allows no pair, or `tokenizers` is not installed.
     """
 
     def __init__(self, text: str, size: int) -> None:
@@ -87,7 +87,7 @@ class BytePairs(Vocabulary):
         self.tokenizer = _trained(text, size)
         letters = _letters()
         tokens = map(self.tokenizer.id_to_token, range(self.tokenizer.get_vocab_size()))
-        # In UTF-8 each character has one byte that does not go on with another.
+        # In UTF-8 each character has exactly one byte that is not a continuation byte.
         self.characters = tuple(
             sum(letters[letter] & 0xC0 != 0x80 for letter in token) for token in tokens
         )
@@ -99,12 +99,12 @@ class BytePairs(Vocabulary):
 
 @dataclass(frozen=True)
 class Text:
-    """A text and what to make of it. Called with a data folder or None, it gives the data.
+    """A text and how to divide it. Called with a data folder or None, it returns the data.
 
     Attributes:
         read: (data folder or None) to the text's name and the text.
-        length: Of a window, in classes.
-        byte_pairs: Classes of byte pairs; None for characters.
+        length: Length of a window, in classes.
+        byte_pairs: Number of byte-pair classes; None for characters.
     """
 
     read: Callable[[Path | None], tuple[str, str]]
@@ -120,10 +120,10 @@ class Text:
         return self.made(folder)[0]
 
     def made(self, folder: Path | None = None) -> tuple[Data, Vocabulary]:
-        """Return windows of the text, and the vocabulary, which is that of the training part.
+        """Return windows of the text, and the vocabulary, which comes from the training split.
 
-        Parts are taken by position: the first nine tenths, a twentieth, and the last twentieth. A
-        window's inputs are ``(length,)`` classes, and its targets the classes that follow each; the
+        The splits are consecutive: the first nine tenths, a twentieth, and the last twentieth. A
+        window's inputs are ``(length,)`` classes, and its targets the class after each of them; the
         next window begins where it ends.
 
         Raises:
@@ -141,7 +141,7 @@ class Text:
 
 
 def parts_of(name: str, text: str) -> tuple[str, str, str]:
-    """Return the training, validation and test parts of a text.
+    """Return the training, validation and test split of a text.
 
     Raises:
         UserError: It is empty.
@@ -153,13 +153,13 @@ def parts_of(name: str, text: str) -> tuple[str, str, str]:
 
 
 def in_windows(name: str, text: str, length: int, vocabulary: Vocabulary) -> Data:
-    """Return a text's parts, in windows of one length.
+    """Return the splits of a text, in windows of equal length.
 
     Args:
-        name: Of the text.
-        text: Cut by position, see `Text.made`.
-        length: Of a window, in classes.
-        vocabulary: Of the classes.
+        name: Name of the text.
+        text: The text; see `Text.made` for the splits.
+        length: Length of a window, in classes.
+        vocabulary: Provides the classes.
 
     Raises:
         UserError: The text is too short.
@@ -184,9 +184,9 @@ def text_of(path: Path, folder: Path | None) -> tuple[str, str]:
     """Return the name and the text of a file, or of a folder's texts joined in the order of names.
 
     Args:
-        path: From the current directory or, if there is none, from the folder that
+        path: Relative to the current directory or, if it is not there, to the folder that
             `BEYONDPROP_DATA` names. Files may be compressed by gzip.
-        folder: Not taken: the classes are those of the text that the path names.
+        folder: Must be None, because the classes come from the text that the path names.
 
     Raises:
         UserError: There is no such text, it is not UTF-8, or a folder is given.
@@ -223,12 +223,12 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def _codes(text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Return the number in Unicode of each character."""
+    """Return the Unicode code point of each character."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
 
 
 def _trained(text: str, size: int) -> Any:
-    """Return a tokenizer whose pairs are those of a text.
+    """Return a tokenizer whose pairs are learned from a text.
 
     Raises:
         UserError: `tokenizers` is not installed.
@@ -245,15 +245,15 @@ def _trained(text: str, size: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # Pairs do not cross lines, which bounds the memory that cutting takes.
+    # Pairs do not cross lines, which limits the memory needed for splitting.
     tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
     return tokenizer
 
 
 def _letters() -> dict[str, int]:
-    """Return the byte of each letter by which a byte-level tokenizer writes it.
+    """Return the byte of each letter that a byte-level tokenizer uses.
 
-    A byte that prints is written as its own character, and the others by those from 256 on.
+    A printable byte is represented by its own character, the others by the characters from 256.
     """
     printed: Sequence[int] = [*range(33, 127), *range(161, 173), *range(174, BYTES)]
     others = [byte for byte in range(BYTES) if byte not in printed]

@@ -1,8 +1,8 @@
-"""Reading a pickle by hand, as the list of operations that it is.
+"""Reading a pickle as the list of operations that it is, without executing it.
 
-Python's own reader sets aside as much memory as a few bytes ask for, and spends years on the hash
-of nested tuples. Here each operation costs what it is long, their number is bounded, and what a
-pickle names is remembered, never imported or called.
+Python's own reader allocates as much memory as a few bytes request, and can spend years on the hash
+of nested tuples. Here the cost of each operation is proportional to its length, their number is
+limited, and the names in a pickle are recorded, never imported or called.
 """
 
 import pickletools
@@ -12,23 +12,23 @@ from typing import Any, ClassVar
 from beyondprop.errors import UserError
 
 Name = tuple[str, str]
-"""A module and what it is asked for."""
+"""A module and an attribute of it."""
 
 LONGEST = 200
-"""Characters of a reason: a damaged pickle may name something of megabytes."""
+"""Maximum characters of a reason, because a damaged pickle may name something of megabytes."""
 
 OPERATIONS = 2_000_000
-"""How many a pickle may have: twenty times those of a batch of CIFAR-10."""
+"""Maximum number of operations of a pickle: twenty times that of a CIFAR-10 batch."""
 
 PLAIN = (
     *("INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 )
-"""Operations that give their argument."""
+"""Operations that push their argument."""
 
 STRINGS = ("STRING", "BINSTRING", "SHORT_BINSTRING")
-"""Those of Python 2, whose texts are bytes."""
+"""Operations of Python 2, whose strings are bytes."""
 
 CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -37,12 +37,12 @@ NOTHING = ("PROTO", "FRAME")
 
 
 class Told:
-    """Stands in for an object: what a pickle says of it, which is not acted upon.
+    """The record of an object: what a pickle says about it, without executing it.
 
     Attributes:
-        arguments: What it is made of.
-        items: What is put into it by keys.
-        state: What it is given afterwards.
+        arguments: Constructor arguments.
+        items: Items that are set by key.
+        state: State that is set afterwards.
     """
 
     __slots__ = ("arguments", "items", "state")
@@ -54,18 +54,18 @@ class Told:
 
 
 class Named:
-    """Stands in for a class or a function that a pickle names."""
+    """Represents a class or a function that a pickle names."""
 
 
 class Mark:
-    """Where a pickle begins to collect."""
+    """The start of a collection on the stack."""
 
 
 class Reader:
-    """What a pickle has made so far.
+    """Executes the operations of a pickle on plain data.
 
     Args:
-        names: What it may name.
+        names: Names that the pickle may use.
     """
 
     def __init__(self, names: Collection[Name]) -> None:
@@ -74,10 +74,10 @@ class Reader:
         self.memo: dict[int, Any] = {}
 
     def read(self, content: bytes) -> Any:
-        """Return what a pickle holds.
+        """Return the content of a pickle.
 
         Raises:
-            Exception: Whatever a damaged one makes of it; `ValueError` where it is refused.
+            Exception: Any error that a damaged pickle causes; `ValueError` if it is refused.
         """
         for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
             if number >= OPERATIONS:
@@ -89,7 +89,7 @@ class Reader:
         return found
 
     def follow(self, operation: str, argument: Any) -> None:
-        """Do one operation."""
+        """Perform one operation."""
         if operation in PLAIN:
             if isinstance(argument, int) and abs(argument) >= 2**64:
                 raise ValueError("it holds a whole number of more than 64 bits")
@@ -107,19 +107,19 @@ class Reader:
         elif operation in self.OTHERS:
             self.OTHERS[operation](self, argument)
         elif operation not in NOTHING:
-            raise ValueError(f"no plain data needs its operation {operation}")
+            raise ValueError(f"its operation {operation} is not needed for plain data")
 
     def _taken(self, count: int) -> list[Any]:
-        """Return the last values, which are on the stack no more."""
+        """Remove the last values from the stack and return them."""
         start = len(self.stack) - count
         if start < 0:
-            raise ValueError("it takes more than it has given")
+            raise ValueError("it takes more values than it has put on the stack")
         found = self.stack[start:]
         del self.stack[start:]
         return found
 
     def _collected(self) -> list[Any]:
-        """Return all that came after the last mark."""
+        """Remove everything after the last mark from the stack and return it."""
         start = len(self.stack) - 1
         while not isinstance(self.stack[start], Mark):
             start -= 1
@@ -154,7 +154,7 @@ class Reader:
     def _call(self) -> None:
         called, arguments = self._taken(2)
         if not isinstance(called, Named) or not isinstance(arguments, tuple):
-            raise ValueError("it calls what it has not named")
+            raise ValueError("it calls something that it has not named")
         self.stack.append(Told(arguments))
 
     def _build(self) -> None:
@@ -188,18 +188,19 @@ class Reader:
 
 
 def unpickled(content: bytes, name: str, names: Collection[Name]) -> Any:
-    """Return what a pickle holds; strings of Python 2 are bytes, and all that it names is `Told`.
+    """Return the content of a pickle; strings of Python 2 are bytes, and all named objects are
+    `Told`.
 
     Args:
         content: The pickle.
-        name: What errors call it.
-        names: What it may name.
+        name: Name for error messages.
+        names: Names that the pickle may use.
 
     Raises:
         UserError: It is damaged, names anything else, or has too many operations.
     """
     try:
         return Reader(names).read(content)
-    except Exception as error:  # whatever a damaged pickle makes of it
+    except Exception as error:  # a damaged pickle may cause any error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} is not a pickle of plain data ({reason[:LONGEST]})") from None

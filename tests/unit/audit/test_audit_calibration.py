@@ -112,7 +112,7 @@ def test_one_logit_is_two_classes() -> None:
     odds = torch.tensor([[2.0], [-1.0]])
     torch.testing.assert_close(as_logits(odds).softmax(1)[:, 1], odds.squeeze(1).sigmoid())
     torch.testing.assert_close(as_logits(odds.squeeze(1)), as_logits(odds))
-    with pytest.raises(UserError, match=r"are \(n, classes\), not \(2, 3, 4\)"):
+    with pytest.raises(UserError, match=r"must be \(n, classes\), not \(2, 3, 4\)"):
         as_logits(torch.zeros(2, 3, 4))
     with pytest.raises(UserError, match="real numbers, not a tensor of int64"):
         as_logits(torch.zeros(2, 3, dtype=torch.int64))
@@ -146,7 +146,7 @@ def test_a_seed_gives_one_interval() -> None:
 
 
 def test_what_are_no_forecasts_is_refused() -> None:
-    with pytest.raises(UserError, match="not between 0 and 1"):
+    with pytest.raises(UserError, match="must be probabilities between 0 and 1"):
         forecasts([1.2], [1])
     with pytest.raises(UserError, match="got 0 forecasts"):
         forecasts([], [])
@@ -178,5 +178,5 @@ def test_the_section_refuses_what_are_no_classes() -> None:
     with pytest.raises(UserError, match="calibration needs classes"):
         logits_and_targets(nn.Linear(2, 1), samples)
     samples = Split(torch.rand(4, 2), torch.tensor([0, 1, 2, 5]))
-    with pytest.raises(UserError, match="there is a class 5, and 3 logits"):
+    with pytest.raises(UserError, match="there is a class 5, but only 3 logits"):
         logits_and_targets(nn.Linear(2, 3), samples)

@@ -164,7 +164,7 @@ def test_ranges_are_those_of_features() -> None:
     torch.testing.assert_close(table.std, rows.std(0, correction=0, keepdim=True))
     torch.testing.assert_close(table.inputs(table.units(rows)), rows)
     assert table.beyond(torch.tensor([[0.0, 0.0], [9.0, 0.0]])).tolist() == [False, True]
-    with pytest.raises(UserError, match="no real numbers"):
+    with pytest.raises(UserError, match="must be real numbers"):
         Ranges.of(torch.zeros(3, 4, dtype=torch.int64))
     with pytest.raises(UserError, match="finite"):
         Ranges.of(torch.tensor([[1.0], [torch.nan]]))
@@ -371,5 +371,5 @@ def test_the_section_answers(trained) -> None:
 def test_the_section_refuses_inputs_that_are_no_numbers(trained) -> None:
     samples = Split(torch.zeros(4, 64, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
     data = Data("numbers", samples, samples, samples)
-    with bars() as progress, pytest.raises(UserError, match="no tensor of real numbers"):
+    with bars() as progress, pytest.raises(UserError, match="must be one tensor of real numbers"):
         Robustness().ask(audited(trained[0], data), progress)

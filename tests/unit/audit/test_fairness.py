@@ -382,7 +382,7 @@ def test_of_several_classes_the_favourable_one_must_be_said() -> None:
     split = Split(x, y, {"sex": torch.arange(120) // 3 % 2})
     data = Data("three", split, split, split, ("bad", "fair", "good"), {"sex": ("f", "m")})
     task = Task("three", "three classes", load=lambda _: data, model=lambda: nn.Identity())
-    with pytest.raises(UserError, match="has 3 classes: say which is good"):
+    with pytest.raises(UserError, match="has 3 classes: name the one that is good"):
         QUICK.ask(audited(task, nn.Identity()), Progress())
     with pytest.raises(UserError, match="no class 'great' among"):
         Fairness(favourable="great").ask(audited(task, nn.Identity()), Progress())

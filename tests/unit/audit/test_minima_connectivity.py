@@ -136,7 +136,7 @@ UNKNOWN = {
     "Doubled": Doubled,
     "occurs twice": lambda: nn.Sequential(SHARED, nn.ReLU(), SHARED),
     "groups": lambda: nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, groups=2)),
-    "takes something else": lambda: nn.Sequential(nn.Linear(2, 3), nn.Flatten(), nn.Linear(6, 2)),
+    "inputs do not match": lambda: nn.Sequential(nn.Linear(2, 3), nn.Flatten(), nn.Linear(6, 2)),
     "Softmax": lambda: nn.Sequential(nn.Linear(2, 3), nn.Softmax(1), nn.Linear(3, 2)),
     "over more": lambda: nn.Sequential(
         nn.Conv1d(1, 2, 1), nn.LayerNorm((2, 3)), nn.Flatten(), nn.Linear(6, 2)

@@ -307,7 +307,7 @@ def rows_task(model: Any, targets: Tensor, loss: Any = F.cross_entropy) -> tuple
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_methods_of_classes_refuse_numbers(method: str, outputs: int) -> None:
     task, stream = rows_task(lambda: nn.Linear(3, outputs), torch.zeros(17, outputs), F.mse_loss)
-    with pytest.raises(UserError, match=f"'{method}' is of classes"):
+    with pytest.raises(UserError, match=f"'{method}' requires a classification"):
         learn(stream, task, make(method), Recipe(epochs=1))
     for other in ("replay", "dark-replay", "si"):
         assert learn(stream, task, make(other), Recipe(epochs=1)).matrix.rows

@@ -283,7 +283,7 @@ def test_a_rule_that_breaks_when_it_is_attached_is_recorded_and_the_others_go_on
 
 def test_measures_of_one_figure_are_told_before_anything_is_trained(tmp_path: Path) -> None:
     spec = replace(SPEC, measures=("alignment", "alignment"))
-    with pytest.raises(UserError, match="two measures give a figure of one name: alignment"):
+    with pytest.raises(UserError, match="two measures have a figure with the same name: alignment"):
         compare(spec, tmp_path / "c", task=BLOBS)
     assert not (tmp_path / "c").exists()
 

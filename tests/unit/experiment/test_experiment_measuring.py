@@ -106,7 +106,7 @@ class Refuses(nn.Module):
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (lambda: nn.Sequential(Swapped(), Back()), "block '0' puts out (12, 60) for 60 samples"),
+        (lambda: nn.Sequential(Swapped(), Back()), "block '0' returns (12, 60) for 60 samples"),
         (lambda: nn.Sequential(Refuses()), "ZeroDivisionError: sixty samples are too many"),
     ],
     ids=["refused", "broken"],
@@ -280,7 +280,7 @@ def test_names_of_measures_are_checked() -> None:
         find_all(["aligment"])
     with pytest.raises(bp.UserError, match="not a Measure"):
         find_all([f"{__name__}:RUN"])
-    with pytest.raises(bp.UserError, match="two measures give a figure of one name: widest"):
+    with pytest.raises(bp.UserError, match="two measures have a figure with the same name: widest"):
         find_all([f"{__name__}:Widest", f"{__name__}:Fails"])
 
 

@@ -703,7 +703,10 @@ def test_class_numbers_in_double_precision_are_told_before_training(run_folder: 
         (RunSpec(device="abacus"), "device 'abacus' cannot be used here"),
         (RunSpec(device="meta"), "device 'meta' has shapes but no numbers"),
         (RunSpec(threads=10**6), "threads must be at most .* not 1000000"),
-        (RunSpec(measures=("probe", "probe")), "two measures give a figure of one name: probe"),
+        (
+            RunSpec(measures=("probe", "probe")),
+            "two measures have a figure with the same name: probe",
+        ),
         (RunSpec(measures=("prob",)), "unknown measure 'prob'"),
         (
             RunSpec(rule={"rule": "experiment_rules:Breaks", "where": "install"}),

@@ -41,7 +41,10 @@ def test_a_whole_one_is_taken() -> None:
         ({"traits": None}, r"needs `traits = MeasureTraits\("),
         ({"traits": MeasureTraits(needs=frozenset({"nonsense"}))}, "needs nonsense, which no"),
         ({"columns": "mm"}, "needs a tuple of Column as its `columns`"),
-        ({"columns": (Column("mm", "mm", form="%%bad"),)}, "'mm' the form '%%bad', which is none"),
+        (
+            {"columns": (Column("mm", "mm", form="%%bad"),)},
+            "'mm' the form '%%bad', which is not a number format",
+        ),
     ],
 )
 def test_one_that_is_not_is_refused(attributes: dict[str, Any], said: str) -> None:

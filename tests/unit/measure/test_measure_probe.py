@@ -330,9 +330,9 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda x: x.T, r"block 'first' puts out \(5, 20\) for 20 samples"),
-        (lambda x: x.sum(), r"block 'first' puts out \(\) for 20 samples"),
-        (lambda x: x.argmax(1), "block 'first' puts out no floating tensor"),
+        (lambda x: x.T, r"block 'first' returns \(5, 20\) for 20 samples"),
+        (lambda x: x.sum(), r"block 'first' returns \(\) for 20 samples"),
+        (lambda x: x.argmax(1), "block 'first' returns no floating-point tensor"),
         (lambda x: x / 0, "'first' holds values that are not finite"),
     ],
     ids=["rows", "scalar", "whole", "infinite"],

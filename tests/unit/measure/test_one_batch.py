@@ -209,7 +209,7 @@ class SideExit(nn.Module):
 def test_an_exact_gradient_under_a_rule_is_told():
     handle = bp.attach(SideExit(), bp.FeedbackAlignment(), ["first", "second"])
     report = check_batch(handle, X, targets=Y)
-    said = "the gradient is exact, although a rule was asked for: first.weight, first.bias"
+    said = "the gradient is exact, although a rule is attached: first.weight, first.bias"
     assert report.notes == (said,)
 
 

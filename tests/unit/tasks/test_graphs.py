@@ -79,7 +79,7 @@ def test_each_seed_draws_other_training_nodes_and_leaves_the_rest_as_it_is():
 
 
 def test_what_is_no_graph_is_refused():
-    with pytest.raises(UserError, match="leads to a node that is none of the 2"):
+    with pytest.raises(UserError, match="leads to a node that is not one of the 2"):
         Graph(torch.eye(2), torch.tensor([[0], [2]]), torch.zeros(2).long())
     with pytest.raises(UserError, match=r"edges are \(2, edges\) int64"):
         Graph(torch.eye(2), torch.zeros(2, 2), torch.zeros(2).long())
@@ -164,8 +164,8 @@ def test_a_set_of_planetoid_is_named_in_a_spec(tmp_path: Path):
 @pytest.mark.parametrize(
     ("part", "value", "said"),
     [
-        ("allx", csr_matrix(np.eye(4)), "do not fit together"),
-        ("tx", csr_matrix(np.eye(6)), "do not fit together"),
+        ("allx", csr_matrix(np.eye(4)), "do not match"),
+        ("tx", csr_matrix(np.eye(6)), "do not match"),
         ("ty", [1, 2], "is not an array of numbers"),
         ("ty", np.arange(6), "is not a matrix: it has 1 axes"),
         ("tx", Path("x"), "it names pathlib"),
@@ -186,7 +186,7 @@ def test_missing_files_of_planetoid_are_told(tmp_path: Path):
         from_planetoid(tmp_path)
     folder = put_planetoid(tmp_path)
     (folder / "ind.tiny.test.index").write_text("a")
-    with pytest.raises(UserError, match="no list of numbers of nodes"):
+    with pytest.raises(UserError, match="does not contain a list of node numbers"):
         from_planetoid(folder)
     (folder / "ind.tiny.tx").unlink()
     with pytest.raises(UserError, match=r"ind\.tiny\.tx cannot be read"):

@@ -153,10 +153,10 @@ def test_folds_are_given_in_place_of_files(folder: Path) -> None:
         ({"modalities": ["faces"]}, "has no faces.csd"),
         ({"modalities": []}, "one modality or more"),
         ({"columns": [2]}, "has columns 0 to 1, and no 2"),
-        ({"columns": [0], "kind": "classes"}, 'say kind="values"'),
+        ({"columns": [0], "kind": "classes"}, 'use kind="values"'),
         ({"folds": {"train": VIDEOS}}, "folds are train, validation, test, not train"),
         ({"folds": {**FOLDS, "test": VIDEOS[:1]}}, "video vid0 is in train and in test"),
-        ({"folds": {**FOLDS, "test": ["vid9"]}}, "no labelled segment of the test part's"),
+        ({"folds": {**FOLDS, "test": ["vid9"]}}, "no labelled segment of the test split's"),
         ({"epoch": 1}, "a task has no epoch"),
     ],
 )

@@ -194,7 +194,7 @@ def test_the_binary_version_holds_the_same(tmp_path: Path, source: Cifar, tiny: 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "has 0 bytes, which are no records of 3,073"),
+        (b"", "has 0 bytes, which are not records of 3,073"),
         (bytes(3074), "has 3,074 bytes"),
         (b"\n" + bytes(3072), "run from 10 to 10"),
     ],
@@ -273,7 +273,7 @@ def test_odd_batches_are_refused(data: bytes, labels: list[int], message: str) -
 
 def test_labels_must_be_whole_numbers() -> None:
     for labels in (b"N", b"](NNe", b"](\x88\x89e"):
-        with pytest.raises(UserError, match="the labels of x are no list of whole numbers"):
+        with pytest.raises(UserError, match="the labels of x are not a list of whole numbers"):
             batch(pickled_batch(GOOD, labels), "x")
 
 

@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     filled(parts / "train")
     picture(parts / "test" / "grey" / "0.png", 100)
-    fails("a class grey that the training images have not", parts)
+    fails("a class grey that the training images do not have", parts)
 
 
 def test_without_pillow_it_says_what_to_install(
@@ -157,5 +157,5 @@ def test_a_class_beside_the_parts_is_not_dropped(tmp_path: Path) -> None:
 def test_parts_without_training_images_are_no_classes(tmp_path: Path) -> None:
     filled(tmp_path / "val")
     filled(tmp_path / "test")
-    with pytest.raises(UserError, match="holds test and val and no folder train"):
+    with pytest.raises(UserError, match="holds test and val but no folder train"):
         Task.from_folder(tmp_path, 8)

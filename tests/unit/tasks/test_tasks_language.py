@@ -74,7 +74,7 @@ def test_more_windows_than_there_are_are_refused(path: Path) -> None:
         ({"layers": 0}, "layers must be a whole number > 0, not 0"),
         ({"length": "12"}, "length must be a whole number > 0, not '12'"),
         ({"windows": 0}, "windows must be a whole number > 0, not 0"),
-        ({"width": 9}, "a width of 9 cannot be shared by 2 heads"),
+        ({"width": 9}, "a width of 9 is not divisible by 2 heads"),
         ({"epoch": 3}, "a task has no epoch"),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_name_of_megabytes_is_not_told_as_a_whole() -> None:
 
 
 def test_another_content_is_refused() -> None:
-    with pytest.raises(UserError, match="x holds no dictionary but a list"):
+    with pytest.raises(UserError, match="x holds a list, not a dictionary"):
         pickles.parse(b"\x80\x02].", "x")
 
 
@@ -162,11 +162,11 @@ def nested(depth: int) -> bytes:
         (b"\x80\x02}U\x01a\x8b\x00\x10\x00\x00" + b"\x7f" * 4096 + b"s.", "more than 64 bits"),
         (b"\x80\x02e.", "IndexError|list index"),
         (b"\x80\x02}Na.", "appends to an object that is not a list"),
-        (b"\x80\x02]]R.", "calls what it has not named"),
+        (b"\x80\x02]]R.", "calls something that it has not named"),
         (b"\x80\x02]Nb.", "builds a value that is not an object"),
-        (b"\x80\x02s.", "takes more than it has given"),
+        (b"\x80\x02s.", "takes more values than it has put on the stack"),
         (b"\x80\x02}Nt.", "collects without a mark"),
-        (b"\x80\x04}\x8f.", "no plain data needs its operation EMPTY_SET"),
+        (b"\x80\x04}\x8f.", "its operation EMPTY_SET is not needed for plain data"),
     ],
     ids=lambda value: None if isinstance(value, str) else f"{len(value or b'')} bytes",
 )

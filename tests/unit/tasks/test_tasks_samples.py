@@ -199,12 +199,15 @@ def test_what_has_no_order_of_the_seed_is_refused(source: Any, message: str) -> 
     [
         ([(torch.ones(2), 0), (torch.ones(3), 1)], "give from_dataset a collate= that pads them"),
         ([(1.0, 2.0, 3)] * 2, r"a list of 3, so its targets .* returns \(inputs, targets\)"),
-        ([{"ids": [1, 2], "label": 0}] * 2, "a list of numbers, of which PyTorch's collate makes"),
-        ([([1, 2], 0)] * 2, "let the dataset give tensors, or give from_dataset a collate="),
+        (
+            [{"ids": [1, 2], "label": 0}] * 2,
+            "a list of numbers, from which PyTorch's collate makes",
+        ),
+        ([([1, 2], 0)] * 2, "let the dataset return tensors, or give from_dataset a collate="),
         ([1.0, 2.0], "a Tensor, so its targets"),
         ([{"ids": 1, "label": 0, "labels": 0}] * 2, "a mapping of ids, label, labels"),
         ([{"ids": 1, "target": 0}] * 2, "a mapping of ids, target"),
-        ([("a text", 1), ("another", 0)], "holds a str, which no model takes"),
+        ([("a text", 1), ("another", 0)], "holds a str, which is not a tensor"),
         (Broken(), "reading samples 0 to 1 of the dataset failed: OSError: no such picture"),
     ],
     ids=[
@@ -230,7 +233,7 @@ def test_samples_that_make_no_batch_are_told(samples: Any, message: str) -> None
     [
         ({"a": torch.zeros(3), "b": torch.zeros(2)}, torch.zeros(3), "same first dimension"),
         ((), torch.zeros(3), "needs samples, got inputs"),
-        ({"a": "text"}, torch.zeros(3), "not a str: make them by torch.as_tensor"),
+        ({"a": "text"}, torch.zeros(3), "not a str: use torch.as_tensor"),
         ([1.0, 2.0], torch.zeros(2), "not a float"),
     ],
 )
@@ -270,5 +273,5 @@ def test_notes_follow_their_samples_and_are_in_no_batch() -> None:
     assert not Split(torch.zeros(2), torch.zeros(2)).notes
     with pytest.raises(UserError, match="same first dimension"):
         Split(torch.zeros(4), torch.zeros(4), {"number": torch.arange(3)})
-    with pytest.raises(UserError, match="the notes of a split are tensors, not a str"):
+    with pytest.raises(UserError, match="the notes of a split must be tensors, not a str"):
         Split(torch.zeros(1), torch.zeros(1), {"number": "one"})  # type: ignore[dict-item]

@@ -147,7 +147,7 @@ def test_arrays_that_do_not_fit_one_another_are_told(tmp_path: Path, changed: An
         "speaker": np.zeros(3, "U5"),
     }
     np.savez_compressed(tmp_path / "fsdd.npz", **(arrays | changed))
-    with pytest.raises(UserError, match="its arrays do not fit one another"):
+    with pytest.raises(UserError, match="its arrays do not match"):
         read(tmp_path / "fsdd.npz")
 
 

@@ -329,7 +329,10 @@ def test_a_spec_without_a_target_lists_the_columns(tmp_path: Path) -> None:
 def test_the_summary_names_columns_that_may_be_numbers_of_rows(tmp_path: Path) -> None:
     rows = [{"id": str(n), "size": str(n / 7), "job": "ab"[n % 2]} for n in range(40)]
     path = written(tmp_path, rows)
-    told = "id has another value in every row; leave out what only numbers rows, by ignore=('id',)"
+    told = (
+        "id has a different value in every row; leave out columns that number the rows by "
+        "ignore=('id',)"
+    )
     assert told in Task.from_csv(path, "job").summary
     assert "ignore" not in Task.from_csv(path, "job", ignore=("id",)).summary
     assert told in Task.from_csv(path, "id", ignore=("job",)).summary  # a regression of numbers

@@ -50,7 +50,7 @@ def test_views_are_rays_in_the_order_of_the_pixels() -> None:
     assert torch.equal(targets.view(2, 5, 3), pictures[1])
     assert isinstance(views.some(torch.tensor([0, 3])), Split)
     assert views.to("cpu").count == 3
-    with pytest.raises(UserError, match="30 rays make no whole views of 4 x 4 pixels"):
+    with pytest.raises(UserError, match="30 rays do not form complete views of 4 x 4 pixels"):
         Views(views.rays, 4, 4)
 
 
@@ -350,7 +350,7 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
         content["frames"][0] |= frame
         (tmp_path / "transforms.json").write_text(json.dumps(content))
 
-    fails("holds no transforms_train.json and no transforms.json")
+    fails("holds no transforms_train.json or transforms.json")
     written(tmp_path / "transforms.json", "[]")
     fails("needs 'frames', a list of mappings")
     photos(tmp_path, "transforms", 3, **ANGLE)
@@ -358,9 +358,9 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     photos(tmp_path, "transforms", 8)
     fails("lacks 'camera_angle_x'")
     photos(tmp_path, "transforms", 8, camera_model="OPENCV_FISHEYE", **ANGLE)
-    fails("OPENCV_FISHEYE are not known: undistort the photos first")
+    fails("OPENCV_FISHEYE are not supported: undistort the photos first")
     photos(tmp_path, "transforms", 8, k1=0.1, k3=0.5, **ANGLE)
-    fails("the lens has k3, which are not known")
+    fails("the lens has k3, which are not supported")
     for angle in (40, 0, -1):
         photos(tmp_path, "transforms", 8, camera_angle_x=angle)
         fails("camera_angle_x is in radians")
@@ -380,7 +380,7 @@ def test_photos_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None
     changed(transform_matrix=[[1, 0], [0, 1]])
     fails("not a matrix of 4 x 4")
     changed(file_path="gone")
-    fails("gone, which transforms.json names, is not there")
+    fails("gone, which transforms.json names, does not exist")
     written(tmp_path / "gone.png", "no image")
     fails("is not a readable image")
     photos(tmp_path / "b", "transforms", 16, **ANGLE)

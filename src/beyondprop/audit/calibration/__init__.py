@@ -1,6 +1,6 @@
-"""How far a classifier's confidence can be believed.
+"""How reliable a classifier's confidence is.
 
-Of each forecast there is how sure it was and whether it came true.
+A forecast consists of a confidence and of whether the forecast was correct.
 """
 
 from beyondprop.audit.calibration.bins import equal_mass, equal_width

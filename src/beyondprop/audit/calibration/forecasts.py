@@ -1,7 +1,7 @@
-"""How sure a classifier was, and what came true.
+"""A classifier's confidences and outcomes.
 
-For several classes the forecast is that the class named is the right one; for two it may be that
-class 1 is.
+The forecast is that the predicted class is correct. For two classes it can instead be that class 1
+is correct.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Forecasts:
-    """How sure a classifier was, and what came true.
+    """A classifier's confidences and outcomes.
 
     Attributes:
-        sure: Probability given to each forecast, ``(n,)`` in [0, 1].
-        came: Whether it came true, ``(n,)`` bool.
+        sure: Probability of each forecast, ``(n,)`` in [0, 1].
+        came: Whether each forecast was correct, ``(n,)`` bool.
 
     Raises:
-        UserError: There are none, or some are no probabilities.
+        UserError: There are no forecasts, the two sizes differ, or a value is not a probability.
     """
 
     sure: Numbers
@@ -36,11 +36,11 @@ class Forecasts:
         if not len(self.sure) or self.sure.shape != self.came.shape:
             raise UserError(f"got {len(self.sure)} forecasts and {len(self.came)} outcomes")
         if not ((self.sure >= 0) & (self.sure <= 1)).all():
-            raise UserError("forecasts are probabilities, and some are not between 0 and 1")
+            raise UserError("forecasts must be probabilities between 0 and 1")
 
     @classmethod
     def named(cls, probabilities: Tensor, targets: Tensor) -> Forecasts:
-        """Return the forecasts that the class named is right.
+        """Return the forecasts that the predicted class is correct.
 
         Args:
             probabilities: ``(n, classes)``.
@@ -51,16 +51,16 @@ class Forecasts:
 
     @classmethod
     def positive(cls, probabilities: Tensor, targets: Tensor) -> Forecasts:
-        """Return the forecasts that class 1 is right.
+        """Return the forecasts that class 1 is correct.
 
         Args:
-            probabilities: Of class 1, ``(n,)``.
+            probabilities: Probability of class 1, ``(n,)``.
             targets: Classes 0 and 1, ``(n,)``.
         """
         return cls(plain(probabilities), (targets == 1).cpu().numpy())
 
 
 def plain(values: Tensor) -> Numbers:
-    """Return numbers of NumPy's, float64 on the CPU."""
+    """Return the values as a NumPy array, float64 on the CPU."""
     found: Numbers = values.detach().double().cpu().numpy()
     return found

@@ -1,4 +1,4 @@
-"""How sure calibration errors and scores are, and what errors chance gives: by drawing again."""
+"""Bootstrap intervals of calibration errors and scores, and the calibration error due to chance."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def error_interval(
 ) -> list[float]:
     """Return the 95 % interval of the expected calibration error, by the basic bootstrap.
 
-    Chance opens gaps in the bins of a sample, so its error is too great on average, and those of
-    the resamples are too great once more by about as much. The basic interval (Davison and Hinkley
-    1997, equation 5.6) takes that off, and may lie below the error itself; it ends at 0.
+    Sampling noise opens gaps in the bins, so the error of a sample is biased upwards, and the
+    errors of the resamples are biased upwards again by about the same amount. The basic interval
+    (Davison and Hinkley 1997, equation 5.6) corrects this bias. It may lie below the error itself;
+    it is cut off at 0.
     """
     places = binning(forecasts.sure, bins)
 
@@ -48,9 +49,9 @@ def error_by_chance(
     draws: int = RESAMPLES,
     seed: int = 0,
 ) -> list[float]:
-    """Return between which expected calibration errors 95 % lie where each forecast comes true as
-    often as it says: what so many forecasts show of a perfectly calibrated model (Bröcker and Smith
-    2007).
+    """Return the central 95 % interval of the expected calibration error of a perfectly calibrated
+    model with the same confidences: each forecast is correct with its stated probability (Bröcker
+    and Smith 2007).
     """
     places, draw = binning(forecasts.sure, bins), np.random.default_rng(seed)
     found = []
@@ -63,14 +64,14 @@ def error_by_chance(
 def mean_interval(
     values: Tensor | NDArray[Any], resamples: int = RESAMPLES, seed: int = 0
 ) -> list[float]:
-    """Return the 95 % interval of a mean of ``(n,)`` values, by the percentile bootstrap."""
+    """Return the 95 % interval of the mean of ``(n,)`` values, by the percentile bootstrap."""
     known = plain(values) if isinstance(values, Tensor) else values
     found = [known[rows].mean() for rows in _resampled(len(known), resamples, seed)]
     return [float(each) for each in np.quantile(found, _tails())]
 
 
 def _resampled(count: int, resamples: int, seed: int) -> Iterator[Places]:
-    """Yield rows drawn with replacement, so many times."""
+    """Yield `resamples` arrays of row numbers, drawn with replacement."""
     draw = np.random.default_rng(seed)
     for _ in range(resamples):
         yield draw.integers(count, size=count)

@@ -1,4 +1,4 @@
-"""Scores that reward being right and being honest: Brier's, and the likelihood."""
+"""Proper scoring rules: the Brier score and the negative log-likelihood."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from torch import Tensor
 
 
 def brier(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Return the Brier score of each sample, ``(n,)``; the score is their mean (Brier 1950).
+    """Return the Brier score of each sample, ``(n,)``; the score of a model is the mean (Brier
+    1950).
 
     Args:
-        probabilities: ``(n, classes)``, whose squared errors are summed, so that the worst is 2; or
-            of class 1 ``(n,)``, whose squared error is half of that.
+        probabilities: ``(n, classes)``: the squared errors are summed over the classes, so the
+            worst score is 2. Or the probability of class 1, ``(n,)``: the squared error, half of
+            that sum.
         targets: Classes, ``(n,)`` int64.
     """
     if probabilities.dim() == 1:
@@ -21,7 +23,7 @@ def brier(probabilities: Tensor, targets: Tensor) -> Tensor:
 
 
 def negative_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return minus the logarithm of the right class's probability, ``(n,)``, in nats.
+    """Return the negative logarithm of the true class's probability, ``(n,)``, in nats.
 
     Args:
         logits: ``(n, classes)``.

@@ -1,4 +1,4 @@
-"""The audit's section: how far can a classifier's confidence be believed?"""
+"""The audit section on calibration."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Calibration(Section):
     """Reliability curve, calibration errors, Brier score and log-likelihood, on the test split.
 
     Attributes:
-        bins: Of the curve and the errors.
-        resamples: Of each bootstrap.
+        bins: Number of bins of the curve and the errors.
+        resamples: Number of resamples of each bootstrap.
     """
 
     name: ClassVar[str] = "calibration"
@@ -61,10 +61,10 @@ class Calibration(Section):
         check_fields(self)
 
     def ask(self, audited: Audited, progress: Progress) -> Answer:
-        """Return the curve and the figures.
+        """Return the reliability curve and the figures.
 
         Raises:
-            UserError: The model tells no classes.
+            UserError: The model is not a classifier.
         """
         shown = f"{audited.name} · seed {audited.seed} · calibration"
         with bar(progress, shown, 2) as task:
@@ -81,14 +81,15 @@ def calibration(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return all that there is to say of logits, as JSON.
+    """Return the calibration figures of logits, as JSON.
 
     Args:
-        logits: ``(n, classes)``; see `beyondprop.audit.logits.as_logits` for those of two classes.
+        logits: ``(n, classes)``; for two classes `beyondprop.audit.logits.as_logits` converts
+            outputs.
         targets: Classes, ``(n,)`` int64.
-        bins: Of the curve and the errors.
-        resamples: Of each bootstrap.
-        seed: Of the bootstrap.
+        bins: Number of bins of the curve and the errors.
+        resamples: Number of resamples of each bootstrap.
+        seed: Seed of the bootstrap.
     """
     logits = logits.double()
     probabilities = logits.softmax(1)  # (n, classes)
@@ -115,7 +116,7 @@ def calibration(
 
 
 def verdict(answer: Answer) -> str:
-    """Return what is found in one sentence."""
+    """Return the answer in one sentence."""
     error = answer["named"]["equal_width"]
     low, high = error["interval"]
     gap = answer["confidence"] - answer["accuracy"]
@@ -134,11 +135,11 @@ def verdict(answer: Answer) -> str:
 
 
 def logits_and_targets(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
-    """Return logits ``(n, classes)`` and targets ``(n,)`` of all samples; the model is left as it
-    was.
+    """Return the logits ``(n, classes)`` and the targets ``(n,)`` of all samples. The model is left
+    unchanged.
 
     Raises:
-        UserError: The targets are no classes of the model's.
+        UserError: The targets are not classes of the model.
     """
     logits, targets = [], []
     with untouched(model), exact_gradients(model), torch.no_grad():
@@ -150,12 +151,12 @@ def logits_and_targets(model: nn.Module, samples: Samples) -> tuple[Tensor, Tens
             targets.append(classes)
     found, right = torch.cat(logits), torch.cat(targets)
     if int(right.max()) >= found.shape[1]:
-        raise UserError(f"there is a class {int(right.max())}, and {found.shape[1]} logits")
+        raise UserError(f"there is a class {int(right.max())}, but only {found.shape[1]} logits")
     return found, right
 
 
 def _described(forecasts: Forecasts, bins: int, resamples: int, seed: int) -> dict[str, Any]:
-    """Return curve and errors of both kinds of bins."""
+    """Return the curve and the errors for both kinds of bins."""
     binnings: dict[str, Binning] = {"equal_width": equal_width, "equal_mass": equal_mass}
     return {
         name: {

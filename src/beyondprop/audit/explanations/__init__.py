@@ -1,5 +1,5 @@
-"""Why a model answers as it does: attribution, whether it is faithful, which features act together,
-and which concepts push.
+"""Why a model gives its answers: attributions and their faithfulness, interactions of features, and
+concepts.
 """
 
 from beyondprop.audit.explanations.attribution import (

@@ -1,4 +1,4 @@
-"""Attribution: how much each number of an input says for an answer. By captum."""
+"""Attribution: how much each number of an input contributes to an answer. Uses captum."""
 
 from __future__ import annotations
 
@@ -15,58 +15,60 @@ from beyondprop.audit.explanations.regions import count_of
 from beyondprop.errors import UserError
 
 TOGETHER = 64
-"""Samples that are explained together: their steps go through the model as one batch."""
+"""Samples that are explained together; their integration steps form one batch."""
 
 
 class Attribution(ABC):
-    """A way to say what an answer comes from.
+    """A method that attributes an answer to the numbers of the input.
 
     Attributes:
-        name: Short name, in records.
+        name: Short name, used in records.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def maps(self, told: Told, inputs: Tensor, classes: Tensor, absent: Tensor) -> Tensor:
-        """Return a number for each number of the inputs.
+        """Return the attribution of each number of the inputs.
 
         Args:
-            told: Of which, such as `evidence(model)`.
+            told: The explained quantity, such as `evidence(model)`.
             inputs: ``(n, ...)``.
-            classes: Asked about, ``(n,)``.
-            absent: The input that carries no information, in the shape of one input.
+            classes: The explained class of each sample, ``(n,)``.
+            absent: The baseline, an input that carries no information; in the shape of one input.
 
         Returns:
             In the shape of the inputs.
         """
 
     def importance(self, maps: Tensor) -> Tensor:
-        """Return by what maps are ranked, in their shape: most first."""
+        """Return the values that rank numbers, in the shape of the maps, largest first."""
         return maps
 
     def contributions(self, maps: Tensor, inputs: Tensor, absent: Tensor) -> Tensor:
-        """Return what maps say that hiding each number takes away, in their shape."""
+        """Return the decrease that the maps predict for hiding each number, in their shape."""
         del inputs, absent
         return maps
 
 
 @dataclass(frozen=True)
 class IntegratedGradients(Attribution):
-    """The gradient along the straight way from `absent` to the input, times their difference.
+    """The integral of the gradient on the straight path from `absent` to the input, times their
+    difference.
 
     Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", ICML 2017, equation 1.
-    What it says of all numbers together is the difference in what is told (completeness).
+    The attributions sum to the difference between the explained quantity at the input and at
+    `absent` (completeness).
 
     Attributes:
-        steps: Points of the way, by Gauss-Legendre.
+        steps: Points on the path, by Gauss-Legendre quadrature.
     """
 
     name: ClassVar[str] = "integrated gradients"
     steps: int = 32
 
     def maps(self, told: Told, inputs: Tensor, classes: Tensor, absent: Tensor) -> Tensor:
-        """Return the attributions; see `complete` for as many steps as it needs."""
+        """Return the attributions; `complete` chooses the number of steps automatically."""
         from captum.attr import IntegratedGradients as Captum
 
         method = Captum(told)
@@ -84,7 +86,7 @@ class IntegratedGradients(Attribution):
 class Saliency(Attribution):
     """The gradient. Simonyan, Vedaldi and Zisserman, arXiv:1312.6034, section 3.
 
-    Its maps have their signs; they are ranked by size.
+    The maps are signed; numbers are ranked by absolute value.
     """
 
     name: ClassVar[str] = "saliency"
@@ -96,7 +98,7 @@ class Saliency(Attribution):
         del absent
         method = Captum(told)
         parts = [
-            # A copy of its own: captum asks for gradients on what it is given.
+            # A copy, because captum sets requires_grad on its argument.
             method.attribute(
                 x.clone().requires_grad_(), abs=False, additional_forward_args=(c,)
             ).detach()
@@ -105,27 +107,27 @@ class Saliency(Attribution):
         return torch.cat(parts)
 
     def importance(self, maps: Tensor) -> Tensor:
-        """Return the size of the gradient."""
+        """Return the absolute value of the gradient."""
         return maps.abs()
 
     def contributions(self, maps: Tensor, inputs: Tensor, absent: Tensor) -> Tensor:
-        """Return the gradient times what hiding changes."""
+        """Return the gradient times the change that hiding causes."""
         return maps * (inputs - absent)
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion(Attribution):
-    """What hiding a region takes away. Zeiler and Fergus, ECCV 2014, section 4.2.
+    """The decrease caused by hiding a region. Zeiler and Fergus, ECCV 2014, section 4.2.
 
     Attributes:
-        regions: Of one input, each hidden alone; see `patches`.
+        regions: Regions of one input, each hidden separately; see `patches`.
     """
 
     name: ClassVar[str] = "occlusion"
     regions: Tensor
 
     def maps(self, told: Told, inputs: Tensor, classes: Tensor, absent: Tensor) -> Tensor:
-        """Return at each number what hiding its region takes away."""
+        """Return for each number the decrease caused by hiding its region."""
         from captum.attr import FeatureAblation
 
         method, count = FeatureAblation(told), count_of(self.regions)
@@ -141,7 +143,7 @@ class Occlusion(Attribution):
         return torch.cat(parts).to(inputs.dtype)
 
     def contributions(self, maps: Tensor, inputs: Tensor, absent: Tensor) -> Tensor:
-        """Return a region's number shared out among its numbers."""
+        """Return the attribution of each region, divided equally among its numbers."""
         del inputs, absent
         sizes = self.regions.flatten().bincount()[self.regions].to(maps)  # of one input
         return maps / sizes
@@ -149,17 +151,17 @@ class Occlusion(Attribution):
 
 @dataclass(frozen=True)
 class Random(Attribution):
-    """Random numbers: the control, which knows nothing of the model.
+    """Random numbers: a control that does not depend on the model.
 
     Attributes:
-        seed: Of the numbers.
+        seed: Seed of the random numbers.
     """
 
     name: ClassVar[str] = "random"
     seed: int = 0
 
     def maps(self, told: Told, inputs: Tensor, classes: Tensor, absent: Tensor) -> Tensor:
-        """Return normal numbers."""
+        """Return normally distributed numbers."""
         del told, classes, absent
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randn(inputs.shape, generator=generator).to(inputs)
@@ -167,14 +169,15 @@ class Random(Attribution):
 
 @dataclass(frozen=True, eq=False)
 class Complete:
-    """Attributions that are complete, or as near to it as the steps allowed.
+    """Integrated gradients that are complete to the tolerance, or as close as the step limit
+    allows.
 
     Attributes:
-        maps: In the shape of what they are of.
-        whole: What all numbers together are to say, ``(n,)``: what is told of the inputs, less what
-            is told of `absent`.
-        error: By how much they miss it, as a share of it, ``(n,)``.
-        steps: That each sample took, ``(n,)`` int64.
+        maps: Attributions, in the shape of the explained inputs or layer output.
+        whole: The expected sum of the attributions, ``(n,)``: the explained quantity at the inputs
+            minus that at `absent`.
+        error: Relative error of the sum, ``(n,)``.
+        steps: Steps used for each sample, ``(n,)`` int64.
     """
 
     maps: Tensor
@@ -194,22 +197,23 @@ def complete(
     most: int = 1024,
     tolerance: float = 0.01,
 ) -> Complete:
-    """Return integrated gradients whose sum is right to a tolerance, by more steps where it needs
-    them: those samples that miss it are done again with twice as many.
+    """Return integrated gradients whose sum is correct to a tolerance. Samples that exceed the
+    tolerance are computed again with twice as many steps.
 
     Args:
-        told: See `Attribution.maps`; also for inputs, classes and absent.
+        told: See `Attribution.maps`; the same holds for `inputs`, `classes` and `absent`.
         inputs: ``(n, ...)``.
         classes: ``(n,)``.
         absent: In the shape of one input.
-        attribute: (inputs, classes, steps) to attributions ``(n, ...)``, of a layer say; by default
-            `IntegratedGradients` of the inputs.
-        steps: To begin with.
-        most: Steps after which what misses the tolerance is left as it is, and told.
-        tolerance: Share of the whole.
+        attribute: (inputs, classes, steps) to attributions ``(n, ...)``, for example of a layer; by
+            default `IntegratedGradients` of the inputs.
+        steps: Initial number of steps.
+        most: Maximum number of steps. Samples that still exceed the tolerance keep their last
+            attributions, and `Complete.error` shows their error.
+        tolerance: Maximum relative error of the sum.
 
     Raises:
-        UserError: The steps make no sense.
+        UserError: `steps` or `most` is out of range.
     """
     if not 1 <= steps <= most:
         raise UserError(f"integrated gradients need 1 <= steps <= most, not {steps} and {most}")
@@ -231,10 +235,10 @@ def complete(
 
 
 def _error(maps: Tensor, whole: Tensor) -> Tensor:
-    """Return by what share of the whole the sum misses it, ``(n,)``."""
+    """Return the relative error of the sum, ``(n,)``."""
     missed = (maps.flatten(1).double().sum(1) - whole).abs()
     size = whole.abs().double()
-    # Nothing of nothing is complete: an input without anything in it.
+    # Zero of zero is complete: an input equal to the baseline.
     return torch.where(missed == 0, torch.zeros_like(missed), missed / size).float()
 
 

@@ -1,4 +1,4 @@
-"""What is explained: the evidence for a class, and what an input without anything in it is."""
+"""The explained quantity, the evidence for a class, and the baseline input."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from beyondprop.errors import UserError
 from beyondprop.tasks import Samples
 
 Told = Callable[[Tensor, Tensor], Tensor]
-"""(inputs ``(n, ...)``, classes ``(n,)``) to a number for each sample, ``(n,)``."""
+"""(inputs ``(n, ...)``, classes ``(n,)``) to one number for each sample, ``(n,)``."""
 
 AT_ONCE = 1024
-"""Inputs that go through a model together."""
+"""Inputs in one batch."""
 
 
 def evidence(model: nn.Module) -> Told:
-    """Return the function that says how much a model's outputs speak for a class.
+    """Return the function that computes a model's evidence for a class.
 
-    It is the output of the class less the mean of all outputs: the logarithm of its probability by
-    a softmax, against the geometric mean of all probabilities. What is added to all outputs alike
-    moves no probability, and does not move it either.
+    The evidence is the output of the class minus the mean of all outputs: the logarithm of the
+    class's softmax probability relative to the geometric mean of all probabilities. Adding a
+    constant to all outputs changes neither the probabilities nor the evidence.
     """
 
     def told(inputs: Tensor, classes: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def evidence(model: nn.Module) -> Told:
 
 
 def probability(model: nn.Module) -> Told:
-    """Return the function that gives a class's probability, by a softmax of the outputs."""
+    """Return the function that computes a class's probability, the softmax of the outputs."""
 
     def told(inputs: Tensor, classes: Tensor) -> Tensor:
         return outputs_of(model, inputs).softmax(1).gather(1, classes[:, None]).squeeze(1)
@@ -49,12 +49,12 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return a model's logits ``(n, classes)``; see `beyondprop.audit.logits.logits_of`.
 
     Raises:
-        UserError: They are of another shape, or not all finite.
+        UserError: The outputs have another shape or are not all finite.
     """
     logits = logits_of(model, inputs)
     if len(logits) != len(inputs):
         raise UserError(
-            f"explanations need a model with outputs (samples, classes), and for {len(inputs)} "
+            f"explanations need a model with outputs (samples, classes), but for {len(inputs)} "
             f"samples it returns {len(logits)}"
         )
     return logits
@@ -62,22 +62,22 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def without_graph(told: Told, inputs: Tensor, classes: Tensor) -> Tensor:
-    """Return what is told of many inputs, ``(n,)``, by parts and without gradients."""
+    """Return the explained quantity of many inputs, ``(n,)``, in batches and without gradients."""
     parts = zip(inputs.split(AT_ONCE), classes.split(AT_ONCE), strict=True)
     return torch.cat([told(x, c) for x, c in parts])
 
 
 @torch.no_grad()
 def answers(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the class that a model answers for each input, ``(n,)``."""
+    """Return the class that a model predicts for each input, ``(n,)``."""
     return torch.cat([outputs_of(model, part).argmax(1) for part in inputs.split(AT_ONCE)])
 
 
 def training_mean(samples: Samples) -> Tensor:
-    """Return the mean of all inputs, in the shape of one.
+    """Return the mean of all inputs, in the shape of one input.
 
-    It is what an input is where nothing of it is told: parts are hidden by it, and integrated
-    gradients begin at it.
+    It is the baseline: it replaces hidden parts of an input, and integrated gradients start from
+    it.
     """
     first: Tensor = samples.batch(slice(0, 1))[0]
     total = torch.zeros_like(first[0], dtype=torch.float64)
@@ -87,10 +87,11 @@ def training_mean(samples: Samples) -> Tensor:
 
 
 def check_inputs(inputs: Tensor, absent: Tensor) -> None:
-    """Refuse inputs that cannot be explained.
+    """Raise if the inputs cannot be explained.
 
     Raises:
-        UserError: They are no tensor of real numbers, or `absent` is no input.
+        UserError: The inputs are not a tensor of real numbers, or `absent` does not have the shape
+            of an input.
     """
     given: object = inputs
     if not isinstance(given, Tensor) or not inputs.is_floating_point():
@@ -102,15 +103,15 @@ def check_inputs(inputs: Tensor, absent: Tensor) -> None:
         )
     if absent.shape != inputs.shape[1:]:
         raise UserError(
-            f"absent has shape {tuple(absent.shape)}, and an input {tuple(inputs.shape[1:])}"
+            f"absent has shape {tuple(absent.shape)}, but an input {tuple(inputs.shape[1:])}"
         )
 
 
 @contextmanager
 def explained(model: nn.Module) -> Iterator[torch.device]:
-    """Explain a model inside: eval mode, exact gradients, all left as it was found.
+    """Use eval mode and exact gradients inside the context, and restore the model afterwards.
 
-    Yields where the model computes.
+    Yields the device of the model.
     """
     device = device_of(model, torch.device("cpu"))
     with exact_gradients(model), untouched(model), torch.enable_grad():

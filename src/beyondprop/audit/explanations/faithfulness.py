@@ -1,4 +1,4 @@
-"""Whether attributions say what a model does: tested by hiding what they name.
+"""Whether attributions describe the model: they are tested by hiding the features that they rank.
 
 Deletion and insertion: Petsiuk, Das and Saenko, "RISE", BMVC 2018, section 4.3. Infidelity and
 max-sensitivity: Yeh et al., "On the (in)fidelity and sensitivity of explanations", NeurIPS 2019,
@@ -20,20 +20,21 @@ from beyondprop.errors import UserError
 def deletion(
     told: Told, inputs: Tensor, classes: Tensor, importance: Tensor, absent: Tensor, steps: int = 20
 ) -> Tensor:
-    """Return what is told while the most important is hidden first: it should fall early.
+    """Return the explained quantity while the most important features are hidden first; a faithful
+    ranking makes it fall early.
 
-    Of images whole pixels are hidden, ranked by the sum over their channels.
+    In images, complete pixels are hidden, ranked by the sum over their channels.
 
     Args:
-        told: Of which, such as `probability(model)`.
-        inputs: ``(n, ...)``; of four dimensions they are images, ``(n, channels, height, width)``.
+        told: The explained quantity, such as `probability(model)`.
+        inputs: ``(n, ...)``; four dimensions mean images, ``(n, channels, height, width)``.
         classes: ``(n,)``.
         importance: In the shape of the inputs; see `Attribution.importance`.
-        absent: Hides, in the shape of one input.
-        steps: Equal parts in which all is hidden.
+        absent: Replaces hidden features; in the shape of one input.
+        steps: Number of equal steps until everything is hidden.
 
     Returns:
-        Shape ``(n, steps + 1)``, from the whole input to `absent`.
+        Shape ``(n, steps + 1)``, from the complete input to `absent`.
     """
     return _curve(told, inputs, classes, _ranks(importance), absent, steps, hides=True)
 
@@ -41,21 +42,24 @@ def deletion(
 def insertion(
     told: Told, inputs: Tensor, classes: Tensor, importance: Tensor, absent: Tensor, steps: int = 20
 ) -> Tensor:
-    """Return what is told while the most important is shown first: it should rise early.
+    """Return the explained quantity while the most important features are shown first; a faithful
+    ranking makes it rise early.
 
-    See `deletion`; the curves go from `absent` to the whole input.
+    See `deletion`; the curves go from `absent` to the complete input.
     """
     return _curve(told, inputs, classes, _ranks(importance), absent, steps, hides=False)
 
 
 def area(curves: Tensor) -> Tensor:
-    """Return the area under curves ``(n, steps + 1)`` over [0, 1], by trapezia: ``(n,)``."""
+    """Return the area under curves ``(n, steps + 1)`` over [0, 1], by the trapezoidal rule:
+    ``(n,)``.
+    """
     return torch.trapezoid(curves, dx=1 / (curves.shape[1] - 1), dim=1)
 
 
 def _ranks(importance: Tensor) -> Tensor:
-    """Return the place of each number in its sample, 0 the most important: as shares in [0, 1), in
-    a shape that spreads over the inputs'.
+    """Return the rank of each number within its sample as a share in [0, 1), 0 for the most
+    important, in a shape that broadcasts with the inputs.
     """
     cells = importance.sum(1, keepdim=True) if importance.dim() == 4 else importance
     order = cells.flatten(1).argsort(dim=1, descending=True, stable=True)  # (n, cells)
@@ -93,20 +97,20 @@ def removals(
     seed: int,
     share: float = 0.25,
 ) -> tuple[Tensor, Tensor]:
-    """Return random sets of regions, and what hiding each of them takes away.
+    """Return random sets of regions, and the decrease caused by hiding each set.
 
     Args:
-        told: Of which, such as `evidence(model)`.
+        told: The explained quantity, such as `evidence(model)`.
         inputs: ``(n, ...)``.
         classes: ``(n,)``.
-        absent: Hides.
-        regions: Of one input.
-        draws: Sets for each sample.
-        seed: Of the draws.
-        share: Of the regions, in each set.
+        absent: Replaces hidden regions; in the shape of one input.
+        regions: Regions of one input.
+        draws: Number of sets for each sample.
+        seed: Seed of the draws.
+        share: Share of the regions in each set.
 
     Returns:
-        Which are hidden, ``(draws, n, regions)`` bool, and what was taken away, ``(draws, n)``.
+        Which regions are hidden, ``(draws, n, regions)`` bool, and the decrease, ``(draws, n)``.
     """
     count, n = count_of(regions), len(inputs)
     size = min(max(1, round(share * count)), count)
@@ -119,37 +123,38 @@ def removals(
 
 
 def said_of(contributions: Tensor, regions: Tensor, hidden: Tensor) -> Tensor:
-    """Return what contributions say that hiding takes away: ``(draws, n)``.
+    """Return the decrease that contributions predict for each set of hidden regions: ``(draws,
+    n)``.
 
     Args:
         contributions: ``(n, ...)``; see `Attribution.contributions`.
-        regions: Of one input.
+        regions: Regions of one input.
         hidden: ``(draws, n, regions)`` bool.
     """
     return (hidden * summed(contributions, regions)).sum(2)
 
 
 def infidelity(said: Tensor, taken: Tensor) -> Tensor:
-    """Return the mean squared difference between what attributions said that hiding takes away, and
-    what it took: ``(n,)``. Yeh et al. 2019, definition 2.1.
+    """Return the mean squared difference between the predicted and the measured decrease: ``(n,)``.
+    Yeh et al. 2019, definition 2.1.
 
     Args:
-        said: ``(draws, n)``.
-        taken: ``(draws, n)``.
+        said: Predicted decrease, ``(draws, n)``.
+        taken: Measured decrease, ``(draws, n)``.
     """
     return (said - taken).square().mean(0)
 
 
 def relative_infidelity(said: Tensor, taken: Tensor) -> Tensor:
-    """Return the infidelity after the best scaling of the attributions, as a share of what it is of
-    attributions that are zero: ``(n,)``, 0 for faithful ones, 1 for those that say nothing.
+    """Return the infidelity after the best scaling of the attributions, relative to that of zero
+    attributions: ``(n,)``, 0 for faithful attributions, 1 for uninformative ones.
 
-    The scaling is that of Yeh et al. 2019, section 2 (captum's ``normalize=True``). With it models
-    whose outputs have other scales can be compared.
+    The scaling is that of Yeh et al. 2019, section 2 (captum's ``normalize=True``). It makes models
+    whose outputs have different scales comparable.
 
     Args:
-        said: ``(draws, n)``.
-        taken: ``(draws, n)``.
+        said: Predicted decrease, ``(draws, n)``.
+        taken: Measured decrease, ``(draws, n)``.
     """
     size = taken.square().mean(0)  # (n,)
     both, own = (said * taken).mean(0), said.square().mean(0)
@@ -161,15 +166,15 @@ def relative_infidelity(said: Tensor, taken: Tensor) -> Tensor:
 def sensitivity(
     maps: Callable[[Tensor], Tensor], inputs: Tensor, radius: float, draws: int, seed: int
 ) -> Tensor:
-    """Return by how much attributions change at most where the inputs change a little: ``(n,)``, as
-    a share of their norm. Yeh et al. 2019, definition 3.1, by random draws.
+    """Return the largest relative change of attributions under small changes of the inputs:
+    ``(n,)``, as a share of their norm. Yeh et al. 2019, definition 3.1, by random draws.
 
     Args:
         maps: Inputs ``(n, ...)`` to attributions in their shape.
         inputs: ``(n, ...)``.
-        radius: Each number of an input moves by at most this.
-        draws: Changed inputs for each sample; the true maximum is no smaller.
-        seed: Of the draws.
+        radius: Maximum change of each number of an input.
+        draws: Changed inputs for each sample; the result is a lower bound of the true maximum.
+        seed: Seed of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     here = maps(inputs).flatten(1)

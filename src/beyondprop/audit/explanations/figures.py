@@ -1,4 +1,4 @@
-"""The figures of the section, as JSON values: one function for each of its parts."""
+"""The figures of the section as JSON values, one function for each part."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from beyondprop.audit.explanations.subject import Subject
 from beyondprop.audit.explanations.tcav import Pushed
 
 PICTURE = 14
-"""Pixels along a side to which pictures are shrunk."""
+"""Maximum side length, in pixels, of stored pictures."""
 
 
 def mean_of(values: Tensor) -> Answer:
-    """Return the mean over the samples with its 95 % t interval; NaN are left out."""
+    """Return the mean over the samples with its 95 % t interval; NaN values are left out."""
     from scipy.stats import t
 
     values = values.double().flatten()
@@ -44,17 +44,17 @@ def mean_of(values: Tensor) -> Answer:
 
 
 def rounded(value: float, digits: int = 4) -> float | None:
-    """Return a number to so many significant digits, as records keep it; None of none."""
+    """Return a number rounded to `digits` significant digits; None if it is not finite."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def rounded_all(values: Tensor, digits: int = 3) -> list[float | None]:
-    """Return numbers to so many significant digits."""
+    """Return numbers rounded to `digits` significant digits."""
     return [rounded(each, digits) for each in values.double().flatten().tolist()]
 
 
 def of_completeness(found: Complete, tolerance: float) -> Answer:
-    """Return how many samples' attributions are complete, and what steps it took."""
+    """Return the share of samples with complete attributions, and the steps that were needed."""
     finite = found.error[found.error.isfinite()]
     steps, counts = found.steps.unique(return_counts=True)
     return {
@@ -74,8 +74,8 @@ def of_method(
     likely: Told,
     removed: tuple[Tensor, Tensor],
 ) -> tuple[Answer, Mapping[str, Tensor]]:
-    """Return how faithful a method's maps are, and the figures by sample that others are compared
-    with: the areas, and the infidelity.
+    """Return the faithfulness of a method's maps, and the figures of each sample that comparisons
+    need: the areas and the infidelity.
     """
     x, absent = subject.inputs, subject.absent
     hidden, taken = removed
@@ -97,8 +97,8 @@ def of_method(
 def against_random(
     found: Mapping[str, Mapping[str, Tensor]], random: Mapping[str, Tensor]
 ) -> dict[str, Answer]:
-    """Return how much better each method is than the random ranking, sample by sample: positive
-    where it is.
+    """Return the improvement of each method over the random ranking, paired by sample; positive
+    means better than random.
     """
     return {
         name: {
@@ -111,7 +111,7 @@ def against_random(
 
 
 def of_layer(found: LayerFigures, tolerance: float) -> Answer:
-    """Return what a block's units say."""
+    """Return the figures of a block's units."""
     return {
         "units": found.units,
         "used": rounded(found.used),
@@ -121,7 +121,7 @@ def of_layer(found: LayerFigures, tolerance: float) -> Answer:
 
 
 def of_interactions(found: Sequence[Interactions]) -> Answer:
-    """Return how much of the answers lies in pairs of regions, over the samples."""
+    """Return the share of the answers that comes from pairs of regions, over the samples."""
     pairs = torch.stack([each.pairs for each in found])  # (n, players, players)
     size = pairs.abs().sum()
     negative = (pairs.clamp_max(0).abs().sum() / size).item() if size > 0 else 0.0
@@ -137,9 +137,9 @@ def of_interactions(found: Sequence[Interactions]) -> Answer:
 
 
 def of_sample(found: Interactions, names: Sequence[str], listed: int) -> Answer:
-    """Return one sample's short lists, and what a picture of the pairs needs.
+    """Return the short lists of one sample, and the values for a picture of the pairs.
 
-    `pairs` are the upper triangle, row by row.
+    `pairs` holds the upper triangle, row by row.
     """
 
     def as_list(effects: list[tuple[tuple[int, ...], float]]) -> list[Answer]:
@@ -165,11 +165,11 @@ def _upper(pairs: Tensor) -> Tensor:
 
 
 def picture(values: Tensor, image: tuple[int, int]) -> Answer:
-    """Return an image's or a map's numbers, the mean over its channels, shrunk to 14 x 14 at most.
+    """Return an image or a map as numbers: the mean over its channels, reduced to at most 14 x 14.
 
     Args:
-        values: Of one sample.
-        image: Its height and width.
+        values: Values of one sample.
+        image: Height and width.
     """
     grey = values.reshape(-1, *image).mean(0)[None]  # (1, height, width)
     size = (min(PICTURE, image[0]), min(PICTURE, image[1]))
@@ -177,7 +177,7 @@ def picture(values: Tensor, image: tuple[int, int]) -> Answer:
 
 
 def of_concepts(found: Sequence[Pushed], classes: Sequence[str]) -> list[Answer]:
-    """Return what concepts do, with the classes' names."""
+    """Return the effects of concepts, with the names of the classes."""
     return [
         {
             "concept": each.concept,

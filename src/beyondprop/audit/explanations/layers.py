@@ -1,4 +1,4 @@
-"""What each block of a model says for an answer: integrated gradients of its output."""
+"""The contribution of each block to an answer: integrated gradients of the block's output."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from beyondprop.tasks import Task, attached
 
 
 def block_ends(task: Task, model: nn.Module) -> dict[str, str]:
-    """Return the blocks of a task's model in their order: name to the module that ends it.
+    """Return the blocks of a task's model in order: block name to the module that ends the block.
 
     Raises:
-        UserError: The task says no blocks, and the model's shape does not either.
+        UserError: The task does not define blocks, and none can be derived from the model.
     """
     handle = attached(task, model, Backprop(), task.blocks)
     blocks = list(handle.blocks)
@@ -28,7 +28,7 @@ def block_ends(task: Task, model: nn.Module) -> dict[str, str]:
 
 @torch.no_grad()
 def with_rows(model: nn.Module, names: Sequence[str], inputs: Tensor) -> list[str]:
-    """Return those modules that run once in a pass and put out a tensor with a row a sample."""
+    """Return the modules that run once per pass and return a tensor with one row per sample."""
     outputs: dict[str, list[object]] = {name: [] for name in names}
 
     def observe(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
@@ -57,8 +57,9 @@ def at_layer(
 ) -> Tensor:
     """Return integrated gradients of a layer's output, by captum: ``(n, ...)`` in its shape.
 
-    The way goes from what the layer puts out of `absent` to what it puts out of the input, straight
-    in its own space. So their sum is the same for all layers that all of the answer goes through.
+    The path is straight in the space of the layer's output, from its output for `absent` to its
+    output for the input. The sum is therefore the same for all layers that the complete answer
+    passes through.
     """
     from captum.attr import LayerIntegratedGradients
 
@@ -75,15 +76,15 @@ def at_layer(
 
 @dataclass(frozen=True, eq=False)
 class LayerFigures:
-    """What is found of a layer.
+    """The figures of a layer.
 
     Attributes:
         found: The attributions of its units.
-        units: How many there are.
-        used: The number of units by which the evidence is spread, as a share of all:
-            ``(sum |a|)^2 / sum a^2 / units``, the mean over the samples.
-        against: The share of the evidence that speaks against the answer: ``sum of |a| where a < 0
-            / sum |a|``, the mean over the samples.
+        units: Number of units.
+        used: Effective number of units that carry the evidence, as a share of all units: ``(sum
+            |a|)^2 / sum a^2 / units``, averaged over the samples.
+        against: The share of the evidence against the answer: ``sum of |a| where a < 0 / sum |a|``,
+            averaged over the samples.
     """
 
     found: Complete
@@ -102,8 +103,8 @@ def layer_figures(
     steps: int = 32,
     most: int = 1024,
 ) -> LayerFigures | None:
-    """Return what a layer's units say for the answers, None where its output does not move them;
-    see `complete` for the arguments.
+    """Return the figures of a layer's units, or None if the layer's output does not affect the
+    answers. See `complete` for the arguments.
     """
 
     def attribute(x: Tensor, c: Tensor, count: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Explanations of a model of one's own, in one call."""
+"""Explanations of any model, in one call."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from beyondprop.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a model answers so.
+    """The explanation of a model's answers.
 
     Attributes:
-        classes: Explained, ``(n,)``.
-        evidence: For them, ``(n,)``: the output of the class less the mean of all outputs.
-        maps: By the name of an attribution, in the shape of the inputs: of integrated gradients,
-            saliency (with its signs) and occlusion.
-        error: By what share of the evidence the integrated gradients miss it, ``(n,)``.
-        regions: Of one input, int64: the players.
-        interactions: Of the regions, for each sample.
+        classes: The explained classes, ``(n,)``.
+        evidence: Evidence for them, ``(n,)``: the output of the class minus the mean of all
+            outputs.
+        maps: Attributions by method name, in the shape of the inputs: integrated gradients,
+            saliency (signed) and occlusion.
+        error: Relative error of the sum of the integrated gradients, ``(n,)``.
+        regions: Regions of one input, int64: the players.
+        interactions: Interactions of the regions, for each sample.
     """
 
     classes: Tensor
@@ -57,30 +58,31 @@ def explain(
     budget: int = BUDGET,
     seed: int = 0,
 ) -> Explanation:
-    """Return why a model answers so, under exact gradients, whatever rule is attached to it.
+    """Return the explanation of a model's answers, under exact gradients, whatever rule is
+    attached.
 
-    The model is left as it was found, and the random generators too.
+    The model and the random generators are left unchanged.
 
     Args:
-        model: From inputs to outputs (samples, classes).
+        model: Maps inputs to outputs (samples, classes).
         inputs: ``(n, ...)`` real numbers.
-        absent: The input that carries no information, in the shape of one input; such as the mean
-            of the training inputs.
-        classes: To explain, ``(n,)``; by default the model's answers.
-        regions: What acts together, int64 in the shape of one input: the number of each number's
-            region. By default 4 x 4 patches of images ``(channels, height, width)``, and each
-            feature of at most 16.
-        budget: Combinations of regions that are tried for each sample.
-        seed: By which they are drawn.
+        absent: The baseline, an input that carries no information, in the shape of one input; for
+            example the mean of the training inputs.
+        classes: The classes to explain, ``(n,)``; by default the model's predictions.
+        regions: Features to treat as one, int64 in the shape of one input: the region number of
+            each number. By default 4 x 4 patches for images ``(channels, height, width)``, and
+            single features for vectors of at most 16.
+        budget: Number of combinations of regions that are evaluated for each sample.
+        seed: Seed for the draw of combinations.
 
     Raises:
-        UserError: The inputs or outputs cannot be explained, or regions= is needed.
+        UserError: The inputs or outputs cannot be explained, or `regions` is required.
     """
     check_inputs(inputs, absent)
     regions = default_regions(inputs.shape[1:]) if regions is None else regions
     if regions.shape != absent.shape:
         raise UserError(
-            f"regions have shape {tuple(regions.shape)}, and an input {tuple(absent.shape)}"
+            f"regions have shape {tuple(regions.shape)}, but an input {tuple(absent.shape)}"
         )
     with explained(model) as device:
         x, nothing, told = inputs.detach().to(device), absent.to(device), evidence(model)
@@ -100,10 +102,10 @@ def explain(
 
 
 def default_regions(shape: Sequence[int]) -> Tensor:
-    """Return the regions of an input of which nothing else is known.
+    """Return the default regions of an input of a given shape.
 
     Raises:
-        UserError: They must be told.
+        UserError: There are no default regions for this shape.
     """
     if len(shape) == 3 and min(shape[1:]) >= 4:
         return patches(shape, 4, 4)

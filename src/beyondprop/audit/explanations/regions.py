@@ -1,7 +1,7 @@
-"""Parts of an input that are hidden or shown as one: patches of an image, columns of a table.
+"""Parts of an input that are hidden or shown together: patches of an image, columns of a table.
 
-Regions are a tensor in the shape of one input, int64: the number, from 0 on, of the region that
-each of its numbers is in.
+Regions are an int64 tensor in the shape of one input. It holds the region number, counted from 0,
+of each number of the input.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from torch import Tensor
 from beyondprop.errors import UserError
 
 MOST_COLUMNS = 100
-"""Columns that are searched for one category, as many as a column of a table becomes."""
+"""Maximum number of consecutive columns that are searched for one category."""
 
 
 def count_of(regions: Tensor) -> int:
-    """Return how many regions there are."""
+    """Return the number of regions."""
     return int(regions.max()) + 1
 
 
 def patches(shape: Sequence[int], rows: int, columns: int) -> Tensor:
-    """Return an image's patches, row by row, over all channels.
+    """Return the patches of an image, numbered row by row, each across all channels.
 
     Args:
-        shape: Of an image, (channels, height, width).
-        rows: Of patches; where they do not divide the height, sizes differ by one pixel.
-        columns: Of patches.
+        shape: Shape of an image, (channels, height, width).
+        rows: Rows of patches; if they do not divide the height, sizes differ by one pixel.
+        columns: Columns of patches.
 
     Raises:
-        UserError: The image has fewer pixels than that.
+        UserError: The image has too few pixels.
     """
     channels, height, width = shape
     if not (1 <= rows <= height and 1 <= columns <= width):
@@ -42,11 +42,11 @@ def patches(shape: Sequence[int], rows: int, columns: int) -> Tensor:
 
 
 def variables(inputs: Tensor) -> Tensor:
-    """Return the variables of a table's rows: each number alone, and columns of one category (one
-    of which is 1 in each row, the others 0) as one.
+    """Return the variables of a table: single columns, and the columns of each one-hot category
+    (exactly one of them is 1 in each row, the others 0) as one variable.
 
     Args:
-        inputs: ``(n, features)``, of the training part.
+        inputs: ``(n, features)``, from the training split.
 
     Returns:
         Shape ``(features,)``.
@@ -61,7 +61,7 @@ def variables(inputs: Tensor) -> Tensor:
 
 
 def _category(inputs: Tensor, marks: Sequence[bool], begin: int) -> int:
-    """Return how many columns from this one on are one category; 1 where they are none."""
+    """Return how many columns starting at `begin` form one category; 1 if they form none."""
     total = torch.zeros_like(inputs[:, 0])
     for end in range(begin, min(begin + MOST_COLUMNS, len(marks))):
         if not marks[end]:
@@ -75,16 +75,16 @@ def _category(inputs: Tensor, marks: Sequence[bool], begin: int) -> int:
 
 
 def joined(regions: Tensor, weights: Tensor, most: int) -> tuple[Tensor, list[list[int]]]:
-    """Return regions of which all but the weightiest are one, at most so many.
+    """Return regions in which all but the `most - 1` largest weights are merged into one region.
 
     Args:
-        regions: Of one input.
-        weights: Of each region, ``(regions,)``.
-        most: Regions that are left, at least 2.
+        regions: Regions of one input.
+        weights: Weight of each region, ``(regions,)``.
+        most: Maximum number of regions afterwards, at least 2.
 
     Returns:
-        The regions anew, in the order of the old ones with the rest last, and of which old regions
-        each is made.
+        The new regions, in the order of the old ones with the merged rest last, and the old regions
+        that each new region contains.
     """
     count = count_of(regions)
     if count <= most:
@@ -103,13 +103,13 @@ def summed(maps: Tensor, regions: Tensor) -> Tensor:
 
 
 def shown(inputs: Tensor, absent: Tensor, regions: Tensor, kept: Tensor) -> Tensor:
-    """Return inputs of which some regions are kept, and the others are hidden.
+    """Return inputs in which some regions are kept and the others are hidden.
 
     Args:
-        inputs: ``(n, ...)``, or ``(1, ...)`` for one and the same.
-        absent: In the shape of one input; what takes the place of what is hidden.
-        regions: Of one input.
-        kept: Which regions, ``(n, regions)`` bool.
+        inputs: ``(n, ...)``, or ``(1, ...)`` for a single input.
+        absent: Replaces hidden regions; in the shape of one input.
+        regions: Regions of one input.
+        kept: The regions that are kept, ``(n, regions)`` bool.
 
     Returns:
         Shape ``(n, ...)``.

@@ -1,4 +1,4 @@
-"""The audit's section: why does it answer so?"""
+"""The audit section on explanations."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ Two = Annotated[int, Limits(2)]
 
 @dataclass(frozen=True, eq=False)
 class Explanations(Section):
-    """Attribution and how faithful it is, features that act together, and concepts.
+    """Attributions and their faithfulness, interactions of features, and concepts.
 
     Attributes:
-        samples: Of the test part, that attributions are made of.
-        layered: Those of them whose blocks are asked too.
-        stable: Those of them whose inputs are moved a little.
-        combined: Those of them whose combinations of regions are asked for.
-        pictured: Those of them that the answer shows one by one.
-        listed: Effects in the short list of each.
-        image: Height and width of images that the task gives as vectors; None where it does not.
+        samples: Test samples for the attributions.
+        layered: Number of these samples for which blocks are analysed.
+        stable: Number of these samples for the stability of attributions.
+        combined: Number of these samples for which interactions of regions are computed.
+        pictured: Number of these samples that the answer shows individually.
+        listed: Number of effects in the short list of each.
+        image: Height and width of images that the task provides as vectors; None for other inputs.
         grid: Patches along each side of an image: ``grid * grid`` players.
-        players: Variables of a table at most; the least important are one player.
-        budget: Combinations of regions that are tried for each sample.
+        players: Maximum number of variables of a table; the least important are merged into one
+            player.
+        budget: Number of combinations of regions that are evaluated for each sample.
         draws: Random sets of regions that are hidden, for the infidelity.
-        radius: By which inputs are moved, as a share of the standard deviation of all numbers of
-            the inputs.
-        moves: Moved inputs for each of them.
-        steps: Of integrated gradients to begin with; doubled where they are not complete.
-        most_steps: And their end.
-        concepts: Of your own: name to inputs. By default each class's own training samples, of ten
-            classes at most.
-        pushed: Samples of each class that concepts are to push.
-        test: How concepts are tested.
+        radius: Maximum change of the inputs for the stability, as a share of the standard deviation
+            of all numbers of the inputs.
+        moves: Changed inputs for each sample, for the stability.
+        steps: Initial steps of integrated gradients; doubled for samples that are not complete.
+        most_steps: Maximum number of steps.
+        concepts: Your own concepts, name to inputs. By default the training samples of each class,
+            for at most ten classes.
+        pushed: Samples of each class for the test of concepts.
+        test: Settings of the test of concepts.
     """
 
     name: ClassVar[str] = "explanations"
@@ -98,10 +99,10 @@ class Explanations(Section):
         check_fields(self)
 
     def ask(self, audited: Audited, progress: Progress) -> Answer:
-        """Return why a model answers so; docs/audit.md explains the figures.
+        """Return the explanation figures of a model; docs/audit.md describes them.
 
         Raises:
-            UserError: The inputs are no images or tables, or the outputs no classes.
+            UserError: The inputs are neither images nor tables, or the outputs are not classes.
         """
         subject = self._subject(audited)
         model = audited.build().to(subject.inputs.device)
@@ -145,10 +146,11 @@ class Explanations(Section):
 
     def beside(self, audited: Audited, other: Audited) -> Answer:
         """Return whether two models give the same reasons for the true classes of the same samples:
-        Spearman's rank correlation of their maps, beside that of maps of different samples.
+        Spearman's rank correlation of their maps, compared with that of maps of different samples.
 
         Raises:
-            UserError: As `ask`; or the models have inputs of other shapes, or there is one sample.
+            UserError: As for `ask`; or the models' inputs differ in shape, or there is only one
+                sample.
         """
         subject = self._subject(audited)
         x, targets, absent = subject.inputs, subject.targets, subject.absent
@@ -213,7 +215,7 @@ def _figure(found: Mapping[str, Any]) -> str:
 
 
 def _or_reason(part: Callable[[], Answer]) -> Answer:
-    """Return a part's answer, or why there is none: the other parts do not need it."""
+    """Return the answer of a part, or the reason why it has none, so that other parts still run."""
     try:
         return part()
     except UserError as error:

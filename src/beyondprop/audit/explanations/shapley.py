@@ -1,10 +1,10 @@
-"""Which combination of features made a model answer so: Shapley interactions, by shapiq.
+"""Interactions of features: Shapley interactions, by shapiq.
 
-A region of an input is a player; a coalition is worth what is told of the input in which all other
-regions are hidden. The indices are k-SII of order 2 (Lundberg et al. 2020; Bordt and von Luxburg,
-"From Shapley values to generalized additive models and back", AISTATS 2023), by KernelSHAP-IQ
-(Fumagalli et al., ICML 2024): the effects of single regions and of pairs add up to what the whole
-input says more than nothing.
+The regions of an input are the players. The worth of a coalition is the explained quantity of the
+input with all other regions hidden. The indices are k-SII of order 2 (Lundberg et al. 2020; Bordt
+and von Luxburg, "From Shapley values to generalized additive models and back", AISTATS 2023), by
+KernelSHAP-IQ (Fumagalli et al., ICML 2024): the effects of single regions and of pairs sum to the
+difference between the complete input and the baseline.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Game = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 """Coalitions ``(k, players)`` bool to their worths ``(k,)``."""
 
 BUDGET = 2048
-"""Coalitions that are asked for at most."""
+"""Default number of coalitions that are evaluated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """The effects of players and of pairs of them.
+    """The effects of single players and of pairs.
 
     Attributes:
-        single: Of each alone, ``(players,)`` float64.
-        pairs: Of each two together, beyond what they do alone, ``(players, players)`` float64,
-            symmetric with a zero diagonal. Positive: together they say more than each alone does;
-            negative: each says again what the other has said.
-        whole: Worth of all players less that of none; the sum of all effects.
+        single: Effect of each player, ``(players,)`` float64.
+        pairs: Effect of each pair beyond its single effects, ``(players, players)`` float64,
+            symmetric with a zero diagonal. Positive: the two add more together than separately;
+            negative: they are redundant.
+        whole: Worth of all players minus that of none; the sum of all effects.
     """
 
     single: Tensor
@@ -46,17 +46,17 @@ class Interactions:
 
     @property
     def from_pairs(self) -> float:
-        """The share of the effects' sizes that lies in pairs."""
+        """The share of the absolute effects that comes from pairs."""
         pairs = self.pairs.abs().sum().item() / 2
         total = pairs + self.single.abs().sum().item()
         return pairs / total if total else 0.0
 
     def most(self, count: int) -> list[tuple[tuple[int, ...], float]]:
-        """Return the largest effects: the players and the effect, by size."""
+        """Return the largest effects by absolute value: the players and the effect."""
         return sorted(self._all(), key=lambda each: -abs(each[1]))[:count]
 
     def largest_pairs(self, count: int) -> list[tuple[tuple[int, ...], float]]:
-        """Return the largest effects of pairs, by size."""
+        """Return the largest effects of pairs, by absolute value."""
         pairs = [each for each in self._all() if len(each[0]) == 2]
         return sorted(pairs, key=lambda each: -abs(each[1]))[:count]
 
@@ -72,21 +72,21 @@ def interactions(game: Game, players: int, budget: int = BUDGET, seed: int = 0) 
     """Return the interactions of a game.
 
     Args:
-        game: Worths of coalitions.
-        players: How many.
-        budget: Coalitions that are asked for; with all of them, 2 to the players, it is exact to
+        game: Computes the worths of coalitions.
+        players: Number of players.
+        budget: Number of coalitions that are evaluated; with all 2**players the result is exact to
             about 1e-6.
-        seed: By which coalitions are drawn.
+        seed: Seed for the draw of coalitions.
 
     Raises:
-        UserError: Fewer than two players, or too few coalitions for them.
+        UserError: There are fewer than two players, or too few coalitions for them.
     """
     from shapiq import KernelSHAPIQ
 
     every = 2**players
     needed = min(every, 2 + players + players * (players - 1) // 2)
     if players < 2:
-        raise UserError("combinations need inputs of at least two parts, and these have one")
+        raise UserError("interactions need inputs with at least two parts, but these have one")
     if budget < needed:
         raise UserError(
             f"interactions of {players} players need at least {needed} coalitions, not {budget}"
@@ -105,14 +105,15 @@ def interactions(game: Game, players: int, budget: int = BUDGET, seed: int = 0) 
 
 
 def game_of(told: Told, x: Tensor, chosen: int, absent: Tensor, regions: Tensor) -> Game:
-    """Return the game of one input: a coalition is worth what is told where it alone is shown.
+    """Return the game of one input: the worth of a coalition is the explained quantity when only
+    the coalition is shown.
 
     Args:
-        told: Of which, such as `evidence(model)`.
+        told: The explained quantity, such as `evidence(model)`.
         x: One input.
-        chosen: The class asked about.
-        absent: Hides, in the input's shape.
-        regions: Of one input: the players.
+        chosen: The explained class.
+        absent: Replaces hidden regions; in the input's shape.
+        regions: Regions of one input: the players.
     """
 
     def worths(coalitions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
         second: In the same shape.
 
     Returns:
-        Shape ``(n,)`` float64; NaN where a map is the same everywhere.
+        Shape ``(n,)`` float64; NaN where a map is constant.
     """
     a, b = _ranks(first), _ranks(second)  # (n, numbers), centred
     size = (a.square().sum(1) * b.square().sum(1)).sqrt()
@@ -25,11 +25,11 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
 
 
 def chance(first: Tensor, second: Tensor) -> Tensor:
-    """Return the agreement of maps of different samples, ``(n,)``: what all samples have in common,
-    such as a border without ink, agrees by itself.
+    """Return the agreement of maps of different samples, ``(n,)``. It is the part of the agreement
+    that all samples share, for example because of an empty border.
 
     Raises:
-        UserError: There is one sample alone.
+        UserError: There is only one sample.
     """
     if len(first) < 2:
         raise UserError("a comparison of two models' explanations needs at least two samples")

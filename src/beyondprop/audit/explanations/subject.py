@@ -1,4 +1,4 @@
-"""What a section of the audit explains: samples of the test part, and their regions."""
+"""The subject of an explanation: samples of the test split, and their regions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from beyondprop.audit.explanations.regions import patches, variables
 from beyondprop.errors import UserError
 
 ROWS = 10_000
-"""Training rows by which a table's columns of one category are found."""
+"""Training rows that are searched for the one-hot columns of a table."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Samples that are explained, in random order.
+    """Samples to explain, in random order.
 
     Attributes:
-        rows: Of the test part, ``(n,)``.
+        rows: Their numbers in the test split, ``(n,)``.
         inputs: ``(n, ...)``.
         targets: ``(n,)``.
         absent: The mean of the training inputs.
-        image: Height and width, where the inputs are images.
-        regions: Patches or variables, of one input.
+        image: Height and width if the inputs are images.
+        regions: Patches or variables of one input.
         finer: Smaller patches for occlusion, or the same variables.
-        across: Patches in a row; 0 where there are none.
+        across: Patches in a row; 0 if there are none.
     """
 
     rows: Tensor
@@ -41,7 +41,7 @@ class Subject:
     across: int = 0
 
     def first(self, count: int) -> Subject:
-        """Return the first of them."""
+        """Return the first `count` samples."""
         rows, inputs, targets = (each[:count] for each in (self.rows, self.inputs, self.targets))
         return replace(self, rows=rows, inputs=inputs, targets=targets)
 
@@ -49,14 +49,14 @@ class Subject:
 def subject_of(
     audited: Audited, count: int, image: tuple[int, int] | None, grid: int, finer: int
 ) -> Subject:
-    """Return what is explained of a task.
+    """Return the samples of a task that are explained.
 
     Args:
-        audited: Whose data.
-        count: Samples at most.
-        image: Height and width of images that the task gives as vectors.
+        audited: Provides the task and the data.
+        count: Maximum number of samples.
+        image: Height and width of images that the task provides as vectors.
         grid: Patches of an image along each side.
-        finer: The same for occlusion; of small images no more than there are pixels.
+        finer: Patches along each side for occlusion; at most the number of pixels.
 
     Raises:
         UserError: The inputs are neither images nor rows of a table, or there are no classes.
@@ -70,7 +70,7 @@ def subject_of(
     absent = training_mean(audited.data.train)
     if image is not None and len(shape) == 1:
         if image[0] * image[1] != shape[0]:
-            raise UserError(f"{shape[0]} numbers are no image of {image[0]} x {image[1]}")
+            raise UserError(f"{shape[0]} numbers are not an image of {image[0]} x {image[1]}")
         regions, small = (_grid((1, *image), each).flatten() for each in (grid, finer))
         across = min(grid, image[1])
         return Subject(rows, inputs, targets, absent, image, regions, small, across)

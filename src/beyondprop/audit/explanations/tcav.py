@@ -1,15 +1,16 @@
-"""Whether a concept that people can show by examples pushes a model towards an answer (TCAV).
+"""Whether a concept, defined by examples, influences an answer (TCAV).
 
 Kim et al., "Interpretability beyond feature attribution: quantitative testing with concept
-activation vectors", ICML 2018. A concept's vector is the direction, in a layer's output, that tells
-the concept's examples from random ones; its score for a class is the share of the class's samples
-for which a step in this direction adds evidence for the class (equation 1). Random examples against
-other random examples are the control, and a t-test over several random sets tells a score from
-theirs (section 3.3). Unlike there, each set draws from the concept's examples too: with the same
-ones in all sets, what these few have in common by chance would be significant.
+activation vectors", ICML 2018. The vector of a concept is the direction, in the output of a layer,
+that separates the concept's examples from random ones. Its score for a class is the share of the
+class's samples for which a step in this direction adds evidence for the class (equation 1). Vectors
+between random sets are the control: a t-test over several random sets compares the score of the
+concept with theirs (section 3.3). Unlike in the paper, each set also draws from the concept's
+examples: with the same examples in all sets, accidental similarities of these few examples would be
+significant.
 
-captum has TCAV too (`captum.concept`), with files of activations and vectors which it unpickles;
-here they stay in memory. Tests hold the two together.
+captum also implements TCAV (`captum.concept`), but it stores activations and vectors in files and
+unpickles them; here they stay in memory. Tests compare the two implementations.
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ from beyondprop.registry import check_fields
 
 @dataclass(frozen=True)
 class ConceptTest:
-    """How tests of concepts are done.
+    """Settings of the test of concepts.
 
     Attributes:
-        sets: Random sets that each concept is distinguished from, each giving a vector.
-        controls: Random sets that are distinguished from other random sets.
-        size: Examples of a set at most; of a concept's own at most half, drawn for each set.
-        seed: By which random sets are drawn.
-        level: Of significance, for all pairs of a concept and a class together (Holm's correction).
+        sets: Random sets that each concept is separated from; each gives one vector.
+        controls: Random sets that are separated from other random sets.
+        size: Maximum number of examples in a set; at most half of a concept's examples, drawn for
+            each set.
+        seed: Seed for the draw of random sets.
+        level: Significance level for all pairs of a concept and a class together (Holm's
+            correction).
 
     Raises:
-        UserError: Fewer than two sets or controls, or no four examples.
+        UserError: There are fewer than two sets or controls, or fewer than four examples.
     """
 
     sets: int = 10
@@ -56,18 +59,18 @@ class ConceptTest:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a concept does to a class.
+    """The influence of a concept on a class.
 
     Attributes:
-        concept: Its name.
+        concept: Name of the concept.
         towards: The class.
-        score: The share of the class's samples that it pushes towards the class, the mean over the
-            random sets: TCAV's.
-        control: The same of random examples.
-        p: Of the difference, by a two-sided Welch t-test over the sets; not corrected.
-        significant: Whether it is, after the correction for all pairs.
-        told_apart: Accuracy of separating the concept's examples from random ones that the vector
-            was not fitted to; near 0.5 the layer does not know the concept.
+        score: The TCAV score: the share of the class's samples that the concept moves towards the
+            class, averaged over the random sets.
+        control: The same score of random examples.
+        p: p-value of the difference, by a two-sided Welch t-test over the sets; not corrected.
+        significant: Whether the difference is significant after the correction for all pairs.
+        told_apart: Accuracy of separating the concept's examples from random ones, on examples that
+            the vector was not fitted to. Near 0.5 the layer does not represent the concept.
     """
 
     concept: str
@@ -88,19 +91,19 @@ def concepts(
     pool: Tensor,
     test: ConceptTest | None = None,
 ) -> list[Pushed]:
-    """Return what each concept does to each of the classes.
+    """Return the influence of each concept on each class.
 
     Args:
-        told: Evidence that is pushed, such as `evidence(model)`.
-        layer: In whose output concepts are directions: a module of the model.
+        told: The explained quantity, such as `evidence(model)`.
+        layer: A module of the model; concepts are directions in its output.
         inputs: Samples of the classes, ``(n, ...)``.
-        classes: Of each sample: what it is asked about, ``(n,)``.
-        examples: By the concept's name, ``(m, ...)`` each.
-        pool: From which random examples are drawn, ``(m, ...)``.
-        test: How it is tested.
+        classes: The class of each sample, ``(n,)``.
+        examples: Examples by the concept's name, ``(m, ...)`` each.
+        pool: Inputs from which random examples are drawn, ``(m, ...)``.
+        test: Settings of the test.
 
     Raises:
-        UserError: Too few examples.
+        UserError: There are too few examples.
     """
     test = test or ConceptTest()
     few = [name for name, each in examples.items() if len(each) < 8]
@@ -115,7 +118,7 @@ def concepts(
     found = []
     for name, shown in examples.items():
         active = _activations(told, layer, shown)
-        size = min(test.size, len(active) // 2)  # so that the sets have not all the same examples
+        size = min(test.size, len(active) // 2)  # so that the sets differ in their examples
         fitted = [
             _vector(
                 active[_drawn(len(active), size, generator)],
@@ -140,11 +143,13 @@ def concepts(
 
 
 def _controls(background: Tensor, test: ConceptTest, generator: torch.Generator) -> Tensor:
-    """Return the vectors that tell random sets from other random sets, ``(controls, features)``."""
+    """Return the vectors that separate random sets from other random sets, ``(controls,
+    features)``.
+    """
     size = min(test.size, len(background) // 2)
     vectors = []
     for _ in range(test.controls):
-        drawn = _drawn(len(background), 2 * size, generator)  # no example is in both
+        drawn = _drawn(len(background), 2 * size, generator)  # the two sets are disjoint
         vectors.append(_vector(background[drawn[:size]], background[drawn[size:]])[0])
     return torch.stack(vectors)
 
@@ -154,8 +159,8 @@ def _drawn(count: int, most: int, generator: torch.Generator) -> Tensor:
 
 
 def _vector(concept: Tensor, random: Tensor) -> tuple[Tensor, float]:
-    """Return the unit vector from random examples to a concept's, and how well others of them, a
-    quarter that it was not fitted to, are told apart.
+    """Return the unit vector from random examples to those of a concept, and the accuracy of this
+    separation on a quarter of the examples, which the vector was not fitted to.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -173,13 +178,13 @@ def _vector(concept: Tensor, random: Tensor) -> tuple[Tensor, float]:
 
 
 def _scores(slopes: Tensor, classes: Tensor, vectors: Tensor) -> dict[int, np.ndarray]:
-    """Return for each class the shares of its samples that each vector pushes towards it."""
+    """Return for each class the shares of its samples that each vector moves towards the class."""
     pushes = (slopes @ vectors.T > 0).double().cpu()  # (n, vectors)
     return {int(each): pushes[(classes == each).cpu()].mean(0).numpy() for each in classes.unique()}
 
 
 def _activations(told: Told, layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Return what a layer puts out, ``(n, features)``."""
+    """Return the output of a layer, ``(n, features)``."""
     from captum.attr import LayerActivation
 
     method = LayerActivation(told, layer)
@@ -193,7 +198,7 @@ def _activations(told: Told, layer: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _gradients(told: Told, layer: nn.Module, inputs: Tensor, classes: Tensor) -> Tensor:
-    """Return the gradient of the evidence at a layer's output, ``(n, features)``."""
+    """Return the gradient of the evidence with respect to a layer's output, ``(n, features)``."""
     from captum.attr import LayerGradientXActivation
 
     method = LayerGradientXActivation(told, layer, multiply_by_inputs=False)
@@ -205,9 +210,9 @@ def _gradients(told: Told, layer: nn.Module, inputs: Tensor, classes: Tensor) ->
 
 
 def welch(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the p-value of a two-sided Welch t-test; without any spread 0 or 1.
+    """Return the p-value of a two-sided Welch t-test; 0 or 1 if neither sample has any spread.
 
-    scipy's own warns where one of them has no spread, which scores of 0 and 1 often have not.
+    scipy's version warns if a sample has no spread, which is frequent with scores of 0 and 1.
     """
     from scipy.stats import t
 
@@ -220,7 +225,7 @@ def welch(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(values: Sequence[float], level: float) -> list[bool]:
-    """Return which p-values are significant together: Holm 1979."""
+    """Return which p-values are significant together (Holm 1979)."""
     order = sorted(range(len(values)), key=values.__getitem__)
     passed = [False] * len(values)
     for place, i in enumerate(order):

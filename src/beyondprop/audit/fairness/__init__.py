@@ -1,7 +1,7 @@
-"""Whom does a model treat worse? Rates of groups of people, and their differences.
+"""Which groups a model disadvantages: rates of groups of people, and their differences.
 
-By hand: make `Decisions` of a model's outputs and the people's groups, then ask `by_group` and
-`differences` for the figures (fairlearn's), and `intervals` and `chance` for how sure they are.
+For manual use: create `Decisions` from a model's outputs and the people's groups, call `by_group`
+and `differences` for the figures (fairlearn's), and `intervals` and `chance` for their uncertainty.
 """
 
 from beyondprop.audit.fairness.decisions import Decisions, decisions_of

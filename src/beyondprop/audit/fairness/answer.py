@@ -1,4 +1,4 @@
-"""What the section answers of one attribute, as JSON values."""
+"""The section's answer for one attribute, as JSON values."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from beyondprop.audit.fairness.resampling import Interval, chance, intervals
 
 @dataclass(frozen=True)
 class Setting:
-    """How an attribute is asked about.
+    """The settings for one attribute.
 
     Attributes:
-        least: Samples that a group needs to count.
-        draws: Of the bootstrap, and of groups by chance.
-        bins: Of probabilities.
+        least: Minimum number of samples for a group to be compared.
+        draws: Number of draws of the bootstrap and of the permutation test.
+        bins: Number of probability bins.
     """
 
     least: int
@@ -36,12 +36,12 @@ class Setting:
     bins: int
 
     def kept(self, decisions: Decisions) -> list[int]:
-        """Return the groups that count."""
+        """Return the groups that are large enough to be compared."""
         return np.flatnonzero(decisions.sizes >= self.least).tolist()
 
 
 def of_attribute(decisions: Decisions, setting: Setting, seed: int) -> Answer:
-    """Return what is found by one attribute: of each group, and of the differences between them."""
+    """Return the figures of each group of one attribute, and the differences between the groups."""
     kept, sizes = setting.kept(decisions), decisions.sizes.tolist()
     figures, curves = by_group(decisions, setting.bins), {}
     for number, name in enumerate(decisions.names):
@@ -83,7 +83,7 @@ def of_attribute(decisions: Decisions, setting: Setting, seed: int) -> Answer:
 def _differences(
     counted: Decisions, setting: Setting, seed: int
 ) -> tuple[Answer, dict[str, Answer]]:
-    """Return differences between groups, and the intervals of each group's figures."""
+    """Return the differences between groups, and the intervals of each group's figures."""
     found = differences(counted, setting.bins)
     apart, each = intervals(counted, setting.draws, seed, setting.bins)
     by_chance = chance(counted, setting.draws, seed, setting.bins)
@@ -104,8 +104,8 @@ def _differences(
 
 
 def of_change(one: Decisions, other: Decisions, setting: Setting, seed: int) -> Answer | None:
-    """Return how each group's treatment differs between two models; None where fewer than two
-    groups count.
+    """Return how the treatment of each group differs between two models, or None where fewer than
+    two groups are large enough.
     """
     kept = setting.kept(one)
     if len(kept) < 2:
@@ -126,11 +126,11 @@ WORST: Mapping[str, int] = {
     "accuracy": 1,
     "calibration_error": -1,
 }
-"""Figures by which a group is treated worse: the smallest, or with -1 the largest."""
+"""Figures that define the worst treatment: 1 means the smallest value is worst, -1 the largest."""
 
 
 def _worst(figures: Mapping[str, Figures]) -> dict[str, str]:
-    """Return by figure the group that is treated worst; none where two are treated alike."""
+    """Return by figure the group that is treated worst; figures with a tie are left out."""
     made = {}
     for key, sign in WORST.items():
         known = {
@@ -160,6 +160,6 @@ def _ends(found: Interval | None) -> Answer:
 
 
 def greatest(attributes: Mapping[str, Answer], name: str) -> float | None:
-    """Return the greatest difference of a name over all attributes; None where none has it."""
+    """Return the largest difference of one kind over all attributes, or None if there is none."""
     found = [each["differences"].get(name, {}).get("value") for each in attributes.values()]
     return max((each for each in found if each is not None), default=None)

@@ -1,4 +1,4 @@
-"""What a model decides of people whose groups are known."""
+"""A model's decisions about people whose groups are known."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from beyondprop.tasks import Samples
 from beyondprop.tasks.samples import moved
 
 BATCH = 1000
-"""Samples that a model sees at a time."""
+"""Samples per batch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """One favourable class against all others, for people of several groups.
+    """Decisions between one favourable class and all others, for people of several groups.
 
     Attributes:
-        truth: Whether each is in the favourable class, ``(n,)`` bool.
-        selected: Whether the model says so, ``(n,)`` bool.
-        probability: That the model gives the favourable class, ``(n,)`` float from 0 to 1.
-        group: The number of each one's group, ``(n,)`` whole numbers from 0.
-        names: Of the groups.
+        truth: Whether each person is in the favourable class, ``(n,)`` bool.
+        selected: Whether the model predicts the favourable class, ``(n,)`` bool.
+        probability: The model's probability of the favourable class, ``(n,)`` float from 0 to 1.
+        group: Group number of each person, ``(n,)`` whole numbers from 0.
+        names: Names of the groups.
 
     Raises:
-        UserError: There is nobody, they are not as many of each, a probability is none, or a group
-            has no name.
+        UserError: There are no people, the arrays differ in size, a probability is out of range, or
+            a group has no name.
     """
 
     truth: NDArray[np.bool_]
@@ -47,20 +47,20 @@ class Decisions:
         if len(sizes) > 1 or not len(self.truth):
             raise UserError(f"decisions need arrays of one size (n,), not {sorted(sizes)}")
         if not ((self.probability >= 0) & (self.probability <= 1)).all():
-            raise UserError("a probability lies from 0 to 1, and one of the model's does not")
+            raise UserError("probabilities must be between 0 and 1")
         if self.group.min() < 0 or self.group.max() >= len(self.names):
             raise UserError(
-                f"groups run from {self.group.min()} to {self.group.max()}, and there are "
+                f"groups run from {self.group.min()} to {self.group.max()}, but there are "
                 f"{len(self.names)} names of groups"
             )
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """How many people each group has, ``(groups,)``."""
+        """Number of people in each group, ``(groups,)``."""
         return np.bincount(self.group, minlength=len(self.names))
 
     def of_groups(self, kept: Sequence[int]) -> Decisions:
-        """Return the people of these groups alone, which are numbered anew."""
+        """Return the people of these groups only, with the groups renumbered."""
         places = np.full(len(self.names), -1)
         places[list(kept)] = np.arange(len(kept))
         rows = places[self.group] >= 0
@@ -76,17 +76,17 @@ class Decisions:
 def decisions_of(
     outputs: Tensor, targets: Tensor, favourable: int, group: Tensor, names: Sequence[str]
 ) -> Decisions:
-    """Return what a classifier's outputs decide.
+    """Return the decisions that a classifier's outputs imply.
 
     Args:
-        outputs: Logits of each class, ``(n, classes)``. The class of the largest is the decision.
+        outputs: Logits, ``(n, classes)``. The decision is the class with the largest logit.
         targets: True classes, ``(n,)``.
-        favourable: The class that is good for a person; all others are taken together.
-        group: Number of each one's group, ``(n,)``.
-        names: Of the groups.
+        favourable: The class that is good for a person; all others count as one class.
+        group: Group number of each person, ``(n,)``.
+        names: Names of the groups.
 
     Raises:
-        UserError: The outputs are no logits of two classes or more, or not all finite.
+        UserError: The outputs are not logits of at least two classes, or not all finite.
     """
     if outputs.dim() != 2 or outputs.shape[1] < 2:
         raise UserError(
@@ -108,7 +108,7 @@ def answers(model: nn.Module, samples: Samples) -> tuple[Tensor, Tensor]:
     """Return a model's logits ``(n, classes)`` and the targets of all samples, on the CPU.
 
     Raises:
-        UserError: The targets are no classes, or the outputs no finite logits.
+        UserError: The targets are not classes, or the outputs are not finite logits.
     """
     logits: list[Tensor] = []
     targets: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Figures of each group and their differences, by fairlearn."""
+"""The figures of each group and their differences, by fairlearn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beyondprop.audit.calibration import Forecasts
 from beyondprop.audit.fairness.decisions import Decisions
 
 BINS = 10
-"""Of probabilities, equally wide, for calibration."""
+"""Number of probability bins of equal width, for the calibration error."""
 
 RATES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate")
 PARITY, RATIO = "demographic_parity_difference", "demographic_parity_ratio"
@@ -22,18 +22,20 @@ ACCURACY, CALIBRATION = "accuracy_difference", "calibration_error_difference"
 DIFFERENCES = (PARITY, RATIO, ODDS, ACCURACY, CALIBRATION)
 
 Figures = dict[str, float | None]
-"""By name; None where a figure isn't defined, as a true positive rate of a group without any."""
+"""Figures by name. A figure is None if it is undefined, such as the true positive rate of a group
+without positives.
+"""
 
 
 def by_group(decisions: Decisions, bins: int = BINS) -> dict[str, Figures]:
-    """Return figures of each group that has anybody.
+    """Return the figures of each nonempty group.
 
     Returns:
         By the group's name: ``base_rate``, the share that is truly in the favourable class;
-        ``selection_rate``, the share that the model puts there; ``accuracy``;
+        ``selection_rate``, the share that the model assigns to it; ``accuracy``;
         ``true_positive_rate`` and ``false_positive_rate``, the selected shares of those who are
-        truly in it and of those who aren't (None where there is nobody); ``mean_probability``; and
-        ``calibration_error``, see `calibration_error`.
+        truly in the class and of those who are not (None if there are no such people);
+        ``mean_probability``; and ``calibration_error``, see `calibration_error`.
     """
     found = _frame(decisions, bins).by_group
     figures: dict[str, Figures] = {}
@@ -41,7 +43,7 @@ def by_group(decisions: Decisions, bins: int = BINS) -> dict[str, Figures]:
         if name not in found.index:
             continue
         row: Figures = {key: float(value) for key, value in found.loc[name].items()}
-        if row["base_rate"] == 0:  # fairlearn says 0 of nobody
+        if row["base_rate"] == 0:  # fairlearn returns 0 for an empty group
             row["true_positive_rate"] = None
         if row["base_rate"] == 1:
             row["false_positive_rate"] = None
@@ -50,13 +52,15 @@ def by_group(decisions: Decisions, bins: int = BINS) -> dict[str, Figures]:
 
 
 def differences(decisions: Decisions, bins: int = BINS) -> Figures:
-    """Return how far apart the groups are: the largest figure of a group less the smallest.
+    """Return the differences between the groups: the largest figure of any group minus the
+    smallest.
 
     Returns:
-        ``demographic_parity_difference`` and ``demographic_parity_ratio`` (smallest through
-        largest) of selection rates; ``equalized_odds_difference``, the larger of the differences
-        of true and of false positive rates (Hardt, Price and Srebro, arXiv:1610.02413); and those
-        of accuracy and of the calibration error. None where two groups have no such figure.
+        ``demographic_parity_difference`` and ``demographic_parity_ratio`` (smallest divided by
+        largest) of the selection rates; ``equalized_odds_difference``, the larger of the
+        differences of the true and the false positive rates (Hardt, Price and Srebro,
+        arXiv:1610.02413); and the differences of accuracy and calibration error. None if fewer than
+        two groups have the figure.
     """
     from fairlearn import metrics
 
@@ -64,7 +68,7 @@ def differences(decisions: Decisions, bins: int = BINS) -> Figures:
     if len(frame.by_group) < 2:
         return dict.fromkeys(DIFFERENCES)
     apart = frame.difference(method="between_groups")
-    # A true positive rate needs somebody to be selected rightly, a false one somebody wrongly.
+    # The true positive rate requires positives in the group, the false positive rate negatives.
     kept = [
         number
         for number in range(len(decisions.names))
@@ -85,20 +89,20 @@ def differences(decisions: Decisions, bins: int = BINS) -> Figures:
 def calibration_error(truth: NDArray[Any], probability: NDArray[Any], bins: int = BINS) -> float:
     """Return the expected calibration error of the favourable class's probability.
 
-    See `beyondprop.audit.calibration`, there mostly of the predicted class's probability. Of few
-    samples it is large by chance alone.
+    `beyondprop.audit.calibration` computes the same error, mostly of the predicted class's
+    probability. With few samples it is large by chance alone.
 
     Args:
-        truth: Whether each is in the class, ``(n,)`` bool.
-        probability: That it is, ``(n,)`` from 0 to 1.
-        bins: How many, of one width.
+        truth: Whether each person is in the class, ``(n,)`` bool.
+        probability: Probability of the class, ``(n,)`` from 0 to 1.
+        bins: Number of bins of equal width.
     """
     return calibration.calibration_error(Forecasts(probability, truth.astype(bool)), bins)
 
 
 def reliability(decisions: Decisions, bins: int = BINS) -> list[dict[str, float]]:
-    """Return the reliability curve: of each bin that holds anybody ``predicted``, the mean
-    probability, ``found``, the share in the favourable class, and ``samples``.
+    """Return the reliability curve: for each nonempty bin ``predicted``, the mean probability,
+    ``found``, the share in the favourable class, and ``samples``.
     """
     curve = calibration.reliability(Forecasts(decisions.probability, decisions.truth), bins)
     return [
@@ -108,12 +112,12 @@ def reliability(decisions: Decisions, bins: int = BINS) -> list[dict[str, float]
 
 
 def plain(value: float | None) -> float | None:
-    """Return a number, or None where it is none: JSON has no NaN."""
+    """Return the number, or None for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else float(value)
 
 
 def _frame(decisions: Decisions, bins: int) -> Any:
-    """Return fairlearn's figures of the groups, with its names of them as index."""
+    """Return fairlearn's figures of the groups, indexed by group."""
     from fairlearn import metrics
 
     def base_rate(y_true: Any, y_pred: Any) -> float:
@@ -148,7 +152,7 @@ def _frame(decisions: Decisions, bins: int) -> Any:
 
 
 def _told(decisions: Decisions) -> dict[str, Any]:
-    """Return the arguments that all of fairlearn's functions take."""
+    """Return the arguments that all functions of fairlearn have in common."""
     return {
         "y_true": decisions.truth.astype(np.int64),
         "y_pred": decisions.selected.astype(np.int64),

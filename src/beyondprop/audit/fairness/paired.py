@@ -1,4 +1,4 @@
-"""Whose treatment differs between two models, over the same people."""
+"""Differences of treatment between two models, for the same people."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from beyondprop.errors import UserError
 
 @dataclass(frozen=True)
 class Change:
-    """How a rate of a group differs between two models.
+    """The difference of a group's rate between two models.
 
     Attributes:
-        group: The group's name.
+        group: Name of the group.
         rate: One of `figures.RATES`.
-        difference: The first model's less the second's.
-        interval: 95%, over people drawn from the group.
-        p: Of no difference, after Holm among all that were asked at once.
+        difference: The first model's rate minus the second's.
+        interval: 95% interval, by resampling the people of the group.
+        p: p-value of no difference, after Holm's correction for all comparisons.
     """
 
     group: str
@@ -35,35 +35,35 @@ class Change:
 
     @property
     def real(self) -> bool:
-        """Whether it is told from none."""
+        """Whether the difference is significant."""
         return self.p < 1 - LEVEL
 
 
 def changes(
     one: Decisions, other: Decisions, draws: int = 1000, seed: int = 0, bins: int = BINS
 ) -> tuple[list[Change], dict[str, tuple[float, Interval | None]]]:
-    """Return how each group's rates differ between two models, and how their differences do.
+    """Return how each group's rates, and the differences between groups, differ between two models.
 
-    A rate differs by those people alone of whom the models decide otherwise; how many of them are
-    on one side is tested by the binomial distribution (McNemar 1947, exactly).
+    A rate differs only because of people for whom the models decide differently. The number of
+    these people on each side is tested with the binomial distribution (exact McNemar test, 1947).
 
     Args:
-        one: A model's decisions, of the groups that count.
-        other: Another's, of the same people.
-        draws: Of the paired, stratified bootstrap.
-        seed: Of the draws.
-        bins: Of probabilities.
+        one: A model's decisions, for the groups that are large enough.
+        other: Another model's decisions, for the same people.
+        draws: Number of draws of the paired, stratified bootstrap.
+        seed: Seed of the draws.
+        bins: Number of probability bins.
 
     Returns:
-        A change for each group and each rate that the group has; and of each difference between
-        groups (see `figures.differences`) the first model's less the second's.
+        A change for each group and each rate that the group has; and for each difference between
+        groups (see `figures.differences`) the first model's value minus the second's.
 
     Raises:
-        UserError: They are not the same people.
+        UserError: The people are not the same.
     """
     _check_same(one, other)
     groups, both = len(one.names), (rows_of(one, bins), rows_of(other, bins))
-    rows = np.concatenate(both, axis=1)  # (n, 2 · columns): the same people are drawn for both
+    rows = np.concatenate(both, axis=1)  # (n, 2 · columns): both models use the same draws
     found = sums_of(rows, one.group, groups)
     generator = np.random.default_rng(seed)
     sums = np.stack([*drawn_sums(rows, one.group, groups, draws, generator)])
@@ -81,7 +81,7 @@ def changes(
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """Return p values after Holm 1979: of all that were asked at once one is wrong as rarely."""
+    """Return p-values corrected for multiple comparisons (Holm 1979)."""
     made, floor = [0.0] * len(chances), 0.0
     for rank, place in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
         floor = max(floor, min(1.0, (len(chances) - rank) * chances[place]))
@@ -111,8 +111,8 @@ def _of_groups(
 def _otherwise(
     one: Decisions, other: Decisions, rate: str, members: NDArray[np.bool_]
 ) -> tuple[int, int]:
-    """Return of how many members the first model alone says what the rate counts, and of how many
-    the second alone.
+    """Return the number of members that only the first model counts towards the rate, and the
+    number that only the second counts.
     """
     counted: Mapping[str, NDArray[np.bool_]] = {
         "selection_rate": members,
@@ -141,6 +141,5 @@ def _check_same(one: Decisions, other: Decisions) -> None:
     )
     if not same:
         raise UserError(
-            "two models are compared over the same people, and these are others: judge both on one "
-            "test split"
+            "two models can only be compared on the same people: use one test split for both"
         )

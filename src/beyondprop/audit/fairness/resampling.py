@@ -1,4 +1,4 @@
-"""How sure differences between groups are: drawn samples, and drawn groups."""
+"""The uncertainty of differences between groups: bootstrap and permutation."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a figure may lie.
+    """The interval of a figure.
 
     Attributes:
-        low: The interval's lower end.
-        high: Its upper end.
+        low: Lower end.
+        high: Upper end.
     """
 
     low: float
@@ -47,12 +47,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a difference would be if groups were drawn.
+    """The distribution of a difference under random assignment to groups.
 
     Attributes:
-        limit: 95% of draws are less unequal.
-        p: p-value of no two groups differing: share of draws whose most different pair differs at
-            least as much, in units of its error, as the most different pair of the data.
+        limit: The value that 95% of the draws do not exceed in inequality.
+        p: p-value of the hypothesis that no two groups differ: the share of draws whose most
+            different pair differs at least as much, in units of its standard error, as the most
+            different pair in the data.
     """
 
     limit: float
@@ -64,18 +65,19 @@ def intervals(
 ) -> tuple[dict[str, Interval | None], list[dict[str, Interval | None]]]:
     """Return 95% intervals of the differences, and of each group's rates, over test samples.
 
-    People are drawn within their groups. A rate's interval is that of percentiles. A difference is
-    the largest of several, and the draws of such a one lie above it: where groups are alike, no
-    interval of percentiles holds the true zero. So all pairs of groups get intervals that hold at
-    once, by the largest of the studentised deviations of a draw (Beran, "Balanced simultaneous
-    confidence sets", 1988), and the difference lies between the largest of the lower ends and the
-    largest of the upper ones. It is zero at the lower end where no pair is told apart.
+    People are resampled within their groups. The interval of a rate consists of percentiles. A
+    difference is the largest of several, so its draws are biased upwards: where groups are alike, a
+    percentile interval never contains the true value, zero. Instead, all pairs of groups get
+    simultaneous intervals from the largest studentised deviation of each draw (Beran, "Balanced
+    simultaneous confidence sets", 1988). The interval of the difference extends from the largest of
+    the lower ends to the largest of the upper ends. Its lower end is zero if no pair differs
+    significantly.
 
     Args:
-        decisions: Of the groups that count.
-        draws: How many.
-        seed: Of the draws.
-        bins: Of probabilities.
+        decisions: Decisions for the groups that are large enough.
+        draws: Number of draws.
+        seed: Seed of the draws.
+        bins: Number of probability bins.
     """
     rows, groups = rows_of(decisions, bins), len(decisions.names)
     found = sums_of(rows, decisions.group, groups)
@@ -104,18 +106,18 @@ def intervals(
 def chance(
     decisions: Decisions, draws: int = 1000, seed: int = 0, bins: int = BINS
 ) -> dict[str, Chance | None]:
-    """Return what the differences would be if it didn't matter in which group one is.
+    """Return the distribution of the differences if membership of a group made no difference.
 
-    Groups are drawn from all people, in the same sizes; for equalised odds among those who are
-    truly in the favourable class, and among those who aren't (Good, "Permutation tests", 2000). The
-    more groups there are and the smaller they are, the larger is the difference that they have by
-    chance alone.
+    Groups of the same sizes are drawn from all people; for equalised odds separately from those who
+    are truly in the favourable class and those who are not (Good, "Permutation tests", 2000). The
+    more groups there are and the smaller they are, the larger is the difference due to chance
+    alone.
 
     Args:
-        decisions: Of the groups that count.
-        draws: How many.
-        seed: Of the draws.
-        bins: Of probabilities.
+        decisions: Decisions for the groups that are large enough.
+        draws: Number of draws.
+        seed: Seed of the draws.
+        bins: Number of probability bins.
     """
     rows, group, groups = rows_of(decisions, bins), decisions.group, len(decisions.names)
     found = sums_of(rows, group, groups)
@@ -133,25 +135,26 @@ def chance(
         if not np.isfinite(value) or not len(known):
             made[name] = None
             continue
-        tail = 1 - LEVEL if name == RATIO else LEVEL  # a ratio is the less equal the smaller it is
+        tail = 1 - LEVEL if name == RATIO else LEVEL  # a smaller ratio is less equal
         beyond = int((surprises(drawn)[name] >= own[name] - 1e-9).sum())
         made[name] = Chance(float(np.quantile(known, tail)), (1 + beyond) / (1 + draws))
     return made
 
 
 def largest(values: Array, drawn: Array, high: float = 1.0) -> Interval | None:
-    """Return the interval of the largest size of several differences.
+    """Return the interval of the largest absolute value of several differences.
 
     Args:
-        values: What was found, ``(differences,)``; those that are none are left out.
-        drawn: The same of each draw, ``(draws, differences)``.
-        high: The most it can be.
+        values: Differences in the data, ``(differences,)``; values that are not finite are left
+            out.
+        drawn: Differences in each draw, ``(draws, differences)``.
+        high: Upper bound of the interval.
     """
     known = np.isfinite(values) & np.isfinite(drawn).any(0)
     if not known.any():
         return None
     values, drawn = values[known], drawn[:, known]
-    drawn = np.where(np.isfinite(drawn), drawn, values)  # of a draw without anybody to count
+    drawn = np.where(np.isfinite(drawn), drawn, values)  # a draw may contain nobody to count
     error = drawn.std(0)
     off = np.divide(np.abs(drawn - values), error, out=np.zeros(drawn.shape), where=error > 0)
     reach = np.quantile(off.max(1), LEVEL) * error
@@ -160,7 +163,9 @@ def largest(values: Array, drawn: Array, high: float = 1.0) -> Interval | None:
 
 
 def percentiles(drawn: Array) -> Interval | None:
-    """Return the interval that holds the middle 95% of draws; those that are none are left out."""
+    """Return the interval of the middle 95% of the draws; values that are not finite are left
+    out.
+    """
     known = drawn[np.isfinite(drawn)]
     if not len(known):
         return None
@@ -169,9 +174,10 @@ def percentiles(drawn: Array) -> Interval | None:
 
 
 def _of_ratio(found: Array, sums: Array) -> Interval | None:
-    """Return the interval of the smallest selection rate through the largest, by logarithms.
+    """Return the interval of the smallest selection rate divided by the largest, by logarithms.
 
-    Half a person more is selected in each group, so that a group of which nobody is has one too.
+    Half a person is added to those selected in each group, so that the logarithm exists for groups
+    without selected people.
     """
 
     def logarithms(each: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The section of the audit that asks whom a model treats worse."""
+"""The audit section on fairness."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from beyondprop.tasks import Split
 
 @dataclass(frozen=True)
 class Fairness(Section):
-    """Fairness: whom a model treats worse, by each protected attribute of the test samples.
+    """Fairness: which groups a model disadvantages, by each protected attribute of the test
+    samples.
 
-    Figures of each group and their differences are fairlearn's. Intervals are of a bootstrap over
-    test samples; beside them stands what a difference would be by chance. Groups with few people
-    are named and left out of the differences.
+    The figures of each group and their differences are fairlearn's. The intervals come from a
+    bootstrap over test samples; the answer also contains the size that a difference would have by
+    chance. Groups with few people are listed, but not compared.
 
     Attributes:
-        favourable: Name of the class that is good for a person; all others are taken together. By
-            default the second of two classes; of more, it must be said.
-        least: Samples that a group needs to count.
-        draws: Of the bootstrap, and of groups by chance.
-        bins: Of probabilities, equally wide, for the calibration error.
+        favourable: Name of the class that is good for a person; all others count as one class. By
+            default the second of two classes; required for more than two.
+        least: Minimum number of samples for a group to be compared.
+        draws: Number of draws of the bootstrap and of the permutation test.
+        bins: Number of probability bins of equal width, for the calibration error.
 
     Raises:
         UserError: A number is out of its range.
@@ -73,8 +74,8 @@ class Fairness(Section):
         """Return figures by attribute and group, differences between groups, and a verdict.
 
         Raises:
-            UserError: The test samples have no protected attributes, the task is no classification,
-                or of several classes none is said to be favourable.
+            UserError: The test samples have no protected attributes, the task is not a
+                classification, or there are several classes and none is marked as favourable.
         """
         found, favourable = self._decisions(audited)
         made: dict[str, Answer] = {}
@@ -96,7 +97,7 @@ class Fairness(Section):
         """Return how each group's treatment differs between two models, over the same people.
 
         Raises:
-            UserError: As `ask`; or the models have different test samples.
+            UserError: As for `ask`; or the models have different test samples.
         """
         one, favourable = self._decisions(audited)
         two, _ = self._decisions(other)
@@ -119,7 +120,7 @@ class Fairness(Section):
         return Setting(self.least, self.draws, self.bins)
 
     def _decisions(self, audited: Audited) -> tuple[dict[str, Decisions], str]:
-        """Return the model's decisions by each attribute, and the favourable class's name."""
+        """Return the model's decisions by attribute, and the name of the favourable class."""
         data, test = audited.data, audited.data.test
         notes = test.notes if isinstance(test, Split) else {}
         names = [name for name in data.protected if name in notes]
@@ -145,6 +146,6 @@ class Fairness(Section):
             return classes.index(self.favourable)
         what = "has" if self.favourable is None else f"has no class {self.favourable!r} among"
         raise UserError(
-            f"{task} {what} {len(classes)} classes: say which is good for a person, by "
+            f"{task} {what} {len(classes)} classes: name the one that is good for a person by "
             f"Fairness(favourable=...), one of {', '.join(classes)}"
         )

@@ -1,7 +1,7 @@
-"""Figures of groups as functions of sums over their people.
+"""Figures of groups as functions of sums over people.
 
-People are written as rows of a table, and each draw of people or of groups is a product with it;
-the figures agree with fairlearn's, which are too slow to be made for every draw.
+People are the rows of a table, and each draw of people or of groups is a matrix product with it.
+The figures equal those of fairlearn, which is too slow to call for every draw.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ Array = NDArray[np.float64]
 
 
 def rows_of(decisions: Decisions, bins: int = BINS) -> Array:
-    """Return ``(n, 4 + bins)``: whether one is rightly selected, wrongly selected, wrongly not,
-    rightly not; and in the bin of one's probability this less the truth.
+    """Return one row for each person, ``(n, 4 + bins)``: four 0/1 columns for true positive, false
+    positive, false negative and true negative; then, in the column of the person's probability bin,
+    the probability minus the truth.
     """
     truth, selected = decisions.truth, decisions.selected
     kinds = [truth & selected, ~truth & selected, truth & ~selected, ~truth & ~selected]
@@ -47,8 +48,8 @@ def sums_of(rows: Array, group: NDArray[np.int64], groups: int) -> Array:
 def drawn_sums(
     rows: Array, group: NDArray[np.int64], groups: int, draws: int, generator: Generator
 ) -> Iterator[Array]:
-    """Yield ``(groups, columns)``, the sums of as many people of each group, drawn with repetition
-    from the group: a bootstrap in which groups keep their sizes.
+    """Yield ``(groups, columns)``, the sums of a resample of each group, drawn with replacement: a
+    bootstrap in which groups keep their sizes.
     """
     members = [rows[group == number] for number in range(groups)]
     for _ in range(draws):
@@ -66,12 +67,12 @@ def chance_sums(
     """Yield ``(groups, columns)``, the sums of groups of the same sizes, drawn from all people.
 
     Args:
-        rows: Of all people.
-        group: Of each.
-        groups: How many.
-        truth: With it as many people of each group are in the favourable class as are.
-        draws: How many.
-        generator: Draws.
+        rows: Rows of all people.
+        group: Group number of each person.
+        groups: Number of groups.
+        truth: If given, each group keeps its number of people in the favourable class.
+        draws: Number of draws.
+        generator: Random generator for the draws.
     """
     marks = np.eye(groups)[group].T  # (groups, n)
     everybody = np.ones(len(rows), dtype=bool)
@@ -85,9 +86,9 @@ def chance_sums(
 
 
 def rates(sums: Array) -> dict[str, Array]:
-    """Return figures of groups, ``(...)``, of the sums of their rows, ``(..., 4 + bins)``.
+    """Return the figures of groups, ``(...)``, from the sums of their rows, ``(..., 4 + bins)``.
 
-    A rate of nobody is NaN.
+    A rate over no people is NaN.
     """
     right, wrong, missed, spared = np.moveaxis(sums[..., :4], -1, 0)
     whole = right + wrong + missed + spared
@@ -101,16 +102,17 @@ def rates(sums: Array) -> dict[str, Array]:
 
 
 def odds(found: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return true and false positive rates of groups that have both, ``(...)``; NaN of others."""
+    """Return the true and false positive rates, ``(...)``; NaN for groups that lack one of them."""
     true, false = found["true_positive_rate"], found["false_positive_rate"]
     both = np.isfinite(true) & np.isfinite(false)
     return np.where(both, true, np.nan), np.where(both, false, np.nan)
 
 
 def spreads(sums: Array) -> dict[str, Array]:
-    """Return differences between groups, ``(...)``, of their sums, ``(..., groups, 4 + bins)``.
+    """Return the differences between groups, ``(...)``, from their sums, ``(..., groups, 4 +
+    bins)``.
 
-    See `figures.differences`; NaN where fewer than two groups have such a figure.
+    See `figures.differences`; NaN where fewer than two groups have the figure.
     """
     found = rates(sums)
     selected = found["selection_rate"]
@@ -124,13 +126,15 @@ def spreads(sums: Array) -> dict[str, Array]:
 
 
 def surprises(sums: Array) -> dict[str, Array]:
-    """Return the largest difference of a pair of groups in units of its error, ``(...)``.
+    """Return the largest difference of any pair of groups in units of its standard error,
+    ``(...)``.
 
-    The error of two shares of m and n people is ``√(p (1 - p) (1/m + 1/n))`` with p of all people.
-    So two large groups that differ are not drowned by small ones, which differ by chance.
+    The standard error of the difference between two shares of m and n people is ``√(p (1 - p) (1/m
+    + 1/n))``, where p is the share of all people. With this unit, small groups, which differ by
+    chance, do not hide a difference between two large ones.
 
     Args:
-        sums: Of groups, ``(..., groups, 4 + bins)``.
+        sums: Sums of groups, ``(..., groups, 4 + bins)``.
     """
     found = rates(sums)
     right, wrong, missed, spared = np.moveaxis(sums[..., :4], -1, 0)
@@ -147,7 +151,9 @@ def surprises(sums: Array) -> dict[str, Array]:
 
 
 def _surprise(share: Array, people: Array) -> Array:
-    """Return the largest difference of two shares ``(..., groups)`` in units of its error."""
+    """Return the largest difference of two shares ``(..., groups)`` in units of its standard
+    error.
+    """
     whole = np.where(people > 0, share, 0.0) * people
     pooled = whole.sum(-1, keepdims=True) / np.maximum(people.sum(-1, keepdims=True), 1)
     one, other = np.triu_indices(share.shape[-1], 1)
@@ -159,25 +165,25 @@ def _surprise(share: Array, people: Array) -> Array:
 
 
 def pairs(each: Array) -> Array:
-    """Return the differences of all pairs over the last axis."""
+    """Return the differences of all pairs along the last axis."""
     one, other = np.triu_indices(each.shape[-1], 1)
     made: Array = each[..., one] - each[..., other]
     return made
 
 
 def _counts(size: int, generator: Generator) -> Array:
-    """Return how often each of so many is drawn, ``(size,)``, in as many draws."""
+    """Return how often each index is drawn, ``(size,)``, in `size` draws with replacement."""
     return np.bincount(generator.integers(size, size=size), minlength=size).astype(np.float64)
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """Return the quotient, NaN of nothing."""
+    """Return the quotient; NaN where the denominator is zero."""
     made: Array = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
     return made
 
 
 def _spread(each: Array) -> Array:
-    """Return the largest less the smallest over the last axis, of those that are numbers."""
+    """Return the largest minus the smallest value along the last axis, without NaN values."""
     known = np.isfinite(each)
     high = np.where(known, each, -np.inf).max(-1)
     low = np.where(known, each, np.inf).min(-1)

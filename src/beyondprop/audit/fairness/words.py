@@ -1,4 +1,4 @@
-"""What is found of fairness, in a sentence."""
+"""The fairness figures in a sentence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RATES = {
     "true_positive_rate": "are correctly classified as {0!r}",
     "false_positive_rate": "are wrongly classified as {0!r}",
 }
-"""What a rate counts, after "people of a group", with the favourable class."""
+"""What a rate counts; follows "people of a group" and contains the favourable class."""
 
 
 def verdict(attributes: Mapping[str, Any], favourable: str) -> str:
-    """Return in a sentence by which attribute groups are furthest apart, and who is worst off."""
+    """Return a sentence on the attribute with the largest difference, and the group worst off."""
     told = {name: each for name, each in attributes.items() if each["differences"]}
     if not told:
         return f"By {_listed(list(attributes))}, no two groups have enough test samples to compare."
@@ -44,7 +44,7 @@ def verdict(attributes: Mapping[str, Any], favourable: str) -> str:
 
 
 def verdict_beside(attributes: Mapping[str, Any], one: str, other: str, favourable: str) -> str:
-    """Return in a sentence whose treatment differs most surely between two models."""
+    """Return a sentence on the most significant difference of treatment between two models."""
     found = [
         (row["p"], -abs(row["difference"]), name, row)
         for name, each in attributes.items()

@@ -1,5 +1,5 @@
-"""How good a minimum did it find? Curvature, landscape, what lies between two networks, and small
-problems whose minimum is known.
+"""The quality of a minimum: curvature, loss landscape, connectivity of two networks, and small
+problems with a known minimum.
 """
 
 from beyondprop.audit.minima.choices import Switches, switches

@@ -1,8 +1,8 @@
-"""What a minimum is where weights are chosen among fixed values: no other choice is better.
+"""Minima of slot machines, whose weights are chosen among fixed values.
 
-The loss of a slot machine is a step function of the scores. Its derivative by them is zero wherever
-it is defined, so that it has no curvature there. What can be asked is whether a single weight, with
-another of its own fixed values, would lower the loss.
+The loss of a slot machine is a step function of the scores. Its derivative with respect to them is
+zero wherever it is defined, so it has no curvature there. The question that can be answered is
+whether changing a single weight to another of its fixed values lowers the loss.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SCORES = (
     "scores, so its curvature in them isn't defined. The curvature, the slope and the landscape "
     "here are with respect to the weights, around the chosen values; no other choice may lie nearby"
 )
-"""Why figures of a slot machine mean something else."""
+"""Why the figures of a slot machine have a different meaning."""
 
 
 @dataclass(frozen=True)
 class Switches:
-    """Single weights that were given another of their values, one at a time.
+    """The effect of changing single weights to another of their values, one at a time.
 
     Attributes:
-        tried: How many.
+        tried: Number of changes tried.
         lower: The share of them that lowers the loss.
-        best: The change of the loss by the best of them; a minimum among neighbours has none below
-            zero.
-        mean: The mean change.
+        best: The change of the loss for the best of them; negative if some neighbour has a lower
+            loss.
+        mean: The mean change of the loss.
     """
 
     tried: int
@@ -44,19 +44,19 @@ class Switches:
 
 
 def switches(loss: WeightLoss, machine: Machine, tried: int, seed: int = 0) -> Iterator[float]:
-    """Yield by how much the loss changes as one weight takes another of its values.
+    """Yield the change of the loss when one weight takes another of its values.
 
-    Weights are drawn with equal chance from all that are chosen, and so is the value that each of
-    them takes, from those that it doesn't have.
+    Weights are drawn uniformly from all weights that are chosen, and their new values uniformly
+    from the other values.
 
     Args:
-        loss: Of the machine's model.
-        machine: What `slots.convert` made of the model.
-        tried: How many switches are drawn.
-        seed: Of the draw.
+        loss: The loss of the machine's model.
+        machine: The result of `slots.convert` for the model.
+        tried: Number of changes to draw.
+        seed: Seed of the draw.
 
     Raises:
-        UserError: Some weight is none of its fixed values.
+        UserError: A weight is not one of its fixed values.
     """
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.tensor([reel.parameter.numel() for reel in machine.reels])
@@ -69,7 +69,7 @@ def switches(loss: WeightLoss, machine: Machine, tried: int, seed: int = 0) -> I
 
 
 def switched(reel: Reel, place: int, generator: torch.Generator) -> Tensor:
-    """Return a tensor of weights in which one has another of its values, drawn."""
+    """Return a tensor of weights in which one weight has another of its values, drawn at random."""
     weights = reel.parameter.detach().flatten().clone()  # (n,)
     at = torch.tensor([place], device=weights.device)
     options = reel.kind.options(reel.source.values_at(at, weights))[:, 0]  # (count,)
@@ -81,6 +81,6 @@ def switched(reel: Reel, place: int, generator: torch.Generator) -> Tensor:
 
 
 def summary(changes: list[float]) -> Switches:
-    """Return what was found of all switches."""
+    """Return a summary of all changes."""
     lower = sum(each < 0 for each in changes) / len(changes)
     return Switches(len(changes), lower, min(changes), sum(changes) / len(changes))

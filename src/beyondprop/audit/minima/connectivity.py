@@ -1,4 +1,4 @@
-"""What lies between two minima: loss and score along the straight line from one to the other."""
+"""Connectivity of two minima: loss and score along the straight line between them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from beyondprop.tasks.samples import moved
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCH = 500
-"""Samples that a model sees at a time."""
+"""Samples per batch."""
 
 
 @dataclass(frozen=True)
 class Between:
-    """What is measured along a straight line between the weights of two networks.
+    """Loss and score along a straight line between the weights of two networks.
 
     Attributes:
-        places: From 0, the first network, to 1, the second.
+        places: Positions from 0, the first network, to 1, the second.
         losses: On training samples.
         scores: On test samples, higher is better.
     """
@@ -37,7 +37,7 @@ class Between:
 
     @property
     def barrier(self) -> float:
-        """How far the loss rises above the straight line between those of both ends, at most.
+        """Maximum rise of the loss above the linear interpolation between its values at both ends.
 
         Frankle et al. 2020; as in Entezari et al. 2022, equation 1. Zero or more.
         """
@@ -45,7 +45,7 @@ class Between:
 
     @property
     def drop(self) -> float:
-        """How far the score falls below the straight line between those of both ends, at most."""
+        """Maximum fall of the score below the linear interpolation between both ends."""
         return max(_above(self.places, [-each for each in self.scores]))
 
 
@@ -55,7 +55,8 @@ def _above(places: Sequence[float], values: Sequence[float]) -> Iterator[float]:
 
 
 def check_alike(first: nn.Module, second: nn.Module) -> None:
-    """Check that a straight line connects the two networks.
+    """Raise unless the two networks have the same architecture, so that a straight line connects
+    them.
 
     Raises:
         UserError: Their parameters differ in name or shape.
@@ -70,14 +71,14 @@ def check_alike(first: nn.Module, second: nn.Module) -> None:
 
 
 def matched(first: nn.Module, second: nn.Module, seed: int = 0) -> dict[str, Tensor]:
-    """Return the state of a network with its units in the order that brings it near another.
+    """Return the state of a network with its units permuted to match another network.
 
-    It computes what the second one computes.
+    The permuted network computes the same function.
 
     Args:
-        first: To be come near to.
-        second: Whose units are put in order.
-        seed: Of the order in which layers take turns.
+        first: The network to match.
+        second: The network whose units are permuted.
+        seed: Seed for the order in which layers are processed.
 
     Raises:
         UserError: The two differ, or no matching is known for the architecture.
@@ -97,17 +98,17 @@ def along(
     task: Task,
     parts: tuple[Samples, Samples],
 ) -> Iterator[tuple[float, float]]:
-    """Yield the loss and the score at places on the line between two states of a network.
+    """Yield the loss and the score at positions on the line between two states of a network.
 
-    Where the network has batch norms, the means and variances that they use are measured anew at
-    each place, the ends among them, on the training samples: those of two networks mixed are none
-    of any network's (Jordan et al. 2023).
+    If the network has batch norms, their means and variances are measured again on the training
+    samples at each position, including the ends: a mixture of two networks' statistics does not fit
+    the mixed network (Jordan et al. 2023).
 
     Args:
-        model: Has another state at each place, and the last one's in the end.
-        ends: The states.
-        places: From 0 to 1.
-        task: Has the loss and the metric.
+        model: Gets the state of each position, and has the last one at the end.
+        ends: The two states.
+        places: Positions from 0 to 1.
+        task: Provides the loss and the metric.
         parts: Training samples for the loss, and test samples for the score.
     """
     train, test = parts
@@ -122,7 +123,9 @@ def along(
 def mixed(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor], place: float
 ) -> dict[str, Tensor]:
-    """Return a state between two others; what is no real number is the first one's."""
+    """Return an interpolation of two states; tensors without real numbers come from the first
+    one.
+    """
     return {
         name: torch.lerp(each, second[name], place) if each.is_floating_point() else each
         for name, each in first.items()
@@ -131,7 +134,7 @@ def mixed(
 
 @torch.no_grad()
 def measure_norms(model: nn.Module, samples: Samples) -> None:
-    """Let a model's batch norms use the mean and variance of these samples; it is in eval mode."""
+    """Set the statistics of a model's batch norms to those of these samples; it is in eval mode."""
     norms = [
         module
         for module in model.modules()

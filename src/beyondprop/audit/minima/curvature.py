@@ -1,4 +1,4 @@
-"""How the loss bends where training has ended: eigenvalues and trace of its Hessian."""
+"""The curvature of the loss at the end of training: eigenvalues and trace of its Hessian."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beyondprop.audit.minima.weight_loss import WeightLoss
 from beyondprop.errors import UserError
 
 DENSE = 64
-"""Up to so many weights the Hessian is written out."""
+"""Maximum number of weights for which the Hessian is computed explicitly."""
 
 Product = Callable[[Tensor], Tensor]
 """A symmetric matrix times a vector, (n,) to (n,)."""
@@ -22,12 +22,12 @@ Product = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of draws.
+    """A mean of random draws.
 
     Attributes:
         value: The mean.
-        error: Its standard error; 0 of one draw.
-        draws: How many there were.
+        error: Its standard error; 0 for a single draw.
+        draws: Number of draws.
     """
 
     value: float
@@ -37,12 +37,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The ends of a symmetric matrix's spectrum.
+    """The extreme eigenvalues of a symmetric matrix.
 
     Attributes:
-        largest: Its largest eigenvalues, in falling order.
-        smallest: Its smallest eigenvalue, below zero where the loss falls to both sides.
-        products: With vectors, that were needed.
+        largest: The largest eigenvalues, in descending order.
+        smallest: The smallest eigenvalue; negative if the loss has negative curvature in some
+            direction.
+        products: Number of matrix-vector products that were computed.
     """
 
     largest: tuple[float, ...]
@@ -55,29 +56,28 @@ def spectrum(
 ) -> Spectrum:
     """Return the largest eigenvalues of a symmetric matrix, and the smallest one.
 
-    By the implicitly restarted Lanczos method (ARPACK), which needs products with vectors alone.
-    The smallest one is found as that of the matrix less its largest eigenvalue: near zero, where a
-    network's Hessian has nearly all of its eigenvalues, an error relative to the value itself would
-    never become small.
+    Uses the implicitly restarted Lanczos method (ARPACK), which requires only products with
+    vectors. The smallest eigenvalue is computed from the matrix minus its largest eigenvalue times
+    the identity: near zero, where nearly all eigenvalues of a network's Hessian lie, an error
+    relative to the eigenvalue itself would never become small.
 
     Args:
         product: The matrix times a vector.
         size: n.
-        count: Largest eigenvalues, fewer where there are no more; of a large matrix all but one at
-            most.
-        tolerance: Of the residual, relative to the largest eigenvalue for the smallest one, and to
-            the eigenvalue itself for the others. The error of an eigenvalue is not above it, and
-            mostly far below.
-        seed: Of the first vector.
+        count: Number of largest eigenvalues, at most n; for a large matrix at most n - 1.
+        tolerance: Tolerance of the residual, relative to the largest eigenvalue for the smallest
+            one, and to the eigenvalue itself for the others. The error of an eigenvalue is at most
+            this, and mostly much smaller.
+        seed: Seed of the first vector.
 
     Raises:
-        UserError: They can't be found, as products aren't finite or the method doesn't converge.
+        UserError: The products are not finite, or the method does not converge.
     """
     if size <= DENSE:
         return _dense(product, size, count)
     counted, count = _Counted(product, size), min(count, size - 1)
     start = np.random.default_rng(seed).standard_normal(size)
-    if not counted(start).any():  # ReLU units that are all dead, say
+    if not counted(start).any():  # for example if all ReLU units are dead
         return Spectrum((0.0,) * count, 0.0, counted.products)
     largest = _ends(counted, count, tolerance, start)
     shift = float(largest[0])
@@ -89,7 +89,7 @@ def spectrum(
 def trace(product: Product, size: int, draws: int = 20, seed: int = 0) -> Estimate:
     """Return an estimate of a matrix's trace: the mean of `quadratics` (Hutchinson 1989).
 
-    The variance of one is twice the sum of the squares beside the diagonal.
+    The variance of one draw is twice the sum of the squared off-diagonal entries.
     """
     return mean(list(quadratics(product, size, draws, seed)))
 
@@ -100,8 +100,8 @@ def quadratics(product: Product, size: int, draws: int, seed: int = 0) -> Iterat
     Args:
         product: The matrix H times a vector.
         size: n.
-        draws: Vectors.
-        seed: Of the signs.
+        draws: Number of vectors.
+        seed: Seed of the signs.
     """
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
@@ -110,7 +110,7 @@ def quadratics(product: Product, size: int, draws: int, seed: int = 0) -> Iterat
 
 
 def mean(found: list[float]) -> Estimate:
-    """Return the mean of draws, with its standard error."""
+    """Return the mean of draws with its standard error."""
     values = torch.tensor(found, dtype=torch.float64)
     error = values.std().item() / math.sqrt(len(found)) if len(found) > 1 else 0.0
     return Estimate(values.mean().item(), error, len(found))
@@ -118,15 +118,15 @@ def mean(found: list[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Slope:
-    """Whether training has ended where the loss is level: one step along the exact gradient.
+    """Whether training ended at a stationary point, tested by one step along the exact gradient.
 
     Attributes:
-        norm: Of the gradient.
+        norm: Norm of the gradient.
         curvature: gᵀHg / gᵀg, along the gradient g.
         step: The length of the step, as a multiple of the gradient: the inverse of the curvature
-            along it; 0 where that isn't above zero, and no step is taken.
-        before: The loss where training has ended.
-        after: The loss behind the step.
+            along it; 0 if the curvature is not positive and no step is taken.
+        before: The loss at the end of training.
+        after: The loss after the step.
     """
 
     norm: float
@@ -137,8 +137,8 @@ class Slope:
 
     @property
     def gain(self) -> float | None:
-        """The share of the loss that the step takes away, below zero where the loss rises; None
-        where there is a gradient and no step is taken.
+        """The relative decrease of the loss by the step, negative if the loss rises; None if the
+        gradient is nonzero and no step is taken.
         """
         if self.norm and not self.step:
             return None
@@ -146,15 +146,15 @@ class Slope:
 
 
 def slope(loss: WeightLoss, bent: WeightLoss | None = None) -> Slope:
-    """Return how far from level the loss is.
+    """Return how far the loss is from a stationary point.
 
-    A gradient's norm alone says little, as it depends on how the weights are scaled. So the loss is
-    measured again behind one step against the gradient, as long as the curvature along it suggests:
-    where the loss is level, that step gains next to nothing.
+    The norm of a gradient alone says little, as it depends on the scale of the weights. Therefore
+    the loss is measured again after one step against the gradient, with the length that the
+    curvature along it suggests: at a stationary point this step has almost no effect.
 
     Args:
-        loss: Its gradient is taken.
-        bent: Whose curvature is taken, on fewer samples say; the same unless given.
+        loss: The loss whose gradient is used.
+        bent: The loss whose curvature is used, for example on fewer samples; by default the same.
     """
     gradient = loss.gradient()  # (n,)
     squared = float(gradient.double().square().sum())
@@ -168,7 +168,7 @@ def slope(loss: WeightLoss, bent: WeightLoss | None = None) -> Slope:
 
 
 class _Counted:
-    """A matrix for scipy, which counts its products with vectors."""
+    """A matrix for scipy that counts its products with vectors."""
 
     def __init__(self, product: Product, size: int) -> None:
         self.product, self.size, self.products = product, size, 0
@@ -184,7 +184,7 @@ class _Counted:
 def _ends(
     product: Callable[[np.ndarray], np.ndarray], count: int, tolerance: float, start: np.ndarray
 ) -> np.ndarray:
-    """Return the largest eigenvalues, falling."""
+    """Return the largest eigenvalues in descending order."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
     size = len(start)
@@ -198,7 +198,7 @@ def _ends(
 
 
 def _dense(product: Product, size: int, count: int) -> Spectrum:
-    """Return the same of a small matrix that is written out."""
+    """Return the spectrum of a small matrix that is computed explicitly."""
     rows = (
         torch.stack([product(row) for row in torch.eye(size, dtype=torch.float64)]).double().cpu()
     )  # (n, n)

@@ -1,4 +1,4 @@
-"""The figures of the section, as JSON values: one function for each of its parts."""
+"""The figures of the section as JSON values, one function for each part."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shown:
-    """What advances a bar as figures are made.
+    """Advances a progress bar while figures are computed.
 
     Attributes:
-        progress: Has the bar.
-        bar: Its number.
+        progress: Owns the bar.
+        bar: The number of the bar.
     """
 
     progress: Progress
     bar: Any
 
     def done(self, value: T) -> T:
-        """Say that one more thing is done, and return it."""
+        """Advance the bar by one, and return the value."""
         self.progress.advance(self.bar)
         return value
 
     def each(self, values: Iterator[T]) -> Iterator[T]:
-        """Say so of each value."""
+        """Yield the values, and advance the bar by one for each."""
         for value in values:
             yield self.done(value)
 
 
 def of_training(task: Task, loss: WeightLoss) -> Answer:
-    """Return loss and score on training samples."""
+    """Return the loss and the score on training samples."""
     found = evaluate(loss.model, loss.samples, task.loss, task.metric, loss.batch_size)
     return {
         "samples": len(loss.samples),
@@ -55,7 +55,7 @@ def of_training(task: Task, loss: WeightLoss) -> Answer:
 
 
 def of_slope(loss: WeightLoss, bent: WeightLoss) -> Answer:
-    """Return whether the loss is level; see `curvature.slope`."""
+    """Return the step along the gradient; see `curvature.slope`."""
     found = curvature.slope(loss, bent)
     return in_json({**asdict(found), "gain": found.gain})  # type: ignore[no-any-return]
 
@@ -63,15 +63,15 @@ def of_slope(loss: WeightLoss, bent: WeightLoss) -> Answer:
 def of_curvature(
     loss: WeightLoss, count: int, tolerance: float, probes: int, seed: int, shown: Shown
 ) -> Answer:
-    """Return the ends of the Hessian's spectrum and its trace.
+    """Return the extreme eigenvalues of the Hessian and its trace.
 
     Args:
-        loss: Whose Hessian.
-        count: Largest eigenvalues.
+        loss: The loss.
+        count: Number of largest eigenvalues.
         tolerance: See `curvature.spectrum`.
-        probes: Vectors that estimate the trace.
-        seed: Of what is drawn.
-        shown: Advances by one, and by one a probe.
+        probes: Number of vectors for the estimate of the trace.
+        seed: Seed of all draws.
+        shown: Advances by one for the eigenvalues and by one for each vector.
     """
     ends = shown.done(curvature.spectrum(loss.product, loss.count, count, tolerance, seed))
     quadratics = curvature.quadratics(loss.product, loss.count, probes, seed)
@@ -94,15 +94,15 @@ def of_sharpness(
 def of_landscape(
     loss: WeightLoss, reach: float, fine: int, coarse: int, seed: int, shown: Shown
 ) -> Answer:
-    """Return the loss along one random direction and on the plane of two.
+    """Return the loss along one random direction and on the plane of two directions.
 
     Args:
         loss: The loss.
-        reach: How far to both sides, in the weights' own length.
-        fine: Places of the line.
-        coarse: Places of the grid along each direction.
-        seed: Of the directions.
-        shown: Advances by one a place.
+        reach: Distance to both sides, in units of the weights' own length.
+        fine: Number of positions on the line.
+        coarse: Number of grid positions along each direction.
+        seed: Seed of the directions.
+        shown: Advances by one for each position.
     """
     generator = torch.Generator().manual_seed(seed)
     ways = tuple(landscape.direction(loss.weights, generator) for _ in range(2))
@@ -117,7 +117,7 @@ def of_landscape(
 
 
 def of_line(places: Sequence[float], found: Sequence[tuple[float, float]]) -> Answer:
-    """Return what lies between two networks: losses, scores, and how far they rise and fall."""
+    """Return the losses and scores between two networks, and their maximum rise and fall."""
     losses, scores = zip(*found, strict=True)
     between = Between(tuple(places), losses, scores)
     return {
@@ -129,7 +129,7 @@ def of_line(places: Sequence[float], found: Sequence[tuple[float, float]]) -> An
 
 
 def in_json(value: Any) -> Any:
-    """Return JSON values, null in place of numbers that are not finite."""
+    """Return JSON values, with null for numbers that are not finite."""
     if isinstance(value, dict):
         return {name: in_json(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""Small problems whose global minimum is known: how often a rule reaches it from random starts.
+"""Small problems with a known global minimum: how often a rule reaches it from random starts.
 
-The targets come from a network of the learner's own shape, so that the lowest loss is zero and some
-weights have it. A network without non-linearities has no other minima (Kawaguchi 2016); others may
-have, and gradient descent ends in them too (Safran and Shamir 2018).
+A network of the learner's own shape produces the targets, so the lowest loss is zero and some
+weights attain it. A network without non-linearities has no other minima (Kawaguchi 2016); others
+may have some, and gradient descent can end in them (Safran and Shamir 2018).
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from beyondprop.slots import Kind, Machine, Reels, convert, driven
 RATES = (1e-2, 3e-2, 1e-1)
 """Learning rates of Adam that are tried."""
 FACTOR, MORE = 3.0, 3
-"""Between a rate at an end of those that were tried and the next one; how many more are tried."""
+"""The factor between a rate at the edge of the grid and the next one; how many more are tried."""
 TUNING = 1_000_000
-"""Seeds of starts by which rates are chosen begin here."""
+"""First of the seeds for the starts that are used to choose learning rates."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A network that is to learn what another one of its shape computes.
+    """A network that must learn the function of another network of the same shape.
 
     Attributes:
         name: Short name.
-        network: Builds either of them, from vectors; drawn from torch's global generator.
-        inputs: How long the vectors are.
-        deviation: Of the normal distribution that they are drawn from; large enough that units
-            are far from linear.
-        samples: All of which each step sees.
-        kind: What weights are chosen among; None: they are learned. Both networks then choose among
-            the same values, so that the lowest loss is zero all the same.
+        network: Builds either network, from vectors to vectors; draws from torch's global
+            generator.
+        inputs: Length of the input vectors.
+        deviation: Standard deviation of the normal distribution of the inputs; large enough that
+            units are far from linear.
+        samples: Number of samples; each step uses all of them.
+        kind: The fixed values among which weights are chosen; None if weights are learned. Both
+            networks choose among the same values, so the lowest loss is zero here too.
     """
 
     name: str
@@ -57,13 +58,13 @@ class Problem:
         check_fields(self)
 
     def teacher(self, seed: int) -> nn.Sequential:
-        """Return the network that gives the targets."""
+        """Return the network that produces the targets."""
         with generators_kept():
             torch.manual_seed(seed)
             return self._teacher(seed)
 
     def start(self, seed: int) -> Start:
-        """Return samples of a teacher drawn by a seed, and another network that hasn't learned."""
+        """Return samples of a teacher drawn with a seed, and an untrained student."""
         with generators_kept():
             torch.manual_seed(seed)
             teacher, student = self._teacher(seed), self.network()
@@ -84,7 +85,7 @@ class Problem:
 
 @torch.no_grad()
 def _draw(machine: Machine) -> None:
-    """Let each weight of a machine be any of its values, with equal chance."""
+    """Set each weight of a machine to one of its values, drawn uniformly."""
     for reel in machine.reels:
         options = reel.kind.options(reel.source.all_values(reel.parameter))  # (count, ...)
         drawn = torch.randint(len(options), options.shape[1:])  # (...)
@@ -93,12 +94,12 @@ def _draw(machine: Machine) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where training begins.
+    """The start of a training run.
 
     Attributes:
-        student: The network that is to learn.
+        student: The network to train.
         inputs: ``(samples, inputs)``.
-        targets: ``(samples, outputs)``, which some weights of the student give.
+        targets: ``(samples, outputs)``, which the student can produce with some weights.
     """
 
     student: nn.Sequential
@@ -106,7 +107,9 @@ class Start:
     targets: Tensor
 
     def loss(self, outputs: Tensor) -> Tensor:
-        """Return the mean squared error as a share of the targets' variance: 1 for their mean."""
+        """Return the mean squared error divided by the variance of the targets: 1 for their
+        mean.
+        """
         variance = self.targets.var(0, correction=0).mean()
         return F.mse_loss(outputs, self.targets) / variance
 
@@ -116,13 +119,13 @@ class Reached:
     """How often a rule reached the minimum.
 
     Attributes:
-        problem: Its name.
-        rule: Its name.
-        tolerance: A start has reached the minimum whose loss ends below, as a share of the targets'
-            variance.
-        losses: At the end, one a start; infinity where training diverged.
-        rate: Adam's, chosen on other starts.
-        edge: Whether it still is the lowest or the highest that was tried.
+        problem: Name of the problem.
+        rule: Name of the rule.
+        tolerance: A start counts as having reached the minimum if its final loss, divided by the
+            variance of the targets, is below this.
+        losses: Final losses, one for each start; infinity if training diverged.
+        rate: Adam's learning rate, chosen on other starts.
+        edge: Whether this rate is the lowest or the highest that was tried.
     """
 
     problem: str
@@ -149,14 +152,14 @@ class Reached:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every rule is given.
+    """The training budget of every rule.
 
     Attributes:
-        starts: That are counted, by the seeds from 0 on: the same for every rule.
-        steps: Of Adam, on all samples each; its rate falls linearly to zero.
-        rates: That are tried; while the best of several is at an end, further ones beyond it,
-            `MORE` at most.
-        tuning: Starts that each of them is tried on, which are not counted.
+        starts: Number of starts that count, with the seeds from 0: the same for every rule.
+        steps: Steps of Adam, each on all samples; the learning rate falls linearly to zero.
+        rates: Learning rates to try. While the best of several is at the edge, up to `MORE` further
+            ones beyond it are tried.
+        tuning: Starts for trying each rate, which do not count.
         tolerance: See `Reached`.
     """
 
@@ -173,10 +176,10 @@ class Budget:
 def reached(problem: Problem, rule: Rule, budget: Budget | None = None) -> Reached:
     """Return how often a rule reaches a problem's global minimum.
 
-    The learning rate is that with the lowest median loss on starts of its own.
+    The learning rate is that with the lowest median loss on separate starts.
 
     Raises:
-        UserError: The rule can't teach the network, with the reason.
+        UserError: The rule cannot train the network; the message gives the reason.
     """
     given = budget or Budget()
     apart = range(TUNING, TUNING + given.tuning)
@@ -190,15 +193,17 @@ def reached(problem: Problem, rule: Rule, budget: Budget | None = None) -> Reach
 
 
 def best_rate(rates: Sequence[float], loss: Callable[[float], float]) -> tuple[float, bool]:
-    """Return the rate with the lowest loss, and whether it is at an end of those that were tried.
+    """Return the rate with the lowest loss, and whether it is at the edge of the rates that were
+    tried.
 
-    While it is, the next one beyond that end is tried, `MORE` at most; a single rate is taken.
+    While it is, the next rate beyond that edge is tried, at most `MORE` times. A single rate is
+    returned without a search.
     """
     tried = {rate: loss(rate) for rate in rates}
     for left in range(MORE, -1, -1):
         rate = min(tried, key=tried.__getitem__)
         low, high = rate == min(tried), rate == max(tried)
-        if low == high or not left:  # between others, or alone; or enough
+        if low == high or not left:  # inside the range, a single rate, or the limit is reached
             break
         beyond = rate / FACTOR if low else rate * FACTOR
         tried[beyond] = loss(beyond)
@@ -206,10 +211,10 @@ def best_rate(rates: Sequence[float], loss: Callable[[float], float]) -> tuple[f
 
 
 def ended(problem: Problem, rule: Rule, seed: int, steps: int, rate: float) -> float:
-    """Return the loss at which a rule ends from one start; infinity where it diverged.
+    """Return the final loss of a rule from one start; infinity if training diverged.
 
     Raises:
-        UserError: The rule can't teach the network.
+        UserError: The rule cannot train the network.
     """
     start = problem.start(seed)
     model = start.student
@@ -233,26 +238,26 @@ def ended(problem: Problem, rule: Rule, seed: int, steps: int, rate: float) -> f
 
 
 def tanh_network() -> nn.Sequential:
-    """Return a network of two hidden layers of eight tanh units, from 4 numbers to 2."""
+    """Return a network with two hidden layers of eight tanh units, from 4 numbers to 2."""
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
 def linear_network() -> nn.Sequential:
-    """Return a network of three linear layers, from 8 numbers to 4 by way of 4.
+    """Return a network of three linear layers, from 8 numbers to 4 through 4.
 
-    The narrow layers make the first one count: what it loses no later one brings back.
+    The narrow layers make the first one essential: later layers cannot recover what it loses.
     """
     return nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4), nn.Linear(4, 4))
 
 
 TEACHER_STUDENT = Problem("teacher and student", tanh_network)
-"""Three layers with tanh learn what others of their shape compute."""
+"""Three layers with tanh learn the function of another network of their shape."""
 DEEP_LINEAR = Problem("deep linear", linear_network, inputs=8)
-"""Three linear layers do, of which the inner ones are narrow."""
+"""The same with three linear layers, of which the inner ones are narrow."""
 PROBLEMS = (TEACHER_STUDENT, DEEP_LINEAR)
-"""Those whose weights are learned."""
+"""The problems whose weights are learned."""
 
 
 def chosen(problem: Problem, kind: Kind | None = None) -> Problem:
-    """Return a problem whose networks choose their weights, as slot machines unless told."""
+    """Return a problem whose networks choose their weights; by default they are slot machines."""
     return replace(problem, name=f"{problem.name}, chosen", kind=kind or Reels())

@@ -15,17 +15,17 @@ from beyondprop.audit.minima.weight_loss import WeightLoss, Weights
 
 
 def direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return a random direction, each filter of which is as long as the weights' own.
+    """Return a random direction in which each filter has the norm of the weights' filter.
 
-    A filter is the part of a tensor at one index of its first axis: the weights into one unit of a
-    linear layer or of a convolution. Each is drawn from the normal distribution and scaled to the
-    norm of the weights' (section 4), so that two networks that compute the same by weights of
-    different size look the same. Biases, and what norms scale and shift by, are left out, as in the
-    paper: they stay where they are.
+    A filter is the part of a tensor at one index of its first axis: the incoming weights of one
+    unit of a linear layer or of a convolution. Each is drawn from the normal distribution and
+    scaled to the norm of the corresponding weights (section 4), so that two networks that compute
+    the same function with weights of different scale look the same. Biases and the scales and
+    shifts of norms are left out, as in the paper.
 
     Args:
         weights: By name, each (units, ...).
-        generator: Of the CPU.
+        generator: A generator on the CPU.
     """
     found = {}
     for name, each in weights.items():
@@ -39,7 +39,7 @@ def direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]
 
 
 def moved(weights: Weights, *along: tuple[float, Weights]) -> dict[str, Tensor]:
-    """Return weights that are moved so far along each direction."""
+    """Return the weights plus a multiple of each direction."""
     found = dict(weights)
     for length, way in along:
         found |= {name: found[name] + length * each for name, each in way.items()}
@@ -49,13 +49,13 @@ def moved(weights: Weights, *along: tuple[float, Weights]) -> dict[str, Tensor]:
 def line(
     loss: WeightLoss, way: Weights, places: Sequence[float], begin: Weights | None = None
 ) -> Iterator[float]:
-    """Yield the loss at places along a direction.
+    """Yield the loss at positions along a direction.
 
     Args:
         loss: The loss.
         way: The direction.
-        places: How far; 0 is where the line begins, 1 a step as long as the weights.
-        begin: The model's own weights unless given.
+        places: Positions; 0 is the start of the line, 1 a step as long as the weights.
+        begin: The start of the line; by default the model's own weights.
     """
     weights = loss.weights if begin is None else begin
     for place in places:
@@ -74,15 +74,15 @@ def plane(
 
 
 def rises(loss: WeightLoss, radius: float, directions: int, seed: int = 0) -> Iterator[float]:
-    """Yield how much the loss rises at a distance from the weights, for each random direction.
+    """Yield the rise of the loss at a distance from the weights, for each random direction.
 
-    ``L(θ + r d) - L(θ)``, where each filter of d is as long as the weights'.
+    ``L(θ + r d) - L(θ)``, where each filter of d has the norm of the weights' filter.
 
     Args:
         loss: L; its model has the weights θ.
         radius: r, as a share of the weights' own length.
-        directions: How many are drawn.
-        seed: Of the directions.
+        directions: Number of directions.
+        seed: Seed of the directions.
     """
     generator = torch.Generator().manual_seed(seed)
     weights, before = loss.weights, loss.value()

@@ -1,4 +1,4 @@
-"""The order of one network's units in which its weights lie nearest to another's.
+"""The order of one network's units that brings its weights closest to another's.
 
 Ainsworth, Hayase and Srinivasa, "Git Re-Basin: merging models modulo permutation symmetries", ICLR
 2023, section 3.2, weight matching.
@@ -14,26 +14,26 @@ from torch import Tensor
 from beyondprop.audit.minima.units import Hidden, Orders, permuted
 
 SWEEPS = 100
-"""Over all layers, at most; a network of three layers takes fewer than ten."""
+"""Maximum number of passes over all layers; a network of three layers needs fewer than ten."""
 
 
 def weight_matching(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor], hidden: Sequence[Hidden], seed: int
 ) -> list[Tensor]:
-    """Return the orders of the second network's units that bring its weights near the first's.
+    """Return the orders of the second network's units that bring its weights close to the first's.
 
-    The sum of products of all weights of the first with those that come to their places is made
-    large, one layer at a time with all others held, until no layer can better it: each is a linear
-    assignment (algorithm 1). That is a local optimum, as to find the best of all is hard.
+    The method maximises the sum of products of corresponding weights, one layer at a time with all
+    others fixed, until no layer improves it; each step is a linear assignment (algorithm 1). The
+    result is a local optimum, as finding the best of all is hard.
 
     Args:
         first: Parameters of a network by name.
-        second: Of another one of the same architecture.
-        hidden: Their hidden layers.
-        seed: Of the order in which the layers take turns.
+        second: Parameters of another network of the same architecture.
+        hidden: The hidden layers.
+        seed: Seed for the order in which the layers are processed.
 
     Returns:
-        Which unit of the second comes to each place, (units,) int64, for each hidden layer.
+        The unit of the second network for each position, (units,) int64, for each hidden layer.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -60,10 +60,11 @@ def likeness(
     orders: Orders,
     turn: int,
 ) -> Tensor:
-    """Return how alike each unit of one layer is to each of the other network's, (units, units).
+    """Return the similarity of each unit of one layer to each unit of the other network, (units,
+    units).
 
-    The sum of products of all weights that belong to the units, with the other layers in their
-    orders.
+    It is the sum of products of all weights that belong to the units, with the other layers in
+    their current orders.
     """
     layer = hidden[turn]
     others = [
@@ -84,5 +85,5 @@ def likeness(
 
 
 def total(table: Tensor, order: Tensor) -> float:
-    """Return the sum of what lies at an order's places."""
+    """Return the sum of the entries that an order selects."""
     return table[torch.arange(len(order)), order].sum().item()

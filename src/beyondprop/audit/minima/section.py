@@ -1,4 +1,4 @@
-"""How good a minimum a rule has found: the section of the audit."""
+"""The audit section on minima."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Minima(Section):
     """How good a minimum did it find?
 
     Attributes:
-        samples: Of the training split, for curvature and landscape.
-        scored: Of the training split, for the loss, the score and the gradient.
-        batch_size: Samples at a time; it decides on memory and speed alone.
-        eigenvalues: The largest ones.
-        tolerance: Of eigenvalues, see `curvature.spectrum`.
-        probes: Vectors that estimate the trace.
-        radius: Of the sharpness, as a share of the weights' own length.
-        directions: Random directions of the sharpness.
-        reach: How far the pictures go to both sides, in the weights' own length.
-        fine: Places of the line.
-        coarse: Places of the grid along each of two directions.
-        switches: Of a slot machine's weights.
-        steps: Between two networks.
-        tested: Of the test split, between two networks.
+        samples: Training samples for curvature and landscape.
+        scored: Training samples for the loss, the score and the gradient.
+        batch_size: Samples per batch; affects only memory and speed.
+        eigenvalues: Number of largest eigenvalues.
+        tolerance: Tolerance of eigenvalues, see `curvature.spectrum`.
+        probes: Number of vectors for the estimate of the trace.
+        radius: Distance for the sharpness, as a share of the weights' own length.
+        directions: Number of random directions for the sharpness.
+        reach: Distance shown to both sides, in units of the weights' own length.
+        fine: Number of positions on the line.
+        coarse: Number of positions along each of two directions.
+        switches: Number of changes of a slot machine's weights.
+        steps: Number of steps between two networks.
+        tested: Test samples for the line between two networks.
     """
 
     name: ClassVar[str] = "minima"
@@ -83,11 +83,11 @@ class Minima(Section):
         check_fields(self)
 
     def ask(self, audited: Audited, progress: Progress) -> Answer:
-        """Return loss, slope, curvature and landscape where training has ended.
+        """Return loss, slope, curvature and landscape at the end of training.
 
         Raises:
-            UserError: Nothing in the model learns, or its weights or second derivatives are not
-                finite.
+            UserError: The model has no trainable parameters, or its weights or second derivatives
+                are not finite.
         """
         model, machine = plain(audited)
         train, seed = audited.data.train, audited.seed
@@ -118,15 +118,16 @@ class Minima(Section):
         return found | {"verdict": verdict(found)}
 
     def beside(self, audited: Audited, other: Audited) -> Answer:
-        """Return loss and score on the straight line from one network's weights to another's.
+        """Return the loss and the score on the straight line from one network's weights to
+        another's.
 
         Raises:
-            UserError: The networks differ, or the weights of one aren't finite.
+            UserError: The networks differ, or the weights of one are not finite.
         """
         (first, machine), (second, _) = plain(audited), plain(other)
         connectivity.check_alike(first, second)
         for model in (first, second):
-            self._loss(audited, model, some(audited.data.train, 1, 0))  # sees that it is finite
+            self._loss(audited, model, some(audited.data.train, 1, 0))  # raises if not finite
         ends = first.state_dict(), second.state_dict()
         places = [place / self.steps for place in range(self.steps + 1)]
         found: Answer = {
@@ -154,7 +155,7 @@ class Minima(Section):
         ends: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
         places: list[float],
     ) -> list[tuple[float, float]]:
-        """Return loss and score at places between two states of a network."""
+        """Return the loss and the score at positions between two states of a network."""
         parts = (
             some(audited.data.train, self.samples, audited.seed),
             some(audited.data.test, self.tested, audited.seed),
@@ -164,7 +165,7 @@ class Minima(Section):
 
 
 def plain(audited: Audited) -> tuple[nn.Module, Machine | None]:
-    """Return the model with ordinary weights, and the slot machine that it was."""
+    """Return the model with ordinary weights, and the slot machine if it was one."""
     model = audited.build()
     machine = machine_of(model)
     if machine is not None:

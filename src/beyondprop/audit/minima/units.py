@@ -1,6 +1,6 @@
-"""Which units of a network may be put in another order without a change of what it computes.
+"""Which units of a network can be permuted without a change of its function.
 
-Of chains of linear layers and convolutions it can be read off the layers.
+For chains of linear layers and convolutions this follows from the layers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BY_CHANNEL = (
 )
 LAST = (nn.LayerNorm, nn.RMSNorm)
 NORMS = (*BY_CHANNEL, *LAST, nn.GroupNorm, nn.PReLU)
-"""Layers with numbers for each unit; the last is an activation."""
+"""Layers with parameters for each unit; the last one is an activation."""
 KNOWN = (*WEIGHTED, *NORMS)
 POOLS = (
     nn.MaxPool1d,
@@ -79,13 +79,13 @@ ELEMENTWISE = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a hidden layer's units stand in a tensor.
+    """The position of a hidden layer's units in a tensor.
 
     Attributes:
-        name: Of the tensor in the model's state.
-        axis: Of the tensor.
-        each: How many entries along the axis belong to one unit: those of a channel's positions
-            behind a flattening. They stand side by side.
+        name: Name of the tensor in the model's state.
+        axis: Axis of the tensor.
+        each: Number of consecutive entries along the axis for one unit; after a flattening, the
+            positions of a channel.
     """
 
     name: str
@@ -95,12 +95,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Hidden:
-    """The units of a hidden layer, which may be put in another order.
+    """The units of a hidden layer, which can be permuted.
 
     Attributes:
-        layer: The layer's name.
-        units: How many there are.
-        places: Where they stand.
+        layer: Name of the layer.
+        units: Number of units.
+        places: Their positions in tensors.
     """
 
     layer: str
@@ -109,15 +109,14 @@ class Hidden:
 
 
 def hidden_units(model: nn.Module) -> list[Hidden]:
-    """Return the hidden layers of a chain whose units may be put in another order.
+    """Return the hidden layers of a chain whose units can be permuted.
 
-    The chain is an `nn.Sequential`, also of others, of linear layers and convolutions with norms,
-    activations, pooling and flattening between them. What stands before the first of them, or
-    behind the last, may be anything without parameters.
+    The chain is an `nn.Sequential`, possibly nested, of linear layers and convolutions with norms,
+    activations, pooling and flattening between them. Before the first of them and after the last,
+    any modules without parameters are allowed.
 
     Raises:
-        UserError: It is another architecture, of which no matching is known here: says what is
-            unknown.
+        UserError: The architecture is not such a chain; the message names the unknown part.
     """
     chain = list(_chain(model, ""))
     if len({id(module) for _, module in chain}) < len(chain):
@@ -140,12 +139,12 @@ def hidden_units(model: nn.Module) -> list[Hidden]:
 def permuted(
     tensors: Mapping[str, Tensor], hidden: Sequence[Hidden], orders: Orders
 ) -> dict[str, Tensor]:
-    """Return a network's tensors with the units of each hidden layer in another order.
+    """Return a network's tensors with the units of each hidden layer permuted.
 
     Args:
-        tensors: Of the model's state, by name; those that are not there are left out.
-        hidden: What `hidden_units` found.
-        orders: Which unit comes to each place.
+        tensors: Tensors of the model's state, by name; missing ones are ignored.
+        hidden: The result of `hidden_units`.
+        orders: The unit for each position.
     """
     found = dict(tensors)
     for layer, order in zip(hidden, orders, strict=True):
@@ -156,7 +155,7 @@ def permuted(
 
 
 def reordered(tensor: Tensor, place: Place, order: Tensor) -> Tensor:
-    """Return a tensor with the units along one of its axes in another order."""
+    """Return a tensor with the units along one of its axes permuted."""
     entries = order[:, None] * place.each + torch.arange(place.each)  # (units, each)
     return tensor.index_select(place.axis, entries.flatten().to(tensor.device))
 
@@ -177,7 +176,7 @@ def _between(
     others: Sequence[tuple[str, nn.Module]],
     last: tuple[str, nn.Module],
 ) -> Hidden:
-    """Return the units of a layer, and where they stand up to the next layer with weights."""
+    """Return the units of a layer, and their positions up to the next layer with weights."""
     (name, layer), (next_name, following) = first, last
     conv = isinstance(layer, CONVOLUTIONS)
     units = layer.get_parameter("weight").shape[0]
@@ -196,12 +195,12 @@ def _between(
     into = following.get_parameter("weight").shape[1]
     channels = isinstance(following, CONVOLUTIONS)
     if channels != (not flat) or into % units or (not conv or channels) * (into != units):
-        raise _unknown(f"'{next_name}', which takes something else than '{name}' gives")
+        raise _unknown(f"'{next_name}', whose inputs do not match the outputs of '{name}'")
     return Hidden(name, units, (*places, Place(f"{next_name}.weight", 1, into // units)))
 
 
 def _of_norm(name: str, module: nn.Module, units: int, conv: bool) -> list[Place]:
-    """Return where the units stand in the tensors of a norm, or of an activation that learns."""
+    """Return the positions of the units in the tensors of a norm or of a learned activation."""
     if isinstance(module, nn.GroupNorm) and module.num_groups != 1:
         raise _unknown(f"'{name}', a norm of groups of channels")
     if isinstance(module, LAST) and (conv or tuple(module.normalized_shape) != (units,)):
@@ -211,7 +210,7 @@ def _of_norm(name: str, module: nn.Module, units: int, conv: bool) -> list[Place
         return []
     vectors = {inner: each for inner, each in tensors.items() if each.dim() == 1}
     if any(len(each) % units for each in vectors.values()):
-        raise _unknown(f"'{name}', which has something else than the layer's units")
+        raise _unknown(f"'{name}', whose parameters do not match the layer's units")
     return [Place(f"{name}.{i}", 0, len(each) // units) for i, each in vectors.items()]
 
 

@@ -22,18 +22,19 @@ Weights = Mapping[str, Tensor]
 class WeightLoss:
     """The mean loss on fixed samples, as a function of the parameters that require gradients.
 
-    Every figure is a sum over batches, so that the graph of one batch is in memory at a time. It is
-    the loss of all samples where the criterion is a mean over samples.
+    Every figure is a sum over batches, so only the graph of one batch is in memory at a time. It
+    equals the loss of all samples if the criterion is a mean over samples.
 
     Attributes:
-        model: In eval mode, so that norms use their own statistics and nothing is dropped. It is
-            left as it is.
+        model: In eval mode, so that norms use their stored statistics and dropout is off. It is not
+            changed.
         samples: All of them are used, in their order.
         criterion: (outputs, targets) to a scalar, a mean over samples.
-        batch_size: Samples at a time; it decides on memory and speed alone.
+        batch_size: Samples per batch; affects only memory and speed.
 
     Raises:
-        UserError: The model is in training mode, nothing in it learns, or a weight isn't finite.
+        UserError: The model is in training mode, no parameter requires gradients, or a weight is
+            not finite.
     """
 
     model: nn.Module
@@ -43,7 +44,7 @@ class WeightLoss:
 
     def __post_init__(self) -> None:
         if any(module.training for module in self.model.modules()):
-            raise UserError("the loss of a model in training mode changes by itself: call eval()")
+            raise UserError("the loss of a model in training mode is not fixed: call eval()")
         if not self.weights:
             raise UserError("no parameter of the model requires gradients: there is no minimum")
         if not all(bool(each.isfinite().all()) for each in self.weights.values()):
@@ -57,11 +58,11 @@ class WeightLoss:
 
     @property
     def count(self) -> int:
-        """How many weights there are, n."""
+        """Number of weights, n."""
         return sum(each.numel() for each in self.weights.values())
 
     def shaped(self, vector: Tensor) -> dict[str, Tensor]:
-        """Return a vector (n,) as tensors of the weights' shapes, dtypes and devices."""
+        """Return a vector (n,) as tensors with the shapes, dtypes and devices of the weights."""
         weights = self.weights
         parts = vector.split([each.numel() for each in weights.values()])
         return {
@@ -70,7 +71,7 @@ class WeightLoss:
         }
 
     def value(self, weights: Weights | None = None) -> float:
-        """Return the loss, at other weights than the model's where some are given."""
+        """Return the loss at the given weights, by default at the model's own."""
         total = 0.0
         with torch.no_grad():
             for share, loss in self._batches():
@@ -87,9 +88,9 @@ class WeightLoss:
     def product(self, vector: Tensor) -> Tensor:
         """Return the Hessian at the model's weights times a vector, (n,) to (n,).
 
-        The gradient of the gradient's product with the vector (Pearlmutter 1994): the Hessian is
-        symmetric. Reverse over reverse, as every kind of layer that has a second derivative has it
-        so, and it is faster than forward over reverse.
+        It is the gradient of the gradient's product with the vector (Pearlmutter 1994), as the
+        Hessian is symmetric. It uses reverse over reverse mode, which every layer with a second
+        derivative supports and which is faster than forward over reverse.
         """
         weights, along, total = self.weights, self.shaped(vector), None
         with sdpa_kernel(SDPBackend.MATH):  # the others can't be differentiated twice
@@ -115,7 +116,7 @@ class WeightLoss:
 
 
 def _added(total: dict[str, Tensor] | None, share: float, found: Weights) -> dict[str, Tensor]:
-    """Return a sum over batches with one more of them."""
+    """Return a sum over batches with one more batch added."""
     if total is None:
         return {name: share * each for name, each in found.items()}
     return {name: each.add(found[name], alpha=share) for name, each in total.items()}

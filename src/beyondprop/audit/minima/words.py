@@ -1,15 +1,15 @@
-"""What is found of minima, in a sentence."""
+"""The figures of minima in a sentence."""
 
 from __future__ import annotations
 
 from beyondprop.audit.base import Answer
 
 NOTHING = 0.01
-"""A step along the gradient that takes less than this share of the loss leaves it as it was."""
+"""If a step along the gradient lowers the loss by less than this share, the loss is flat."""
 
 
 def verdict(found: Answer) -> str:
-    """Return what is found of one model in a sentence."""
+    """Return a sentence on one model."""
     ends, sharp = found["curvature"], found["sharpness"]
     rise = _shown(sharp["value"])
     return (
@@ -22,7 +22,7 @@ def verdict(found: Answer) -> str:
 
 
 def _choices(found: Answer | None) -> str:
-    """Return what is found of a slot machine's weights, if it is one."""
+    """Return the result for a slot machine's weights, if the model is one."""
     if found is None:
         return ""
     return (
@@ -32,7 +32,7 @@ def _choices(found: Answer | None) -> str:
 
 
 def _level(slope: Answer) -> str:
-    """Return whether the loss is level where training ended."""
+    """Return whether training ended where the loss is flat."""
     gain = slope["gain"]
     if gain is None:
         return "which is not a minimum: the curvature along the exact gradient is negative"
@@ -41,7 +41,7 @@ def _level(slope: Answer) -> str:
 
 
 def verdict_beside(found: Answer, one: str, other: str) -> str:
-    """Return what is found of two models in a sentence."""
+    """Return a sentence on two models."""
     sentence = (
         f"On the straight line between the weights of {one} and {other}, the loss rises by "
         f"{_shown(found['plain']['barrier'])} above both ends, and {found['metric']} falls "

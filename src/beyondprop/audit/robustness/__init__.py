@@ -1,4 +1,6 @@
-"""How easily a model is fooled: attacks by exact gradients and without any, and corruptions."""
+"""How easily a model is fooled: attacks with exact gradients, without gradients, and
+corruptions.
+"""
 
 from beyondprop.audit.robustness.accuracy import (
     curve,

@@ -1,4 +1,4 @@
-"""Accuracy under an attack, by exact gradients alone."""
+"""Accuracy under attacks that use exact gradients."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def robust_accuracy(
     attack: Attack = PGD,
     seed: int = 0,
 ) -> float:
-    """Return the share of samples that a model gets right before and after an attack.
+    """Return the share of samples that a model classifies correctly before and after an attack.
 
-    See `withstood`, which says it of each sample.
+    `withstood` returns the result for each sample.
     """
     found = withstood(model, inputs, targets, ranges, epsilon, attack, seed)
     return found.double().mean().item()
@@ -49,24 +49,24 @@ def withstood(
     attack: Attack = PGD,
     seed: int = 0,
 ) -> Tensor:
-    """Return which samples a model gets right before and after an attack, ``(n,)`` bool.
+    """Return which samples a model classifies correctly before and after an attack, ``(n,)`` bool.
 
-    The attack sees exact gradients, whatever is attached to the model: through a feedback graph it
-    would follow a direction that is no gradient, fail, and report a robustness that isn't there.
-    The model is in eval mode meanwhile; it and the generators are left as they were.
+    The attack uses exact gradients, whatever is attached to the model: through a feedback graph it
+    would follow a direction that is not the gradient, fail, and report a false robustness. The
+    model is in eval mode during the attack; the model and the random generators are left unchanged.
 
     Args:
-        model: Gives logits; see `beyondprop.audit.logits.as_logits`.
-        inputs: ``(n, ...)``. What lies beyond its range is attacked from the range's edge.
+        model: Returns logits; see `beyondprop.audit.logits.as_logits`.
+        inputs: ``(n, ...)``. Values outside their range are moved to its edge before the attack.
         targets: Classes, ``(n,)`` int64.
-        ranges: Of the features, as the training data have them: the attack stays within them.
-        epsilon: How far each feature may be moved, as a share of its range. 0 means no attack.
-        attack: Which one.
-        seed: Of the attack.
+        ranges: Ranges of the features in the training data: the attack stays within them.
+        epsilon: Maximum change of each feature, as a share of its range. 0 means no attack.
+        attack: The attack.
+        seed: Seed of the attack.
 
     Raises:
-        UserError: The inputs are no real numbers, ε is none, a package is missing, or the outputs
-            are no logits of these classes.
+        UserError: The inputs are not real numbers, ε is negative, a package is missing, or the
+            outputs are not logits of these classes.
     """
     if not (epsilon >= 0 and math.isfinite(epsilon)):
         raise UserError(f"epsilon must be 0 or more, not {epsilon}")
@@ -111,17 +111,17 @@ def _withstood(
 
 
 def is_right(model: nn.Module, inputs: Any, targets: Tensor) -> Tensor:
-    """Return which samples a model gets right, ``(n,)`` bool."""
+    """Return which samples a model classifies correctly, ``(n,)`` bool."""
     with torch.no_grad():
         logits = logits_of(model, inputs)  # (n, classes)
     if len(targets) and int(targets.max()) >= logits.shape[1]:
-        raise UserError(f"there is a class {int(targets.max())}, and {logits.shape[1]} logits")
+        raise UserError(f"there is a class {int(targets.max())}, but only {logits.shape[1]} logits")
     return logits.argmax(1) == targets
 
 
 def share(right: Tensor) -> dict[str, Any]:
-    """Return the share of samples that are right, with its 95 % interval (Wilson 1927), as JSON."""
-    from scipy.stats import binomtest  # takes long to import
+    """Return the share of correct samples with its 95 % interval (Wilson 1927), as JSON."""
+    from scipy.stats import binomtest  # slow to import
 
     count, total = int(right.sum()), len(right)
     interval = binomtest(count, total).proportion_ci(LEVEL, method="wilson")
@@ -131,16 +131,16 @@ def share(right: Tensor) -> dict[str, Any]:
 def masking(by_gradients: Tensor, without: Tensor) -> dict[str, Any]:
     """Return whether an attack without gradients beats one with them, as JSON.
 
-    Then the gradients hide how the model is fooled (Athalye et al. 2018), and what the attack by
-    them says isn't to be believed. It is a test of paired samples (McNemar 1947, exact): whether
-    more samples fall to the one attack alone than to the other alone by more than chance has it.
+    If so, the gradients are masked (Athalye et al. 2018), and the accuracy under the gradient
+    attack is not reliable. The test is paired (McNemar 1947, exact): it asks whether significantly
+    more samples fall only to the attack without gradients than only to the one with them.
 
     Args:
-        by_gradients: Which samples withstood the attack by gradients, ``(n,)`` bool.
-        without: Which withstood the attack without.
+        by_gradients: Which samples withstood the attack with gradients, ``(n,)`` bool.
+        without: Which samples withstood the attack without gradients.
 
     Returns:
-        "masked"; "without" and "by_gradients": how many samples fall to that attack alone; "p".
+        "masked"; "without" and "by_gradients": how many samples fall only to that attack; "p".
     """
     from scipy.stats import binomtest
 

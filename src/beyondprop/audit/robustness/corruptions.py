@@ -1,4 +1,4 @@
-"""Common corruptions: what happens to inputs without an adversary.
+"""Common corruptions: damage to inputs without an adversary.
 
 Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and
 perturbations", 2019. All work in units of the features' ranges, and stay within them.
@@ -21,12 +21,12 @@ from beyondprop.audit.robustness.ranges import Ranges
 
 
 class Corruption(ABC):
-    """A kind of damage.
+    """A kind of corruption.
 
     Attributes:
-        name: As tables show it.
-        strengths: Three, each worse than the one before.
-        unit: What a strength is.
+        name: Name as tables show it.
+        strengths: Three strengths, each worse than the one before.
+        unit: Unit of the strength.
     """
 
     name: ClassVar[str]
@@ -37,13 +37,13 @@ class Corruption(ABC):
     def corrupted(
         self, units: Tensor, strength: float, ranges: Ranges, generator: Generator
     ) -> Tensor:
-        """Return damaged inputs, ``(n, ...)`` in [0, 1].
+        """Return corrupted inputs, ``(n, ...)`` in [0, 1].
 
         Args:
             units: ``(n, ...)`` in [0, 1].
             strength: See `unit`.
-            ranges: Of the features.
-            generator: For what is drawn, on the CPU.
+            ranges: Ranges of the features.
+            generator: Generator for random draws, on the CPU.
         """
 
 
@@ -91,7 +91,7 @@ class Blur(Corruption):
 
 @dataclass(frozen=True)
 class Contrast(Corruption):
-    """Less contrast, around each channel's mean; ImageNet-C's severities 1, 3 and 5."""
+    """Reduced contrast around the mean of each channel; ImageNet-C's severities 1, 3 and 5."""
 
     name: ClassVar[str] = "contrast"
     strengths: ClassVar[tuple[float, ...]] = (0.4, 0.2, 0.05)
@@ -104,14 +104,14 @@ class Contrast(Corruption):
         ranges: Ranges,  # noqa: ARG002
         generator: Generator,  # noqa: ARG002
     ) -> Tensor:
-        """Return images that are nearer to their mean."""
+        """Return images that are closer to their mean."""
         mean = units.mean((2, 3), keepdim=True)  # (n, channels, 1, 1)
         return (mean + strength * (units - mean)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Jpeg(Corruption):
-    """JPEG, by Pillow; ImageNet-C's severities 1, 3 and 5. Pixels get 8 bits."""
+    """JPEG compression, by Pillow; ImageNet-C's severities 1, 3 and 5. Pixels get 8 bits."""
 
     name: ClassVar[str] = "JPEG"
     strengths: ClassVar[tuple[float, ...]] = (25, 15, 7)
@@ -124,7 +124,9 @@ class Jpeg(Corruption):
         ranges: Ranges,  # noqa: ARG002
         generator: Generator,  # noqa: ARG002
     ) -> Tensor:
-        """Return images that were compressed; those of 3 channels as colours."""
+        """Return images after JPEG compression; images with 3 channels are compressed as
+        colours.
+        """
         pixels = (units * 255).round().to(torch.uint8).cpu()  # (n, channels, height, width)
         coloured = pixels.shape[1] == 3
         # (n, height, width, 3), or (n x channels, height, width)
@@ -153,7 +155,7 @@ class Noise(Corruption):
 
 @dataclass(frozen=True)
 class Dropout(Corruption):
-    """Single values are lost, and the column's mean takes their place."""
+    """Single values are replaced by the mean of their column."""
 
     name: ClassVar[str] = "feature dropout"
     strengths: ClassVar[tuple[float, ...]] = (0.1, 0.3, 0.5)
@@ -162,33 +164,33 @@ class Dropout(Corruption):
     def corrupted(
         self, units: Tensor, strength: float, ranges: Ranges, generator: Generator
     ) -> Tensor:
-        """Return rows with fewer values."""
+        """Return rows with some values replaced."""
         lost = torch.rand(units.shape, generator=generator).to(units.device) < strength
         return torch.where(lost, ranges.units(ranges.mean), units)
 
 
 OF_IMAGES = (GaussianNoise(), Blur(), Contrast(), Jpeg())
-"""What befalls images."""
+"""Corruptions of images."""
 OF_TABLES = (Noise(), Dropout())
-"""What befalls the columns of a table."""
+"""Corruptions of the columns of a table."""
 
 
 def corruptions_of(inputs: Tensor) -> Sequence[Corruption]:
-    """Return those that inputs are tried with: images are ``(n, channels, height, width)``."""
+    """Return the corruptions that suit the inputs; images are ``(n, channels, height, width)``."""
     return OF_IMAGES if inputs.dim() == 4 else OF_TABLES
 
 
 def corrupted(
     inputs: Tensor, corruption: Corruption, strength: float, ranges: Ranges, seed: int = 0
 ) -> Tensor:
-    """Return damaged inputs, as a model is given them, within the ranges.
+    """Return corrupted inputs in the model's units, within the ranges.
 
     Args:
         inputs: ``(n, ...)``.
-        corruption: The kind of damage.
-        strength: How strong it is; `Corruption.strengths` has the usual ones.
-        ranges: Of the features, as the training data have them.
-        seed: For what is drawn.
+        corruption: The kind of corruption.
+        strength: Its strength; `Corruption.strengths` has the usual ones.
+        ranges: Ranges of the features in the training data.
+        seed: Seed of random draws.
     """
     generator = Generator().manual_seed(seed)
     return ranges.inputs(corruption.corrupted(ranges.units(inputs), strength, ranges, generator))
@@ -199,7 +201,7 @@ def _normal(units: Tensor, generator: Generator) -> Tensor:
 
 
 def _compressed(pixels: NDArray[Any], quality: int) -> NDArray[Any]:
-    """Return pixels ``(height, width)`` or ``(height, width, 3)`` after JPEG."""
+    """Return pixels ``(height, width)`` or ``(height, width, 3)`` after JPEG compression."""
     from PIL import Image
 
     stream = BytesIO()

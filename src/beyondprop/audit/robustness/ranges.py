@@ -1,4 +1,4 @@
-"""The range of each feature, as the training data have it: the unit of attacks, and their bound."""
+"""The range of each feature in the training data: the unit of attacks, and their bound."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Ranges:
-    """What values the features have.
+    """The ranges of the features.
 
     A feature is a column of a table ``(n, columns)``, a feature of tokens ``(n, tokens,
     features)``, or a channel of signals, images and the like ``(n, channels, positions...)``: all
     positions of a channel share one range, so that a pixel that is black in every training image
-    can be attacked too. Inputs may be standardised or not: in units of their range they lie in
-    [0, 1].
+    can be attacked too. Inputs may be standardised or not: in units of their range they are in [0,
+    1].
 
     Attributes:
-        low: Least value of each feature, of a shape that broadcasts with the inputs, as all others.
-        high: Greatest value.
+        low: Minimum of each feature; like the other attributes, in a shape that broadcasts with the
+            inputs.
+        high: Maximum.
         mean: Mean.
         std: Standard deviation.
     """
@@ -43,11 +44,11 @@ class Ranges:
 
         Args:
             samples: The samples.
-            axes: Of inputs with three axes, tokens or channels with positions: as a model's layers
-                take them, `beyondprop.shapes.taken_by`.
+            axes: Whether inputs with three axes are tokens or channels with positions;
+                `beyondprop.shapes.taken_by` returns what a model's layers expect.
 
         Raises:
-            UserError: The inputs are no tensor of real numbers, or not all are finite.
+            UserError: The inputs are not a tensor of real numbers, or not all are finite.
         """
         found = [_Sums.of(each, axes) for each in _inputs_of(samples)]
         low = torch.stack([each.low for each in found]).amin(0)
@@ -62,26 +63,26 @@ class Ranges:
 
     @property
     def width(self) -> Tensor:
-        """How wide each range is; 0 where a feature is constant, which no attack can change."""
+        """Width of each range; 0 if a feature is constant, which no attack can change."""
         return self.high - self.low
 
     def units(self, inputs: Tensor) -> Tensor:
-        """Return inputs in units of the ranges, in [0, 1]; what lies beyond goes to the edge."""
+        """Return inputs in units of the ranges, in [0, 1]; values outside are moved to the edge."""
         width = torch.where(self.width > 0, self.width, torch.ones_like(self.width))
         return ((inputs - self.low) / width).clamp(0, 1)
 
     def inputs(self, units: Tensor) -> Tensor:
-        """Return what a model is given, of units."""
+        """Return the model's inputs for given units."""
         return self.low + units * self.width
 
     def beyond(self, inputs: Tensor) -> Tensor:
-        """Return which samples have a feature beyond its range, ``(n,)`` bool."""
+        """Return which samples have a feature outside its range, ``(n,)`` bool."""
         return ((inputs < self.low) | (inputs > self.high)).flatten(1).any(1)
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of the features of a batch."""
+    """Sums over the features of a batch."""
 
     low: Tensor
     high: Tensor
@@ -104,8 +105,8 @@ class _Sums:
 
 
 def _others(inputs: Tensor, axes: Axes) -> list[int]:
-    """Return the axes that a feature's values are spread over."""
-    tokens = inputs.dim() == 3 and axes.words != CHANNELS.words  # they have their features last
+    """Return the axes that a feature extends over."""
+    tokens = inputs.dim() == 3 and axes.words != CHANNELS.words  # tokens have features last
     feature = 2 if tokens else 1
     return [axis for axis in range(inputs.dim()) if axis != feature]
 
@@ -120,8 +121,8 @@ def real(inputs: Any) -> Tensor:
     """Return inputs that can be moved by small amounts, ``(n, ...)``.
 
     Raises:
-        UserError: They cannot.
+        UserError: The inputs are not real numbers.
     """
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.dim() < 2:
-        raise UserError("attacks move inputs by small amounts, and these are no real numbers")
+        raise UserError("attacks move inputs by small amounts, so the inputs must be real numbers")
     return inputs

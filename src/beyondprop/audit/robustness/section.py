@@ -1,4 +1,4 @@
-"""The audit's section: how easily a model is fooled."""
+"""The audit section on robustness."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Robustness(Section):
     """Accuracy under attacks and under common corruptions.
 
     Attributes:
-        samples: Number of test samples, drawn by the run's seed; all figures refer to these.
-        epsilons: Of the curve, as shares of each feature's range.
-        epsilon: At which AutoAttack and Square run.
+        samples: Number of test samples, drawn with the run's seed; all figures refer to these.
+        epsilons: Values of ε for the curve, as shares of each feature's range.
+        epsilon: Value of ε for AutoAttack and Square.
         pgd: The attack of the curve.
-        autoattack: The strongest one.
-        square: The one without gradients.
+        autoattack: The strongest attack.
+        square: The attack without gradients.
     """
 
     name: ClassVar[str] = "robustness"
@@ -60,7 +60,7 @@ class Robustness(Section):
         """Return the curve, the attacks at one ε, and the corruptions.
 
         Raises:
-            UserError: The model tells no classes, or its inputs are no real numbers.
+            UserError: The model is not a classifier, or its inputs are not real numbers.
         """
         classified(audited)
         asked = _Asked.of(audited, self.samples)
@@ -101,7 +101,7 @@ class Robustness(Section):
 
 @dataclass(frozen=True)
 class _Asked:
-    """A model with the samples that it is asked about."""
+    """A model with the samples of the audit."""
 
     model: nn.Module
     inputs: Tensor
@@ -118,7 +118,7 @@ class _Asked:
 
     @property
     def beyond(self) -> int:
-        """How many samples have a feature beyond its range."""
+        """Number of samples with a feature outside its range."""
         return int(self.ranges.beyond(self.inputs).sum())
 
     def withstood(self, attack: Attack, epsilon: float) -> Tensor:
@@ -145,7 +145,7 @@ def _mean(damage: list[dict[str, Any]]) -> float:
 
 
 def verdict(answer: Answer) -> str:
-    """Return what is found in a sentence, or two where gradients hide something."""
+    """Return the result in one sentence, and a second one if gradients are masked."""
     strongest, clean = answer["attacks"][-1], answer["clean"]["accuracy"]
     low, high = strongest["interval"]
     said = (

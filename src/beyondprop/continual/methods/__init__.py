@@ -1,4 +1,4 @@
-"""Ways to learn tasks one after another without forgetting, each for any rule."""
+"""Continual learning methods, each usable with any rule."""
 
 from beyondprop.continual.methods.base import Learner, Learning, Method
 from beyondprop.continual.methods.consolidation import ElasticConsolidation, fisher
@@ -21,15 +21,15 @@ METHODS: Registry[Method] = Registry(
     },
     key="method",
 )
-"""Every method by its short name."""
+"""All methods by short name."""
 
 
 def make(spec: Spec | Method) -> Method:
-    """Build a method from its short name or ``my.module:attribute``, with arguments if need be.
+    """Build a method from its short name or ``my.module:attribute``, with arguments if required.
 
     Args:
-        spec: See `beyondprop.registry.spec`: ``"ewc"``, ``"my.module:Mine"``, or
-            ``{"method": "replay", "size": 200}``.
+        spec: See `beyondprop.registry.spec`: ``"ewc"``, ``"my.module:Mine"``, or ``{"method":
+            "replay", "size": 200}``.
 
     Raises:
         UserError: There is no such method, or an argument is unknown, missing or wrong.

@@ -1,4 +1,4 @@
-"""What keeps a model from forgetting, and what is done at each step and behind each experience."""
+"""The interface of a method: what it does at each step and after each experience."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Loss = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Learning:
-    """A model that learns a stream, as a method sees it.
+    """A model that learns a stream, as a method receives it.
 
     Attributes:
-        model: That learns.
+        model: The model.
         loss: (outputs, targets) to the mean over samples.
-        batch_size: New samples a step.
-        seed: Of what a method draws.
+        batch_size: New samples per step.
+        seed: Seed of the method's random draws.
     """
 
     model: nn.Module
@@ -37,17 +37,17 @@ class Learning:
     seed: int
 
     def forward(self, handle: Attachment, inputs: Any, targets: Any) -> Any:
-        """Return the model's outputs in a pass that its rule is taught by."""
+        """Return the model's outputs in a training pass of the attached rule."""
         with taught(handle, targets):
             return call(handle.model, inputs)
 
 
 class Learner(ABC):
-    """A method at work on one model.
+    """A method applied to one model.
 
-    The rule that teaches the model is whichever `handle` is of: what a method adds to the loss at
-    the model's output reaches blocks as that rule says, and what it adds to gradients does so as it
-    is.
+    The attached rule of `handle` trains the model. Terms that a method adds to the loss at the
+    model's output reach the blocks through that rule; terms that it adds to gradients are used
+    directly.
     """
 
     @abstractmethod
@@ -58,14 +58,14 @@ class Learner(ABC):
         """Prepare for an experience."""
 
     def end(self, experience: Experience) -> None:  # noqa: B027
-        """Keep what must be known of an experience that has been learned."""
+        """Store what is needed later about an experience that has been learned."""
 
     def outputs(self, inputs: Any, experience: Experience | None) -> Tensor:
         """Return the model's outputs, in eval mode and without gradients.
 
         Args:
-            inputs: A batch's.
-            experience: That they are of, where this is told.
+            inputs: Inputs of a batch.
+            experience: The experience of the batch, if the model may know it.
         """
         del experience
         out: Tensor = call(self.model, inputs)
@@ -74,11 +74,11 @@ class Learner(ABC):
     @property
     @abstractmethod
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
 
     @property
     def bits(self) -> int:
-        """What is kept besides the model."""
+        """Size in bits of what is stored in addition to the model."""
         return 0
 
 
@@ -88,53 +88,53 @@ class Method(ABC):
     name: ClassVar[str]
 
     def prepare(self, model: nn.Module, seed: int) -> None:  # noqa: B027
-        """Change a fresh model before anything is attached to it."""
+        """Modify a new model before anything is attached to it."""
 
     @abstractmethod
     def start(self, learning: Learning) -> Learner:
-        """Return the method at work on a model.
+        """Return a learner of the method for a model.
 
         Raises:
-            UserError: The model can't be taught so.
+            UserError: The method does not support the model.
         """
 
 
 def check_weights(name: str, model: nn.Module) -> None:
-    """Refuse a slot machine where weights must learn.
+    """Raise if the model is a slot machine, whose weights do not learn.
 
     Raises:
-        UserError: The model is one.
+        UserError: The model is a slot machine.
     """
     if machine_of(model) is not None:
         raise UserError(
-            f"'{name}' holds weights near earlier ones, and those of a slot machine are fixed: "
-            "take 'slots', 'replay', 'dark-replay' or 'no-forgetting'"
+            f"'{name}' keeps weights near earlier ones, but those of a slot machine are fixed: "
+            "use 'slots', 'replay', 'dark-replay' or 'no-forgetting'"
         )
 
 
 def check_logits(name: str, outputs: Any, targets: Any) -> None:
-    """Refuse outputs that are no logits of several classes: of a single number, or of real targets,
-    a softmax says nothing, and the method would do nothing.
+    """Raise unless the outputs are logits of several classes. A softmax of a single number, or with
+    real targets, has no meaning, and the method would have no effect.
 
     Raises:
-        UserError: They are none.
+        UserError: The outputs are not such logits.
     """
     tensors = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
     if not tensors or targets.dtype != torch.int64 or outputs.dim() < 2 or outputs.shape[-1] < 2:
         raise UserError(
-            f"'{name}' is of classes: it needs outputs (batch, ..., classes) of two or more, and "
-            "targets that are their numbers; take 'replay' or 'si'"
+            f"'{name}' requires a classification: outputs (batch, ..., classes) of at least two "
+            "classes, and class numbers as targets; use 'replay' or 'si'"
         )
 
 
 def learned(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that learn, by name."""
+    """Return the parameters that require gradients, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 @torch.no_grad()
 def add_gradient(parameter: Tensor, gradient: Tensor) -> None:
-    """Add a gradient to that of a parameter."""
+    """Add a gradient to a parameter's `.grad`."""
     if parameter.grad is None:
         parameter.grad = gradient.clone()
     else:

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: weights that earlier tasks depend on are held."""
+"""Elastic weight consolidation: protects the weights that earlier tasks depend on."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from beyondprop.tasks import Samples, call
 class ElasticConsolidation(Method):
     """Online elastic weight consolidation.
 
-    The loss gets ``strength/2 Σ_i F_i (θ_i - θ*_i)²``: ``θ*`` are the weights after the last
-    experience, and ``F`` is the diagonal of the Fisher information, summed over experiences, each
-    earlier one times ``decay`` (Kirkpatrick et al. 2017, equation 3; online: Schwarz et al.,
-    "Progress and compress", ICML 2018, section 3.2). ``F_i`` is the mean over training samples of
-    the squared gradient of the log likelihood, for labels that the model draws; released code of
-    mammoth takes the data's labels instead.
+    It adds ``strength/2 Σ_i F_i (θ_i - θ*_i)²`` to the loss: ``θ*`` are the weights after the last
+    experience, and ``F`` is the diagonal of the Fisher information, summed over experiences, where
+    each experience multiplies the earlier sum by ``decay`` (Kirkpatrick et al. 2017, equation 3;
+    online: Schwarz et al., "Progress and compress", ICML 2018, section 3.2). ``F_i`` is the mean
+    over training samples of the squared gradient of the log likelihood, for labels sampled from the
+    model; the released code of mammoth uses the labels of the data instead.
 
-    The gradient of the sum reaches the weights as it is, whatever rule teaches the model, and ``F``
-    is of exact gradients.
+    The gradient of this term is added to the weights directly, whatever rule trains the model, and
+    ``F`` is computed from exact gradients.
 
     Args:
         strength: λ.
-        decay: γ of earlier experiences.
+        decay: γ, the factor for earlier experiences.
         samples: Maximum number of training samples for estimating ``F``.
     """
 
@@ -56,7 +56,7 @@ class ElasticConsolidation(Method):
         check_fields(self)
 
     def start(self, learning: Learning) -> Learner:
-        """Return a learner that remembers weights and their importance.
+        """Return a learner that stores weights and their importance.
 
         Raises:
             UserError: The model is a slot machine.
@@ -81,16 +81,16 @@ class ElasticLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of weights and their importance."""
+        """Size of the stored weights and their importance."""
         return size_of(self.importance) + size_of(self.anchor)
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch, and pull weights back to where they were."""
+        """Learn the batch, and pull weights towards their earlier values."""
         loss = self.learning.loss(self.learning.forward(handle, inputs, targets), targets)
         loss.backward()
         return loss.detach() + pull(
@@ -98,7 +98,7 @@ class ElasticLearner(Learner):
         )
 
     def end(self, experience: Experience) -> None:
-        """Measure what the experience depends on."""
+        """Estimate which weights the experience depends on."""
         new = fisher(self.model, experience.data.train, self.method.samples, self.learning.seed)
         for name, own in new.items():
             earlier = self.importance.get(name, torch.zeros_like(own))
@@ -121,20 +121,20 @@ def pull(
 
 
 def fisher(model: nn.Module, samples: Samples, count: int, seed: int) -> dict[str, Tensor]:
-    """Return the diagonal of the Fisher information of each parameter that learns.
+    """Return the diagonal of the Fisher information of each parameter that requires gradients.
 
-    For each of the first ``count`` samples in a drawn order a label is drawn from the softmax of
-    the model's logits, and the gradient of its log probability is exact.
+    For each of the first ``count`` samples in a random order, a label is drawn from the softmax of
+    the model's logits; the gradient of its log probability is exact.
 
     Args:
-        model: From a batch's inputs to logits ``(batch, ..., classes)``; of several positions the
-            log probabilities are summed.
-        samples: Of the training part.
-        count: How many, at most.
-        seed: Of the samples and the labels.
+        model: Maps a batch's inputs to logits ``(batch, ..., classes)``; the log probabilities of
+            several positions are summed.
+        samples: Samples of the training split.
+        count: Maximum number of samples.
+        seed: Seed for the samples and the labels.
 
     Raises:
-        UserError: The outputs are no such logits.
+        UserError: The outputs are not such logits.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)[:count]

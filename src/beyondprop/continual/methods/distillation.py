@@ -1,4 +1,4 @@
-"""Learning without forgetting: the model as it was teaches what it knew."""
+"""Learning without forgetting: the earlier model provides soft targets for what it knew."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from beyondprop.tasks import call
 class WithoutForgetting(Method):
     """Li and Hoiem, "Learning without forgetting", ECCV 2016.
 
-    The loss gets ``strength`` times the cross-entropy between what the model says of the new
-    samples and what it said of them before the experience, both softened by a temperature (equation
-    2, of outputs of earlier classes; of all, where experiences share classes). The warm-up of the
-    paper, in which the new head alone is trained first, is left out: there is one head.
+    It adds ``strength`` times a cross-entropy to the loss, between the model's outputs for the new
+    samples and its outputs for them before the experience, both softened by a temperature (equation
+    2, for outputs of earlier classes; for all outputs if experiences share classes). The warm-up of
+    the paper, in which only the new head is trained first, is left out, because there is one head.
 
     Args:
         strength: λ.
@@ -40,7 +40,7 @@ class WithoutForgetting(Method):
         check_fields(self)
 
     def start(self, learning: Learning) -> Learner:
-        """Return a learner that keeps a copy of the model."""
+        """Return a learner that stores a copy of the model."""
         return DistillingLearner(self, learning)
 
 
@@ -49,8 +49,8 @@ class DistillingLearner(Learner):
     """See `WithoutForgetting`.
 
     Attributes:
-        earlier: The model as it was when the experience began; None in the first one.
-        classes: Those of earlier experiences; empty where all have the same.
+        earlier: The model at the start of the experience; None in the first one.
+        classes: Classes of earlier experiences; empty if all experiences have the same classes.
     """
 
     method: WithoutForgetting
@@ -60,16 +60,16 @@ class DistillingLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of the model as it was."""
+        """Size of the earlier model."""
         return 0 if self.earlier is None else size_of(dict(self.earlier.named_parameters()))
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch, and what was said of it before."""
+        """Learn the batch and the earlier model's outputs for it."""
         outputs = self.learning.forward(handle, inputs, targets)
         check_logits(self.method.name, outputs, targets)
         loss = self.learning.loss(outputs, targets)
@@ -89,6 +89,6 @@ class DistillingLearner(Learner):
         return -((said / heat).softmax(-1) * logs).sum(-1).mean()
 
     def end(self, experience: Experience) -> None:
-        """Keep the model as it is."""
+        """Store a copy of the model."""
         self.classes += experience.classes
         self.earlier = copy.deepcopy(self.model).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Synaptic intelligence: weights are held by how much their paths lowered the loss."""
+"""Synaptic intelligence: protects weights according to how much their paths lowered the loss."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from beyondprop.registry.limits import NotNegative, Positive
 class SynapticIntelligence(Method):
     """Zenke, Poole and Ganguli, "Continual learning through synaptic intelligence", ICML 2017.
 
-    The loss gets ``strength Σ_i Ω_i (θ_i - θ*_i)²`` (equation 4), and after each experience ``Ω_i``
-    grows by ``max(ω_i, 0) / (Δ_i² + damping)`` (equation 5): ``ω_i`` is the sum over steps of
-    ``-g_i δθ_i`` (equation 3), ``g_i`` the gradient of the batch's own loss as the rule gives it,
-    ``Δ_i`` how far the weight has come in the experience. The paper lets ``ω`` be negative;
-    released code of mammoth cuts it at zero, as is done here, so that no weight is pushed away.
+    It adds ``strength Σ_i Ω_i (θ_i - θ*_i)²`` to the loss (equation 4). After each experience,
+    ``Ω_i`` increases by ``max(ω_i, 0) / (Δ_i² + damping)`` (equation 5): ``ω_i`` is the sum over
+    steps of ``-g_i δθ_i`` (equation 3), ``g_i`` the gradient of the batch's own loss under the
+    rule, ``Δ_i`` the total change of the weight in the experience. The paper allows negative ``ω``;
+    like the released code of mammoth, this implementation cuts it off at zero, so that no weight is
+    pushed away.
 
     Args:
         strength: c.
@@ -40,7 +41,7 @@ class SynapticIntelligence(Method):
         check_fields(self)
 
     def start(self, learning: Learning) -> Learner:
-        """Return a learner that follows the path of each weight.
+        """Return a learner that tracks the path of each weight.
 
         Raises:
             UserError: The model is a slot machine.
@@ -55,7 +56,7 @@ class IntelligentLearner(Learner):
 
     Attributes:
         importance: Ω, by parameter.
-        anchor: ``θ*``, by parameter: the weights when the experience began.
+        anchor: ``θ*``, by parameter: the weights at the start of the experience.
         path: ω, by parameter.
         last: The weights and the gradient at the last step, by parameter.
     """
@@ -69,23 +70,23 @@ class IntelligentLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of weights, their importance and their paths."""
+        """Size of the stored weights, their importance and their paths."""
         return size_of(self.importance) + size_of(self.anchor) + size_of(self.path)
 
     def begin(self, experience: Experience) -> None:
-        """Begin the paths where the weights are."""
+        """Start the paths at the current weights."""
         del experience
         self.anchor = {name: p.detach().clone() for name, p in learned(self.model).items()}
         self.path = {name: torch.zeros_like(p) for name, p in self.anchor.items()}
         self.last = {}
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch, follow the last step, and pull weights back to where they were."""
+        """Learn the batch, update the paths, and pull weights towards their earlier values."""
         self._follow()
         loss = self.learning.loss(self.learning.forward(handle, inputs, targets), targets)
         loss.backward()
@@ -98,14 +99,14 @@ class IntelligentLearner(Learner):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Add what the last step did."""
+        """Add the contribution of the last step to the paths."""
         known = learned(self.model)
         for name, (before, gradient) in self.last.items():
             self.path[name] -= gradient * (known[name] - before)
 
     @torch.no_grad()
     def end(self, experience: Experience) -> None:
-        """Turn the paths into importance."""
+        """Convert the paths to importance."""
         del experience
         self._follow()
         for name, parameter in learned(self.model).items():

@@ -1,4 +1,4 @@
-"""Nothing is done against forgetting: the lower control."""
+"""Training without any method against forgetting: the lower control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beyondprop.engine.attachment import Attachment
 
 @dataclass(frozen=True)
 class Plain(Method):
-    """Each experience is learned as if there had been none before: the floor."""
+    """Learns each experience as if there were no others: the floor."""
 
     name: ClassVar[str] = "plain"
 
@@ -30,11 +30,11 @@ class PlainLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch alone."""
+        """Learn only the batch."""
         loss = self.learning.loss(self.learning.forward(handle, inputs, targets), targets)
         loss.backward()
         return loss

@@ -1,4 +1,4 @@
-"""Some earlier samples are kept and learned again."""
+"""Replay methods: some earlier samples are stored and learned again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from beyondprop.registry.limits import Count, NotNegative
 
 @dataclass(frozen=True)
 class Replay(Method):
-    """Experience replay: each batch is learned together with as many stored samples.
+    """Experience replay: each batch is learned together with an equal number of stored samples.
 
-    Rolnick et al., "Experience replay for continual learning", NeurIPS 2019; kept samples are drawn
-    from all that were seen (reservoir), as Chaudhry et al., "On tiny episodic memories in continual
-    learning", 2019.
+    Rolnick et al., "Experience replay for continual learning", NeurIPS 2019. The stored samples are
+    a random subset of all seen samples (reservoir), as in Chaudhry et al., "On tiny episodic
+    memories in continual learning", 2019.
 
     Args:
-        size: Samples that are kept.
+        size: Number of stored samples.
     """
 
     name: ClassVar[str] = "replay"
@@ -49,7 +49,7 @@ class ReplayLearner(Learner):
     """See `Replay`.
 
     Attributes:
-        memory: Inputs and targets.
+        memory: Stored inputs and targets.
     """
 
     learning: Learning
@@ -57,16 +57,18 @@ class ReplayLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of the kept samples."""
+        """Size of the stored samples."""
         return self.memory.bits
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch and as many kept samples in one pass, and offer it to the memory."""
+        """Learn the batch and an equal number of stored samples in one pass, then offer it to the
+        memory.
+        """
         check_tensors(inputs, targets)
         every, wanted = inputs, targets
         if len(self.memory):
@@ -81,18 +83,18 @@ class ReplayLearner(Learner):
 
 @dataclass(frozen=True)
 class DarkReplay(Method):
-    """DER++: kept samples are learned again by their labels and by what was said of them.
+    """DER++: stored samples are learned again by their labels and by the model's earlier logits.
 
     Buzzega et al., "Dark experience for general continual learning", NeurIPS 2020, equation 6 and
-    algorithm 2: the loss gets ``alpha ‖z' - h(x')‖²`` (the mean over outputs, as released code) and
-    ``beta`` times the loss of ``(x'', y'')``, in two independent draws; the logits ``z`` are those
-    of the step in which a sample was kept. New and kept samples run in one pass: under a batch norm
-    they share statistics, where released code has three passes.
+    algorithm 2. It adds to the loss ``alpha ‖z' - h(x')‖²`` (the mean over outputs, as in released
+    code) and ``beta`` times the loss of ``(x'', y'')``, for two independent draws; the logits ``z``
+    are those of the step in which a sample was stored. New and stored samples run in one pass: in a
+    batch norm they share statistics, whereas released code uses three passes.
 
     Args:
-        size: Samples that are kept.
-        alpha: Of the logits.
-        beta: Of the labels; 0 is plain DER.
+        size: Number of stored samples.
+        alpha: Weight of the logits.
+        beta: Weight of the labels; 0 is plain DER.
     """
 
     name: ClassVar[str] = "dark-replay"
@@ -113,7 +115,7 @@ class DarkLearner(Learner):
     """See `DarkReplay`.
 
     Attributes:
-        memory: Inputs, targets and logits.
+        memory: Stored inputs, targets and logits.
     """
 
     method: DarkReplay
@@ -122,16 +124,16 @@ class DarkLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of the kept samples and logits."""
+        """Size of the stored samples and logits."""
         return self.memory.bits
 
     def differentiate(self, handle: Attachment, inputs: Any, targets: Any) -> Tensor:
-        """Learn the batch and two draws of kept samples, and offer it to the memory."""
+        """Learn the batch and two draws of stored samples, then offer it to the memory."""
         check_tensors(inputs, targets)
         drawn = [self.memory.draw(len(targets)) for _ in range(2) if len(self.memory)]
         every = torch.cat([inputs, *(each["inputs"] for each in drawn)])
@@ -150,10 +152,10 @@ class DarkLearner(Learner):
 
 
 def check_tensors(inputs: Any, targets: Any) -> None:
-    """Refuse batches that are several tensors.
+    """Raise if the inputs or targets of a batch are several tensors.
 
     Raises:
-        UserError: They are.
+        UserError: They are several tensors.
     """
     if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
-        raise UserError("a memory keeps samples of one tensor each: give inputs and targets so")
+        raise UserError("a memory needs inputs and targets that are one tensor each")

@@ -1,4 +1,4 @@
-"""A bank of slot machines: each task has a selection of its own, and nothing is forgotten."""
+"""A bank of slot machines: each task has its own selection, so nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from beyondprop.tasks import call
 
 @dataclass(frozen=True)
 class Selections(Method):
-    """One network of fixed random values, and for each experience a selection of them.
+    """One network of fixed random values, with a selection of them for each experience.
 
-    If the experience is not given, it is inferred: every selection runs, and the one whose softmax
-    has the lowest mean entropy answers (Wortsman et al., "Supermasks in superposition", NeurIPS
-    2020), over as many samples at a time as are known to be of one experience.
+    If the experience is not given, it is inferred: all selections run, and the one whose softmax
+    has the lowest mean entropy is used (Wortsman et al., "Supermasks in superposition", NeurIPS
+    2020). The mean is over a number of samples that are known to belong to one experience.
 
     Args:
-        values: Fixed values of each weight.
-        together: Samples of one experience at a time, by which it is inferred; 1 knows nothing.
+        values: Number of fixed values of each weight.
+        together: Number of consecutive samples known to belong to one experience; 1 assumes
+            nothing.
     """
 
     name: ClassVar[str] = "slots"
@@ -53,7 +54,7 @@ class SelectingLearner(Learner):
     """See `Selections`.
 
     Attributes:
-        bank: Of the selections.
+        bank: The bank of selections.
     """
 
     method: Selections
@@ -62,16 +63,16 @@ class SelectingLearner(Learner):
 
     @property
     def model(self) -> nn.Module:
-        """That learns."""
+        """The model."""
         return self.learning.model
 
     @property
     def bits(self) -> int:
-        """Of all selections."""
+        """Size of all selections."""
         return 8 * sum(self.bank.size(task) for task in self.bank.tasks)
 
     def begin(self, experience: Experience) -> None:
-        """Begin a new selection."""
+        """Start a new selection."""
         del experience
         self.bank.restart()
 
@@ -82,11 +83,13 @@ class SelectingLearner(Learner):
         return loss
 
     def end(self, experience: Experience) -> None:
-        """Keep the selection."""
+        """Store the selection."""
         self.bank.keep(experience.name)
 
     def outputs(self, inputs: Any, experience: Experience | None) -> Tensor:
-        """Return the outputs of the experience's selection, or of the one that is surest."""
+        """Return the outputs of the experience's selection, or of the one with the lowest
+        entropy.
+        """
         if not self.bank.tasks:
             return super().outputs(inputs, experience)
         if experience is not None and experience.name in self.bank.tasks:
@@ -100,11 +103,11 @@ class SelectingLearner(Learner):
         self.bank.use(task)
         out: Tensor = call(self.model, inputs)
         if out.dim() != 2:
-            raise UserError("experiences are inferred by logits (batch, classes) alone")
+            raise UserError("experiences can only be inferred from logits (batch, classes)")
         return out
 
     def surest(self, outputs: Tensor) -> Tensor:
-        """Return which selection answers each sample: ``(tasks, batch, classes)`` to (batch,)."""
+        """Return the selection to use for each sample: ``(tasks, batch, classes)`` to (batch,)."""
         logs = outputs.log_softmax(-1)
         entropy = -(logs.exp() * logs).sum(-1)  # (tasks, batch)
         groups = entropy.split(self.method.together, 1)

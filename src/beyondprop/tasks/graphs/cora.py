@@ -1,4 +1,4 @@
-"""Cora: papers on machine learning, the words in them, and who cites whom.
+"""Cora: papers on machine learning, their words, and the citations between them.
 
 McCallum et al. 2000; as a graph of nodes with classes: Sen et al., "Collective classification in
 network data", 2008.
@@ -32,10 +32,10 @@ def load_cora(folder: Path | None = None) -> Data:
     Training nodes are drawn from the other 1,208.
 
     Args:
-        folder: Where the files lie; None for the usual places, see `data.find`.
+        folder: Location of the files; None for the default locations, see `data.find`.
 
     Raises:
-        UserError: The files are not found or damaged.
+        UserError: The files are missing or damaged.
     """
     paths = find(CORA, folder)
     graph, classes = read_papers(paths[CONTENT], paths[CITES])
@@ -46,9 +46,9 @@ def read_papers(content: Path, cites: Path) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of papers, and the names of their classes.
 
     Args:
-        content: A line a paper, with tabs between its name, a 0 or 1 for each word, and its class.
-            Words become shares of a paper's words.
-        cites: A line a citation: two names of papers. Which of them cites is of no account.
+        content: One line per paper, with tabs between its name, a 0 or 1 for each word, and its
+            class. Words become shares of a paper's words.
+        cites: One line per citation: two names of papers. The direction is ignored.
 
     Raises:
         UserError: A file is damaged.

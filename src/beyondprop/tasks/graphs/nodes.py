@@ -1,4 +1,4 @@
-"""Nodes of one graph as samples, and which of them a run is trained on."""
+"""Nodes of one graph as samples, and the selection of training nodes for a run."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +12,7 @@ from beyondprop.tasks.samples import Data, Rows, Samples
 from beyondprop.tasks.splitting import hold_out
 
 Inputs = tuple[Tensor, Tensor, Tensor]
-"""What a model is called with: features of all nodes, edges, and the nodes that are asked for."""
+"""The arguments of a model: features of all nodes, edges, and the requested nodes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +22,10 @@ class Graph:
     Attributes:
         features: ``(nodes, features)`` float.
         edges: Sources and targets, ``(2, edges)`` int64; see `both_ways`.
-        classes: ``(nodes,)`` int64; -1 where it is not known.
+        classes: ``(nodes,)`` int64; -1 if unknown.
 
     Raises:
-        UserError: The shapes do not fit, or an edge leads to no node.
+        UserError: The shapes do not match, or an edge refers to a missing node.
     """
 
     features: Tensor
@@ -44,11 +44,11 @@ class Graph:
                 f"edges are (2, edges) int64, not {tuple(self.edges.shape)} {self.edges.dtype}"
             )
         if self.edges.numel() and not 0 <= self.edges.min() <= self.edges.max() < nodes:
-            raise UserError(f"an edge leads to a node that is none of the {nodes}")
+            raise UserError(f"an edge leads to a node that is not one of the {nodes}")
 
     @cached_property
     def known(self) -> Tensor:
-        """The numbers of the nodes whose classes are known, ``(n,)``."""
+        """The numbers of the nodes with known classes, ``(n,)``."""
         return (self.classes >= 0).nonzero().flatten()
 
     def to(self, device: torch.device | str) -> "Graph":
@@ -58,14 +58,14 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class Nodes(Samples):
-    """Nodes of one graph. A batch's inputs are the whole graph and the nodes that are asked for.
+    """Nodes of one graph. A batch's inputs are the complete graph and the requested nodes.
 
     Attributes:
         graph: The graph.
-        numbers: Of the nodes, ``(n,)`` int64.
+        numbers: Numbers of the nodes, ``(n,)`` int64.
 
     Raises:
-        UserError: There are none.
+        UserError: There are no nodes.
     """
 
     graph: Graph
@@ -73,11 +73,11 @@ class Nodes(Samples):
 
     def __post_init__(self) -> None:
         if not len(self.numbers):
-            raise UserError("a split needs samples, and there are no nodes")
+            raise UserError("a split needs samples, but there are no nodes")
 
     @property
     def device(self) -> torch.device:
-        """Where the graph is."""
+        """Device of the graph."""
         return self.graph.features.device
 
     def __len__(self) -> int:
@@ -89,22 +89,22 @@ class Nodes(Samples):
         return (graph.features, graph.edges, nodes), graph.classes[nodes]
 
     def some(self, rows: Tensor) -> "Nodes":
-        """Return these nodes alone."""
+        """Return only these nodes."""
         return Nodes(self.graph, self.numbers[rows])
 
     def to(self, device: torch.device | str) -> "Nodes":
-        """Return the same nodes, of the graph on a device."""
+        """Return the same nodes with the graph on a device."""
         return Nodes(self.graph.to(device), self.numbers)
 
 
 def features(inputs: Inputs) -> Tensor:
-    """Return the features of the nodes that are asked for, without the graph."""
+    """Return the features of the requested nodes, without the graph."""
     x, _, nodes = inputs
     return x[nodes]
 
 
 def both_ways(edges: Tensor) -> Tensor:
-    """Return edges in both directions, each once, without those from a node to itself.
+    """Return edges in both directions, each once, without self-loops.
 
     Args:
         edges: ``(2, edges)`` int64, in any direction and order.
@@ -118,23 +118,23 @@ def both_ways(edges: Tensor) -> Tensor:
 
 
 def shares(x: Tensor) -> Tensor:
-    """Return features as shares of their sum in each row; a row of zeros stays."""
+    """Return features as shares of their sum in each row; a row of zeros is unchanged."""
     total = x.sum(1, keepdim=True)
     return x / torch.where(total == 0, 1, total)
 
 
 def in_parts(name: str, graph: Graph, classes: tuple[str, ...], validation: int, test: int) -> Data:
-    """Return a graph's nodes in three parts, the same always; `drawn` draws from the first.
+    """Return a graph's nodes in three fixed splits; `drawn` draws training nodes from the first.
 
     Args:
-        name: Of the data.
-        graph: The graph; nodes without a class are in no part.
-        classes: Their names.
-        validation: How many nodes there are for validation.
-        test: How many there are for the test.
+        name: Name of the data.
+        graph: The graph; nodes without a class are in no split.
+        classes: Names of the classes.
+        validation: Number of nodes for validation.
+        test: Number of nodes for the test.
 
     Raises:
-        UserError: They leave no node for training.
+        UserError: No node is left for training.
     """
     known = graph.known
     if validation + test >= len(known):
@@ -149,7 +149,7 @@ def in_parts(name: str, graph: Graph, classes: tuple[str, ...], validation: int,
 
 
 def drawn(per_class: int, data: Data, seed: int) -> Data:
-    """Return the data with so many training samples of each class, drawn by a seed.
+    """Return the data with `per_class` training samples of each class, drawn with a seed.
 
     Raises:
         UserError: A class has too few.

@@ -1,10 +1,11 @@
-"""Graphs in the files of Planetoid, as Cora, Citeseer and Pubmed are published.
+"""Graphs in Planetoid's file format, in which Cora, Citeseer and Pubmed are published.
 
-Yang, Cohen and Salakhutdinov, "Revisiting semi-supervised learning with graph embeddings", 2016.
-A set of the name N is eight files: ``ind.N.x``, ``.allx`` and ``.tx`` hold features of the training
-nodes, of all nodes but the test's, and of the test nodes; ``.y``, ``.ally`` and ``.ty`` their
-classes, one-hot; ``.graph`` the neighbours of each node; ``.test.index`` the numbers of the test
-nodes in the order of ``.tx``. All but the last are pickles, of which nothing is run.
+Yang, Cohen and Salakhutdinov, "Revisiting semi-supervised learning with graph embeddings", 2016. A
+data set with the name N consists of eight files: ``ind.N.x``, ``.allx`` and ``.tx`` contain
+features of the training nodes, of all nodes except the test nodes, and of the test nodes; ``.y``,
+``.ally`` and ``.ty`` their classes, one-hot; ``.graph`` the neighbours of each node;
+``.test.index`` the numbers of the test nodes in the order of ``.tx``. All but the last are pickles,
+which are read without executing them.
 """
 
 from dataclasses import dataclass
@@ -23,17 +24,17 @@ from beyondprop.tasks.samples import Data
 from beyondprop.tasks.unpickling import unpickled
 
 SPARE = 10
-"""Nodes that are numbered, at most, for one that is in a file."""
+"""Maximum number of numbered nodes per node in the files."""
 VALIDATION = 500
 
 
 @dataclass(frozen=True)
 class Planetoid:
-    """A set in Planetoid's files. Called with a data folder or None, it gives the data.
+    """A data set in Planetoid's files. Called with a data folder or None, it returns the data.
 
     Attributes:
         path: The folder.
-        name: Of the set, as in the files' names.
+        name: Name of the data set, as in the files' names.
     """
 
     path: Path
@@ -42,11 +43,11 @@ class Planetoid:
     def __call__(self, folder: Path | None) -> Data:
         """Return the data, from the files in ``folder`` if it is given.
 
-        Test nodes are the published ones, and validation nodes too: those behind the training
-        nodes. Training nodes are drawn from all others whose classes are known.
+        Test nodes are the published ones, and so are validation nodes: those after the training
+        nodes. Training nodes are drawn from all others with known classes.
 
         Raises:
-            UserError: A file cannot be read, or they do not fit together.
+            UserError: A file cannot be read, or the files do not match.
         """
         folder = self.path if folder is None else folder
         first = len(self._matrix(folder, "y"))
@@ -58,13 +59,13 @@ class Planetoid:
         alike = held.shape[1] == own.shape[1] and held_classes.shape[1] == own_classes.shape[1]
         if not fits or not alike or tested.min() < known or len(set(tested)) < len(tested):
             raise UserError(
-                f"the files of {self.name} in {folder} do not fit together: get all of them again"
+                f"the files of {self.name} in {folder} do not match: get all of them again"
             )
         if max(held_classes.sum(1).max(initial=0), own_classes.sum(1).max(initial=0)) > 1:
-            raise UserError(f"{self.name} has nodes of several classes, which is not read")
+            raise UserError(f"{self.name} has nodes with several classes, which is not supported")
         if held_classes.shape[1] < 2:
-            raise UserError(f"{self.name} has one class, and there is nothing to tell apart")
-        # A node without neighbours may be in no file: then it has a number, and no words.
+            raise UserError(f"{self.name} has only one class: at least two are needed")
+        # A node without neighbours may be in no file: then it has a number, but no words.
         count = max(known, int(tested.max()) + 1, int(neighbours.max(initial=-1)) + 1)
         if count > SPARE * (known + len(tested)):
             raise UserError(
@@ -99,7 +100,7 @@ class Planetoid:
         except (ValueError, OverflowError):
             found = np.empty(0, np.int64)
         if not len(found):
-            raise UserError(f"{path} holds no list of numbers of nodes")
+            raise UserError(f"{path} does not contain a list of node numbers")
         return found
 
     def _neighbours(self, folder: Path) -> NDArray[np.int64]:
@@ -110,12 +111,12 @@ class Planetoid:
         pairs = [(node, other) for node, others in found.items() for other in others]
         edges = np.array(pairs, np.int64).reshape(-1, 2).T
         if edges.size and edges.min() < 0:
-            raise UserError(f"{path} has a node of a negative number")
+            raise UserError(f"{path} has a node with a negative number")
         return edges
 
 
 def name_in(folder: Path) -> str:
-    """Return the name of the only set of Planetoid's in a folder.
+    """Return the name of the only Planetoid data set in a folder.
 
     Raises:
         UserError: There is none, or more than one.

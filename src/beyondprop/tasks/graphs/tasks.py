@@ -1,8 +1,8 @@
-"""Tasks on nodes of a graph: Cora by five networks, and any set in Planetoid's files.
+"""Tasks on nodes of a graph: Cora with five networks, and any data set in Planetoid's files.
 
 The published rows of direct feedback alignment and of backprop on Cora differ in weight decay and
-in dropout (Launay et al. 2020). Here a network's dropout is one for all rules, and every rule tries
-the same two weight decays.
+in dropout (Launay et al. 2020). Here a network's dropout is the same for all rules, and every rule
+tries the same two weight decays.
 """
 
 import re
@@ -28,7 +28,7 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "sage": graph.sage,
     "spline": graph.spline,
 }
-"""Networks by their short names: (features, classes) to a network."""
+"""Networks by short name: (features, classes) to a network."""
 
 PER_CLASS = 20
 DECAYS = (5e-4, 1e-4)
@@ -43,18 +43,18 @@ def of_nodes(
     per_class: int = PER_CLASS,
     **fields: Any,
 ) -> Task:
-    """Return a task on nodes of a graph, of which a few are drawn for training by a run's seed.
+    """Return a task on nodes of a graph, with a few training nodes drawn by a run's seed.
 
-    A step takes all training nodes, so it is an epoch.
+    A step uses all training nodes, so it is an epoch.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         summary: One line for lists.
-        load: Gives `Nodes` in three parts.
-        model: Builds a `NodeClassifier`, or another network of your own with ``blocks=``.
-        classes: How many there are.
+        load: Returns `Nodes` in three splits.
+        model: Builds a `NodeClassifier`, or your own network, together with ``blocks=``.
+        classes: Number of classes.
         per_class: Training nodes of each class.
-        fields: Of the task, in place of its defaults: ``epochs``, ``optimizers``, ...
+        fields: Fields of the task that replace its defaults: ``epochs``, ``optimizers``, ...
     """
     own: dict[str, Any] = {
         "blocks": graph.BLOCKS,
@@ -86,9 +86,9 @@ def from_planetoid(
     Args:
         path: The folder with the files ``ind.NAME.x``, ...
         network: "gcn", "cheb", "gat", "sage" or "spline".
-        name: Of the set; needed where the folder holds several.
+        name: Name of the data set; required if the folder contains several.
         per_class: Training nodes of each class.
-        fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
+        fields: Fields of the task that replace its defaults: ``model``, ``epochs``, ...
 
     Raises:
         UserError: There is no such network, or the files cannot be read.

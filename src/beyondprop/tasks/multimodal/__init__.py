@@ -1,4 +1,4 @@
-"""Tasks of several modalities: views of digits, sound and picture, text and table, drawn data."""
+"""Multimodal tasks: views of digits, sound and picture, text and table, generated data."""
 
 from beyondprop.tasks.multimodal.aligned import from_aligned
 from beyondprop.tasks.multimodal.clothing import CLOTHING_REVIEWS

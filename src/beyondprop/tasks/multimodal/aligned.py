@@ -1,4 +1,4 @@
-"""Files of CMU's multimodal SDK, aligned: MOSI, MOSEI, IEMOCAP, POM.
+"""Aligned files of CMU's multimodal SDK: MOSI, MOSEI, IEMOCAP, POM.
 
 Zadeh et al., "Multi-attention recurrent network for human communication comprehension", AAAI 2018.
 None of these data sets is in this package.
@@ -31,16 +31,16 @@ FOLDS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Aligned:
-    """A folder of aligned files. Called with a data folder or None, it gives the data.
+    """A folder of aligned files. Called with a data folder or None, it returns the data.
 
     Attributes:
         path: The folder.
-        labels: Name of the file of labels, without its ending.
-        modalities: Names of the others that are taken.
-        columns: Of the labels; None takes all.
-        kind: What the targets are.
-        length: Frames of a segment that are read.
-        folds: Names of the videos in each part.
+        labels: Name of the file of labels, without its suffix.
+        modalities: Names of the other files to use.
+        columns: Columns of the labels; None for all.
+        kind: Kind of the targets.
+        length: Number of frames of a segment that are read.
+        folds: Names of the videos in each split.
     """
 
     path: Path
@@ -60,11 +60,12 @@ class Aligned:
         return self.made(folder)[0]
 
     def made(self, folder: Path | None = None) -> tuple[Data, dict[str, int], int]:
-        """Return the data, the width of each modality, and how many outputs a model needs.
+        """Return the data, the width of each modality, and the number of outputs that a model
+        needs.
 
-        A modality is a pair: frames ``(n, length, width)``, standardised by the training part and
-        padded by zeros, and how many there are, ``(n,)``. Where a segment lacks a modality, inputs
-        have a mask ``present`` too, ``(n, modalities)`` bool.
+        A modality is a pair: frames ``(n, length, width)``, standardised by the training split and
+        padded by zeros, and their numbers, ``(n,)``. If a segment lacks a modality, inputs also
+        contain a mask ``present``, ``(n, modalities)`` bool.
 
         Raises:
             UserError: A file cannot be read or used; or a folder is given.
@@ -96,16 +97,16 @@ class Aligned:
         return data, widths, outputs
 
     def _segments(self, fold: str, labels: Sequences, sources: Sequence[Sequences]) -> list[str]:
-        """Return the names of a part's segments that have a label and a modality."""
+        """Return the names of a split's segments that have a label and a modality."""
         videos = set(self.folds[fold])
         known = sorted(name for name in labels if name.partition("[")[0] in videos)
         found = [name for name in known if any(name in each for each in sources)]
         if not found:
-            raise UserError(f"{self.path} has no labelled segment of the {fold} part's videos")
+            raise UserError(f"{self.path} has no labelled segment of the {fold} split's videos")
         return found
 
     def _targets(self, rows: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-        """Return the targets of each part, and how many outputs they need."""
+        """Return the targets of each split, and the number of outputs that they need."""
         width = rows[0].shape[1]
         columns = range(width) if self.columns is None else self.columns
         if wrong := [each for each in columns if not 0 <= each < width]:
@@ -120,8 +121,8 @@ class Aligned:
         whole = torch.cat(taken)
         if (whole != whole.round()).any() or whole.min() < 0:
             raise UserError(
-                f"column {columns[0]} of {self.labels} holds numbers that are no classes from 0: "
-                'say kind="values"'
+                f"column {columns[0]} of {self.labels} holds numbers that are not classes from 0: "
+                'use kind="values"'
             )
         return [each[:, 0].long() for each in taken], int(whole.max()) + 1
 
@@ -129,8 +130,8 @@ class Aligned:
 def padded(source: Sequences, names: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
     """Return frames ``(n, length, width)``, cut or padded by zeros, and their numbers ``(n,)``.
 
-    A segment that is not there is one frame of zeros. Numbers that are not finite are zero: COVAREP
-    has them where there is no voice.
+    A missing segment is one frame of zeros. Numbers that are not finite become zero: COVAREP has
+    them where there is no voice.
     """
     width = next(iter(source.values())).shape[1]
     frames, counts = torch.zeros(len(names), length, width), torch.ones(len(names)).long()
@@ -142,7 +143,7 @@ def padded(source: Sequences, names: Sequence[str], length: int) -> tuple[Tensor
 
 
 def standardised(parts: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Return parts of a modality, each feature standardised by the frames of the first one."""
+    """Return the splits of a modality, each feature standardised by the frames of the first one."""
     mean, deviation = scale(parts[0][0][inside(*parts[0])])
     return [(torch.where(inside(x, n)[..., None], (x - mean) / deviation, 0), n) for x, n in parts]
 
@@ -153,7 +154,7 @@ def inside(frames: Tensor, counts: Tensor) -> Tensor:
 
 
 def called(name: str) -> str:
-    """Return a modality's name as modules may have it: "OpenFace_2.0" is "OpenFace_2_0"."""
+    """Return a modality's name in a form valid for modules: "OpenFace_2.0" is "OpenFace_2_0"."""
     return re.sub(r"\W", "_", name)
 
 
@@ -170,24 +171,25 @@ def from_aligned(
 ) -> Task:
     """Return a task of a folder of aligned files of CMU's multimodal SDK.
 
-    The folder holds a file NAME.csd for each modality and one for the labels, as the SDK's
-    ``deploy`` writes them behind ``align``. Segments are named VIDEO[NUMBER].
+    The folder contains a file NAME.csd for each modality and one for the labels, as the SDK's
+    ``deploy`` writes them after ``align``. Segments have names of the form VIDEO[NUMBER].
 
     Args:
         path: The folder.
-        labels: Name of the file of labels, without its ending: "Opinion Segment Labels".
-        modalities: Names of the files that are taken; by default all others.
-        columns: Of the labels, counted from 0; by default all. MOSEI's first is the sentiment.
-        kind: What they are: `Values` (the score is the negative mean absolute error), `Labels`
+        labels: Name of the file of labels, without its suffix: "Opinion Segment Labels".
+        modalities: Names of the files to use; by default all others.
+        columns: Columns of the labels, counted from 0; by default all. MOSEI's first is the
+            sentiment.
+        kind: Kind of the labels: `Values` (the score is the negative mean absolute error), `Labels`
             (above zero is yes) or `Classes` (a column of classes, or a column for each); or
             "values", "labels", "classes".
-        length: Frames of a segment that are read; later ones are left out.
+        length: Number of frames of a segment that are read; later ones are left out.
         folds: Names of videos for "train", "validation" and "test". By default they are read from
-            ``train.txt``, ``validation.txt`` and ``test.txt`` in the folder, a name a line.
-        fields: Of the task, in place of its defaults: ``model``, ``epochs``, ...
+            ``train.txt``, ``validation.txt`` and ``test.txt`` in the folder, one name per line.
+        fields: Fields of the task that replace its defaults: ``model``, ``epochs``, ...
 
     Raises:
-        UserError: A file cannot be read, or the folder lacks what is named.
+        UserError: A file cannot be read, or a named file or column is missing.
     """
     folder = Path(path).expanduser()
     names = sorted(each.name.removesuffix(ENDING) for each in folder.glob(f"*{ENDING}"))
@@ -222,16 +224,16 @@ def from_aligned(
 
 
 def scored(kind: Criterion) -> dict[str, Any]:
-    """Return the fields of a task by which such targets are taught and scored."""
+    """Return the loss and metric fields of a task for this kind of targets."""
     own = {"metric": negative_mae, "metric_name": "negative mean absolute error"}
     return scoring(kind) | (own if isinstance(kind, Values) else {})
 
 
 def folds_of(folder: Path) -> dict[str, Sequence[str]]:
-    """Return the names of videos that a folder's files list.
+    """Return the names of videos that the files in a folder list.
 
     Raises:
-        UserError: A file is not there.
+        UserError: A file is missing.
     """
     return {
         fold: files.read(folder / f"{fold}.txt").decode("utf-8", "replace").split()
@@ -240,10 +242,10 @@ def folds_of(folder: Path) -> dict[str, Sequence[str]]:
 
 
 def checked(folds: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return lists of videos by the names of parts.
+    """Return lists of videos by the names of splits.
 
     Raises:
-        UserError: Parts have other names, or share a video.
+        UserError: The splits have other names, or share a video.
     """
     if set(folds) != set(FOLDS):
         raise UserError(f"folds are {', '.join(FOLDS)}, not {', '.join(folds)}")

@@ -1,8 +1,8 @@
-"""Reviews of women's clothing: a text that says much, beside a table that says almost nothing.
+"""Reviews of women's clothing: an informative text, next to a table with almost no information.
 
 Agarap, "Statistical analysis on e-commerce reviews, with sentiment classification using
 bidirectional recurrent neural network", arXiv:1805.03687, 2018. The target is whether the reviewer
-recommends the piece, as 82 % do.
+recommends the item, as 82 % do.
 """
 
 import csv
@@ -44,19 +44,21 @@ CATEGORIES: Mapping[str, Sequence[str]] = {
         *("Shorts", "Skirts", "Sleep", "Sweaters", "Swim", "Trend"),
     ),
 }
-"""Of the columns only these are in the table. The rating says what is asked, and which of 1,206
-pieces it is would take as many columns."""
+"""Categorical columns of the table. The rating is left out because it reveals the target, and the
+item because its 1,206 values would need as many columns.
+"""
 
 COLUMNS = len(NUMBERS) + sum(map(len, CATEGORIES.values()))
 SHARES = (0.1, 0.2)
-"""For validation and for the test."""
+"""Shares for validation and for the test."""
 
 LENGTH = 120
-"""Words of a review, with its title, that are read; the longest has 119."""
+"""Number of words of a review, with its title, that are read; the longest review has 119."""
 
 VOCABULARY = 3000
-"""Numbers of words: 0 pads, 1 is any rare word, and the others are the training part's commonest
-words."""
+"""Number of word numbers: 0 pads, 1 is any rare word, and the others are the most common words of
+the training split.
+"""
 
 PADDING, RARE = 0, 1
 WORD = re.compile(r"[a-z']+")
@@ -65,11 +67,11 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Reviews:
-    """The reviews. Called with a data folder or None, it gives the data.
+    """The reviews. Called with a data folder or None, it returns the data.
 
     Attributes:
-        source: Where they are.
-        vocabulary: How many numbers of words there are.
+        source: Location of the file.
+        vocabulary: Number of word numbers.
     """
 
     source: FileSource = CLOTHING
@@ -78,11 +80,11 @@ class Reviews:
     def __call__(self, folder: Path | None = None) -> Data:
         """Return ``text`` (n, length) int64, and ``table`` (n, columns).
 
-        A tenth of the reviews is for validation and a fifth for the test, of each class alike and
-        always the same ones.
+        A tenth of the reviews is for validation and a fifth for the test, in a fixed split that
+        preserves the class proportions.
 
         Raises:
-            UserError: The file is not found, damaged, or has other columns.
+            UserError: The file is missing, damaged, or has other columns.
         """
         rows = rows_of(find(self.source, folder)[REVIEWS])
         labels = torch.tensor([int(row[TARGET]) for row in rows])
@@ -113,22 +115,22 @@ def rows_of(path: Path) -> list[Row]:
 
 
 def numbered(texts: Iterable[Sequence[str]], vocabulary: int) -> dict[str, int]:
-    """Return the numbers of the commonest words; equally common ones by the alphabet."""
+    """Return the numbers of the most common words; ties are broken alphabetically."""
     counts = Counter(word for text in texts for word in text)
     common = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - RARE - 1]
     return {word: number for number, word in enumerate(common, RARE + 1)}
 
 
 def padded(numbers: Sequence[int]) -> Tensor:
-    """Return numbers of words as ``(length,)``, cut or padded."""
+    """Return word numbers as ``(length,)``, cut or padded."""
     words = torch.full((LENGTH,), PADDING)
     words[: len(numbers)] = torch.tensor(numbers[:LENGTH], dtype=torch.int64)
     return words
 
 
 def columns(rows: Sequence[Row], train: Tensor) -> Tensor:
-    """Return the table ``(n, columns)``: numbers standardised by the training rows, then marks of
-    categories; a category that is not known has none.
+    """Return the table ``(n, columns)``: numbers standardised by the training rows, then one-hot
+    categories; an unknown category has only zeros.
     """
     numbers = torch.tensor([[float(row[name]) for name in NUMBERS] for row in rows]).log1p()
     mean, deviation = scale(numbers[train])
@@ -140,7 +142,7 @@ def columns(rows: Sequence[Row], train: Tensor) -> Tensor:
 
 
 def bag_and_table(vocabulary: int, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return which words a review has, and its row of the table: ``(n, vocabulary + columns)``."""
+    """Return which words a review contains, and its table row: ``(n, vocabulary + columns)``."""
     words = inputs["text"]
     bag = inputs["table"].new_zeros(len(words), vocabulary).scatter_(1, words, 1.0)
     bag[:, PADDING] = 0

@@ -1,6 +1,6 @@
-"""What tasks of several modalities have in common.
+"""Common parts of multimodal tasks.
 
-Inputs are a mapping of a modality's name to what its encoder is called with: a tensor, or a pair of
+Inputs are a mapping from a modality's name to the argument of its encoder: a tensor, or a pair of
 frames ``(n, frames, width)`` and their numbers ``(n,)``.
 """
 
@@ -19,16 +19,16 @@ from beyondprop.tasks.base import Task
 from beyondprop.tasks.samples import Data, Samples, Split
 
 INFORMATIVE = "informative"
-"""The note of a split that says which modalities of each sample say something."""
+"""The note of a split that says which modalities of each sample are informative."""
 
 BLOCKS = ("encoders.*", "fusion", "head")
 WIDTH = 32
 
 
 def informative(samples: Samples) -> Tensor | None:
-    """Return which modalities of each sample say something, where that is known.
+    """Return which modalities of each sample are informative, if that is known.
 
-    No model is given it. A measure holds the weights of an attention against it.
+    No model receives it. A measure compares it with the weights of an attention.
 
     Returns:
         ``(n, modalities)`` bool, in the order of the inputs; or None.
@@ -38,18 +38,18 @@ def informative(samples: Samples) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Builds encoders to `WIDTH` features. Unlike partial functions, two of a kind are equal.
+    """Builds encoders to `WIDTH` features. Unlike partial functions, equal builders compare equal.
 
     Attributes:
-        kind: Makes one of sizes and the number of features.
-        sizes: Of the inputs.
+        kind: Creates an encoder from sizes and the number of features.
+        sizes: Sizes of the inputs.
     """
 
     kind: Callable[..., nn.Module]
     sizes: tuple[int, ...]
 
     def __call__(self) -> nn.Module:
-        """Return a fresh one."""
+        """Return a new encoder."""
         return self.kind(*self.sizes, WIDTH)
 
 
@@ -58,9 +58,9 @@ class Network:
     """Builds networks with an attention between modalities.
 
     Attributes:
-        encoders: What builds the encoder of each modality, by name; all return as many features.
-        width: How many.
-        outputs: Of the network.
+        encoders: Builders of the encoders by modality; all return the same number of features.
+        width: Number of features.
+        outputs: Number of outputs of the network.
     """
 
     encoders: Mapping[str, Callable[[], nn.Module]]
@@ -68,7 +68,7 @@ class Network:
     outputs: int
 
     def __call__(self) -> MultimodalNetwork:
-        """Return a fresh one."""
+        """Return a new network."""
         made = {name: make() for name, make in self.encoders.items()}
         fusion = Attention(dict.fromkeys(made, self.width), self.width)
         return MultimodalNetwork(made, fusion, nn.Linear(fusion.features, self.outputs))
@@ -82,15 +82,15 @@ def of_modalities(
     outputs: int,
     **fields: Any,
 ) -> Task:
-    """Return a task by a network with an attention, whose encoders are blocks of their own.
+    """Return a task with an attention network whose encoders are separate blocks.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         summary: One line for lists.
-        load: Gives inputs that are mappings.
-        encoders: What builds the encoder of each modality, to `WIDTH` features.
-        outputs: Of the network.
-        fields: Of the task, in place of its defaults: ``epochs``, ``split``, ...
+        load: Returns data whose inputs are mappings.
+        encoders: Builders of the encoders by modality, to `WIDTH` features.
+        outputs: Number of outputs of the network.
+        fields: Fields of the task that replace its defaults: ``epochs``, ``split``, ...
     """
     own: dict[str, Any] = {
         "blocks": BLOCKS,
@@ -101,7 +101,7 @@ def of_modalities(
 
 
 def side_by_side(inputs: Mapping[str, Any]) -> Tensor:
-    """Return all numbers of a sample's modalities; of frames with lengths their mean.
+    """Return all numbers of a sample's modalities in one row; frames with lengths are averaged.
 
     Returns:
         ``(n, numbers)``.
@@ -111,7 +111,7 @@ def side_by_side(inputs: Mapping[str, Any]) -> Tensor:
 
 
 def row(value: Any) -> Tensor:
-    """Return a modality as ``(n, numbers)``; of frames with lengths it is the mean."""
+    """Return a modality as ``(n, numbers)``; frames with lengths are averaged."""
     if isinstance(value, Tensor):
         return value.flatten(1)
     frames, lengths = value
@@ -122,10 +122,10 @@ def row(value: Any) -> Tensor:
 
 
 def in_memory(samples: Samples) -> Split:
-    """Return samples that are a `Split`.
+    """Return the samples, which must be a `Split`.
 
     Raises:
-        UserError: They are others.
+        UserError: They are not.
     """
     if not isinstance(samples, Split):
         raise UserError(f"the samples must be in memory, as a Split, not {type(samples).__name__}")
@@ -133,7 +133,7 @@ def in_memory(samples: Samples) -> Split:
 
 
 def joined(one: Split, other: Split) -> Split:
-    """Return two parts as one; their inputs are mappings of tensors."""
+    """Return two splits as one; their inputs are mappings of tensors."""
     return Split(
         {name: torch.cat([x, other.inputs[name]]) for name, x in one.inputs.items()},
         torch.cat([one.targets, other.targets]),
@@ -144,18 +144,19 @@ def joined(one: Split, other: Split) -> Split:
 def scale(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the deviation of features ``(n, features)``, ``(features,)`` each.
 
-    Of a feature that is the same everywhere the deviation is 1.
+    For a constant feature the deviation is 1.
     """
     mean, found = x.mean(0), x.std(0, correction=0)
-    # A mean of equal numbers is a little off, and so is their deviation.
+    # The mean of equal numbers has a rounding error, and so has their deviation.
     return mean, torch.where(found > 1e-5 * mean.abs(), found, 1)
 
 
 def standardised(data: Data) -> Data:
-    """Return the data with each feature less its mean over its deviation in the training part.
+    """Return the data with each feature standardised by its mean and deviation in the training
+    split.
 
     Args:
-        data: Its inputs are mappings of tensors ``(n, features)``.
+        data: Data whose inputs are mappings of tensors ``(n, features)``.
     """
     scales = {name: scale(x) for name, x in in_memory(data.train).inputs.items()}
 

@@ -1,7 +1,7 @@
 """Computational sequences, the files of CMU's multimodal SDK.
 
-A ``.csd`` file is HDF5: one group, with the sequence's name, holds ``data``, in which each segment
-has a group with ``features`` (frames, width) and ``intervals`` (frames, 2), and ``metadata``.
+A ``.csd`` file is HDF5: one group, with the sequence's name, contains ``metadata`` and ``data``, in
+which each segment has a group with ``features`` (frames, width) and ``intervals`` (frames, 2).
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from beyondprop.errors import UserError, install
 
 Sequences = dict[str, Tensor]
-"""Frames of each segment, ``(frames, width)`` float32, by its name."""
+"""Frames by segment name, ``(frames, width)`` float32 each."""
 
 
 def read(path: Path) -> Sequences:
@@ -46,12 +46,12 @@ def features(path: Path, name: str, segment: Any) -> Tensor:
     """Return the features of a segment, ``(frames, width)``.
 
     Args:
-        path: Of the file, for messages.
-        name: Of the segment.
+        path: Path of the file, for messages.
+        name: Name of the segment.
         segment: Its group.
 
     Raises:
-        UserError: There are none, or they are no numbers.
+        UserError: There are no features, or they are not numbers.
     """
     numbers = segment.get("features") if hasattr(segment, "get") else None
     if getattr(numbers, "dtype", np.dtype("S1")).kind not in "fiub":

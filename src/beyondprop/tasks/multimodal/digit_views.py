@@ -1,4 +1,4 @@
-"""Handwritten digits in six views: UCI's multiple features, and three tasks of them.
+"""Handwritten digits in six views: UCI's multiple features, and three tasks with them.
 
 van Breukelen, Duin, Tax and den Hartog, "Handwritten digit recognition by combined classifiers",
 Kybernetika 1998. 2,000 digits of Dutch utility maps, 200 of each class.
@@ -40,8 +40,9 @@ FEATURES = {
     "zernike": 47,
     "morphology": 6,
 }
-"""Views and their numbers: Fourier coefficients of the shape, correlations of profiles,
-Karhunen-Loève coefficients, means of 2 x 3 pixels, Zernike moments, morphology."""
+"""Views and their lengths: Fourier coefficients of the shape, correlations of profiles,
+Karhunen-Loève coefficients, means of 2 x 3 pixels, Zernike moments, morphology.
+"""
 
 FILES = {name: f"mfeat-{name[:3]}.csv" for name in FEATURES} | {"profiles": "mfeat-fac.csv"}
 MFEAT = FileSource(
@@ -59,18 +60,18 @@ MFEAT = FileSource(
 )
 CLASSES = 10
 TEST, VALIDATION = 100, 20
-"""Digits of each class for the test and for validation."""
+"""Number of digits of each class for the test and for validation."""
 
 WEAKER = ("fourier", "karhunen", "zernike", "morphology")
-"""All views but the two strongest."""
+"""All views except the two strongest."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Some views of the digits. Called with a data folder or None, it gives the data.
+    """Some views of the digits. Called with a data folder or None, it returns the data.
 
     Attributes:
-        names: Of the views.
+        names: Names of the views.
         corrupted: Whether one view of each digit is noise.
         source: The data set's files.
     """
@@ -80,12 +81,12 @@ class Views:
     source: FileSource = MFEAT
 
     def __call__(self, folder: Path | None = None) -> Data:
-        """Return vectors by the names of views, each feature standardised by the training part.
+        """Return vectors by the names of views, each feature standardised by the training split.
 
-        100 digits of each class are the test, always the same ones, and 20 are for validation.
+        100 digits of each class are for the test, always the same ones, and 20 for validation.
 
         Raises:
-            UserError: The files are not found, damaged, or not the published ones.
+            UserError: The files are missing, damaged, or not the published ones.
         """
         paths = find(self.source, folder)
         tables = {
@@ -106,7 +107,7 @@ class Views:
 
 
 def table(path: Path, digest: str | None) -> Tensor:
-    """Return the numbers of a file, ``(n, features + 1)`` float32, the label last.
+    """Return the numbers in a file, ``(n, features + 1)`` float32, the label last.
 
     Raises:
         UserError: The file cannot be read, or is not the published one.
@@ -122,11 +123,12 @@ def table(path: Path, digest: str | None) -> Tensor:
 def corrupted(data: Data, seed: int = 0) -> Data:
     """Return standardised data in which one view of each digit is noise; a note says which.
 
-    Noise has each feature's mean and deviation in the training part, which are 0 and 1.
+    The noise has the mean and the deviation of each feature in the training split, which are 0 and
+    1.
 
     Args:
         data: Vectors by the names of views.
-        seed: Of the views and of the noise.
+        seed: Seed for the choice of views and the noise.
     """
     generator = np.random.RandomState(seed)
 
@@ -146,11 +148,11 @@ def corrupted(data: Data, seed: int = 0) -> Data:
 def redrawn(data: Data, seed: int, per_class: int | None = None) -> Data:
     """Return the data with digits for training and validation drawn by a run's seed.
 
-    The test part stays, so that no run's choices are made on another one's test.
+    The test split stays the same, so that no run makes choices on the test digits of another.
 
     Args:
         data: Vectors by the names of views.
-        seed: Of the draw.
+        seed: Seed of the draw.
         per_class: Training digits of each class; by default all that are left.
     """
     pool = joined(in_memory(data.train), in_memory(data.validation))
@@ -172,8 +174,8 @@ def mfeat(
     Args:
         views: Their names: fourier, profiles, karhunen, pixels, zernike, morphology.
         per_class: Training digits of each class, drawn by each run's seed; by default all 80.
-        noise: Whether one view of each digit is noise, in all parts.
-        fields: Of the task, in place of its defaults: ``name``, ``epochs``, ...
+        noise: Whether one view of each digit is noise, in all splits.
+        fields: Fields of the task that replace its defaults: ``name``, ``epochs``, ...
 
     Raises:
         UserError: There is no such view, or no field of this name.
@@ -196,7 +198,7 @@ def mfeat(
 
 
 def summary(names: Sequence[str], per_class: int | None, noise: bool) -> str:
-    """Return what the task is, in a line."""
+    """Return the task's summary."""
     told = [f"2,000 written digits in {len(names)} views"]
     if per_class is not None:
         told.append(f"{per_class} labels a class")
@@ -206,8 +208,8 @@ def summary(names: Sequence[str], per_class: int | None, noise: bool) -> str:
 
 
 MFEAT_ALL = mfeat()
-# Without the two strongest views: a ridge, fivefold on the 800 training digits and each view at its
-# best penalty, reads profiles .971, pixels .929, karhunen .908, zernike .789, fourier .758,
-# morphology .605.
+# Without the two strongest views. Accuracies of ridge regression (five folds of the 800 training
+# digits, each view at its best penalty): profiles .971, pixels .929, karhunen .908, zernike .789,
+# fourier .758, morphology .605.
 MFEAT_FEW = mfeat(WEAKER, per_class=10, name="mfeat-few")
 MFEAT_CORRUPTED = mfeat(WEAKER, noise=True, name="mfeat-corrupted")

@@ -1,9 +1,9 @@
-"""Drawn data of several modalities: how fast each can be learned, and which one decides, is known.
+"""Generated multimodal data with known learning speeds and known informative modalities.
 
-A sample has a class. A modality that says something is the class's own direction and noise; one
-that says nothing is louder noise, without a direction. Ismail, Hasan and Ishtiaq,
-arXiv:2011.06102, name both as what pre-training and attention are for: modalities that converge at
-different speeds, and samples that some of them are ambiguous about.
+A sample has a class. An informative modality is the direction of the class plus noise; an
+uninformative one is louder noise without a direction. Ismail, Hasan and Ishtiaq, arXiv:2011.06102,
+name both as the purpose of pre-training and attention: modalities that converge at different
+speeds, and samples for which some modalities are ambiguous.
 """
 
 from collections.abc import Mapping
@@ -29,18 +29,18 @@ SAMPLES = (2000, 500, 1000)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws the data. Called with None, it gives them; see `generated` for what they are.
+    """Generates the data. Called with None, it returns them; see `generated` for their properties.
 
     Attributes:
-        rates: How fast each modality is learned, by name: its features are all multiplied by the
-            root of it.
-        ambiguous: Share of samples of which one modality alone says something.
-        classes: How many.
-        width: Features of a modality.
-        separation: Length of a class's direction, where the noise has a deviation of 1.
-        loudness: Deviation of the noise of a modality that says nothing.
-        samples: For training, for validation and for the test.
-        seed: Of everything that is drawn.
+        rates: Learning speed of each modality, by name: its features are multiplied by the square
+            root of the rate.
+        ambiguous: Share of samples with only one informative modality.
+        classes: Number of classes.
+        width: Number of features of a modality.
+        separation: Length of a class's direction; the noise has a deviation of 1.
+        loudness: Deviation of the noise of an uninformative modality.
+        samples: Numbers of samples for training, validation and test.
+        seed: Seed of all random draws.
     """
 
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
@@ -60,7 +60,7 @@ class Drawn:
         if len(self.rates) < 2 or min(self.rates.values()) <= 0:
             raise UserError(f"give two modalities or more, with rates above 0, not {self.rates}")
         if not 0 <= self.ambiguous <= 1:
-            raise UserError(f"ambiguous is a share of samples, 0 to 1, not {self.ambiguous}")
+            raise UserError(f"ambiguous must be a share of samples, 0 to 1, not {self.ambiguous}")
         if not 2 <= self.classes <= self.width:
             raise UserError(
                 f"each class has its own direction: 2 to {self.width} of them fit into "
@@ -70,7 +70,8 @@ class Drawn:
             raise UserError("samples, separation and loudness must be above 0")
 
     def __call__(self, folder: Path | None = None) -> Data:
-        """Return vectors ``(n, width)`` by the modalities' names; a note says which say something.
+        """Return vectors ``(n, width)`` by the modalities' names; a note says which are
+        informative.
 
         Raises:
             UserError: A folder is given.
@@ -87,7 +88,7 @@ class Drawn:
         return Data("generated", train, validation, test, classes)
 
     def _directions(self, generator: np.random.RandomState) -> Tensor:
-        """Return a direction for each class, at right angles, ``(classes, width)``."""
+        """Return orthogonal directions, one for each class, ``(classes, width)``."""
         made, _ = np.linalg.qr(generator.standard_normal((self.width, self.classes)))
         return torch.from_numpy(made.T * self.separation).float()
 
@@ -119,28 +120,28 @@ def generated(
     seed: int = 0,
     **fields: Any,
 ) -> Task:
-    """Return a task of drawn data.
+    """Return a task of generated data.
 
-    What a linear readout has learned of a modality after some steps of gradient descent from zero
-    weights depends on rate × learning rate × steps alone: at a hundredth of the rate it takes a
-    hundred times the steps. (Adam makes that less: it scales steps, but not inputs.) How well a
-    modality can be read in the end does not depend on its rate.
+    The state of a linear readout of a modality after some steps of gradient descent from zero
+    weights depends only on rate × learning rate × steps: at a hundredth of the rate it takes a
+    hundred times as many steps. (Adam reduces this effect: it scales steps, but not inputs.) The
+    final accuracy of a modality does not depend on its rate.
 
     Args:
-        rates: How fast each modality is learned, by name; two modalities or more.
-        ambiguous: Share of samples of which one modality alone, each as likely, says something.
-        classes: How many.
-        width: Features of a modality.
-        separation: Length of a class's direction, where the noise has a deviation of 1.
-        loudness: Deviation of the noise of a modality that says nothing.
-        samples: For training, for validation and for the test.
-        seed: Of the data; every run has the same.
-        fields: Of the task, in place of its defaults: ``name``, ``epochs``, ...
+        rates: Learning speed of each modality, by name; at least two modalities.
+        ambiguous: Share of samples with only one informative modality, drawn uniformly.
+        classes: Number of classes.
+        width: Number of features of a modality.
+        separation: Length of a class's direction; the noise has a deviation of 1.
+        loudness: Deviation of the noise of an uninformative modality.
+        samples: Numbers of samples for training, validation and test.
+        seed: Seed of the data; every run uses the same data.
+        fields: Fields of the task that replace its defaults: ``name``, ``epochs``, ...
 
     Raises:
-        UserError: A number is out of its range, or there is no field of this name.
+        UserError: A number is out of its range, or there is no field with this name.
     """
-    train, validation, test = samples  # a list, in a spec
+    train, validation, test = samples  # a list in a spec
     counts = (train, validation, test)
     load = Drawn(dict(rates), ambiguous, classes, width, separation, loudness, counts, seed)
     own: dict[str, Any] = {

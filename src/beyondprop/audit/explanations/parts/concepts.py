@@ -1,4 +1,4 @@
-"""Which concepts push towards which classes."""
+"""Which concepts influence which classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from beyondprop.errors import UserError
 from beyondprop.tasks import Samples
 
 EACH = 5
-"""Sets that a concept's examples would fill, each with others; the random ones too."""
+"""Number of disjoint sets that a concept's examples can fill; the same for random examples."""
 
 MOST = 2000
 """Number of test samples that are searched for samples of each class."""
 
 CLASSES = 10
-"""Classes whose own samples are concepts, at most."""
+"""Maximum number of classes whose own samples serve as concepts."""
 
 
 def pushes(
@@ -33,17 +33,17 @@ def pushes(
     samples: int,
     test: ConceptTest,
 ) -> Answer:
-    """Return which concepts push towards which classes, in the middle one of the hidden blocks.
+    """Return which concepts influence which classes, in the middle hidden block.
 
     Args:
-        model: Explained.
-        audited: Of the data.
-        own: Concepts; None for the classes' own training samples.
-        samples: Of each class.
-        test: How it is tested.
+        model: The explained model.
+        audited: Provides the data.
+        own: Your own concepts; None for the training samples of each class.
+        samples: Samples of each class.
+        test: Settings of the test.
 
     Raises:
-        UserError: There is no hidden block with a row for each sample.
+        UserError: No hidden block has an output with one row per sample.
     """
     ends = list(block_ends(audited.task, model).values())[:-1]
     inputs, targets = _drawn(audited.data.test, MOST, audited.seed)
@@ -73,7 +73,7 @@ def pushes(
 def _examples(
     audited: Audited, classes: Sequence[int], labels: Sequence[str], test: ConceptTest
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return random training samples, and examples of each class, which are other ones."""
+    """Return random training samples, and disjoint examples of each class."""
     count = len(classes) * EACH * test.size
     inputs, targets = _drawn(audited.data.train, 2 * count, audited.seed)
     random = min(EACH * test.size, len(inputs) // 4)

@@ -1,4 +1,4 @@
-"""What each block's units say for the answers."""
+"""The contribution of each block's units to the answers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def layers(
     steps: int,
     most_steps: int,
 ) -> Answer:
-    """Return what each block's units say; blocks without a row for each sample, or that do not move
-    the answers, are left out.
+    """Return the figures of each block's units. Blocks whose output does not have one row per
+    sample, or does not affect the answers, are left out.
     """
     ends = block_ends(audited.task, model)
     usable = with_rows(model, list(ends.values()), subject.inputs[:2])

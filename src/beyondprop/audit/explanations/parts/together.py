@@ -1,4 +1,4 @@
-"""Which regions of an input act together."""
+"""Which regions of an input interact."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def together(
     pictured: int,
     listed: int,
 ) -> Answer:
-    """Return which regions act together: over all samples, and some samples one by one.
+    """Return which regions interact, over all samples and for some single samples.
 
     Args:
-        model: Explained.
-        audited: Of the classes' names.
+        model: The explained model.
+        audited: Provides the names of the classes.
         subject: The samples.
-        classes: Asked about.
-        maps: Integrated gradients of them, by which the most important variables are found.
-        progress: Gets a bar.
-        players: Regions at most, where there are more variables.
-        budget: Of coalitions.
-        pictured: Samples that are shown one by one.
-        listed: Effects in their lists.
+        classes: The explained classes.
+        maps: Integrated gradients, used to find the most important variables.
+        progress: Shows a progress bar.
+        players: Maximum number of regions where there are more variables.
+        budget: Number of coalitions.
+        pictured: Number of samples that are shown individually.
+        listed: Number of effects in their lists.
     """
     weights = summed(maps.abs(), subject.regions).mean(0)
     limit = count_of(subject.regions) if subject.image else players
@@ -71,7 +71,7 @@ def together(
 
 
 def names_of(subject: Subject, made_of: Sequence[Sequence[int]]) -> list[str]:
-    """Return what the players are called."""
+    """Return the names of the players."""
     if subject.image:
         places = [divmod(i, subject.across) for i in range(len(made_of))]
         return [f"row {row + 1}, column {column + 1}" for row, column in places]

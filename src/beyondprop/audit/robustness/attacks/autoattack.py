@@ -1,4 +1,4 @@
-"""AutoAttack: several attacks, each on what the others left."""
+"""AutoAttack: several attacks, each on the samples that the previous ones did not fool."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from beyondprop.audit.robustness.attacks.base import Attack
 from beyondprop.audit.robustness.attacks.images import as_images, drawn_seed, from_images, of_images
 
 TARGETS = 9
-"""Classes that are aimed at in turn, where there are as many others."""
+"""Maximum number of target classes that are tried in turn."""
 
 
 @dataclass(frozen=True)
 class AutoAttack(Attack):
-    """APGD, targeted APGD, targeted FAB and Square, each on what the others left (Croce and Hein
+    """APGD, targeted APGD, targeted FAB and Square, each on the samples that remain (Croce and Hein
     2020), by pyautoattack, the standard version.
 
-    With three classes or fewer there is no targeted loss, so APGD's other loss takes its place; of
-    two classes that one is left out too.
+    With three classes or fewer the targeted loss is undefined, so APGD's other loss replaces it;
+    with two classes that one is left out too.
     """
 
     name: ClassVar[str] = "AutoAttack"
     packages: ClassVar[tuple[str, ...]] = ("pyautoattack",)
 
     def perturbed(self, logits: Logits, units: Tensor, targets: Tensor, epsilon: float) -> Tensor:
-        """Return the first inputs that fool the classifier, else those given."""
+        """Return the first inputs that fool the classifier, otherwise the given ones."""
         from pyautoattack import AutoAttack as Standard
 
         images = as_images(units)
@@ -48,7 +48,7 @@ class AutoAttack(Attack):
                 version="custom",
                 attacks=list(_parts(classes)),
             )
-            # What the standard version sets.
+            # The settings of the standard version.
             attack.apgd.n_restarts = attack.fab.n_restarts = 1
             attack.apgd_targeted.n_target_classes = min(TARGETS, classes - 1)
             attack.fab.n_target_classes = min(TARGETS, classes - 1)
@@ -63,9 +63,9 @@ def _parts(classes: int) -> tuple[str, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep pyautoattack's remarks off the terminal, and a tracer (a debugger's) in its place.
+    """Suppress pyautoattack's messages, and restore the tracer (of a debugger) afterwards.
 
-    It remarks on what it takes for a defence; `masked` asks that question by its own figures.
+    The messages report suspected defences; `masking` answers that question with its own figures.
     """
     logger, tracer = logging.getLogger("auto-attack"), sys.gettrace()
     level = logger.level

@@ -1,4 +1,4 @@
-"""What an attack is."""
+"""The interface of an attack."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ class Attack(ABC):
     """A search in the ball of the maximum norm.
 
     Attributes:
-        name: As tables show it.
-        packages: That it needs.
+        name: Name as tables show it.
+        packages: Packages that it requires.
     """
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
 
     def check_installed(self) -> None:
-        """Refuse an attack whose packages are missing.
+        """Raise if a package that the attack requires is missing.
 
         Raises:
-            UserError: Names the extra.
+            UserError: Packages are missing; the message names the extra.
         """
         if missing := [each for each in self.packages if find_spec(each) is None]:
             raise UserError(f"{self.name} needs {', '.join(missing)}: {install('audit')}")
 
     @abstractmethod
     def perturbed(self, logits: Logits, units: Tensor, targets: Tensor, epsilon: float) -> Tensor:
-        """Return inputs nearby that fool a classifier, or the last ones tried.
+        """Return nearby inputs that fool a classifier, or the last ones tried.
 
-        It draws from PyTorch's global generator, or from a seed drawn by it.
+        The attack draws from PyTorch's global generator, or from a seed drawn from it.
 
         Args:
-            logits: Units to logits ``(n, classes)``.
+            logits: Maps units to logits ``(n, classes)``.
             units: ``(n, ...)`` in [0, 1].
-            targets: The right classes, ``(n,)`` int64.
-            epsilon: How far a feature may be moved, above 0.
+            targets: The true classes, ``(n,)`` int64.
+            epsilon: Maximum change of a feature, above 0.
         """

@@ -1,4 +1,4 @@
-"""Inputs as pyautoattack takes them: images, and a seed."""
+"""Inputs in the form that pyautoattack requires: images, and a seed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from beyondprop.audit.logits import Logits
 
 
 def drawn_seed() -> int:
-    """Return a seed drawn by the global generator: pyautoattack seeds it anew."""
+    """Return a seed drawn from the global generator, because pyautoattack reseeds it."""
     return int(torch.randint(2**31, ()))
 
 
 def as_images(units: Tensor) -> Tensor:
-    """Return units as pyautoattack takes them, ``(n, channels, height, width)``.
+    """Return units in the form that pyautoattack requires, ``(n, channels, height, width)``.
 
-    Other inputs are one row of pixels, with one more at its end: Square never moves the last one.
+    Inputs that are not images become one row of pixels, with one more at the end: Square never
+    moves the last one.
     """
     if units.dim() == 4:
         return units
@@ -25,12 +26,12 @@ def as_images(units: Tensor) -> Tensor:
 
 
 def from_images(images: Tensor, units: Tensor) -> Tensor:
-    """Return such images as units of the kind given."""
+    """Return the result of `as_images` in the original shape of the units."""
     if units.dim() == 4:
         return images
     return images[:, 0, 0, :-1].reshape(-1, *units.shape[1:])
 
 
 def of_images(logits: Logits, units: Tensor) -> Logits:
-    """Return the classifier of such images."""
+    """Return the classifier as a function of the result of `as_images`."""
     return lambda images: logits(from_images(images, units))

@@ -20,11 +20,11 @@ from beyondprop.registry.limits import Count
 class Pgd(Attack):
     """Projected gradient descent from a random start (Madry et al. 2018, equation 4), by captum.
 
-    Each step has a length of 2.5 ε / steps. What is raised is the log odds against the right class,
+    Each step has a length of 2.5 ε / steps. The objective is the log odds against the true class,
     `odds_against`.
 
     Attributes:
-        steps: Gradients taken.
+        steps: Number of gradient steps.
     """
 
     name: ClassVar[str] = "PGD"
@@ -40,11 +40,11 @@ class Pgd(Attack):
 
 
 def odds_against(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the log odds against the right class, ``(n,)``: the others' log-sum-exp less its
-    logit.
+    """Return the log odds against the true class, ``(n,)``: the log-sum-exp of the other logits
+    minus the true class's logit.
 
-    The cross-entropy is its softplus, so both have the same sign of gradient. This one doesn't
-    vanish where a model is sure of itself, where attacks by the cross-entropy fail in float32.
+    The cross-entropy is its softplus, so both gradients have the same sign. Unlike the
+    cross-entropy in float32, its gradient does not vanish if a model is very confident.
     """
     right = targets[:, None]  # (n, 1)
     others = logits.scatter(1, right, -torch.inf)  # (n, classes)
@@ -59,20 +59,20 @@ def ascended(
     epsilon: float,
     steps: int,
 ) -> Tensor:
-    """Return inputs at which a loss is greater, by projected gradient descent.
+    """Return inputs at which a loss is larger, by projected gradient steps.
 
     Args:
-        outputs: Of a model, of units.
+        outputs: Maps units to a model's outputs.
         loss: (outputs, targets) to ``(n,)`` or one number in a tensor ``(1,)``.
         units: ``(n, ...)`` in [0, 1].
-        targets: As the loss takes them.
-        epsilon: How far a feature may be moved.
-        steps: Gradients taken.
+        targets: Targets in the form that the loss requires.
+        epsilon: Maximum change of a feature.
+        steps: Number of gradient steps.
     """
     from captum.robust import PGD
 
     attack = PGD(outputs, loss, lower_bound=0.0, upper_bound=1.0)
-    attack.fgsm.zero_thresh = 0.0  # its own leaves features whose gradients are small alone
+    attack.fgsm.zero_thresh = 0.0  # the default ignores features with small gradients
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Input Tensor 0 did not already require gradients")
         found: Tensor = attack.perturb(

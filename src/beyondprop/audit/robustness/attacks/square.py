@@ -1,4 +1,4 @@
-"""An attack without any gradient."""
+"""An attack without gradients."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from beyondprop.registry.limits import Count
 
 @dataclass(frozen=True)
 class Square(Attack):
-    """Random search by squares, or by single features of what is no image, without any gradient
-    (Andriushchenko et al. 2020), by pyautoattack.
+    """Random search with squares, or with single features for inputs that are not images, without
+    gradients (Andriushchenko et al. 2020), by pyautoattack.
 
     Attributes:
-        queries: Of the model, for each sample.
+        queries: Number of queries of the model for each sample.
     """
 
     name: ClassVar[str] = "Square"
@@ -32,7 +32,7 @@ class Square(Attack):
         check_fields(self)
 
     def perturbed(self, logits: Logits, units: Tensor, targets: Tensor, epsilon: float) -> Tensor:
-        """Return the inputs with the least margin found."""
+        """Return the inputs with the smallest margin found."""
         from pyautoattack.square import SquareAttack
 
         attack = SquareAttack(

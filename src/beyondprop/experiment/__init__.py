@@ -1,6 +1,6 @@
-"""Experiments: a spec in, a folder with a record out.
+"""Experiments: they read a spec, and write a folder with a record.
 
-The names are in the stub beside this file; each is imported when it is first used.
+The stub next to this file lists the names; each is imported at its first use.
 """
 
 from beyondprop.lazy import exports

@@ -1,8 +1,8 @@
-"""Adversarial training, under any rule: every batch is attacked before the rule's own step.
+"""Adversarial training under any rule: every batch is attacked before the rule's step.
 
 Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards deep learning models resistant to adversarial
-attacks", 2018, equation 2.1. The rule teaches the weights; the attack that finds the inputs is by
-exact gradients, whatever the rule.
+attacks", 2018, equation 2.1. The rule trains the weights; the attack that finds the inputs always
+uses exact gradients.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from beyondprop.tasks.samples import Rows
 
 
 class Adversary:
-    """What replaces the inputs of training batches, by projected gradient descent on the loss.
+    """Adversarial inputs for training batches, by projected gradient descent.
 
     Args:
-        setting: How.
-        task: What is trained.
-        model: Built by the task.
-        train: Its training data, of which the ranges of the features are taken.
-        rows: A batch of them to look at.
+        setting: Size and number of steps of the attack.
+        task: The task.
+        model: The task's model.
+        train: Training data, which determine the ranges of the features.
+        rows: Rows of a batch to check.
 
     Raises:
-        UserError: The model is called with something that cannot be moved by small amounts, or
-            captum is missing.
+        UserError: The model's inputs cannot be changed by small amounts, or captum is missing.
     """
 
     def __init__(
@@ -57,10 +56,10 @@ class Adversary:
         self._setting, self._task, self._model = setting, task, model
 
     def inputs(self, inputs: Tensor, targets: Any) -> Tensor:
-        """Return inputs nearby at which the loss is greater.
+        """Return nearby inputs with a larger loss.
 
-        The model is in the mode that it is trained in. It, and the generators but for one draw, are
-        left as they were.
+        The model is in training mode. It is not changed, and neither are the generators, except for
+        one draw.
         """
         seed = int(torch.randint(2**63 - 1, ()))  # advances with the run, and is resumed with it
         with untouched(self._model), exact_gradients(self._model):

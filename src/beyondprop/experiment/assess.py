@@ -1,4 +1,4 @@
-"""What a run looks at besides its loss: the order of the data, the curve's points, divergence."""
+"""Evaluation during a run: points of the learning curve, subjects of measures, and divergence."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from beyondprop.tasks.order import order
 
 EVALUATION_BATCH = 1000
 SAMPLES = 5000
-"""Of a split that a measure of the trained model sees at most."""
+"""Maximum number of samples of a split for a measure of the trained model."""
 
 UNTRAINED = "before the first step"
-"""In the reason of a run that had no chance: no learning rate would have helped."""
+"""Part of the reason of a run that no learning rate could have helped."""
 ABSURD = 1000.0
-"""How many times the untrained model's validation loss, or 1 if that is less, no loss may reach."""
+"""A run diverges if its validation loss exceeds this many times the untrained model's, or times 1
+if that is smaller."""
 
 
 def point(
@@ -36,18 +37,18 @@ def point(
     state: TrainingState,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return one point of the learning curve, of the model as it stands.
+    """Return one point of the learning curve, for the current model.
 
-    The validation split is scored, and the measures that are cheap enough are taken. The test split
-    is not looked at.
+    It contains the scores on the validation split and the measures of each epoch. The test split is
+    not used.
 
     Args:
-        plan: The run's.
-        task: Loss and metric.
-        data: The task's.
+        plan: The run's plan.
+        task: The task, with its loss and metric.
+        data: The task's data.
         handle: The attached model.
-        state: How far the run is.
-        seconds: Time the training of the last epoch took.
+        state: State of the run.
+        seconds: Training time of the last epoch.
     """
     found = score(task, handle.model, data.validation)
     return {
@@ -62,9 +63,9 @@ def point(
 
 
 def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
-    """Return what is measured after an epoch: the model on one batch of training data.
+    """Return the subject of measures after an epoch: the model on one batch of training data.
 
-    It is the same batch every time, as many examples as a step has.
+    The batch is the same every time and has the size of a training batch.
     """
     rows = order(plan.seed, 0, len(data.train))[: plan.batch_size]
     with generators_kept([data.train.device]):  # a dataset may draw when it is read
@@ -81,10 +82,10 @@ def batch_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> 
 
 
 def run_subject(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Subject:
-    """Return what is measured at the end of a run: the model on samples of two splits besides.
+    """Return the subject of measures at the end of a run, which adds samples of two splits.
 
-    Of training samples, not augmented, and of validation samples at most 5,000 of the seed's, the
-    same for every rule; views are whole. The test split is not looked at.
+    These are at most 5,000 training samples, not augmented, and at most 5,000 validation samples,
+    chosen by the seed and the same for every rule. Views are complete. The test split is not used.
     """
 
     def some(samples: Samples) -> Samples:
@@ -111,7 +112,7 @@ def score(task: Task, model: nn.Module, split: Samples) -> Evaluation:
 
 
 def trouble(state: TrainingState) -> str | None:
-    """Why training cannot go on (a figure that is not finite, an absurd loss), or None."""
+    """Return why training cannot continue (a non-finite figure, an absurd loss), or None."""
     if state.losses and not state.losses[-1].isfinite().all():
         first = int((~state.losses[-1].isfinite()).nonzero()[0])
         step = state.step - len(state.losses[-1]) + first + 1

@@ -1,4 +1,4 @@
-"""Trained runs, as an audit sees them: found in folders, and read with their weights."""
+"""Finished runs for an audit: found in folders, and read with their weights."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from beyondprop.registry import Spec, label
 from beyondprop.tasks import Task
 
 KEYS = ("task", "rule", "seed", "feedback_seed", "epochs", "batch_size", "learning_rate", "blocks")
-"""Of a run's spec: what an audit reads."""
+"""Fields of a run's spec that an audit reads."""
 RUNS = "runs"
-"""The folder in a comparison's that holds its runs."""
+"""The folder with the runs, inside a comparison's folder."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Trained:
     """A run that has finished.
 
     Attributes:
-        folder: That holds it.
-        spec: Its plan, as JSON.
-        record: Its record, as JSON.
-        rule: As tables show it, with the attack of adversarial training, and with the task where
-            that is another than most have.
+        folder: The run's folder.
+        spec: The run's plan, as JSON.
+        record: The run's record, as JSON.
+        rule: Display name of the rule, with the attack of adversarial training, and with the task
+            if most runs have another one.
     """
 
     folder: Path
@@ -52,30 +52,30 @@ class Trained:
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """The run's random seed."""
         return int(self.spec["seed"])
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{self.rule}, seed {self.seed}"
 
     @property
     def task(self) -> Spec:
-        """That it was trained on."""
+        """The task that the run was trained on."""
         found: Spec = self.spec["task"]
         return found
 
     @property
     def digest(self) -> str:
-        """Of its weights."""
+        """Digest of the weights."""
         return str(self.record["weights_sha256"])
 
     def audited(self, data: Path | None) -> Audited:
         """Return the trained model with its task and data.
 
         Args:
-            data: Folder that holds the data set's files.
+            data: Folder that contains the data set.
 
         Raises:
             UserError: The task or the data can't be used, or the weights don't fit.
@@ -87,10 +87,10 @@ class Trained:
         )
 
     def model(self, task: Task) -> nn.Module:
-        """Return the model with its weights, in eval mode; generators are kept.
+        """Return the model with its weights, in eval mode, without a change to the generators.
 
         Raises:
-            StorageError: The weights are not what the run wrote.
+            StorageError: The weights are not those that the run wrote.
             UserError: They don't fit the task's model.
         """
         with generators_kept():
@@ -107,7 +107,7 @@ class Trained:
         return model.eval()
 
     def recipe(self, task: Task) -> Recipe:
-        """Return how it was trained."""
+        """Return the recipe by which it was trained."""
         spec = self.spec
         return Recipe(
             epochs=spec["epochs"],
@@ -121,27 +121,27 @@ class Trained:
 
 
 def in_tuples(blocks: list[Any] | None) -> list[str | tuple[str, ...]] | None:
-    """Return blocks as rules take them, of JSON values."""
+    """Return blocks in the form that rules expect, from JSON values."""
     if blocks is None:
         return None
     return [each if isinstance(each, str) else tuple(each) for each in blocks]
 
 
 def found(folders: Sequence[Path]) -> list[Trained]:
-    """Return the runs of folders that `beyondprop train` or `beyondprop compare` has written.
+    """Return the runs in folders that `beyondprop train` or `beyondprop compare` wrote.
 
     Runs that diverged or failed are left out. Tasks may differ in their models, as those of slot
-    machines do, and not in their data.
+    machines do, but not in their data.
 
     Raises:
-        UserError: A folder holds none, or runs are of several data sets, or two are of one rule and
-            seed.
+        UserError: A folder has no runs, runs use several data sets, or two runs have the same rule
+            and seed.
     """
     runs = [run for folder in dict.fromkeys(folders) for run in within(folder)]
     known = {(run.record["task"]["data"], run.record["task"]["metric"]): run for run in runs}
     if len(known) > 1:
         sets = ", ".join(data for data, _ in known)
-        raise UserError(f"the runs are of several data sets ({sets}): audit one at a time")
+        raise UserError(f"the runs use several data sets ({sets}): audit one data set at a time")
     usual = of_usual_task(runs).task
     runs = [own(run, usual) for run in runs]
     names = [run.name for run in runs]
@@ -157,7 +157,7 @@ def of_usual_task(runs: Sequence[Trained]) -> Trained:
 
 
 def own(run: Trained, usual: Spec) -> Trained:
-    """Return a run, told apart from those of the usual task where it has another."""
+    """Return a run; if its task differs from the usual one, its rule's name includes the task."""
     if run.task == usual:
         return run
     return replace(run, rule=f"{run.rule}, {run.record['task']['name']}")
@@ -169,14 +169,14 @@ def within(folder: Path) -> list[Trained]:
     runs = [run for place in places if (run := one(place)) is not None]
     if not runs:
         raise UserError(
-            f"{folder} holds no finished run: name a folder that `beyondprop train` or "
-            "`beyondprop compare` has written"
+            f"{folder} contains no finished run: name a folder that `beyondprop train` or "
+            "`beyondprop compare` wrote"
         )
     return runs
 
 
 def one(folder: Path) -> Trained | None:
-    """Return the run of a folder; None where there is none that has finished, or a linear model's.
+    """Return the finished run of a folder; None if there is none, or for a linear model's run.
 
     Raises:
         StorageError: Its files are damaged.
@@ -186,14 +186,17 @@ def one(folder: Path) -> Trained | None:
         return None
     spec = read_spec(folder)
     if spec is None or any(key not in spec for key in KEYS):
-        raise StorageError(f"{folder} holds a record without its spec: train it again")
+        raise StorageError(f"{folder} contains a record without its spec: train it again")
     if not isinstance(record.get("weights_sha256"), str):
-        raise StorageError(f"{folder} was made by an earlier version, without a digest of weights")
+        raise StorageError(
+            f"{folder} was written by an earlier version, without a digest of the weights: train "
+            "it again"
+        )
     return Trained(folder, spec, record, named(spec))
 
 
 def named(spec: Mapping[str, Any]) -> str:
-    """Return a run's rule, as tables show it, told apart where inputs were attacked in training."""
+    """Return the display name of a run's rule, with the attack if the training was adversarial."""
     rule, attack = label(spec["rule"]), spec.get("adversarial")
     if not attack:
         return rule

@@ -1,4 +1,4 @@
-"""What to ask of trained models, as plain data."""
+"""Settings of an audit of trained models, as plain data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AuditSpec:
         threads: CPU threads for each section.
 
     Raises:
-        UserError: A field makes no sense.
+        UserError: A field is invalid.
     """
 
     sections: tuple[Spec, ...] | None = None

@@ -1,4 +1,4 @@
-"""An audit's figures as a table, and what must be said of them."""
+"""The table of an audit's figures, and its notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beyondprop.measure.base import ABSENT
 
 
 def audit_table(record: dict[str, Any]) -> Table:
-    """Return the figures, a row for each rule."""
+    """Return the table of figures, with one row for each rule."""
     seeds = sorted({run["seed"] for run in record["runs"]})
     made = Table(
         title=f"audit of {record['task']['name']}, seeds {', '.join(map(str, seeds))}",
@@ -34,7 +34,7 @@ def audit_table(record: dict[str, Any]) -> Table:
 
 
 def cells(record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings, and the texts of each rule."""
+    """Return the headings, and the cells of each rule."""
     columns = columns_of(record)
     rules = dict.fromkeys(run["rule"] for run in record["runs"])
     heads = ["rule", record["task"]["metric"], *(column.label for _, column in columns)]
@@ -56,14 +56,15 @@ def columns_of(record: dict[str, Any]) -> list[tuple[str, Column]]:
 
 
 def figure(runs: list[dict[str, Any]], section: str, column: Column) -> str:
-    """Return a figure over the runs that have it."""
+    """Return the text of a figure over the runs that have it."""
     found = [at(run["answers"].get(section, {}), column.key) for run in runs]
     return mean(column, [each for each in found if each is not None])
 
 
 def at(answer: Any, key: str) -> float | None:
-    """Return a figure of an answer by its key, with a dot before each deeper one; None where there
-    is none, or no number.
+    """Return a figure of an answer by its key, with dots between nested keys.
+
+    None if it is missing or not a number.
     """
     for part in key.split("."):
         if isinstance(answer, list) and part.isdigit() and int(part) < len(answer):
@@ -74,7 +75,7 @@ def at(answer: Any, key: str) -> float | None:
 
 
 def mean(column: Column, values: list[float]) -> str:
-    """Return the mean of values and half of its interval, a dash where there is none."""
+    """Return the mean of values and half of its interval, or a dash if there are no values."""
     if not values:
         return ABSENT
     interval = paired(values) if len(values) > 1 else None
@@ -83,7 +84,7 @@ def mean(column: Column, values: list[float]) -> str:
 
 
 def notes(record: dict[str, Any]) -> Iterator[str]:
-    """Yield what must be said of the table."""
+    """Yield the notes below the table."""
     if len({run["seed"] for run in record["runs"]}) > 1:
         yield "±: half of the 95% interval over seeds (Student's t)"
     for _, column in columns_of(record):
@@ -93,7 +94,7 @@ def notes(record: dict[str, Any]) -> Iterator[str]:
 
 
 def failures(record: dict[str, Any]) -> Iterator[str]:
-    """Yield why sections have no answer, each reason once with the runs that it holds for."""
+    """Yield the reasons why sections have no answer, each once with the affected runs."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for run in record["runs"]:
         for section, answer in run["answers"].items():

@@ -1,4 +1,4 @@
-"""An audit: every section asks every run, as independent jobs, and some ask two runs together."""
+"""Audits: independent jobs that run every section on every run, and some on pairs of runs."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ AUDIT = "audit.json"
 SCHEMA = 1
 BACKPROP = "backprop"
 SAID = 100
-"""Characters of an answer, or of a reason for none, in the log; the record has all of it."""
+"""Maximum length of an answer or a reason in the log; the record contains the full text."""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer, and the line that says of it in the log.
+    """An answer and its line in the log.
 
     Attributes:
-        answer: As JSON values.
+        answer: The answer, as JSON values.
         line: The question with the answer's figures.
     """
 
@@ -52,13 +52,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class Question:
-    """A section that asks one run, or two.
+    """A section applied to one run, or to two.
 
     Attributes:
-        section: Its spec.
+        section: The section's spec.
         runs: One run, or two runs to compare.
-        spec: Of the audit.
-        folder: Of all answers.
+        spec: The audit's settings.
+        folder: The folder of all answers.
     """
 
     section: Spec
@@ -68,37 +68,37 @@ class Question:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{label(self.section)}: {self.of}"
 
     @property
     def of(self) -> str:
-        """Which runs are asked, as people read it."""
+        """Display name of the runs."""
         return " beside ".join(run.name for run in self.runs)
 
     @property
     def path(self) -> Path:
-        """The file that keeps the answer."""
+        """The file that contains the answer."""
         return self.folder / "answers" / f"{file_name(self.name)}.json"
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What decides the answer."""
+        """The values that determine the answer."""
         return dict(finite({"section": self.section, "weights": [run.digest for run in self.runs]}))
 
     def earlier(self) -> Answered | None:
-        """Return what an earlier call has found; a section that failed is asked again."""
+        """Return the answer of an earlier call; a section that failed runs again."""
         kept = forms.read_kept(self.path, "answer", {}, self.asked)
         return None if kept is None or "failed" in kept else Answered(kept, self.line(kept))
 
     def line(self, answer: dict[str, Any]) -> str:
-        """Return the question with an answer's figures in a short line, or why there are none."""
+        """Return a short line with the question and its figures, or why there are none."""
         section = SECTIONS.make(self.section)
         said = shorten(str(answer.get("failed") or brief(section, answer)), SAID, placeholder="…")
         return f"{section.name}: {self.of}: {said}"
 
     def work(self, progress: Progress) -> Answered:
-        """Ask; keep and return the answer, or why there is none."""
+        """Run the section; store and return the answer, or why there is none."""
         section = SECTIONS.make(self.section)
         with threads_set(self.spec.threads), generators_kept():
             try:
@@ -125,26 +125,25 @@ def audit(
     progress: Progress | None = None,
     workers: Workers = SERIAL,
 ) -> dict[str, Any]:
-    """Ask trained runs what the sections ask, and set them side by side.
+    """Audit trained runs by the sections, and compare the runs.
 
-    A section whose packages are missing, that a model can't be asked, or that fails, says why; the
-    others run.
+    A section reports why it has no answer if its packages are missing, it does not fit a model, or
+    it fails. The other sections run.
 
     Args:
-        spec: Which sections.
-        folders: Those of `beyondprop train` or `beyondprop compare`.
+        spec: Settings of the audit.
+        folders: Folders that `beyondprop train` or `beyondprop compare` wrote.
         output: The audit's folder.
-        resume: Continue what the folder holds: its sections stay, with others or other settings
-            beside them; runs are those of the folders alone.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who asks.
+        resume: Continue the audit in the folder. Its sections stay, and sections can be added or
+            get other settings. The runs are only those of ``folders``.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that run the sections.
 
     Returns:
-        The content of `audit.json`: for each run what each section says, and what is said of two
-        runs.
+        The content of `audit.json`: the sections' answers for each run, and for pairs of runs.
 
     Raises:
-        UserError: There is no such section, there are no runs, or the folder holds something else.
+        UserError: A section is unknown, there are no runs, or the folder contains something else.
     """
     spec, output, resume = entered(AuditSpec, spec, output, resume)
     with held(output):  # before anything in it is read: another process may add to it
@@ -159,7 +158,7 @@ def made(
     progress: Progress,
     workers: Workers,
 ) -> dict[str, Any]:
-    """Return an audit's record, made in a folder that this process holds; see `audit`."""
+    """Return an audit's record, made in a folder that this process has locked; see `audit`."""
     started = datetime.now(UTC)
     sections = sections_of(spec, earlier_sections(output) if resume else ())
     given = finite(asdict(spec) | {"data": None if spec.data is None else "given"})
@@ -207,7 +206,7 @@ def made(
 
 
 def own_name(folders: Sequence[Path]) -> str:
-    """Return the name of a folder where none is given.
+    """Return the default name of an audit's folder.
 
     Raises:
         UserError: There are no runs.
@@ -217,9 +216,9 @@ def own_name(folders: Sequence[Path]) -> str:
 
 
 def answers_to(executor: Executor, title: str, asked: Sequence[Question]) -> list[dict[str, Any]]:
-    """Return the answer to each question; of one that fails beyond what its section foresees, why.
+    """Return the answer to each question, or why the question failed.
 
-    The reason isn't kept in the folder, so that the question is asked again.
+    The reason of an unexpected failure is not stored in the folder, so the question is asked again.
     """
     if not asked:
         return []
@@ -232,7 +231,7 @@ def answers_to(executor: Executor, title: str, asked: Sequence[Question]) -> lis
 
 
 def brief(section: Section, answer: dict[str, Any]) -> str:
-    """Return the figures of an answer that tables show, in a few words."""
+    """Return a short text with the figures of an answer that tables show."""
     known = [(column, at(answer, column.key)) for column in section.columns]
     told = [f"{each.label} {each.text(value)}" for each, value in known if value is not None]
     return ", ".join(told) or "answered"
@@ -241,7 +240,7 @@ def brief(section: Section, answer: dict[str, Any]) -> str:
 def of_run(
     run: Trained, asked: Sequence[Question], answers: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what is said of a run."""
+    """Return a run's part of the record."""
     own = {
         SECTIONS.make(question.section).name: answer
         for question, answer in zip(asked, answers, strict=True)
@@ -257,10 +256,10 @@ def of_run(
 
 
 def sections_of(spec: AuditSpec, earlier: Sequence[Spec] = ()) -> tuple[Spec, ...]:
-    """Return the sections that are asked for, behind earlier ones that are not among them.
+    """Return the requested sections, after the earlier ones that are not among them.
 
     Raises:
-        UserError: There is no such section, or one is named twice.
+        UserError: A section is unknown or named twice.
     """
     wanted = tuple(SECTIONS) if spec.sections is None else spec.sections
     names = [SECTIONS.make(each).name for each in wanted]
@@ -271,13 +270,13 @@ def sections_of(spec: AuditSpec, earlier: Sequence[Spec] = ()) -> tuple[Spec, ..
 
 
 def earlier_sections(folder: Path) -> list[Spec]:
-    """Return the sections of a folder's audit; none where it holds something else."""
+    """Return the sections of a folder's audit; none if it contains something else."""
     found = (read_spec(folder) or {}).get("sections")
     return found if isinstance(found, list) else []
 
 
 def beside(sections: Sequence[Spec]) -> Iterator[Spec]:
-    """Yield the sections that have something to say of two runs."""
+    """Yield the sections that compare two runs."""
     for each in sections:
         if type(SECTIONS.make(each)).beside is not Section.beside:
             yield each
@@ -286,7 +285,8 @@ def beside(sections: Sequence[Spec]) -> Iterator[Spec]:
 def pairs(runs: Sequence[Trained]) -> list[tuple[Trained, Trained]]:
     """Return the pairs of runs to compare.
 
-    For each seed, every rule with backprop; for each rule, the first seed with the second.
+    These are, for each seed, every rule with backprop, and for each rule, the first seed with the
+    second.
     """
     found = []
     for run in runs:

@@ -1,4 +1,4 @@
-"""The numeric arguments of a rule, and where each is searched."""
+"""The numeric arguments of a rule, and their search ranges."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from beyondprop.registry.limits import Limits
 from beyondprop.rules import RULES, make
 
 FACTOR, FACTOR_OF_COUNTS = 10, 4
-"""How far below and above its default an argument is searched."""
+"""Factors from an argument's default to the ends of its search range."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where one number is searched.
+    """The search range of one number.
 
     Attributes:
-        low: The least.
-        high: The greatest.
-        usual: The number that it is where nobody has said otherwise.
-        whole: Whether it is a whole number.
-        logarithmic: Whether its logarithm is drawn evenly.
+        low: Lower end.
+        high: Upper end.
+        usual: Default value.
+        whole: Whether it is an integer.
+        logarithmic: Whether its logarithm is drawn uniformly.
     """
 
     low: float
@@ -35,10 +35,10 @@ class Axis:
 
 
 def axes_of(rule: Spec) -> dict[str, Axis]:
-    """Return the axes of a rule's numeric arguments, those that the spec gives aside.
+    """Return the axes of a rule's numeric arguments, except those that the spec sets.
 
     Raises:
-        UserError: There is no such rule.
+        UserError: The rule is unknown.
     """
     name, given = read(rule, RULES.kind, RULES.key)
     made = make(rule)
@@ -51,10 +51,10 @@ def axes_of(rule: Spec) -> dict[str, Axis]:
 
 
 def axis_of(value: object, annotation: Any) -> Axis | None:
-    """Return where an argument with this default is searched; None where it is no such number.
+    """Return the search range of an argument with this default; None if it can't be searched.
 
-    Between its limits where it has both, else up to a factor below and above its default, evenly
-    in the logarithm.
+    An argument with two finite limits is searched between them. Any other is searched on a
+    logarithmic scale, up to a factor below and above its default.
     """
     kind, limits = annotation, Limits()
     if get_origin(annotation) is Annotated:
@@ -66,7 +66,7 @@ def axis_of(value: object, annotation: Any) -> Axis | None:
     if math.isfinite(limits.low) and math.isfinite(limits.high):
         return Axis(limits.low, limits.high, value, whole)
     if value <= 0:
-        return None  # no scale to go by
+        return None  # the default gives no scale
     factor = FACTOR_OF_COUNTS if whole else FACTOR
     low = max(value // factor, 1) if whole else value / factor
     high = min(value * factor, limits.high)

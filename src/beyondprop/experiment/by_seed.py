@@ -1,4 +1,4 @@
-"""What studies by seed have in common: a folder that grows by seeds, and one record at its end."""
+"""The common part of studies by seed: a folder to which seeds can be added, and one record."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Study:
     """A kind of study.
 
     Attributes:
-        kind: As records name it.
-        command: That makes one.
-        file: Of its record.
+        kind: Name of the kind in records.
+        command: Command that makes a study.
+        file: File name of its record.
     """
 
     kind: str
@@ -43,18 +43,18 @@ class Study:
         of_seeds: Callable[[], list[dict[str, Any]]],
         digests: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return the record of a study; a finished one is read, another one made and kept.
+        """Return the record of a study: a finished record is read, otherwise it is made and stored.
 
         Args:
-            spec: A dataclass with ``threads``, ``data`` and ``seeds``, those before it among these.
-            output: The folder, which this process holds.
-            resume: Continue what the folder holds.
-            of_seeds: Returns what each seed gives.
-            digests: What tells data and models from others of the same names, as JSON: a finished
-                record with other ones is made anew. None: settings alone decide.
+            spec: A dataclass with ``threads``, ``data`` and ``seeds``, including earlier seeds.
+            output: The folder, which this process has locked.
+            resume: Continue the study in the folder.
+            of_seeds: Returns each seed's part of the record.
+            digests: Digests that identify data and models by content, as JSON. A finished record
+                with other digests is made again. None: only the settings are compared.
 
         Raises:
-            UserError: The folder holds something else.
+            UserError: The folder contains something else.
         """
         started, given = datetime.now(UTC), finite(plain(spec))
         told = {} if digests is None else {"digests": dict(digests)}
@@ -81,14 +81,14 @@ class Study:
 
 
 def grown(spec: T, folder: Path) -> T:
-    """Return the spec with the seeds that the folder has before its own."""
+    """Return the spec with the folder's seeds before its own seeds."""
     earlier, own = (read_spec(folder) or {}).get("seeds"), spec
     if not isinstance(earlier, list):
-        return spec  # another thing's folder: whoever claims it says so
+        return spec  # the folder contains something else: the check of its claim reports that
     seeds = tuple(dict.fromkeys((*earlier, *own.seeds)))  # type: ignore[attr-defined]
     return replace(own, seeds=seeds)  # type: ignore[type-var]
 
 
 def plain(spec: Any) -> dict[str, Any]:
-    """Return a spec as JSON; of a data folder only whether there was one."""
+    """Return a spec as JSON; for a data folder, only whether one was given."""
     return asdict(spec) | {"data": None if spec.data is None else "given"}

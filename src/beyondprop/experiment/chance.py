@@ -1,4 +1,4 @@
-"""Chance: what has learned nothing scores."""
+"""The chance level: the score of a model that has learned nothing."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from beyondprop.tasks import Data, Samples, Split, Task, call
 
 
 def chance(plan: ComparePlan, task: Task, data: Data) -> dict[str, Any]:
-    """Return the `score` on the test split of what has learned nothing, and `of` what it is.
+    """Return the test `score` of a model that has learned nothing, and in `of` which model.
 
-    It is the best constant output; where none can be found, the untrained model's; where that has
-    none either, None.
+    It is the score of the best constant output, or of the untrained model if there is no best
+    constant. It is None if that has no score either.
     """
     with generators_kept([data.train.device]):
         seed_generators(plan.seeds[0])
         model = build(task, plan)
         try:
             return {"score": constant_score(task, data, model), "of": "the best constant output"}
-        except FAULTS as error:  # whatever a model or a loss does
+        except FAULTS as error:  # any error of a model or a loss
             why = reason_of(error)
         try:
             found = score(task, model, data.test).score
-        except FAULTS as error:  # the runs that are made are worth their record
+        except FAULTS as error:  # the finished runs are recorded in any case
             return {"score": None, "of": f"not known ({reason_of(error)})"}
         return {"score": finite(found), "of": f"the untrained model ({why})"}
 
 
 def constant_score(task: Task, data: Data, model: nn.Module) -> float:
-    """Return the test score of the output, the same for every sample, of the least training loss.
+    """Return the test score of the constant output with the lowest training loss.
 
     Raises:
-        UserError: There is no such output.
+        UserError: No constant output minimises the loss.
     """
     outputs = outputs_of(task, data, model)
     shape = outputs.shape[1:]
@@ -76,7 +76,7 @@ def targets_of(samples: Samples) -> Tensor:
 
 
 class Everywhere(nn.Module):
-    """A model that returns the same for every sample."""
+    """A model that returns the same output for every sample."""
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ class Everywhere(nn.Module):
 
 
 def outputs_of(task: Task, data: Data, model: nn.Module) -> Tensor:
-    """Return what the model makes of the first training samples.
+    """Return the model's outputs for the first training samples.
 
     Raises:
-        UserError: It is no tensor of real numbers with a row a sample, or the loss does not take it
-            in double precision.
+        UserError: The output is not a tensor of real numbers with one row for each sample, or the
+            loss fails on it in double precision.
     """
     inputs, targets = data.train.batch(slice(min(2, len(data.train))))
     if not isinstance(targets, Tensor):
@@ -101,7 +101,7 @@ def outputs_of(task: Task, data: Data, model: nn.Module) -> Tensor:
         outputs = call(model.eval(), inputs)
     real = isinstance(outputs, Tensor) and outputs.is_floating_point()
     if not isinstance(outputs, Tensor) or not real or len(outputs) != len(targets):
-        raise UserError("the model does not return one tensor of real numbers, samples first")
+        raise UserError("the model does not return one real tensor with one row per sample")
     if why := no_loss(task, outputs, targets):
         raise UserError(why)
     return outputs

@@ -1,4 +1,4 @@
-"""A run's state in one file: what a killed run needs to go on to the bit-identical result."""
+"""A run's state in one file, from which a killed run continues to the bit-identical result."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SCHEMA = 4
 
 @dataclass
 class TrainingState:
-    """Everything in a run that changes as it goes.
+    """Everything that changes during a run.
 
     Attributes:
-        model: Parameters and buffers.
-        handle: Its attachment, for the feedback that learns.
-        optimizer: Its moments.
-        losses: The training loss of every step, one tensor an epoch.
-        curve: One point an epoch, from epoch 0, before training.
-        sessions: Those that worked on the run, this one last; see `provenance.session`.
-        stages: Of a pipeline, how many blocks each process had, and each one's generators.
+        model: The model, with its parameters and buffers.
+        handle: The model's attachment, with feedback that learns.
+        optimizer: The optimizer, with its moments.
+        losses: The training loss of every step, one tensor for each epoch.
+        curve: One point for each epoch, from epoch 0 (before training).
+        sessions: Sessions that worked on the run, this one last; see `provenance.session`.
+        stages: For a pipeline, the number of blocks and the generators of each process.
     """
 
     model: nn.Module
@@ -55,7 +55,7 @@ class TrainingState:
 
 
 def save(folder: Path, state: TrainingState) -> None:
-    """Write the state and those of the generators, atomically and with a digest."""
+    """Write the state and the generators' states, atomically and with a digest."""
     content = {
         "schema": SCHEMA,
         "model": state.model.state_dict(),
@@ -73,15 +73,16 @@ def save(folder: Path, state: TrainingState) -> None:
 
 
 def restore(folder: Path, state: TrainingState) -> bool:
-    """Put what `folder` holds into `state` and the generators; its sessions go before this one.
+    """Load a folder's checkpoint into ``state`` and the generators.
 
-    Nothing of the file is looked at before its digest was compared.
+    The checkpoint's sessions come before this one. The file is not parsed before its digest is
+    verified.
 
     Returns:
         Whether there was a checkpoint.
 
     Raises:
-        StorageError: There is one, but it cannot be read, is not what was written, or another's.
+        StorageError: The checkpoint cannot be read, is damaged, or belongs to another run.
     """
     path = folder / CHECKPOINT
     try:
@@ -92,20 +93,20 @@ def restore(folder: Path, state: TrainingState) -> bool:
         raise cannot("read", path, error) from None
     if content is None:
         raise StorageError(
-            f"{path} is damaged, or of another version of beyondprop (its content does not fit its "
-            "digest); delete it to begin the run again"
+            f"{path} is damaged or from another version of beyondprop (its content does not match "
+            "its digest): delete it to restart the run"
         )
     try:
         _put(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), state)
-    except Exception:  # whatever PyTorch, optimizers and models make of another run's numbers
+    except Exception:  # any error of PyTorch, optimizers or models with another run's numbers
         raise StorageError(
-            f"{path} cannot be read as this run's state; delete it to begin the run again"
+            f"{path} cannot be read as this run's state: delete it to restart the run"
         ) from None
     return True
 
 
 def _put(content: Any, state: TrainingState) -> None:
-    """Put a checkpoint's content into `state` and the generators."""
+    """Load a checkpoint's content into ``state`` and the generators."""
     if content["schema"] != SCHEMA:
         raise ValueError("made by another version")
     losses, curve, sessions = (content[key] for key in ("losses", "curve", "sessions"))
@@ -132,7 +133,7 @@ def seed_generators(seed: int) -> None:
 
 
 def generators() -> dict[str, Any]:
-    """Return the states of this process's generators, as a checkpoint holds them."""
+    """Return the states of this process's generators, in the form of a checkpoint."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     legacy: Any = np.random.get_state()  # noqa: NPY002  the user's code draws from it
     _, words, *rest = legacy
@@ -145,7 +146,7 @@ def generators() -> dict[str, Any]:
 
 
 def set_generators(states: dict[str, Any]) -> None:
-    """Put the generators where they were when `generators` was called."""
+    """Restore the generators' states from a call of `generators`."""
     random.setstate(states["python"])
     words, *rest = states["numpy"]
     np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002

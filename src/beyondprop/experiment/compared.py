@@ -1,4 +1,4 @@
-"""A finished comparison, to be looked at from Python and in notebooks."""
+"""A finished comparison, for use in Python and in notebooks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 COMPARISON = "comparison.json"
-"""The record's name in a comparison's folder."""
+"""File name of the record in a comparison's folder."""
 
 WIDEST = 1000
-"""Characters of a line."""
+"""Maximum number of characters in a line."""
 
 
 class Comparison(Mapping[str, Any]):
-    """A comparison's record, a mapping as `comparison.json` holds it; ``print`` it.
+    """A comparison's record: a mapping with the content of `comparison.json`. ``print`` shows it.
 
     Args:
-        record: What `compare` has recorded.
+        record: The record that `compare` wrote.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -37,15 +37,17 @@ class Comparison(Mapping[str, Any]):
 
     @classmethod
     def read(cls, folder: str | Path) -> Comparison:
-        """Return the comparison that a folder holds.
+        """Return the comparison in a folder.
 
         Raises:
-            UserError: It holds none that is finished, or a damaged one.
+            UserError: The folder contains no finished comparison, or a damaged one.
         """
         path = Path(folder) / COMPARISON
         record = forms.read_comparison(path)
         if record is None:
-            raise UserError(f"{folder} holds no {COMPARISON}: name a folder that compare finished")
+            raise UserError(
+                f"{folder} contains no {COMPARISON}: name the folder of a finished comparison"
+            )
         return cls(record)
 
     def __getitem__(self, key: str) -> Any:
@@ -58,7 +60,7 @@ class Comparison(Mapping[str, Any]):
         return len(self._record)
 
     def table(self) -> str:
-        """Return the table that the command prints: one line a rule, and what the columns mean."""
+        """Return the table that the command prints: one line for each rule, and the legend."""
         shown = StringIO()
         console = Console(file=shown, width=WIDEST, highlight=False, markup=False)
         console.print(table(self))
@@ -80,7 +82,7 @@ class Comparison(Mapping[str, Any]):
         """Draw each rule's mean score and its 95% interval over seeds.
 
         Args:
-            axes: Where to draw; by default on a new figure of pyplot.
+            axes: Axes to draw on. Default: those of a new pyplot figure.
 
         Returns:
             The axes.
@@ -121,11 +123,11 @@ class Comparison(Mapping[str, Any]):
 
 
 PAIRS = ("_interval", "_quartiles")
-"""Ends of the names of figures that are pairs, or None where there are none."""
+"""Suffixes of the names of figures that are pairs, or None."""
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose pairs, such as intervals, are two entries: `KEY_low` and `KEY_high`."""
+    """Return a row with pairs, such as intervals, as two entries: `KEY_low` and `KEY_high`."""
     found = {}
     for key, value in row.items():
         if key.endswith(PAIRS):

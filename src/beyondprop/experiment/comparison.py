@@ -1,4 +1,4 @@
-"""A comparison: rules x seeds on one task, the same budget for every rule."""
+"""Comparisons: rules × seeds on one task, with the same budget for every rule."""
 
 from __future__ import annotations
 
@@ -69,25 +69,26 @@ def compare(
 ) -> Comparison:
     """Train a task by several rules from several seeds and record how they compare.
 
-    Every rule gets the same trials of learning rates, the same seeds (so the same initial weights
-    and order of the data) and the same steps. A rule that fails or diverges is recorded so, and the
-    others go on. The folder holds one folder a run in `runs/`, the trials' in `tuning/`, and, when
-    all is done, `comparison.json`. Who works changes no figure but times.
+    Every rule gets the same trials of learning rates, the same seeds (and with them the same
+    initial weights and order of the data) and the same number of steps. If a rule fails or
+    diverges, this is recorded, and the others continue. The folder contains one folder for each run
+    in `runs/`, those of the trials in `tuning/`, and at the end `comparison.json`. The workers
+    affect no figures except times.
 
     Args:
-        spec: What to compare.
+        spec: Settings of the comparison.
         output: The comparison's folder.
-        resume: Continue what the folder holds; runs that are over are kept, failed ones repeated.
-            Rules and seeds that it does not hold yet are added to those that it does.
+        resume: Continue the comparison in the folder. Finished runs are kept, failed ones are
+            repeated, and rules and seeds that it does not contain yet are added.
         task: Your own task, instead of the one that the spec names.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains: this process, several, or those of a cluster.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train: this process, several processes, or those of a cluster.
 
     Returns:
-        The comparison: its record, which prints and plots itself.
+        The comparison's record, with methods to print and plot it.
 
     Raises:
-        UserError: The task, measures, data, folder or workers cannot be used, or none of the rules.
+        UserError: The task, measures, data, folder or workers cannot be used, or no rule can.
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
     started = datetime.now(UTC)
@@ -136,12 +137,12 @@ def made(
 
 
 def accelerators(plan: ComparePlan) -> int:
-    """Return how many accelerators a run needs."""
+    """Return the number of accelerators that a run needs."""
     return 0 if plan.device == "cpu" else 1
 
 
 def describe(place: Place | None, plan: ComparePlan) -> dict[str, Any]:
-    """Return what a record says of who worked."""
+    """Return the description of the workers for a record."""
     if place is None:
         return {"kind": "serial", "jobs": 1, "threads": plan.threads}
     return place.describe()
@@ -150,7 +151,7 @@ def describe(place: Place | None, plan: ComparePlan) -> dict[str, Any]:
 def work(
     plan: ComparePlan, source: Source, folder: Path, progress: Progress, place: Place | None
 ) -> dict[str, Any]:
-    """Tune, run and measure; what is already in the folder is not done again."""
+    """Tune, run and measure; work that is already in the folder is not repeated."""
     with Executor(folder, progress, place) as executor:
         tuning = tune(plan, source, folder, executor)
         progress.console.print(learning_rates(tuning))
@@ -161,7 +162,7 @@ def work(
             records += linear.records(executor)
         else:
             progress.console.print(f"no linear model: {linear}")
-    # The workers are gone: a step is measured alone.
+    # The workers have ended, so nothing else runs while a step is measured.
     done = {record["rule"]["name"] for record in finished(records)}
     timed = [name for name in plan.names if name in done]
     data = source.data(plan.seeds[0])
@@ -198,7 +199,7 @@ def runs(
     chosen: dict[str, Setting],
     executor: Executor,
 ) -> list[dict[str, Any]]:
-    """Return the records of every rule from every seed."""
+    """Return the records of every rule for every seed."""
     wanted = [plan.run(name, seed, chosen[name]) for seed in plan.seeds for name in plan.names]
     folders = [folder / "runs" / f"{file_name(one.name)}-seed{one.seed}" for one in wanted]
     jobs = [
@@ -219,13 +220,13 @@ def runs(
 
 
 def earlier_run(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
-    """Return the record of a finished run, or None if there is more to do."""
+    """Return the record of a finished run, or None if the run is not complete."""
     check_claim(folder, as_json(plan), resume=True)
     return over(folder)
 
 
 def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Return a run's record, also where it fails; a finished run is not repeated."""
+    """Return a run's record, also if it fails; a finished run is not repeated."""
     started = datetime.now(UTC)
     with held(folder), torch_settings(plan):
         earlier = earlier_run(plan, folder)
@@ -233,9 +234,9 @@ def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress)
             return earlier
         try:
             return run(plan, source.task, source.data(plan.seed), folder, progress)
-        except StorageError:  # no fault of the rule's, and the others would meet it too
+        except StorageError:  # not an error of the rule: the other runs would fail, too
             raise
-        except FAULTS as error:  # whatever a rule or a model does wrong, the others go on
+        except FAULTS as error:  # any error of a rule or a model; the other runs continue
             return failed_run(plan, source, folder, started, reason_of(error))
 
 

@@ -1,4 +1,4 @@
-"""What a step of each rule costs, relative to backprop in plain PyTorch with nothing attached."""
+"""The cost of each rule's step, relative to backprop in plain PyTorch with nothing attached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from beyondprop.tasks import Samples, Task
 from beyondprop.tasks.order import drawn
 
 Costs = dict[str, dict[str, Any]]
-"""For each rule the figures that were measured, by their keys."""
+"""The measured figures of each rule, by key."""
 
 
 def measure_costs(
@@ -31,17 +31,17 @@ def measure_costs(
     names: Sequence[str],
     progress: Progress,
 ) -> Costs:
-    """Measure a step on one batch of the task, by every rule.
+    """Measure a step of every rule on one batch of the task.
 
-    A measure that fails (memory, where the task cannot travel to another process) is left out, and
-    the reason is said; so is a rule whose step can't be taken on the batch.
+    A measure that fails is left out, with a message that says why. An example is memory if the task
+    cannot be sent to another process. So is a rule whose step fails on the batch.
 
     Args:
-        plan: The comparison's.
-        task: Whose model, loss and optimizer are stepped.
-        train: Training data, of which the batch is drawn.
-        names: The rules to measure, all by the first optimizer at its lowest learning rate.
-        progress: Bars to draw on.
+        plan: The comparison's plan.
+        task: The task, with the model, loss and optimizer of the step.
+        train: Training data from which the batch is drawn.
+        names: The rules to measure, all with the first optimizer at its lowest learning rate.
+        progress: Progress bars to draw on.
     """
     batch = batch_of(plan, train)
     plain = step_of(plan, task, batch, None)
@@ -74,7 +74,7 @@ def measure_costs(
                 found = measure.run_together([*subjects.values()])
                 for rule, figures in zip(subjects, found, strict=True):
                     costs[rule] |= figures.values
-            except FAULTS as error:  # whatever a model or a measure does wrong
+            except FAULTS as error:  # any error of a model or a measure
                 reason = str(error) if isinstance(error, UserError) else one_line(error)
                 progress.console.print(f"{measure.title.lower()} is not measured: {reason}")
                 continue
@@ -83,24 +83,25 @@ def measure_costs(
 
 
 def fails(subject: Subject) -> str | None:
-    """Return why a rule's step can't be taken on the batch, None where it can."""
+    """Return why a rule's step fails on the batch, or None."""
     try:
         given(subject.step, "a step")()()
-    except FAULTS as error:  # whatever a model or a rule does wrong
+    except FAULTS as error:  # any error of a model or a rule
         return str(error) if isinstance(error, UserError) else one_line(error)
     return None
 
 
 def batch_of(plan: ComparePlan, train: Samples) -> tuple[Any, Any]:
-    """Return the batch that is stepped, drawn from the training data."""
+    """Return the batch for the step, drawn from the training data."""
     return train.batch(drawn(len(train), plan.batch_size))
 
 
 def step_of(
     plan: ComparePlan, task: Task, batch: tuple[Any, Any], rule: str | None
 ) -> partial[Step]:
-    """Return what builds a rule's step; it can be sent to another process where the task's parts
-    can.
+    """Return a function that builds a rule's step.
+
+    It can be sent to another process if the task's parts can.
     """
     return partial(
         rule_step,

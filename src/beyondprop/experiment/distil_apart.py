@@ -1,4 +1,4 @@
-"""A trained network taken apart: its students, and the assemblies that budgets allow."""
+"""A trained network split into neighbourhoods: its students, and assemblies within budgets."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ MERGED = "merged"
 
 @dataclass(frozen=True)
 class Apart:
-    """A network taken apart.
+    """A network split into neighbourhoods.
 
     Attributes:
-        setting: Of its seed.
-        folder: Of its seed.
-        library: Its students.
-        alone: By how much the validation loss of the whole rises with each student alone.
+        setting: The seed's setting.
+        folder: The seed's folder.
+        library: The trained students.
+        alone: Increase of the complete network's validation loss with each student alone in place.
         limited: The options for each neighbourhood.
     """
 
@@ -60,7 +60,7 @@ class Apart:
 
     @property
     def whole(self) -> int:
-        """Operations of the teacher on a sample."""
+        """Operations of the teacher for one sample."""
         return forward_operations(self.setting.teacher, self.setting.sample)
 
     def merged(self, choice: Mapping[str, str]) -> nn.Module:
@@ -71,7 +71,7 @@ class Apart:
 def taken_apart(
     spec: DistilSpec, seed: int, folder: Path, progress: Progress, workers: Workers
 ) -> Apart:
-    """Return the teacher of a seed taken apart, its students trained."""
+    """Split the teacher of a seed and train its students."""
     setting = setting_of(spec, seed, folder)
     library = library_of(setting, folder, progress, workers)
     alone = replaced_alone(setting.teacher, library, setting.validation_loss)
@@ -79,7 +79,7 @@ def taken_apart(
 
 
 def record_of(apart: Apart) -> dict[str, Any]:
-    """Return what is known of a seed before whole models are trained."""
+    """Return a seed's part of the record before complete models are trained."""
     setting, library = apart.setting, apart.library
     found = {budget: within(apart, budget) for budget in setting.spec.budgets}
     known = [each for of in found.values() if not isinstance(of, str) for each in of]
@@ -106,7 +106,7 @@ def record_of(apart: Apart) -> dict[str, Any]:
 
 
 def within(apart: Apart, budget: float) -> list[Assembly] | str:
-    """Return the best assemblies within a budget, or why there is none."""
+    """Return the best assemblies within a budget, or the reason why there is none."""
     try:
         return apart.limited.within(budget, apart.setting.spec.ranked)
     except UserError as error:
@@ -114,7 +114,7 @@ def within(apart: Apart, budget: float) -> list[Assembly] | str:
 
 
 def assembled(apart: Apart, best: Assembly) -> dict[str, Any]:
-    """Return what an assembly costs, and what it reaches before it is healed."""
+    """Return an assembly's cost, and its scores before healing."""
     setting, model = apart.setting, apart.merged(best.choice)
     return {
         "choice": dict(best.choice),
@@ -126,9 +126,9 @@ def assembled(apart: Apart, best: Assembly) -> dict[str, Any]:
 
 
 def ranking(apart: Apart, known: Iterable[Assembly]) -> list[dict[str, Any]]:
-    """Return what was predicted of assemblies, and what they reach before they are healed.
+    """Return the predicted scores of assemblies, and their measured scores before healing.
 
-    What one reaches decides nothing: the search has chosen before.
+    The measured scores have no effect on the choice, which the search made before.
     """
     each_once = {tuple(sorted(each.choice.items())): each for each in known}
     return [
@@ -139,11 +139,11 @@ def ranking(apart: Apart, known: Iterable[Assembly]) -> list[dict[str, Any]]:
 
 
 def wholes(apart: Apart, record: Mapping[str, Any]) -> list[Whole]:
-    """Return the whole models of a seed that are to be trained, by budget and way.
+    """Return the complete models to train for a seed, one for each budget and method.
 
     Args:
-        apart: Of the seed.
-        record: From `record_of`.
+        apart: The seed's network, split into neighbourhoods.
+        record: Result of `record_of`.
     """
     setting = apart.setting
     return [
@@ -164,7 +164,7 @@ def wholes(apart: Apart, record: Mapping[str, Any]) -> list[Whole]:
 
 
 def ways_of(spec: DistilSpec) -> tuple[Way, ...]:
-    """Return how whole models are trained: where inputs are drawn, without labels."""
+    """Return the methods that train complete models; with drawn inputs, those without labels."""
     return tuple(way for way in WAYS if spec.inputs is None or not way.labelled)
 
 
@@ -192,7 +192,7 @@ def candidates_of(spec: DistilSpec) -> dict[str, Candidate]:
 
 
 def recipe_of(spec: DistilSpec, task: Task, seed: int) -> Recipe:
-    """Return how students are trained."""
+    """Return the recipe for the training of students."""
     return Recipe(
         epochs=spec.epochs,
         batch_size=spec.batch_size or task.batch_size,
@@ -203,10 +203,10 @@ def recipe_of(spec: DistilSpec, task: Task, seed: int) -> Recipe:
 
 
 def neighbourhoods(spec: DistilSpec, task: Task, model: nn.Module) -> tuple[Neighbourhood, ...]:
-    """Return the neighbourhoods that are named, or the task's blocks but the last.
+    """Return the neighbourhoods that the spec names, by default the task's blocks except the last.
 
     Raises:
-        UserError: None is named, and the task has no blocks.
+        UserError: The spec names no neighbourhoods, and the task names no blocks.
     """
     if spec.blocks is not None:
         return split(model, spec.blocks)

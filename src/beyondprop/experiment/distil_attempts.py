@@ -1,4 +1,4 @@
-"""Whole models, trained in each way at several learning rates; every one is an independent job."""
+"""Independent jobs that train complete models by each method at several learning rates."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from beyondprop.registry import Spec, file_name
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole model that is to be trained in one way.
+    """A complete model to train by one method.
 
     Attributes:
-        spec: The distillation's.
-        seed: Of its teacher and of its training.
-        folder: Of the seed.
-        library: Of that teacher.
-        choice: Of its students.
-        budget: The share of operations that was asked for.
-        way: How it is trained.
-        operations: That its training has.
+        spec: The distillation's settings.
+        seed: Random seed of the teacher and of the training.
+        folder: The seed's folder.
+        library: The teacher's students.
+        choice: The student of each replaced neighbourhood.
+        budget: The requested share of operations.
+        way: The training method.
+        operations: Operations available for the training.
     """
 
     spec: DistilSpec
@@ -53,15 +53,15 @@ class Whole:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{self.way.name}, {self.budget:g} of operations, seed {self.seed}"
 
     def attempt(self, rate: float) -> Attempt:
-        """Return its training at a learning rate."""
+        """Return the model's training at a learning rate."""
         return Attempt(self, rate)
 
     def path(self, rate: float) -> Path:
-        """Return the file that keeps what it reaches at a learning rate."""
+        """Return the file that contains the result at a learning rate."""
         return (
             self.folder
             / "whole"
@@ -71,30 +71,30 @@ class Whole:
         )
 
     def asked(self, rate: float) -> dict[str, Any]:
-        """Return what decides the result within this folder."""
+        """Return the values that determine the result within this folder."""
         asked = {"choice": dict(self.choice), "operations": self.operations, "rate": rate}
         return dict(finite(asked))
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A whole model trained at one learning rate."""
+    """A complete model trained at one learning rate."""
 
     whole: Whole
     rate: float
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{self.whole.name}, learning rate {self.rate:.3g}"
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return what an earlier call has found."""
+        """Return the result of an earlier call, or None."""
         asked = self.whole.asked(self.rate)
         return forms.read_kept(self.whole.path(self.rate), "found", forms.ATTEMPTS, asked)
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Train the model; keep and return what it reaches, or why it failed."""
+        """Train the model; store and return the result or why it failed."""
         with threads_set(self.whole.spec.threads), generators_kept():
             found = self._found(progress)
         made = finite({"asked": self.whole.asked(self.rate), "found": found})
@@ -112,15 +112,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Training:
-    """How a whole model is trained.
+    """The training of a complete model.
 
     Attributes:
-        setting: Of its seed.
-        begin: Returns the model at its beginning.
-        teach: Returns what it is taught by.
-        rule: That trains it.
-        operations: That its training has.
-        rate: The learning rate.
+        setting: The seed's setting.
+        begin: Returns the initial model.
+        teach: Returns the batches and the loss that train it.
+        rule: Rule that trains it.
+        operations: Operations available for the training.
+        rate: Learning rate.
     """
 
     setting: Setting
@@ -131,7 +131,7 @@ class Training:
     rate: float
 
     def found(self, progress: Progress) -> dict[str, Any]:
-        """Return what the model reaches, or why it failed."""
+        """Return the model's scores, or why the training failed."""
         try:
             model, steps = self.model(progress)
         except UserError as error:
@@ -139,7 +139,7 @@ class Training:
         return self.setting.evaluated(model) | {"rate": self.rate, "steps": steps}
 
     def model(self, progress: Progress) -> tuple[nn.Module, int]:
-        """Return the trained model, and in how many steps it was.
+        """Return the trained model and the number of its training steps.
 
         Raises:
             UserError: It cannot be built or trained.

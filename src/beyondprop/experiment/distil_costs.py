@@ -1,4 +1,4 @@
-"""What a distillation piece by piece computes, as floating-point operations."""
+"""Computation of a distillation piece by piece, in floating-point operations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from beyondprop.neighbourhoods.cost import forward_operations
 from beyondprop.registry import Spec
 
 COUNTED = 2
-"""Samples of the batch of which a step's operations are counted: as few as a batch norm takes."""
+"""Batch size for counting a step's operations: the smallest that batch normalisation accepts."""
 
 
 def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[str, float]:
-    """Return the operations of capture, of healing, and of the library, whole and shared: its
-    students' training, and their choice.
+    """Return the operations of capture, healing and the library.
+
+    The library's operations are the training and the choice of its students. They are given in full
+    and shared among the budgets.
     """
     seen = len(setting.data.train)
     taught = seen if setting.drawn is None else min(seen, setting.drawn.known)
@@ -39,7 +41,7 @@ def computation(setting: Setting, library: Library, merged: nn.Module) -> dict[s
 
 
 def step_operations(setting: Setting, model: nn.Module, rule: Spec) -> float:
-    """Return the operations of a step by a rule, for one sample; the model is left as it is."""
+    """Return the operations of a rule's step, for one sample; the model is not changed."""
     task, batch = setting.task, setting.data.train.batch(torch.arange(COUNTED))
     once = Recipe(
         epochs=1,
@@ -53,8 +55,10 @@ def step_operations(setting: Setting, model: nn.Module, rule: Spec) -> float:
 
 
 def choice(setting: Setting, library: Library) -> int:
-    """Return the operations by which students are judged: each runs over the validation data alone,
-    and once more in the teacher's place in the whole network.
+    """Return the operations that evaluate students for their choice.
+
+    Each student runs over the validation data alone, and again in the complete network, where it
+    replaces the teacher's piece.
     """
     samples, whole = (
         len(setting.data.validation),

@@ -1,4 +1,4 @@
-"""What students of a distillation see: all training samples, a few of them, or drawn inputs."""
+"""Training data for students: all training samples, some of them, or drawn inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beyondprop.tasks.order import order
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of samples in their order, as a teacher is called with them."""
+    """The inputs of samples in order, in the form in which the teacher is called."""
 
     samples: Samples
     size: int
@@ -30,11 +30,11 @@ class Inputs:
 
 @dataclass
 class Noise:
-    """Batches of inputs that are redrawn in each pass, the same for all methods of a seed.
+    """Batches of inputs that are drawn again in each pass, the same for all methods of a seed.
 
     Attributes:
         first: The batches of the first pass.
-        passes: How many have begun.
+        passes: Number of passes started.
     """
 
     first: DrawnBatches
@@ -51,28 +51,29 @@ class Noise:
 
 
 def few(spec: DistilSpec, data: Data, seed: int) -> Data:
-    """Return the data with as many training samples as students may see.
+    """Return the data with the training samples that students may use.
 
-    They are the first ones in the seed's order: the first ones of ordered data may be of one kind.
+    These are the first samples in the seed's random order, because the first samples of sorted data
+    may all belong to one class.
 
     Raises:
-        UserError: There are not so many.
+        UserError: The data have fewer training samples.
     """
     if spec.samples is None:
         return data
     if spec.samples > len(data.train):
         raise UserError(
-            f"{data.name} has {len(data.train):,} training samples, not {spec.samples:,}: ask for "
-            "fewer samples"
+            f"{data.name} has {len(data.train):,} training samples, not {spec.samples:,}: lower "
+            "samples="
         )
     rows = order(seed, 0, len(data.train))[: spec.samples]
     return replace(data, train=data.train.some(rows))
 
 
 def drawn_inputs(spec: DistilSpec, data: Data) -> DrawnInputs | None:
-    """Return how inputs are drawn, None where students learn from data.
+    """Return how inputs are drawn; None if students learn from data.
 
-    A pass has as many samples as the training part, of which few are seen.
+    A pass has as many samples as the training data. Only a few training samples are used.
     """
     if spec.inputs is None:
         return None
@@ -85,7 +86,7 @@ def noise(
     """Return drawn inputs of the whole network.
 
     Raises:
-        UserError: Nothing can be drawn of what it gets.
+        UserError: The network's inputs can't be drawn.
     """
     known, _ = data.train.batch(torch.arange(min(own.known, len(data.train))))
     return Noise(DrawnBatches(teacher, known, own.draw, own.samples, batch_size, seed))

@@ -1,4 +1,4 @@
-"""What whole models are taught by: labels, the teacher, or the teacher on drawn inputs."""
+"""Training signals for complete models: labels, the teacher, or the teacher on drawn inputs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from beyondprop.tasks.order import order
 
 @dataclass
 class Batches:
-    """Training batches in another order in each pass, the same for all ways of a seed.
+    """Training batches, in another order in each pass, the same for all methods of a seed.
 
     Attributes:
-        samples: Of the training part.
-        size: Of a batch.
-        seed: Of the orders.
-        passes: How many have begun.
+        samples: The training samples.
+        size: Samples per batch.
+        seed: Random seed of the orders.
+        passes: Number of passes started.
     """
 
     samples: Samples
@@ -53,13 +53,13 @@ class Batches:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a whole model is taught by.
+    """The training signal of a complete model.
 
     Attributes:
-        batches: Of inputs and targets.
-        loss: (outputs, targets) to a scalar.
+        batches: Batches of inputs and targets.
+        loss: Function of (outputs, targets) that returns a scalar.
         before: Operations before the first step.
-        extra: Operations of a sample besides the model's own step.
+        extra: Operations per sample in addition to the model's step.
     """
 
     batches: LabelledBatches
@@ -70,11 +70,11 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Taught:
-    """Batches whose targets are the teacher's outputs, and the labels.
+    """Batches whose targets are the teacher's outputs and the labels.
 
     Attributes:
-        batches: Of training samples.
-        outputs: The teacher's, of all samples in their order.
+        batches: Batches of training samples.
+        outputs: The teacher's outputs for all samples, in order.
     """
 
     batches: Batches
@@ -91,7 +91,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class TaughtByNoise:
-    """Batches of drawn inputs, whose targets are the teacher's outputs."""
+    """Batches of drawn inputs whose targets are the teacher's outputs."""
 
     batches: Noise
     teacher: nn.Module
@@ -114,7 +114,7 @@ def outputs_of(teacher: nn.Module, inputs: Any) -> Tensor:
     outputs = tasks.call(teacher, inputs)
     if not isinstance(outputs, Tensor):
         raise UserError(
-            f"the network returns {type(outputs).__name__}, and training end to end takes one "
+            f"the network returns {type(outputs).__name__}, but training end to end requires one "
             "tensor: let the task's model return one"
         )
     return outputs
@@ -122,10 +122,10 @@ def outputs_of(teacher: nn.Module, inputs: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixed:
-    """The mean of the distance from the teacher's softened classes and of the labels' loss.
+    """The mean of the distance to the teacher's softened classes and the loss on the labels.
 
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv 1503.02531,
-    section 2: with labels both are used.
+    section 2: both terms are used if there are labels.
     """
 
     distance: Distance
@@ -139,25 +139,25 @@ class Mixed:
 
 @dataclass(frozen=True)
 class FirstOf:
-    """A distance from the teacher's outputs alone."""
+    """The distance to the teacher's outputs alone."""
 
     distance: Distance
 
     def __call__(self, outputs: Any, targets: tuple[Tensor, Any]) -> Tensor:
-        """Return it; labels are not looked at."""
+        """Return the distance; labels are ignored."""
         return self.distance(outputs, targets[0])
 
 
 def by_labels(setting: Setting) -> Lessons:
-    """Return training by the task's own loss."""
+    """Return training with the task's loss."""
     own = Batches(setting.data.train, setting.batch_size, setting.seed)
     return Lessons(own, setting.task.loss)
 
 
 def by_teacher(setting: Setting) -> Lessons:
-    """Return training by the teacher's outputs, and by the labels where these are classes.
+    """Return training with the teacher's outputs, and with the labels if these are classes.
 
-    The teacher's outputs are computed once, for all passes.
+    The teacher's outputs are computed once for all passes.
     """
     own = Batches(setting.data.train, setting.batch_size, setting.seed)
     parts = setting.data.train.batches(setting.batch_size)
@@ -170,18 +170,18 @@ def by_teacher(setting: Setting) -> Lessons:
 
 
 def by_noise(setting: Setting, drawn: DrawnInputs) -> Lessons:
-    """Return training by the teacher's outputs on drawn inputs, which are others in each pass."""
+    """Return training with the teacher's outputs on inputs that are drawn again in each pass."""
     own = noise(drawn, setting.data, setting.teacher, setting.batch_size, setting.seed)
     extra = forward_operations(setting.teacher, setting.sample)
     return Lessons(TaughtByNoise(own, setting.teacher), distance_of(setting), extra=extra)
 
 
 def end_to_end(setting: Setting) -> Lessons:
-    """Return training by the teacher: on drawn inputs, or on the training samples."""
+    """Return training with the teacher's outputs on drawn inputs or on the training samples."""
     return by_teacher(setting) if setting.drawn is None else by_noise(setting, setting.drawn)
 
 
 def distance_of(setting: Setting) -> Distance:
-    """Return how far outputs are from the teacher's: softened classes where there are classes."""
+    """Return the distance to the teacher's outputs: softened classes for classification."""
     targets = setting.data.train.batch(torch.arange(1))[1]
     return SoftLabels() if not targets.is_floating_point() else Recipe().distance

@@ -1,4 +1,4 @@
-"""What budgets limit: a cost of the whole network, of which its pieces have a part each."""
+"""Limits set by budgets on a cost of the complete network, to which each piece contributes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from beyondprop.neighbourhoods import TEACHER, Assembly, Library, Options, optio
 from beyondprop.neighbourhoods.cost import cost_of, seconds_of
 
 TIMES = "seconds.json"
-"""In a seed's folder: what was measured, once, so that a resumed search chooses the same."""
+"""File in a seed's folder with times measured once, so that a resumed search repeats its choice."""
 
 
 @dataclass(frozen=True)
 class Limited:
-    """What may stand in each neighbourhood's place under a limit.
+    """The options for each neighbourhood under a limit.
 
     Attributes:
-        limit: Name of the cost.
-        whole: Of the whole teacher.
-        options: Of every neighbourhood.
+        limit: Name of the limited cost.
+        whole: That cost of the complete teacher.
+        options: Options of every neighbourhood.
     """
 
     limit: str
@@ -33,10 +33,10 @@ class Limited:
     options: Options
 
     def within(self, budget: float, count: int) -> list[Assembly]:
-        """Return the best assemblies that keep a share of the whole's cost, the best first.
+        """Return the best assemblies within a share of the teacher's cost, the best first.
 
         Raises:
-            UserError: There is none.
+            UserError: No assembly is within the budget.
         """
         pieces = sum(of[TEACHER].costs[self.limit] for of in self.options.values())
         left = budget * self.whole - (self.whole - pieces)
@@ -46,13 +46,13 @@ class Limited:
 def limited(
     setting: Setting, library: Library, scores: Mapping[str, Mapping[str, float]], folder: Path
 ) -> Limited:
-    """Return what may stand in each neighbourhood's place under the spec's limit.
+    """Return the options for each neighbourhood under the spec's limit.
 
     Args:
-        setting: Of a seed.
-        library: Its students.
-        scores: Of each student.
-        folder: Of the seed; it keeps times.
+        setting: The seed's setting.
+        library: The seed's students.
+        scores: Score of each student.
+        folder: The seed's folder, which stores measured times.
     """
     teacher, limit = setting.teacher, setting.spec.limit
     options = options_of(teacher, library, scores)
@@ -82,7 +82,7 @@ def limited(
 def measured(
     setting: Setting, library: Library, scores: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-    """Return the time of a sample in the teacher, and in what may stand in its places."""
+    """Return the time of one sample in the teacher and in the options for its neighbourhoods."""
     teacher = setting.teacher
     options = options_of(teacher, library, scores, timed=True)
     return {

@@ -1,4 +1,4 @@
-"""What all whole models of one seed have in common: data, teacher, and how they are judged."""
+"""The common setting of one seed's complete models: data, teacher, and evaluation."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TEACHER_FOLDER = "teacher"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all ways of one seed have in common.
+    """The common setting of one seed's methods.
 
     Attributes:
-        spec: The distillation's.
-        task: Its task.
-        data: As this seed has it, with the training samples that students may see.
-        drawn: How inputs are drawn; None where students learn from the training samples.
-        seed: Of the teacher and of all training.
-        teacher: In eval mode.
+        spec: The distillation's settings.
+        task: The task.
+        data: This seed's data, with the training samples that students may use.
+        drawn: How inputs are drawn; None if students learn from the training samples.
+        seed: Random seed of the teacher and of all training.
+        teacher: The teacher, in eval mode.
     """
 
     spec: DistilSpec
@@ -42,17 +42,17 @@ class Setting:
 
     @property
     def batch_size(self) -> int:
-        """Samples a step."""
+        """Samples per step."""
         return self.spec.batch_size or self.task.batch_size
 
     @property
     def samples(self) -> int:
-        """Samples of a pass in which a whole model is trained."""
+        """Samples in one training pass of a complete model."""
         return len(self.data.train) if self.drawn is None else self.drawn.samples
 
     @property
     def sample(self) -> Call:
-        """The whole model's call of one sample; its output is left out."""
+        """The complete model's call with one sample, without its output."""
         inputs, _ = self.data.train.batch(torch.arange(1))
         arguments, keywords = tasks.arguments_of(inputs)
         return Call(arguments, keywords, None, 1)
@@ -75,12 +75,12 @@ class Setting:
 
 
 def setting_of(spec: DistilSpec, seed: int, folder: Path) -> Setting:
-    """Return the setting of a seed whose teacher is trained.
+    """Return the setting of a seed with its trained teacher.
 
     Args:
-        spec: The distillation's.
-        seed: Of the teacher.
-        folder: Of the seed.
+        spec: The distillation's settings.
+        seed: Random seed of the teacher.
+        folder: The seed's folder.
     """
     task = tasks.find(spec.task)
     data = of_seed(task, read(task, spec.data), seed)
@@ -91,7 +91,7 @@ def setting_of(spec: DistilSpec, seed: int, folder: Path) -> Setting:
 
 
 def blocks_of(task: Task) -> tuple[str | tuple[str, ...], ...] | None:
-    """Return the blocks of a task's model, None where it names none."""
+    """Return the blocks of a task's model; None if the task names none."""
     if task.blocks is None:
         return None
     return tuple(each if isinstance(each, str) else tuple(each) for each in task.blocks)

@@ -1,4 +1,4 @@
-"""What to distil piece by piece, as plain data."""
+"""Settings of a distillation piece by piece, as plain data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CANDIDATES: tuple[Spec, ...] = (
     {"candidate": "narrower", "share": 0.25},
     {"candidate": "low-rank", "share": 0.25},
 )
-"""Those that are trained for every neighbourhood unless others are named."""
+"""Candidates that are trained for every neighbourhood by default."""
 OPERATIONS, SECONDS = "operations", "seconds"
 LIMITS = {
     OPERATIONS: "operations",
@@ -23,7 +23,7 @@ LIMITS = {
     "bytes": "bytes of weights",
     SECONDS: "time of a sample",
 }
-"""What budgets can limit, with what people read."""
+"""Quantities that budgets can limit, with their display names."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DistilSpec:
         threads: CPU threads.
 
     Raises:
-        UserError: A field makes no sense.
+        UserError: A field is invalid.
     """
 
     task: Spec = "fashion-small"

@@ -1,4 +1,4 @@
-"""A distillation as a table, and in words."""
+"""The table of a distillation, and its notes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADS = ("operations kept", "teacher", *WAYS)
 
 
 def distil_table(record: Mapping[str, Any]) -> Table:
-    """Return the mean score of each way over seeds, a row a budget."""
+    """Return the mean score of each method over seeds, with one row for each budget."""
     shown = Table(
         title="score, mean over seeds",
         title_justify="left",
@@ -45,7 +45,7 @@ def distil_table(record: Mapping[str, Any]) -> Table:
 
 
 def plan_table(plan: Plan) -> Table:
-    """Return what each student would take, a row a student."""
+    """Return the expected cost of each student, with one row for each student."""
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in ("neighbourhood", "candidate"):
         shown.add_column(column, no_wrap=True)
@@ -68,11 +68,11 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
-    """Yield what is to be known of a plan: reasons, disk, and time.
+    """Yield the notes on a plan: reasons, disk space and time.
 
     Args:
-        plan: Of one seed.
-        workers: Who would train.
+        plan: Plan of one seed.
+        workers: Number of workers.
     """
     for each in plan.students:
         if each.reason:
@@ -92,14 +92,14 @@ def plan_notes(plan: Plan, workers: int) -> Iterator[str]:
 
 
 def students_see(plan: Plan) -> str:
-    """Return of what data students learn, and what it takes on disk."""
+    """Return the note on the students' training samples and on their disk space."""
     some = "all" if plan.samples == plan.whole else f"the first {plan.samples:,}"
     room = f"{plan.bytes / GIB:.2f} GiB"
     return f"Students use {some} of {plan.whole:,} samples; activations take {room}."
 
 
 def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Yield the cells of each budget: operations kept, the teacher's score, and each way's."""
+    """Yield the cells of each budget: operations kept, the teacher's score, the methods' scores."""
     teacher = mean([seed["teacher"]["score"] for seed in record["seeds"]])
     for place in range(len(record["spec"]["budgets"])):
         found = [seed["assemblies"][place] for seed in record["seeds"]]
@@ -109,7 +109,7 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def cell(found: list[Mapping[str, Any]], way: str) -> str:
-    """Return the mean score of a way, marked where a chosen rate lies at an end of those tried."""
+    """Return a method's mean score, marked if a chosen rate is at the edge of those tried."""
     scores = [each["ways"].get(way, {}).get("score") for each in found]
     if not scores or None in scores:
         return ABSENT
@@ -123,7 +123,7 @@ def mean(values: list[float]) -> float:
 
 
 def notes(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is to be known beside the table."""
+    """Yield the notes below the table."""
     for place, budget in enumerate(record["spec"]["budgets"]):
         failed = [
             each["failed"]
@@ -155,7 +155,7 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def ranked(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield whether the predicted order of assemblies is the real one, as far as one can see it."""
+    """Yield the note on the rank correlation of the assemblies' predicted and measured losses."""
     found = [each for seed in record["seeds"] if (each := correlation(seed.get("ranking", ())))]
     if found:
         several = ", mean over seeds" * (len(found) > 1)
@@ -167,9 +167,9 @@ def ranked(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def correlation(ranking: Sequence[Mapping[str, Any]]) -> tuple[float, int] | None:
-    """Return Spearman's rank correlation of predicted and real losses, and of how many assemblies.
+    """Return Spearman's rank correlation of predicted and measured losses, and their number.
 
-    None where there are fewer than three, or one of both is the same for all.
+    None if there are fewer than three assemblies, or one of the two losses is the same for all.
     """
     from scipy.stats import spearmanr
 
@@ -180,7 +180,7 @@ def correlation(ranking: Sequence[Mapping[str, Any]]) -> tuple[float, int] | Non
 
 
 def failed_ways(record: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the ways that failed, by the reason."""
+    """Return the methods that failed, by reason."""
     found: dict[str, list[str]] = {}
     for way in WAYS:
         for seed in record["seeds"]:
@@ -192,7 +192,7 @@ def failed_ways(record: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def seen(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Yield of what data students learn, where it is not all of it."""
+    """Yield the notes on the students' data, if they do not learn from all training samples."""
     samples, inputs = spec.get("samples"), spec.get("inputs")
     if inputs is not None:
         yield (

@@ -1,4 +1,4 @@
-"""The ways in which a whole model is trained: from which weights, by what, at whose charge."""
+"""Methods that train complete models: their initial weights, training signals and budgets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from beyondprop.experiment.distil_setting import Setting
 from beyondprop.neighbourhoods import Library
 
 CAPTURE, HEALING, WHOLE, SHARED = "capture", "healing", "whole", "shared"
-"""What operations are counted for. A library that serves several budgets is charged to one of them
-whole, or shared among all."""
+"""Parts of the computation. A library that serves several budgets is charged in full to each
+budget, or shared among all."""
 
 
 def joined(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
@@ -22,7 +22,7 @@ def joined(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.
 
 
 def begun(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
-    """Return an assembly with the weights with which its students began."""
+    """Return an assembly with the initial weights of its students."""
     teacher = setting.teacher
     model = library.merge(teacher, {})
     for each in library.neighbourhoods:
@@ -34,21 +34,21 @@ def begun(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.M
 
 
 def redrawn(setting: Setting, library: Library, choice: Mapping[str, str]) -> nn.Module:
-    """Return an assembly with random weights: that of a model as the task makes it."""
+    """Return an assembly with random weights, built from a new model of the task."""
     return begun(replace(setting, teacher=setting.task.model().eval()), library, choice)
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a whole model is trained.
+    """A method that trains a complete model.
 
     Attributes:
-        name: As people read it.
-        begin: Returns the model at its beginning.
-        lessons: Returns what it is taught by.
-        charge: What its operations are those of, by the names in `computation`.
-        labelled: Whether it needs labels, which drawn inputs do not have.
-        ruled: Whether the spec's rule trains it; backprop trains the others.
+        name: Display name.
+        begin: Returns the initial model.
+        lessons: Returns the training signal.
+        charge: Parts whose operations it may use, by their names in `computation`.
+        labelled: Whether it requires labels, which drawn inputs do not have.
+        ruled: Whether the spec's rule trains it; otherwise backprop trains it.
     """
 
     name: str
@@ -66,4 +66,4 @@ WAYS = (
     Way("pruned", begun, by_labels, (HEALING, CAPTURE, SHARED)),
     Way("scratch", redrawn, by_labels, (HEALING, CAPTURE, SHARED)),
 )
-"""Healing, and what the same computation does otherwise."""
+"""Healing, and other methods that use the same computation."""

@@ -1,16 +1,17 @@
-"""Distillation piece by piece on a task, beside what the same computation does otherwise.
+"""Distillation piece by piece on a task, compared with other uses of the same computation.
 
-For each seed a teacher is trained, its neighbourhoods' students are, and for each budget the best
-assembly is put together and healed. The same network is also trained as a whole, at equal total
-computation: by the teacher's outputs (end to end), by the labels from the students' first weights,
-which are parts of the teacher's (pruned), and by the labels from random weights (scratch).
+For each seed, a teacher and the students of its neighbourhoods are trained. For each budget, the
+best assembly of students is merged and healed. The same network is also trained as a whole, at
+equal total computation: with the teacher's outputs (end to end), with the labels from the students'
+initial weights, which are parts of the teacher's (pruned), and with the labels from random weights
+(scratch).
 
 Computation is counted in floating-point operations: one pass of the teacher over the data for
-capture, the training of the library, and healing. The teacher's own training is left out. A
-library serves all budgets: it is charged whole to one, and shared among all.
+capture, the training of the library, and healing. The teacher's training is not included. A library
+serves all budgets: it is charged in full to each budget, or shared among all.
 
-Where inputs are drawn, the library's training holds what the teacher's pieces make of them, and
-what needs labels (healed, pruned, scratch) is left out.
+With drawn inputs, the library's training includes the outputs of the teacher's pieces for these
+inputs, and the methods that need labels (healed, pruned, scratch) are left out.
 """
 
 from __future__ import annotations
@@ -60,23 +61,23 @@ def distil_task(
     progress: Progress | None = None,
     workers: Workers = SERIAL,
 ) -> dict[str, Any]:
-    """Distil a task's network piece by piece from every seed, and compare at equal computation.
+    """Distil a task's network piece by piece for every seed, and compare at equal computation.
 
     Args:
-        spec: What to distil.
-        output: The folder.
-        resume: Continue what the folder holds: what is finished is not done again, and seeds may be
-            added.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains.
+        spec: Settings of the distillation.
+        output: Folder for the results.
+        resume: Continue the distillation in the folder. Finished trainings are not repeated, and
+            seeds can be added.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train.
 
     Returns:
-        The content of `distillation.json`: for each seed the task's facts, its teacher, what the
-        teacher's pieces cost, its students, and a list of `assemblies`, one a budget, with what
-        each way reaches, at what computation.
+        The content of `distillation.json`: for each seed the task's facts, its teacher, the cost of
+        the teacher's pieces, its students, and a list of `assemblies`, one for each budget, with
+        the scores and the computation of each method.
 
     Raises:
-        UserError: The task, its blocks or its data can't be used, or the folder holds something
+        UserError: The task, its blocks or its data can't be used, or the folder contains something
             else.
     """
     spec, output, resume = entered(DistilSpec, spec, output, resume)
@@ -88,10 +89,10 @@ def distil_task(
 
 
 def check(spec: DistilSpec, task: Task) -> None:
-    """Check all that can be known before anything is trained.
+    """Check everything that can be checked before training starts.
 
     Raises:
-        UserError: A name is unknown, a number makes no sense, or there are no such blocks.
+        UserError: A name is unknown, a number is invalid, or there are no such blocks.
     """
     candidates_of(spec)
     rules.make(spec.rule, spec.seeds[0])
@@ -106,10 +107,10 @@ def check(spec: DistilSpec, task: Task) -> None:
 def of_seeds(
     spec: DistilSpec, output: Path, progress: Progress, workers: Workers
 ) -> list[dict[str, Any]]:
-    """Return all that each seed gives.
+    """Return each seed's part of the record.
 
-    Teachers are trained first, then the students of each, then all whole models: whatever is
-    independent is trained at the same time where there are workers.
+    Teachers are trained first, then the students of each, then all complete models. Independent
+    trainings run at the same time if there are several workers.
     """
     task = tasks.find(spec.task)
     few(spec, of_seed(task, read(task, spec.data), spec.seeds[0]), spec.seeds[0])  # before hours
@@ -120,7 +121,7 @@ def of_seeds(
             for seed, folder in folders.items()
         ]
         values(executor.perform("teachers", jobs))
-        executor.close()  # students have workers of their own
+        executor.close()  # students are trained by separate workers
         made = [taken_apart(spec, *each, progress, workers) for each in folders.items()]
         records = [record_of(each) for each in made]
         asked = [wholes(*pair) for pair in zip(made, records, strict=True)]
@@ -153,7 +154,7 @@ def taught(spec: DistilSpec, seed: int, folder: Path, progress: Progress) -> Non
 
 
 def plan_task(spec: DistilSpec) -> Plan:
-    """Return what the students of one seed would take; the teacher is not trained for it.
+    """Return the expected cost of one seed's students, without training the teacher.
 
     Raises:
         UserError: The task, its blocks or its data can't be used.

@@ -1,4 +1,4 @@
-"""What an experiment is called with, checked where it enters."""
+"""Checks of the arguments with which an experiment is called."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,16 +9,16 @@ SpecT = TypeVar("SpecT")
 
 
 def entered(kind: type[SpecT], spec: Any, output: Any, resume: Any) -> tuple[SpecT, Path, bool]:
-    """Return a spec, the folder and whether to continue, each of its type.
+    """Return the spec, the folder and ``resume``, with their types checked.
 
     Args:
-        kind: The spec's class; a mapping of its fields makes one, too.
-        spec: What was given as the spec.
-        output: What was given as the folder.
-        resume: What was given for whether to continue.
+        kind: The spec's class; a mapping of its fields is also accepted as a spec.
+        spec: The argument for the spec.
+        output: The argument for the folder.
+        resume: The argument for whether to continue.
 
     Raises:
-        UserError: One of them is of another type.
+        UserError: An argument has another type.
     """
     found: SpecT = checked("spec", spec, kind)
     return found, checked("output", output, Path), checked("resume", resume, bool)

@@ -1,4 +1,4 @@
-"""Errors in the code of a task or a rule, told in one sentence."""
+"""Errors in the code of a task or a rule, reported in one sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from beyondprop.tasks import Task
 
 @contextmanager
 def fault_of(part: str, task: Task) -> Iterator[None]:
-    """Say of any error inside that it is one of this part of the task.
+    """Attribute any error inside to this part of the task.
 
-    Also a decorator, for what is handed on: `fault_of("loss", task)(task.loss)`.
+    It is also a decorator for functions that are passed on: `fault_of("loss", task)(task.loss)`.
 
     Raises:
-        UserError: The error in one sentence; one that is a `UserError` already stays as it is.
+        UserError: The error in one sentence; a `UserError` is raised unchanged.
     """
     with _fault(f"the {part} of task {task.name}"):
         yield
@@ -26,10 +26,10 @@ def fault_of(part: str, task: Task) -> Iterator[None]:
 
 @contextmanager
 def fault_of_rule(rule: Rule) -> Iterator[None]:
-    """Say of any error inside that the rule raised it when it was attached.
+    """Attribute any error inside to the attachment of the rule.
 
     Raises:
-        UserError: The error in one sentence; one that is a `UserError` already stays as it is.
+        UserError: The error in one sentence; a `UserError` is raised unchanged.
     """
     with _fault(f"attaching the rule {rule.name}"):
         yield
@@ -38,10 +38,10 @@ def fault_of_rule(rule: Rule) -> Iterator[None]:
 def check_returned(
     part: str, task: Task, found: object, kind: type | tuple[type, ...], wanted: str
 ) -> None:
-    """See that a function of a task has returned what it must.
+    """Check the type that a function of a task returned.
 
     Raises:
-        UserError: It has returned something else.
+        UserError: It returned another type.
     """
     if not isinstance(found, kind):
         raise UserError(
@@ -55,5 +55,5 @@ def _fault(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except FAULTS as error:  # whatever the user's code does
+    except FAULTS as error:  # any error of the user's code
         raise UserError(f"{what} failed: {one_line(error)}") from error

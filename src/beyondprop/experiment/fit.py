@@ -29,7 +29,7 @@ from beyondprop.tasks import Data, Task
 from beyondprop.tasks.order import order
 
 EVERY = 1.0
-"""Seconds between two looks whether the folder is still there: an epoch may take hours."""
+"""Seconds between two checks that the folder still exists: an epoch may take hours."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Fit:
 
     Attributes:
         handle: The attached model.
-        curve: One point an epoch, from epoch 0.
-        trouble: Why training was stopped early, or None.
+        curve: One point for each epoch, from epoch 0.
+        trouble: Why training stopped early, or None.
         earlier: The sessions that worked on it before this one; see `provenance.session`.
-        head: How the last layer of frozen hidden blocks was solved, or why it was not; else None.
+        head: For frozen hidden blocks, how the last layer was solved, or why it was not. Otherwise
+            None.
     """
 
     handle: Attachment
@@ -54,15 +55,15 @@ class Fit:
 def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress) -> Fit:
     """Train the task's model from the seed, or from the folder's checkpoint.
 
-    The learning rate falls linearly to zero over the run, for every rule: where it stays as it is,
-    the last weights, which are the ones tested, depend much on the last few batches. Where the task
-    augments, every training batch is augmented, and nothing that is scored. Every epoch ends with
-    an evaluation on the validation split, the alignment on one fixed batch and a checkpoint.
-    Training stops early only when a loss is no longer finite. Of several processes every one
-    returns the whole model, and the first one evaluates and writes.
+    The learning rate falls linearly to zero over the run, for every rule. With a constant rate, the
+    last weights, which are the ones tested, would depend strongly on the last few batches. If the
+    task augments, every training batch is augmented, but no data for scores. Every epoch ends with
+    an evaluation on the validation split, the measures on one fixed batch and a checkpoint.
+    Training stops early only if it diverges; see `assess.trouble`. With several processes, each one
+    returns the complete model, and the first one evaluates and writes.
 
-    Where the rule leaves hidden blocks as they are, nothing is trained if the last layer can be
-    solved: the curve then has two points, and a run that was killed solves it again.
+    If the rule does not train hidden blocks and the last layer can be solved, it is solved instead
+    of trained. The curve then has two points, and a run that was killed solves the layer again.
     """
     checkpoint.seed_generators(plan.seed)  # first: every rule starts from the same weights
     steps = schedules.find(plan.schedule)(plan, task, data.train)
@@ -111,7 +112,7 @@ def fit(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
 
 
 def _solved(head: Head, state: TrainingState, folder: Path, progress: Progress) -> Fit:
-    """Solve the last layer to convergence in place of training."""
+    """Solve the last layer to convergence instead of training."""
     plan, task, data, handle = head.plan, head.task, head.data, head.handle
     with bar(progress, f"{plan.name} · seed {plan.seed} · solving the last layer", 1, 0) as shown:
         state.curve.append(point(plan, task, data, handle, state, seconds=0.0))
@@ -127,7 +128,7 @@ def _solved(head: Head, state: TrainingState, folder: Path, progress: Progress) 
 
 
 def _describe(plan: RunPlan, state: TrainingState) -> str:
-    """Return the bar's text: what runs, and how it stands."""
+    """Return the text of the progress bar: the run and its validation score."""
     score = state.curve[-1]["validation_score"]
     return f"{plan.name} · seed {plan.seed} · epoch {state.epoch} · validation {score:.4f}"
 

@@ -1,8 +1,9 @@
-"""What the JSON files of experiments hold, checked where they are read, so that no use need be.
+"""Forms of the JSON files of experiments, which are checked when the files are read.
 
-A form is a type, `float` for any number; a list of a form for a list of such; a dictionary for an
-object with at least these keys, the key `str` for all of them; a tuple for one of several, in which
-None is null and `...` says that a key may be missing.
+A form is one of the following: a type, where `float` means any number; a list with one form, for a
+list of values of that form; a dictionary, for an object with at least these keys, where the key
+`str` means every key; or a tuple of alternatives, where None means null and `...` means that the
+key may be missing.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ ATTEMPT = {
     "course": (..., [{"score": FIGURE, "operations": float, "seconds": float}]),
 }
 ATTEMPTS: Form = (ATTEMPT, FAILED_ATTEMPT)
-"""At one learning rate; see `rates.Attempt`."""
+"""The result at one learning rate; see `rates.Attempt`."""
 STUDY: Form = {"schema": int, "kind": str, "spec": {}, "seeds": [{}], "provenance": {}}
 FINISHED = RUN | {"test": {"score": FIGURE}}
 STOPPED = RUN | {"reason": str}
@@ -105,15 +106,15 @@ COMPARISON = {
 
 
 def read(path: Path, form: Form, mend: str = MEND) -> dict[str, Any] | None:
-    """Return the object in a JSON file of this form, or None where there is no such file.
+    """Return the object in a JSON file after a check of its form, or None if the file is missing.
 
     Args:
         path: The file.
-        form: What it must hold.
-        mend: What to do where it holds something else.
+        form: Form that the object must have.
+        mend: Instruction for the message if it has the wrong form.
 
     Raises:
-        StorageError: The file cannot be read or holds something else.
+        StorageError: The file cannot be read or has the wrong form.
     """
     found = read_json(path, mend)
     if found is not None:
@@ -122,16 +123,16 @@ def read(path: Path, form: Form, mend: str = MEND) -> dict[str, Any] | None:
 
 
 def read_kept(path: Path, key: str, form: Form, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a file keeps under a key; None where there is none, or for another question.
+    """Return the stored value of a key; None if the file is missing or belongs to another question.
 
     Args:
         path: The file.
-        key: What is kept there.
-        form: Of what is kept.
-        asked: What decided it.
+        key: Key of the value.
+        form: Form of the value.
+        asked: The values that determine the result.
 
     Raises:
-        StorageError: The file cannot be read, or holds something else for this question.
+        StorageError: The file cannot be read, or its value has the wrong form.
     """
     made = read_json(path, MEND)
     if made is None or made.get("asked") != asked:
@@ -149,7 +150,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 def check_run(record: dict[str, Any], path: Path) -> None:
-    """Refuse what is not the record of a run; see `check`."""
+    """Raise unless the record is that of a run; see `check`."""
     check(record, FINISHED if record["status"] == "finished" else STOPPED, path)
 
 
@@ -162,7 +163,7 @@ def read_trial(path: Path) -> dict[str, Any] | None:
 
 
 def read_tuning(path: Path) -> dict[str, Any] | None:
-    """Return what was tuned; see `read`."""
+    """Return the record of the tuning; see `read`."""
     return read(path, TUNING)
 
 
@@ -178,10 +179,10 @@ def read_comparison(path: Path) -> dict[str, Any] | None:
 
 
 def check(value: Any, form: Form, path: Path, mend: str = MEND) -> None:
-    """Refuse what is of another form.
+    """Raise if a value has the wrong form.
 
     Raises:
-        StorageError: It is; the message names the file and the place in it.
+        StorageError: The value has the wrong form; the message names the file and the place in it.
     """
     fault = mismatch(value, form)
     if fault:
@@ -189,12 +190,12 @@ def check(value: Any, form: Form, path: Path, mend: str = MEND) -> None:
 
 
 def damaged(path: Path, fault: str, mend: str = MEND) -> StorageError:
-    """Return the error for a file that holds something else than it should."""
+    """Return the error for a file whose content has the wrong form."""
     return StorageError(f"{path} is damaged ({fault}); {mend}")
 
 
 def mismatch(value: Any, form: Form, place: str = "") -> str:
-    """Return where and how a value is of another form; empty where it is not."""
+    """Return where and how a value differs from a form; empty if it does not differ."""
     if isinstance(form, tuple):
         found = [mismatch(value, each, place) for each in form if each is not ...]
         return "" if "" in found else found[-1]
@@ -210,7 +211,7 @@ def mismatch(value: Any, form: Form, place: str = "") -> str:
     return "" if _fits(value, form) else _not(value, NAMES[form], place)
 
 
-NAMES = {str: "text", int: "a whole number", float: "a number", None: "null", bool: "a truth"}
+NAMES = {str: "text", int: "a whole number", float: "a number", None: "null", bool: "a boolean"}
 
 
 def _of_object(value: dict[str, Any], form: dict[Any, Form], place: str) -> str:
@@ -236,6 +237,6 @@ def _fits(value: Any, form: Form) -> bool:
 
 
 def _not(value: Any, expected: str, place: str) -> str:
-    kinds = {str: "text", list: "a list", dict: "an object", type(None): "null", bool: "a truth"}
+    kinds = {str: "text", list: "a list", dict: "an object", type(None): "null", bool: "a boolean"}
     found = kinds.get(type(value), "a number that does not fit")
     return f"{place or 'it'} is {found}, not {expected}"

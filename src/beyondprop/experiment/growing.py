@@ -1,4 +1,4 @@
-"""A comparison that grows: rules, their projections and seeds are added to those of a folder."""
+"""Growing comparisons: rules, their projections and seeds are added to those of a folder."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from beyondprop.registry import Spec, file_name, label, read
 from beyondprop.rules import RULES
 
 GROWS = ("rules", "seeds")
-"""Fields of a comparison that `--resume` adds to; all others stay."""
+"""Fields of a comparison that `--resume` can extend; all others are fixed."""
 
 
 def own_name(spec: CompareSpec, command: str = "compare") -> str:
-    """Return the name of a comparison's folder where none is given: it can grow, not change."""
+    """Return the default name of a comparison's folder, from the settings that can't change."""
     open_fields = (*GROWS, "projections", *NOT_COMPARED)
     fixed = {k: v for k, v in asdict(spec).items() if k not in open_fields}
     return folder_name(command, spec.task, fixed)
 
 
 def folder_name(command: str, task: Spec, fixed: Mapping[str, Any]) -> str:
-    """Return the name of a folder: the command, the task, and a digest of what may not change."""
+    """Return the name of a folder: the command, the task, and a digest of the fixed settings."""
     digest = hashlib.sha256(json.dumps(finite(fixed), sort_keys=True).encode()).hexdigest()
     return f"{command}-{file_name(label(task))}-{digest[:8]}"
 
 
 def expanded(spec: CompareSpec) -> CompareSpec:
-    """Return the spec with its projections within its rules.
+    """Return the spec with its projections merged into its rules.
 
     Raises:
-        UserError: There is no such rule.
+        UserError: A rule is unknown.
     """
     if spec.projections is None:
         return spec
@@ -47,7 +47,7 @@ def expanded(spec: CompareSpec) -> CompareSpec:
 
 
 def through(rules: Sequence[Spec], projections: Sequence[Spec]) -> tuple[Spec, ...]:
-    """Return each rule that takes a projection through all of these, and the others as they are."""
+    """Return each rule that has a projection with every one of these, and the others unchanged."""
     found: dict[str, Spec] = {}
     for rule in rules:
         name, arguments = read(rule, RULES.kind, RULES.key)
@@ -60,16 +60,16 @@ def through(rules: Sequence[Spec], projections: Sequence[Spec]) -> tuple[Spec, .
 
 
 def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
-    """Return the spec with the rules and seeds that the folder's comparison has before its own.
+    """Return the spec with the folder's rules and seeds before its own.
 
-    Projections without rules are for the rules that the folder has.
+    Projections without rules apply to the folder's rules.
 
     Raises:
-        UserError: The folder's spec cannot be read, or the two do not go together.
+        UserError: The folder's spec cannot be read, or the two are not compatible.
     """
     earlier = read_spec(folder)
     if earlier is None or any(not isinstance(earlier.get(field), list) for field in GROWS):
-        return expanded(spec)  # not a comparison's folder: whoever claims it says so
+        return expanded(spec)  # not a comparison's folder: the check of its claim reports that
     more = spec.rules or ()
     if spec.projections is not None:
         more = through(spec.rules or earlier["rules"], spec.projections)
@@ -79,7 +79,7 @@ def grown(spec: CompareSpec, folder: Path) -> CompareSpec:
 
 
 def added(spec: CompareSpec, folder: Path) -> str:
-    """Return what a grown spec adds to the folder's comparison, in words; nothing is ""."""
+    """Return a sentence on what a grown spec adds to the folder's comparison; "" for nothing."""
     earlier = read_spec(folder) or {}
     before = {label(each) for field in GROWS for each in earlier.get(field, [])}
     rules = [label(rule) for rule in spec.rules_or_default if label(rule) not in before]

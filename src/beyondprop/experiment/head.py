@@ -1,4 +1,4 @@
-"""The output layer of a run whose hidden blocks are frozen: found, and solved to convergence."""
+"""The output layer of a run with frozen hidden blocks, which is solved to convergence."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from beyondprop.tasks.order import order
 JOINT = "joint"
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 COPIES = 4
-"""Augmented ones of each training sample, beside the plain one, where the task augments."""
+"""Maximum number of augmented copies of each training sample, in addition to the plain sample."""
 NUMBERS = 250_000_000
-"""In features at most: 2 GiB in double precision."""
+"""Maximum number of values in all features: 2 GiB in double precision."""
 SEEN = 4
-"""Samples by which a head is judged."""
+"""Number of samples used to check whether a head can be solved."""
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear layer whose outputs are the model's, behind hidden blocks that learn nothing.
+    """A linear layer that gives the model's outputs, after hidden blocks that do not learn.
 
     Attributes:
-        handle: What is attached to the model.
-        layer: The only part of it that learns.
-        plan: The run's.
-        task: Loss and metric.
-        data: The task's; the test split is not looked at.
-        shape: Of a sample's outputs.
-        width: Numbers in the features of a sample.
+        handle: The model's attachment.
+        layer: The only part of the model that learns.
+        plan: The run's plan.
+        task: The task, with its loss and metric.
+        data: The task's data; the test split is not used.
+        shape: Shape of a sample's outputs.
+        width: Number of values in the features of a sample.
     """
 
     handle: Attachment
@@ -57,9 +57,10 @@ class Head:
     width: int
 
     def solve(self) -> Solution:
-        """Solve the layer on cached features, and put the solution into the model.
+        """Solve the layer on cached features, and load the solution into the model.
 
-        The running statistics of batch norms are settled first, by one pass over the training data.
+        Before that, one pass over the training data determines the running statistics of batch
+        normalisation layers.
 
         Raises:
             UserError: Features are not finite.
@@ -72,14 +73,14 @@ class Head:
 
     @property
     def problem(self) -> Problem:
-        """What is minimised."""
+        """The problem to solve."""
         task = self.task
         loss, metric = fault_of("loss", task)(task.loss), fault_of("metric", task)(task.metric)
         has_bias = self.layer.bias is not None
         return Problem(loss, metric, self.layer.out_features, self.shape, has_bias)
 
     def _training(self) -> Features:
-        """Return the training samples: where the task augments, copies of them as well."""
+        """Return the training samples, and augmented copies if the task augments."""
         train = self.data.train
         more = 0 if self.task.augment is None else NUMBERS // (self.width * len(train)) - 1
         parts = [self._features(train)]
@@ -90,7 +91,7 @@ class Head:
         )
 
     def _features(self, samples: Samples, augment: bool = False) -> Features:
-        """Return what the layer is given for these samples, ``(n, ..., in_features)``."""
+        """Return the samples' targets and the layer's inputs, ``(n, ..., in_features)``."""
         size = self.plan.batch_size if augment else EVALUATION_BATCH
         features, targets = [], []
         with fault_of("model", self.task):
@@ -111,7 +112,7 @@ class Head:
 
     @torch.no_grad()
     def _settle(self) -> None:
-        """Have batch norms average over one pass through the training data."""
+        """Average batch normalisation statistics over one pass through the training data."""
         model, train = self.handle.model, self.data.train
         norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
         if not norms:
@@ -129,7 +130,7 @@ class Head:
 
 
 def fill(layer: nn.Linear, solution: Solution) -> None:
-    """Give a layer the weights of its solution."""
+    """Copy a solution's weights into a layer."""
     with torch.no_grad():
         layer.weight.copy_(solution.weight)
         if layer.bias is not None:
@@ -137,7 +138,7 @@ def fill(layer: nn.Linear, solution: Solution) -> None:
 
 
 def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
-    """Whether this rule's runs train nothing, as their last layer is solved."""
+    """Whether the last layer of this rule's runs is solved, so that nothing is trained."""
     one = plan.trial(name, plan.first, plan.tuning_epochs)
     rule = rules.make(one.rule)
     if rule.traits.learns:
@@ -147,15 +148,15 @@ def is_solved(plan: ComparePlan, name: str, source: Source) -> bool:
         try:
             handle = attached(source.task, build(source.task, plan), rule, plan.blocks)
             return isinstance(find_head(one, source.task, data, handle), Head)
-        except FAULTS:  # whatever is wrong, its runs say so
+        except FAULTS:  # any error: the rule's runs report it
             return False
 
 
 def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head | str | None:
-    """Return the head of a run that can be solved, or why it is trained by steps.
+    """Return the head of a run that can be solved, or the reason why it is trained by steps.
 
     Returns:
-        None where the run's rule teaches hidden blocks.
+        None if the run's rule trains hidden blocks.
     """
     if rules.make(plan.rule).traits.learns:
         return None
@@ -184,9 +185,9 @@ def find_head(plan: RunPlan, task: Task, data: Data, handle: Attachment) -> Head
 
 
 def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
-    """Return the linear layer that is all that learns, or why there is none.
+    """Return the linear layer that is the only part to learn, or why there is none.
 
-    What stands before frozen blocks alone, as an embedding may, hears of no error.
+    Layers before frozen blocks, such as an embedding, receive no error and do not learn.
     """
     learned = _reached(handle, inputs)
     linear = [module for module in handle.model.modules() if type(module) is nn.Linear]
@@ -206,7 +207,7 @@ def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
 
 
 def _reached(handle: Attachment, inputs: Any) -> set[int]:
-    """Return the parameters that the output's gradient reaches, by their `id`."""
+    """Return the `id` of each parameter that the output's gradient reaches."""
     learning = [each for each in handle.model.parameters() if each.requires_grad]
     with untouched(handle.model), torch.enable_grad():
         handle.model.eval()
@@ -216,51 +217,51 @@ def _reached(handle: Attachment, inputs: Any) -> set[int]:
 
 
 def _misfit(own: Tensor, outputs: Any, samples: int) -> str | None:
-    """Return why a layer's outputs are not the model's, sample by sample."""
+    """Return why a layer's outputs are not the model's outputs for each sample, or None."""
     if not isinstance(outputs, Tensor) or not outputs.dtype.is_floating_point:
         return "the model does not return one tensor of real numbers"
     if len(own) < samples or len(outputs) != samples:
-        return "the last layer does not run once on all samples, samples first"
+        return "the last layer does not run exactly once, with one row per sample"
     if rows_of(own, outputs) is None:
         return "the model does not return the outputs of its last layer"
     return None
 
 
 def rows_of(own: Tensor, outputs: Tensor) -> Tensor | slice | None:
-    """Return which of a layer's rows the model returns, None where it returns others.
+    """Return which of a layer's rows the model returns; None if it returns anything else.
 
-    A model may return some of them: of a graph's nodes those that it was asked for.
+    A model may return only some of them, such as the requested nodes of a graph.
 
     Args:
         own: The layer's outputs, which are `marked`.
-        outputs: The model's.
+        outputs: The model's outputs.
     """
     if torch.equal(own.flatten(), outputs.flatten()):
         return slice(None)
     if own.shape[1:] != outputs.shape[1:] or not own.numel():
         return None
     marks, found = own.flatten(1)[:, 0].contiguous(), outputs.flatten(1)[:, 0].contiguous()
-    if not (marks.diff() > 0).all():  # too many to be told apart in this precision
+    if not (marks.diff() > 0).all():  # too many to distinguish in this precision
         return None
     rows = torch.searchsorted(marks, found).clamp(max=len(own) - 1)
     return rows if torch.equal(own[rows], outputs) else None
 
 
 def no_loss(task: Task, outputs: Tensor, targets: Tensor) -> str | None:
-    """Return why a task's loss cannot be minimised in double precision, if so."""
+    """Return why a task's loss cannot be minimised in double precision, or None."""
     taken = outputs.detach().double().requires_grad_()
     try:
         torch.autograd.grad(task.loss(taken, in_precision(targets, taken.dtype)), taken)
-    except FAULTS as error:  # whatever a user's loss does
+    except FAULTS as error:  # any error of the user's loss
         return f"the loss fails in double precision ({one_line(error)})"
     return None
 
 
 def marked(output: Tensor) -> Tensor:
-    """Return numbers of an output's shape, no two alike, by which it is known again.
+    """Return different numbers in an output's shape, which identify the output later.
 
-    A layer's own output may not be: of weights that begin at zero it is zero, and so is what many
-    a function makes of it.
+    A layer's real output may not identify it: with zero initial weights it is zero, and so are the
+    results of many functions of it.
     """
     marks = torch.linspace(-1, 2, output.numel(), dtype=output.dtype, device=output.device)
     return marks.view(output.shape)
@@ -269,12 +270,12 @@ def marked(output: Tensor) -> Tensor:
 def observed(handle: Attachment, layer: nn.Module, inputs: Any) -> tuple[Tensor, Tensor, Any]:
     """Return a layer's input and its `marked` output, and the model's output, in eval mode.
 
-    A layer that does not run once has no rows in either.
+    The first two are empty if the layer does not run exactly once.
 
     Args:
-        handle: What is attached to the model.
-        layer: Of the model.
-        inputs: Of a batch.
+        handle: The model's attachment.
+        layer: A layer of the model.
+        inputs: Inputs of a batch.
     """
     found: list[tuple[Tensor, Tensor]] = []
 

@@ -1,4 +1,4 @@
-"""A comparison on several tasks as one table: rules by tasks."""
+"""The table of a comparison on several tasks: rules × tasks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from beyondprop.measure.base import ABSENT
 
 
 def joint_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return one row a rule and one column a task: the score and how much it recovers.
+    """Return the table with one row for each rule and one column for each task.
+
+    A cell contains the score and the recovery.
 
     Args:
-        rows: Those of `several.joint`.
+        rows: Rows of `several.joint`.
     """
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     shown.add_column("rule", no_wrap=True)

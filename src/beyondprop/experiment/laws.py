@@ -1,11 +1,11 @@
-"""Power laws: how a loss falls with size, data, computation or time, and what is not resolved.
+"""Power laws of a loss in size, data, computation or time, with their uncertainty.
 
-A law is a straight line through the mean logarithms of the losses of each size. Seeds of a size
-share its learning rate, and how far the law is wrong there, so sizes are what varies independently:
-intervals are Student's, with as many degrees of freedom as there are sizes, less two. (A bootstrap
-over single runs would take them all for independent, and its intervals would be too narrow.) Two
-rules are compared on the same sizes and seeds; what both have in common takes nothing from how well
-their difference is known.
+A law is a straight line through the mean logarithms of the losses of each size. The seeds of one
+size share its learning rate and its deviation from the law, so only sizes are independent.
+Intervals are Student's t intervals; the degrees of freedom are the number of sizes minus two. (A
+bootstrap over single runs would treat all runs as independent, and its intervals would be too
+narrow.) Two rules are compared on the same sizes and seeds, so that their common deviations cancel
+in the difference.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from beyondprop.experiment.statistics import LEVEL, Interval, quantile
 Numbers = NDArray[np.float64]
 
 SIZES = 3
-"""Different places on the axis that a law needs at least."""
+"""Minimum number of different sizes for a law."""
 ENDLESS = 1e12
-"""A cost that stands for no end."""
+"""A cost that represents an unbounded end of an interval."""
 OFFSETS = 200
-"""Offsets that are tried, from none to almost the least loss."""
+"""Number of offsets to try, from zero to almost the lowest loss."""
 SMALLEST = 1e-12
-"""The least variance, relative to the logarithms' size, that numbers show."""
+"""The smallest variance that is distinguished from rounding errors of logarithms."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Law:
 
     Attributes:
         factor: The loss at 1.
-        exponent: How fast the loss falls.
-        low: The least x of the points.
-        high: The largest.
+        exponent: Rate at which the loss falls.
+        low: Smallest x of the points.
+        high: Largest x of the points.
     """
 
     factor: float
@@ -49,21 +49,22 @@ class Law:
     high: float
 
     def at(self, x: float) -> float:
-        """Return the loss that it says."""
+        """Return the predicted loss."""
         return float(self.factor * x**-self.exponent.value)
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """What a law is fitted to: one loss a unit.
+    """The points to which a law is fitted: one loss for each unit.
 
     Attributes:
         x: Size, data, computation or time of each unit, ``(n,)``.
-        loss: ``(n,)``, above zero.
-        units: What each is, a size and a seed, ``n`` of them, none twice.
+        loss: Loss of each unit, ``(n,)``, above zero.
+        units: The size and the seed of each unit, ``n`` different pairs.
 
     Raises:
-        UserError: They are not as many, or not finite numbers above zero.
+        UserError: The lengths differ, a unit occurs twice, or a number is not finite and above
+            zero.
     """
 
     x: Numbers
@@ -80,7 +81,7 @@ class Points:
 
     @property
     def enough(self) -> str | None:
-        """Why these are too few for a law, or None."""
+        """Why the points are too few for a law, or None."""
         sizes = min(len({size for size, _ in self.units}), len(np.unique(self.x)))
         if sizes < SIZES:
             found = "1 size is" if sizes == 1 else f"{sizes} sizes are"
@@ -88,23 +89,23 @@ class Points:
         return None
 
     def some(self, units: Sequence[tuple[str, int]]) -> Points:
-        """Return the points of these units, in their order."""
+        """Return the points of these units, in the given order."""
         place = {unit: i for i, unit in enumerate(self.units)}
         rows = [place[unit] for unit in units]
         return Points(self.x[rows], self.loss[rows], tuple(units))
 
 
 class Line:
-    """The line of least squares through the mean logarithms of each size.
+    """The least-squares line through the mean logarithms of each size.
 
     Args:
-        points: At three sizes at least.
+        points: Points at three or more sizes.
 
     Attributes:
-        x: Mean logarithm of the place of each size, ``(sizes,)``.
-        y: Of the loss.
-        slopes: ``(sizes,)``, whose product with y is the slope.
-        residuals: What the line leaves of y.
+        x: Mean logarithm of each size's x, ``(sizes,)``.
+        y: Mean logarithm of each size's loss, ``(sizes,)``.
+        slopes: Coefficients whose product with y is the slope, ``(sizes,)``.
+        residuals: y minus the line, ``(sizes,)``.
     """
 
     def __init__(self, points: Points) -> None:
@@ -120,22 +121,22 @@ class Line:
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom that the line leaves."""
+        """Residual degrees of freedom."""
         return len(self.x) - 2
 
     @property
     def exponent(self) -> float:
-        """How fast the loss falls."""
+        """Rate at which the loss falls."""
         return -float(self.slopes @ self.y)
 
     def weights(self, x: float) -> Numbers:
-        """Return ``(sizes,)`` numbers, whose product with y is the line at the logarithm x."""
+        """Return coefficients ``(sizes,)`` whose product with y is the line at the logarithm x."""
         found: Numbers = 1 / len(self.x) + (x - self.x.mean()) * self.slopes
         return found
 
 
 def law(points: Points, level: float = LEVEL) -> Law | str:
-    """Return the law of least squares in logarithms, or why there is none."""
+    """Return the least-squares law in logarithms, or why there is none."""
     if why := points.enough:
         return why
     line = Line(points)
@@ -145,7 +146,7 @@ def law(points: Points, level: float = LEVEL) -> Law | str:
 
 
 def common(first: Points, second: Points) -> tuple[Points, Points]:
-    """Return the points of the units that both have, in one order."""
+    """Return the points of the units that both have, in the same order."""
     units = [unit for unit in first.units if unit in set(second.units)]
     return first.some(units), second.some(units)
 
@@ -159,9 +160,9 @@ def _lines(first: Points, second: Points) -> tuple[Line, Line] | str:
 
 
 def difference(first: Points, second: Points, level: float = LEVEL) -> Interval | str:
-    """Return by how much the first's exponent is larger, over the units that both have.
+    """Return the first's exponent minus the second's, over the units that both have.
 
-    Above zero the first's loss falls faster: where it is the higher, the ratio of both shrinks.
+    Above zero, the first's loss falls faster. If it is the higher loss, the ratio of both shrinks.
     """
     lines = _lines(first, second)
     if isinstance(lines, str):
@@ -173,7 +174,7 @@ def difference(first: Points, second: Points, level: float = LEVEL) -> Interval 
 def ratios(
     first: Points, second: Points, places: Sequence[float], level: float = LEVEL
 ) -> list[Interval] | str:
-    """Return what the first's law says over what the second's does, at each of these x."""
+    """Return the first law's loss divided by the second's, at each of these x."""
     lines = _lines(first, second)
     if isinstance(lines, str):
         return lines
@@ -188,12 +189,12 @@ def ratios(
 def costs(
     first: Points, second: Points, places: Sequence[float], level: float = LEVEL
 ) -> list[Interval] | str:
-    """Return how many times as large an x the first takes for the same loss as the second, at each
-    of these x of the first.
+    """Return the ratio of the first's x to the second's x at the same loss.
 
-    The second's x may lie outside its range, where its law is extrapolated. Its interval holds all
-    x at which the second's law is not told from the first's loss (Fieller 1954). Where the second's
-    loss is not told from one that does not fall, that has no end, and is `ENDLESS`.
+    It is given at each of these x of the first. The second's x may be outside its range, where its
+    law is extrapolated. Its interval contains all x at which the second's law does not differ
+    significantly from the first's loss (Fieller 1954). If the second's loss does not fall
+    significantly, the interval is unbounded, and its end is `ENDLESS`.
     """
     lines = _lines(first, second)
     if isinstance(lines, str):
@@ -202,7 +203,7 @@ def costs(
 
 
 def _cost(one: Line, other: Line, x: float, level: float) -> Interval:
-    """Return how many times as large an x the one takes for its loss at the logarithm x."""
+    """Return the ratio of one line's x to the other's at the one's loss at the logarithm x."""
     reached = float(one.weights(x) @ one.y)
     fall, mean = other.exponent, other.x.mean()
     if fall <= 0:
@@ -223,7 +224,7 @@ def _cost(one: Line, other: Line, x: float, level: float) -> Interval:
 
 
 def _roots(a: float, b: float, c: float) -> tuple[float, float] | None:
-    """Return where ``a v² + 2 b v + c`` is zero, the lower first, where it is below in between."""
+    """Return the roots of ``a v² + 2 b v + c``, the lower first, if it is negative between them."""
     inside = b * b - a * c
     if a <= 0 or inside < 0:
         return None
@@ -232,18 +233,18 @@ def _roots(a: float, b: float, c: float) -> tuple[float, float] | None:
 
 
 def overlap(first: Points, second: Points) -> tuple[float, float] | None:
-    """Return the range of x that both have points around, None where there is none."""
+    """Return the range of x that is within both points' ranges, or None."""
     low = max(first.x.min(), second.x.min())
     high = min(first.x.max(), second.x.max())
     return (float(low), float(high)) if low < high else None
 
 
 def offset(points: Points, level: float = LEVEL) -> Interval | None:
-    """Return the loss that is left at any size, where the points tell it from none.
+    """Return the irreducible loss, if the points distinguish it from zero; otherwise None.
 
-    ``loss = offset + factor * x ** -exponent``. Its interval holds the offsets under which the
-    law's squared error, in logarithms of the sizes' mean losses, is not told from the least one (a
-    profile by the F test). It is resolved where that leaves out zero.
+    ``loss = offset + factor * x ** -exponent``. Its interval contains the offsets for which the
+    law's squared error, in logarithms of the sizes' mean losses, does not differ significantly from
+    the smallest one (a profile by the F test). The offset is resolved if this excludes zero.
     """
     from scipy.special import fdtri
 
@@ -264,7 +265,7 @@ def offset(points: Points, level: float = LEVEL) -> Interval | None:
 
 
 def _means(points: Points) -> tuple[Numbers, Numbers]:
-    """Return the mean place and the mean loss of each size, by logarithms."""
+    """Return the geometric means of x and of the loss for each size."""
     line = Line(points)
     return np.exp(line.x), np.exp(line.y)
 
@@ -272,7 +273,7 @@ def _means(points: Points) -> tuple[Numbers, Numbers]:
 def _interval(
     one: Line, other: Line | None, own: Numbers, its: Numbers | None, level: float
 ) -> Interval:
-    """Return a weighted sum of the one's y, less one of the other's, with Student's interval."""
+    """Return a weighted sum of one line's y, minus one of the other's, with Student's interval."""
     value, variance = float(own @ one.y), _variances(one, one)[0] * float(own @ own)
     if other is not None and its is not None:
         mine, both, theirs = _variances(one, other)
@@ -283,14 +284,14 @@ def _interval(
 
 
 def _variances(one: Line, other: Line) -> tuple[float, float, float]:
-    """Return the variance of the one's residuals, both's covariance, and the other's variance."""
+    """Return the variance of one line's residuals, their covariance, and the other's variance."""
     pairs = ((one, one), (one, other), (other, other))
     found = [float(a.residuals @ b.residuals) / one.freedom for a, b in pairs]
     return found[0], found[1], found[2]
 
 
 def _error(x: Numbers, loss: Numbers, below: float) -> float:
-    """Return the squared error in logarithms of the loss, where so much of it stays."""
+    """Return the squared error in logarithms of the loss, with an irreducible loss ``below``."""
     logs, y = np.log(x), np.log(loss - below)
     centred = logs - logs.mean()
     slope = (centred @ y) / max(float(centred @ centred), SMALLEST)

@@ -1,4 +1,4 @@
-"""A study of scale in words and as tables."""
+"""The tables of a scaling study, and its notes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from beyondprop.experiment.summary import UPPER
 from beyondprop.measure.base import ABSENT
 
 COLUMNS = ("exponent", "less backprop's", "offset", "the gap", "ahead")
-"""Of a table of laws, behind the rule."""
+"""Columns of a table of laws, after the rule."""
 MOST = 1000
-"""A ratio of costs from which on the number says no more."""
+"""Ratios of costs from here are shown only as larger than this number."""
 
 WORDS = {
     "parameters": "parameters",
@@ -22,11 +22,11 @@ WORDS = {
     "operations": "floating-point operations of training",
     "seconds": "seconds of training",
 }
-"""What a loss falls with, as tables name it."""
+"""Names of the axes in tables."""
 
 
 def laws_table(record: Mapping[str, Any], axis: str) -> Table | None:
-    """Return the laws along an axis, a row a rule; None where no rule has one."""
+    """Return the table of laws along an axis, one row for each rule; None if there are none."""
     if not has_law(record, axis):
         return None
     shown = Table(
@@ -51,7 +51,7 @@ def has_law(record: Mapping[str, Any], axis: str) -> bool:
 
 
 def rows(record: Mapping[str, Any], axis: str) -> list[tuple[str, list[str]]]:
-    """Return each rule with its cells, as `COLUMNS` names them."""
+    """Return each rule with its cells, in the order of `COLUMNS`."""
     against = record["against"][axis]
     return [
         (rule, cells(found, against.get(rule, {}))) for rule, found in record["laws"][axis].items()
@@ -78,7 +78,7 @@ def interval(values: Sequence[float] | None) -> str:
 
 
 def answers(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the study says of each rule: whether the gap closes, and whether it is ahead."""
+    """Yield the conclusions on each rule: whether its gap closes, and whether it is ahead."""
     for rule, found in record["against"]["parameters"].items():
         if rule in ("frozen", "linear"):
             continue
@@ -95,7 +95,7 @@ def answers(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def closing(found: Mapping[str, Any]) -> str:
-    """Return whether a rule's gap to backprop closes with the number of parameters."""
+    """Return the conclusion on a rule's gap to backprop with more parameters."""
     known = {
         "closes": "its gap to backprop closes with more parameters",
         "opens": "its gap to backprop opens with more parameters",
@@ -113,7 +113,7 @@ def closing(found: Mapping[str, Any]) -> str:
 
 
 def leading(found: Mapping[str, Any] | None) -> str:
-    """Return whether a rule is ever ahead at equal computation."""
+    """Return the conclusion on whether a rule is ahead at equal computation."""
     if found is None or "ahead" not in found:
         return "It cannot be compared at equal computation."
     known = {
@@ -127,13 +127,13 @@ def leading(found: Mapping[str, Any] | None) -> str:
 
 
 def price(costs: Sequence[Sequence[float]]) -> str:
-    """Return how many times backprop's operations a rule takes at both ends of the range."""
+    """Return the ratio of a rule's operations to backprop's at both ends of the range."""
     first, last = (factor(costs[i]) for i in (0, -1))
     return first if first == last else f"from {first} to {last}"
 
 
 def factor(values: Sequence[float]) -> str:
-    """Return value, low and high of a ratio: `1.3 (0.9 to 2.1)`; a large one as such."""
+    """Return value, low and high of a ratio: `1.3 (0.9 to 2.1)`; large ones as a bound."""
     value, low, high = map(_short, values)
     return f"{value} ({low} to {high})"
 
@@ -145,7 +145,7 @@ def _short(ratio: float) -> str:
 
 
 def lost_runs(record: Mapping[str, Any]) -> str:
-    """Return which runs have no loss, by rule; empty of none."""
+    """Return the number of runs that did not finish, by rule; empty if there are none."""
     lost: dict[str, int] = {}
     for run in record["runs"]:
         if run["status"] != "finished":

@@ -1,4 +1,4 @@
-"""The linear model on the inputs, a control of every comparison."""
+"""The linear model on the inputs, a control in every comparison."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from beyondprop.registry import file_name
 from beyondprop.tasks import Data, Samples, Split, Task
 
 LINEAR = "linear"
-"""What tables call the linear model on the inputs; it is no rule."""
+"""Name of the linear model on the inputs in tables; it is not a rule."""
 
 NO_POSITIONS = torch.Size()
-"""Of samples that have one row each."""
+"""The positions of samples that have one row each."""
 
 
 @dataclass(frozen=True)
 class LinearRuns:
-    """The runs of the linear model: one solution, and a record of it for every seed.
+    """The runs of the linear model: one solution, with a record for every seed.
 
     Attributes:
-        plan: The comparison's.
+        plan: The comparison's plan.
         source: The task and its data.
-        folder: The comparison's.
+        folder: The comparison's folder.
         model: Builds the model.
-        shape: Of a sample's outputs.
+        shape: Shape of a sample's outputs.
     """
 
     plan: ComparePlan
@@ -64,13 +64,13 @@ class LinearRuns:
     shape: torch.Size
 
     def records(self, executor: Executor) -> list[dict[str, Any]]:
-        """Return a record for each seed; those that are over are kept."""
+        """Return a record for each seed; finished ones are kept."""
         job = Job("linear model on the inputs", self.solved, self.earlier)
         (outcome,) = executor.perform(LINEAR, [job], lambda found: told(found[0]))
         return outcome.value or self.failed(str(outcome.error), datetime.now(UTC))
 
     def earlier(self) -> list[dict[str, Any]] | None:
-        """Return the records, or None where there is more to do."""
+        """Return the records, or None if any is missing."""
         for seed in self.plan.seeds:
             check_claim(self.at(seed), as_json(self.run_plan(seed)), resume=True)
         found = [over(self.at(seed)) for seed in self.plan.seeds]
@@ -78,11 +78,11 @@ class LinearRuns:
         return kept if len(kept) == len(found) else None
 
     def at(self, seed: int) -> Path:
-        """Return the folder of the run of a seed."""
+        """Return the folder of a seed's run."""
         return self.folder / "runs" / f"{file_name(LINEAR)}-seed{seed}"
 
     def run_plan(self, seed: int) -> RunPlan:
-        """Return what the spec of a seed's run says."""
+        """Return the plan of a seed's run."""
         any_rule = next(iter(self.plan.names))
         return replace(self.plan.run(any_rule, seed, self.plan.first), rule=LINEAR)
 
@@ -94,11 +94,11 @@ class LinearRuns:
                 return self._solved(started)
             except StorageError:
                 raise
-            except FAULTS as error:  # whatever a task does wrong, the rules' runs stay
+            except FAULTS as error:  # any error of a task; the rules' runs are kept
                 return self.failed(reason_of(error), started)
 
     def _solved(self, started: datetime) -> list[dict[str, Any]]:
-        """Return the records, of one solution where all seeds have the same data."""
+        """Return the records, from one solution if all seeds have the same data."""
         seeds = self.plan.seeds
         if self.source.task.split is None:
             solution = self._solution(seeds[0])
@@ -106,7 +106,7 @@ class LinearRuns:
         return [self._written(seed, started, *self._solution(seed)) for seed in seeds]
 
     def _solution(self, seed: int) -> tuple[dict[str, Any], bytes]:
-        """Return what a seed's record says of the solved model, and the weights."""
+        """Return the solved model's part of a seed's record, and the weights."""
         task = self.source.task
         data = flat(task, self.source.data(seed), self.shape[:-1])
         model = self.model().to(self.plan.device)
@@ -138,7 +138,7 @@ class LinearRuns:
         return found, content
 
     def failed(self, reason: str, started: datetime) -> list[dict[str, Any]]:
-        """Write for each seed that there is no model, and why."""
+        """Write for each seed a record that states why there is no model."""
         absent = dict.fromkeys(("head", "test", "parameters", "trained_parameters"))
         found: dict[str, Any] = {**absent, "status": "failed", "reason": reason, "curve": []}
         return [self._written(seed, started, found, None) for seed in self.plan.seeds]
@@ -190,16 +190,16 @@ def linear_runs(plan: ComparePlan, source: Source, folder: Path) -> LinearRuns |
     with generators_kept([data.train.device]):
         try:
             for part in data.parts.values():
-                if not isinstance(part, Split):  # in memory all rows are as long
+                if not isinstance(part, Split):  # in memory, all rows have the same length
                     rows_of(task, part, NO_POSITIONS), targets_of(part)
             outputs = outputs_of(task, data, build(task, plan))
-        except FAULTS as error:  # whatever a model or a data set does
+        except FAULTS as error:  # any error of a model or a data set
             return reason_of(error)
     shape = outputs.shape[1:]
     positions = shape[:-1]
     if positions and (task.features is None or any(e.shape[1:-1] != positions for e in given)):
         return (
-            f"the model's outputs are {tuple(shape)} a sample, and the task gives no features for "
+            f"the model's outputs are {tuple(shape)} per sample, but the task has no features for "
             "each position"
         )
     width //= math.prod(positions)
@@ -211,10 +211,11 @@ def linear_model(inputs: int, outputs: int, positions: int, single: bool) -> nn.
     """Return a linear layer on flattened inputs, all zero.
 
     Args:
-        inputs: Numbers a sample, or a position of it.
-        outputs: Of the layer.
-        positions: How many axes of a sample hold positions, each of which the layer sees alone.
-        single: Whether a sample's output is one number without a dimension.
+        inputs: Number of inputs for each sample, or for each position of it.
+        outputs: Number of outputs.
+        positions: Number of axes of a sample that are positions. The layer is applied to each
+            position alone.
+        single: Whether a sample's output is a scalar.
     """
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
@@ -224,7 +225,7 @@ def linear_model(inputs: int, outputs: int, positions: int, single: bool) -> nn.
 
 
 def seen(task: Task, inputs: Any) -> Any:
-    """Return what the linear model sees of a batch's inputs.
+    """Return the linear model's inputs for a batch's inputs.
 
     Raises:
         UserError: The task's features fail.
@@ -236,27 +237,27 @@ def seen(task: Task, inputs: Any) -> Any:
 
 
 def flat(task: Task, data: Data, positions: torch.Size) -> Data:
-    """Return the data with inputs as rows of all their numbers, see `rows_of`.
+    """Return the data with each sample's inputs flattened into rows; see `rows_of`.
 
     Raises:
-        UserError: They make no such rows, or the targets are not one tensor.
+        UserError: The inputs can't be flattened into rows, or the targets are not one tensor.
     """
     return data.mapped(lambda part: Split(rows_of(task, part, positions), targets_of(part)))
 
 
 def rows_of(task: Task, samples: Samples, positions: torch.Size) -> Tensor:
-    """Return what the linear model sees of all samples, as a new layer takes it.
+    """Return the linear model's inputs for all samples.
 
     Args:
-        task: Says what is seen of inputs.
-        samples: They are read in batches.
-        positions: Sizes of the axes of a sample that hold positions, each with a row of its own.
+        task: The task, with its features of the inputs.
+        samples: Samples, which are read in batches.
+        positions: Sizes of the axes of a sample that are positions, each with a separate row.
 
     Returns:
         ``(n, *positions, width)``.
 
     Raises:
-        UserError: They differ in length.
+        UserError: The inputs differ in length.
     """
     rows = [
         torch.cat([x.reshape(len(x), *positions, -1) for x in leaves(seen(task, inputs))], -1)
@@ -268,7 +269,7 @@ def rows_of(task: Task, samples: Samples, positions: torch.Size) -> Tensor:
 
 
 def features(samples: Samples) -> Features:
-    """Return what a linear layer is solved on."""
+    """Return the features and targets on which a linear layer is solved."""
     return Features(*samples.batch(slice(len(samples))))
 
 
@@ -288,7 +289,7 @@ def point(
 
 
 def told(record: Mapping[str, Any]) -> str:
-    """Return what the linear model reached, in one line."""
+    """Return a line with the linear model's result."""
     if record["status"] != "finished":
         return f"  {LINEAR} · {record['status']}: {record['reason']}"
     metric = record["task"]["metric"]

@@ -1,4 +1,4 @@
-"""What the measures say of a run, for its record: each one in turn, whichever they are."""
+"""Results of all measures of a run, for its record."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from beyondprop.registry import Spec
 from beyondprop.registry.dotted import one_line
 
 BRIEF = ("values", "blocks", "notes", "failure")
-"""What of the figures a record's curve keeps; of the last ones the record has all."""
+"""Parts of the figures that a record's curve contains; the record has the last figures in full."""
 
 STEPS = frozenset({"step", "plain_step", "device"})
-"""What only a comparison has, which takes the steps of all rules in turns."""
+"""Needs that only a comparison meets, which runs the steps of all rules in turn."""
 
 NOWHERE = (
-    "it needs a step beside other things, and steps are measured alone: make two measures of it"
+    "it needs a step in addition to other things, but steps are measured alone: split it into two "
+    "measures"
 )
 
 
 def at_point(subject: Subject, epoch: int, measures: Sequence[Spec]) -> dict[str, dict[str, Any]]:
-    """Return what is measured after an epoch, by the measures' names; epoch 0 is before
-    training.
-    """
+    """Return the results of measures after an epoch, by name; epoch 0 is before training."""
     return {
         measure.name: attempted(measure, subject).json()
         for measure in find_all(measures)
@@ -43,10 +42,10 @@ def of_run(
     finished: bool,
     measures: Sequence[Spec],
 ) -> dict[str, dict[str, Any]]:
-    """Return what is known of a run at its end: each measure's description and its figures.
+    """Return the results of measures at the end of a run: their descriptions and figures.
 
-    What is measured after every epoch is taken from the last one, what is measured before training
-    from the first. All else is measured now, with the last weights, unless the run did not finish.
+    Figures of every epoch are those of the last epoch, and figures before training those of the
+    first point. All others are measured now, with the last weights, unless the run did not finish.
     """
     found: dict[str, dict[str, Any]] = {}
     for measure in find_all(measures):
@@ -64,17 +63,18 @@ def of_run(
 
 
 def attempted(measure: Measure, subject: Subject) -> Figures:
-    """Return what a measure finds, or why it fails: the run goes on as if nothing was measured.
+    """Return a measure's figures, or why it failed; the run continues as if it had not run.
 
     Raises:
-        UserError: The measure took the rules off the model, and it cannot go on without them.
+        UserError: The measure removed the rules from the model, so the run cannot continue.
     """
     found = _attempted(measure, subject)
     handle = subject.handle
     if handle is not None and attachment_of(handle.model) is not handle:
         raise UserError(
-            f"the measure {measure.name} took the rules off the model (handle.remove, or another "
-            "attach), and the run cannot go on without them: have it change copy.deepcopy(model)"
+            f"the measure {measure.name} removed the rules from the model (by handle.remove or "
+            "another attach), and the run cannot continue without them: let the measure change "
+            "copy.deepcopy(model)"
         )
     return found
 
@@ -85,17 +85,17 @@ def _attempted(measure: Measure, subject: Subject) -> Figures:
             figures = measure.run(subject)
         if not isinstance(figures, Figures):
             raise UserError(f"it returned a {type(figures).__name__}, not Figures")
-        json.dumps(figures.json())  # what a record cannot hold fails here, and not at the end
+        json.dumps(figures.json())  # values that JSON can't represent fail here, not at the end
         return figures
     except UserError as error:
         return Figures(failure=str(error))
-    except FAULTS as error:  # whatever a model or a measure does wrong
+    except FAULTS as error:  # any error of a model or a measure
         return Figures(failure=one_line(error))
 
 
 @contextmanager
 def _unchanged(subject: Subject) -> Iterator[None]:
-    """Leave the subject's model and the generators as they were, whatever is done inside."""
+    """Restore the subject's model and the generators after the block."""
     models = [subject.model, None if subject.handle is None else subject.handle.model]
     with ExitStack() as restored:
         for model in dict.fromkeys(model for model in models if model is not None):
@@ -105,7 +105,7 @@ def _unchanged(subject: Subject) -> Iterator[None]:
 
 
 def brief(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point of the curve as records keep it: figures without words and details."""
+    """Return a point of the curve in the form of a record: figures without descriptions."""
     figures = {
         name: {key: value for key, value in found.items() if key in BRIEF}
         for name, found in point["measures"].items()

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line a step (the loss) and one an epoch (the point of the curve)."""
+"""`metrics.jsonl`: one line for each step (the loss) and each epoch (the point of the curve)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = "metrics.jsonl"
 
 
 def rewrite(folder: Path, state: TrainingState) -> None:
-    """Write the whole file from the state: what a killed run logged too much is gone."""
+    """Write the file from the state, without the lines that a killed run logged after it."""
     text = "".join(text_of_epoch(state, epoch) for epoch in range(len(state.curve)))
     write_bytes(folder / METRICS, text.encode())
 

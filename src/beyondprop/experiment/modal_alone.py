@@ -1,4 +1,4 @@
-"""Single modalities: each is trained alone at several learning rates, as independent jobs."""
+"""Independent jobs that train each modality alone at several learning rates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from beyondprop.registry import file_name
 from beyondprop.tasks import Samples
 
 FOUND = forms.ATTEMPT | {"operations": float, "seconds": float, "weights_sha256": str}
-"""What is kept of a training."""
+"""Fields of the stored result of a training, with their types."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Alone:
     """A modality to train alone.
 
     Attributes:
-        spec: Of the comparison.
-        seed: Of data, network and training.
-        modality: Its name.
-        folder: Of the seed.
-        digests: Of the seed's data, network and losses; see `digests`.
+        spec: The comparison's settings.
+        seed: Random seed for the data, the network and the training.
+        modality: Name of the modality.
+        folder: The seed's folder.
+        digests: Digests of the seed's data, network and losses; see `digests`.
     """
 
     spec: ModalitiesSpec
@@ -56,7 +56,7 @@ class Alone:
     digests: Mapping[str, str]
 
     def attempt(self, rate: float) -> AloneAttempt:
-        """Return its training at a learning rate."""
+        """Return the modality's training at a learning rate."""
         return AloneAttempt(self, rate)
 
 
@@ -69,21 +69,21 @@ class AloneAttempt:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{self.alone.modality} alone, seed {self.alone.seed}, learning rate {self.rate:.3g}"
 
     @property
     def folder(self) -> Path:
-        """Keeps it."""
+        """The folder that contains the result."""
         return folder_of(self.alone.folder, self.alone.modality, self.rate)
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What decides the result within the folder."""
+        """The values that determine the result within the seed's folder."""
         return {"digests": dict(self.alone.digests), "rate": self.rate}
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return what an earlier call has found."""
+        """Return the result of an earlier call, or None."""
         found = forms.read_kept(self.folder / RECORD, "found", FOUND, self.asked)
         if found is None or "course" not in found:  # of an earlier version
             return None
@@ -91,7 +91,7 @@ class AloneAttempt:
         return found
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Train it; keep its weights, and return what it reaches, or why it failed."""
+        """Train the modality, store its weights, and return the result or why it failed."""
         with threads_set(self.alone.spec.threads), generators_kept():
             try:
                 network, found = self._trained(progress)
@@ -131,30 +131,30 @@ class AloneAttempt:
 
 
 def begun(setting: ModalSetting, modality: str) -> SubNetwork:
-    """Return a modality's sub-network as it begins."""
+    """Return a modality's sub-network with its initial weights."""
     return subnetwork(setting.network(), modality, setting.head, setting.seed)
 
 
 def folder_of(folder: Path, modality: str, rate: float) -> Path:
-    """Return the folder of a modality's training at a learning rate, in that of a seed."""
+    """Return the folder of a modality's training at a learning rate, inside a seed's folder."""
     return folder / "alone" / file_name(modality) / f"{rate:.6g}"
 
 
 def spent_until(error: UserError) -> float:
-    """Return the floating-point operations of a training that ended by an error."""
+    """Return the floating-point operations of a training that ended with an error."""
     return error.operations if isinstance(error, DivergedError) else 0.0
 
 
 def kept(
     setting: ModalSetting, folder: Path, modality: str, found: Mapping[str, Any]
 ) -> SubNetwork:
-    """Return a modality's sub-network as it was trained alone, in eval mode.
+    """Return a modality's sub-network with the weights from its training alone, in eval mode.
 
     Args:
-        setting: Of its seed.
-        folder: Of its seed.
-        modality: Its name.
-        found: What it reached.
+        setting: The seed's setting.
+        folder: The seed's folder.
+        modality: Name of the modality.
+        found: Result of the modality's training.
     """
     network = begun(setting, modality)
     path = folder_of(folder, modality, found["rate"]) / WEIGHTS
@@ -165,22 +165,27 @@ def kept(
 def of_modality(
     setting: ModalSetting, modality: str, data: LabelledBatches | None = None
 ) -> OfModality:
-    """Return the batches of one modality, of the training part by default."""
+    """Return the batches of one modality, by default those of the training data."""
     place = setting.network().modalities.index(modality)
     return OfModality(data or setting.train, modality, place)
 
 
 def scored(setting: ModalSetting, judge: nn.Module) -> Callable[[nn.Module], float]:
-    """Return how a sub-network is scored on all validation data, by what holds it."""
+    """Return a function that scores a sub-network on all validation data.
+
+    Args:
+        setting: The seed's setting.
+        judge: Module that contains the sub-network and answers for all samples.
+    """
     return lambda _: score(setting.task, judge, setting.data.validation).score
 
 
 def judged(setting: ModalSetting, modality: str, network: nn.Module) -> dict[str, Any]:
-    """Return what a sub-network scores: on all samples, as methods do, and on its own.
+    """Return a sub-network's scores on all samples, and on those that have its modality.
 
-    A sample that lacks the modality gets the best constant answer of the training part. What the
-    network scores on the test samples that have the modality is ``own_score``, and how many these
-    are ``own_samples``; without any, there is no such score.
+    A sample without the modality gets the best constant answer from the training data.
+    ``own_score`` is the score on the test samples that have the modality, and ``own_samples`` their
+    number. ``own_score`` is None if there are none.
     """
     whole = everywhere(setting, modality, network)
     found: dict[str, Any] = dict(setting.evaluated(whole))
@@ -197,7 +202,7 @@ def judged(setting: ModalSetting, modality: str, network: nn.Module) -> dict[str
 def outputs_of(
     setting: ModalSetting, modality: str, network: nn.Module, samples: Samples
 ) -> tuple[Tensor, Tensor]:
-    """Return a sub-network's outputs and the targets, of the samples that have its modality."""
+    """Return a sub-network's outputs and the targets for the samples that have its modality."""
     held = Held(samples, setting.validation.size)
     pairs = [(call(network, own), targets) for own, targets in of_modality(setting, modality, held)]
     outputs, targets = (torch.cat(each) for each in zip(*pairs, strict=True))
@@ -205,10 +210,10 @@ def outputs_of(
 
 
 def modalities_of(setting: ModalSetting) -> tuple[str, ...]:
-    """Return the names of modalities; the first batch must have them.
+    """Return the names of the network's modalities, which the first batch must contain.
 
     Raises:
-        UserError: The network's are others than the data's.
+        UserError: The data lack one of the network's modalities.
     """
     names = setting.network().modalities
     inputs = named(setting.data.train.batch(torch.arange(1))[0], setting.task)

@@ -1,4 +1,4 @@
-"""Networks trained as a whole by each method, all with as much computation, as independent jobs."""
+"""Independent jobs that train complete networks by each method, at equal computation."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from beyondprop.registry import file_name
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a seed's methods compute, as floating-point operations.
+    """Computation budget of a seed's methods, in floating-point operations.
 
     Attributes:
-        alone: Of the training of all modalities alone, each at its best learning rate.
-        warm: Of the fusion's training on what these give.
-        joint: Of all passes in which the pre-trained network is trained as a whole.
+        alone: Training of all modalities alone, each at its best learning rate.
+        warm: Training of the fusion and the head on the pre-trained sub-networks' outputs.
+        joint: Training of the complete pre-trained network.
     """
 
     alone: float
@@ -44,22 +44,22 @@ class Budget:
 
     @property
     def total(self) -> float:
-        """Of pre-training and joint training: what every method may use."""
+        """Pre-training and joint training together: the budget of every method."""
         return self.alone + self.warm + self.joint
 
 
 @dataclass(frozen=True)
 class ByMethod:
-    """A network that is to be trained by a method.
+    """A network to train by a method.
 
     Attributes:
-        spec: Of the comparison.
-        seed: Of data, network and training.
-        method: Its name.
-        folder: Of the seed.
-        alone: What each modality reached alone, by name.
-        budget: Of the seed.
-        digests: Of the seed's data, network and losses; see `digests`.
+        spec: The comparison's settings.
+        seed: Random seed for the data, the network and the training.
+        method: Name of the method.
+        folder: The seed's folder.
+        alone: Result of each modality's training alone, by name.
+        budget: The seed's computation budget.
+        digests: Digests of the seed's data, network and losses; see `digests`.
     """
 
     spec: ModalitiesSpec
@@ -71,7 +71,7 @@ class ByMethod:
     digests: Mapping[str, str]
 
     def attempt(self, rate: float) -> MethodAttempt:
-        """Return its training at a learning rate."""
+        """Return the network's training at a learning rate."""
         return MethodAttempt(self, rate)
 
 
@@ -84,18 +84,18 @@ class MethodAttempt:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
         return f"{self.of.method}, seed {self.of.seed}, learning rate {self.rate:.3g}"
 
     @property
     def path(self) -> Path:
-        """The file that keeps what it reaches."""
+        """The file that contains the result."""
         folder = self.of.folder / "whole" / file_name(self.of.method)
         return folder / f"{self.rate:.6g}.json"
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What decides the result within the folder."""
+        """The values that determine the result within the seed's folder."""
         known = {
             name: {key: each[key] for key in ("rate", "weights_sha256")}
             for name, each in self.of.alone.items()
@@ -105,13 +105,13 @@ class MethodAttempt:
         return dict(finite(asked))
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return what an earlier call has found."""
+        """Return the result of an earlier call, or None."""
         found = forms.read_kept(self.path, "found", forms.ATTEMPTS, self.asked)
         whole = found is not None and ("failed" in found or "course" in found)
         return found if whole else None  # of an earlier version
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Train the network; keep and return what it reaches, or why it failed."""
+        """Train the network; store and return the result or why it failed."""
         with threads_set(self.of.spec.threads), generators_kept():
             try:
                 found = self._trained(progress)
@@ -128,12 +128,12 @@ class MethodAttempt:
         torch.manual_seed(setting.seed)
         network, prepared = method.network(ground), method.prepare(ground)
         needs = method.pretrained or method.taught
-        alone = own.budget.alone * needs  # for all trials once
+        alone = own.budget.alone * needs  # counted once for all trials
         taken = prepared.seconds + needs * sum(each["seconds"] for each in own.alone.values())
         warm = setting.spec.warm_epochs if method.pretrained and method.attentive else 0
         spent = alone + prepared.operations + own.budget.warm * bool(warm)
         sample = step_operations(setting, method, network, prepared.balance)
-        rows = len(setting.data.train) / len(setting.train)  # of a batch
+        rows = len(setting.data.train) / len(setting.train)  # samples per batch, on average
         steps = steps_of(own.budget.total - spent, sample * rows)
         recipe = recipe_of(
             setting, method, self.rate, epochs=-(-steps // len(setting.train)), steps=steps
@@ -177,10 +177,14 @@ class MethodAttempt:
 
 
 def steps_of(operations: float, step: float) -> int:
-    """Return how many steps operations allow, of which each takes so many.
+    """Return the number of steps that a number of operations allows.
+
+    Args:
+        operations: The budget.
+        step: Operations of one step.
 
     Raises:
-        UserError: They allow none.
+        UserError: The budget does not allow a single step.
     """
     steps = round(operations / step)
     if steps < 1:

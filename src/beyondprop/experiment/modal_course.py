@@ -1,4 +1,4 @@
-"""How soon a training got somewhere: by epochs, floating-point operations and seconds."""
+"""Progress of a training by epochs, floating-point operations and seconds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 NEAR = 0.05
-"""Of the way from the first loss to the best one what may be left where a modality has converged.
-"""
+"""A modality has converged when at most this fraction of its loss reduction remains."""
 
 
 def course(
@@ -18,16 +17,16 @@ def course(
     scores: Sequence[float],
     before: tuple[float, float] = (0.0, 0.0),
 ) -> list[dict[str, float]]:
-    """Return where a training stood behind each epoch.
+    """Return the progress of a training after each epoch.
 
     Args:
-        operations: Of each epoch.
-        seconds: The same.
-        scores: On validation data behind each epoch.
-        before: Operations and seconds of what came before the first epoch.
+        operations: Floating-point operations of each epoch.
+        seconds: Seconds of each epoch.
+        scores: Validation score after each epoch.
+        before: Operations and seconds spent before the first epoch.
 
     Returns:
-        For each epoch its validation ``score``, and the ``operations`` and ``seconds`` until then.
+        For each epoch its validation ``score`` and the total ``operations`` and ``seconds`` so far.
     """
     begun, taken = before
     rows = zip(
@@ -41,14 +40,14 @@ def course(
 
 
 def reached(course: Sequence[Mapping[str, Any]], target: float) -> dict[str, float] | None:
-    """Return the operations and seconds behind which a validation score is first as good as this.
+    """Return the operations and seconds after which the validation score first reaches a target.
 
     Args:
         course: As `course` returns it.
         target: A validation score.
 
     Returns:
-        ``epoch`` (from 1), ``operations`` and ``seconds``; None where it is never reached.
+        ``epoch`` (from 1), ``operations`` and ``seconds``; None if the target is never reached.
     """
     for epoch, each in enumerate(course, 1):
         if each["score"] is not None and each["score"] >= target:
@@ -59,20 +58,20 @@ def reached(course: Sequence[Mapping[str, Any]], target: float) -> dict[str, flo
 def converged(
     start: float, losses: Sequence[float | None], course: Sequence[Mapping[str, Any]]
 ) -> dict[str, float] | None:
-    """Return after how many epochs a modality had converged, at what computation.
+    """Return the number of epochs until a modality converged, and their computation.
 
-    That is the first epoch behind which the validation loss is at most
-    ``best + 0.05 (start - best)``: 95 % of the way from the loss of the untrained network to the
-    least one of the whole training are done. It needs no threshold that would have to suit a task,
-    and later epochs without a gain, as many as the patience, do not count.
+    A modality has converged after the first epoch whose validation loss is at most
+    ``best + 0.05 (start - best)``, that is after 95 % of the reduction from the untrained network's
+    loss to the lowest loss of the training. This needs no threshold specific to a task, and the
+    epochs without improvement at the end, which the patience allows, do not count.
 
     Args:
-        start: The validation loss before training.
-        losses: Behind each epoch; None where it is no number.
+        start: Validation loss before training.
+        losses: Validation loss after each epoch; None if it is not a number.
         course: As `course` returns it.
 
     Returns:
-        ``epochs``, ``operations`` and ``seconds``; None where the loss never fell.
+        ``epochs``, ``operations`` and ``seconds``; None if the loss never fell.
     """
     known = [each if each is not None else math.inf for each in losses]
     best = min(known, default=math.inf)
@@ -84,12 +83,12 @@ def converged(
 
 
 def costs(seed: Mapping[str, Any], method: str) -> Mapping[str, float] | None:
-    """Return what a method of a seed's record took to the target; None where it never got there."""
+    """Return the cost at which a method reached the target; None if it did not reach it."""
     found: Mapping[str, float] | None = seed["methods"][method].get("to_target")
     return found
 
 
 def steps_by_epoch(steps: int, length: int) -> Iterator[int]:
-    """Yield the steps of each epoch, all but the last with as many as there are batches."""
+    """Yield the number of steps in each epoch; every epoch but the last has ``length`` steps."""
     for done in range(0, steps, length):
         yield min(length, steps - done)

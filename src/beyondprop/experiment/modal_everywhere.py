@@ -1,4 +1,4 @@
-"""A single modality answers for all samples, so that it is compared on the same ones as others."""
+"""Single modalities that answer for all samples, so that all methods use the same samples."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from beyondprop.tasks import Samples
 
 
 class Everywhere(nn.Module):
-    """A modality's network; a sample that lacks the modality gets a constant answer.
+    """A modality's network with a constant answer for samples that lack the modality.
 
     Args:
-        network: Of the modality.
-        name: Of the modality.
-        place: Among the modalities.
-        answer: Of samples that lack it, of an output's form; None where none does.
+        network: The modality's network.
+        name: Name of the modality.
+        place: Index of the modality.
+        answer: Output for a sample that lacks the modality; None if no sample does.
     """
 
     answer: Tensor | None
@@ -34,7 +34,7 @@ class Everywhere(nn.Module):
         self.register_buffer("answer", answer, persistent=False)
 
     def forward(self, present: Tensor | None = None, **inputs: Any) -> Any:
-        """Return the network's outputs, the constant answer where it has no input."""
+        """Return the network's outputs, with the constant answer for samples without its input."""
         own = inputs[self.name]
         rows = None if present is None else present[:, self.place].bool()
         if rows is None or self.answer is None or bool(rows.all()):
@@ -58,22 +58,22 @@ def everywhere(setting: ModalSetting, modality: str, network: nn.Module) -> Ever
 
 
 def gaps(samples: Samples) -> bool:
-    """Whether samples say which modalities they have."""
+    """Whether samples state which modalities they have."""
     return PRESENT in samples.batch(torch.arange(1))[0]
 
 
 def constant(setting: ModalSetting) -> Tensor:
-    """Return the best answer that is the same for all samples, by the targets of the training part.
+    """Return the best constant answer, computed from the training targets.
 
-    Of classes these are the logarithms of their shares, so that the commonest one is said; of
-    labels the logits of their base rates; of numbers the means. A class or label that is never
-    there counts as half a sample, for a logarithm of 0 is no number.
+    For classes it is the logarithm of each class's relative frequency, so that the most frequent
+    class is predicted; for labels, the logits of their base rates; for numbers, the means. A class
+    or label that never occurs counts as half a sample, which avoids the logarithm of 0.
 
     Returns:
-        Of an output's form: ``(outputs,)``, or a scalar.
+        A tensor in the shape of one sample's output: ``(outputs,)`` or a scalar.
 
     Raises:
-        UserError: The targets are neither of these.
+        UserError: The targets are not classes, labels or numbers.
     """
     found = [each for _, each in Held(setting.data.train, setting.validation.size)]
     form = setting.outputs.shape[1:]
@@ -97,7 +97,7 @@ def constant(setting: ModalSetting) -> Tensor:
 
 
 def present_rows(samples: Samples, place: int) -> Tensor | None:
-    """Return which samples have a modality, ``(n,)`` bool; None where nothing says."""
+    """Return which samples have a modality, ``(n,)`` bool; None if the samples do not state it."""
     if not gaps(samples):
         return None
     held = Held(samples, 1000)

@@ -1,4 +1,4 @@
-"""What is measured of a network of several modalities, on the test data."""
+"""Measures of a multimodal network on the test data."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ from beyondprop.tasks import Samples, Split
 from beyondprop.tasks.multimodal import informative
 
 MOST = 4
-"""Modalities up to which every subset of them is tried; above, each alone and all but each."""
+"""Largest number of modalities for which every subset is tested.
+
+With more modalities, only each one alone and all but one are tested.
+"""
 SHOWN = 12
-"""Test samples of which a record keeps each modality's weight."""
+"""Number of test samples for which a record contains each modality's weight."""
 
 
 class LateFusion(nn.Module):
-    """The mean of what single modalities say of a sample: of probabilities, or of numbers.
+    """Late fusion: the mean of the single modalities' predicted probabilities or numbers.
 
     Args:
-        networks: Sub-networks with heads of their own, by modality.
-        targets: Some of those that they learned: classes are int64, labels bool, values float.
+        networks: Sub-networks with separate heads, by modality.
+        targets: Examples of the targets that they learned: int64 for classes, bool for labels,
+            float for numbers.
     """
 
     def __init__(self, networks: Mapping[str, SubNetwork], targets: Tensor) -> None:
@@ -42,9 +46,9 @@ class LateFusion(nn.Module):
         self.labels, self.values = targets.dtype == torch.bool, targets.is_floating_point()
 
     def forward(self, present: Tensor | None = None, **inputs: Any) -> Tensor:
-        """Return log probabilities ``(batch, classes)``, logits of labels, or numbers.
+        """Return log-probabilities ``(batch, classes)``, logits of labels, or numbers.
 
-        What a sample lacks may be anything: the network reads that of another sample in its place.
+        The input of a missing modality may be anything: another sample's input replaces it.
 
         Raises:
             UserError: A sample has no modality at all.
@@ -74,12 +78,13 @@ class LateFusion(nn.Module):
 def measured(
     setting: ModalSetting, network: nn.Module, alone: Mapping[str, SubNetwork]
 ) -> dict[str, Any]:
-    """Return scores of parts of the modalities, of noise in one of them, and whom it trusts.
+    """Return a network's scores with missing and noisy modalities, and its modality weights.
 
     Args:
-        setting: Of its seed.
-        network: That is trained, in eval mode.
-        alone: Each modality's sub-network, which says whether that modality alone is right.
+        setting: The seed's setting.
+        network: The trained network, in eval mode.
+        alone: Each modality's sub-network, whose predictions show whether that modality alone is
+            right.
     """
     return {
         "named": named_scores(*predictions(setting, network)),
@@ -91,7 +96,7 @@ def measured(
 
 @torch.no_grad()
 def predictions(setting: ModalSetting, network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return a network's outputs of the test samples, and the targets."""
+    """Return a network's outputs for the test samples, and the targets."""
     held = Held(setting.data.test, setting.validation.size)
     pairs = [(tasks.call(network, inputs), targets) for inputs, targets in held]
     outputs, targets = (torch.cat(each) for each in zip(*pairs, strict=True))
@@ -101,9 +106,9 @@ def predictions(setting: ModalSetting, network: nn.Module) -> tuple[Tensor, Tens
 def with_parts(
     setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
 ) -> Iterator[tuple[str, float | None]]:
-    """Yield the score where some modalities alone are given, by their names joined by +.
+    """Yield the names of given modalities, joined by +, and the score with only these as inputs.
 
-    It is of the samples that have one of these; None where none has.
+    The score covers the samples that have at least one of them; None if there are none.
     """
     sizes = range(1, len(names)) if len(names) <= MOST else (1, len(names) - 1)
     for size in dict.fromkeys(sizes):
@@ -116,7 +121,10 @@ def with_parts(
 def part_of(
     setting: ModalSetting, names: tuple[str, ...], given: tuple[str, ...]
 ) -> Samples | None:
-    """Return the test samples that have one of some modalities, with these alone, None if none."""
+    """Return the test samples that have a given modality, with only the given modalities as inputs.
+
+    None if there are no such samples.
+    """
     inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
     own = {name: inputs[name] for name in given}
     if PRESENT not in inputs:
@@ -138,10 +146,10 @@ def replaced_rows(inputs: Mapping[str, Any], targets: Any, rows: Tensor) -> Spli
 def with_noise(
     setting: ModalSetting, network: nn.Module, names: tuple[str, ...]
 ) -> Iterator[tuple[str, float | None]]:
-    """Yield the score where one modality says nothing, by its name; None where no sample has it.
+    """Yield each modality's name and the score when noise replaces it; None if no sample has it.
 
-    Real numbers are drawn with the mean and the deviation that each has over the samples that have
-    the modality; whole ones are those of another such sample.
+    The noise for real numbers is Gaussian, with the mean and standard deviation of each feature
+    over the samples that have the modality. Integers come from another such sample.
     """
     inputs, targets = setting.data.test.batch(slice(0, len(setting.data.test)))
     for place, name in enumerate(names):
@@ -172,12 +180,12 @@ def with_noise(
 def trusted(
     setting: ModalSetting, network: nn.Module, alone: Mapping[str, SubNetwork]
 ) -> dict[str, Any] | None:
-    """Return the weights that a network gives modalities; None where it has no such weights.
+    """Return the weights that a network gives modalities; None if it has no such weights.
 
-    Where it is known which modalities of a sample say something, also the weight on these in
-    samples in which one does not, beside their share among all.
-    Of classes also how often the modality with the largest weight is right by itself, beside the
-    mean of all modalities, which chance would reach, and how often any of them is right.
+    If the data state which modalities of a sample are informative, the result includes the total
+    weight on these in samples with an uninformative modality, and their share of all modalities.
+    For classes it also includes how often the modality with the largest weight is right alone, the
+    mean over all modalities (the chance level), and how often at least one modality is right.
     """
     if not isinstance(network, MultimodalNetwork):
         return None
@@ -193,7 +201,7 @@ def trusted(
     }
     said = informative(setting.data.test)
     if said is not None and not bool(said.all()):
-        unclear = ~said.all(1)  # in these some modality says nothing
+        unclear = ~said.all(1)  # samples with an uninformative modality
         on_those = (weights * said).sum(1)
         made["on_informative"] = on_those[unclear].mean().item()
         made["share_informative"] = (said.double().mean(1))[unclear].mean().item()
@@ -220,9 +228,9 @@ def trusted(
 def correctness(
     setting: ModalSetting, alone: Mapping[str, SubNetwork], weights: Tensor
 ) -> dict[str, Tensor]:
-    """Return for each modality of which samples it alone says the class, ``(samples,)`` bool.
+    """Return for each modality which samples it classifies correctly alone, ``(samples,)`` bool.
 
-    Nothing where targets are no classes, or samples lack modalities.
+    The result is empty if the targets are not classes, or samples lack modalities.
     """
     found: dict[str, Tensor] = {}
     if gaps(setting.data.test):

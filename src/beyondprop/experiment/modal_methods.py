@@ -1,4 +1,4 @@
-"""The ways in which a network of several modalities is trained as a whole."""
+"""Methods that train a complete multimodal network."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from beyondprop.rules import Backprop
 
 QUIET = Progress(disable=True)
 SHARE = 3
-"""Of the epochs one in so many is trained to measure the weights of Gradient-Blending."""
+"""The weights of Gradient-Blending are measured in one SHARE-th of the epochs."""
 
 
 Lone = tuple[nn.Module, float, LabelledBatches, LabelledBatches]
-"""A network, its learning rate, and its batches of training and validation."""
+"""A network, its learning rate, and its training and validation batches."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What a network is trained as a whole from.
+    """The starting point of a complete network's training.
 
     Attributes:
-        setting: Of its seed.
-        folder: Of its seed.
-        alone: What each modality reached alone, by name.
-        rate: Of the joint training.
+        setting: The seed's setting.
+        folder: The seed's folder.
+        alone: Result of each modality's training alone, by name.
+        rate: Learning rate of the joint training.
     """
 
     setting: ModalSetting
@@ -63,7 +63,7 @@ class Ground:
 
     @property
     def networks(self) -> dict[str, SubNetwork]:
-        """The sub-networks as they were trained alone."""
+        """The sub-networks with the weights from their training alone."""
         return {
             name: kept(self.setting, self.folder, name, each) for name, each in self.alone.items()
         }
@@ -71,13 +71,13 @@ class Ground:
 
 @dataclass(frozen=True)
 class Prepared:
-    """How a network is balanced, and what finding that took.
+    """How a network is balanced, and the cost of finding that.
 
     Attributes:
-        balance: Of the joint training.
-        operations: Floating-point operations before it, without pre-training.
-        seconds: That these took.
-        rates: By which the learning rate of a modality's encoder and projection is multiplied.
+        balance: Balance of the joint training.
+        operations: Floating-point operations before the joint training, without pre-training.
+        seconds: Time of these operations.
+        rates: Factors for the learning rates of each modality's encoder and projection, by name.
     """
 
     balance: Balance
@@ -93,9 +93,9 @@ def plain(ground: Ground) -> Prepared:
 
 
 def by_modality(ground: Ground) -> Prepared:
-    """Return no balancing: encoders and projections have the rates that served them best alone.
+    """Return no balancing: encoders and projections use the rates that were best for them alone.
 
-    The fusion and the head have the rate of the joint training.
+    The fusion and the head use the rate of the joint training.
     """
     return Prepared(Joint(), rates={name: own / ground.rate for name, own in ground.rates.items()})
 
@@ -113,15 +113,15 @@ def pareto(ground: Ground) -> Prepared:
 
 
 def near_teachers(ground: Ground) -> Prepared:
-    """Return UMT, whose teachers are the encoders that were trained alone."""
+    """Return UMT (uni-modal teachers) with the encoders that were trained alone as teachers."""
     return Prepared(UniModalTeachers(teachers={n: s.encoder for n, s in ground.networks.items()}))
 
 
 def blended(ground: Ground) -> Prepared:
-    """Return Gradient-Blending with weights that are measured.
+    """Return Gradient-Blending with measured weights.
 
-    For them every modality alone and the whole are trained anew by backprop, for a share of the
-    epochs, and taken as they are at the end of these: how far they overfit is what is measured.
+    To measure how far they overfit, each modality alone and the complete network are trained from
+    scratch by backprop for a share of the epochs. The losses after the last of these epochs count.
     """
     setting, spent, taken = ground.setting, 0.0, 0.0
     epochs = max(1, setting.epochs // SHARE)
@@ -155,16 +155,16 @@ def losses(
 
 @dataclass(frozen=True)
 class Method:
-    """A way to train a network as a whole.
+    """A method that trains a complete network.
 
     Attributes:
-        name: As people read it.
+        name: Display name.
         prepare: Returns how the network is balanced.
-        pretrained: Whether it begins with the sub-networks that were trained alone.
-        taught: Whether it needs them otherwise.
-        rated: Whether it takes from them the learning rates of single modalities.
-        attentive: Whether the setting's own fusion joins modalities, or a concatenation.
-        ruled: Whether the spec's rule may train it; backprop trains the others.
+        pretrained: Whether it starts from the sub-networks that were trained alone.
+        taught: Whether it needs these sub-networks in another way.
+        rated: Whether it uses the learning rates that were best for single modalities.
+        attentive: True if the setting's fusion joins the modalities, False for concatenation.
+        ruled: Whether the spec's rule may train it; otherwise backprop trains it.
     """
 
     name: str
@@ -177,11 +177,11 @@ class Method:
 
     @property
     def builds_on_alone(self) -> bool:
-        """Whether it needs that modalities are trained alone, each at several learning rates."""
+        """Whether it requires the training of each modality alone at several learning rates."""
         return self.pretrained or self.taught or self.rated
 
     def network(self, ground: Ground) -> MultimodalNetwork:
-        """Return the network as its joint training begins."""
+        """Return the network at the start of its joint training."""
         setting = ground.setting
         made = setting.network() if self.attentive else setting.concatenated()
         if self.pretrained:
@@ -209,11 +209,11 @@ METHODS = {
         Method("UMT", near_teachers, taught=True),
     )
 }
-"""By name; what is set beside them without training is in `modal_measures`."""
+"""Methods by name; late fusion, which needs no further training, is in `modal_measures`."""
 
 
 def recipe_of(setting: ModalSetting, method: Method, rate: float, **changes: Any) -> Recipe:
-    """Return how a network is trained as a whole."""
+    """Return the recipe for the training of a complete network."""
     recipe = setting.recipe(rate, **changes)
     return recipe if method.ruled else replace(recipe, rule=Backprop())
 
@@ -221,7 +221,7 @@ def recipe_of(setting: ModalSetting, method: Method, rate: float, **changes: Any
 def step_operations(
     setting: ModalSetting, method: Method, network: MultimodalNetwork, balance: Balance
 ) -> float:
-    """Return the operations of a step, for one sample; the network is left as it is."""
+    """Return the operations of a step, for one sample; the network is not changed."""
     return _tried(setting, method, network, balance, warm=0)
 
 
@@ -238,7 +238,7 @@ def _tried(
     balance: Balance,
     warm: int,
 ) -> float:
-    """Return the operations of a sample in one step, and in one of the fusion alone before it."""
+    """Return the operations per sample of one step, plus those of ``warm`` steps of the fusion."""
     batch = next(iter(setting.train))
     found = join(
         copy.deepcopy(network),

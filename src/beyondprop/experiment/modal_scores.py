@@ -1,4 +1,4 @@
-"""Scores of a network beside the task's own: of classes, of labels, of numbers."""
+"""Scores of a network in addition to the task's metric, for classes, labels and numbers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from torch import Tensor
 
 
 def named_scores(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """Return a network's further scores, by name; None where one has no meaning.
+    """Return a network's additional scores, by name; None if a score is undefined.
 
-    Of classes, outputs ``(n, classes)`` and targets ``(n,)`` or ``(n, 1)`` of whole numbers, these
-    are the accuracy and the weighted F1. Of labels, bool targets in the outputs' form, ``(n,)`` or
-    ``(n, labels)``, the same: above 0 an output says yes. Of numbers, targets in the outputs' form,
-    ``(n,)`` or ``(n, numbers)``, the mean absolute error and Pearson's correlation, of several
-    numbers the mean over these. A single column ``(n, 1)`` is as ``(n,)``. Where a number is the
-    same in all outputs or in all targets, there is no correlation.
+    - Classes: outputs ``(n, classes)``, integer targets ``(n,)`` or ``(n, 1)``. The scores are
+      accuracy and weighted F1.
+    - Labels: bool targets in the shape of the outputs, ``(n,)`` or ``(n, labels)``. The scores are
+      the same; an output above 0 predicts the label.
+    - Numbers: targets in the shape of the outputs, ``(n,)`` or ``(n, numbers)``. The scores are the
+      mean absolute error and Pearson's correlation, each averaged over the numbers. The correlation
+      is undefined if a number is constant in all outputs or in all targets.
+
+    A single column ``(n, 1)`` is treated as ``(n,)``.
 
     Args:
-        outputs: Of samples.
-        targets: Of the same.
+        outputs: The network's outputs for samples.
+        targets: The targets of the same samples.
     """
     classes = outputs.shape[1] if outputs.dim() == 2 else 1
     if classes > 1 and targets.numel() == len(outputs) and whole(targets):
@@ -36,39 +39,41 @@ def named_scores(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
 
 
 def whole(targets: Tensor) -> bool:
-    """Whether targets are whole numbers, such as classes."""
+    """Whether targets are integers, such as classes."""
     return not (targets.is_floating_point() or targets.dtype == torch.bool)
 
 
 def share(right: Tensor) -> float:
-    """Return the share of what is right."""
+    """Return the share of True values."""
     return right.double().mean().item()
 
 
 def weighted_f1(said: Tensor, targets: Tensor, classes: int) -> float:
-    """Return the mean of the classes' F1 scores, weighted by how many samples each has.
+    """Return the mean of the classes' F1 scores, weighted by the number of samples of each class.
 
     Args:
-        said: Classes ``(n,)`` int64.
-        targets: The same.
-        classes: How many there are.
+        said: Predicted classes, ``(n,)`` int64.
+        targets: True classes, ``(n,)`` int64.
+        classes: Number of classes.
     """
     right = torch.bincount(targets[said == targets], minlength=classes).double()
     of, by = (torch.bincount(each, minlength=classes).double() for each in (targets, said))
-    scores = 2 * right / (of + by).clamp(min=1)  # of a class that is never there nor said: 0
+    scores = 2 * right / (of + by).clamp(min=1)  # 0 for a class that is never true or predicted
     return ((scores * of).sum() / of.sum()).item()
 
 
 def of_labels(said: Tensor, targets: Tensor) -> float | None:
-    """Return the weighted F1 of labels: of one the mean over no and yes, as of two classes; of
-    several that of each one's yes, weighted by how many samples have it.
+    """Return the weighted F1 of labels.
+
+    A single label is scored as two classes, no and yes. For several labels it is the mean of their
+    F1 scores, weighted by the number of samples that have each label.
 
     Args:
-        said: ``(n, labels)`` bool.
-        targets: The same.
+        said: Predicted labels, ``(n, labels)`` bool.
+        targets: True labels, ``(n, labels)`` bool.
 
     Returns:
-        A number; None where no sample has any of several labels.
+        The score; None if there are several labels and no sample has any.
     """
     if targets.shape[1] == 1:
         return weighted_f1(said[:, 0].long(), targets[:, 0].long(), 2)
@@ -80,11 +85,11 @@ def of_labels(said: Tensor, targets: Tensor) -> float | None:
 
 
 def correlation(made: Tensor, asked: Tensor) -> float | None:
-    """Return Pearson's correlation, the mean over columns; None where one has none.
+    """Return Pearson's correlation, averaged over columns; None if a column has none.
 
     Args:
-        made: ``(n, columns)``.
-        asked: The same.
+        made: Outputs, ``(n, columns)``.
+        asked: Targets, ``(n, columns)``.
     """
     pair = made.double(), asked.double()
     if any(bool((each == each[:1]).all(0).any()) or not each.isfinite().all() for each in pair):

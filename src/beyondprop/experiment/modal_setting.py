@@ -1,4 +1,4 @@
-"""What all networks of one seed have in common: data, how they begin, and how they are judged."""
+"""The common setting of one seed's networks: data, initial networks, and evaluation."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from beyondprop.tasks import Data, Samples, Task
 from beyondprop.tasks.multimodal import informative
 
 SHOWN = 2
-"""Samples by which a model's outputs are seen."""
+"""Number of samples used to determine the shape of a model's outputs."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """Samples in their order, in batches of (inputs, targets).
+    """Samples in order, in batches of (inputs, targets).
 
     Attributes:
-        samples: Of a part of the data.
-        size: Of a batch.
+        samples: A part of the data.
+        size: Samples per batch.
     """
 
     samples: Samples
@@ -51,13 +51,13 @@ class Held:
 
 @dataclass(frozen=True)
 class ModalSetting:
-    """What all networks of one seed have in common.
+    """The common setting of one seed's networks.
 
     Attributes:
-        spec: Of the comparison.
-        task: Its task.
-        data: As this seed has it.
-        seed: Of data, networks and training.
+        spec: The comparison's settings.
+        task: The task.
+        data: This seed's data.
+        seed: Random seed for the data, the networks and the training.
     """
 
     spec: ModalitiesSpec
@@ -67,17 +67,17 @@ class ModalSetting:
 
     @property
     def batch_size(self) -> int:
-        """Samples a step."""
+        """Samples per step."""
         return self.spec.batch_size or self.task.batch_size
 
     @property
     def epochs(self) -> int:
-        """Passes in which a pre-trained network is trained as a whole."""
+        """Passes over the training data for the complete pre-trained network."""
         return self.spec.epochs or self.task.epochs
 
     @property
     def train(self) -> Batches:
-        """Training batches, in the same orders each time."""
+        """Training batches, in the same order each time this is read."""
         return Batches(self.data.train, self.batch_size, self.seed)
 
     @property
@@ -86,19 +86,19 @@ class ModalSetting:
         return Held(self.data.validation, max(self.batch_size, 256))
 
     def network(self) -> MultimodalNetwork:
-        """Return the network as it begins: the task's, with the fusion that is asked for.
+        """Return the initial network: the task's, with the fusion that the spec names.
 
         Raises:
-            UserError: It is no MultimodalNetwork, or its head does not fit that fusion.
+            UserError: It is not a MultimodalNetwork, or its head does not fit that fusion.
         """
         fusion = self.spec.fusion
         return self._joined_by(None if fusion is None else FUSIONS.make(fusion))
 
     def concatenated(self) -> MultimodalNetwork:
-        """Return the network as it begins, with vectors one behind another.
+        """Return the initial network with concatenation as its fusion.
 
         Raises:
-            UserError: Its head takes another number of features.
+            UserError: Its head expects another number of features.
         """
         try:
             return self._joined_by(Joining(Concatenation))
@@ -119,7 +119,7 @@ class ModalSetting:
         return joined
 
     def recipe(self, rate: float, **changes: Any) -> Recipe:
-        """Return how networks are trained."""
+        """Return the recipe for the training of networks."""
         made = Recipe(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -132,7 +132,7 @@ class ModalSetting:
 
     @cached_property
     def outputs(self) -> Tensor:
-        """What the network makes of two samples."""
+        """The network's outputs for two samples."""
         inputs, _ = self.data.train.batch(torch.arange(SHOWN))
         with torch.no_grad():
             found = tasks.call(self.network().eval(), inputs)
@@ -144,7 +144,7 @@ class ModalSetting:
         return found
 
     def head(self, width: int) -> nn.Module:
-        """Return a head of a single modality: one linear layer to outputs of the task's form."""
+        """Return a single modality's head: one linear layer with outputs in the task's shape."""
         if self.outputs.dim() == 1:
             return nn.Sequential(nn.Linear(width, 1), nn.Flatten(0))
         return nn.Linear(width, self.outputs.shape[1])
@@ -165,13 +165,13 @@ class ModalSetting:
 
 
 def digests(setting: ModalSetting) -> dict[str, str]:
-    """Return what tells a seed's data, network, loss and rule from those of the same names.
+    """Return digests that identify a seed's data, network, loss and rule by content.
 
-    A result of an earlier call is taken where these are the same, besides the settings. The data
+    A result of an earlier call is reused if these digests and the settings are the same. The data
     is read once.
 
     Raises:
-        UserError: Something can't be told from others, such as a loss that holds an open file.
+        UserError: An object has no digest, such as a loss that contains an open file.
     """
     data, network = setting.data, setting.network()
     parts = (data.train, data.validation, data.test)
@@ -199,17 +199,17 @@ def modal_settings(spec: ModalitiesSpec, seeds: Iterable[int]) -> dict[int, Moda
     for seed in seeds:
         own = ModalSetting(spec, task, of_seed(task, data, seed), seed)
         with generators_kept():
-            _ = own.outputs  # heads know their form by it; what they draw must not depend on when
+            _ = own.outputs  # computed now: later, it would shift the random numbers of the heads
         made[seed] = own
     return made
 
 
 def named(inputs: Any, task: Task) -> Mapping[str, Any]:
-    """Return a batch's inputs by the names of modalities.
+    """Return a batch's inputs by modality name.
 
     Raises:
-        UserError: They have no names.
+        UserError: The inputs are not a mapping.
     """
     if not isinstance(inputs, Mapping):
-        raise UserError(f"the inputs of {task.name} are no mapping from modalities' names to them")
+        raise UserError(f"the inputs of {task.name} must be a mapping with modality names as keys")
     return inputs

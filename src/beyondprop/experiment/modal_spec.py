@@ -1,4 +1,4 @@
-"""What to train of several modalities, as plain data."""
+"""Settings of a comparison of multimodal training methods, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beyondprop.registry import Spec, check_fields
 
 @dataclass(frozen=True)
 class ModalitiesSpec:
-    """A comparison: pre-training of each modality alone, then of all together, and other methods.
+    """A comparison of pre-training each modality before joint training with other methods.
 
     Attributes:
         task: A task whose model is a MultimodalNetwork (see `beyondprop list`), or your own as
@@ -42,7 +42,7 @@ class ModalitiesSpec:
         threads: CPU threads.
 
     Raises:
-        UserError: A field makes no sense.
+        UserError: A field is invalid.
     """
 
     task: Spec = "generated-ambiguous"

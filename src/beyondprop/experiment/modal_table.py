@@ -1,4 +1,4 @@
-"""A comparison of modalities' methods as a table, and in words."""
+"""The table of a comparison of multimodal training methods, and its notes."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def to_target(record: Mapping[str, Any], name: str) -> str:
-    """Return the share of a method's computation until it reaches the target, mean over the seeds
-    that do.
+    """Return the share of the budget that a method needs to reach the target.
+
+    It is the mean over the seeds that reach it.
     """
     every = [(seed, seed["methods"][name].get("to_target")) for seed in record["seeds"]]
     known = [cost["operations"] / seed["budget"]["total"] for seed, cost in every if cost]
@@ -81,7 +82,7 @@ def seconds(record: Mapping[str, Any], name: str) -> str:
 
 
 def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """Return the test scores of each method by seed; failed ones are left out."""
+    """Return the test scores of each method by seed, without failed trainings."""
     return {
         name: {
             seed["seed"]: seed["methods"][name]["score"]
@@ -95,11 +96,11 @@ def scores(record: Mapping[str, Any]) -> dict[str, dict[int, float]]:
 def against(
     found: Mapping[str, Mapping[int, float]], resolution: float = 0.0
 ) -> dict[str, Difference]:
-    """Return how pre-training differs from each method that has all of its seeds.
+    """Return how pre-training differs from each method that has results for the same seeds.
 
     Args:
         found: Test scores of each method by seed.
-        resolution: The step by which scores differ at least, as of `paired`.
+        resolution: Smallest possible difference of two scores; see `paired`.
     """
     own = found.get(OURS, {})
     known = {
@@ -112,13 +113,13 @@ def against(
 
 
 def step(record: Mapping[str, Any]) -> float:
-    """Return the step by which scores differ at least: one test sample, of an accuracy."""
+    """Return the smallest possible difference of two scores: one test sample for an accuracy."""
     task = record["seeds"][0]["task"]
     return 1 / task["test"] if "accuracy" in task["metric"].lower() else 0.0
 
 
 def difference(pair: Difference | None) -> str:
-    """Return by how much pre-training is better, with the interval's half."""
+    """Return the mean advantage of pre-training, with half of its interval."""
     if pair is None:
         return ABSENT
     spread = (pair.interval.high - pair.interval.low) / 2
@@ -126,18 +127,18 @@ def difference(pair: Difference | None) -> str:
 
 
 def half(values: Sequence[float]) -> str:
-    """Return half of the 95 % interval of a mean over seeds."""
+    """Return the half-width of the 95 % interval of a mean over seeds."""
     found = paired(values, None)
     return ABSENT if found is None else f"{(found.high - found.low) / 2:.4f}"
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean, less than anything where there is none."""
+    """Return the mean, minus infinity if there are no values."""
     return statistics.mean(values) if values else -math.inf
 
 
 def notes(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is to be known of a comparison: charges, edges and failures."""
+    """Yield the notes below the table: what costs include, rates at the edge, and failures."""
     yield (
         "Operations count the training of each modality alone and of the whole network after it, "
         f"relative to {OURS}. The cost of the learning-rate search is not included; the record "
@@ -161,7 +162,7 @@ def notes(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def targets(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield to which validation score "to target" is, nothing of an earlier record."""
+    """Yield the note on the target's validation score; nothing for records without a target."""
     known = sorted(seed["target"] for seed in record["seeds"] if seed.get("target") is not None)
     if known:
         ends = " to ".join(dict.fromkeys(f"{each:.4f}" for each in (known[0], known[-1])))
@@ -174,10 +175,9 @@ def targets(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def convergence(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return after how many epochs, and what share of the operations, each modality had converged;
-    nothing of an earlier record.
+    """Return the epochs and the share of operations until each modality converged, in words.
 
-    See `modal_course.converged`.
+    Records of earlier versions do not contain them. See `modal_course.converged`.
     """
     found = {}
     for name in record["seeds"][0]["alone"]:

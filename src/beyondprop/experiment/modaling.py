@@ -1,12 +1,12 @@
-"""Modalities trained alone and then together, beside what else is done for them.
+"""Pre-training of single modalities and joint training, compared with other methods.
 
-For each seed every modality's sub-network is trained alone. Then the whole network is trained by
-each method, all with as much computation: that of pre-training and of the joint training behind it,
-in floating-point operations. Beside them stand the best single modality, by validation, and the
-mean of all (late fusion), for which nothing more is trained.
+For each seed, every modality's sub-network is trained alone. Then each method trains the complete
+network with the same computation: that of pre-training and the joint training after it, in
+floating-point operations. The comparison includes two results that need no further training: the
+best single modality, chosen by its validation score, and late fusion, the mean of all modalities.
 
-The search of learning rates and validation are charged to no method. Of the search it is recorded
-what it took.
+No method is charged for the search of its learning rate or for validation. The record contains the
+cost of the search.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ KEPT = (
     *("validation_score", "validation_loss", "score", "loss"),
     *("operations", "seconds", "course"),
 )
-"""Of what a modality reaches alone, where it is the best one."""
+"""Fields that the best single modality's result contains."""
 
 LATE, SINGLE = "late fusion", "best single modality"
 
 
 @dataclass(frozen=True)
 class OfSeed:
-    """What is trained of one seed.
+    """What is trained for one seed.
 
     Attributes:
-        setting: Of the seed.
-        folder: Of the seed.
-        alone: What each modality reached alone, by name.
-        budget: What every method may compute.
+        setting: The seed's setting.
+        folder: The seed's folder.
+        alone: Result of each modality's training alone, by name.
+        budget: Computation budget of every method.
     """
 
     setting: ModalSetting
@@ -85,19 +85,19 @@ def modalities_task(
     """Train a task's modalities alone and together, by every method at equal computation.
 
     Args:
-        spec: What to train.
-        output: The folder.
-        resume: Continue what the folder holds: what is finished is not done again, and seeds may be
-            added.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains.
+        spec: Settings of the comparison.
+        output: Folder for the results.
+        resume: Continue the comparison in the folder. Finished trainings are not repeated, and
+            seeds can be added.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train.
 
     Returns:
-        The content of `modalities.json`: for each seed what modalities reach alone, and by name of
-        the method what each reaches, at what computation.
+        The content of `modalities.json`: for each seed the results of single modalities, and the
+        results and computation of the methods by name.
 
     Raises:
-        UserError: The task or its data can't be used, or the folder holds something else.
+        UserError: The task or its data can't be used, or the folder contains something else.
     """
     spec, output, resume = entered(ModalitiesSpec, spec, output, resume)
     with held(output):  # before anything in it is read: another process may add to it
@@ -111,7 +111,7 @@ def modalities_task(
 
 
 def check(spec: ModalitiesSpec) -> None:
-    """Check all that can be known before anything is trained.
+    """Check everything that can be checked before training starts.
 
     Raises:
         UserError: A name is unknown, or the task has no modalities.
@@ -128,7 +128,11 @@ def check(spec: ModalitiesSpec) -> None:
 
 
 def methods_of(spec: ModalitiesSpec) -> tuple[str, ...]:
-    """Return the methods that are asked for; none twice, where all concatenate."""
+    """Return the methods to compare.
+
+    With concatenation as the spec's fusion, the methods with concatenation are left out by default:
+    they would repeat the others.
+    """
     if spec.methods is not None:
         return spec.methods
     plain = spec.fusion is not None and FUSIONS.make(spec.fusion).kind is Concatenation
@@ -142,14 +146,14 @@ def of_seeds(
     workers: Workers,
     known: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
-    """Return all that each seed gives; whatever is independent is trained at the same time.
+    """Return each seed's part of the record; independent trainings run at the same time.
 
     Args:
-        settings: By seed, all of one spec.
-        output: The folder.
-        progress: Bars to draw on.
-        workers: Who trains.
-        known: Each seed's digests, by its number as text.
+        settings: Settings of one spec, by seed.
+        output: Folder for the results.
+        progress: Progress bars to draw on.
+        workers: Workers that train.
+        known: Each seed's digests; the keys are the seeds as text.
     """
     spec = next(iter(settings.values())).spec
     folders = {seed: output / f"seed-{seed}" for seed in spec.seeds}
@@ -183,7 +187,7 @@ def of_seeds(
 
 
 def begun(setting: ModalSetting, folder: Path, alone: Mapping[str, Mapping[str, Any]]) -> OfSeed:
-    """Return what the methods of a seed start from, and what they may compute.
+    """Return the starting point and the computation budget of a seed's methods.
 
     Raises:
         UserError: A modality could not be trained alone.
@@ -204,7 +208,7 @@ def begun(setting: ModalSetting, folder: Path, alone: Mapping[str, Mapping[str, 
 
 
 def record_of(seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a seed gives."""
+    """Return a seed's part of the record."""
     every = with_searches(seed, methods) | untrained(seed)
     own = seed.setting.spec.target
     target = every[SINGLE]["validation_score"] if own is None else own
@@ -227,8 +231,9 @@ def record_of(seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]) -> dict[st
 def with_searches(
     seed: OfSeed, methods: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return what methods reach, with all that finding it took: the trials of single modalities are
-    a part of every method that builds on these.
+    """Return the methods' results with the full cost of their searches.
+
+    The cost of a method that builds on single modalities includes the trials of these.
     """
     made = {}
     for name, each in methods.items():
@@ -243,7 +248,7 @@ def searched_alone(seed: OfSeed) -> float:
 
 
 def untrained(seed: OfSeed) -> dict[str, dict[str, Any]]:
-    """Return what late fusion and the best single modality reach, of which nothing is trained."""
+    """Return the results of late fusion and the best single modality, which need no training."""
     setting = seed.setting
     networks = {name: kept(setting, seed.folder, name, each) for name, each in seed.alone.items()}
     searched = {SEARCHED: searched_alone(seed)}

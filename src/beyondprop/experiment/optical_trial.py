@@ -1,4 +1,4 @@
-"""A photonic co-processor tried out for the command line, beside electronics, a line each."""
+"""A comparison of a photonic co-processor with electronics for the command line."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def project_by_light(
     memory: int | None,
     watts: float | None,
 ) -> NamedLines:
-    """Return what is to be said of the preset and of electronics: a name and a text a line.
+    """Return the figures of the preset and of electronics, as lines with a name and a text.
 
     Raises:
-        UserError: A width is over the device's limits, there is no such kind, or none fits.
+        UserError: A width exceeds the device's limits, the kind is unknown, or none fits.
     """
     device = lighton_opu()
     device.check_widths(inputs, outputs, device.retrieval.pixels)
@@ -72,20 +72,20 @@ def project_by_light(
 
 
 def electronics(batch: int, watts: float | None) -> Electronics:
-    """Return this machine's rates: of a large dense product, and of numbers that pass once."""
+    """Return this machine's rates: for a large dense product, and for one pass over numbers."""
     dense = cost_of(Dense(), SIDE, SIDE, batch, HERE).seconds
     passing = rates(HERE, torch.get_num_threads())["bytes"]
     return Electronics(
         rate=measured_rate(dense, batch, SIDE, SIDE),
-        power=1.0 if watts is None else watts,  # without watts no joule of it is said
-        simple_rate=2 / (4 * passing),  # two operations for each float32 number, as there
+        power=1.0 if watts is None else watts,  # without watts no energy of it is reported
+        simple_rate=2 / (4 * passing),  # two operations for each float32 number
     )
 
 
 def times(
     device: PhotonicProcessor, chip: Electronics, light: PhotonicCost, batch: int
 ) -> NamedLines:
-    """Return what is to be said of light's time."""
+    """Return the lines on the device's time."""
     shots = batch * device.shots
     parts = {
         "encoding": light.encode,
@@ -103,18 +103,18 @@ def times(
 
 
 def energy(device: PhotonicProcessor, light: PhotonicCost, watts: float | None) -> str:
-    """Return what is to be said of the energy."""
+    """Return the text on energy."""
     power = device.specification.power
     shining = (light.send + light.shots + light.receive) * power
     text = f"{shining:.3g} J per batch for the optics, at {power:g} W as published"
     if watts is None:
-        return f"{text}; for encoding and recovering, give --watts"
+        return f"{text}; pass --watts to include encoding and recovery"
     rest = (light.encode + light.recover) * watts
     return f"{text}, and {rest:.3g} J for the electronics, at {watts:g} W"
 
 
 def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> str:
-    """Return what is to be said of the error."""
+    """Return the text on the error."""
     x = torch.randn(VECTORS, inputs, generator=torch.Generator().manual_seed(seed))
     found = errors(device, x, min(outputs, OUTPUTS), seed)
     whole = f"{found.whole:.1%} relative to the exact product, cosine {found.cosine:.3f}"
@@ -124,7 +124,7 @@ def wrong(device: PhotonicProcessor, inputs: int, outputs: int, seed: int) -> st
 
 
 def held(device: PhotonicProcessor, inputs: int, outputs: int, batch: int) -> str:
-    """Return what is to be said of memory."""
+    """Return the text on memory."""
     frames = batch * device.encoder.frames * -(-inputs // 8)
     pictures = batch * device.shots * outputs * device.retrieval.pixels
     matrix = f"of {inputs * outputs:,} entries, {size(4 * inputs * outputs)}"
@@ -132,20 +132,20 @@ def held(device: PhotonicProcessor, inputs: int, outputs: int, batch: int) -> st
 
 
 def even(device: PhotonicProcessor, chip: Electronics, batch: int, seed: int) -> str:
-    """Return from which widths on light is as fast as electronics."""
+    """Return the text on the widths from which light is as fast as electronics."""
     most = min(device.specification.max_inputs, device.specification.max_outputs)
-    never = f"at no n up to {most:,}"
+    never = f"for no n up to {most:,}"
     dense = break_even(device, chip, LINK, batch)
-    text = f"of n to n numbers, light is as fast as a dense product {from_(dense, never)}"
+    text = f"from n to n numbers, light is as fast as a dense product {from_(dense, never)}"
 
     def wins(n: int) -> bool:
         other = min(each.seconds for each in costs(n, n, batch, HERE, FULL, seed))
         return optical_cost(device, chip, LINK, batch, n, n).seconds <= other
 
     first = next((2**k for k in range(most.bit_length()) if wins(2**k)), None)
-    return f"{text}, as the cheapest projection without light {from_(first, never)}"
+    return f"{text}, and as the cheapest projection without light {from_(first, never)}"
 
 
 def from_(side: int | None, never: str) -> str:
-    """Return where something begins, if it does."""
-    return never if side is None else f"from n = {side:,} on"
+    """Return the text for a smallest width, or ``never`` if there is none."""
+    return never if side is None else f"for n >= {side:,}"

@@ -1,4 +1,4 @@
-"""Steps of a run whose blocks live on several processes."""
+"""Training steps of a pipeline, whose blocks are on several processes."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ CHUNKS = 4
 
 
 class PipelineSteps(Steps):
-    """Steps of a pipeline, a stage on each process.
+    """Steps of a pipeline, with one stage on each process.
 
-    After every epoch all processes get the whole model. The first one evaluates it and writes the
-    checkpoint, from which all go on when the run is resumed, also if they are more or fewer.
+    After every epoch, all processes get the complete model. The first one evaluates it and writes
+    the checkpoint, from which all processes resume the run. Their number may change.
 
     Args:
-        plan: The run's.
-        task: What is trained.
-        train: Its training data.
+        plan: The run's plan.
+        task: The task.
+        train: The task's training data.
 
     Raises:
-        UserError: The task, the model or the rule cannot be trained so.
+        UserError: The task, the model or the rule cannot be trained by a pipeline.
     """
 
     def __init__(self, plan: RunPlan, task: Task, train: Samples) -> None:
         if plan.adversarial is not None:
             raise UserError(
-                "adversarial training needs the whole model in one process, and a pipeline has a "
-                "part of it on each: leave schedule= or adversarial= out"
+                "adversarial training needs the complete model in one process, but a pipeline has "
+                "a part of it on each: leave schedule= or adversarial= out"
             )
         if task.contrast is not None:
             raise UserError(
@@ -77,28 +77,28 @@ class PipelineSteps(Steps):
         self.handle, self.optimizer = self._pipeline.handle, self._pipeline.optimizer
 
     def step(self, inputs: Any, targets: Any) -> Tensor | None:
-        """Learn from a batch; return its loss on the last process."""
+        """Train on a batch; return its loss on the last process."""
         inputs = inputs if self._pipeline.rank else augmented(self._task, inputs)
         return self._pipeline.step(inputs, targets)
 
     def begin(self, state: TrainingState, resumed: bool) -> None:
-        """Go on as the process did that had this one's place, if there were as many."""
+        """Restore the state of this rank if the number of processes is the same as before."""
         generators = state.stages["generators"] if resumed else []
         if len(generators) == dist.get_world_size():
             self._pipeline.sizes = state.stages["sizes"]
             checkpoint.set_generators(generators[self._pipeline.rank])
         elif self._pipeline.rank:
-            # Dropout on two stages must not draw the same masks; the first one goes on drawing as
-            # a single process does, so that it augments alike.
+            # Dropout on two stages must not draw the same masks. The first stage continues to draw
+            # like a single process, so that its augmentation is the same.
             own = self._seed + self._pipeline.rank * 2**40 + state.epoch * 2**50
             checkpoint.seed_generators(own % 2**63)
 
     def end_epoch(self) -> None:
-        """Bring the whole model to every process."""
+        """Copy the complete model to every process."""
         self._pipeline.gather()
 
     def losses(self, known: Sequence[Tensor]) -> Tensor:
-        """Return an epoch's losses, which the last process tells the others."""
+        """Return an epoch's losses, which the last process sends to the others."""
         found: Tensor = share(super().losses(known) if known else None, dist.get_world_size() - 1)
         return found
 

@@ -1,4 +1,4 @@
-"""Plans: specs with all filled in that they leave to the task. This is what `spec.json` keeps."""
+"""Plans: specs with the task's defaults filled in, as stored in `spec.json`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from beyondprop.registry import Spec, label
 from beyondprop.tasks import OPTIMIZERS, Task
 
 AROUND = (0.1, 0.3, 1, 3, 10)
-"""Learning rates that a search begins with, relative to the task's or the optimizer's."""
+"""Learning rates that a search starts with, relative to the task's or the optimizer's."""
 
 Factory = Callable[[Iterable[Parameter], float], Optimizer]
 
 STEPS = 50
-"""Of a trial at least, where the longest has as many."""
+"""Minimum number of steps of a trial, if the longest trial has as many."""
 BUDGET = 10.0
-"""What a search may cost for each optimizer, in trainings of the longest trial by backprop."""
+"""Budget of a search for each optimizer, in units of the longest trial's training by backprop."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan(RunFields):
-    """A run in every detail: the fields of `RunSpec`, of which those below are never open."""
+    """A run in every detail: the fields of `RunSpec`, where those below have values."""
 
     epochs: int = field()
     batch_size: int = field()
@@ -38,13 +38,13 @@ class RunPlan(RunFields):
 
     @property
     def name(self) -> str:
-        """The rule with its arguments, as tables show it."""
+        """Display name of the rule with its arguments."""
         return label(self.rule)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparePlan(CompareFields):
-    """A comparison in every detail: the fields of `CompareSpec`, those below never open."""
+    """A comparison in every detail: the fields of `CompareSpec`, where those below have values."""
 
     rules: tuple[Spec, ...] = field()
     seeds: tuple[int, ...] = field()
@@ -55,32 +55,32 @@ class ComparePlan(CompareFields):
 
     @property
     def names(self) -> dict[str, Spec]:
-        """The rules by what tables call them, in their order."""
+        """The rules by display name, in order."""
         return {label(rule): rule for rule in self.rules}
 
     @property
     def tried(self) -> dict[str, Spec | None]:
-        """The optimizers that are tried by their labels; None under "" is the task's own."""
+        """The optimizers to try by label; None under "" is the task's optimizer."""
         return {label(each): each for each in self.optimizers or ()} or {"": None}
 
     @property
     def first(self) -> Setting:
-        """One setting of those that are tried: the first optimizer at its lowest learning rate."""
+        """The first optimizer at its lowest learning rate."""
         optimizer, rates = next(iter(self.space.rates.items()))
         return Setting(optimizer, rates[0])
 
     @property
     def space(self) -> Space:
-        """Where every rule searches for its learning rate and optimizer."""
+        """The search space of every rule's learning rate and optimizer."""
         longest = self.tuning_epochs
         lengths = sorted({math.ceil(longest / 9), math.ceil(longest / 3), longest})
         rates = {name: self._rates(each) for name, each in self.tried.items()}
         return Space(rates, lengths, self.tuning_budget)
 
     def space_on(self, samples: int) -> Space:
-        """Return where every rule searches with so many training samples.
+        """Return the search space of every rule with this number of training samples.
 
-        No trial but the longest is so short that it says nothing.
+        Trials shorter than `STEPS` steps are lengthened, at most to the longest trial.
         """
         steps = math.ceil(samples / self.batch_size)
         lengths = self.space.lengths
@@ -94,11 +94,11 @@ class ComparePlan(CompareFields):
         return around(OPTIMIZERS.make(optimizer).usual_rate)
 
     def run(self, name: str, seed: int, setting: Setting) -> RunPlan:
-        """Return the plan of one of its runs: all but the arguments is the same for every rule."""
+        """Return the plan of a run; everything except the arguments is the same for every rule."""
         return self._run(name, seed, setting, self.epochs)
 
     def trial(self, name: str, setting: Setting, epochs: int) -> RunPlan:
-        """Return the plan of one of its trials of a setting."""
+        """Return the plan of a trial of a setting."""
         return self._run(name, self.tuning_seed, setting, epochs)
 
     def _run(self, name: str, seed: int, setting: Setting, epochs: int) -> RunPlan:
@@ -114,17 +114,17 @@ class ComparePlan(CompareFields):
 
 
 def factory(task: Task, optimizer: Spec | None) -> Factory:
-    """Return what makes the optimizer of this name, or the task's own of None."""
+    """Return the factory of the named optimizer; None means the task's optimizer."""
     return task.optimizer if optimizer is None else OPTIMIZERS.make(optimizer)
 
 
 def usual_rate(task: Task, optimizer: Spec | None) -> float:
-    """Return the learning rate of a task's own optimizer, or the usual one of another."""
+    """Return the default learning rate of an optimizer; None means the task's optimizer."""
     return task.learning_rate if optimizer is None else OPTIMIZERS.make(optimizer).usual_rate
 
 
 def plan_run(spec: RunSpec, task: Task, named: Spec) -> RunPlan:
-    """Return the plan of a run of `task`, which is named so."""
+    """Return the plan of a run on `task`, whose name is `named`."""
     seed = spec.seed if spec.feedback_seed is None else spec.feedback_seed
     rate = spec.learning_rate or usual_rate(task, spec.optimizer)
     own = {"learning_rate": rate, "feedback_seed": seed}
@@ -132,7 +132,7 @@ def plan_run(spec: RunSpec, task: Task, named: Spec) -> RunPlan:
 
 
 def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
-    """Return the plan of a comparison on `task`, which is named so."""
+    """Return the plan of a comparison on `task`, whose name is `named`."""
     common = _common(spec, task, named)
     optimizers = tuple(spec.optimizers or task.optimizers) or None
     usual = around(task.learning_rate) if optimizers is None else None
@@ -150,17 +150,17 @@ def plan_compare(spec: CompareSpec, task: Task, named: Spec) -> ComparePlan:
 
 
 def around(rate: float) -> tuple[float, ...]:
-    """Return the learning rates that a search begins with, ascending."""
+    """Return the learning rates that a search starts with, in ascending order."""
     return tuple(float(f"{factor * rate:.6g}") for factor in AROUND)
 
 
 def in_order(rules: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """Return the rules as they are shown: backprop first, frozen last, the others as given."""
+    """Return the rules in display order: backprop first, frozen last, the others as given."""
     return tuple(sorted(rules, key=lambda rule: (rule != "backprop", rule == "frozen")))
 
 
 def as_json(plan: RunPlan | ComparePlan) -> dict[str, Any]:
-    """Return a plan as `spec.json` keeps it; of a data folder only that there was one."""
+    """Return a plan in the form of `spec.json`; for a data folder, only whether one was given."""
     kept: dict[str, Any] = finite(asdict(plan))
     return kept | {"data": None if plan.data is None else "given"}
 

@@ -1,4 +1,4 @@
-"""The processes of a run that lives on several, as `torchrun` starts them."""
+"""The processes of a run on several processes, which `torchrun` starts."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from beyondprop.schedules.messages import share
 PIPELINE = "pipeline"
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(minutes=10)
-"""How long processes wait for one that lives but does not answer; one that died is seen at once.
-The first one evaluates while the others wait."""
+"""How long processes wait for one that runs but does not answer; one that ended is noticed
+immediately. The others wait while the first one evaluates."""
 
 MEETING = timedelta(minutes=3)
-"""How long they wait for one that has not begun yet, or has ended before they met."""
+"""How long they wait for one that has not started yet, or ended before it connected."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def joined(plan: RunPlan) -> Iterator[None]:
-    """Join the processes of a pipeline; one process joins nothing.
+    """Join the processes of a pipeline; other schedules do nothing.
 
     Raises:
-        UserError: A pipeline was not started by `torchrun`, or something else was; what it sets
-            cannot be read; or the others do not come or cannot be met.
+        UserError: A pipeline was not started by `torchrun`, or another schedule was; a variable
+            that it sets is invalid; or the other processes do not start or cannot be reached.
     """
     if plan.schedule != PIPELINE:
         if _number("WORLD_SIZE", least=1) > 1 and not dist.is_initialized():
@@ -54,7 +54,7 @@ def joined(plan: RunPlan) -> Iterator[None]:
         return
     if any(name not in os.environ for name in NEEDED):
         raise UserError(
-            "a pipeline lives on several processes: start it by torchrun --nproc-per-node 2 -m "
+            "a pipeline needs several processes: start it with torchrun --nproc-per-node 2 -m "
             f"beyondprop train --task {label(plan.task)} --rule {plan.name} --schedule pipeline"
         )
     _number("RANK", most=_number("WORLD_SIZE", least=1) - 1)
@@ -68,17 +68,17 @@ def joined(plan: RunPlan) -> Iterator[None]:
         with _told_to_stop():
             yield
     finally:
-        # What was sent refers to the group, and lies in cycles: were it left to the interpreter's
-        # end, gloo's threads would outlive the group, and could abort the process.
+        # Sent tensors refer to the group, and are in reference cycles. If they were left to the
+        # interpreter's end, gloo's threads would outlive the group and could abort the process.
         gc.collect()
         dist.destroy_process_group()
 
 
 def _number(name: str, least: int = 0, most: int | None = None) -> int:
-    """Return a whole number that `torchrun` sets; the least one where it has set none.
+    """Return a whole number from a variable that `torchrun` sets; ``least`` if it is not set.
 
     Raises:
-        UserError: It is none, or out of its range.
+        UserError: It is not a whole number, or out of its range.
     """
     text = os.environ.get(name, str(least))
     try:
@@ -88,8 +88,8 @@ def _number(name: str, least: int = 0, most: int | None = None) -> int:
     if value < least or (most is not None and value > most):
         numbers = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UserError(
-            f"{name} must be a whole number {numbers}, not {shown(text)}: start the processes by "
-            "torchrun, which sets it, or set it right"
+            f"{name} must be a whole number {numbers}, not {shown(text)}: start the processes with "
+            "torchrun, which sets it, or correct it"
         )
     return value
 
@@ -98,7 +98,7 @@ def _meet(backend: str) -> None:
     """Wait for the other processes, then form a group with them.
 
     Raises:
-        UserError: Some do not come, or cannot be met where they should be.
+        UserError: Some do not start in time, or cannot be reached.
     """
     from torch.distributed.rendezvous import rendezvous  # some builds of PyTorch lack it
 
@@ -113,18 +113,18 @@ def _meet(backend: str) -> None:
 
 
 def _cannot_meet(error: Exception) -> UserError:
-    """Return the error for a place of meeting that does not serve, as one with a port in use."""
+    """Return the error for an address that cannot be used, such as one with a port in use."""
     address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
     reason = str(error).partition("\n")[0].rstrip(".")
     return UserError(
-        f"process {os.environ['RANK']} cannot meet the others at {address}, port {port} ({reason}):"
-        " give all processes another MASTER_PORT, which no program uses, and as MASTER_ADDR the "
-        "address of process 0's machine"
+        f"process {os.environ['RANK']} cannot connect to the others at {address}, port {port} "
+        f"({reason}): give all processes another MASTER_PORT that no program uses, and set "
+        "MASTER_ADDR to the address of process 0's machine"
     )
 
 
 def _have_not_come() -> UserError:
-    """Return the error for processes that have not begun in time."""
+    """Return the error for processes that have not started in time."""
     return UserError(
         f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} has waited for the others "
         f"for {MEETING}: start all of them within that time, with the same MASTER_ADDR and "
@@ -133,10 +133,10 @@ def _have_not_come() -> UserError:
 
 
 def on_first(action: Callable[[], T]) -> T:
-    """Return on every process what the first one makes of `action`; elsewhere it is not called.
+    """Call ``action`` on the first process only, and return its result on every process.
 
     Raises:
-        UserError: It was raised on the first process; every process raises it.
+        UserError: The action raised it on the first process; every process raises it.
     """
     if processes() == 1:
         return action()
@@ -155,13 +155,13 @@ def on_first(action: Callable[[], T]) -> T:
 
 
 def of_each(value: Any) -> list[Any]:
-    """Return on every process what each gives."""
+    """Return every process's value, on all processes."""
     return [share(value, rank) for rank in range(processes())]
 
 
 @contextmanager
 def _told_to_stop() -> Iterator[None]:
-    """Say why when `torchrun` stops this process, as it does when another has ended."""
+    """Report why if `torchrun` stops this process, which it does when another one ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -174,6 +174,6 @@ def _told_to_stop() -> Iterator[None]:
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
     raise UserError(
-        f"stage {dist.get_rank()} was told to stop, as happens when another stage is gone; start "
-        "all stages again with resume=True to go on from the last checkpoint"
+        f"stage {dist.get_rank()} received a signal to stop, as happens when another stage ends: "
+        "start all stages again with resume=True to continue from the last checkpoint"
     )

@@ -1,4 +1,4 @@
-"""A projection tried out for the command line: time, memory, errors and energy, a line each."""
+"""A trial of a projection for the command line: time, memory, errors and energy."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def project(
     memory: int | None,
     watts: float | None,
 ) -> NamedLines:
-    """Project a batch a few times, and return what is to be said: a name and a text a line.
+    """Project a batch a few times, and return the figures, as lines with a name and a text.
 
     Raises:
-        UserError: There is no such kind or device, or it does not fit in memory.
+        UserError: The kind or the device is unknown, or the projection does not fit in memory.
     """
     place = usable(device)
     table = costs(inputs, outputs, batch, place, kinds(kind), seed)
@@ -71,7 +71,7 @@ def kinds(name: str | None) -> Sequence[ProjectionMaker]:
     """Return the kinds to choose among.
 
     Raises:
-        UserError: There is none of that name, or its cost is not known.
+        UserError: The kind is unknown, or its cost is not known.
     """
     if name is None:
         return FULL
@@ -83,7 +83,7 @@ def kinds(name: str | None) -> Sequence[ProjectionMaker]:
 
 
 def guide(cost: ProjectionCost, limit: float) -> str:
-    """Return what is expected of a kind."""
+    """Return the predicted time of a kind, and whether it fits in memory."""
     fits = "" if cost.peak <= limit else ", does not fit"
     return f"{cost.projection.name} {duration(cost.seconds)}{fits}"
 
@@ -91,7 +91,7 @@ def guide(cost: ProjectionCost, limit: float) -> str:
 def timed(
     cost: ProjectionCost, inputs: int, outputs: int, batch: int, device: torch.device
 ) -> tuple[float, int]:
-    """Return the seconds of a batch, and how many outputs were timed for them."""
+    """Return the seconds of a batch, and the number of outputs that were timed."""
     part = trial.outputs_within(cost.projection, inputs, outputs, batch, device)
     expected = cost.seconds * part / outputs
     rounds = max(1, min(ROUNDS, int(BUDGET / max(expected, 1e-9))))
@@ -110,7 +110,7 @@ def timed(
 def kept_well(
     cost: ProjectionCost, inputs: int, outputs: int, device: torch.device, limit: float
 ) -> NamedLines:
-    """Return what is to be said of the errors."""
+    """Return the lines on errors."""
     a, b = min(inputs, trial.SAMPLE[0]), min(outputs, trial.SAMPLE[1])
     off = trial.rounding(cost.projection, a, b, device)
     said = [
@@ -119,7 +119,7 @@ def kept_well(
             f"error {off:.1e} relative to the product in float64, at {a:,} to {b:,} numbers",
         )
     ]
-    # One more than are projected: they have a part in common, which is drawn beside them.
+    # One more than the projected vectors: their common part is drawn as an additional vector.
     more = cost_of(cost.projection, inputs, outputs, trial.VECTORS + 1, device)
     if more.peak > limit:
         return [*said, ("norms", f"not tried: {trial.VECTORS} vectors need {size(more.peak)}")]
@@ -131,7 +131,7 @@ def kept_well(
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people read them."""
+    """Return the display text of a duration in seconds."""
     if seconds >= 120:
         return f"{seconds / 60:,.1f} min"
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -1,4 +1,4 @@
-"""Where a record comes from: the command, the versions, the machine, the time."""
+"""Provenance of a record: the command, the versions, the machine, the time."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ROOT = Path("/")
 
 
 def provenance(started: datetime, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Everything a reader needs to repeat a measurement, as JSON.
+    """Return everything that is needed to repeat a measurement, as JSON.
 
     Args:
-        started: When the work began (timezone-aware); the end is now.
-        earlier: The sessions that were broken off before this one went on; see `session`.
+        started: Start of the work (timezone-aware); the end is now.
+        earlier: The interrupted sessions that this one continues; see `session`.
 
     Returns:
-        `command`, `started`, `finished` (ISO 8601, UTC), `commit` (of BeyondProp; null where it
-        does not run from a git checkout; ends in "-dirty" where files were changed since),
-        `versions`, `hardware` and `sessions`, the earlier ones.
+        `command`, `started`, `finished` (ISO 8601, UTC), `commit` (of BeyondProp; null if it does
+        not run from a git checkout; ends in "-dirty" if files were changed since), `versions`,
+        `hardware` and `sessions`, the earlier ones.
     """
     return {
         **session(started),
@@ -40,12 +40,12 @@ def provenance(started: datetime, earlier: Sequence[dict[str, Any]] = ()) -> dic
 
 
 def session(started: datetime) -> dict[str, Any]:
-    """Return what is known of a session when it begins: `command`, `started` and `commit`."""
+    """Return the facts known at the start of a session: `command`, `started` and `commit`."""
     return {"command": command(sys.argv), "started": _written(started), "commit": COMMIT}
 
 
 def command(argv: list[str]) -> str:
-    """Return the command line as one would type it, without the folders of this machine."""
+    """Return the command line as typed in a shell, without the folders of this machine."""
     program = Path(argv[0])
     if program.name == "__main__.py":
         words = ["python", "-m", program.parent.name, *argv[1:]]
@@ -79,11 +79,9 @@ def hardware() -> dict[str, Any]:
 
 
 def commit(folder: Path) -> str | None:
-    """Return the git commit that `folder`'s sources are of, or None where git does not track
-    them.
-    """
+    """Return the git commit of a folder's sources, or None if git does not track them."""
     try:
-        # An installed copy may lie inside another project's repository: that commit is not ours.
+        # An installed copy may be inside another project's repository, whose commit is not ours.
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
@@ -91,9 +89,7 @@ def commit(folder: Path) -> str | None:
 
 
 def _private(word: str, home: Path) -> str:
-    """Return a word with its absolute path, if it has one outside the home, cut down to the
-    name.
-    """
+    """Return a word in which an absolute path outside the home folder is reduced to its name."""
     flag, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     path = Path(value)
     if not path.is_absolute() or (home != ROOT and path.is_relative_to(home)):
@@ -113,7 +109,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 COMMIT = commit(Path(__file__).parent)
-"""That of the code which runs, so taken when it is loaded: later the files may be others."""
+"""Commit of the running code, read when it is loaded, because the files may change later."""
 
 
 def _installed(package: str) -> str:

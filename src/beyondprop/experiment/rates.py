@@ -1,4 +1,4 @@
-"""The learning rate of whatever is trained: several are tried, and more beyond an end."""
+"""Search of a learning rate: several rates are tried, and more beyond the ends of their range."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from beyondprop.jobs import Executor, Job, values
 from beyondprop.pieces.stopping import no_number
 
 FACTOR = 3.0
-"""Between a rate at an end of those that were tried and the next one."""
+"""Ratio of the next rate to one at the end of the tried range."""
 MORE = 3
-"""Rates that are tried beyond those that are given, at most."""
+"""Maximum number of extensions of the given rates."""
 
 TRIAL, SEARCHED = "trial_operations", "searched_operations"
-"""Floating-point operations of one attempt, and of all that were tried."""
+"""Floating-point operations of one attempt, and of all attempts."""
 
 Found = dict[float, dict[str, Any]]
-"""What is reached, by learning rate."""
+"""Results by learning rate."""
 
 
 class Attempt(Protocol):
@@ -28,20 +28,22 @@ class Attempt(Protocol):
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """Display name."""
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Train; return what is reached: a ``rate``, and why it ``failed``, or a
-        ``validation_score`` and a ``validation_loss`` among others. What the training took, also
-        one that failed, may be there as ``trial_operations``.
+        """Train, and return the result.
+
+        It contains the ``rate``, and either the reason why it ``failed``, or at least a
+        ``validation_score`` and a ``validation_loss``. It may contain the operations of the
+        training, also of one that failed, as ``trial_operations``.
         """
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return what an earlier call has found."""
+        """Return the result of an earlier call, or None."""
 
 
 class Subject(Protocol):
-    """What is to be trained."""
+    """Something to train at several learning rates."""
 
     def attempt(self, rate: float) -> Attempt:
         """Return its training at a learning rate."""
@@ -52,10 +54,11 @@ def searched(
 ) -> list[dict[str, Any]]:
     """Return the result of each subject at its best learning rate.
 
-    Every learning rate is tried, and further ones as long as the best is at an end of those; the
-    one with the best validation score is taken. What the others cost is charged to none; where
-    attempts tell what they took, it is there as ``searched_operations``. One whose validation loss
-    or score is no number has failed; where all have, so has the subject.
+    Every learning rate is tried, and further ones while the best is at an end of the tried range,
+    up to a limit. The result is that of the rate with the best validation score. Its cost does not
+    include the search; if attempts report their operations, their sum is ``searched_operations``.
+    An attempt fails if its validation loss or score is not a finite number, and a subject fails if
+    all attempts fail.
     """
     found: list[Found] = [{} for _ in subjects]
     for number in range(1 + MORE):
@@ -74,17 +77,16 @@ def searched(
 
 
 def told(found: Mapping[str, Any]) -> str:
-    """Return what a model reaches in one line."""
+    """Return an attempt's result in one line."""
     known = settled(found)
     reached = known.get("failed") or f"validation score {known['validation_score']:.4f}"
     return f"learning rate {found['rate']:.3g} · {reached}"
 
 
 def settled(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model reaches; where its validation loss or score is no number, it failed.
+    """Return an attempt's result, as failed if its validation loss or score is not a finite number.
 
-    Such a number is None in a file, and what is None can't be compared. What the training took
-    stays known.
+    Such a number is None in a file and can't be compared. The operations of the training are kept.
     """
     if "failed" in found:
         return dict(found)
@@ -97,7 +99,7 @@ def settled(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best(found: Found) -> dict[str, Any]:
-    """Return the best of what a model reaches, at which rates it was trained, and what all took."""
+    """Return the best result, with the rates that were tried and the operations of all attempts."""
     known = [each for each in found.values() if "failed" not in each]
     spent = [each[TRIAL] for each in found.values() if TRIAL in each]
     cost = {SEARCHED: sum(spent)} if spent else {}
@@ -107,7 +109,7 @@ def best(found: Found) -> dict[str, Any]:
 
 
 def beyond(found: Found) -> tuple[float, ...]:
-    """Return the next rates beyond the best one, none where that lies between others."""
+    """Return the next rates beyond the best one; none if the best is between others."""
     known = {rate: each for rate, each in found.items() if "failed" not in each}
     if not known:
         return ()
@@ -117,5 +119,5 @@ def beyond(found: Found) -> tuple[float, ...]:
 
 
 def quality(found: Mapping[str, Any]) -> tuple[float, float]:
-    """Return what is greater of a better model, by the validation data."""
+    """Return a sort key that is greater for a better model, from the validation data."""
     return found["validation_score"], -found["validation_loss"]

@@ -1,4 +1,4 @@
-"""A comparison's settings as YAML, from which the same command makes it again."""
+"""A comparison's settings as YAML, with which the same command repeats it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ RECIPE = "spec.yaml"
 HEAD = "# All settings of a {what}. To make it again: beyondprop {command} --config THIS-FILE\n"
 STUDIES = {
     "compare": "comparison",
-    "scale": "study of scale",
+    "scale": "scaling study",
     "distil": "distillation",
     "modalities": "comparison of methods",
 }
-"""What a command makes."""
-DATA = "# It was made with --data FOLDER: give yours.\n"
+"""The kind of study that each command makes."""
+DATA = "# The data came from --data FOLDER: pass your own folder.\n"
 
 
 def recipe(spec: Mapping[str, Any], command: str = "compare") -> str:
     """Return settings as YAML for `beyondprop compare --config`, or for another command.
 
     Args:
-        spec: Every setting as JSON; of a data folder only whether there was one.
-        command: That takes them, one of `STUDIES`.
+        spec: Every setting as JSON; for a data folder, only whether one was given.
+        command: The command, one of `STUDIES`.
     """
     settings = {key: value for key, value in spec.items() if key != "data"}
     text: str = yaml.safe_dump(

@@ -1,4 +1,4 @@
-"""The record of a run: what was asked for, what came out, and where."""
+"""The record of a run: its settings, results and provenance."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def run_record(
     """Return the record of one run, as JSON.
 
     Args:
-        plan: The run's.
-        task: What was trained on.
-        data: Its data.
-        started: When the run began.
-        fitted: The trained model and its curve; None where the run failed.
-        test: The last weights' evaluation on the test split; None unless the run finished.
-        measured: What each measure found, see `of_run`.
+        plan: The run's plan.
+        task: The task.
+        data: The task's data.
+        started: Start of the run.
+        fitted: The trained model and its curve; None if the run failed.
+        test: Evaluation of the last weights on the test split; None unless the run finished.
+        measured: Results of the measures; see `of_run`.
         failure: Why there is no trained model.
     """
     handle = fitted.handle if fitted else None
@@ -79,20 +79,20 @@ def run_record(
 
 
 def solved(fitted: Fit | None) -> bool:
-    """Whether the last layer was solved, so that there was nothing to train."""
+    """Whether the last layer was solved instead of trained."""
     return fitted is not None and isinstance(fitted.head, dict)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something failed, in one line."""
+    """Return why something failed, in one line."""
     named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join(named.split())
 
 
 def describe_task(task: Task, data: Data) -> dict[str, Any]:
-    """Return the task as records name it.
+    """Return the description of the task for a record.
 
-    With the number of examples in each split, and whether those of training are augmented.
+    It contains the number of examples in each split, and whether training examples are augmented.
     """
     return {
         "name": task.name,
@@ -107,20 +107,18 @@ def describe_task(task: Task, data: Data) -> dict[str, Any]:
 
 
 def describe_test(test: Evaluation) -> dict[str, Any]:
-    """Return the test figures: `score`, `loss` and, for a classification, the `confusion`
-    matrix.
-    """
+    """Return the test figures: `score`, `loss` and, for classification, the `confusion` matrix."""
     confusion = None if test.confusion is None else test.confusion.tolist()
     return {"score": test.score, "loss": test.loss, "confusion": confusion}
 
 
 def count(handle: Attachment) -> int:
-    """Return how many numbers the model's parameters hold."""
+    """Return the number of values in the model's parameters."""
     return sum(parameter.numel() for parameter in handle.model.parameters())
 
 
 def count_trained(handle: Attachment, fitted: Fit | None) -> int:
-    """Return those of them that the rule teaches, or that were solved."""
+    """Return the number of values that the rule trains, or that were solved."""
     if fitted is not None and isinstance(fitted.head, dict):
         return int(fitted.head["parameters"])
     return sum(

@@ -1,4 +1,4 @@
-"""One run: a task trained by a rule from a seed, tested once, recorded."""
+"""Runs: a task is trained by a rule with a seed, tested once, and recorded."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def train(
     task: Task | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train one task by one rule from one seed, and record it in a folder.
+    """Train one task by one rule with one seed, and record it in a folder.
 
-    The folder holds `spec.json`, `metrics.jsonl`, `checkpoint.pt`, `weights.safetensors` and, when
-    the run is over, `record.json`. On the CPU a run that was killed and resumed ends with the same
-    bytes in the weights file as one that was not.
+    The folder contains `spec.json`, `metrics.jsonl`, `checkpoint.pt`, `weights.safetensors` and, at
+    the end of the run, `record.json`. On the CPU, a run that was killed and resumed gives the same
+    bytes in the weights file as an uninterrupted run.
 
     Args:
-        spec: What to run.
+        spec: Settings of the run.
         output: The run's folder.
-        resume: Continue what the folder holds; the record of a run that is over is returned as is.
+        resume: Continue the run in the folder. The record of a finished run is returned unchanged.
         task: Your own task, instead of the one that the spec names.
-        progress: Bars to draw on; by default own ones, on the terminal.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
 
     Returns:
         The record: `status` is "finished", or "diverged" with the `reason`.
@@ -90,7 +90,7 @@ def run(plan: RunPlan, task: Task, data: Data, folder: Path, progress: Progress)
 def _claimed(
     plan: RunPlan, folder: Path, resume: bool, until_then: ExitStack
 ) -> dict[str, Any] | None:
-    """Take the folder; return what it holds of a run that is over."""
+    """Lock the folder; return the record of a finished run in it, or None."""
     until_then.enter_context(claimed(folder, as_json(plan), resume))
     return over(folder)
 
@@ -101,7 +101,7 @@ def _recorded(
     model = fitted.handle.model
     content = weights(model)
     write_bytes(folder / WEIGHTS, content)
-    # Here alone the test split is looked at: once, with the last weights, and nothing hangs on it.
+    # The test split is used only here: once, with the last weights, and nothing depends on it.
     test = score(task, model, data.test) if fitted.trouble is None else None
     subject = run_subject(plan, task, data, fitted.handle)
     measured = of_run(subject, fitted.curve, fitted.trouble is None, plan.measures)
@@ -112,11 +112,12 @@ def _recorded(
 
 
 def over(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a run that has finished or diverged, or None where there is more to
-    do: also where its weights are missing, see `lacks_weights`.
+    """Return the record of a run that finished or diverged; None if the run is not complete.
+
+    A run whose weights are missing is not complete; see `lacks_weights`.
 
     Raises:
-        StorageError: The record or the weights are not what the run wrote.
+        StorageError: The record or the weights are not those that the run wrote.
     """
     record = forms.read_run(folder / RECORD)
     if record is None or record["status"] == "failed" or lacks_weights(folder):
@@ -126,8 +127,9 @@ def over(folder: Path) -> dict[str, Any] | None:
 
 
 def lacks_weights(folder: Path) -> bool:
-    """Whether a run was recorded and its weights are gone: they are made again, from its last
-    checkpoint where there is one.
+    """Whether a run was recorded but its weights are missing.
+
+    They are then made again, from the run's last checkpoint if there is one.
     """
     record = forms.read_run(folder / RECORD)
     trained = record is not None and record["status"] != "failed"
@@ -135,13 +137,13 @@ def lacks_weights(folder: Path) -> bool:
 
 
 def say_what_is_made_again(plan: RunPlan, folder: Path, tell: Callable[[str], object]) -> None:
-    """Tell of a run that was over and is not kept."""
+    """Report that a finished run is repeated because its weights are missing."""
     if lacks_weights(folder):
-        tell(f"{plan.name}, seed {plan.seed}: its {WEIGHTS} is missing, so it is made again")
+        tell(f"{plan.name}, seed {plan.seed}: its {WEIGHTS} is missing, so the run is repeated")
 
 
 def _check_weights(path: Path, record: dict[str, Any]) -> None:
-    """Compare a weights file with its record, where that has a digest."""
+    """Compare a weights file with its record, if that has a digest."""
     expected = record.get("weights_sha256")
     if expected is None:
         return
@@ -150,4 +152,4 @@ def _check_weights(path: Path, record: dict[str, Any]) -> None:
     except OSError as error:
         raise cannot("read", path, error) from None
     if found != expected:
-        raise StorageError(f"{path} is not what its record says; delete it to make it again")
+        raise StorageError(f"{path} does not match its record: delete it to make it again")

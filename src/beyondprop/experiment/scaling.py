@@ -1,4 +1,4 @@
-"""A study of scale: the same rules on a family of networks and data sizes, and their power laws."""
+"""Scaling studies: the same rules on a family of networks and data sizes, and their power laws."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ from beyondprop.registry import Spec, label, read
 SCALING = "scaling.json"
 SCHEMA = 1
 AXES = ("parameters", "samples", "operations", "seconds")
-"""What a loss may fall with."""
+"""Quantities along which a loss may fall."""
 MEANINGLESS = {
     "parameters": (LINEAR,),
     "operations": (LINEAR, FROZEN),
     "seconds": (LINEAR, FROZEN),
 }
-"""Controls that have no law along an axis."""
+"""Controls without a law along an axis."""
 PLACES = 9
-"""Where two laws are compared over their common range."""
+"""Number of places at which two laws are compared over their common range."""
 
 
 def scale(
@@ -64,33 +64,35 @@ def scale(
 ) -> dict[str, Any]:
     """Compare rules on every member of a family, and fit power laws to their losses.
 
-    The folder is that of a comparison on several tasks, each member a task, with its own search for
-    every rule, and holds `scaling.json` besides.
+    The folder has the contents of a comparison on several tasks, in which each member is a task
+    with a search for every rule, and in addition `scaling.json`.
 
     Args:
-        spec: What to compare; its task is the family, a function of ``width``, ``depth`` and
-            ``samples``.
-        sizes: Which members.
-        output: The folder.
-        resume: Continue what the folder holds. Sizes, rules and seeds that it does not contain yet
-            are added.
-        progress: Progress bars to draw on; by default new ones on the terminal.
-        workers: Who trains.
+        spec: Settings of the comparison; the task is the family, a function of ``width``, ``depth``
+            and ``samples``.
+        sizes: The members' sizes.
+        output: Folder for the results.
+        resume: Continue the study in the folder. Sizes, rules and seeds that it does not contain
+            yet are added.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train.
 
     Returns:
-        The content of `scaling.json`: `members`, the task of each size by its name, `runs`, a
-        figure for each size, rule and seed, `laws` and `against`, how each rule's laws differ from
-        backprop's; and `provenance`, the command that ended the study, where and when.
+        The content of `scaling.json`: `members`, the task of each size by its name; `runs`, one
+        entry for each size, rule and seed; `laws`; `against`, how each rule's laws differ from
+        backprop's; and `provenance`, the command that completed the study, the machine and the
+        time.
 
     Raises:
-        UserError: Epochs are given with several numbers of samples; or as `compare_tasks`.
+        UserError: Epochs are given with several numbers of samples, or for the reasons of
+            `compare_tasks`.
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
     started = datetime.now(UTC)
     if spec.epochs is not None and len(sizes.samples or ()) > 1:
         raise UserError(
-            "with several numbers of samples each has its own number of epochs, so that all take "
-            "about as many steps: leave out epochs="
+            "epochs= can't be combined with several numbers of samples: leave it out, and each "
+            "number of samples gets the epochs that give about the same number of steps"
         )
     with held(output):  # before anything in it is read: another process may add to it
         asked = members(spec.task, sizes, output, resume)
@@ -116,10 +118,10 @@ def scale(
 
 
 def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec]:
-    """Return the tasks of a study: those that are asked for; none where a study is only continued.
+    """Return the requested tasks of a study; none if a study is only continued.
 
     Raises:
-        UserError: The folder holds the study of another family.
+        UserError: The folder contains the study of another family.
     """
     own = read(family, "task", "task")
     held = tasks_in(folder) if resume else []
@@ -128,8 +130,8 @@ def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec
         given = {key: found.arguments[key] for key in found.arguments if key not in SIZE_NAMES}
         if (found.name, given) != (own.name, dict(own.arguments)):
             raise UserError(
-                f"{folder} holds a study of {label(each)}, not of {label(family)}: choose another "
-                "output=, or name that family"
+                f"{folder} contains a study of {label(each)}, not of {label(family)}: choose "
+                "another output=, or name that family"
             )
     if held and not any(asdict(sizes).values()):
         return []
@@ -137,7 +139,7 @@ def members(family: Spec, sizes: Sizes, folder: Path, resume: bool) -> list[Spec
 
 
 def write_recipe(family: Spec, folder: Path) -> None:
-    """Write the settings of a study for `beyondprop scale --config`, in place of a comparison's."""
+    """Write a study's settings for `beyondprop scale --config`, instead of a comparison's."""
     held = read_spec(folder)
     if held is None:
         return
@@ -160,7 +162,7 @@ def arguments(named: Spec) -> Mapping[str, Any]:
 def measured(
     spec: CompareSpec, named: Spec, label: str, comparison: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return what each run of one member has: its size, its cost and its loss."""
+    """Return the size, the cost and the loss of each run of one member."""
     task = tasks.find(named)
     rules = tuple(row["rule"] for row in comparison["rows"] if row["rule"] not in LOWER)
     plan = plan_compare(replace(spec, rules=comparison["spec"]["rules"], task=named), task, named)
@@ -208,9 +210,9 @@ def studied(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def along(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> list[Mapping[str, Any]]:
     """Return the finished runs of a rule to which its law along an axis is fitted.
 
-    Along ``samples`` those of the largest network, along the others those with all samples. The
-    linear model is the same at every size, and frozen takes no steps whose time would say
-    something.
+    Along ``samples`` these are the runs of the largest network, along the other axes those with the
+    largest number of samples. The linear model is the same at every size, and the training steps of
+    ``frozen`` have no meaningful time or operations.
     """
     if rule in MEANINGLESS.get(axis, ()):
         return []
@@ -221,7 +223,10 @@ def along(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> list[Mappi
 
 
 def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | str | None:
-    """Return the losses of a rule along an axis, why they have no law, or None of none."""
+    """Return a rule's losses along an axis, or the reason why they have no law.
+
+    None if the rule has no runs along the axis.
+    """
     own = along(runs, rule, axis)
     if not own:
         return None
@@ -235,7 +240,7 @@ def points(runs: Sequence[Mapping[str, Any]], rule: str, axis: str) -> Points | 
 
 
 def told(found: Points | str) -> dict[str, Any]:
-    """Return the law of points as records keep it, or why there is none."""
+    """Return the law of points in the form of the record, or the reason why there is none."""
     fitted = found if isinstance(found, str) else law(found)
     if isinstance(found, str) or not isinstance(fitted, Law):
         return {"reason": fitted}
@@ -249,12 +254,13 @@ def told(found: Points | str) -> dict[str, Any]:
 
 
 def compared(own: Points | str, backprop: Points | str) -> dict[str, Any]:
-    """Return how a rule's law differs from backprop's, or why that is not known.
+    """Return how a rule's law differs from backprop's, or the reason why that is not known.
 
     Returns:
-        `exponent`, the rule's less backprop's; `ratios`, the rule's loss over backprop's at places
-        of their common range; `costs`, how many times as far along the axis the rule is there as
-        backprop at the same loss; and in words the `gap` and, at an equal place, who is `ahead`.
+        `exponent`, the rule's minus backprop's; `places`, points of their common range; `ratios`,
+        the rule's loss divided by backprop's at these; `costs`, the ratio of the rule's place on
+        the axis to backprop's at the same loss; `gap`, see `gap`; and `ahead`, whether the rule's
+        loss is below backprop's, see `ahead`.
     """
     if isinstance(own, str) or isinstance(backprop, str):
         return {"reason": own if isinstance(own, str) else str(backprop)}
@@ -280,8 +286,10 @@ def compared(own: Points | str, backprop: Points | str) -> dict[str, Any]:
 
 
 def gap(exponent: Interval, quotients: Sequence[Interval]) -> str:
-    """Return whether the ratio of the losses comes closer to one: closes, opens, crosses (it passes
-    one) or not resolved.
+    """Return how the ratio of the losses moves relative to one along the axis.
+
+    The result is "closes" (towards one), "opens" (away from one), "crosses" (it passes one) or
+    "not resolved".
     """
     if not exponent.excludes_zero:
         return "not resolved"
@@ -292,9 +300,7 @@ def gap(exponent: Interval, quotients: Sequence[Interval]) -> str:
 
 
 def ahead(quotients: Iterable[Interval]) -> str:
-    """Return whether a rule's loss lies below backprop's anywhere: somewhere, never, not
-    resolved.
-    """
+    """Return whether a rule's loss is below backprop's: "somewhere", "never" or "not resolved"."""
     intervals = list(quotients)
     if any(each.high < 1 for each in intervals):
         return "somewhere"
@@ -302,5 +308,5 @@ def ahead(quotients: Iterable[Interval]) -> str:
 
 
 def as_list(found: Interval | None) -> list[float] | None:
-    """Return an interval as records keep it: value, low, high."""
+    """Return an interval in the form of the record: value, low, high."""
     return None if found is None else [found.value, found.low, found.high]

@@ -1,4 +1,4 @@
-"""When the blocks of a run learn: the schedules by name."""
+"""Schedules by name: when the blocks of a run learn."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Kind(NamedTuple):
     """A schedule.
 
     Attributes:
-        summary: What it is, in a line.
-        steps: What makes a run's steps.
+        summary: Description in one line.
+        steps: Makes a run's steps.
     """
 
     summary: str
@@ -37,17 +37,17 @@ SCHEDULES = {
         partial(LocalSteps, schedule=Immediate),
     ),
     PIPELINE: Kind(
-        "Blocks learn on several processes at once, which torchrun starts.", PipelineSteps
+        "Blocks learn in parallel on several processes, which torchrun starts.", PipelineSteps
     ),
 }
-"""When blocks can learn, by the schedule's name."""
+"""Schedules by name."""
 
 
 def find(name: str) -> MakeSteps:
-    """Return what makes the steps under the schedule of this name.
+    """Return the function that makes the steps of the named schedule.
 
     Raises:
-        UserError: There is no such schedule.
+        UserError: The schedule is unknown.
     """
     if name not in SCHEDULES:
         hint = did_you_mean(name, SCHEDULES)

@@ -1,9 +1,9 @@
-"""Which settings a rule tries next: the grid moves to where the best lies, the trials grow longer.
+"""The search of a rule's settings: the grid moves to the best setting, and trials get longer.
 
-The search halves its candidates as it lengthens their trials (successive halving: Jamieson and
-Talwalkar 2016), so that the noise of short trials does not choose. At every length it also walks
-towards better learning rates until the best one has a worse one on each side. All of it hangs on
-the trials' records alone, so that a search that was interrupted goes on as if it had not been.
+The search reduces its candidates as it lengthens their trials (successive halving: Jamieson and
+Talwalkar 2016), so that the noise of short trials does not decide. At every length it also moves
+towards better learning rates until the best one has a worse one on each side. It depends only on
+the trials' records, so an interrupted search continues like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 FEW = 3
-"""Trials of a length for which the budget is kept while shorter ones are made."""
+"""Number of trials of each longer length for which shorter trials reserve budget."""
 WALK = 4
-"""Steps beyond its candidates that a search takes at a length which is not the last."""
+"""Maximum number of trials in addition to the candidates, at every length except the last."""
 KEPT = 1 / 3
-"""Share of the settings of one length that are tried at the next, which is three times longer."""
+"""Share of the settings of one length that are tried at the next length, which is three times as
+long."""
 
 ALONE = 3.0
-"""Ratio of learning rates where a grid has but one."""
+"""Ratio of learning rates for a grid with a single one."""
 
 Trial = Mapping[str, Any]
 """The record of a trial; see `tuning.record`."""
@@ -30,11 +31,11 @@ Trial = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a trial tries.
+    """The setting of a trial.
 
     Attributes:
-        optimizer: Its label; "" for the task's own.
-        learning_rate: At the start.
+        optimizer: Label of the optimizer; "" for the task's.
+        learning_rate: Initial learning rate.
     """
 
     optimizer: str
@@ -43,12 +44,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Space:
-    """Where a rule searches.
+    """The search space of a rule.
 
     Attributes:
-        rates: For each optimizer the learning rates to begin with, ascending.
-        lengths: Of the trials in epochs, ascending.
-        budget: What all trials of a rule may cost, in trainings of the last length by backprop.
+        rates: Initial learning rates for each optimizer, in ascending order.
+        lengths: Lengths of the trials in epochs, in ascending order.
+        budget: Cost limit of all trials of a rule, in backprop trainings of the last length.
     """
 
     rates: Mapping[str, Sequence[float]]
@@ -56,11 +57,14 @@ class Space:
     budget: float
 
     def cost(self, epochs: int) -> float:
-        """Return what a trial of so many epochs by backprop costs, in those of the last length."""
+        """Return the cost of a backprop trial of this length, relative to the last length."""
         return epochs / self.lengths[-1]
 
     def affordable(self, step_cost: float) -> Sequence[int]:
-        """Return the lengths for which the budget lasts: for the grid, then for a few trials."""
+        """Return the lengths that the budget allows.
+
+        It must allow the grid at the first length, and a few trials at each of the others.
+        """
         for count in range(len(self.lengths), 1, -1):
             first, *later = (self.cost(epochs) for epochs in self.lengths[:count])
             if step_cost * (first * len(self.grid()) + FEW * sum(later)) <= self.budget:
@@ -68,7 +72,7 @@ class Space:
         return self.lengths[:1]
 
     def grid(self) -> list[Setting]:
-        """Return the settings to begin with, those in the middle of the rates first."""
+        """Return the initial settings, those in the middle of the rates first."""
         settings = [
             (abs(place - (len(rates) - 1) / 2), Setting(optimizer, rate))
             for optimizer, rates in self.rates.items()
@@ -78,12 +82,12 @@ class Space:
 
 
 def wanted(space: Space, trials: Sequence[Trial], step_cost: float) -> list[tuple[Setting, int]]:
-    """Return the trials that come next, each a setting and a length; none where the search is over.
+    """Return the next trials, each a setting and a length; none if the search is over.
 
     Args:
-        space: Where the rule searches.
-        trials: The records of its trials so far.
-        step_cost: Of one step by the rule, in steps by backprop.
+        space: The rule's search space.
+        trials: Records of the rule's trials so far.
+        step_cost: Cost of a step by the rule, relative to backprop.
     """
     candidates, lengths = space.grid(), space.affordable(step_cost)
     for place, epochs in enumerate(lengths):
@@ -111,15 +115,15 @@ def of(trial: Trial) -> Setting:
 
 
 def spent(space: Space, trials: Iterable[Trial], step_cost: float) -> float:
-    """Return what trials have cost, in trainings of the last length by backprop."""
+    """Return the cost of trials, in backprop trainings of the last length."""
     return step_cost * sum(space.cost(trial["epochs"]) for trial in trials)
 
 
 def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
     """Return the settings of finished trials, the best first, by their validation scores.
 
-    Scores that lie within one standard error of the highest are not told apart by it: among these
-    the lower validation loss is better. A tie goes to the lower learning rate.
+    Scores within one standard error of the highest count as equal: among these, the lower
+    validation loss is better. Of equal settings, the lower learning rate is better.
     """
     finished = {one: trial for one, trial in tried.items() if trial["status"] == "finished"}
     if not finished:
@@ -135,7 +139,7 @@ def ranked(tried: Mapping[Setting, Trial]) -> list[Setting]:
 
 
 def error(trial: Trial) -> float:
-    """Return the standard error of a share of validation samples; 0 of a score that is none."""
+    """Return the standard error of a score that is a share of validation samples, otherwise 0."""
     score, samples = trial["validation_score"], trial.get("validation_samples")
     if not samples or samples < 1 or not 0 <= score <= 1:
         return 0.0
@@ -147,12 +151,13 @@ def outward(
 ) -> list[Setting]:
     """Return the neighbours of the best setting that were not tried at its length.
 
-    Where nothing finished and something diverged, it is the next lower learning rate.
+    If no trial finished and some diverged, this is the next lower learning rate.
 
     Args:
-        space: Where the rule searches.
+        space: The rule's search space.
         tried: The trials of one length.
-        everywhere: Of every optimizer's best, not of the best of all alone.
+        everywhere: Return the neighbours of each optimizer's best setting, not only of the overall
+            best.
     """
     groups = [dict(tried)]
     if everywhere or not ranked(tried):
@@ -165,7 +170,7 @@ def outward(
 
 
 def around(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
-    """Return the neighbours of the best of these, or where all diverged the one below."""
+    """Return the neighbours of the best of these, or the next lower one if all diverged."""
     best = ranked(tried)[:1]
     if best:
         return beside(space, best[0])
@@ -177,8 +182,7 @@ def around(space: Space, tried: Mapping[Setting, Trial]) -> list[Setting]:
 def beside(space: Space, setting: Setting) -> list[Setting]:
     """Return the settings with the next lower and the next higher learning rate.
 
-    Beyond the ends of the grid they follow at the ratio of the two there, at least
-    twofold.
+    Beyond an end of the grid, the ratio of rates is that of the last two, but at least 2.
     """
     grid = ladder(space.rates[setting.optimizer], setting.learning_rate)
     place = bisect_left(grid, setting.learning_rate)
@@ -187,7 +191,7 @@ def beside(space: Space, setting: Setting) -> list[Setting]:
 
 
 def ladder(rates: Sequence[float], rate: float) -> list[float]:
-    """Return a grid, prolonged so that a rate on it has one below and one above."""
+    """Return a grid, extended so that it has rates below and above the given one."""
     grid = list(rates)
     down, up = (max(ratio, 2.0) for ratio in ends(rates))
     while 0 < rate <= grid[0]:
@@ -205,15 +209,15 @@ def ends(rates: Sequence[float]) -> tuple[float, float]:
 
 
 def rounded(rate: float) -> float:
-    """Return a learning rate as people read and type it."""
+    """Return a learning rate rounded to three digits."""
     return float(f"{rate:.3g}")
 
 
 def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
     """Return the best setting of the longest trials.
 
-    Where no trial finished it is the lowest learning rate that the first optimizer was tried or
-    begins with, where the budget allowed none the middle of the grid.
+    If no trial finished, it is the lowest learning rate among the first optimizer's initial and
+    tried ones. If the budget allowed no trial, it is the middle of the grid.
     """
     if not trials:
         return space.grid()[0]
@@ -226,9 +230,9 @@ def chosen(space: Space, trials: Sequence[Trial]) -> Setting:
 
 
 def at_edge(space: Space, trials: Sequence[Trial]) -> bool:
-    """Whether the chosen learning rate was not tried between two others, in trials as long.
+    """Whether a neighbour of the chosen learning rate was not tried, in trials of the same length.
 
-    So it is where the budget ended first.
+    The reason is that the budget ended first.
     """
     setting = chosen(space, trials)
     longest = max((trial["epochs"] for trial in trials if of(trial) == setting), default=0)

@@ -1,4 +1,4 @@
-"""The sessions that worked on a folder, so that a record tells all of them."""
+"""The sessions that worked on a folder, for its record."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SESSIONS = "sessions.json"
 
 
 def begin(folder: Path, now: dict[str, Any]) -> list[dict[str, Any]]:
-    """Note a session in its folder, and return those before it.
+    """Write a session into its folder, and return the earlier sessions.
 
     Args:
-        folder: Of the work.
-        now: What is known of the session; see `provenance.session`.
+        folder: Folder of the work.
+        now: The session's facts; see `provenance.session`.
 
     Raises:
-        StorageError: The file of sessions is not what was written.
+        StorageError: The file of sessions is damaged.
     """
     before = (forms.read(folder / SESSIONS, forms.SESSIONS) or {"sessions": []})["sessions"]
     write_json(folder / SESSIONS, {"sessions": [*before, now]})

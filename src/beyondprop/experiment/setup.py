@@ -1,4 +1,4 @@
-"""What a run needs around it: PyTorch's settings, data on its device, misfits found early."""
+"""Setup of a run: PyTorch's settings, data on the device, and early checks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Loss = Callable[[Any, Any], Tensor]
 
 @contextmanager
 def torch_settings(plan: RunPlan | ComparePlan) -> Iterator[None]:
-    """Compute with the plan's threads; afterwards these and the generators are as before.
+    """Use the plan's number of threads; afterwards restore it and the generators.
 
     Raises:
-        UserError: There is no such device here, or the threads are far too many for it.
+        UserError: The device is not available here, or there are far too many threads.
     """
     with generators_kept([_device(plan.device)]), threads_set(plan.threads):
         yield
@@ -64,7 +64,7 @@ def read(task: Task, folder: Path | None) -> Data:
 
 
 def of_seed(task: Task, data: Data, seed: int) -> Data:
-    """Return the data as a run of this seed has it.
+    """Return the data of a run with this seed.
 
     Raises:
         UserError: The task cannot split it.
@@ -78,10 +78,10 @@ def of_seed(task: Task, data: Data, seed: int) -> Data:
 
 
 def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
-    """Return a fresh model of the task, on the plan's device.
+    """Return a new model of the task, on the plan's device.
 
     Raises:
-        UserError: It cannot be built, or is one that a run has had before.
+        UserError: It cannot be built, or an earlier run has already used it.
     """
     with fault_of("model", task):
         model = task.model()
@@ -92,20 +92,20 @@ def build(task: Task, plan: RunPlan | ComparePlan) -> nn.Module:
 
 
 def training_batch(task: Task, train: Samples, rows: Rows) -> Contrast:
-    """Return what the model is called with for these training samples, and the targets.
+    """Return the model's inputs for these training samples, and the targets.
 
     Raises:
-        UserError: The samples cannot be read, or a change that the task makes fails.
+        UserError: The samples cannot be read, or the task's augmentation or contrast fails.
     """
     inputs, targets = train.batch(rows)
     return contrasted(task, augmented(task, inputs), targets)
 
 
 def augmented(task: Task, inputs: Any) -> Any:
-    """Return a batch of training inputs as the task changes them.
+    """Return a batch of training inputs with the task's augmentation.
 
     Raises:
-        UserError: The change fails.
+        UserError: The augmentation fails.
     """
     if task.augment is None:
         return inputs
@@ -114,10 +114,10 @@ def augmented(task: Task, inputs: Any) -> Any:
 
 
 def contrasted(task: Task, inputs: Any, targets: Any) -> Contrast:
-    """Return what the model is called with in training, and the targets that go with it.
+    """Return the model's inputs in training, and their targets.
 
     Raises:
-        UserError: The task's change fails.
+        UserError: The task's contrast fails.
     """
     if task.contrast is None:
         return inputs, targets
@@ -126,7 +126,7 @@ def contrasted(task: Task, inputs: Any, targets: Any) -> Contrast:
     check_returned("contrast", task, found, (tuple, list), "a tuple of inputs and targets")
     if len(found) != 2:
         raise UserError(
-            f"the contrast of task {task.name} must return inputs and targets, two things"
+            f"the contrast of task {task.name} must return two values, inputs and targets"
         )
     return found
 
@@ -144,11 +144,11 @@ def optimizer_of(task: Task, plan: RunPlan, parameters: Iterable[nn.Parameter]) 
 
 
 def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) -> None:
-    """Try the model and the loss on a batch of every size that training will meet.
+    """Try the model and the loss on a batch of every size that occurs in training.
 
     Raises:
-        UserError: The model does not take the data, the loss not its output, or its state cannot be
-            kept.
+        UserError: The model does not accept the data, the loss does not accept its output, or its
+            state cannot be stored.
     """
     _check_finite(task, train)
     model = copy.deepcopy(model).train()  # a copy's BatchNorm statistics may change
@@ -160,9 +160,7 @@ def check_fits(task: Task, model: nn.Module, train: Samples, batch_size: int) ->
 
 
 def _check_finite(task: Task, train: Samples) -> None:
-    """See that inputs and targets in memory are numbers, and of a data set those of its first
-    sample.
-    """
+    """Check that inputs and targets are finite: all in memory, otherwise those of one sample."""
     seen = train.batch(slice(len(train) if isinstance(train, Split) else 1))
     for what, values in zip(("inputs", "targets"), seen, strict=True):
         for each in leaves(values):
@@ -178,10 +176,10 @@ def _check_finite(task: Task, train: Samples) -> None:
 
 
 def check_samples(handle: Attachment, train: Samples, batch_size: int) -> None:
-    """See that every batch has as many samples as the rules need.
+    """Check that every batch has the number of samples that the rules need.
 
     Raises:
-        UserError: One does not.
+        UserError: A batch is too small.
     """
     rule = max((block.rule for block in handle.blocks), key=lambda each: each.traits.samples)
     least = _sizes(train, batch_size)[-1]
@@ -193,7 +191,7 @@ def check_samples(handle: Attachment, train: Samples, batch_size: int) -> None:
 
 
 def check_rules(plan: ComparePlan, task: Task, train: Samples) -> None:
-    """Find what would make every run of a comparison fail, before the first.
+    """Check before the first run of a comparison for errors that would make every run fail.
 
     Raises:
         UserError: The model does not fit its data, two models share weights, or none of the rules
@@ -223,10 +221,10 @@ def check_rules(plan: ComparePlan, task: Task, train: Samples) -> None:
 
 
 def try_taught(task: Task, handle: Attachment, train: Samples, batch_size: int) -> None:
-    """Try the rules on one batch, forward and backward; nothing is learned.
+    """Try the rules on one batch, forward and backward, without learning.
 
     Raises:
-        UserError: They cannot teach by it.
+        UserError: The rules fail on the batch.
     """
     model, name = handle.model.train(), handle.blocks[0].rule.name
     with untouched(model), torch.enable_grad():
@@ -238,13 +236,13 @@ def try_taught(task: Task, handle: Attachment, train: Samples, batch_size: int) 
 
 
 def _sizes(train: Samples, batch_size: int) -> list[int]:
-    """Return the sizes of the batches that training meets, the largest first."""
+    """Return the batch sizes that occur in training, the largest first."""
     sizes = {min(batch_size, len(train)), len(train) % batch_size} - {0}
     return sorted(sizes, reverse=True)
 
 
 def _last(train: Samples, batch_size: int, size: int) -> str:
-    """Return what to say of a batch of this size where it is the small one that is left over."""
+    """Return a hint if a batch of this size is the smaller last batch, otherwise ""."""
     if size == _sizes(train, batch_size)[0]:
         return ""
     return (
@@ -273,13 +271,13 @@ def _try_batch(task: Task, model: nn.Module, inputs: Any, targets: Any, last: st
         _try_loss(task.loss, outputs, targets)
         if _broadcasts(task.loss, outputs, targets):
             raise ValueError(
-                "every output is compared with every target, as their shapes are broadcast: give "
-                "both one shape, by outputs.squeeze(1) say"
+                "every output is compared with every target, because their shapes are broadcast: "
+                "give both the same shape, for example by outputs.squeeze(1)"
             )
 
 
 def _try_loss(loss: Loss, outputs: Any, targets: Any) -> None:
-    """Compute a loss, which is one number, and its gradient at the outputs."""
+    """Compute a scalar loss and its gradient with respect to the outputs."""
 
     def begun(output: Tensor) -> Tensor:
         return output.detach().requires_grad_(output.is_floating_point())
@@ -296,10 +294,10 @@ def _try_loss(loss: Loss, outputs: Any, targets: Any) -> None:
 
 
 def _broadcasts(loss: Loss, outputs: Any, targets: Any) -> bool:
-    """Whether a loss has the same value whichever target belongs to which output.
+    """Whether a loss does not depend on which target belongs to which output.
 
-    So it is where ``(n, 1)`` and ``(n,)`` become ``(n, n)``; a loss that reshapes them itself does
-    not do that.
+    This is the case if ``(n, 1)`` and ``(n,)`` are broadcast to ``(n, n)``. A loss that reshapes
+    them does not broadcast them.
     """
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return False
@@ -311,12 +309,12 @@ def _broadcasts(loss: Loss, outputs: Any, targets: Any) -> bool:
         return False
     if common <= max(outputs.numel(), targets.numel()):
         return False
-    apart = _apart(outputs), _apart(targets)  # alike, they would not tell
+    apart = _apart(outputs), _apart(targets)  # equal rows would show no difference
     return bool(torch.isclose(loss(*apart), loss(apart[0], apart[1].flip(0))))
 
 
 def _apart(x: Tensor) -> Tensor:
-    """Return rows that differ from one another; class numbers stay."""
+    """Return values with a different offset in each row; class numbers are unchanged."""
     if not x.is_floating_point():
         return x
     ramp = torch.linspace(0, 1, len(x), dtype=x.dtype, device=x.device)
@@ -325,7 +323,7 @@ def _apart(x: Tensor) -> Tensor:
 
 @contextmanager
 def _misfit(tried: str, last: str) -> Iterator[None]:
-    """Say of an error that PyTorch raises where shapes or types do not fit what was tried."""
+    """Add what was tried to an error of PyTorch about shapes or types."""
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:

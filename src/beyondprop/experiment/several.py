@@ -1,4 +1,4 @@
-"""A comparison on several tasks: one folder that holds an ordinary comparison for each."""
+"""Comparisons on several tasks: one folder that contains an ordinary comparison for each."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ def compare_tasks(
     progress: Progress | None = None,
     workers: Workers = SERIAL,
 ) -> dict[str, Any]:
-    """Compare the same rules from the same seeds on several tasks, one task after the other.
+    """Compare the same rules with the same seeds on several tasks, one task after the other.
 
-    The folder holds one folder a task, each as `compare` leaves it, and, when all is done,
+    The folder contains one folder for each task, as `compare` writes it, and at the end
     `comparisons.json`: every rule's score and recovery on every task.
 
     Args:
-        spec: What to compare; its own task is not used. What it leaves open each task decides.
+        spec: Settings of the comparison; its task is not used. Settings that it leaves open are
+            each task's defaults.
         named: The tasks.
-        output: The folder.
-        resume: Continue what the folder holds. Tasks, rules and seeds that it does not hold yet
-            are added to those that it does.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains.
+        output: Folder for the results.
+        resume: Continue the comparison in the folder. Tasks, rules and seeds that it does not
+            contain yet are added.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train.
 
     Returns:
         `comparisons`, each task's record by its label, and the `rows` of `comparisons.json`.
 
     Raises:
-        UserError: No task or two of one name, or as `compare`.
+        UserError: There is no task, two have the same name, or for the reasons of `compare`.
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
     with held(output):  # before anything in it is read: another process may add to it
@@ -66,21 +67,20 @@ def compare_tasks(
 def claimed(
     spec: CompareSpec, named: Sequence[Spec], output: Path, resume: bool
 ) -> tuple[CompareSpec, list[Spec]]:
-    """Return what a folder is to hold, with all that it holds where it is resumed, and write it.
+    """Claim a folder: write the spec of its comparisons, with earlier ones if it is resumed.
 
     Args:
-        spec: What to compare; its own task is not used.
+        spec: Settings of the comparison; its task is not used.
         named: The tasks.
-        output: The folder, which this process holds.
-        resume: Continue what the folder holds.
+        output: The folder, which this process has locked.
+        resume: Continue the comparison in the folder.
 
     Returns:
-        The spec with its rules and seeds, and the tasks; where the folder is resumed, those that it
-        holds come first.
+        The spec with its rules and seeds, and the tasks. Those of a resumed folder come first.
 
     Raises:
-        UserError: No task or two of one name, a task that is unknown, or the folder holds something
-            else.
+        UserError: There is no task, two have the same name, one is unknown, or the folder contains
+            something else.
         StorageError: The folder's spec cannot be read or written.
     """
     if resume:
@@ -105,21 +105,21 @@ def compared_tasks(
     progress: Progress | None,
     workers: Workers,
 ) -> dict[str, Any]:
-    """Return the comparisons of a claimed folder, and write what they have in common.
+    """Return the comparisons in a claimed folder, and write their joint record.
 
     Args:
-        spec: What to compare, as `claimed` returns it.
-        named: The tasks, likewise.
-        output: The folder.
-        resume: Continue what the folder holds.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        workers: Who trains.
+        spec: Settings of the comparison, from `claimed`.
+        named: The tasks, from `claimed`.
+        output: Folder for the results.
+        resume: Continue the comparison in the folder.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
+        workers: Workers that train.
 
     Returns:
-        As `compare_tasks`.
+        The result of `compare_tasks`.
 
     Raises:
-        UserError: As `compare`.
+        UserError: For the reasons of `compare`.
         StorageError: A folder's files cannot be read or written.
     """
     places = folders(output, named)
@@ -144,7 +144,7 @@ def keyed(named: Sequence[Spec]) -> list[tuple[str, Spec]]:
 
 
 def tasks_in(folder: Path) -> list[Spec]:
-    """Return the tasks that a folder's comparison is on; of one on one task none.
+    """Return the tasks of a folder's comparison on several tasks; none for other folders.
 
     Raises:
         StorageError: The folder's spec cannot be read.
@@ -154,14 +154,14 @@ def tasks_in(folder: Path) -> list[Spec]:
 
 
 def as_json(spec: CompareSpec, named: Sequence[Spec]) -> dict[str, Any]:
-    """Return what `spec.json` keeps: what was given, as each task fills in what is left open."""
+    """Return the content of `spec.json`: the given settings, without the tasks' defaults."""
     kept: dict[str, Any] = finite(asdict(spec))
     del kept["task"], kept["projections"]
     return {TASKS: list(named)} | kept | {"data": None if spec.data is None else "given"}
 
 
 def joint(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a rule: its figures on each task."""
+    """Return one row for each rule, with its figures on each task."""
     names = dict.fromkeys(row["rule"] for each in comparisons.values() for row in each["rows"])
     return [
         {"rule": rule, "on": {task: on(each, rule) for task, each in comparisons.items()}}
@@ -170,7 +170,7 @@ def joint(comparisons: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def on(comparison: Mapping[str, Any], rule: str) -> dict[str, Any] | None:
-    """Return what a rule reached on one task; None where the comparison lacks the rule."""
+    """Return a rule's figures on one task; None if the comparison does not have the rule."""
     row = next((row for row in comparison["rows"] if row["rule"] == rule), None)
     if row is None:
         return None

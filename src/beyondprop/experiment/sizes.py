@@ -1,4 +1,4 @@
-"""Which members of a family a study of scale trains."""
+"""The members of a family that a scaling study trains."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from beyondprop.errors import UserError
 from beyondprop.registry import Spec, check_fields, read
 
 SIZE_NAMES = {"width": "widths", "depth": "depths", "samples": "samples"}
-"""What a family takes, and what several of it are called."""
+"""Arguments of a family, with their plurals."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Which members of the family to train: every combination of these.
+    """The members of the family to train: every combination of these sizes.
 
     Attributes:
         widths: Widths of the networks. Default: the family's.
@@ -23,7 +23,7 @@ class Sizes:
         samples: Numbers of training samples. Default: the family's, which is all.
 
     Raises:
-        UserError: A number twice or below 1.
+        UserError: A number occurs twice or is below 1.
     """
 
     widths: tuple[int, ...] | None = None
@@ -36,7 +36,9 @@ class Sizes:
             if values is not None and (
                 len(set(values)) < len(values) or min(values, default=0) < 1
             ):
-                raise UserError(f"{name} must be different whole numbers from 1 on, not {values}")
+                raise UserError(
+                    f"{name} must be different whole numbers of at least 1, not {values}"
+                )
 
     def members(self, family: Spec) -> list[dict[str, Any]]:
         """Return the specs of the tasks, the smallest first."""

@@ -1,10 +1,10 @@
-"""A linear layer solved to convergence: a convex problem for each penalty, chosen on validation.
+"""A linear layer solved to convergence, with a penalty that is chosen on validation data.
 
-The objective is the task's own loss plus ``penalty / 2`` of the squared weights, on features that
-are standardised by the training data; the bias is not penalised. It is minimised by L-BFGS in
-coordinates where its Hessian is about the identity, whatever the penalty and however rare a class
-is: directions of the features' covariance, and in each of them the axes of the loss's Hessian in
-the outputs.
+The objective is the task's loss plus ``penalty / 2`` times the squared weights, on features that
+are standardised by the training data. The bias is not penalised. L-BFGS minimises the objective in
+coordinates in which its Hessian is close to the identity for every penalty and also for rare
+classes: the principal directions of the features' covariance, and for each direction the axes of
+the loss's Hessian in the outputs.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ from beyondprop.tasks import Metric
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 FACTOR = 10**0.5
-"""Between neighbouring penalties."""
+"""Ratio of neighbouring penalties."""
 LEAST = 9
-"""Penalties that are tried at least: a range of four orders of magnitude."""
+"""Minimum number of penalties to try: a range of four orders of magnitude."""
 MOST = 31
-"""Penalties that are tried at most."""
+"""Maximum number of penalties to try."""
 INSIDE = 3
-"""Lower penalties that must do no better than the best one, so that it lies inside the range."""
+"""Number of lower penalties that must be no better than the best one, so that it is inside the
+range."""
 OPEN = "may be better"
-"""What is said of penalties beyond an end of the range that is not settled."""
+"""Text on penalties beyond an end of the range that is not settled."""
 UNCHANGED = 1e-5
-"""Part of the loss of a constant output by which a lower penalty must change the loss to matter."""
+"""Smallest relevant change of the loss at a lower penalty, relative to a constant output's loss."""
 ROUGH, FINE = (200, 1e-3), (5000, 1e-5)
-"""Iterations at most, and the part of the first gradient at which they end: on the way from penalty
-to penalty, and at the one that is chosen. In coordinates where the Hessian is about the identity
-half the squared gradient is what there is left to gain."""
+"""Maximum number of iterations, and the fraction of the first gradient at which they end: along the
+path of penalties, and at the chosen penalty. In coordinates in which the Hessian is close to the
+identity, the remaining gain is half the squared gradient."""
 ABSENT = 1e-12
-"""What a class without a sample counts for, where the best constant is looked for."""
+"""Count of a class without a sample in the search for the best constant."""
 FLAT = 1e-7
-"""On many numbers the part of the loss by which an iteration must make it fall at least: less is
-rounding in single precision, and no score shows it."""
+"""For many values, the smallest relative decrease of the loss for another iteration: less is a
+rounding error in single precision, and no score shows it."""
 SMALL = 1e-3
-"""The least first gradient that counts, relative to the root of the loss."""
+"""Lower limit of the first gradient, relative to the square root of the loss."""
 UNSEEN = 3e-8
-"""A gradient, relative to the root of the loss, at which double precision shows no gain any more:
-its square, half of it, is what there is to gain of the loss."""
+"""A gradient, relative to the square root of the loss, at which double precision shows no further
+gain: half its square is the remaining gain."""
 RARE = 1e-7
-"""The least curvature of an output that counts, relative to the largest."""
+"""Lower limit of an output's curvature, relative to the largest."""
 LARGE = 10**7
-"""Numbers above which features are taken in single precision on that way."""
+"""Number of values above which features are in single precision along the path of penalties."""
 ROWS, WIDTH = 20_000, 4096
-"""Of features from which the basis is made at most."""
+"""Maximum number of rows and columns of features from which the basis is computed."""
 ALONE = 0.1
-"""Squares of covariances, relative to those of variances, below which features are taken as they
-are."""
+"""Ratio of squared covariances to squared variances below which features are not rotated."""
 STEP = 1e-2
-"""Of an output, by which second derivatives are taken."""
+"""Step in an output for second derivatives."""
 BENT, OUTPUTS, BLOCKS = 10_000, 256, 10**7
-"""Rows from which the Hessian's blocks are made at most, and outputs and numbers in all blocks up
-to which they are: above these only the curvature in each output is taken."""
+"""Maximum numbers of rows, outputs and values for the computation of the Hessian's blocks. With
+more outputs or values, only the curvature in each output is used."""
 SHARED = 0.1
-"""What the mean over rows adds to each block."""
+"""Share of the mean over rows that is added to each block."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a linear layer is solved on: features ``(n, ..., d)`` and the n targets."""
+    """The data for solving a linear layer: features ``(n, ..., d)`` and the n targets."""
 
     features: Tensor
     targets: Tensor
@@ -76,14 +76,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is minimised, and what a penalty is chosen by.
+    """The loss to minimise, and the metric that chooses the penalty.
 
     Attributes:
-        loss: (outputs, targets) to a scalar.
-        metric: (outputs, targets) to the mean score, higher is better.
-        outputs: Of the layer.
-        shape: Of a sample's outputs as loss and metric take them.
-        bias: Whether the layer has one.
+        loss: Function of (outputs, targets) that returns a scalar.
+        metric: Function of (outputs, targets) that returns the mean score; higher is better.
+        outputs: Number of the layer's outputs.
+        shape: Shape of a sample's outputs for loss and metric.
+        bias: Whether the layer has a bias.
     """
 
     loss: Loss
@@ -93,19 +93,19 @@ class Problem:
     bias: bool = True
 
     def outputs_of(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return what the layer makes of features ``(n, ..., d)``: ``(n, *shape)``."""
+        """Return the layer's outputs ``(n, *shape)`` for features ``(n, ..., d)``."""
         return (features @ weight + bias).reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A layer that is solved.
+    """A solved layer.
 
     Attributes:
-        weight: ``(outputs, d)`` float64, of features that are not standardised.
-        bias: ``(outputs,)`` float64; zero where the layer has none.
-        train_loss: The training loss, without the penalty.
-        found: How it was found, as records keep it.
+        weight: ``(outputs, d)`` float64, for features that are not standardised.
+        bias: ``(outputs,)`` float64; zero if the layer has none.
+        train_loss: Training loss without the penalty.
+        found: Details of the solution for records.
     """
 
     weight: Tensor
@@ -116,14 +116,14 @@ class Solution:
 
 @dataclass(frozen=True)
 class Scale:
-    """How features are standardised: less a mean, where there is a bias, over a deviation."""
+    """Standardisation of features: minus their mean (with a bias), divided by their deviation."""
 
     mean: Tensor
     deviation: Tensor
 
     @classmethod
     def of(cls, features: Tensor, centred: bool) -> Scale:
-        """Return the scale of features ``(n, ..., d)``; a constant one counts as nothing."""
+        """Return the scale of features ``(n, ..., d)``, which sets constant features to zero."""
         rows = features.flatten(0, -2)
         mean = torch.zeros_like(rows[0], dtype=torch.float64)
         if centred:
@@ -135,22 +135,22 @@ class Scale:
         return cls(mean, deviation.masked_fill(constant | (deviation == 0), math.inf))
 
     def __call__(self, features: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the features standardised, in this precision."""
+        """Return the standardised features in this precision."""
         return (features.to(dtype) - self.mean.to(dtype)) / self.deviation.to(dtype)
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a minimisation has come to, on standardised features.
+    """The state of a minimisation on standardised features.
 
     Attributes:
         weight: ``(d, outputs)`` float64.
         bias: ``(outputs,)`` float64.
-        penalty: Of half the squared weights.
-        loss: Of training, without the penalty.
-        gradient: The norm of the objective's gradient in weights and bias.
-        iterations: That it took.
-        converged: Whether the gradient fell as far as it should, or the loss no longer falls.
+        penalty: Coefficient of half the squared weights.
+        loss: Training loss without the penalty.
+        gradient: Norm of the objective's gradient in weights and bias.
+        iterations: Number of iterations.
+        converged: Whether the gradient fell below its tolerance, or the loss no longer falls.
     """
 
     weight: Tensor
@@ -163,7 +163,7 @@ class Point:
 
 
 def slope(problem: Problem, outputs: Tensor, targets: Tensor) -> tuple[float, Tensor]:
-    """Return the loss of rows' outputs and its gradient there, ``(rows, outputs)``."""
+    """Return the loss of rows' outputs, and its gradient in these, ``(rows, outputs)``."""
     outputs = outputs.detach().requires_grad_()
     with torch.enable_grad():
         loss = problem.loss(outputs.reshape(-1, *problem.shape), targets)
@@ -172,15 +172,15 @@ def slope(problem: Problem, outputs: Tensor, targets: Tensor) -> tuple[float, Te
 
 
 def hessians(problem: Problem, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the second derivatives of a loss in a row's outputs, summed over rows by weights.
+    """Return weighted sums over rows of the loss's second derivatives in a row's outputs.
 
-    Rows have no part in one another's; from differences of gradients along each output.
+    The rows are independent. The derivatives are differences of gradients along each output.
 
     Args:
-        problem: Whose loss it is.
-        outputs: Of each row, ``(rows, outputs)``.
-        targets: Of the samples.
-        weights: Of each row in each sum, ``(rows, sums)``.
+        problem: Problem with the loss.
+        outputs: Outputs of each row, ``(rows, outputs)``.
+        targets: Targets of the samples.
+        weights: Weight of each row in each sum, ``(rows, sums)``.
 
     Returns:
         ``(sums, outputs, outputs)`` float64, symmetric.
@@ -200,9 +200,9 @@ class Objective:
     """The penalised loss of the training samples.
 
     Args:
-        problem: What is minimised.
-        features: Standardised, ``(n, ..., d)``; their dtype is the precision.
-        targets: Of the n samples.
+        problem: The problem to solve.
+        features: Standardised features, ``(n, ..., d)``; their dtype is the precision.
+        targets: Targets of the n samples.
     """
 
     def __init__(self, problem: Problem, features: Tensor, targets: Tensor) -> None:
@@ -212,24 +212,27 @@ class Objective:
         self.variance, self.basis = self._basis()
 
     def _basis(self) -> tuple[Tensor, Tensor | None]:
-        """Return the variance along each direction of the basis, and the directions ``(d, d)``."""
+        """Return the variance along each direction of the basis, and the directions ``(d, d)``.
+
+        The directions are None if they are the axes of the features.
+        """
         width = self.rows.shape[1]
-        if width > WIDTH:  # standardised, each feature varies by 1
+        if width > WIDTH:  # each standardised feature has variance 1
             return torch.ones(width, dtype=torch.float64), None
         some = self.rows[:: math.ceil(len(self.rows) / ROWS)]
         covariance = (some.T @ some).double() / len(some)
         own = covariance.diagonal()
         if (covariance.square().sum() - own.square().sum()) < ALONE * own.square().sum():
-            return own, None  # as those that say which of many values there is
+            return own, None  # for example one-hot features
         variance, basis = torch.linalg.eigh(covariance)
         return variance.clamp(min=0), basis
 
     def slope(self, outputs: Tensor) -> tuple[float, Tensor]:
-        """Return the loss of the rows' outputs and its gradient there, ``(rows, outputs)``."""
+        """Return the loss of the rows' outputs, and its gradient in these, ``(rows, outputs)``."""
         return slope(self.problem, outputs, self.targets)
 
     def outputs(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return what the layer makes of each row."""
+        """Return the layer's outputs for each row."""
         dtype = self.rows.dtype
         return torch.addmm(bias.to(dtype), self.rows, weight.to(dtype))
 
@@ -238,15 +241,15 @@ class Objective:
     ) -> tuple[float, float, Tensor, Tensor]:
         """Return the loss, the objective and its gradients in weight and bias, in float64."""
         loss, slope = self.slope(self.outputs(weight, bias))
-        of_weight = (slope.T @ self.rows).T.double() + penalty * weight  # fast in this order
+        of_weight = (slope.T @ self.rows).T.double() + penalty * weight  # this order is fast
         of_bias = slope.sum(0, dtype=torch.float64) * self.problem.bias
         return loss, loss + penalty / 2 * weight.square().sum().item(), of_weight, of_bias
 
     def curvature(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return the second derivative of the loss in each output, summed over rows: ``(outputs,)``
-        float64, above zero.
+        """Return the second derivative of the loss in each output, summed over rows.
 
-        From a difference of gradients along signs drawn once (Hutchinson 1990).
+        It is ``(outputs,)`` float64, above zero, from a difference of gradients along random signs
+        (Hutchinson 1990).
         """
         outputs = self.outputs(weight, bias)
         drawn = torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0))
@@ -256,17 +259,17 @@ class Objective:
         return above_zero(found.nan_to_num(0.0, 0.0, 0.0))
 
     def bends(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the Hessian's blocks on the diagonal, one for each direction of the basis and one
-        for the bias, as curvatures along axes in the outputs.
+        """Return the Hessian's diagonal blocks, as curvatures along axes in the outputs.
 
-        A softmax does not change where all outputs do: a curvature of each output alone does not
-        know it. Nor does a mean over rows know that a feature is there where few classes are
-        likely, as after one character of a text.
+        There is one block for each direction of the basis, and one for the bias. A curvature of
+        each output alone would not represent that a softmax is invariant to a shift of all outputs.
+        A mean over rows would not represent that a feature occurs where few classes are likely, for
+        example after a certain character of a text.
 
         Returns:
-            Curvatures ``(d, outputs)`` and of the bias ``(outputs,)``, above zero; and the axes
-            ``(d + 1, outputs, outputs)``, one a column, those of the bias last, None where each
-            output is an axis. All in float64.
+            The curvatures ``(d, outputs)``; those of the bias ``(outputs,)``, above zero; and the
+            axes ``(d + 1, outputs, outputs)`` in columns, those of the bias last, or None if each
+            output is an axis. All are float64.
         """
         width, count = weight.shape
         if not 1 < count <= OUTPUTS or width * count**2 > BLOCKS:
@@ -278,21 +281,21 @@ class Objective:
         turned = some if self.basis is None else some @ self.basis.to(some)
         weights = torch.cat([turned.square(), turned.new_ones(len(turned), 1)], 1)
         blocks = hessians(self.problem, outputs, self.targets[::every], weights)
-        # Of a rare feature few rows say anything.
+        # Only few rows contain information on a rare feature.
         blocks[:-1] += SHARED * self.variance.to(weight)[:, None, None] * blocks[-1]
         along, axes = torch.linalg.eigh(blocks)
         return along[:-1].clamp(min=0), above_zero(along[-1]), axes
 
 
 def above_zero(curvature: Tensor) -> Tensor:
-    """Return curvatures of which none is too small to count."""
+    """Return curvatures with a lower limit above zero."""
     largest = curvature.max().item()
     least = RARE * largest
     return curvature.clamp(min=least) if largest > 0 else torch.ones_like(curvature)
 
 
 def in_precision(targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return targets as a loss takes them beside outputs of this precision."""
+    """Return targets in a type that a loss accepts with outputs of this precision."""
     return targets.to(dtype) if targets.is_floating_point() else targets
 
 
@@ -300,9 +303,9 @@ def constant(problem: Problem, targets: Tensor, rows: torch.Size) -> Point:
     """Return the best constant output.
 
     Args:
-        problem: What is minimised.
-        targets: Of the training samples.
-        rows: The shape of the layer's outputs but the last dimension, ``(n, ...)``.
+        problem: The problem to solve.
+        targets: Targets of the training samples.
+        rows: Shape of the layer's outputs without the last dimension, ``(n, ...)``.
     """
     nothing = torch.zeros(*rows, 0, dtype=torch.float64, device=targets.device)
     objective = Objective(problem, nothing, targets)
@@ -316,10 +319,10 @@ def constant(problem: Problem, targets: Tensor, rows: torch.Size) -> Point:
 
 
 def first_bias(problem: Problem, targets: Tensor, rows: torch.Size) -> Tensor:
-    """Return where the search for the best constant output begins, ``(outputs,)`` float64.
+    """Return the initial point of the search for the best constant output, ``(outputs,)`` float64.
 
-    Where each row has a class, that is the log of the classes' shares, which for cross-entropy is
-    the best one already: from zero the rare classes of a text take hundreds of iterations.
+    If each row has a class, it is the logarithm of the classes' shares, which is already the best
+    constant for cross-entropy. From zero, rare classes of a text would take hundreds of iterations.
     """
     zero = torch.zeros(problem.outputs, dtype=torch.float64, device=targets.device)
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.shape != rows:
@@ -334,10 +337,10 @@ def first_bias(problem: Problem, targets: Tensor, rows: torch.Size) -> Tensor:
 def solve(problem: Problem, train: Features, validation: Features) -> Solution:
     """Return the layer at the penalty with the best validation score, solved to convergence.
 
-    Penalties go down by a factor, each solution begins at the one before. The range grows at an
-    edge until the best penalty lies inside, or until the training loss no longer changes there: the
-    layer then is constant at the upper end, and as good as unpenalised at the lower end. A tie goes
-    to the lower validation loss.
+    Penalties decrease by a factor, and each solution starts from the previous one. The range grows
+    at an edge until the best penalty is inside, or until the training loss no longer changes there:
+    the layer is then constant at the upper end, and practically unpenalised at the lower end. For
+    equal scores, the lower validation loss is better.
     """
     scale = Scale.of(train.features, problem.bias)
     rough = torch.float32 if train.features.numel() > LARGE else torch.float64
@@ -372,14 +375,14 @@ def solve(problem: Problem, train: Features, validation: Features) -> Solution:
 
 @dataclass(frozen=True)
 class Judge:
-    """How good a point is on the validation samples, their features standardised."""
+    """Evaluation of points on the validation samples, with standardised features."""
 
     problem: Problem
     features: Tensor
     targets: Tensor
 
     def __call__(self, point: Point) -> tuple[float, float]:
-        """Return the score and, for a tie, the negative loss; both are greater where better."""
+        """Return the score and, for ties, the negative loss; for both, greater is better."""
         dtype = self.features.dtype
         weight, bias = point.weight.to(dtype), point.bias.to(dtype)
         outputs = self.problem.outputs_of(self.features, weight, bias)
@@ -393,9 +396,9 @@ class Path:
     """The solutions from a large penalty to small ones.
 
     Args:
-        objective: What is minimised.
-        judge: Says how good a point is.
-        base: The best constant output: where all begins.
+        objective: The objective to minimise.
+        judge: Evaluates a point.
+        base: The best constant output, from which the path starts.
     """
 
     def __init__(self, objective: Objective, judge: Judge, base: Point) -> None:
@@ -410,7 +413,7 @@ class Path:
         return self.objective.curvature(weight, bias).mean().item()
 
     def best(self) -> tuple[Point, str | None]:
-        """Return the best point, and in words at which end of the range it lies, if at one."""
+        """Return the best point, and a text if it is at an end of the range, otherwise None."""
         penalty, last = self.start.penalty, self.start
         while len(self.tried) < MOST and not self._settled():
             last = self._solved(penalty, last)
@@ -426,7 +429,7 @@ class Path:
         return minimise(self.objective, penalty, start, *ROUGH)
 
     def _place(self) -> int:
-        """Return the place of the best point; of equal ones the highest penalty."""
+        """Return the index of the best point; of equal ones, that with the highest penalty."""
         return max(range(len(self.tried)), key=lambda i: (self.tried[i][1], -i))
 
     def _settled(self) -> bool:
@@ -435,12 +438,12 @@ class Path:
         return self._place() < len(self.tried) - INSIDE or self._unpenalised()
 
     def _unpenalised(self) -> bool:
-        """Whether the last penalty changed nothing: the layer is as good as unpenalised."""
+        """Whether the last penalty changed nothing: the layer is practically unpenalised."""
         (before, _), (last, _) = self.tried[-2:]
         return abs(before.loss - last.loss) <= UNCHANGED * self.unit
 
     def _is_constant(self) -> bool:
-        """Whether the first penalty leaves nothing of the weights."""
+        """Whether the first penalty reduces the weights to zero."""
         return abs(self.tried[0][0].loss - self.start.loss) <= UNCHANGED * self.unit
 
     def _edge(self) -> str | None:
@@ -459,22 +462,22 @@ class Path:
 def minimise(
     objective: Objective, penalty: float, start: Point, most: int, tolerance: float
 ) -> Point:
-    """Return where the objective is least at this penalty.
+    """Return the minimum of the objective at this penalty.
 
     Args:
-        objective: What is minimised.
-        penalty: Of half the squared weights.
-        start: Where to begin.
-        most: Iterations at most.
-        tolerance: The part of the gradient at zero weights below which it must fall, in the basis
-            where the Hessian is about the identity.
+        objective: The objective to minimise.
+        penalty: Coefficient of half the squared weights.
+        start: Initial point.
+        most: Maximum number of iterations.
+        tolerance: Fraction of the gradient at zero weights below which the gradient must fall, in
+            the basis in which the Hessian is close to the identity.
     """
     from scipy.optimize import minimize
 
     inner = Coordinates(objective, penalty, start)
     zero, bias = torch.zeros_like(start.weight), start.bias
     loss, _, *gradients = objective.at(zero, bias, penalty)
-    # There may be next to nothing to gain: a squared gradient here is of the size of a loss.
+    # There may be almost nothing to gain: a squared gradient here has the size of a loss.
     least = SMALL * (abs(loss) or 1.0) ** 0.5
     goal = tolerance * max(np.abs(inner.gradient(*gradients)).max(initial=0.0), least)
     goal = max(goal, UNSEEN * (abs(loss) or 1.0) ** 0.5)
@@ -497,12 +500,12 @@ def minimise(
 
 
 class Coordinates:
-    """The basis in which the objective's Hessian is about the identity.
+    """The basis in which the objective's Hessian is close to the identity.
 
     Args:
-        objective: What is minimised.
-        penalty: Of half the squared weights.
-        start: Where its curvature is taken.
+        objective: The objective to minimise.
+        penalty: Coefficient of half the squared weights.
+        start: Point at which the curvature is computed.
     """
 
     def __init__(self, objective: Objective, penalty: float, start: Point) -> None:
@@ -513,7 +516,7 @@ class Coordinates:
         self.basis = None if objective.basis is None else objective.basis.to(start.weight)
 
     def outside(self, point: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the weight and the bias at a point."""
+        """Return the weight and the bias for a point in this basis."""
         both = torch.from_numpy(point).to(self.scale)
         size = self.scale.numel()
         weight = both[:size].view_as(self.scale) * self.scale
@@ -523,14 +526,14 @@ class Coordinates:
         return (weight if self.basis is None else self.basis @ weight), bias
 
     def inside(self, weight: Tensor, bias: Tensor) -> np.ndarray:
-        """Return the point of a weight and a bias."""
+        """Return the point in this basis for a weight and a bias."""
         weight, bias = self._turned(weight, bias)
         scale = self.scale.masked_fill(self.scale == 0, math.inf)
         own = bias / self.of_bias if self.bias else bias
         return torch.cat([(weight / scale).flatten(), own]).cpu().numpy()
 
     def gradient(self, of_weight: Tensor, of_bias: Tensor) -> np.ndarray:
-        """Return the gradient in the point of those in weight and bias."""
+        """Return the gradient in this basis from the gradients in weight and bias."""
         turned, bias = self._turned(of_weight, of_bias)
         both = torch.cat([(turned * self.scale).flatten(), bias * self.of_bias])
         return both.cpu().numpy()
@@ -541,6 +544,6 @@ class Coordinates:
         return (turned, bias) if self.axes is None else self._mixed(self.axes.mT, turned, bias)
 
     def _mixed(self, axes: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each direction of a weight, and the bias, times the axes' matrices."""
+        """Return each direction of a weight, and the bias, multiplied by the axes' matrices."""
         both = (axes @ torch.cat([weight, bias[None]])[..., None])[..., 0]
         return both[:-1], both[-1]

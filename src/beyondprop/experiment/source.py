@@ -1,4 +1,4 @@
-"""Where a job finds its task's data: loaded once in each process that needs it."""
+"""The source of a task's data for jobs: loaded once in each process that needs it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from beyondprop.tasks import Data, Task
 
 @dataclass(frozen=True)
 class Source:
-    """A task and where its data is, which jobs carry in place of the data.
+    """A task and the source of its data, which jobs contain instead of the data.
 
     Attributes:
-        key: Of this work alone, as what is loaded is known by it.
-        task: What is trained on.
-        plan: The comparison's.
+        key: Unique key of this work, under which loaded data is cached.
+        task: The task.
+        plan: The comparison's plan.
     """
 
     key: str
@@ -25,7 +25,7 @@ class Source:
     plan: ComparePlan = field(compare=False)
 
     def data(self, seed: int) -> Data:
-        """Return the data of a run of this seed, on the plan's device.
+        """Return the data of a run with this seed, on the plan's device.
 
         It is loaded once in each process.
         """

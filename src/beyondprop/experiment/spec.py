@@ -1,7 +1,7 @@
-"""What to run, as plain data: from Python, from YAML or from the command line's flags.
+"""Settings of runs, as plain data: from Python, from YAML or from the command line's flags.
 
-Each field is written once, with its default and its help: `RunSpec` and `CompareSpec` check what
-people give, `RunPlan` and `ComparePlan` (see `plan`) have no field left open.
+Each field is defined once, with its default and its help. `RunSpec` and `CompareSpec` check user
+input; in `RunPlan` and `ComparePlan` (see `plan`) every field has a value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from beyondprop.registry import Spec, check_fields, file_name, label
 from beyondprop.registry.limits import Count, Positive
 
 RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
-"""Those that are compared unless others are named; see `beyondprop list` for all."""
+"""The rules that are compared by default; see `beyondprop list` for all."""
 
 SEEDS = (0, 1, 2, 3, 4)
 """The default seeds of a comparison."""
@@ -55,7 +55,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """How training inputs are attacked.
+    """The attack on training inputs.
 
     Attributes:
         epsilon: Largest change of each feature, as a fraction of its range in the training data.
@@ -63,7 +63,7 @@ class Adversarial:
             training step.
 
     Raises:
-        UserError: A field is out of its limits.
+        UserError: A field is outside its limits.
     """
 
     epsilon: Positive
@@ -144,7 +144,7 @@ class RunSpec(RunFields):
     `RunFields` describes the fields.
 
     Raises:
-        UserError: A field has a value that no run can have.
+        UserError: A field has an invalid value.
     """
 
     def __post_init__(self) -> None:
@@ -158,7 +158,7 @@ class RunSpec(RunFields):
 
 @dataclass(frozen=True)
 class CompareSpec(CompareFields):
-    """A comparison: rules x seeds on one task, the same budget for every rule.
+    """A comparison: rules × seeds on one task, with the same budget for every rule.
 
     `CompareFields` describes the other fields.
 
@@ -169,7 +169,7 @@ class CompareSpec(CompareFields):
             own.
 
     Raises:
-        UserError: A field has a value that no comparison can have.
+        UserError: A field has an invalid value.
     """
 
     projections: tuple[Spec, ...] | None = None
@@ -201,12 +201,12 @@ class CompareSpec(CompareFields):
 
     @property
     def rules_or_default(self) -> tuple[Spec, ...]:
-        """The rules that are named, else the usual ones."""
+        """The given rules, or the default ones."""
         return RULES if self.rules is None else tuple(self.rules)
 
     @property
     def seeds_or_default(self) -> tuple[int, ...]:
-        """The seeds that are named, else the usual ones."""
+        """The given seeds, or the default ones."""
         return SEEDS if self.seeds is None else tuple(self.seeds)
 
 

@@ -1,7 +1,7 @@
-"""What the scores of several seeds say: intervals, ratios and which differences are real.
+"""Statistics of the scores of several seeds: intervals, ratios and significant differences.
 
-All scores are paired: those at one place come from one seed, which drew the same weights, split
-and order of the data for every rule.
+All scores are paired: scores at the same index come from the same seed, which gives the same
+initial weights, split and order of the data for every rule.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from beyondprop.errors import UserError
 
 LEVEL = 0.95
 FEW = 10
-"""Units from which on a bootstrap's interval covers what it says."""
+"""Minimum number of units for a bootstrap's interval to have its nominal coverage."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and where it may lie.
+    """An estimate with its interval.
 
     Attributes:
         value: The estimate.
         low: The interval's lower end.
-        high: Its upper end.
+        high: The interval's upper end.
     """
 
     value: float
@@ -35,7 +35,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side of zero."""
+        """Whether the interval is entirely on one side of zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -45,9 +45,9 @@ class Difference:
 
     Attributes:
         first: A rule.
-        second: Another.
-        interval: Of the first's score less the second's.
-        p: Of no difference, after Holm, among all pairs of a table.
+        second: Another rule.
+        interval: The first's score minus the second's.
+        p: The p-value of no difference, adjusted by Holm's method for all pairs of a table.
     """
 
     first: str
@@ -57,12 +57,12 @@ class Difference:
 
     @property
     def real(self) -> bool:
-        """Whether it is told from none at this level, all pairs of the table considered."""
+        """Whether the difference is significant, adjusted for all pairs of the table."""
         return self.p < 1 - LEVEL
 
 
 def quantile(freedom: int, level: float = LEVEL) -> float:
-    """Return how many standard errors Student's two-sided interval reaches."""
+    """Return the half-width of Student's two-sided interval, in standard errors."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + level) / 2))
@@ -75,23 +75,24 @@ def paired(
     resolution: float = 0.0,
     level: float = LEVEL,
 ) -> Interval | None:
-    """Return the mean of the differences of pairs with Student's interval, n - 1 degrees free.
+    """Return the mean difference of pairs with Student's interval for n - 1 degrees of freedom.
 
     Args:
-        first: Scores, one a seed.
-        second: Those that are subtracted; None for the mean of the first alone.
-        overlap: For scores on repeated random splits of one data set the number of test samples
-            over that of training samples: they overlap, and the variance of their mean is
-            ``1/n + overlap`` of that of one (Nadeau and Bengio 2003, equation 9).
-        resolution: The step by which scores differ at least, 1/n for an accuracy of n samples. Few
-            scores may agree by rounding alone; the variance is at least that of rounding both.
-        level: How often it covers the truth.
+        first: Scores, one for each seed.
+        second: Scores to subtract; None for the mean of the first alone.
+        overlap: For scores on repeated random splits of one data set, the number of test samples
+            divided by that of training samples. The training sets overlap, so the variance of the
+            mean is ``1/n + overlap`` times that of one score (Nadeau and Bengio 2003, equation 9).
+        resolution: Smallest possible difference of two scores, 1/n for an accuracy of n samples.
+            A few scores may be equal only by rounding, so the variance is at least that of the
+            rounding of both.
+        level: Coverage probability of the interval.
 
     Returns:
-        None of fewer than two pairs.
+        The interval; None for fewer than two pairs.
 
     Raises:
-        UserError: There are not as many of both.
+         UserError: The numbers of scores differ.
     """
     differences = _differences(first, second)
     if len(differences) < 2:
@@ -107,17 +108,17 @@ def fieller(
     """Return the ratio of the means of paired numbers with Fieller's interval.
 
     Args:
-        gain: The numerators, one a seed: a rule's score less the lower control's.
-        whole: The denominators: backprop's less the lower control's.
-        overlap: As of `paired`.
-        level: How often it covers the truth.
+        gain: The numerators, one for each seed: a rule's score minus the lower control's.
+        whole: The denominators: backprop's score minus the lower control's.
+        overlap: See `paired`.
+        level: Coverage probability of the interval.
 
     Returns:
-        None of fewer than two pairs, and where the interval of the denominator's mean holds zero:
-        then no bounded set of ratios agrees with the scores (Fieller 1954).
+        The interval; None for fewer than two pairs, or if the interval of the denominator's mean
+        contains zero, because the set of ratios is then unbounded (Fieller 1954).
 
     Raises:
-        UserError: There are not as many of both.
+         UserError: The numbers of scores differ.
     """
     base = paired(whole, None, overlap, level=level)
     _differences(gain, whole)
@@ -139,10 +140,10 @@ def fieller(
 
 
 def holm(chances: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    """Return p-values such that the chance of any false difference is kept (Holm 1979).
+    """Return p-values adjusted for the family-wise error rate (Holm 1979).
 
     Args:
-        chances: The p-value of each comparison by itself.
+        chances: The unadjusted p-value of each comparison.
     """
     ordered = sorted(chances, key=chances.__getitem__)
     found: dict[tuple[str, str], float] = {}
@@ -159,13 +160,13 @@ def differences(
     resolution: float = 0.0,
     pairs: Iterable[tuple[str, str]] | None = None,
 ) -> list[Difference]:
-    """Return how pairs of rules differ, with Holm's p-values over them.
+    """Return how pairs of rules differ, with Holm's p-values.
 
     Args:
-        scores: For each rule one score a seed, in one order of seeds.
-        overlap: As of `paired`.
-        resolution: As of `paired`.
-        pairs: Those that are asked for; by default all.
+        scores: For each rule, one score for each seed, in the same order of seeds.
+        overlap: See `paired`.
+        resolution: See `paired`.
+        pairs: Pairs to compare. Default: all.
     """
     intervals, chances = {}, {}
     for pair in combinations(scores, 2) if pairs is None else pairs:
@@ -179,7 +180,7 @@ def differences(
 
 
 def chance(values: Sequence[float], overlap: float = 0.0, resolution: float = 0.0) -> float:
-    """Return the two-sided p-value of Student's test that the mean of the values is zero."""
+    """Return the two-sided p-value of Student's t-test for a mean of zero."""
     from scipy.special import stdtr
 
     error, mean = _error(values, overlap, resolution), statistics.fmean(values)
@@ -189,15 +190,16 @@ def chance(values: Sequence[float], overlap: float = 0.0, resolution: float = 0.
 
 
 def bootstrap(values: Sequence[float], draws: int = 10_000, level: float = LEVEL) -> Interval:
-    """Return the mean of many units with a percentile interval of resampled means.
+    """Return the mean of many units with a bootstrap percentile interval.
 
     Args:
-        values: One a unit; ten at least, as of three an interval said to cover 95 % covers 73 %.
-        draws: How often they are resampled, always alike.
-        level: How often it covers the truth.
+        values: One value for each unit, at least ten: with three, an interval with a nominal
+            coverage of 95 % covers 73 %.
+        draws: Number of resamples, which are the same in every call.
+        level: Nominal coverage probability.
 
     Raises:
-        UserError: There are too few.
+        UserError: There are too few values.
     """
     if len(values) < FEW:
         raise UserError(
@@ -216,11 +218,13 @@ def _differences(first: Sequence[float], second: Sequence[float] | None) -> list
     if second is None:
         return list(first)
     if len(first) != len(second):
-        raise UserError(f"pairs need as many scores: there are {len(first)} and {len(second)}")
+        raise UserError(
+            f"pairs need equal numbers of scores: there are {len(first)} and {len(second)}"
+        )
     return [a - b for a, b in zip(first, second, strict=True)]
 
 
 def _error(values: Sequence[float], overlap: float, resolution: float = 0.0) -> float:
     """Return the standard error of the mean of differences."""
-    rounded = resolution / math.sqrt(6)  # two numbers, each rounded evenly within a step
+    rounded = resolution / math.sqrt(6)  # two numbers, each with a uniform rounding error
     return max(statistics.stdev(values), rounded) * math.sqrt(1 / len(values) + overlap)

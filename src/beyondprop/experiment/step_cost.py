@@ -1,4 +1,4 @@
-"""How much a rule computes in a step, relative to backprop."""
+"""The computation of a rule's step, relative to backprop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from beyondprop.tasks import Samples, Task
 def step_costs(
     plan: ComparePlan, task: Task, train: Samples, names: Sequence[str]
 ) -> dict[str, float]:
-    """Return the floating-point operations of a step by each rule, in those of backprop's.
+    """Return the floating-point operations of a step by each rule, relative to backprop.
 
-    PyTorch counts its matrix products, convolutions and attention on one batch: a figure that no
-    other load of the machine changes. A rule that cannot be counted is left out.
+    PyTorch counts the matrix products, convolutions and attention on one batch, so the figure does
+    not depend on the machine's load. A rule that cannot be counted is left out.
     """
     batch = batch_of(plan, train)
     with torch_settings(plan), generators_kept([train.device]):
@@ -31,7 +31,7 @@ def step_costs(
 
 
 def training_operations(plan: ComparePlan, task: Task, names: Sequence[str]) -> dict[str, int]:
-    """Return the floating-point operations of a whole run by each rule, as `step_costs` counts.
+    """Return the floating-point operations of a run by each rule, counted as in `step_costs`.
 
     Raises:
         UserError: The data cannot be loaded.
@@ -45,11 +45,11 @@ def training_operations(plan: ComparePlan, task: Task, names: Sequence[str]) -> 
 
 
 def operations(build: Callable[[], Step]) -> int:
-    """Return the floating-point operations of a step, 0 where it fails or has none that count."""
+    """Return the floating-point operations of a step; 0 if it fails or none are counted."""
     try:
         step, counter = build(), Operations()
         with counter:
             step()
-    except FAULTS:  # whatever a rule or a model does wrong
+    except FAULTS:  # any error of a rule or a model
         return 0
     return counter.total

@@ -1,4 +1,4 @@
-"""Steps of training: what differs between schedules, called by the one loop in `fit`."""
+"""Training steps: the part of the training loop in `fit` that differs between schedules."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Steps(ABC):
     """How a run's blocks learn from its batches.
 
     Attributes:
-        handle: What is attached to the model.
-        optimizer: Over all that learns; the loop sets its learning rates before each step.
+        handle: The model's attachment.
+        optimizer: Optimizer of all trained parameters; the loop sets its learning rates before each
+            step.
     """
 
     handle: Attachment
@@ -43,35 +44,35 @@ class Steps(ABC):
 
     @abstractmethod
     def step(self, inputs: Any, targets: Any) -> Tensor | None:
-        """Learn from a batch, as the data set has it; return its loss where it is known here."""
+        """Train on a batch of the data set; return its loss if this process knows it."""
 
     def begin(self, state: TrainingState, resumed: bool) -> None:  # noqa: B027  most have nothing to do
-        """Prepare for the first step of a fresh run, or of one that a checkpoint has restored."""
+        """Prepare for the first step of a new run, or of one restored from a checkpoint."""
 
     def begin_epoch(self) -> None:  # noqa: B027
         """Prepare for an epoch's first step."""
 
     def end_epoch(self) -> None:  # noqa: B027
-        """Leave the whole model behind, to be evaluated and saved."""
+        """Prepare the complete model for evaluation and saving."""
 
     def losses(self, known: Sequence[Tensor]) -> Tensor:
-        """Return an epoch's losses, one a step, of those that are known here."""
+        """Return an epoch's losses, one for each step, from those known in this process."""
         return torch.stack(list(known)).cpu()
 
     def save(self, state: TrainingState) -> None:  # noqa: B027
-        """Add to the state what the checkpoint must hold of this process and others."""
+        """Add the state of this process and others that the checkpoint must contain."""
 
 
 class LocalSteps(Steps):
     """Steps of a run in this process.
 
-    A schedule has the blocks learn when it says, in training alone and not where they are measured.
+    A schedule decides when the blocks learn, in training only and not during measures.
 
     Args:
-        plan: The run's.
-        task: What is trained.
-        train: Its training data.
-        schedule: Makes the schedule of the optimizer; by default all blocks learn together, after
+        plan: The run's plan.
+        task: The task.
+        train: The task's training data.
+        schedule: Makes the schedule from the optimizer. Default: all blocks learn together, after
             the forward pass.
     """
 
@@ -101,7 +102,7 @@ class LocalSteps(Steps):
             self._adversary = Adversary(plan.adversarial, task, model, train, batch)
 
     def step(self, inputs: Any, targets: Any) -> Tensor:
-        """Learn from a batch; return its loss."""
+        """Train on a batch; return its loss."""
         inputs, targets = contrasted(self._task, augmented(self._task, inputs), targets)
         if self._adversary is not None:
             inputs = self._adversary.inputs(inputs, targets)
@@ -113,9 +114,9 @@ class LocalSteps(Steps):
         return loss.detach()
 
     def begin_epoch(self) -> None:
-        """Follow the schedule."""
+        """Activate the schedule."""
         self.handle.follow(self._schedule)
 
     def end_epoch(self) -> None:
-        """Follow no schedule while the model is measured."""
+        """Deactivate the schedule while the model is measured."""
         self.handle.follow(None)

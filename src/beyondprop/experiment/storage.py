@@ -1,4 +1,4 @@
-"""Folders and files of experiments: written atomically, refused when they are somebody else's."""
+"""Folders and files of experiments: written atomically, and checked before they are reused."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from beyondprop.jobs.lock import held
 
 SPEC = "spec.json"
 NOT_COMPARED = ("data",)
-"""Fields of a spec that a folder may be resumed without: the data may lie elsewhere by then."""
+"""Fields of a spec that may differ in a resumed folder: the data may have moved."""
 
 ADDED = {"schedule": "joint", "fusion": None, "target": None, "adversarial": None}
-"""Fields that the specs of earlier versions lack, with what was done then."""
+"""Fields that the specs of earlier versions lack, with their values in these versions."""
 
 
 @contextmanager
 def claimed(
     folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Keep other processes out of a folder while it is used for `spec`.
+    """Lock a folder against other processes while it is used for ``spec``.
 
-    A mistake that is found before anything is written leaves no folder behind.
+    An error before anything is written leaves no folder behind.
 
     Args:
-        folder: As `check_claim` takes it.
-        spec: The same.
-        resume: The same.
-        grows: The same.
+        folder: See `check_claim`.
+        spec: See `check_claim`.
+        resume: See `check_claim`.
+        grows: See `check_claim`.
 
     Raises:
-        UserError: As `check_claim`, or another process works in it.
-        StorageError: It cannot be made or read.
+        UserError: For the reasons of `check_claim`, or another process uses the folder.
+        StorageError: The folder cannot be made or read.
     """
     with held(folder):
         check_claim(folder, spec, resume, grows)
@@ -47,19 +47,19 @@ def claimed(
 def check_claim(
     folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
 ) -> None:
-    """Check that `folder` may be used for `spec`: missing, empty, or the same and resumed.
+    """Check that a folder may be used for a spec: missing, empty, or resumed with the same spec.
 
-    Nothing is written. What a killed run left half-written counts for nothing.
+    Nothing is written. Incomplete files of a killed run are ignored.
 
     Args:
         folder: The run's or comparison's folder.
-        spec: What it is to hold: the resolved spec, as JSON.
-        resume: Whether what the folder holds may be continued.
-        grows: Fields of the spec that may have become more.
+        spec: The resolved spec for the folder, as JSON.
+        resume: Whether the folder's content may be continued.
+        grows: Fields of the spec that may have more values than before.
 
     Raises:
-        UserError: The folder holds something and `resume` is off, or it holds another spec.
-        StorageError: It cannot be read.
+        UserError: The folder is not empty and ``resume`` is False, or it has another spec.
+        StorageError: The folder cannot be read.
     """
     if not all(map(is_aside, _content(folder))):
         _check_spec(folder, spec, resume, grows)
@@ -73,7 +73,9 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
         )
     earlier = read_spec(folder)
     if earlier is None:
-        raise UserError(f"{folder} holds no {SPEC}, so nothing to resume; choose another output=")
+        raise UserError(
+            f"{folder} contains no {SPEC}, so there is nothing to resume; choose another output="
+        )
     earlier = {key: value for key, value in ADDED.items() if key in spec} | earlier
     differing = [
         key
@@ -91,25 +93,25 @@ def _check_spec(folder: Path, spec: dict[str, Any], resume: bool, grows: Sequenc
 
 
 def _longer(differing: Sequence[str]) -> str:
-    """Return why a run cannot go on longer, where that was asked for."""
+    """Return why a run cannot be continued for longer, if that was requested."""
     if "epochs" not in differing:
         return ""
-    return " (a run that is resumed keeps its number of epochs: a longer one starts anew)"
+    return " (a resumed run keeps its number of epochs; a longer run must start from scratch)"
 
 
 def _own(folder: Path) -> str:
-    """Return how to use a folder's own settings, where it has them as YAML."""
+    """Return how to use a folder's settings, if it has them as YAML."""
     recipe = folder / RECIPE
     return f" (--config {recipe})" if recipe.exists() else ""
 
 
 def read_spec(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder's spec says, or None where it has none.
+    """Return the content of a folder's spec, or None if it has none.
 
     Raises:
-        StorageError: It cannot be read, or is not what was written.
+        StorageError: The spec cannot be read or is damaged.
     """
-    mend = "put back what it was, or choose another output="
+    mend = "restore its content, or choose another output="
     return forms.read(folder / SPEC, forms.SPEC, mend)
 
 

@@ -1,7 +1,7 @@
-"""A search for the settings of one rule on one task, judged on validation alone, by optuna.
+"""The search for one rule's settings on one task by Optuna, evaluated on validation data only.
 
-What is tried next depends on the trials before and the seed alone, so a search that was killed
-goes on as it would have gone.
+The next setting depends only on the earlier trials and the seed, so a search that was killed
+continues like an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from beyondprop.tasks import Data, Task
 STUDY, TRIAL, BEST, COMPARE = "study.json", "trial.json", "train.yaml", "compare.yaml"
 SCHEMA = 1
 WIDE = 100.0
-"""How far below and above the usual learning rates the search goes, as a factor."""
+"""Factor by which the search extends below and above the default learning rates."""
 
 
 def study(
@@ -48,18 +48,19 @@ def study(
 ) -> dict[str, Any]:
     """Search for the settings of a rule with the best validation score.
 
-    The folder holds one folder a trial in `trials/`, `study.json` with all of them, and the best
-    one's settings as `train.yaml`, for `beyondprop train`, and `compare.yaml`.
+    The folder contains one folder for each trial in `trials/`, `study.json` with all trials, and
+    the best settings as `train.yaml` for `beyondprop train` and as `compare.yaml` for `beyondprop
+    compare`.
 
     Args:
-        spec: What to search.
-        output: The folder.
-        resume: Continue what the folder holds; trials that are over are kept.
+        spec: Settings of the search.
+        output: Folder for the results.
+        resume: Continue the search in the folder; finished trials are kept.
         task: Your own task, instead of the one that the spec names.
-        progress: Bars to draw on; by default own ones, on the terminal.
+        progress: Progress bars to draw on. Default: new ones on the terminal.
 
     Returns:
-        The content of `study.json`; `best` is None where no trial finished.
+        The content of `study.json`; `best` is None if no trial finished.
 
     Raises:
         UserError: The task, rule, data or folder cannot be used, or optuna is not installed.
@@ -110,7 +111,7 @@ def study(
 
 
 def optuna_of() -> Any:
-    """Return optuna.
+    """Return the module optuna.
 
     Raises:
         UserError: It is not installed.
@@ -124,7 +125,7 @@ def optuna_of() -> Any:
 
 
 def around(usual: Sequence[float]) -> Axis:
-    """Return where a learning rate is searched, around the usual ones of all optimizers."""
+    """Return the search range of the learning rate, around the default rates of all optimizers."""
     return Axis(min(usual) / WIDE, max(usual) * WIDE, usual[0], logarithmic=True)
 
 
@@ -133,7 +134,7 @@ def suggested(
 ) -> dict[str, Any]:
     """Return the setting to try after these trials, the same for the same trials and seed.
 
-    The first is the usual one. A trial that did not finish counts as the worst.
+    The first setting is the default one. A trial that did not finish counts as the worst.
     """
     if not made:
         first = {OPTIMIZER: optimizers[0]} if optimizers else {}
@@ -159,7 +160,7 @@ def suggested(
 
 
 def distribution(axis: Axis) -> Any:
-    """Return an axis as optuna knows it."""
+    """Return an axis as an Optuna distribution."""
     of = optuna_of().distributions
     if axis.whole:
         return of.IntDistribution(int(axis.low), int(axis.high), log=axis.logarithmic)
@@ -174,7 +175,7 @@ def tried(
     folder: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Return the record of a trial; one that is over is not done again, a broken one continued."""
+    """Return the record of a trial; a finished one is kept, an interrupted one is continued."""
     check_claim(folder, as_json(plan), resume=True)
     earlier = forms.read(folder / TRIAL, forms.STUDIED)
     if earlier is not None:
@@ -183,9 +184,9 @@ def tried(
     last: Mapping[str, Any] = {}
     try:
         fitted = fit(plan, task, data, folder, progress)
-    except StorageError:  # no fault of the setting's, and the others would meet it too
+    except StorageError:  # not an error of the setting: the other trials would fail, too
         raise
-    except FAULTS as error:  # whatever a rule does wrong with it, the others go on
+    except FAULTS as error:  # any error of a rule with this setting; the other trials continue
         status, reason = "failed", reason_of(error)
     else:
         status, reason = ("diverged", fitted.trouble) if fitted.trouble else (status, None)
@@ -199,7 +200,7 @@ def tried(
 
 
 def best(trials: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the finished trial with the best validation score, the first of equals."""
+    """Return the finished trial with the best validation score, the first of equal ones."""
     finished = [trial for trial in trials if trial["status"] == "finished"]
     return max(finished, key=lambda trial: trial["validation_score"], default=None)
 
@@ -213,7 +214,7 @@ def line(number: int, trial: Mapping[str, Any]) -> str:
 
 
 def words(setting: Mapping[str, Any]) -> str:
-    """Return a setting in words."""
+    """Return the display text of a setting."""
     return ", ".join(
         f"{name} {value}" if isinstance(value, str) else f"{name} {value:.4g}"
         for name, value in setting.items()
@@ -225,7 +226,7 @@ def write_best(
 ) -> None:
     """Write the best trial's settings for `train`, and its rule's arguments for `compare`.
 
-    A comparison gives every rule the same search of learning rates, so the rate is not in it.
+    A comparison gives every rule the same search of learning rates, so it does not use the rate.
     """
     if result["best"] is None:
         return

@@ -1,4 +1,4 @@
-"""What a search of settings is: as plain data, like `spec`."""
+"""Settings of a search, as plain data; see also `spec`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StudySpec(Fields):
         measures: Measures to compute after every epoch, in addition to the scores. Default: none.
 
     Raises:
-        UserError: A field has a value that no search can have.
+        UserError: A field has an invalid value.
     """
 
     rule: Spec = "dfa"
@@ -41,7 +41,7 @@ class StudySpec(Fields):
     measures: tuple[Spec, ...] = ()
 
     def __post_init__(self) -> None:
-        from beyondprop import rules, tasks  # here, as the flags' help needs neither
+        from beyondprop import rules, tasks  # here, because the flags' help needs neither
 
         check_fields(self)
         self.run({RATE: 1.0})
@@ -56,7 +56,7 @@ class StudySpec(Fields):
             raise UserError(f"trials must be at least 1, not {self.trials}")
 
     def labels(self, usual: Sequence[Spec]) -> dict[str, Spec]:
-        """Return the optimizers that are tried by their labels: these, or the task's usual ones."""
+        """Return the optimizers to try by label: the given ones, or the task's."""
         return {label(each): each for each in self.optimizers or usual}
 
     def run(self, setting: Mapping[str, Any], optimizers: Mapping[str, Spec] = NONE) -> RunSpec:

@@ -1,4 +1,4 @@
-"""From the runs of a comparison to one row a rule."""
+"""The summary of a comparison's runs: one row for each rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beyondprop.registry import Spec
 
 FROZEN, LINEAR = "frozen", "linear"
 UPPER, LOWER = "backprop", (FROZEN, LINEAR)
-"""The controls: a rule's score is read between them."""
+"""The controls, to which a rule's score is compared."""
 
 
 def summarise(
@@ -23,15 +23,15 @@ def summarise(
     measures: Sequence[Spec] = MEASURES,
     chance: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row a rule: scores, how many runs of each status, what was measured.
+    """Return one row for each rule: scores, numbers of runs by status, and measured figures.
 
     Args:
-        rules: In the order of the rows.
-        records: The runs' records, of whatever status.
-        costs: For each rule what `measure_costs` found; may lack rules.
-        measures: Names of the measures whose figures every row has, None where there are none.
-        chance: The score that a diverged run counts as; where it is None it is left out, as is one
-            that failed.
+        rules: Rules in the order of the rows.
+        records: Records of all runs, of any status.
+        costs: Result of `measure_costs` for each rule; rules may be missing.
+        measures: Measures whose figures every row contains; missing figures are None.
+        chance: The score of a diverged run. If it is None, diverged runs are left out, like failed
+            ones.
     """
     empty = dict.fromkeys(keys([measure.description() for measure in find_all(measures)]))
     of = {rule: [r for r in records if r["rule"]["name"] == rule] for rule in rules}
@@ -57,17 +57,17 @@ def summarise(
 
 
 def keys(measures: Iterable[Description]) -> list[str]:
-    """Return the figures that tables show of these measures."""
+    """Return the keys of these measures' figures in tables."""
     return [each.key for measure in measures for column in measure.columns for each in both(column)]
 
 
 def both(column: Column) -> tuple[Column, ...]:
-    """Return a column and those that are written small beside it."""
+    """Return a column and the smaller columns next to it."""
     return (column, *column.beside)
 
 
 def measured(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of a rule's finished runs, one for all of them; see `together`."""
+    """Return the combined figures of a rule's finished runs; see `together`."""
     found: dict[str, list[Any]] = {}
     for run in finished(runs):
         for figures in run.get("measures", {}).values():
@@ -77,7 +77,11 @@ def measured(runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def together(values: Sequence[Any]) -> Any:
-    """Several runs' figures in one: the mean of numbers; yes if all say so; else what all share."""
+    """Return the combined figure of several runs.
+
+    It is the mean of numbers, and True if all booleans are True. For other values, it is the common
+    one, or None if they differ.
+    """
     known = [value for value in values if value is not None]
     if known and all(isinstance(value, bool) for value in known):
         return all(known)
@@ -87,17 +91,17 @@ def together(values: Sequence[Any]) -> Any:
 
 
 def lower_control(scores: Mapping[str, Mapping[int, float]]) -> str | None:
-    """Return the stronger of the lower controls, by its mean; None where there is none."""
+    """Return the lower control with the higher mean score; None if there is none."""
     means = {name: mean([*scores.get(name, {}).values()]) for name in LOWER}
     known = {name: value for name, value in means.items() if value is not None}
     return max(known, key=known.__getitem__, default=None)
 
 
 def no_recovery(scores: Mapping[str, Mapping[int, float]], below: str | None) -> str | None:
-    """Return why there is no recovery to report, if so.
+    """Return why recovery can't be reported, or None.
 
     Args:
-        scores: Of each rule, by seed.
+        scores: Scores of each rule, by seed.
         below: The stronger lower control.
     """
     above = [*scores.get(UPPER, {}).values()]
@@ -115,12 +119,12 @@ def no_recovery(scores: Mapping[str, Mapping[int, float]], below: str | None) ->
 def recovered(
     scores: Mapping[str, Mapping[int, float]], rule: str, below: str | None, reason: str | None
 ) -> dict[str, Any]:
-    """Return how much of what backprop gains over the stronger lower control a rule gains too.
+    """Return a rule's recovery: its share of backprop's gain over the stronger lower control.
 
     Returns:
-        `recovery`, the ratio of the mean gains over the seeds that all three have, its
-        `recovery_interval` (Fieller's, at 95 %), `recovery_below`, the control, and
-        `recovery_reason`, why there is none.
+        `recovery`, the ratio of the mean gains over the seeds that all three have; its
+        `recovery_interval` (Fieller's, at 95 %); `recovery_below`, the control; and
+        `recovery_reason`, why there is no recovery.
     """
     found = None
     if below is not None and reason is None:
@@ -139,7 +143,7 @@ def recovered(
 
 
 def by_seed(runs: Iterable[Mapping[str, Any]], chance: float | None) -> dict[int, float]:
-    """Return the test score of each seed; a diverged run's is chance, a failed one has none."""
+    """Return the test score of each seed; a diverged run has that of chance, a failed one none."""
     found = {}
     for run in runs:
         value = counted(run, chance)
@@ -149,7 +153,7 @@ def by_seed(runs: Iterable[Mapping[str, Any]], chance: float | None) -> dict[int
 
 
 def counted(run: Mapping[str, Any], chance: float | None) -> float | None:
-    """Return the test score that a run counts as."""
+    """Return the test score that counts for a run."""
     if run["status"] == "diverged":
         return chance
     score: float | None = (run.get("test") or {}).get("score")
@@ -157,13 +161,13 @@ def counted(run: Mapping[str, Any], chance: float | None) -> float | None:
 
 
 def interval(scores: Sequence[float]) -> list[float] | None:
-    """Return Student's interval of the mean at 95 %; None of fewer than two scores."""
+    """Return Student's interval of the mean at 95 %; None for fewer than two scores."""
     found = paired(scores)
     return None if found is None else [found.low, found.high]
 
 
 def score_interval(row: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> list[float] | None:
-    """Return the interval of a row's score; where the record is older than these, from its runs."""
+    """Return the interval of a row's score, computed from the runs for an old record without it."""
     if "score_interval" in row:
         known: list[float] | None = row["score_interval"]
         return known
@@ -172,22 +176,22 @@ def score_interval(row: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) ->
 
 
 def spread(row: Mapping[str, Any], runs: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return half the interval of a row's score; where there is none the standard deviation."""
+    """Return half the interval of a row's score, or the standard deviation if it has none."""
     found = score_interval(row, runs)
     deviation: float | None = row.get("score_std")
     return deviation if found is None else (found[1] - found[0]) / 2
 
 
 def finished(runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the runs that went to their end with finite numbers."""
+    """Return the runs that finished with finite numbers."""
     return [run for run in runs if run["status"] == "finished"]
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, None of nothing."""
+    """Return the mean; None for no values."""
     return statistics.fmean(values) if values else None
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation, None of fewer than two values."""
+    """Return the sample standard deviation; None for fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else None

@@ -1,4 +1,4 @@
-"""A comparison as a table on the terminal."""
+"""The table of a comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from beyondprop.measure import Column, Description, find_all
 from beyondprop.measure.base import ABSENT
 
 EDGE = " †"
-"""Behind a rule whose search ended at the edge of the learning rates that it tried."""
+"""Mark of a rule whose search ended at the edge of its learning rates."""
 
 WIDTH = 80
-"""Characters that a terminal has at least."""
+"""Minimum width of a terminal in characters."""
 
 
 def title(comparison: Mapping[str, Any]) -> str:
-    """Return what was compared: task, data and seeds."""
+    """Return the title of a comparison: task, data and seeds."""
     task = comparison["task"]
     seeds = ", ".join(map(str, comparison["seeds"]))
     return f"{task['name']} ({task['data']}), seeds {seeds}"
 
 
 def cells(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the texts of the table: the headings, then one row a rule."""
+    """Return the cells of the table: the headings, then one row for each rule."""
     rows, runs, measured = comparison["rows"], comparison.get("runs", ()), columns(comparison)
     heads = (f"test {comparison['task']['metric']}", "recovery", *(each.label for each in measured))
     return [
@@ -50,7 +50,10 @@ def cells(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def table(comparison: Mapping[str, Any]) -> Table:
-    """Return one row a rule, a column for each figure; fits a terminal of 80 columns by default."""
+    """Return the table with one row for each rule and one column for each figure.
+
+    With the default measures it fits into 80 characters.
+    """
     shown = Table(
         title=title(comparison),
         title_justify="left",
@@ -61,7 +64,7 @@ def table(comparison: Mapping[str, Any]) -> Table:
     )
     (rule, metric, *figures), *rows = cells(comparison)
     shown.add_column(rule, no_wrap=True)
-    # A metric's name can be of any length: its heading wraps, so that nothing else is cut.
+    # A metric's name can have any length: its heading wraps, so that nothing else is cut.
     widest = max((len(row[1]) for row in rows), default=0)
     shown.add_column(metric, justify="right", min_width=widest, overflow="fold")
     for heading in figures:
@@ -69,22 +72,18 @@ def table(comparison: Mapping[str, Any]) -> Table:
     for row in rows:
         shown.add_row(*row)
     needed = sum(map(width, shown.columns)) + 2 * (len(shown.columns) - 1)
-    shown.width = needed if needed > WIDTH else None  # rather wider than the terminal than cut
+    shown.width = needed if needed > WIDTH else None  # wider than the terminal instead of cut
     return shown
 
 
 def width(column: TableColumn) -> int:
-    """Return the characters that a column needs: its widest cell, or its heading if that cannot
-    wrap.
-    """
+    """Return the width that a column needs: its widest cell, or its heading if that can't wrap."""
     heading = max(map(len, str(column.header).splitlines())) if column.no_wrap else 0
     return max([heading, *(len(str(cell)) for cell in column.cells)])
 
 
 def columns(comparison: Mapping[str, Any]) -> list[Column]:
-    """Return the figures that the comparison's measures show; of one that says none the usual
-    ones.
-    """
+    """Return the columns of the comparison's measures, or the default ones for an old record."""
     described = comparison.get("measures")
     if described is None:
         return list(chain.from_iterable(measure.columns for measure in find_all(MEASURES)))
@@ -93,23 +92,23 @@ def columns(comparison: Mapping[str, Any]) -> list[Column]:
 
 
 def score(mean: float | None, half: float | None) -> str:
-    """Return a mean with half of its interval, where there is one."""
+    """Return a mean with half of its interval, if it has one."""
     return number(mean, ".4f", "" if half is None else f" ± {half:.4f}")
 
 
 def outcome(row: Mapping[str, Any]) -> str:
-    """Return how many runs finished, of how many, and how many diverged."""
+    """Return the numbers of finished, of all, and of diverged runs."""
     diverged = row.get("diverged")
     return f"{row['finished']}/{row['runs']}" + (f" ({diverged} div.)" if diverged else "")
 
 
 SPREAD = "±: half of the 95% interval over seeds (Student's t)"
 GAINED = {"frozen": "frozen hidden layers", "linear": "a linear model on the inputs"}
-"""What the lower controls are, in words."""
+"""Descriptions of the lower controls."""
 
 
 def recovery(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what recovery is relative to, or why there is none; of a rule alone too."""
+    """Return the note on recovery: its definition, or why it is missing for all or some rules."""
     reasons = list(dict.fromkeys(filter(None, (row.get("recovery_reason") for row in rows))))
     if reasons and all(row["recovery"] is None for row in rows):
         return f"recovery: not reported, because {reasons[0]}"
@@ -119,7 +118,7 @@ def recovery(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def below(comparison: Mapping[str, Any]) -> list[str]:
-    """Return what is known of the lower controls and of chance, a line each."""
+    """Return the notes on the lower controls and on chance, one line for each."""
     heads = [(run["rule"]["name"], run.get("head")) for run in comparison["runs"]]
     steps = dict.fromkeys(f"{name} is {head}" for name, head in heads if isinstance(head, str))
     open_ends = dict.fromkeys(
@@ -145,14 +144,12 @@ def below(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """Return a number in its form, or a dash where there is none."""
+    """Return a formatted number, or a dash for None."""
     return ABSENT if value is None else f"{value:{form}}{unit}"
 
 
 def legend(comparison: Mapping[str, Any]) -> str:
-    """Return what became of the runs that are missing, and what the columns mean, in plain
-    words.
-    """
+    """Return the notes below the table: runs that did not finish, and the columns' meanings."""
     return "\n".join(
         [
             *(

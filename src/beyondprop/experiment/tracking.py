@@ -1,7 +1,7 @@
-"""The figures of runs, handed to a dashboard: TensorBoard, or your own in ten lines.
+"""Trackers send the figures of runs to a dashboard: TensorBoard, or your own in ten lines.
 
-Every run writes `metrics.jsonl`, whoever trains it and where; a tracker reads these files, while
-runs go on or afterwards, so that nothing in training knows of it.
+Every run writes `metrics.jsonl` on all kinds of workers. A tracker reads these files during or
+after the runs, so training does not depend on it.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from beyondprop.experiment.metrics import METRICS
 from beyondprop.registry import Registry
 
 EVERY = 2.0
-"""Seconds between two looks at the files of runs that go on."""
+"""Seconds between two checks of the files of running runs."""
 
 
 class Tracker(ABC):
-    """Takes the figures of runs."""
+    """Receives the figures of runs."""
 
     name: ClassVar[str]
 
     def begin(self, folder: Path) -> None:  # noqa: B027  most have nothing to prepare
-        """Begin with the runs of a folder."""
+        """Prepare for the runs of a folder."""
 
     @abstractmethod
     def log(self, run: str, step: int, figures: Mapping[str, float]) -> None:
-        """Take the figures of one step of one run."""
+        """Receive the figures of one step of one run."""
 
     def close(self) -> None:  # noqa: B027
-        """Write what is still held back."""
+        """Write buffered figures."""
 
 
 class TensorBoard(Tracker):
@@ -53,11 +53,11 @@ class TensorBoard(Tracker):
         self._folder = Path()
 
     def begin(self, folder: Path) -> None:
-        """Say where the event files go."""
+        """Set the folder of the event files."""
         self._folder = folder / "tensorboard"
 
     def log(self, run: str, step: int, figures: Mapping[str, float]) -> None:
-        """Add a scalar for each figure; what an earlier call wrote of the run is replaced."""
+        """Add a scalar for each figure; the run's figures from an earlier call are replaced."""
         if run not in self._writers:
             self._writers[run] = self._make(self._folder / run, purge_step=0)
         for name, value in figures.items():
@@ -71,28 +71,31 @@ class TensorBoard(Tracker):
 
 
 TRACKERS: Registry[Tracker] = Registry("tracker", Tracker, {TensorBoard.name: TensorBoard})
-"""Trackers by their short names."""
+"""Trackers by short name."""
 
 
 def track(folder: str | Path, tracker: Tracker, follow: bool = False) -> int:
-    """Hand the figures of all runs in a folder to a tracker.
+    """Send the figures of all runs in a folder to a tracker.
 
     Args:
-        folder: What `train`, `compare` or another command leaves, or a folder of such.
-        tracker: Who takes them.
-        follow: Whether to go on looking for new figures, until the process is interrupted.
+        folder: Folder that `train`, `compare` or another command wrote, or a parent of such
+            folders.
+        tracker: Tracker that receives the figures.
+        follow: Whether to watch for new figures until the process is interrupted.
 
     Returns:
-        How many steps were handed over.
+        The number of steps sent.
 
     Raises:
-        UserError: There is no run in the folder.
+        UserError: The folder has no runs, or a file has an invalid line.
     """
     root, read = Path(folder), dict[Path, tuple[int, str]]()
     if not root.is_dir():
-        raise UserError(f"there is no folder {folder}: name one that holds runs")
+        raise UserError(f"there is no folder {folder}: name a folder that contains runs")
     if not follow and next(root.rglob(METRICS), None) is None:
-        raise UserError(f"{folder} holds no {METRICS}: name a folder of runs, or follow=True")
+        raise UserError(
+            f"{folder} contains no {METRICS}: name a folder that contains runs, or use follow=True"
+        )
     tracker.begin(root)
     count = 0
     try:
@@ -110,12 +113,12 @@ def track(folder: str | Path, tracker: Tracker, follow: bool = False) -> int:
 def _new(
     root: Path, read: dict[Path, tuple[int, str]]
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """Yield a run's name, a step and its figures for each whole line that is new."""
+    """Yield a run's name, a step and its figures for each new complete line."""
     for path in sorted(root.rglob(METRICS)):
         content = path.read_bytes()
         begun, seen = read.get(path, (0, ""))
         if sha256(content[:begun]).hexdigest() != seen:
-            begun = 0  # the run has begun anew
+            begun = 0  # the run has started from scratch
         ended = content.rfind(b"\n") + 1
         read[path] = ended, sha256(content[:ended]).hexdigest()
         name = path.parent.relative_to(root).as_posix()
@@ -133,7 +136,7 @@ def _new(
 
 
 def _numbers(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers in a line, those of measures under `measure/figure`."""
+    """Yield the numbers in a line with their names; those of measures are `measure/figure`."""
     for name, value in found.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{name}/")

@@ -1,4 +1,4 @@
-"""Searching learning rates and optimizers: one budget a rule, judged on validation alone."""
+"""Search of learning rates and optimizers: the same budget for every rule, on validation data."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ TRIAL, TUNING = "trial.json", "tuning.json"
 
 
 def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) -> dict[str, Any]:
-    """Let every rule search its learning rate and optimizer within the same budget.
+    """Search every rule's learning rate and optimizer within the same budget.
 
     Args:
-        plan: The comparison's; with one optimizer and learning rate there is nothing to try.
-        source: The task and its data; the test split is not looked at.
-        folder: The comparison's; `tuning/` has a folder for each trial.
-        executor: Carries out the trials.
+        plan: The comparison's plan. With one optimizer and one learning rate, nothing is tried.
+        source: The task and its data; the test split is not used.
+        folder: The comparison's folder, in which `tuning/` has a folder for each trial.
+        executor: Executor of the trials.
 
     Returns:
-        `epochs` of each length, `budget`, `trials`, and for each rule `chosen`, its learning rate
-        (None where nothing is trained, as the last layer is solved),
-        and `searches`: its optimizer, how many trials it had, what these and a step of it cost in
-        backprop's, and whether the budget ended before the rate lay between two others.
+        `epochs` of each length, `budget` and `trials`; for each rule `chosen`, its learning rate
+        (None if nothing is trained because the last layer is solved); and `searches`: its
+        optimizer, the number of trials, their cost and that of a step relative to backprop, and
+        whether the budget ended before the rate was between two others.
     """
     earlier = forms.read_tuning(folder / TUNING) or {"chosen": {}, "trials": [], "searches": {}}
     if earlier["chosen"].keys() >= plan.names.keys():
         return earlier
-    # Where a rule was added, the others' runs were made with what was chosen then.
+    # If a rule was added, the others' runs were made with the earlier choices.
     found = {name: of_rule(earlier["trials"], name) for name in earlier["chosen"]}
     added = [name for name in plan.names if name not in found]
     left = [name for name in added if not is_solved(plan, name, source)]
@@ -79,12 +79,12 @@ def tune(plan: ComparePlan, source: Source, folder: Path, executor: Executor) ->
 
 
 def alone(plan: ComparePlan) -> bool:
-    """Whether there is but one setting, and nothing to search."""
+    """Whether there is only one setting, so that nothing is searched."""
     return len(plan.space.grid()) == 1
 
 
 def settings(plan: ComparePlan, task: Task, tuning: Mapping[str, Any]) -> dict[str, Setting]:
-    """Return what each rule's runs are made with."""
+    """Return the setting of each rule's runs."""
     only = {"optimizer": plan.first.optimizer}
     return {
         rule: Setting(tuning["searches"].get(rule, only)["optimizer"], rate or task.learning_rate)
@@ -93,7 +93,7 @@ def settings(plan: ComparePlan, task: Task, tuning: Mapping[str, Any]) -> dict[s
 
 
 def summary(space: Space, trials: Sequence[Mapping[str, Any]], cost: float) -> dict[str, Any]:
-    """Return what a rule's row says of its search."""
+    """Return the summary of a rule's search."""
     return {
         "optimizer": chosen(space, trials).optimizer,
         "trials": len(trials),
@@ -104,7 +104,7 @@ def summary(space: Space, trials: Sequence[Mapping[str, Any]], cost: float) -> d
 
 
 def of_row(tuning: Mapping[str, Any], rule: str) -> dict[str, Any]:
-    """Return what a rule's row has of its search."""
+    """Return the entries of a rule's row about its search."""
     own = tuning["searches"].get(rule, {})
     return {
         "learning_rate": tuning["chosen"].get(rule),
@@ -129,9 +129,9 @@ def search(
     folder: Path,
     executor: Executor,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the records of the trials of the rules that have costs, by the rule.
+    """Return the records of trials by rule, for the rules in ``costs``.
 
-    All rules take their next trials together, so that workers have as many as there are.
+    The next trials of all rules run together, so that workers can run them in parallel.
     """
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in costs}
     while True:
@@ -149,7 +149,7 @@ def search(
 def perform(
     plans: Sequence[RunPlan], source: Source, folder: Path, executor: Executor
 ) -> list[dict[str, Any]]:
-    """Return the records of trials; what is in the folder is not done again."""
+    """Return the records of trials; those in the folder are not repeated."""
     folders = [folder / "tuning" / file_name(title(one)) for one in plans]
     jobs = [
         Job(
@@ -167,13 +167,13 @@ def perform(
 
 
 def title(plan: RunPlan) -> str:
-    """Return what tells a trial from the others of its comparison."""
+    """Return a title that identifies a trial in its comparison."""
     optimizer = "" if plan.optimizer is None else f" {label(plan.optimizer)}"
     return f"{plan.name}{optimizer} lr{plan.learning_rate} epochs{plan.epochs}"
 
 
 def earlier_trial(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
-    """Return the record of a trial that is over, or None where there is more to do."""
+    """Return the record of a finished trial, or None if the trial is not complete."""
     check_claim(folder, as_json(plan), resume=True)
     return forms.read_trial(folder / TRIAL)
 
@@ -181,7 +181,7 @@ def earlier_trial(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
 def attempt_trial(
     plan: RunPlan, source: Source, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train without testing; a trial that is over is not done again, a broken one continued."""
+    """Train without testing; a finished trial is kept, an interrupted one is continued."""
     with held(folder), torch_settings(plan):
         earlier = earlier_trial(plan, folder)
         if earlier is not None:
@@ -189,9 +189,9 @@ def attempt_trial(
         try:
             data = source.data(plan.seed)
             fitted = fit(plan, source.task, data, folder, progress)
-        except StorageError:  # no fault of the rule's, and the others would meet it too
+        except StorageError:  # not an error of the rule: the other trials would fail, too
             raise
-        except FAULTS as error:  # whatever a rule or a model does wrong, the others go on
+        except FAULTS as error:  # any error of a rule or a model; the other trials continue
             return record(plan, folder, "failed", reason_of(error))
         if fitted.trouble:
             return record(plan, folder, "diverged", fitted.trouble)
@@ -209,12 +209,12 @@ def record(
     """Write the record of a trial and return it.
 
     Args:
-        plan: The trial's.
-        folder: Where it is written.
-        status: What became of it.
-        reason: Why, where it did not finish.
-        last: The end of its curve.
-        samples: Of which the validation score is.
+        plan: The trial's plan.
+        folder: The trial's folder.
+        status: Status of the trial.
+        reason: Why it did not finish, or None.
+        last: Last point of its curve.
+        samples: Number of validation samples of the score.
     """
     made = {
         "rule": plan.name,
@@ -243,7 +243,7 @@ def line(trial: dict[str, Any]) -> str:
 
 
 def learning_rates(tuning: Mapping[str, Any]) -> str:
-    """Return each rule's learning rate and optimizer, in words."""
+    """Return the note on each rule's learning rate and optimizer."""
     judged = judged_rules(tuning)
     how = ", chosen on validation" if judged else ""
     lowest = " (no trial finished, so the lowest is used)"
@@ -260,7 +260,7 @@ def learning_rates(tuning: Mapping[str, Any]) -> str:
 
 
 def edge(tuning: Mapping[str, Any]) -> str:
-    """Return what to beware of in the searches: rates at an edge, steps that count by a guess."""
+    """Return the warnings on searches: rates at an edge, and steps with an estimated cost."""
     rules, judged = at_edges(tuning), judged_rules(tuning)
     tried = {trial["rule"] for trial in tuning["trials"]}
     at_edge = [rule for rule in rules if rule in judged]
@@ -294,5 +294,5 @@ def at_edges(tuning: Mapping[str, Any]) -> list[str]:
 
 
 def judged_rules(tuning: Mapping[str, Any]) -> set[str]:
-    """Return the rules whose learning rate was chosen by a trial: those of which one finished."""
+    """Return the rules whose learning rate was chosen by trials: those with a finished trial."""
     return {trial["rule"] for trial in tuning["trials"] if trial["status"] == "finished"}

@@ -1,6 +1,6 @@
-"""Independent work fanned out: in this process, on its cores, or on a cluster.
+"""Independent jobs: in this process, on the cores of this machine, or on a cluster.
 
-The names are in the stub beside this file; each is imported when it is first used.
+The stub next to this file lists the names; each is imported at its first use.
 """
 
 from beyondprop.lazy import exports

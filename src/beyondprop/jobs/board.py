@@ -1,4 +1,5 @@
-"""Where workers report how their jobs stand: one small file a job, in a folder that all see."""
+"""Boards on which workers report their jobs' progress: one small file for each job, in a folder
+that all of them see."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ from beyondprop.files import StorageError, cannot, check_worked_in
 from beyondprop.registry import file_name
 
 SECONDS = 0.5
-"""Between two reports."""
+"""Seconds between two reports."""
 
 
 class Line(NamedTuple):
-    """One bar of a worker's."""
+    """One progress bar of a worker."""
 
     text: str
     completed: float
@@ -29,7 +30,7 @@ class Line(NamedTuple):
 
 
 def board_of(folder: Path) -> Path:
-    """Return where the board of a folder's work is."""
+    """Return the path of a folder's board."""
     return folder.absolute() / ".jobs"
 
 
@@ -37,7 +38,7 @@ def open_board(folder: Path) -> Path:
     """Return an empty board in this folder.
 
     Raises:
-        StorageError: It cannot be made.
+        StorageError: The board cannot be made.
     """
     board = board_of(folder)
     remove_board(board)
@@ -50,14 +51,14 @@ def open_board(folder: Path) -> Path:
 
 
 def remove_board(board: Path) -> None:
-    """Remove a board with all reports, but for one that belongs to others by now."""
+    """Remove a board with all reports, unless other processes have taken over the folder."""
     with suppress(StorageError):
         check_worked_in(board)
         shutil.rmtree(board, ignore_errors=True)
 
 
 def reports(board: Path) -> dict[str, list[Line]]:
-    """Return how each job stands that a worker has begun and not ended, by its name."""
+    """Return the progress of each running job by name."""
     found = {}
     for file in board.glob("*.json"):
         with suppress(OSError, ValueError):  # it has just ended
@@ -67,13 +68,13 @@ def reports(board: Path) -> dict[str, list[Line]]:
 
 
 def forget(board: Path, name: str) -> None:
-    """Take a job off the board whose worker is gone."""
+    """Remove a job from the board."""
     _file(board, name).unlink(missing_ok=True)
 
 
 @contextmanager
 def reporting(board: Path, name: str, progress: Progress) -> Iterator[None]:
-    """Keep a job on the board while it runs, with the bars of its progress."""
+    """Report a job on the board while it runs, with its progress bars."""
     over = threading.Event()
 
     def report() -> None:
@@ -85,7 +86,7 @@ def reporting(board: Path, name: str, progress: Progress) -> Iterator[None]:
                 _write(board, name, lines)
             over.wait(SECONDS)
 
-    _write(board, name, [])  # so that a worker which dies at once is known to have had the job
+    _write(board, name, [])  # so that the job of a worker that dies immediately is known
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
@@ -97,7 +98,7 @@ def reporting(board: Path, name: str, progress: Progress) -> Iterator[None]:
 
 
 def _write(board: Path, name: str, lines: list[Line]) -> None:
-    """Write a report; it is not worth waiting for the disk, nor a failure of the job."""
+    """Write a report without waiting for the disk; an error does not fail the job."""
     aside = board / f".{os.getpid()}"
     with suppress(OSError):
         aside.write_text(json.dumps({"name": name, "lines": lines}), "utf-8")

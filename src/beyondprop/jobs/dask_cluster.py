@@ -1,4 +1,4 @@
-"""A dask cluster, by joblib's back-end for it."""
+"""A Dask cluster, used through joblib's backend for it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from beyondprop.jobs.rounds import in_rounds
 
 @dataclass(frozen=True)
 class DaskCluster(Place):
-    """A dask cluster.
+    """A Dask cluster.
 
     Attributes:
-        address: Of its scheduler; None to start one on this machine.
-        jobs: How many at once; None for all cores.
-        threads: CPU threads of each.
-        memory: GiB of each worker on this machine.
+        address: Address of the scheduler; None to start one on this machine.
+        jobs: Number of parallel jobs; None for all cores.
+        threads: CPU threads of each job.
+        memory: Memory limit of each worker on this machine, in GiB.
     """
 
     address: str | None
@@ -37,11 +37,11 @@ class DaskCluster(Place):
             yield
 
     def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:
-        """Yield what comes of each job; see `Place`."""
+        """Yield the outcome of each job; see `Place`."""
         return in_rounds(jobs, self._round, board)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the workers."""
+        """Return the description of the workers for a record."""
         return {"kind": "dask", "jobs": self.jobs, "threads": self.threads}
 
     def _client(self) -> Any:

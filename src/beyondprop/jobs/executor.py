@@ -1,4 +1,4 @@
-"""Whatever fans out goes through here."""
+"""The executor of all independent jobs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from beyondprop.jobs.progress import bar
 from beyondprop.jobs.view import teller, watched
 
 LOG = "log.txt"
-"""In the folder of the work: what was said of each job, and when."""
+"""Log file in the folder of the work, with a line for each job and its time."""
 
 
 class Executor:
-    """Carries out jobs in this process, or by the workers of a place.
+    """Runs jobs in this process, or on the workers of a place.
 
-    A context: workers start with the first job that needs them, and are gone at its end.
+    It is a context manager: workers start with the first job that needs them, and stop at its end.
 
     Args:
-        folder: Of the work; workers report there.
-        progress: Bars to draw on.
+        folder: Folder of the work, in which workers report.
+        progress: Progress bars to draw on.
         place: The workers; None for this process alone.
     """
 
@@ -49,24 +49,24 @@ class Executor:
     def close(self) -> None:
         """Stop the workers, if there are any; the next job starts them again."""
         self._opened.close()
-        remove_board(board_of(self.folder))  # also one that workers of a lost head have left
+        remove_board(board_of(self.folder))  # also one that workers of a killed process left
         self._board = None
 
     def perform(
         self, title: str, jobs: Sequence[Job], told: Callable[[Any], str] | None = None
     ) -> list[Outcome]:
-        """Return what came of each job, in their order; what is over is not done again.
+        """Return the outcome of each job, in order; finished jobs are not repeated.
 
-        A job that fails does not keep the others from going on.
+        If a job fails, the others continue.
 
         Args:
-            title: Of their bar.
-            jobs: Independent of one another.
-            told: Returns a job's value in one line, which is printed when the job ends.
+            title: Title of the progress bar.
+            jobs: Independent jobs.
+            told: Returns a line for a job's value, which is printed at the end of the job.
 
         Raises:
-            StorageError: A file could not be written: the others would meet it too.
-            ValueError: Two jobs have one name.
+            StorageError: A file could not be written; the other jobs would fail, too.
+            ValueError: Two jobs have the same name.
         """
         names = Counter(job.name for job in jobs)
         if twice := [name for name, count in names.items() if count > 1]:
@@ -109,7 +109,7 @@ class Executor:
 
 
 def line(outcome: Outcome, told: Callable[[Any], str] | None) -> str:
-    """Return in one line what came of a job."""
+    """Return a job's outcome in one line."""
     if outcome.error is not None:
         return f"{outcome.name} failed: {outcome.error}"
     return f"{outcome.name} is done" if told is None else told(outcome.value)

@@ -1,4 +1,4 @@
-"""A job, and what came of it."""
+"""Jobs and their outcomes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from beyondprop.registry.dotted import one_line
 
 
 def nothing() -> None:
-    """Return None: of a job nothing is known from an earlier session."""
+    """Return None: there is no result of an earlier session."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Independent work, which pickles where it is to leave this process.
+    """Independent work, which must be picklable to run in another process.
 
     Attributes:
-        name: As people read it, "dfa, seed 0"; no other job has it.
-        work: Does it, shows on the given bars how it stands, and returns what came out. What is
-            worth keeping it writes into files, atomically, so that a job that is begun again goes
-            on or has nothing left to do.
-        earlier: Returns what an earlier session made of it, or None where there is work to do.
-        measures_time: Whether it must have the machine to itself: it runs in this process, after
-            all others.
+        name: Unique display name, such as "dfa, seed 0".
+        work: Does the work, shows its progress on the given bars, and returns the result. It writes
+            results into files atomically, so that a restarted job continues or has nothing left to
+            do.
+        earlier: Returns the result of an earlier session, or None if there is work to do.
+        measures_time: Whether nothing else may run on the machine. Such a job runs in this process,
+            after all others.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: a value, or why there is none.
+    """The outcome of a job: a value, or why there is none.
 
     Attributes:
-        name: The job's.
-        value: What its work returned.
-        error: In one sentence why it returned nothing.
+        name: Name of the job.
+        value: Return value of its work.
+        error: Error that states in one sentence why there is no value.
     """
 
     name: str
@@ -52,20 +52,20 @@ class Outcome:
 
 
 def attempt(name: str, work: Callable[[], Any]) -> Outcome:
-    """Return what comes of a job's work, also where it fails."""
+    """Return the outcome of a job's work, also if it fails."""
     try:
         return Outcome(name, work())
     except UserError as error:
         return Outcome(name, error=error)
-    except FAULTS as error:  # whatever the work does wrong
+    except FAULTS as error:  # any error of the work
         return Outcome(name, error=UserError(one_line(error)))
 
 
 def values(outcomes: Sequence[Outcome]) -> list[Any]:
-    """Return the values of jobs that must all have one.
+    """Return the values of jobs, all of which must have succeeded.
 
     Raises:
-        UserError: Some failed; it names each with its reason.
+        UserError: Some jobs failed; the message names each with its reason.
     """
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if failed:

@@ -1,4 +1,4 @@
-"""A folder that one process at a time works in."""
+"""Locks of folders: only one process at a time uses a folder."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from beyondprop.errors import UserError
 from beyondprop.files import cannot, is_at, lock, remove_asides, worked_in
 
 PATIENCE = 10.0
-"""Seconds to wait: workers of a process that was killed end themselves within one."""
+"""Seconds to wait: the workers of a killed process end within one second."""
 
 
 @contextmanager
 def held(folder: Path, patience: float | None = None) -> Iterator[None]:
-    """Keep other processes out of a folder while this one works in it.
+    """Lock a folder against other processes while this one works in it.
 
-    A folder that is missing is made, and removed again where nothing is put into it. What a killed
-    process left half-written in it is removed. The system lets go when the process ends, however it
-    ends. Where it has no such locks (Windows, some network file systems), nothing is kept out.
-    Nothing is written any more where the folder was deleted, moved or replaced meanwhile.
+    A missing folder is made, and removed again if it stays empty. Incomplete files of a killed
+    process are removed. The operating system releases the lock when the process ends for any
+    reason. On systems without such locks (Windows, some network file systems), other processes are
+    not kept out. If the folder is deleted, moved or replaced meanwhile, nothing more is written.
 
     Raises:
-        UserError: Another process works in it, and does not end.
+        UserError: Another process works in the folder and does not end.
         StorageError: The folder cannot be made.
     """
     try:
@@ -35,13 +35,13 @@ def held(folder: Path, patience: float | None = None) -> Iterator[None]:
     except OSError as error:
         raise cannot("write", folder, error) from None
     try:
-        with suppress(OSError):  # they do no harm where they cannot be removed
+        with suppress(OSError):  # files that can't be removed do no harm
             remove_asides(folder)
         with nullcontext() if handle is None else worked_in(folder, handle):
             yield
     finally:
         if handle is None or is_at(handle, folder):
-            with suppress(OSError):  # what is refused leaves no empty folders behind
+            with suppress(OSError):  # a refused call leaves no empty folders behind
                 for each in made:
                     each.rmdir()
         if handle is not None:
@@ -50,7 +50,7 @@ def held(folder: Path, patience: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Work in a folder that another process holds; see `held`.
+    """Work in a folder that another process has locked; see `held`.
 
     Raises:
         StorageError: The folder cannot be opened.
@@ -70,11 +70,11 @@ def shared(folder: Path) -> Iterator[None]:
 
 
 def _taken(folder: Path, until: float) -> int | None:
-    """Return a locked folder's open handle; None where folders cannot be opened.
+    """Return an open handle of a folder that is now locked; None if folders cannot be opened.
 
     Raises:
-        UserError: Another process has it at the end of the time.
-        OSError: It cannot be made or opened.
+        UserError: Another process still has the lock at the end of the time.
+        OSError: The folder cannot be made or opened.
     """
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,13 +83,13 @@ def _taken(folder: Path, until: float) -> int | None:
         try:
             handle = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
-            continue  # who had it has removed it just now
+            continue  # the previous owner has just removed it
         taken = lock(handle) is not False
         if taken and is_at(handle, folder):
             return handle
         os.close(handle)
         if taken:
-            continue  # removed likewise
+            continue  # removed meanwhile
         if time.monotonic() > until:
             raise UserError(
                 f"another process works in {folder}; wait for it, or choose another output="

@@ -1,4 +1,4 @@
-"""Jobs on their way to a worker, and what a worker does with one."""
+"""Jobs packed as bytes for a worker, and their execution by the worker."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from beyondprop.jobs.lock import shared
 from beyondprop.registry.dotted import one_line
 
 ALONE = threading.Lock()
-"""Held by the job of this process: generators and threads are settings of the whole process."""
+"""Lock of this process's job, because generators and threads are settings of the process."""
 
 
 class Packed(NamedTuple):
     """A job as bytes.
 
     Attributes:
-        name: The job's.
-        work: Its pickled work.
-        path: Where the sender finds modules.
-        here: The sender's current directory, for names of files that are relative to it.
-        board: Where it is reported.
+        name: Name of the job.
+        work: The job's pickled work.
+        path: The sender's module search path.
+        here: The sender's current directory, for relative file names.
+        board: The board on which the job is reported.
     """
 
     name: str
@@ -45,7 +45,7 @@ def pack(jobs: Sequence[Job], folder: Path) -> list[Packed]:
     """Return the jobs as bytes.
 
     Raises:
-        UserError: Something that the work holds cannot leave this process.
+        UserError: A part of the work cannot be pickled.
     """
     import cloudpickle
 
@@ -53,17 +53,17 @@ def pack(jobs: Sequence[Job], folder: Path) -> list[Packed]:
     for job in jobs:
         try:
             work = cloudpickle.dumps(job.work)
-        except Exception as error:  # whatever a user's object does when it is pickled
+        except Exception as error:  # any error of a user's object when it is pickled
             raise UserError(
-                f"{job.name} cannot be sent to another process ({one_line(error)}): give what "
-                "pickles, such as functions of a module, or work with jobs=1"
+                f"{job.name} cannot be sent to another process ({one_line(error)}): use objects "
+                "that can be pickled, such as functions of a module, or set jobs=1"
             ) from error
         packed.append(Packed(job.name, work, tuple(sys.path), Path.cwd(), board_of(folder)))
     return packed
 
 
 def carry_out(packed: Packed) -> Outcome:
-    """Return what comes of a job, in a worker."""
+    """Return the outcome of a job, in a worker."""
     with ALONE:
         return attempt(packed.name, partial(_work, packed))
 
@@ -72,8 +72,8 @@ def _work(packed: Packed) -> Any:
     for folder in (packed.board, packed.here):
         if not folder.is_dir():
             raise UserError(
-                f"the worker on {socket.gethostname()} does not see the folder {folder}: work in "
-                "one that all machines of the cluster find under the same path"
+                f"the worker on {socket.gethostname()} does not see the folder {folder}: use a "
+                "folder that all machines of the cluster see at the same path"
             )
     import cloudpickle
 

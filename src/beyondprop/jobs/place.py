@@ -1,4 +1,4 @@
-"""Where jobs are carried out, other than in this process."""
+"""Places: workers outside this process that run jobs."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from beyondprop.jobs.packing import Packed
 from beyondprop.registry.dotted import one_line
 
 ATTEMPTS = 3
-"""How often a job is begun whose worker dies."""
+"""Maximum number of attempts for a job whose worker dies."""
 
 
 class Place(ABC):
-    """Workers that carry out jobs."""
+    """Workers that run jobs."""
 
     @abstractmethod
     def opened(self) -> AbstractContextManager[None]:
-        """Start the workers, and stop them at the end, whatever happens."""
+        """Start the workers, and stop them at the end in any case."""
 
     @abstractmethod
     def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:
-        """Yield what comes of each job, in the order in which they end.
+        """Yield the outcome of each job, in the order in which they end.
 
-        A job whose worker dies is begun again, `ATTEMPTS` times in all.
+        A job whose worker dies is started again, up to a total of `ATTEMPTS` times.
         """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the workers."""
+        """Return the description of the workers for a record."""
 
 
 @contextmanager
 def reached(address: str) -> Iterator[None]:
-    """Say in one sentence that a cluster does not answer.
+    """Report in one sentence if a cluster does not answer.
 
     Raises:
-        UserError: It does not.
+        UserError: The cluster does not answer.
     """
     try:
         yield
@@ -53,6 +53,6 @@ def reached(address: str) -> Iterator[None]:
 
 
 def lost(name: str) -> Outcome:
-    """Return what came of a job whose worker has died too often."""
+    """Return the outcome of a job whose worker died too often."""
     reason = f"its process died {ATTEMPTS} times (killed, or out of memory)"
     return Outcome(name, error=UserError(reason))

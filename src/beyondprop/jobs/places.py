@@ -1,4 +1,4 @@
-"""The place that people name on the command line."""
+"""The place that the command line names."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ JOBS_A_CORE = 4
 
 
 def find(workers: Workers, threads: int, accelerators: int = 0) -> Place | None:
-    """Return the place where these workers work, None for this process alone.
+    """Return the place of these workers; None for this process alone.
 
     Args:
-        workers: What was asked for.
-        threads: CPU threads of each.
-        accelerators: That each job needs.
+        workers: The requested workers.
+        threads: CPU threads of each job.
+        accelerators: Number of accelerators that each job needs.
 
     Raises:
-        UserError: There is no such cluster, a package is missing, or the jobs are far too many.
+        UserError: The cluster is unknown, a package is missing, or there are far too many jobs.
     """
     if workers.serial:
         return None
     jobs, cluster, memory = workers.jobs, workers.cluster, workers.worker_memory
     if cluster is None:
         several = _checked(jobs or 1)
-        # What drivers of accelerators map is beyond what a limit could foresee.
+        # Drivers of accelerators map an unpredictable amount of memory, so there is no limit.
         share = None if accelerators else _share(several)
         return Processes(several, threads, memory or share)
     scheme = cluster.partition("://")[0]
@@ -58,7 +58,7 @@ def _checked(jobs: int) -> int:
 
 
 def _share(jobs: int) -> float | None:
-    """Return the GiB of each job where all share the machine's memory, where that is known."""
+    """Return each job's equal share of the machine's memory in GiB; None if it is not known."""
     if sys.platform != "linux":
         return None
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,4 +1,4 @@
-"""Processes of this machine, by joblib's loky."""
+"""Processes of this machine, through joblib's loky backend."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Processes(Place):
     """Processes of this machine.
 
     Attributes:
-        jobs: How many.
-        threads: CPU threads of each.
-        memory: GiB that each may take, on Linux; None for no limit.
+        jobs: Number of processes.
+        threads: CPU threads of each process.
+        memory: Memory limit of each process in GiB, on Linux; None for no limit.
     """
 
     jobs: int
@@ -38,7 +38,7 @@ class Processes(Place):
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Workers start with the first job, and end with this."""
+        """Stop the workers at the end; they start with the first job."""
         from joblib.externals.loky import get_reusable_executor
 
         try:
@@ -47,11 +47,11 @@ class Processes(Place):
             get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
     def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:
-        """Yield what comes of each job; see `Place`."""
+        """Yield the outcome of each job; see `Place`."""
         return in_rounds(jobs, self._round, board)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the workers."""
+        """Return the description of the workers for a record."""
         found = {"kind": "processes", "jobs": self.jobs, "threads": self.threads}
         return found | {"memory_gib": self.memory}
 
@@ -60,22 +60,22 @@ class Processes(Place):
 
         with parallel_config(
             backend="loky",
-            n_jobs=max(self.jobs, 2),  # with one joblib would work in this process
+            n_jobs=max(self.jobs, 2),  # with one, joblib would run jobs in this process
             inner_max_num_threads=self.threads,
             initializer=begin,
             initargs=(self.memory, os.getpid()),
         ):
             pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
             with warnings.catch_warnings():
-                # A worker that has taken up much memory is replaced by a fresh one; and whoever
-                # stops half-way knows what is lost.
+                # joblib replaces a worker that uses much memory by a new one. Who interrupts the
+                # work knows that tasks are lost.
                 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
                 warnings.filterwarnings("ignore", ".*(tasks have been|tasks which were)")
                 yield from pool(delayed(carry_out)(job) for job in jobs)
 
 
 def begin(memory: float | None, parent: int) -> None:
-    """Prepare a worker: it ends with its parent, leaves Ctrl-C to it, and keeps to its memory."""
+    """Prepare a worker: it ends with its parent, ignores Ctrl-C, and has a memory limit."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     if memory is not None and sys.platform == "linux":
@@ -86,7 +86,7 @@ def begin(memory: float | None, parent: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """End this process soon after the one that started it: one that is killed leaves no others."""
+    """End this process soon after its parent, so that a killed parent leaves no processes."""
     while os.getppid() == parent:
         time.sleep(0.5)
     end_at_once()

@@ -20,9 +20,7 @@ from beyondprop._torch.processes import leads
 
 
 def bars() -> Progress:
-    """Return bars on standard error; where that is no terminal, only the lines printed to its
-    console.
-    """
+    """Return progress bars on standard error; without a terminal, only printed lines appear."""
     console = Console(stderr=True, highlight=False, markup=False)
     return Progress(
         TextColumn("{task.description:<48}", markup=False),
@@ -39,7 +37,7 @@ def bars() -> Progress:
 
 @contextmanager
 def bar(progress: Progress, description: str, total: int, completed: int = 0) -> Iterator[TaskID]:
-    """Yield one more bar, taken away at the end, also where the work fails."""
+    """Yield an additional bar, which is removed at the end, also if the work fails."""
     task = progress.add_task(description, total=total, completed=completed)
     try:
         yield task

@@ -15,19 +15,19 @@ from beyondprop.jobs.packing import Packed, carry_out
 from beyondprop.jobs.place import ATTEMPTS, Place, lost, reached
 
 STORE = 100 * 2**20
-"""Bytes for what Ray's processes share: jobs and their records are small."""
+"""Bytes of the shared memory of Ray's processes: jobs and their records are small."""
 
 
 @dataclass(frozen=True)
 class RayCluster(Place):
-    """A Ray cluster; Ray itself begins a job again whose worker or machine dies.
+    """A Ray cluster; Ray restarts a job whose worker or machine dies.
 
     Attributes:
-        address: As `ray.init` takes it; "local" to start one on this machine.
-        jobs: How many at once; None for all cores.
-        threads: CPU threads, and cores, of each.
-        memory: GiB of each.
-        accelerators: Of each.
+        address: Address for `ray.init`; "local" to start a cluster on this machine.
+        jobs: Number of parallel jobs; None for all cores.
+        threads: CPU threads, and cores, of each job.
+        memory: Memory of each job in GiB.
+        accelerators: Accelerators of each job.
     """
 
     address: str
@@ -43,7 +43,7 @@ class RayCluster(Place):
         import ray
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray's own, of its versions to come
+            warnings.simplefilter("ignore")  # Ray warns about its future versions
             with reached(self.address):
                 ray.init(self.address, logging_level="ERROR", log_to_driver=False, **self._own())
             try:
@@ -52,7 +52,7 @@ class RayCluster(Place):
                 ray.shutdown()
 
     def carry_out(self, jobs: Sequence[Packed], board: Path) -> Iterator[Outcome]:  # noqa: ARG002
-        """Yield what comes of each job; see `Place`."""
+        """Yield the outcome of each job; see `Place`."""
         import ray
 
         task = ray.remote(carry_out).options(max_retries=ATTEMPTS - 1, **self._resources())
@@ -68,17 +68,17 @@ class RayCluster(Place):
                     outcome = _outcome(done, running.pop(done))
                 yield outcome
         finally:
-            if ray.is_initialized():  # otherwise the cluster is gone, and Ray would look for it
+            if ray.is_initialized():  # otherwise Ray would search for the cluster that is gone
                 for left in running:
                     ray.cancel(left, force=True)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the workers."""
+        """Return the description of the workers for a record."""
         found = {"kind": "ray", "jobs": self.jobs, "threads": self.threads}
         return found | {"memory_gib": self.memory}
 
     def _own(self) -> dict[str, Any]:
-        """Return the settings of a cluster that is started here."""
+        """Return the settings for a cluster that this process starts."""
         if self.address != "local":
             return {}
         cores = None if self.jobs is None else self.jobs * self.threads

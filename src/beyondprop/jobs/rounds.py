@@ -1,4 +1,4 @@
-"""Jobs that a pool carries out in rounds: a round ends early when the pool breaks."""
+"""Jobs that a pool runs in rounds: a round ends early if the pool breaks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from beyondprop.jobs.packing import Packed
 from beyondprop.jobs.place import ATTEMPTS, lost
 
 Round = Callable[[Sequence[Packed]], Generator[Outcome, None, None]]
-"""Yields outcomes in any order; raises where a worker dies, as the pool then loses all it had."""
+"""Yields outcomes in any order; raises if a worker dies, because the pool then loses its jobs."""
 
 
 def in_rounds(jobs: Sequence[Packed], one_round: Round, board: Path) -> Iterator[Outcome]:
-    """Yield what comes of each job, and begin again those that a broken pool has lost.
+    """Yield the outcome of each job, and restart those that a broken pool lost.
 
-    Which job killed its worker is not known: all that ran then have one attempt less. The last
-    attempt of a job is made alone, so that only the one at fault is given up.
+    It is not known which job killed its worker, so all jobs that were running lose one attempt. The
+    last attempt of a job runs alone, so that only a job that fails is given up.
     """
     left, deaths = {job.name: job for job in jobs}, Counter[str]()
     while left:
@@ -45,12 +45,12 @@ def _unbroken(outcomes: Generator[Outcome, None, None]) -> Iterator[Outcome]:
     while True:
         try:
             outcome = next(outcomes)
-        except Exception:  # the end, or the pool's: a job's own errors are outcomes
+        except Exception:  # the end, or an error of the pool: a job's errors are outcomes
             return
         yield outcome
 
 
 def _next(left: dict[str, Packed], deaths: Counter[str]) -> list[Packed]:
-    """Return the jobs of the next round: all but those that must be alone, else one of these."""
+    """Return the jobs of the next round: all that may run together, otherwise a single one."""
     together = [job for name, job in left.items() if deaths[name] < ATTEMPTS - 1]
     return together or [next(iter(left.values()))]

@@ -15,14 +15,14 @@ from beyondprop.files import append_text, check_worked_in
 from beyondprop.jobs.board import SECONDS, reports
 
 EVERY = 60.0
-"""Seconds between two lines of how the work stands, where there is no terminal."""
+"""Seconds between two progress lines if there is no terminal."""
 
 Key = tuple[str, int]
 
 
 @contextmanager
 def watched(progress: Progress, board: Path | None = None) -> Iterator[None]:
-    """Show how all jobs stand while they run, those of workers and those of this process."""
+    """Show the progress of all jobs while they run, on workers and in this process."""
     over, bars = threading.Event(), dict[Key, TaskID]()
 
     def watch() -> None:
@@ -47,7 +47,7 @@ def watched(progress: Progress, board: Path | None = None) -> Iterator[None]:
 
 
 def mirror(progress: Progress, board: Path, bars: dict[Key, TaskID]) -> None:
-    """Bring this process's bars to what the workers report."""
+    """Update this process's bars from the workers' reports."""
     lines = {
         (name, number): line
         for name, found in reports(board).items()
@@ -62,7 +62,7 @@ def mirror(progress: Progress, board: Path, bars: dict[Key, TaskID]) -> None:
 
 
 def standing(progress: Progress) -> list[str]:
-    """Return how each bar stands, in words."""
+    """Return a line on the progress of each bar."""
     return [
         f"{task.description}: {task.completed:g} of {task.total:g}"
         for task in progress.tasks
@@ -71,7 +71,7 @@ def standing(progress: Progress) -> list[str]:
 
 
 def teller(progress: Progress, log: Path) -> Callable[[str], None]:
-    """Return what says a line on the console and keeps it in a file, with its time."""
+    """Return a function that prints a line on the console and appends it to a log with its time."""
 
     def tell(line: str) -> None:
         progress.console.print(line)

@@ -1,4 +1,4 @@
-"""How many work, and where: what people say on the command line."""
+"""The number and the place of workers, from the command line."""
 
 from __future__ import annotations
 

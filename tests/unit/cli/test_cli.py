@@ -622,14 +622,12 @@ def test_project_by_light_beside_electronics(capsys: pytest.CaptureFixture[str])
     assert "preset lighton-opu, simulated, seed 7: 1,000 to 10,000 numbers" in said["projection"]
     assert ", 40 shots 20 ms, receiving 0.4 ms, " in said["time"]
     assert re.search(r"0\.612 J per batch for the optics, at 30 W as published", said["energy"])
-    assert "give --watts" in said["energy"]
+    assert "pass --watts" in said["energy"]
     assert re.search(r"4\d\.\d% relative to the exact product, cosine 0\.\d{3}", said["error"])
     assert "8 Gaussian vectors of full width, 8,192 of 10,000 outputs" in said["error"]
     assert "1 kB of frames, 400 kB of pictures" in said["memory"]
     assert re.search(r"[\d.e-]+ ms \(measured here\); ", said["electronics"])
-    assert re.search(
-        r"dense product (from n = [\d,]+ on|at no n up to 1,039,680)", said["break-even"]
-    )
+    assert re.search(r"dense product for (n >= [\d,]+|no n up to 1,039,680)", said["break-even"])
 
 
 def test_project_by_light_names_the_electronics_it_is_told(

@@ -163,7 +163,7 @@ def test_what_cannot_be_attacked_is_refused(task: Task, tmp_path: Path) -> None:
 
 def test_a_pipeline_refuses_it() -> None:
     plan = plan_run(replace(SPEC, schedule="pipeline"), BLOBS, "blobs")
-    with pytest.raises(UserError, match="needs the whole model in one process"):
+    with pytest.raises(UserError, match="needs the complete model in one process"):
         PipelineSteps(plan, BLOBS, BLOBS.load(None).train)
 
 

@@ -268,7 +268,7 @@ def test_other_weights_are_asked_again(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_audited_is_told(compared: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no finished run"):
+    with pytest.raises(UserError, match="contains no finished run"):
         audit(asked("Sure"), [tmp_path], tmp_path / "a", progress=QUIET)
     with pytest.raises(UserError, match="unknown section"):
         audit(AuditSpec(sections=("none",)), [compared], tmp_path / "a", progress=QUIET)

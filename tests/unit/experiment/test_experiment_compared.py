@@ -29,7 +29,7 @@ def test_it_is_the_record(found: Comparison) -> None:
 
 
 def test_a_folder_without_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no comparison\.json"):
+    with pytest.raises(UserError, match=r"contains no comparison\.json"):
         Comparison.read(tmp_path)
 
 

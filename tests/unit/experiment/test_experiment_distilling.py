@@ -480,7 +480,7 @@ def test_noise_is_another_in_each_pass_and_the_same_for_all_ways() -> None:
     ("wrong", "said"),
     [
         ({"samples": 1}, "samples must be 2 or more"),
-        ({"samples": 10**6}, r"has 1,\d{3} training samples, not 1,000,000: ask for fewer"),
+        ({"samples": 10**6}, r"has 1,\d{3} training samples, not 1,000,000: lower samples="),
         ({"inputs": "gausian"}, "unknown draw 'gausian'"),
         ({"inputs": {"draw": "gaussian", "std": 0}}, "std of draw 'gaussian' must be"),
     ],

@@ -199,7 +199,7 @@ def test_weights_that_are_not_what_their_record_says_are_told(tmp_path: Path) ->
     (weights,) = tmp_path.glob("c/runs/backprop*/weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     more = replace(spec, seeds=(1,))
-    with pytest.raises(StorageError, match=r"weights.safetensors is not what its record says"):
+    with pytest.raises(StorageError, match=r"weights.safetensors does not match its record"):
         compare(more, tmp_path / "c", resume=True, task=BLOBS)
 
 
@@ -215,7 +215,7 @@ def test_weights_that_are_missing_are_made_again(
     found = compare(replace(spec, seeds=(1,)), tmp_path / "c", resume=True, task=BLOBS)
     assert sorted(trained) == ["seed 0", "seed 1", "seed 1"]
     assert weights.read_bytes() == content
-    said = "dfa, seed 0: its weights.safetensors is missing, so it is made again"
+    said = "dfa, seed 0: its weights.safetensors is missing, so the run is repeated"
     assert said in capsys.readouterr().err
     assert said in (tmp_path / "c/log.txt").read_text()
     assert without_times(found["runs"][:2]) == without_times(before["runs"][:2])

@@ -267,7 +267,7 @@ def test_a_careless_measure_changes_nothing_of_the_run(tmp_path: Path) -> None:
 
 def test_a_measure_that_takes_the_rule_away_is_told(tmp_path: Path) -> None:
     spec = RunSpec(seed=3, measures=(f"{__name__}:Removes",))
-    with pytest.raises(bp.UserError, match="the measure careless took the rules off the model"):
+    with pytest.raises(bp.UserError, match="the measure careless removed the rules from the model"):
         train(spec, tmp_path / "run", task=BLOBS)
 
 

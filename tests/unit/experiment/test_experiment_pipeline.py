@@ -183,8 +183,8 @@ def test_a_port_in_use_is_told_at_once(run_folder: Path, one_of_two: pytest.Monk
         begun = time.monotonic()
         said = refused(run_folder)
     assert time.monotonic() - begun < SECONDS
-    assert said.startswith(f"process 0 cannot meet the others at 127.0.0.1, port {port} (")
-    assert "give all processes another MASTER_PORT, which no program uses" in said
+    assert said.startswith(f"process 0 cannot connect to the others at 127.0.0.1, port {port} (")
+    assert "give all processes another MASTER_PORT that no program uses" in said
     assert "waited" not in said
 
 

@@ -37,7 +37,7 @@ def test_a_comparison_leaves_the_yaml_that_makes_it_again(tmp_path: Path) -> Non
 def test_a_data_folder_is_asked_for_and_not_named() -> None:
     given = as_json(plan_compare(replace(SPEC, data=Path("/some/folder")), BLOBS, "blobs"))
     text = recipe(given)
-    assert "give yours" in text
+    assert "pass your own folder" in text
     assert yaml.safe_load(text) == {key: each for key, each in given.items() if key != "data"}
 
 

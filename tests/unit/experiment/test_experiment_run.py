@@ -379,7 +379,7 @@ def late_loss(outputs: Tensor, targets: Tensor) -> Tensor:
         ({"metric": lambda *_: None}, "the metric must give one number, not a NoneType"),
         ({"optimizer": lambda *_: None}, "the optimizer of task blobs must return a torch.optim."),
         ({"contrast": lambda *_: None}, "the contrast of task blobs must return a tuple of inp"),
-        ({"contrast": lambda *_: (1,)}, "must return inputs and targets, two things"),
+        ({"contrast": lambda *_: (1,)}, "must return two values, inputs and targets"),
         ({"augment": lambda *_: None}, "inputs of type NoneType"),
         ({"load": lambda _: 3}, "the load of task blobs must return a beyondprop.tasks.Data, not"),
         ({"model": raising}, "the model of task blobs failed: KeyError: 'a'"),
@@ -418,7 +418,7 @@ def test_a_used_folder_is_refused(reference: Path) -> None:
         train(RunSpec(rule="dfa", seed=3), reference, task=BLOBS)
     with pytest.raises(UserError, match=r"rule \('dfa' there, 'fa' now\)"):
         train(RunSpec(rule="fa", seed=3), reference, resume=True, task=BLOBS)
-    with pytest.raises(UserError, match="a longer one starts anew"):
+    with pytest.raises(UserError, match="a longer run must start from scratch"):
         train(RunSpec(rule="dfa", seed=3, epochs=9), reference, resume=True, task=BLOBS)
 
 
@@ -426,7 +426,7 @@ def test_a_damaged_checkpoint_is_said(run_folder: Path) -> None:
     train(RunSpec(), run_folder, task=BLOBS)
     (run_folder / "record.json").unlink()
     (run_folder / "checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged.*; delete it"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged.*: delete it"):
         train(RunSpec(), run_folder, resume=True, task=BLOBS)
 
 
@@ -438,7 +438,7 @@ def test_one_changed_byte_of_a_checkpoint_is_told(run_folder: Path) -> None:
     weight = torch.load(checkpoint, weights_only=True)["model"]["0.weight"]
     content[content.find(weight.numpy().tobytes()) + 3] ^= 1
     checkpoint.write_bytes(content)
-    with pytest.raises(StorageError, match=r"checkpoint.pt is damaged.*; delete it"):
+    with pytest.raises(StorageError, match=r"checkpoint.pt is damaged.*: delete it"):
         train(RunSpec(epochs=1), run_folder, resume=True, task=BLOBS)
 
 

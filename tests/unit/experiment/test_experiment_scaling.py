@@ -282,7 +282,7 @@ def test_controls_have_laws_along_what_means_something(record: dict[str, Any]) -
 
 def test_a_study_of_another_family_is_not_mixed_in(folder: Path) -> None:
     other = replace(SPEC, task={"task": FAMILY, "depth": 2})
-    with pytest.raises(UserError, match=r"holds a study of .*, not of"):
+    with pytest.raises(UserError, match=r"contains a study of .*, not of"):
         scale(other, SIZES, folder, resume=True)
 
 
@@ -345,13 +345,13 @@ def test_members_take_about_as_many_steps(samples: int) -> None:
 
 
 def test_epochs_do_not_go_with_several_numbers_of_samples(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave out epochs="):
+    with pytest.raises(UserError, match="epochs= can't be combined with"):
         scale(SPEC, Sizes(samples=(30, 60)), tmp_path / "s")
 
 
 def test_a_studys_settings_make_it_again(folder: Path) -> None:
     text = (folder / "spec.yaml").read_text()
-    assert text.startswith("# All settings of a study of scale. To make it again: beyondprop scale")
+    assert text.startswith("# All settings of a scaling study. To make it again: beyondprop scale")
     settings = yaml.safe_load(text)
     assert settings["widths"] == [2, 4, 8]
     assert settings["task"] == FAMILY

@@ -119,5 +119,5 @@ def test_a_bootstrap_of_few_units_is_refused():
 
 
 def test_pairs_need_as_many_scores():
-    with pytest.raises(bp.UserError, match="as many scores"):
+    with pytest.raises(bp.UserError, match="equal numbers of scores"):
         paired([1.0, 2.0], [1.0])

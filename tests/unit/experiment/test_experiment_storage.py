@@ -66,12 +66,12 @@ def test_a_folder_of_another_spec_is_refused_naming_the_fields(tmp_path: Path) -
 
 def test_a_folder_of_something_else_is_not_resumed(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match=r"holds no spec\.json"):
+    with pytest.raises(UserError, match=r"contains no spec\.json"):
         storage.check_claim(tmp_path, {}, resume=True)
 
 
 @pytest.mark.parametrize("spec", [{"seeds": ["a"]}, {"rules": [[1]]}, {"tasks": [3]}])
 def test_a_spec_of_other_kinds_of_values_is_told(tmp_path: Path, spec: dict[str, Any]) -> None:
     write_json(tmp_path / "spec.json", spec)
-    with pytest.raises(StorageError, match=r"spec\.json is damaged .*; put back what it was"):
+    with pytest.raises(StorageError, match=r"spec\.json is damaged .*; restore its content"):
         storage.read_spec(tmp_path)

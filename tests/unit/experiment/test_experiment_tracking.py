@@ -85,10 +85,10 @@ def test_runs_that_go_on_are_followed_line_by_line(
 
 
 def test_a_folder_without_runs_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=r"holds no metrics\.jsonl: .* or follow=True"):
+    with pytest.raises(UserError, match=r"contains no metrics\.jsonl: .* or use follow=True"):
         track(tmp_path, Kept())
     assert main(["track", str(tmp_path), "--tracker", f"{__name__}:Kept"]) == 2
-    assert capsys.readouterr().err.endswith("name a folder of runs, or --follow\n")
+    assert capsys.readouterr().err.endswith("contains runs, or use --follow\n")
 
 
 def test_tensorboard_shows_them(tmp_path: Path) -> None:

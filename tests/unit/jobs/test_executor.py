@@ -164,7 +164,7 @@ def test_plain_lines_say_how_it_stands(serial: Executor, monkeypatch: pytest.Mon
 
 def test_what_does_not_pickle_is_told_before_anything_starts(two: Executor) -> None:
     held = threading.Lock()
-    with pytest.raises(UserError, match=r"a cannot be sent .* work with jobs=1"):
+    with pytest.raises(UserError, match=r"a cannot be sent .* set jobs=1"):
         two.perform("some", [job("a", lambda lock, _: lock, held)])
 
 

@@ -1,11 +1,11 @@
 """BeyondProp on one page. A rule defines a block's teaching signal; the engine applies it.
 
-forward   behind a taught block the graph ends; the next block gets a detached copy
+forward   the graph ends after each taught block; the next block gets a detached copy
 backward  the loss gives the output error; each end asks its rule for a signal, last block first
 
-A rule is one of four kinds (`SignalRule`, `LossRule`, `LayerRule`, `ModelRule`), or opens the door
-itself (`Rule.install`). Its `traits` declare what it needs. It draws no random numbers itself but
-asks a projection. Only the engine changes models, and rules see only the `Host` part of it.
+A rule is one of four kinds (`SignalRule`, `LossRule`, `LayerRule`, `ModelRule`), or it implements
+`Rule.install` directly. Its `traits` declare what it needs. It draws no random numbers; projections
+do. Only the engine changes models, and rules see only the `Host` part of it.
 """
 
 from abc import ABC, abstractmethod
@@ -34,22 +34,22 @@ class Block:
     """A part of the model that is taught as a unit; inside it the gradient is exact."""
 
     name: str  # of its first module (or parameter), as in `named_modules`
-    rule: "Rule"  # what teaches it
+    rule: "Rule"  # teaches it
     modules: tuple[tuple[str, nn.Module], ...]  # in the order they run; the last makes the output
     owner: nn.Module  # the model
-    loose: tuple[str, ...] = ()  # names of parameters that belong to none of its modules
-    axes: Axes = TOKENS  # what the axes of its output mean
-    around: tuple[str, nn.Module] | None = None  # holds them and ends the block in their place
+    loose: tuple[str, ...] = ()  # names of its parameters that belong to none of its modules
+    axes: Axes = TOKENS  # meaning of the axes of its output
+    around: tuple[str, nn.Module] | None = None  # a module that contains them and ends the block
     depth: float = 0.0  # among the blocks whose graphs end: 0 for the first, 1 for the last
 
     @cached_property
     def ways(self) -> tuple[tuple[str, nn.Module], ...]:
-        """The modules that run, in order, up to the one whose output is the block's."""
+        """The modules that run, in order, up to the one that makes the block's output."""
         return self.modules if self.around is None else (*self.modules, self.around)
 
     @cached_property
     def stream(self) -> int:
-        """The number of the block's own random stream."""
+        """The number of the block's random stream."""
         return stream_of(self.name)
 
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
@@ -65,18 +65,18 @@ class Block:
 class ForwardPass:
     """State shared by one forward pass of the model and its backward passes."""
 
-    inputs: Tensor | None = None  # the first tensor that the model was called with
-    targets: Tensor | None = None  # what the caller gave ``handle.targets``
+    inputs: Tensor | None = None  # the first tensor among the model's arguments
+    targets: Tensor | None = None  # from the caller, by ``handle.targets`` or an argument
     training: bool = True  # whether the model is in training mode
-    number: int = 0  # how many taught passes in training mode there were, this one included
-    classes: int | None = None  # how many the model has, where its last layer shows that
+    number: int = 0  # count of taught passes in training mode, including this one
+    classes: int | None = None  # number of classes, if the model's last layer shows it
     hidden: bool = False  # whether the error is taken before the model's last layer
-    axes: Axes = TOKENS  # what the axes of the model's outputs mean
-    samples: Tensor | None = None  # the sample of each row of graphs, if the caller said so
+    axes: Axes = TOKENS  # meaning of the axes of the model's outputs
+    samples: Tensor | None = None  # the sample of each node of graphs, if the caller passed it
     errors: Sequence[Tensor | None] = ()  # the loss's gradient at each output, in backward passes
-    scale: Tensor | None = None  # by which the caller multiplied the loss, if told
-    shared: dict[Hashable, Any] = field(default_factory=dict)  # what a rule keeps for this pass
-    apart: bool = False  # whether a rule runs a block by itself just now
+    scale: Tensor | None = None  # factor by which the caller scaled the loss, if known
+    shared: dict[Hashable, Any] = field(default_factory=dict)  # data of rules for this pass
+    apart: bool = False  # whether a rule is running a block outside the model's own pass
 
     def run(self, block: Block, x: Tensor) -> Tensor:
         """Return a block's output for ``x`` outside the model's own pass; its buffers stay
@@ -98,26 +98,26 @@ class At:
 
     block: Block
     run: ForwardPass
-    state: State  # the rule's own, for this block
+    state: State  # of the rule, for this block
     shape: torch.Size  # of the block's output, and so of its signal
     dtype: torch.dtype
     device: torch.device
-    input: Tensor | None = None  # what the block was given, detached; if needed
-    output: Tensor | None = None  # detached for a signal; for a loss with the block's own graph,
-    # and its samples first
-    axes: Axes = TOKENS  # what the axes of `output` mean
+    input: Tensor | None = None  # the block's input, detached; if needed
+    output: Tensor | None = None  # for a signal detached; for a loss with the block's own graph,
+    # and with the samples first
+    axes: Axes = TOKENS  # meaning of the axes of `output`
     sent_back: Tensor | None = None  # by the next block, nearer the output: its message, or the
-    # gradient at its input where it keeps its exact gradient; if needed
-    message: Tensor | None = None  # set by a rule for the block before
-    gradients: State = field(default_factory=dict)  # set by a signal's rule for what it learns
+    # gradient at its input if it keeps its exact gradient; if needed
+    message: Tensor | None = None  # set by a rule for the previous block
+    gradients: State = field(default_factory=dict)  # set by a `SignalRule` for its learned state
 
 
 @dataclass(eq=False)
 class Mode:
     """Settings for the next forward passes, shared by everything attached to a model."""
 
-    exact: int = 0  # open contexts in which true gradients flow, whatever is attached
-    number: int = 0  # how many taught passes in training mode there were
+    exact: int = 0  # open contexts of `exact_gradients`
+    number: int = 0  # count of taught passes in training mode so far
 
     def __getstate__(self) -> dict[str, Any]:
         return {"exact": 0, "number": self.number}  # a copy starts outside `exact_gradients`
@@ -131,10 +131,10 @@ class AtWeight:
     rule: "LayerRule"
     layer: nn.Module
     name: str  # of the weight in the layer
-    stream: int  # the weight's own random stream
-    inputs: int  # how many inputs one output of the layer sums over
+    stream: int  # number of the weight's random stream
+    inputs: int  # number of inputs that one output of the layer sums over
     state: State = field(default_factory=dict)
-    transposed: bool = False  # whether the layer keeps it as (in, out)
+    transposed: bool = False  # whether the layer stores it as (in, out)
 
     def weight(self) -> Tensor:
         """Return the weight, ``(out, in, ...)``."""
@@ -142,35 +142,35 @@ class AtWeight:
         return found.t() if self.transposed else found
 
     def owners(self) -> Sequence[Tensor]:
-        """Return what is trained in addition to the state: the weight, or the tensors it is made
+        """Return the tensors trained in addition to the state: the weight, or those it is computed
         from."""
         made = is_made(self.layer, self.name)
         return list(self.layer.parameters()) if made else [getattr(self.layer, self.name)]
 
 
 NEEDS = frozenset({"error", "targets", "input", "output", "sent_back", "weights"})
-"""What a rule may need: the error at the model's output, targets, the block's own input or output,
-the message from the next block, the weights of layers for another backward pass."""
+"""What a rule may need: the error at the model's output, targets, the block's input or output, the
+message from the next block, the weights of layers for a modified backward pass."""
 
 
 @dataclass(frozen=True)
 class Traits:
     """Properties of a rule for checks, schedules and records, which never test its class."""
 
-    needs: frozenset[str] = frozenset()  # of `NEEDS`, what the rule can rely on
+    needs: frozenset[str] = frozenset()  # members of `NEEDS` that the engine must provide
     ends_graph: bool = False  # whether the block's signal is not the gradient of the next block
     learns: bool = True  # whether a block learns at all
     sends_gradient: bool = True  # whether an undetached block before it gets a gradient through it
-    scales_with_loss: bool = True  # whether scaling the loss scales the signal alike
+    scales_with_loss: bool = True  # whether the signal scales with the loss
     exact_at_output: bool = False  # whether the block that makes the output keeps its gradient
     one_output: bool = False  # whether the model may have one output only
-    whole_model: bool = False  # whether it runs the model itself, so that no other rule fits beside
-    alone: str = ""  # why several processes would not learn as one does, if so
-    averages: bool = False  # whether they would if gradients of the state were averaged too
-    drawn_once: frozenset[str] = frozenset()  # projections that only draw what a state begins with
-    samples: int = 1  # how many a batch must have at least
+    whole_model: bool = False  # whether it runs the model itself, which excludes other rules
+    alone: str = ""  # why it does not work on several processes; empty if it does
+    averages: bool = False  # whether it would if gradients of the state were averaged too
+    drawn_once: frozenset[str] = frozenset()  # projections that only draw a state's initial values
+    samples: int = 1  # minimum batch size
     counts_passes: bool = False  # whether the signal depends on the number of the pass
-    counts_classes: bool = False  # whether it takes their number from the last layer
+    counts_classes: bool = False  # whether it reads the number of classes from the last layer
 
     def __post_init__(self) -> None:
         if not self.needs <= NEEDS:
@@ -179,7 +179,7 @@ class Traits:
 
     @property
     def exact(self) -> bool:
-        """Whether a block learns by the gradient that the next one sends back, unchanged."""
+        """Whether a block learns from the unchanged gradient of the next block."""
         return self.learns and not (self.needs or self.ends_graph or self.whole_model)
 
     @property
@@ -203,7 +203,7 @@ class Rule(ABC):
 
     @abstractmethod
     def install(self, block: Block, host: "Host") -> str:
-        """Have the host change how the block is taught; return a short description of the
+        """Make the host change how the block is taught; return a short description of the
         change."""
 
     def problems(self, block: Block) -> Iterator[str]:  # noqa: ARG002
@@ -232,7 +232,7 @@ class SignalRule(Rule):
         Args:
             at: The end of the block.
             errors: Shape of the model's output; empty for a rule that needs "sent_back", which is
-                asked as soon as the block has run.
+                prepared as soon as the block has run.
         """
 
     def same_signal(self, block: Block) -> Hashable:
@@ -273,13 +273,13 @@ class LayerRule(Rule):
     """A rule that replaces each layer's weight in the backward pass by another matrix.
 
     Args:
-        exact: Names or `fnmatch` patterns of modules, and of parameters that no layer holds, that
-            keep their exact backward pass, although they carry errors through weights; the report
-            names them.
+        exact: Names or `fnmatch` patterns of modules, and of parameters outside layers, that keep
+            their exact backward pass although they carry errors through weights; the report names
+            them.
     """
 
     traits: ClassVar[Traits] = Traits(frozenset({"weights"}))
-    of_weight_alone: ClassVar[bool] = False  # whether the matrix can be made as late as needed
+    of_weight_alone: ClassVar[bool] = False  # whether the matrix can be made during backward
     exact: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -297,7 +297,8 @@ class LayerRule(Rule):
         return {}
 
     def keeps_exact(self, name: str) -> bool:
-        """Whether the module of this name, or one around it, keeps its exact backward pass."""
+        """Whether the module of this name, or one that contains it, keeps its exact backward
+        pass."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, pattern) for each in outer for pattern in self.exact)
@@ -308,8 +309,7 @@ class LayerRule(Rule):
 
 
 class ModelRule(Rule):
-    """A rule that runs the model's forward pass itself, and computes all gradients without a
-    graph."""
+    """A rule that runs the model's forward pass and computes all gradients without a graph."""
 
     traits: ClassVar[Traits] = Traits(frozenset({"error"}), whole_model=True)
 
@@ -322,7 +322,7 @@ class ModelRule(Rule):
         return {}
 
     def install(self, block: Block, host: "Host") -> str:  # noqa: ARG002
-        """Run the model's forward pass from now on."""
+        """Let the rule run the model's forward pass."""
         host.replace_forward(self)
         return "runs the model itself, without a graph"
 
@@ -332,15 +332,15 @@ class ModelCall:
     """A forward pass for a `ModelRule` to run."""
 
     model: nn.Module
-    parameters: Mapping[str, Tensor]  # all of the model's by name, those that do not learn too
-    inputs: tuple[Any, ...]  # what the model is called with
+    parameters: Mapping[str, Tensor]  # all parameters of the model by name, frozen ones included
+    inputs: tuple[Any, ...]  # the model's positional arguments
     keywords: Mapping[str, Any]
     run: ForwardPass
     state: State
-    plain: nn.Module  # runs the model's own forward pass; the model is ``model`` in it
+    plain: nn.Module  # runs the model's own forward pass; its attribute ``model`` is the model
 
     def outputs(self, others: Mapping[str, Tensor]) -> Any:
-        """Return what the model's own forward pass makes with other tensors for parameters."""
+        """Return the outputs of the model's own forward pass with other tensors as parameters."""
         named = {f"model.{name}": tensor for name, tensor in others.items()}
         return call_with(self.plain, named, self.inputs, self.keywords)
 
@@ -349,23 +349,23 @@ class ModelCall:
 class ModelResult:
     """The result of a forward pass."""
 
-    outputs: Any  # what the model returns, without a graph
-    taught: Sequence[Tensor]  # the tensors in it at which an error may arrive
-    kept: Sequence[Tensor]  # what to keep until the backward pass
+    outputs: Any  # the model's return value, without a graph
+    taught: Sequence[Tensor]  # the tensors in it that can receive an error
+    kept: Sequence[Tensor]  # tensors to keep until the backward pass
     # (errors, saved, needed) -> a gradient, or None, for each saved tensor. errors: the gradient of
-    # the loss at each taught output, None where it is unused. saved: the model's parameters, the
-    # state's tensors, and what was kept. needed: which of them need a gradient.
+    # the loss at each taught output, None if it is unused. saved: the model's parameters, the
+    # state's tensors, and the kept tensors. needed: which of them need a gradient.
     gradients: Callable[
         [Sequence[Tensor | None], Sequence[Tensor], Sequence[bool]], Sequence[Tensor | None]
     ]
 
 
 class End(ABC):
-    """The end of a block's graph in one forward pass, and what teaches it."""
+    """The end of a block's graph in one forward pass, which supplies its gradient."""
 
     at: At
-    root: Tensor  # the block's output, or the loss of its own; until the end is tied
-    deferred: bool  # whether it is tied once the model's output is known
+    root: Tensor  # the block's output or its own loss; deleted once the end is tied
+    deferred: bool  # whether it is tied only when the model's output is known
 
     @abstractmethod
     def gradient(self) -> Tensor:
@@ -379,10 +379,10 @@ class Schedule(ABC):
 
     @abstractmethod
     def take(self, ends: Sequence[End]) -> None:
-        """Take the ends of a block that has just run: remember them, or have it learn now."""
+        """Take the ends of a block that has just run: store them, or make the block learn now."""
 
     def check(self, blocks: Sequence[Block]) -> None:  # noqa: B027
-        """Raise a `UserError` if a rule of these blocks cannot learn under it."""
+        """Raise a `UserError` if a rule of these blocks cannot learn under this schedule."""
 
     def begin(self) -> None:  # noqa: B027
         """Raise a `UserError` if the pass cannot run under this schedule."""
@@ -408,8 +408,8 @@ class Host(ABC):
 
     @abstractmethod
     def swap_layers(self, block: Block, rule: LayerRule) -> str:
-        """Give the block's layers their own backward pass; return a description of the change."""
+        """Give the block's layers a modified backward pass; return a description of the change."""
 
     @abstractmethod
     def replace_forward(self, rule: ModelRule) -> None:
-        """Have the rule run the model's forward pass."""
+        """Let the rule run the model's forward pass."""

@@ -32,7 +32,7 @@ def refusal(case: Case, name: str) -> str | None:
     """Return what a rule says that cannot teach this module, or None."""
     rule = bp.rules.RULES[name]
     if rule.traits.one_output and case.several:
-        return "teaches by one output only"
+        return "supports one output only"
     said = [
         message
         for kind, message in case.refused.items()

@@ -122,7 +122,9 @@ def test_pairs_go_through_whole_chains_alone():
     bp.attach(inside, scff).remove()
     for rules in ({"0": bp.Frozen(), "*": scff}, {"0": scff, "2": bp.Frozen(), "*": scff}):
         model = CASE["equal-widths"].fresh()
-        with pytest.raises(bp.UserError, match="from its first block on, with no other rule"):
+        with pytest.raises(
+            bp.UserError, match="must teach consecutive blocks, starting with the first"
+        ):
             bp.attach(model, rules)
         assert bp.attachment_of(model) is None
     bp.attach(CASE["equal-widths"].fresh(), {"0": scff, "2": scff, "*": bp.Frozen()})

@@ -204,8 +204,8 @@ SAID = {
     ("shard", "dfa", True): "call fully_shard or parallelize_module first, then attach",
     ("misuse", "drtp", True): "call fully_shard or parallelize_module first, then attach",
     ("misuse", "dfa", False): "returns a part of its features in each process",
-    ("divide", "wm", False): "sends noise through whole weights",
-    ("shard", "fg", False): "runs the model itself, on whole parameters",
+    ("divide", "wm", False): "needs complete weights",
+    ("shard", "fg", False): "runs the model itself and needs complete parameters",
     ("wrap", "frozen", True): "find_unused_parameters=True, or call requires_grad_",
 }
 """What is said of what cannot be right."""

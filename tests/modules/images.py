@@ -117,8 +117,8 @@ def channels_last() -> nn.Module:
 
 
 PIXELS = {
-    "sim": "compares samples, and here every position",
-    "predsim": "compares samples, and here every position",
+    "sim": "compares samples, but here every position",
+    "predsim": "compares samples, but here every position",
 }
 IMAGES = ((6, 2, 4, 4),)
 UNET = ["before", "down", "up", "head"]

@@ -104,7 +104,8 @@ class AfterMapped(nn.Module):
 
 
 SIZES = dict.fromkeys(
-    (DirectKolenPollack, ErrorBroadcastDecorrelation), "blocks must return tensors of one size"
+    (DirectKolenPollack, ErrorBroadcastDecorrelation),
+    "blocks must return tensors of the same size in every pass",
 )
 
 

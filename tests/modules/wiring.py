@@ -19,7 +19,7 @@ SENT = {DirectRule: ROWS, LearnedDirectFeedback: ROWS}
 OF_ROWS = SENT | {LocalLoss: ROWS, "lfg": ROWS}
 """The same where local losses find no target for a row either."""
 
-FORWARD_MODE = {ForwardGradient: "which PyTorch cannot do for an operation of this model"}
+FORWARD_MODE = {ForwardGradient: "which PyTorch does not support for an operation of this model"}
 """Where PyTorch has no derivative in forward mode."""
 
 

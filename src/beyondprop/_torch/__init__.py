@@ -1,1 +1,1 @@
-"""What PyTorch lacks or hides, in one place."""
+"""Additions to PyTorch and uses of its private parts, in one place."""

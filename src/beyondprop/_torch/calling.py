@@ -1,4 +1,4 @@
-"""How a model is called with a batch's inputs."""
+"""Calls of a model with a batch's inputs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,14 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a model is called with, by position and by name."""
+"""A model's positional and keyword arguments."""
 
 
 def arguments_of(inputs: Any) -> Arguments:
-    """Return what a model is called with: of a batch's inputs several arguments, or one.
+    """Return a model's arguments for a batch's inputs.
 
-    A tuple or list holds arguments in their order, a mapping arguments by name. All else, a tensor
-    or a packed sequence say, is one argument.
+    A tuple or list holds positional arguments, a mapping keyword arguments. Anything else, such as
+    a tensor or a packed sequence, is one argument.
     """
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
@@ -24,6 +24,6 @@ def arguments_of(inputs: Any) -> Arguments:
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """Return what a model makes of a batch's inputs; see `arguments_of`."""
+    """Return a model's outputs for a batch's inputs; see `arguments_of`."""
     arguments, keywords = arguments_of(inputs)
     return model(*arguments, **keywords)

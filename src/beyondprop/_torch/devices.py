@@ -1,10 +1,10 @@
-"""The devices that PyTorch can compute on here."""
+"""The devices on which PyTorch can compute."""
 
 import torch
 
 
 def devices() -> dict[str, str]:
-    """Return what each device is, by the name that PyTorch knows it by."""
+    """Return a description of each device, by its name in PyTorch."""
     found = {"cpu": f"this machine's processor, {torch.get_num_threads()} threads by PyTorch"}
     kind = torch.accelerator.current_accelerator()
     if kind is not None and torch.accelerator.is_available():

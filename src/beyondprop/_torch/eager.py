@@ -1,4 +1,4 @@
-"""Functions that `torch.compile` must leave alone."""
+"""Functions that `torch.compile` must not compile."""
 
 import sys
 from collections.abc import Callable
@@ -12,9 +12,9 @@ R = TypeVar("R")
 
 
 def eager(function: Callable[P, R]) -> Callable[P, R]:
-    """Have a function run as plain Python in compiled models too, where its counts would freeze.
+    """Make a function run as plain Python in compiled models too, where its counts would freeze.
 
-    Like `torch.compiler.disable`, but the compiler is not loaded where nobody compiles.
+    Like `torch.compiler.disable`, but the compiler is not loaded unless it is used.
     """
     disabled: list[Callable[P, R]] = []
 
@@ -30,9 +30,9 @@ def eager(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def forget_compiled() -> None:
-    """Have models that are compiled be compiled anew where they run next.
+    """Make compiled models compile again at their next run.
 
-    The compiler does not look again at the hooks of a model whose class it has compiled before.
+    The compiler does not check the hooks of a model again if it has compiled the class before.
     """
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()

@@ -1,13 +1,13 @@
-"""Numbers that are kept from pass to pass stay finite."""
+"""Guards that keep state between passes finite."""
 
 import torch
 from torch import Tensor
 
 
 def finite_or(new: Tensor, before: Tensor) -> Tensor:
-    """Return a new state, or the one before it where the new one holds NaN or infinity.
+    """Return the new state, or the previous one if the new one contains NaN or infinity.
 
-    One bad batch, whose step the caller skips, would else stay in what is followed from batch to
-    batch for ever. The device is not waited for.
+    Otherwise one bad batch, whose step the caller skips, would remain in a running mean forever.
+    The function does not wait for the device.
     """
     return torch.where(new.isfinite().all(), new, before)

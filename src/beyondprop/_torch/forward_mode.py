@@ -18,32 +18,32 @@ _turn = threading.RLock()
 def dual_level() -> Iterator[None]:
     """Let tensors carry derivatives inside the context; threads take turns.
 
-    PyTorch has one such context in a process, and refuses a second thread's as a nested one.
+    PyTorch allows one such context per process, and refuses that of a second thread as nested.
     """
     with _turn, forward_ad.dual_level():
         yield
 
 
 def make_dual(tensor: Tensor, tangent: Tensor) -> Tensor:
-    """Return the tensor with a derivative of its shape."""
+    """Return the tensor with a derivative of the same shape."""
     make: Any = forward_ad.make_dual
     if "torch._decomp.decompositions_for_jvp" in sys.modules:
         return make(tensor, tangent)  # type: ignore[no-any-return]
     with warnings.catch_warnings():
-        # The first one loads what PyTorch itself scripts, by a function that it has deprecated.
+        # The first call loads code that PyTorch scripts with a deprecated function.
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
         return make(tensor, tangent)  # type: ignore[no-any-return]
 
 
 class OneDtype(TorchFunctionMode):
-    """Inside this context derivatives have the dtype of what they are derivatives of.
+    """A context in which derivatives have the dtype of their values.
 
     Under autocast PyTorch 2.13's batch norm returns half-precision values with single-precision
     derivatives, and the next layer fails on them.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function, and mend what it returns."""
+        """Call the function, and cast the derivative that it returns."""
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result

@@ -1,4 +1,4 @@
-"""Calling a module with other tensors in place of its own."""
+"""Calling a module with other tensors instead of its own."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -14,17 +14,17 @@ def call_with(
     inputs: Sequence[Any],
     keywords: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return what a module makes with other tensors for some of its parameters and buffers.
+    """Return a module's output with other tensors as some of its parameters and buffers.
 
-    As `torch.func.functional_call`, which takes a module that has several names once for each, and
-    in the end gives it back a tensor that was put in (PyTorch 2.13). Here each module is taken
+    Like `torch.func.functional_call`, which processes a module with several names once for each
+    name, and finally restores one of the replacements (PyTorch 2.13). Here each module is processed
     once, and a tensor that several modules share is replaced in all of them.
 
     Args:
-        module: The module; it has its own tensors back afterwards.
-        tensors: By the names of those that they replace.
-        inputs: What it is called with.
-        keywords: What it is called with by name.
+        module: The module; its own tensors are restored afterwards.
+        tensors: Replacements, by the names of the tensors that they replace.
+        inputs: Positional arguments.
+        keywords: Keyword arguments.
     """
     own = chain(
         module.named_parameters(remove_duplicate=False),

@@ -1,4 +1,4 @@
-"""PyTorch's fused kernels of transformers, which run in eval mode without gradients alone."""
+"""PyTorch's fused kernels of transformers, which run only in eval mode without gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Turn these kernels off: they hide operations, and give zeros where tokens are padding."""
+    """Turn these kernels off: they hide operations, and return zeros for padding tokens."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

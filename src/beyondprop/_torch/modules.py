@@ -14,7 +14,7 @@ def is_chain(module: nn.Module) -> bool:
 
 
 def children(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """Return a module's children with their full names, repeated ones too."""
+    """Return a module's children with their full names, including repeated ones."""
     direct = [
         (name, child)
         for name, child in module.named_modules(remove_duplicate=False)
@@ -29,9 +29,10 @@ def has_parameters(module: nn.Module) -> bool:
 
 
 def is_made(module: nn.Module, name: str = "weight") -> bool:
-    """Return whether a layer's weight is made from other parameters (weight_norm, pruning).
+    """Return whether a layer's weight is computed from other parameters (weight_norm, pruning).
 
-    The weight is not asked for: spectral norm makes a step of its iteration whenever it is.
+    The function does not access the weight: spectral norm takes a step of its iteration at each
+    access.
     """
     by_class = isinstance(getattr(type(module), name, None), property)
     return by_class or isinstance(vars(module).get(name), Tensor)
@@ -39,7 +40,7 @@ def is_made(module: nn.Module, name: str = "weight") -> bool:
 
 @contextmanager
 def resting(module: nn.Module) -> Iterator[None]:
-    """Put a module in eval mode inside: what makes its weights takes no step of its own there."""
+    """Put a module in eval mode inside the context, where parametrizations take no steps."""
     modes = [(inner, inner.training) for inner in module.modules()]
     for inner, _ in modes:
         inner.training = False
@@ -53,8 +54,8 @@ def resting(module: nn.Module) -> Iterator[None]:
 def learning_copy(module: nn.Module) -> nn.Module:
     """Return a copy that shares no memory with the module, without gradients.
 
-    Of a module that does not learn at all, as under `requires_grad_(False)`, everything learns in
-    the copy; else what does not learn stays so.
+    If the module has no trainable parameter, for example after `requires_grad_(False)`, all
+    parameters of the copy are trainable; otherwise frozen parameters stay frozen.
     """
     made = copy.deepcopy(module)
     frozen = not any(parameter.requires_grad for parameter in made.parameters())
@@ -66,7 +67,7 @@ def learning_copy(module: nn.Module) -> nn.Module:
 
 
 def inside(name: str, outer: str) -> bool:
-    """Whether a dotted name is the outer one or lies within it."""
+    """Whether a dotted name is the outer one or is inside it."""
     return name == outer or name.startswith(f"{outer}.")
 
 
@@ -80,7 +81,7 @@ def submodules_of(modules: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[st
 def parameters_of(
     modules: Iterable[tuple[str, nn.Module]], owner: nn.Module, loose: Iterable[str]
 ) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters of named modules and those named in a model, each once."""
+    """Return the parameters of named modules, and of a model by name, each once."""
     found = {
         f"{name}.{inner}": parameter
         for name, module in modules

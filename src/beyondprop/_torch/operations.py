@@ -1,4 +1,4 @@
-"""Floating-point operations, counted where PyTorch's own counter fails."""
+"""A counter of floating-point operations, for cases in which PyTorch's counter fails."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,9 +17,10 @@ aten = torch.ops.aten
 
 
 def attention_on_cpu(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Return the operations of attention by PyTorch's operator for CPUs.
+    """Return the operations of attention with PyTorch's operator for CPUs.
 
-    All pairs of tokens count, also those that a causal mask leaves out, as on other devices.
+    All pairs of tokens are counted, including those that a causal mask excludes, as on other
+    devices.
     """
     count: int = sdpa_flop_count(query.shape, key.shape, value.shape)
     return count
@@ -28,7 +29,7 @@ def attention_on_cpu(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
 def attention_backward_on_cpu(
     gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any
 ) -> int:
-    """Return the operations of its backward pass."""
+    """Return the operations of the backward pass of attention."""
     count: int = sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
     return count
 
@@ -49,8 +50,8 @@ def convolution_backward(
 ) -> int:
     """Return the operations of a convolution's backward pass.
 
-    The gradient of inputs and that of weights take as many as the forward pass each, also in
-    groups, where PyTorch's own formula counts the weights of a convolution without groups.
+    The gradients of inputs and of weights each take the operations of the forward pass, with groups
+    too, for which PyTorch's formula counts the weights of a convolution without groups.
     """
     places = (inputs if transposed else gradient).shape[2:]
     forward = 2 * len(inputs) * prod(places) * weight.numel()
@@ -60,24 +61,25 @@ def convolution_backward(
 def recurrent_on_cpu(
     inputs: Tensor, of_inputs: Tensor, of_state: Tensor, *_: Any, **__: Any
 ) -> int:
-    """Return the operations of one layer of an LSTM by oneDNN: one row of inputs a time step."""
+    """Return the operations of one LSTM layer with oneDNN; inputs have one row per time step."""
     rows = inputs.numel() // inputs.shape[-1]
     return 2 * rows * (of_inputs.numel() + of_state.numel())
 
 
 def recurrent_backward_on_cpu(*call: Any, **named: Any) -> int:
-    """Return those of its backward pass, to inputs and to weights."""
+    """Return the operations of its backward pass, to inputs and to weights."""
     return 2 * recurrent_on_cpu(*call, **named)
 
 
 def recurrent_on_cuda(inputs: Tensor, weights: Sequence[Tensor], *_: Any, **__: Any) -> int:
-    """Return the operations of recurrent layers by cuDNN; biases are vectors."""
+    """Return the operations of recurrent layers with cuDNN; biases, which are vectors, do not
+    count."""
     rows = inputs.numel() // inputs.shape[-1]
     return 2 * rows * sum(each.numel() for each in weights if each.ndim > 1)
 
 
 def recurrent_backward_on_cuda(*call: Any, **named: Any) -> int:
-    """Return those of their backward pass, to inputs and to weights."""
+    """Return the operations of their backward pass, to inputs and to weights."""
     return 2 * recurrent_on_cuda(*call, **named)
 
 
@@ -91,24 +93,25 @@ COUNTS = {
     aten._cudnn_rnn: recurrent_on_cuda,
     aten._cudnn_rnn_backward: recurrent_backward_on_cuda,
 }
-"""Of an operator: its arguments, and its result as ``out_val``, to its operations."""
+"""Formulas that return the operations of an operator, from its arguments and ``out_val``, its
+result."""
 
 
 class Operations(TorchDispatchMode):
-    """Counts those of matrix products, convolutions, attention and recurrent layers inside this
-    context. PyTorch's fused kernels of transformers are off in it: they say nothing of what is
-    in them.
+    """A context that counts the floating-point operations of matrix products, convolutions,
+    attention and recurrent layers.
 
-    All else counts nothing: norms, activations, sums, biases, the optimizer's step, and lookups in
-    tables of embeddings. A lookup moves bytes. The additions of a bag of embeddings and of a
-    table's gradient, one a word and feature, are left out as other sums are, so that a bag counts
-    the same whether it is one operator or a lookup and a sum.
+    PyTorch's fused kernels of transformers are off inside, because they hide their operations.
+    Everything else counts zero: norms, activations, sums, biases, the optimizer's step, and
+    embedding lookups, which only move bytes. The additions of an embedding bag and of an embedding
+    table's gradient, one per word and feature, are omitted like other sums, so that a bag counts
+    the same as one operator or as a lookup and a sum.
 
-    `FlopCounterMode` counts by the same formulas, module by module, by hooks that fail where a
-    layer is differentiated by `torch.autograd.grad` at a leaf, as predictive coding does.
+    `FlopCounterMode` uses the same formulas, but counts module by module with hooks that fail if a
+    layer is differentiated by `torch.autograd.grad` at a leaf, as in predictive coding.
 
     Attributes:
-        total: All that were counted.
+        total: The number of operations counted.
     """
 
     def __init__(self) -> None:
@@ -117,28 +120,28 @@ class Operations(TorchDispatchMode):
         self._inside: list[ExitStack] = []
 
     def __enter__(self) -> Self:
-        """Begin to count."""
+        """Begin counting."""
         inside = ExitStack()
         inside.enter_context(unfused())
         self._inside.append(inside)
         return super().__enter__()  # type: ignore[no-untyped-call, no-any-return]
 
     def __exit__(self, *problem: object) -> None:
-        """End."""
+        """End counting."""
         self._inside.pop().close()
         super().__exit__(*problem)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Carry out an operation and count it."""
+        """Run an operation and count it."""
         del types
         named = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return NotImplemented
         count = COUNTS.get(func._overloadpacket)
         if count is None:
-            with self:  # in inference mode it may be several that count
+            with self:  # in inference mode it may consist of several counted operations
                 made = func.decompose(*args, **named)
             return func(*args, **named) if made is NotImplemented else made
         made = func(*args, **named)

@@ -1,8 +1,8 @@
 """Tensors inside the nested containers that modules return.
 
-Looked into are tuples (named ones and PyTorch's own, as `torch.max` returns), lists, mappings and
-dataclasses, and classes derived from them. All else, as sets, classes of attrs and what hides in
-other attributes of a container, is left as it is.
+The functions search tuples (including named ones and PyTorch's own, such as that of `torch.max`),
+lists, mappings and dataclasses, and classes derived from them. Other objects, such as sets, attrs
+classes and other attributes of a container, are left unchanged.
 """
 
 from collections import UserDict
@@ -18,7 +18,7 @@ from beyondprop.errors import UserError
 
 
 def leaves(value: Any) -> Iterator[Tensor]:
-    """Yield each tensor once in tensors, tuples, lists, mappings and dataclasses, in order."""
+    """Yield each tensor in tensors, tuples, lists, mappings and dataclasses once, in order."""
     if isinstance(value, Tensor):
         yield value
     else:
@@ -26,7 +26,7 @@ def leaves(value: Any) -> Iterator[Tensor]:
 
 
 def _all(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in order, one as often as it is there."""
+    """Yield the tensors in order, with repetitions."""
     if isinstance(value, Tensor):
         yield value
     else:
@@ -35,7 +35,7 @@ def _all(value: Any) -> Iterator[Tensor]:
 
 
 def others(value: Any) -> Iterator[Any]:
-    """Yield what is neither a tensor nor a container that is looked into, in order."""
+    """Yield the objects that are neither tensors nor searched containers, in order."""
     if isinstance(value, (tuple, list, Mapping)) or _is_dataclass(value):
         for item in _entries(value).values():
             yield from others(item)
@@ -44,8 +44,8 @@ def others(value: Any) -> Iterator[Any]:
 
 
 def form(value: Any) -> str:
-    """Return the form of a value as text: containers with their keys, tensors as dtype and shape,
-    of all else the class.
+    """Return the structure of a value as text: containers with their keys, tensors as dtype and
+    shape, other objects as their class.
     """
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
@@ -60,9 +60,9 @@ def form(value: Any) -> str:
 def replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Return ``value`` with ``function`` applied to each of its tensors, once to each.
 
-    A container in which no tensor changes is returned itself. Another one is copied with its type
-    and its other attributes; neither its constructor nor ``__post_init__`` runs, but for a mapping
-    that is neither a `dict` nor a `UserDict`: its constructor gets a `dict`.
+    A container in which no tensor changes is returned itself. Other containers are copied with
+    their type and their other attributes, without a call of the constructor or ``__post_init__``;
+    only a mapping that is neither a `dict` nor a `UserDict` is constructed from a `dict`.
 
     Raises:
         UserError: A container cannot be copied.
@@ -98,7 +98,7 @@ def _replaced(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _entries(value: Any) -> dict[Any, Any]:
-    """Return what a container holds by index, key or field; nothing of anything else."""
+    """Return a container's items by index, key or field; an empty mapping for other objects."""
     if isinstance(value, (tuple, list)):
         return dict(enumerate(value))
     if not _is_dataclass(value):
@@ -118,7 +118,7 @@ def _names(value: Any) -> list[str]:
 
 @eager
 def _copied(value: Any, items: dict[Any, Any], changed: dict[Any, Any]) -> Any:
-    """Return a container of the same class; `changed` are those of its items that are new.
+    """Return a container of the same class; ``changed`` has the new ones of its items.
 
     Raises:
         UserError: Its class does not allow it.
@@ -129,7 +129,7 @@ def _copied(value: Any, items: dict[Any, Any], changed: dict[Any, Any]) -> Any:
         if _is_dataclass(value) or isinstance(value, (list, dict, UserDict)):
             return _with(value, changed)
         return type(value)(items)
-    except Exception as error:  # whatever a class does when it is copied or made
+    except Exception as error:  # a class may raise anything when it is copied or constructed
         name = type(value).__name__
         raise UserError(
             f"a module returns a {name}, which cannot be copied with other tensors in it "
@@ -138,9 +138,9 @@ def _copied(value: Any, items: dict[Any, Any], changed: dict[Any, Any]) -> Any:
 
 
 def _tuple(value: tuple[Any, ...], items: Iterable[Any]) -> Any:
-    """Return a tuple of the same class, whose constructor may take anything."""
+    """Return a tuple of the same class, whose constructor may have any arguments."""
     kind: Any = type(value)
-    if hasattr(kind, "n_sequence_fields"):  # PyTorch's own take items, and have no attributes
+    if hasattr(kind, "n_sequence_fields"):  # PyTorch's own take items and have no attributes
         return kind(items)
     made: Any = tuple.__new__(kind, items)
     if hasattr(value, "__dict__"):
@@ -155,7 +155,7 @@ def _with(value: Any, changed: Mapping[Any, Any]) -> Any:
         made.__dict__ = made
     for key, item in changed.items():
         if key in names:
-            object.__setattr__(made, key, item)  # which a frozen one allows too
+            object.__setattr__(made, key, item)  # works for frozen dataclasses too
         if key not in names or (isinstance(value, dict) and key in value):
             made[key] = item
     return made

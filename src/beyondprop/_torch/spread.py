@@ -1,4 +1,4 @@
-"""Tensors that are spread over processes, as by `fully_shard` and `parallelize_module`."""
+"""Tensors that are sharded over processes, for example by `fully_shard` or `parallelize_module`."""
 
 import sys
 from typing import Any
@@ -10,7 +10,7 @@ SHARDED = "torch.distributed.fsdp"
 
 
 def is_spread(tensor: Tensor) -> bool:
-    """Whether a tensor is a `DTensor`, whose module is not loaded for the sake of the question."""
+    """Whether a tensor is a `DTensor`; the check does not load its module."""
     if type(tensor) is Tensor:
         return False
     module: Any = sys.modules.get(MODULE)
@@ -18,13 +18,13 @@ def is_spread(tensor: Tensor) -> bool:
 
 
 def gathers(model: nn.Module) -> bool:
-    """Whether `fully_shard` has changed a part of a model, which gathers its parameters to run."""
+    """Whether `fully_shard` was applied to a part of a model, which gathers parameters to run."""
     module: Any = sys.modules.get(SHARDED)
     return module is not None and any(isinstance(m, module.FSDPModule) for m in model.modules())
 
 
 def spread_like(whole: Tensor, like: Tensor) -> Tensor:
-    """Return a tensor that every process has as a whole, spread as another of its shape is."""
+    """Return a tensor that every process has in full, sharded like another of the same shape."""
     if not is_spread(like):
         return whole
     module: Any = sys.modules[MODULE]
@@ -36,6 +36,6 @@ def spread_like(whole: Tensor, like: Tensor) -> Tensor:
 
 
 def part_of(tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape of the part of a spread tensor that this process has."""
+    """Return the shape of this process's part of a sharded tensor."""
     part: Any = tensor
     return tuple(part.to_local().shape)

@@ -1,4 +1,4 @@
-"""CPU threads of PyTorch, for a while, and turns of Python's threads."""
+"""Contexts that set PyTorch's CPU threads, and that one Python thread enters at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THREADS_A_CORE = 4
 
 
 class Turn(AbstractContextManager[None]):
-    """A context that one thread is in at a time; a copy has a turn of its own."""
+    """A context that one thread can enter at a time; a copy has a separate lock."""
 
     __slots__ = ("_lock",)
 
@@ -34,10 +34,11 @@ class Turn(AbstractContextManager[None]):
 
 @contextmanager
 def threads_set(count: int) -> Iterator[None]:
-    """Compute with so many threads inside, and with as many as before behind it.
+    """Set PyTorch's number of threads inside, and restore the previous one on exit.
 
     Raises:
-        UserError: They are far too many for this machine; PyTorch would start them, or end.
+        UserError: The number is far too large for this machine; PyTorch would start the threads, or
+            crash.
     """
     most = THREADS_A_CORE * (os.cpu_count() or 1)
     if count > most:

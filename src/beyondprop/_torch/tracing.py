@@ -1,6 +1,6 @@
-"""Where a forward pass is not simply run: traced, exported or transformed by `torch.func`.
+"""Checks for forward passes that are traced, exported or transformed by `torch.func`.
 
-What comes of it would teach by plain backprop, or fail in words that name no way out.
+The result would train by plain backprop, or fail with an unhelpful message.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ TRACERS: tuple[Callable[[], object], ...] = (
     torch._C._get_tracing_state,
     torch._C._functorch.peek_interpreter_stack,
 )
-"""Each returns something true where PyTorch exports, traces or transforms what it is asked to run.
+"""Each returns a true value while PyTorch exports, traces or transforms a function.
 
-For the last two there is no public way to ask.
+The last two have no public equivalent.
 """
 
 
 def check_run(x: object) -> None:
-    """See that a forward pass that is to be taught is run, by this process, as it stands.
+    """Check that a taught forward pass is executed directly.
 
     Args:
-        x: A tensor in it.
+        x: A tensor in the pass.
 
     Raises:
-        UserError: It is traced, exported or transformed.
+        UserError: The pass is traced, exported or transformed.
     """
     if torch.compiler.is_dynamo_compiling():
         return
@@ -39,20 +39,20 @@ def check_run(x: object) -> None:
 
 
 def traced() -> UserError:
-    """Return the error for a forward pass that is not simply run."""
+    """Return the error for a forward pass that is traced, exported or transformed."""
     return UserError(
-        "a model with rules attached is traced, exported or transformed by torch.func, and what "
-        "comes of it would not learn by them: do it inside exact_gradients(model) or "
+        "a model with rules attached is traced, exported or transformed by torch.func, and the "
+        "result would not learn by these rules: do it inside exact_gradients(model) or "
         "torch.no_grad(), or call remove() on the handle first"
     )
 
 
 def no_second_derivative() -> UserError:
-    """Return the error for a backward pass under a rule that is to be differentiated again.
+    """Return the error for a backward pass under a rule that would be differentiated again.
 
-    In such a pass (`create_graph=True`) gradients are switched on.
+    In such a pass (`create_graph=True`) gradients are enabled.
     """
     return UserError(
-        "create_graph=True asks for derivatives of what a rule teaches, which have no meaning: "
+        "create_graph=True requests derivatives of a rule's signals, which have no meaning: "
         "leave it out, or run the forward pass inside exact_gradients(model)"
     )

@@ -1,12 +1,12 @@
-"""How often a tensor was written to."""
+"""The version counter of tensors."""
 
 from torch import Tensor
 
 
 def version(tensor: Tensor) -> int:
-    """Return the number of in-place changes of a tensor, those of an optimizer's steps among them.
+    """Return the number of in-place changes of a tensor, including those by an optimizer.
 
-    PyTorch keeps the count to find what a backward pass can no longer use, and shows it under a
-    private name alone.
+    PyTorch counts them to detect tensors that a backward pass can no longer use; the count has only
+    a private name.
     """
     return tensor._version

@@ -1,4 +1,4 @@
-"""A model's state dict in one file of safetensors: its tensors, and what else is plain JSON."""
+"""A model's state dict in one safetensors file: its tensors, and other entries as JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from beyondprop.files import StorageError, cannot
 
 WEIGHTS = "weights.safetensors"
 EXTRA = "extra_state"
-"""In the file's metadata: the entries that are no tensors, as one JSON object. One alone: several
-would be written in any order, and so as other bytes each time."""
+"""Key in the file's metadata for the entries that are not tensors, as one JSON object. Several
+keys would be written in random order, so that the bytes of the file would vary."""
 
 
 def weights(model: nn.Module) -> bytes:
     """Return the model's state dict as safetensors; tied tensors are written once for each name.
 
     Raises:
-        UserError: As `check_weights`.
+        UserError: See `check_weights`.
     """
     check_weights(model)
     state: dict[str, Any] = model.state_dict()
@@ -44,10 +44,10 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Any]:
 
     Args:
         path: The file.
-        sha256: What a record says of it, where there is one.
+        sha256: The file's digest in a record, if there is one.
 
     Raises:
-        StorageError: The file cannot be read, is no such file, or not the one of the record.
+        StorageError: The file cannot be read, is not a weights file, or is not that of the record.
     """
     try:
         content = path.read_bytes()
@@ -68,10 +68,11 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Any]:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Refuse a model whose state cannot be kept, rather before its training than after.
+    """Raise if a model's state cannot be stored; called before training.
 
     Raises:
-        UserError: Something in its state dict is neither a tensor of ordinary numbers nor JSON.
+        UserError: An entry of its state dict is neither a dense tensor of ordinary numbers nor
+            JSON.
     """
     for key, value in model.state_dict().items():
         if isinstance(value, Tensor):
@@ -88,11 +89,11 @@ def _check_tensor(key: str, value: Tensor) -> None:
     kept = value.layout is torch.strided and not value.is_nested and not value.is_meta
     try:
         safetensors.torch.save({"": torch.empty(0, dtype=value.dtype)})
-    except (KeyError, RuntimeError):  # it does not know all of PyTorch's types
+    except (KeyError, RuntimeError):  # safetensors does not support all of PyTorch's types
         kept = False
     if not kept:
         raise UserError(
-            f"{key!r} in the model's state_dict is a tensor that no weights file can keep "
+            f"{key!r} in the model's state_dict is a tensor that a weights file cannot store "
             f"({value.dtype}, {value.layout}, on {value.device}): make it a dense one of ordinary "
             "numbers, or leave it out of the state (register_buffer(..., persistent=False))"
         )
@@ -103,4 +104,4 @@ def _is_json(value: object) -> bool:
         back = json.loads(json.dumps(value))
     except (TypeError, ValueError, RecursionError):
         return False
-    return repr(back) == repr(value)  # tuples, and keys that are numbers, come back as others
+    return repr(back) == repr(value)  # JSON changes tuples and keys that are numbers

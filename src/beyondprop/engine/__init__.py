@@ -1,1 +1,1 @@
-"""The engine: it changes a model so that rules teach its blocks, and changes it back."""
+"""The engine, which changes a model so that rules teach its blocks, and undoes the change."""

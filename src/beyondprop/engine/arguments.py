@@ -1,4 +1,4 @@
-"""What rules read among the arguments that a model is called with."""
+"""Targets and sample numbers among the arguments of a model's call."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,22 @@ from beyondprop.errors import UserError
 from beyondprop.rules.local.objectives import IGNORED
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
-"""What Hugging Face calls models that predict the next token."""
+"""Parts of the class names of Hugging Face models that predict the next token."""
 
 UNSHIFTED = ("Bart", "MBart", "Pegasus", "TrOCR", "XLM", "XLNet", "Marian", "Blenderbot", "PLBart")
-"""Their models of this kind take labels that are shifted already."""
+"""Prefixes of the class names of such models that take labels already shifted."""
 
 COUNT = "num_items_in_batch"
-"""The argument by which Hugging Face's trainer tells a model what to divide its loss by."""
+"""The argument in which Hugging Face's trainer passes the divisor of the model's loss."""
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What a call of the model gives.
+    """Values that rules read from the arguments of one call of the model.
 
     Attributes:
-        targets: The targets; None where the caller gives them.
-        share: How much of a mean over its targets the model's loss is.
+        targets: The targets; None if they come from elsewhere.
+        share: The model's loss as a fraction of the mean over its targets.
         samples: The sample of each node of graphs.
     """
 
@@ -38,12 +38,12 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Targets among the arguments that the model is called with.
+    """Targets among the arguments of the model's call.
 
     Attributes:
         model: The model.
         name: The argument's name.
-        shift: How many tokens ahead the model's loss looks.
+        shift: Number of tokens by which the targets are ahead of the inputs.
     """
 
     model: nn.Module
@@ -51,7 +51,7 @@ class Labels:
     shift: int
 
     def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Given:
-        """Return what a call of the model gives."""
+        """Return the values that a call of the model passes."""
         found = argument(self.model, self.name, inputs, keywords)
         if found is None:
             return Given()
@@ -59,7 +59,7 @@ class Labels:
             raise UserError(
                 f"'{self.name}' has no token axis to shift by {self.shift}: attach with shift=0"
             )
-        if self.shift:  # (batch, tokens): what follows the last token is not known
+        if self.shift:  # (batch, tokens): the last tokens have no target
             found = F.pad(found[:, self.shift :], (0, self.shift), value=IGNORED)
         items = keywords.get(COUNT)
         return Given(found) if items is None else Given(found, (found != IGNORED).sum() / items)
@@ -67,11 +67,11 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Arguments:
-    """What rules read among the arguments that the model is called with.
+    """The arguments of the model's call that rules read.
 
     Attributes:
         model: The model.
-        labels: The targets; None where the caller gives them.
+        labels: The targets; None if they come from elsewhere.
         samples: Name of the argument that holds the sample of each node of graphs, if any does.
     """
 
@@ -80,7 +80,7 @@ class Arguments:
     samples: str | None
 
     def of(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> Given:
-        """Return what a call of the model gives."""
+        """Return the values that a call of the model passes."""
         given = Given() if self.labels is None else self.labels.of(inputs, keywords)
         if self.samples is None:
             return given
@@ -90,10 +90,10 @@ class Arguments:
 def argument(
     model: nn.Module, name: str, inputs: Sequence[Any], keywords: Mapping[str, Any]
 ) -> Tensor | None:
-    """Return an argument of a model's call, or with a dot in its name an attribute of one.
+    """Return an argument of a model's call, or an attribute of one if the name contains a dot.
 
     Raises:
-        UserError: It is no tensor.
+        UserError: It is not a tensor.
     """
     first, *attributes = name.split(".")
     found = keywords.get(first)
@@ -110,12 +110,13 @@ def argument(
 def arguments_of(
     model: nn.Module, targets: str | None, shift: int | None, samples: str | None
 ) -> Arguments | None:
-    """Return what rules read among a model's arguments, None if that is nothing.
+    """Return the model's arguments that rules read; None if they read none.
 
     Args:
         model: The model.
         targets: Name of the argument with the targets.
-        shift: How many tokens ahead the model's loss looks at them; None asks the model.
+        shift: Number of tokens by which they are ahead of the inputs; None infers it from the
+            model's class.
         samples: Name of the argument with the sample of each node.
 
     Raises:
@@ -128,20 +129,20 @@ def arguments_of(
 
 
 def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels | None:
-    """Return where targets are among a model's arguments, None if they are given elsewhere.
+    """Return the argument of a model's call that holds targets; None if they come from elsewhere.
 
     Args:
         model: The model.
         name: The argument's name.
-        shift: How many tokens ahead the model's loss looks; None asks the model, as those of
-            Hugging Face say it.
+        shift: Number of tokens by which the targets are ahead of the inputs; None infers it from
+            the model's class, for models of Hugging Face.
 
     Raises:
         UserError: The model has no such argument.
     """
     if name is None:
         if shift is not None:
-            raise UserError("shift= is for targets that the model is called with: name targets=")
+            raise UserError("shift= applies to targets among the model's arguments: set targets=")
         return None
     _check_argument(model, "targets", name)
     if shift is None:
@@ -154,10 +155,10 @@ def labels_of(model: nn.Module, name: str | None, shift: int | None) -> Labels |
 
 
 def _check_argument(model: nn.Module, option: str, name: object) -> None:
-    """See that the model's call has an argument.
+    """Check that the model's call has an argument.
 
     Raises:
-        UserError: It has not.
+        UserError: It has none of this name.
     """
     parameters = inspect.signature(model.forward).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -1,4 +1,4 @@
-"""Attaching rules to a model, and true gradients in spite of them."""
+"""Attaching rules to a model, and bypassing them for exact gradients."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,42 +34,42 @@ def attach(
     shift: int | None = None,
     samples: str | None = None,
 ) -> Attachment:
-    """Train ``model`` by another rule than end-to-end backpropagation, from the next forward on.
+    """Train ``model`` with a rule other than end-to-end backpropagation, from the next forward on.
 
     The model is changed in place by hooks and class swaps: `state_dict` keys, parameters and the
-    results of the forward pass stay the same, and the training loop stays your own.
+    results of the forward pass stay the same, and so does your training loop.
 
     Args:
         model: Any module; attach before `torch.compile` and before wrapping it for several devices.
-        rule: One rule for all blocks, or a rule for each pattern or tuple of names, first match
-            first. A rule is an object or its short name: "dfa" is `DirectFeedbackAlignment()`.
-        blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run; a
-            tuple of names makes one block of several modules, which ends after the last, and a
-            last one that contains the others only ends it (`finer_blocks` names such parts of the
-            layers of transformers). A parameter named here that lies in no block keeps `Backprop`.
-            By default one block for each child with parameters of a chain
-            (`nn.Sequential`), where activations, norms and poolings join the block before them;
-            with ``output=``, elsewhere, one for each layer of a model that repeats one in an
-            `nn.ModuleList`, or of its encoder and its decoder. Of the default blocks those keep
-            `Backprop` that are tied to the output's weights.
-        axes: What the axes of the blocks' outputs mean, for all or by pattern of names: one name an
-            axis, such as "batch tokens features", "tokens batch features", "nodes features" or
-            "batch channels positions", with names in parentheses that were flattened into one, as
-            "(batch tokens) features". What it says of the last block holds for the model's output.
-            By default the kind of the layer that made an output says it (see `beyondprop.shapes`).
+        rule: One rule for all blocks, or a rule for each pattern or tuple of names; the first match
+            is used. A rule is an object or its short name: "dfa" is `DirectFeedbackAlignment()`.
+        blocks: Names or `fnmatch` patterns of the modules that are blocks, in the order they run.
+            A tuple of names makes one block of several modules, which ends after the last. If the
+            last module contains the others, it only ends the block (`finer_blocks` returns such
+            parts of the layers of transformers). A parameter named here that belongs to no block
+            keeps `Backprop`. By default, in a chain (`nn.Sequential`), each child with parameters
+            is a block, and activations, norms and poolings join the block before them; in other
+            models, with ``output=``, each layer of a model that repeats one in an `nn.ModuleList`,
+            or of its encoder and its decoder, is a block. Default blocks that are tied to the
+            output's weights keep `Backprop`.
+        axes: Meaning of the axes of the blocks' outputs, for all or by pattern of names: one name
+            per axis, such as "batch tokens features", "tokens batch features", "nodes features" or
+            "batch channels positions"; names that were flattened into one axis are in parentheses,
+            as in "(batch tokens) features". The axes of the last block are those of the model's
+            output. By default they are inferred from the type of the layer that made the output
+            (see `beyondprop.shapes`).
         output: Name of the module whose output carries the error, such as "lm_head" or
-            "transformer.ln_f", where the loss is computed within the model or its output cannot be
-            looked into. Parameters that the model defines after this module keep their exact
-            gradient; those before it that belong to no block are taught with the blocks that
+            "transformer.ln_f", for models that compute the loss themselves or return a container
+            that cannot be inspected. Parameters that the model defines after this module keep their
+            exact gradient; those before it that belong to no block are taught with the blocks that
             follow. By default the model's own output.
         targets: Name of the argument of the model's call that holds targets, such as "labels"; then
-            no ``handle.targets`` is needed. A loss that the model returns goes through
-            `handle.loss` by itself.
-        shift: How many tokens ahead of its inputs the model's loss looks at these targets. By
-            default 1 for models of Hugging Face that predict the next token, else 0.
-        samples: Name of the argument of the model's call that says for each node of graphs which
-            sample it belongs to, such as "batch" or "data.batch", for blocks whose axes are
-            "nodes features".
+            no ``handle.targets`` is needed. A loss that the model returns passes through
+            `handle.loss` automatically.
+        shift: Number of tokens by which these targets are ahead of the inputs in the model's loss.
+            By default 1 for models of Hugging Face that predict the next token, else 0.
+        samples: Name of the argument of the model's call that holds the sample of each node of
+            graphs, such as "batch" or "data.batch", for blocks whose axes are "nodes features".
 
     Returns:
         The handle: `report`, `targets`, `remove`.
@@ -111,26 +111,27 @@ def attach(
 
 
 def attachment_of(model: nn.Module) -> Attachment | None:
-    """Return the handle of what is attached to this very model (to a copy, say), or None."""
+    """Return the handle of the rules attached to ``model``, for example to a copy, or None."""
     found: Attachment | None = vars(model).get(HANDLE)
     return found
 
 
 @contextmanager
 def exact_gradients(model: nn.Module) -> Iterator[None]:
-    """Let true gradients flow through ``model`` inside the context, whatever is attached to it.
+    """Use exact gradients of ``model`` inside the context, whatever rules are attached.
 
-    Attacks and attributions need it: gradients through a feedback graph overstate robustness. It
-    counts for forward passes begun inside the context, and for the whole of a model of which only a
-    part is given here. With activation checkpointing the backward pass must lie inside too.
+    Attacks and attributions need them: gradients through a feedback graph overstate robustness. The
+    context applies to forward passes that begin inside it. If ``model`` is only a part of the
+    attached model, it applies to the complete model. With activation checkpointing, run the
+    backward pass inside the context too.
 
-    It holds for the model in every thread, not for this one alone as targets do: PyTorch reruns the
-    forward pass in its own threads, which do not know the calling thread.
+    The context applies in every thread, unlike targets, which belong to one thread: PyTorch reruns
+    the forward pass in its own threads, which do not know the calling thread.
     """
     check_type("the model", model, nn.Module, "a torch.nn.Module")
     found = (mode_of(module) for module in model.modules())
     modes = list({id(mode): mode for mode in found if mode is not None}.values())
-    _count(modes, 1)  # counted, as contexts of several threads or generators may overlap
+    _count(modes, 1)  # a count, as contexts of several threads or generators may overlap
     try:
         yield
     finally:
@@ -138,7 +139,7 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
 
 
 def _count(modes: Iterable[Mode], change: int) -> None:
-    """Count contexts of `exact_gradients` that are entered or left."""
+    """Add to the number of open contexts of `exact_gradients`."""
     with CHANGING:
         for mode in modes:
             mode.exact += change
@@ -167,7 +168,7 @@ def _patterns(
 
 
 def _loose(model: nn.Module, names: Sequence[Named], rule: Rule) -> list[Named]:
-    """Return which names are parameters that the rule, as it teaches modules, cannot teach."""
+    """Return the names of parameters that the rule cannot teach, because it teaches modules."""
     if not (rule.traits.ends_graph and rule.traits.learns):
         return []
     parameters = dict(model.named_parameters())
@@ -222,11 +223,11 @@ def _default_names(model: nn.Module, rule: Rule, ports: Ports) -> Sequence[str]:
     suggestion = [n for n, m in model.named_children() if has_parameters(m)]
     if not suggestion:
         raise AttachError(
-            f"{type(model).__name__} holds no module to make a block of: put it in an "
+            f"{type(model).__name__} has no submodule that can be a block: put it in an "
             "nn.Sequential, and attach to that"
         )
     stack = "" if layers is None else layers[0].rpartition(".")[0]
-    instead = f"; or say where the error is taken, output=, and '{stack}.*' are the blocks"
+    instead = f"; or name the module that carries the error in output=, then '{stack}.*' are blocks"
     raise AttachError(
         f"{type(model).__name__} is not a chain of modules, so there are no safe default "
         f"blocks: name them in the order they run, for example blocks={suggestion}"
@@ -235,7 +236,7 @@ def _default_names(model: nn.Module, rule: Rule, ports: Ports) -> Sequence[str]:
 
 
 def _rule(rule: object) -> Rule:
-    """Return the rule that an object is or a short name names."""
+    """Return a rule, given itself or its short name."""
     if isinstance(rule, str):
         return make(rule)
     if not isinstance(rule, Rule):
@@ -254,7 +255,7 @@ def _in_order(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
 
 
 def _at_output(block: Block) -> Block:
-    """Return the block that makes the output, with the exact gradient where its rule asks so."""
+    """Return the block that makes the output, with `Backprop` if its rule requires that."""
     return replace(block, rule=Backprop()) if block.rule.traits.exact_at_output else block
 
 

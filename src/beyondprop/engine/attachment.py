@@ -32,7 +32,7 @@ class Attachment(Host):
     Attributes:
         model: The model, changed in place and never wrapped.
         blocks: The blocks in the order they run; the last one makes the output.
-        passes: What happens in the model's forward passes.
+        passes: The handling of the model's forward passes.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block], ports: Ports) -> None:
@@ -84,7 +84,7 @@ class Attachment(Host):
                 tensor, or what `torch.tensor` makes one of (an array, a list of numbers).
 
         Raises:
-            UserError: No tensor can be made of them.
+            UserError: They cannot be converted to a tensor.
         """
         if self.needs_targets or not isinstance(targets, Tensor):
             targets = as_targets(targets)
@@ -98,7 +98,7 @@ class Attachment(Host):
         signals are scaled too: ``scaler.scale(handle.loss(loss) / 4).backward()``.
 
         Raises:
-            UserError: It is not one number.
+            UserError: The loss is not a scalar.
         """
         return loss if self.passes.watch is None else told_scale(loss)
 
@@ -190,7 +190,7 @@ class Attachment(Host):
         return swapped.describe()
 
     def replace_forward(self, rule: ModelRule) -> None:
-        """Have the rule run the model's forward pass."""
+        """Let the rule run the model's forward pass."""
         if any(isinstance(change, ModelForward) for change in self._changes):
             return
         forward = ModelForward(rule, self.passes, rule.start(self.model))

@@ -24,14 +24,14 @@ from beyondprop.shapes import (
 )
 
 Named = str | tuple[str, ...]
-"""What a block is called: a pattern for one module a block, or the names of all modules of one."""
+"""Names of blocks: a pattern, each match of which is a block, or the modules of one block."""
 
 JOINS = (*NORMS, nn.PReLU)
-"""Layers with parameters that join the block before them all the same."""
+"""Layers that join the block before them although they have parameters."""
 
 
 def default_patterns(model: nn.Module, rule: Rule) -> list[str] | None:
-    """Return the names of the default blocks, or None where there is no safe default."""
+    """Return the names of the default blocks, or None if there is no safe default."""
     if is_chain(model) or not rule.traits.ends_graph:
         own = [n for n, _ in model.named_parameters(recurse=False)]
         return own + [n for n, m in children(model) if has_parameters(m) and not _joins(model, m)]
@@ -39,11 +39,16 @@ def default_patterns(model: nn.Module, rule: Rule) -> list[str] | None:
 
 
 def choose(model: nn.Module, rules: Mapping[Named, Rule], problems: list[str]) -> list[Block]:
-    """Return the blocks that the patterns name, in their order; append what is wrong to problems.
+    """Return the blocks that the patterns name, in the order of the patterns.
 
-    A pattern names modules by `fnmatch` (its ``*`` matches dots too); of nested matches the
-    outermost counts, and what an earlier pattern took is not taken again. A pattern for `Backprop`
-    may name parameters as well. A tuple names the modules of one block.
+    A pattern names modules by `fnmatch` (its ``*`` matches dots too). Of nested matches only the
+    outermost is a block, and modules that an earlier pattern matched are skipped. A pattern for
+    `Backprop` may name parameters too. A tuple names the modules of one block.
+
+    Args:
+        model: The model.
+        rules: The rule of each pattern or tuple.
+        problems: A sentence for each error is appended here.
     """
     blocks: list[Block] = []
     named = {name for each in rules for name in ((each,) if isinstance(each, str) else each)}
@@ -75,7 +80,8 @@ def _of_modules(
 ) -> list[Block]:
     """Return the block of these modules, which run in this order; the last makes its output.
 
-    A last one that holds the others ends the block too, but what else it holds is not the block's.
+    If the last module contains the others, it ends the block, but its other parts do not belong to
+    the block.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     parameters = dict(model.named_parameters())
@@ -99,7 +105,7 @@ def _of_modules(
     if problem:
         problems.append(f"the block {names} {problem}")
         loose = tuple(name for name in names if name in parameters)
-        # Never attached; but what it holds is not said to lie in no block either.
+        # Never attached; it keeps its parameters out of the error about parameters in no block.
         return [Block(names[0], rule, found, model, loose)] if found and loose else []
     return [Block(names[0], rule, found, model, around=around)]
 
@@ -157,7 +163,7 @@ def _siblings(model: nn.Module, name: str) -> tuple[list[tuple[str, nn.Module]],
 
 
 def _following(model: nn.Module, name: str, stops: Set[str]) -> list[tuple[str, nn.Module]]:
-    """Return the activations, norms, poolings, … behind a module in a chain, up to a stop."""
+    """Return the activations, norms, poolings, … after a module in a chain, up to a stop."""
     siblings, place = _siblings(model, name)
     found = []
     for sibling in siblings[place + 1 :]:
@@ -169,7 +175,7 @@ def _following(model: nn.Module, name: str, stops: Set[str]) -> list[tuple[str, 
 
 
 def _leading(model: nn.Module, name: str, stops: Set[str]) -> list[tuple[str, nn.Module]]:
-    """Return what stands before the first module with parameters in a chain."""
+    """Return the modules before a module, if it is the first with parameters in a chain."""
     siblings, place = _siblings(model, name)
     before = siblings[:place]
     first = not any(has_parameters(module) or other in stops for other, module in before)
@@ -193,10 +199,11 @@ def _no_match(model: nn.Module, pattern: str) -> str:
 
 
 def ends_of_ties(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
-    """Return the blocks; those keep `Backprop` that share a parameter with the output's end.
+    """Return the blocks, with `Backprop` for those that share a parameter with an exact part.
 
-    That is the block that makes the output, if its gradient is exact, and what lies in no block. A
-    rule would teach such a parameter something else than its exact gradient there.
+    Exact parts are blocks whose graph does not end, such as the one that makes the output, and
+    parameters in no block. A rule would give a shared parameter a signal that differs from its
+    exact gradient there.
     """
     taught = [block for block in blocks if block.rule.traits.ends_graph]
     covers = [name for block in taught for name in (*(n for n, _ in block.modules), *block.loose)]
@@ -214,11 +221,11 @@ def ends_of_ties(model: nn.Module, blocks: Sequence[Block]) -> list[Block]:
 
 
 def placed(blocks: Sequence[Block], axes: str | Mapping[str, str] | None) -> list[Block]:
-    """Return the blocks with the axes of their outputs, and with their depth.
+    """Return the blocks with the axes of their outputs and their depth.
 
     Args:
         blocks: In the order they run.
-        axes: What the user says of them: words for all, or for each pattern of names.
+        axes: The user's names of axes, for all blocks or for each pattern of block names.
 
     Raises:
         UserError: The words are not known, or a pattern names no block.
@@ -250,8 +257,8 @@ def _axes_of(
 
     Args:
         block: The block.
-        said: What the user says of blocks, by pattern of names.
-        encoder: The modules of an encoder whose tokens are others than those of the output.
+        said: The user's names of axes, by pattern of block names.
+        encoder: The modules of an encoder, whose tokens differ from those of the output.
         unsure: Whether layers of the model take tokens before the batch.
     """
     for pattern, words in said.items():
@@ -269,7 +276,7 @@ def _axes_of(
 
 
 def _encoder(model: nn.Module) -> set[nn.Module]:
-    """Return the modules of the encoder, where a model also has a decoder and says so."""
+    """Return the modules of the encoder, if the model's configuration declares a decoder too."""
     config = getattr(model, "config", None)
     encoder: Any = getattr(model, "get_encoder", None)
     if encoder is None or not getattr(config, "is_encoder_decoder", False):
@@ -278,10 +285,10 @@ def _encoder(model: nn.Module) -> set[nn.Module]:
 
 
 def blocks_ended(blocks: Sequence[Block]) -> dict[nn.Module, list[Block | None]]:
-    """Return for each call of a module that ends a block which one it ends; None where it runs
-    inside a block.
+    """Return the block that each call of a block's last module ends; None for a call inside a
+    block.
 
-    Blocks may share that module: its n-th call in a forward pass is then the n-th of them.
+    Blocks may share that module: its n-th call in a forward pass then belongs to the n-th of them.
     """
     ended: dict[nn.Module, list[Block | None]] = {
         block.ways[-1][1]: [] for block in blocks if block.modules

@@ -1,4 +1,4 @@
-"""What stands in the way of attaching rules to a model or of teaching it: in plain words."""
+"""Checks that rules can be attached to a model and can teach it, with messages for the user."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -22,7 +22,7 @@ from beyondprop.rules.backprop import Backprop
 
 
 def model_problems(model: nn.Module) -> Iterator[str]:
-    """Yield what is wrong with the model as a whole."""
+    """Yield a sentence for each reason why no rule can be attached to the model."""
     if isinstance(model, (DataParallel, DistributedDataParallel)):
         yield "the model is already wrapped for several devices: attach to model.module instead"
     if is_compiled(model):
@@ -34,7 +34,7 @@ def model_problems(model: nn.Module) -> Iterator[str]:
 
 
 def _attached(model: nn.Module) -> Iterator[str]:
-    """Yield which part of the model has rules already, and where their handle is."""
+    """Yield a sentence if a part of the model already has rules, with the path of their handle."""
     marked = [(name, part) for name, part in model.named_modules() if mode_of(part) is not None]
     if marked:
         holder = next((name for name, part in marked if HANDLE in vars(part)), None)
@@ -52,13 +52,20 @@ def _attached(model: nn.Module) -> Iterator[str]:
 def block_problems(
     model: nn.Module, blocks: Sequence[Block], rules: Mapping[Named, Rule], ports: Ports
 ) -> Iterator[str]:
-    """Yield what is wrong between the blocks and the rules that were asked for, by pattern."""
+    """Yield a sentence for each reason why these rules cannot teach these blocks.
+
+    Args:
+        model: The model.
+        blocks: Its blocks.
+        rules: The rules by pattern, as the user gave them.
+        ports: Where the error is taken and targets are found.
+    """
     yield from dict.fromkeys(problem for b in blocks for problem in b.rule.problems(b))
     yield from dict.fromkeys(problem for b in blocks for problem in _uncovered_layers(b))
     yield from _unmatched(model, rules.values())
     yield from _beside_whole(model, blocks)
     if any(rule.traits.ends_graph for rule in rules.values()):
-        if ports.output is None:  # else the first pass shows what learns, see `check_ends`
+        if ports.output is None:  # otherwise the first pass shows what learns, see `check_ends`
             yield from _uncovered(model, blocks, rules)
         yield from _tied(model, blocks)
         yield from _in_place(model, blocks)
@@ -74,7 +81,7 @@ def _unmatched(model: nn.Module, rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def _uncovered_layers(block: Block) -> Iterator[str]:
-    """Yield a sentence for each layer with weights that has no backward of its own."""
+    """Yield a sentence for each layer with weights that the rule cannot cover."""
     rule: Any = block.rule
     if "weights" in rule.traits.needs:
         yield from covering(block, rule).problems
@@ -98,7 +105,7 @@ def _beside_whole(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _owners(model: nn.Module, blocks: Sequence[Block]) -> dict[str, Block | None]:
-    """Return, for each name a parameter has in the model, the block it lies in."""
+    """Return the block that contains each parameter, by each of its names in the model."""
     covers = [(name, b) for b in blocks for name in (*(n for n, _ in b.modules), *b.loose)]
     return {
         name: next((block for cover, block in covers if inside(name, cover)), None)
@@ -125,13 +132,13 @@ def _uncovered(
 
 
 def _place(name: str, covers: Iterable[str]) -> str:
-    """Return the module that holds a parameter, or the parameter where that holds blocks too."""
+    """Return the module that holds a parameter, or the parameter if that module holds blocks."""
     module = name.rpartition(".")[0]
     return module if module and not any(inside(each, module) for each in covers) else name
 
 
 def _spelled(rules: Mapping[Named, Rule]) -> str:
-    """Return rules by pattern as they are written in Python, the first twelve of them."""
+    """Return rules by pattern as a Python expression, cut after twelve."""
     shown = [f"{named!r}: {type(rule).__name__}()" for named, rule in islice(rules.items(), 12)]
     return "{" + ", ".join(shown) + (", …}" if len(rules) > 12 else "}")
 
@@ -168,7 +175,7 @@ def _in_place(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
 
 
 def _shares_output(block: Block) -> bool:
-    """Whether a block's graph, which may need its output, ends in what the model goes on with."""
+    """Whether the next block gets a tensor that shares memory with the output of this block."""
     traits = block.rule.traits
     copied = "output" in traits.needs and "sent_back" not in traits.needs
     return traits.ends_graph and traits.learns and not copied
@@ -197,13 +204,15 @@ def _called(name: str) -> str:
 
 
 def check_covered(model: nn.Module, blocks: Sequence[Block]) -> None:
-    """See that blocks hold all that learns, which may be more than when rules were attached.
+    """Check that blocks hold all trainable parameters, which may have changed since attaching.
 
     Raises:
-        UserError: They don't.
+        UserError: A trainable parameter is in no block.
     """
     for problem in _uncovered(model, blocks, {}):
-        raise UserError(f"what learns has changed since the rules were attached: {problem}")
+        raise UserError(
+            f"the trainable parameters have changed since the rules were attached: {problem}"
+        )
 
 
 def check_outputs(
@@ -213,10 +222,10 @@ def check_outputs(
     open_pass: OpenPass,
     outputs: Sequence[Tensor],
 ) -> None:
-    """See that the outputs can teach, and that the last block makes one.
+    """Check that the outputs can carry an error, and that the last block makes one of them.
 
     Raises:
-        UserError: They cannot, or it does not.
+        UserError: An output cannot, or the last block makes none.
     """
     last = blocks[-1]
     traits = [block.rule.traits for block in blocks]
@@ -225,7 +234,8 @@ def check_outputs(
         names = ", ".join(f"output='{name}'" for name in candidates(model))
         raise UserError(
             "the model returns a scalar (its loss?), which cannot teach blocks sample by "
-            f"sample: say where the error is taken, attach(..., output=...); candidates: {names}"
+            "sample: name the module that carries the error in attach(..., output=...); "
+            f"candidates: {names}"
         )
     exact = [t for t in outputs if t.requires_grad]
     if len(exact) == len(outputs) > 0:
@@ -250,17 +260,17 @@ def check_outputs(
 
 
 def check_classes(run: ForwardPass, blocks: Sequence[Block], outputs: Any) -> None:
-    """See that what the model returns has as many features as its last layer says it has classes.
+    """Check that the model's output has the number of classes that its last layer shows.
 
     The last layer is the one that the model defines last, which need not be the last to run.
 
     Args:
         run: The pass.
         blocks: The blocks of the model.
-        outputs: What the model returns.
+        outputs: The model's return value.
 
     Raises:
-        UserError: It has not, and a rule relies on it.
+        UserError: The numbers differ, and a rule relies on them.
     """
     counting = [b.rule for b in blocks if b.rule.traits.counts_classes]
     returned = [t for t in leaves(outputs) if t.is_floating_point() and t.dim() > 1]
@@ -268,27 +278,27 @@ def check_classes(run: ForwardPass, blocks: Sequence[Block], outputs: Any) -> No
         return
     called = type(counting[0]).__name__
     raise UserError(
-        f"{called} takes it that there are {run.classes} classes, as many as the layer that the "
-        f"model defines last has outputs, but what it returns has shape "
-        f"{tuple(returned[0].shape)}: define the last layer last, or give {called}(..., classes=…)"
+        f"{called} assumes {run.classes} classes, the number of outputs of the layer that the "
+        f"model defines last, but the model returns shape {tuple(returned[0].shape)}: define the "
+        f"last layer last, or set {called}(..., classes=…)"
     )
 
 
 def check_guess(run: ForwardPass, outputs: Sequence[Tensor]) -> None:
-    """See that the output is as blocks that learned by targets before it was known took it to be.
+    """Check the output against the shape that blocks assumed when they learned before it was known.
 
     Raises:
-        UserError: It is not; the ordinary loop would not have taught them so.
+        UserError: The shapes differ, so these blocks learned differently than in the ordinary loop.
     """
     guessed = next((error for error in run.errors if error is not None), None)
     if guessed is None:
         return
     if len(outputs) != 1:
         raise UserError(
-            "a rule that learns by targets while the forward pass goes on teaches by one output "
-            f"only; the model has {len(outputs)}: leave the schedule out"
+            "a rule that learns by targets during the forward pass supports one output only; the "
+            f"model has {len(outputs)}: leave the schedule out"
         )
-    # At a hidden layer targets teach by the classes that the model has, not by the layer's width.
+    # At a hidden layer the error has one feature per class of the model, not the layer's width.
     features = -1 if run.hidden else None
     if outputs[0].shape[:features] != guessed.shape[:features]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a rule of layers covers in a block, what stays exact in it, and what stands in the way."""
+"""The layers of a block that a layer rule covers, those that stay exact, and problems."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,13 @@ from beyondprop.layers import EXACT, FORWARD, OPERATIONS, feedback_class, is_no_
 
 @dataclass(frozen=True)
 class Covering:
-    """The layers of a block as a rule of layers sees them, by their names.
+    """The layers of a block under a layer rule, by name.
 
     Attributes:
         rule: The rule.
-        layers: Those that get a backward of their own, each with the class that it gets.
-        exact: What keeps its exact backward, as no weight in it carries the error.
-        asked: What keeps it because one asked for that.
+        layers: Layers that get a modified backward pass, each with the class that it gets.
+        exact: Layers that keep their exact backward pass, as no weight in them carries the error.
+        asked: Layers that keep it because the user named them in ``exact=``.
         problems: A sentence for each of the others.
     """
 
@@ -29,7 +29,7 @@ class Covering:
     problems: list[str] = field(default_factory=list)
 
     def add(self, name: str, module: nn.Module) -> None:
-        """Take a module in, without those in it."""
+        """Add a module, without its submodules."""
         made, called = feedback_class(type(module)), type(self.rule).__name__
         if self.rule.keeps_exact(name):
             if name in self.rule.exact or has_weights(module):
@@ -49,7 +49,7 @@ class Covering:
             self._add_unknown(name, module)
 
     def add_parameter(self, name: str, parameter: Tensor) -> None:
-        """Take in a parameter that no layer known here holds."""
+        """Add a parameter that no known layer holds."""
         if self.rule.keeps_exact(name):
             self.asked.append(name)
         elif is_no_matrix(parameter):
@@ -81,21 +81,21 @@ class Covering:
 
 
 def covering(block: Block, rule: LayerRule) -> Covering:
-    """Return what a rule of layers makes of a block."""
+    """Return how a layer rule covers a block."""
     found = Covering(rule)
     for name in block.loose:
         found.add_parameter(name, block.owner.get_parameter(name))
     made_of = ""
     for name, module in block.named_modules():
         if isinstance(module, ParametrizationList):
-            made_of = name  # in here a layer's weight is made, by exact gradients
+            made_of = name  # it computes a layer's weight, with exact gradients
         if not inside(name, made_of):
             found.add(name, module)
     return found
 
 
 def has_weights(module: nn.Module) -> bool:
-    """Whether a module holds parameters itself, or makes weights of others by parametrizations."""
+    """Whether a module holds parameters itself, or computes its weights by parametrizations."""
     return is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
 
 

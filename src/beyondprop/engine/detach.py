@@ -1,7 +1,7 @@
-"""The one place where a block's graph ends, and what teaches the block there.
+"""The one place where a block's graph ends, and the objects that teach the block there.
 
-`detach` is called with what a block returned. It hands the end of the block's graph to the
-schedule, and returns the same tensors detached, so that no gradient passes from block to block.
+`detach` is called with a block's outputs. It passes the end of the block's graph to the schedule,
+and returns the outputs detached, so that no gradient flows from block to block.
 """
 
 import threading
@@ -46,20 +46,20 @@ from beyondprop.shapes import (
 
 @dataclass(eq=False)
 class OpenPass:
-    """A forward pass that is being taught, as the engine sees it.
+    """A taught forward pass, with the engine's data.
 
     Attributes:
-        run: What rules see of it.
-        joint: What learns in the backward pass; ties it to the model's outputs.
-        schedule: What takes the ends of blocks: the joint schedule, or one that the user chose.
-        detached: The detached tensors that the model went on with, while they live.
-        calls: How often a module that several blocks share was called.
+        run: The part of it that rules see.
+        joint: The joint schedule, which ties blocks that learn in the backward pass to the outputs.
+        schedule: The schedule that takes the ends of blocks: the joint one or the user's.
+        detached: The detached tensors with which the model continued, as weak references.
+        calls: Number of calls of each module that several blocks share.
         ended: The blocks whose ends were reached.
-        inputs: What each block was given, where its rule needs that.
-        exchange: The latest block that receives what the next one sends back.
-        tied: Whether a module within the model has been tied to the ends.
-        share: How much of a mean over targets the model's own loss is.
-        cut: In a first pass what blocks returned, with their graphs; None in others.
+        inputs: The input of each block whose rule needs it.
+        exchange: The latest end at which a rule receives what the next block sends back.
+        tied: Whether the output of a module inside the model has been tied to the ends.
+        share: The model's own loss as a fraction of a mean over targets.
+        cut: In a first pass the outputs of blocks, with their graphs; None in others.
     """
 
     run: ForwardPass
@@ -80,15 +80,15 @@ class OpenPass:
 
 
 class Current(threading.local):
-    """The forward pass under way in each thread.
+    """The current forward pass of each thread.
 
     Attributes:
-        open_pass: The innermost one, if it is being taught.
-        outer: Those around it, outermost first.
+        open_pass: The innermost one, None if it is not taught.
+        outer: The passes around it, outermost first.
     """
 
-    # Without them PyTorch's compiler would find a `__dict__` that is not the thread's, and what
-    # compiled hooks set would be lost.
+    # Without slots PyTorch's compiler would find a `__dict__` that is not the thread's, and
+    # attributes that compiled hooks set would be lost.
     __slots__ = ()
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Current(threading.local):
         return Current, ()  # a copy, made within a pass or after one that failed, starts outside
 
     def enter(self, open_pass: OpenPass | None) -> None:
-        """Begin a pass, None for one that is not taught."""
+        """Begin a pass; None if it is not taught."""
         self.outer.append(self.open_pass)
         self.open_pass = open_pass
 
@@ -109,8 +109,8 @@ class Current(threading.local):
 
 
 def detach(outputs: Any, taught: "Taught", open_pass: OpenPass) -> Any:
-    """End a block's graph: hand its end to the schedule, and return its outputs detached."""
-    # Not by check_run: small nets would feel the call.
+    """End a block's graph: pass its end to the schedule, and return its outputs detached."""
+    # Not by check_run, whose call would slow down small networks.
     if not torch.compiler.is_dynamo_compiling() and any(map(call, TRACERS)):
         raise traced()
     open_pass.ended.append(taught.block)
@@ -128,18 +128,16 @@ HANDLE, MODE = "_beyondprop", "_beyondprop_mode"
 
 
 def mode_of(module: nn.Module) -> Mode | None:
-    """Return what holds for the passes of the model that this module is a part of, None if rules
-    are attached to none.
-    """
+    """Return the `Mode` of the attached model that contains this module; None if there is none."""
     found: Mode | None = vars(module).get(MODE)
     return found
 
 
 def mark(model: nn.Module, mode: Mode | None) -> None:
-    """Have every part of a model know what holds for its passes; None takes the marks away.
+    """Store the mode of a model's passes in all its modules; None removes it.
 
-    Modules without parameters get none: other models may hold the same one, such as an activation
-    that a package makes once.
+    Modules without parameters are skipped, as several models may share one, such as an activation
+    that a package creates once.
     """
     for module in filter(has_parameters, model.modules()):
         vars(module).pop(MODE, None)
@@ -148,33 +146,33 @@ def mark(model: nn.Module, mode: Mode | None) -> None:
 
 
 def check_not_taught(mode: Mode) -> None:
-    """See that a block that runs outside the model's forward pass is not to be taught.
+    """Check that a block that runs outside the model's forward pass need not be taught.
 
     Raises:
-        UserError: It is.
+        UserError: Gradients are enabled, so its rule would have to teach it.
     """
     if torch.is_grad_enabled() and not mode.exact:
         if in_backward():
             raise UserError(
-                "checkpointing computes a block again whose rule needs its output, and the pass "
-                "it belongs to is over: checkpoint parts within the block instead, or let "
-                "Immediate free its activations"
+                "checkpointing recomputes a block whose rule needs its output, after the forward "
+                "pass has ended: checkpoint parts within the block instead, or let Immediate free "
+                "its activations"
             )
         raise UserError(
-            "a block of an attached model is run by itself, where its rule cannot teach it: run "
-            "the whole model, or use torch.no_grad() or exact_gradients(model)"
+            "a block of an attached model is run outside the model, where its rule cannot teach "
+            "it: run the complete model, or use torch.no_grad() or exact_gradients(model)"
         )
 
 
 class EndOfBlock:
-    """The forward hook on the module whose output is a block's.
+    """The forward hook on the module that makes a block's output.
 
-    Blocks may share that module (one activation used again and again): then its n-th call in a
-    forward pass is the n-th block's.
+    Blocks may share that module (one activation used several times): then its n-th call in a
+    forward pass belongs to the n-th block.
 
     Attributes:
-        taught: What is done at each of the module's calls; None where a block ends elsewhere.
-        backward_hooks: The tables of the module's backward hooks, which are empty.
+        taught: The block's end for each call of the module; None for a call inside a block.
+        backward_hooks: The tables of the module's backward hooks, which must be empty.
     """
 
     def __init__(self, current: Current, mode: Mode) -> None:
@@ -212,13 +210,13 @@ class EndOfBlock:
 
 
 class InputOfBlock:
-    """The forward pre-hook on a block's first module, where the rule needs the block's input."""
+    """The forward pre-hook on a block's first module, if the rule needs the block's input."""
 
     def __init__(self, current: Current, block: Block) -> None:
         self.current, self.block = current, block
 
     def __call__(self, _module: nn.Module, inputs: Any, keywords: Any) -> None:
-        """Remember what the block is given."""
+        """Store the block's input."""
         open_pass = self.current.open_pass
         if open_pass is not None and not open_pass.run.apart:
             tensor = next(leaves((inputs, keywords)), None)
@@ -227,14 +225,14 @@ class InputOfBlock:
 
 
 class Taught(ABC):
-    """What is done at the end of one block, in every forward pass.
+    """The handling of the end of one block, in every forward pass.
 
     Attributes:
         block: The block.
-        state: What its rule keeps for it from pass to pass.
-        reads_input: Whether the rule needs what the block is given.
-        kept: Whether the block's output is needed later as it is.
-        deferred: Whether its end is tied once the model's output is known.
+        state: The rule's state for the block, kept between passes.
+        reads_input: Whether the rule needs the block's input.
+        kept: Whether the block's output is needed later, unchanged.
+        deferred: Whether its end is tied only when the model's output is known.
         fusable: Whether a fused chain can teach the block.
     """
 
@@ -249,15 +247,15 @@ class Taught(ABC):
         """Return the ends of the block's graph that teach it; none where it learns nothing."""
 
     def main(self, outputs: Any) -> Sequence[Tensor]:
-        """Return those tensors of several that a block returned by which it is taught."""
+        """Return the tensors among a block's outputs by which it is taught."""
         found = [t for t in leaves(outputs) if t.is_floating_point() or t.is_complex()]
         return [found[i] for i in self._teaching(found)] if len(found) > 1 else found
 
     def _teaching(self, tensors: Sequence[Tensor]) -> Sequence[int]:
-        """Return which of several tensors teach the block.
+        """Return the indices of the tensors by which the block is taught.
 
-        That is looked up in every pass, as it depends on how the block was called and on which
-        parameters rest; compiled code hides it, and then it is as in the pass before.
+        They are determined in every pass, as they depend on the block's arguments and on frozen
+        parameters. Compiled code hides the graph; then those of the previous pass are used.
         """
         places = self._places.get(len(tensors))
         if places is None or not (torch.compiler.is_compiling() or is_hidden(tensors)):
@@ -265,21 +263,21 @@ class Taught(ABC):
         return places
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
-        """Return the tensor that the model goes on with."""
+        """Return the tensor with which the model continues."""
         if not output.requires_grad:
             return output
         detached = output.detach()
         if self.kept and open_pass.schedule.keeps_graphs:
-            detached = detached.clone()  # the model may work in place on what it goes on with
+            detached = detached.clone()  # the model may modify it in place
         open_pass.detached.append(weakref.ref(detached))
         return detached
 
     def owners(self) -> Sequence[Tensor]:
-        """Return the block's parameters that learn beside the state."""
+        """Return the block's parameters that learn in addition to the state."""
         return [p for _, p in self.block.parameters() if p.requires_grad]
 
     def at(self, output: Tensor, open_pass: OpenPass) -> At:
-        """Return where the rule is asked."""
+        """Return the context for the rule."""
         return At(
             self.block,
             open_pass.run,
@@ -309,22 +307,22 @@ class BySignal(Taught):
 
     Attributes:
         rule: The rule.
-        same: What blocks with the same signal have in common.
+        same: Key shared by blocks with the same signal.
     """
 
     def __init__(self, block: Block, rule: SignalRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
         self.rule = rule
-        self.same = rule.same_signal(block)  # not asked in every pass: small nets would feel it
-        self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
+        self.same = rule.same_signal(block)  # once, as a call in every pass would slow small nets
+        self.reads_input = "input" in rule.traits.needs  # this rule may differ from the block's
         more = rule.traits.needs & {"input", "output"}
-        # A signal that depends on the pass alone can be made at the output, for all blocks.
+        # A signal that depends only on the pass can be computed at the output, for all blocks.
         self.deferred = bool(more) or bool(state)
         self.kept = "output" in more
         self.fusable = not self.deferred and not rule.traits.counts_passes
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:
-        """Return one end for each tensor by which the block is taught."""
+        """Return an end for each tensor by which the block is taught."""
         tensors = (outputs,) if isinstance(outputs, Tensor) else self.main(outputs)
         found: list[End] = []
         for output in tensors:
@@ -341,7 +339,7 @@ class ByMessage(Taught):
 
     Attributes:
         rule: The rule.
-        previous: The block before this one, which gets what the rule sends back.
+        previous: The block before this one, which gets the rule's message.
     """
 
     def __init__(
@@ -349,22 +347,22 @@ class ByMessage(Taught):
     ) -> None:
         super().__init__(block, state)
         self.rule, self.previous = rule, previous
-        self.reads_input = "input" in rule.traits.needs  # it may be another than the block's
+        self.reads_input = "input" in rule.traits.needs  # this rule may differ from the block's
         self.deferred = True
         self.kept = "output" in rule.traits.needs
 
     def ends(self, outputs: Any, open_pass: OpenPass) -> Sequence[End]:  # noqa: ARG002
-        """Return none: the graph goes on, and the signal replaces the gradient in it."""
+        """Return none: the graph continues, and the signal replaces the gradient in it."""
         return ()
 
     def go_on(self, output: Tensor, open_pass: OpenPass) -> Tensor:
-        """Return the output, at which the gradient is replaced by the signal."""
+        """Return the output, through a node that replaces its gradient by the signal."""
         if not output.requires_grad:
             return output
         at, before = self.at(output, open_pass), open_pass.exchange
         open_pass.exchange = at
         if before is not None and before.block is not self.previous:
-            before = None  # between them lies a block that sends back its gradient
+            before = None  # a block between them sends back its gradient
         if self.kept:
             at.output = output.detach()
         self.rule.prepare(at, torch.Size())
@@ -375,7 +373,7 @@ class ByMessage(Taught):
 
 
 class ByLoss(Taught):
-    """A block that lowers a loss of its own."""
+    """A block with its own loss."""
 
     def __init__(self, block: Block, rule: LossRule, state: dict[str, Tensor]) -> None:
         super().__init__(block, state)
@@ -398,25 +396,25 @@ class ByLoss(Taught):
             output, axes = self._samples_first(output, open_pass.run)
         at = self.at(output, open_pass)
         at.output, at.axes = output, axes
-        # An empty batch teaches nothing, as under other rules, and no rule need think of it.
+        # An empty batch teaches nothing, as under other rules, so no rule has to handle it.
         loss = self.rule.loss(at) if output.numel() else output.sum()
         at.input = at.output = None  # the end outlives the block's graph
         if loss.dim():
-            raise UserError(f"the loss of {called} must be one number, not {loss.shape}")
+            raise UserError(f"the loss of {called} must be a scalar, not {loss.shape}")
         if output.requires_grad and not loss.requires_grad:
             raise UserError(
                 f"the loss of {called} does not depend on block '{self.block.name}', which would "
-                "never learn: make it of at.output, not detached"
+                "never learn: compute it from at.output, not from a detached copy"
             )
         return (LossEnd(at, loss, loss.dtype, loss.device),) if loss.requires_grad else ()
 
     def _samples_first(self, output: Tensor, run: ForwardPass) -> tuple[Tensor, Axes]:
-        """Return the output with its samples first, and what its axes mean then."""
+        """Return the output with its samples first, and the axes of the result."""
         axes, targets = self.block.axes.at(output), run.targets
         if targets is not None:
             targets = targets_first(targets, run.axes)
         batch = next((len(t) for t in (targets, run.inputs) if t is not None and t.dim()), None)
-        each = (NODES,) in run.axes.groups  # a node has a target of its own, not its graph
+        each = (NODES,) in run.axes.groups  # targets belong to nodes, not to graphs
         x, found = samples_first(output, axes, batch, None if each else run.samples)
         own = [name for name in positions(axes) if name not in positions(run.axes)]
         if not own or targets is None or targets.dim() < 2 or x.dim() < 3:
@@ -431,13 +429,13 @@ class SignalEnd(End):
     """The end of a block whose rule gives it a signal.
 
     Attributes:
-        at: Where it is.
+        at: The context for the rule.
         root: The block's output.
         rule: The rule.
-        deferred: Whether it is tied once the model's output is known, and a graph node keeps in
-            its place what `at` holds.
-        before: The block before, which gets what the rule sends back.
-        same: What blocks with the same signal have in common, if several may have it.
+        deferred: Whether it is tied only when the model's output is known, and a graph node keeps
+            the tensors of `at` instead.
+        before: The end of the previous block, which gets the rule's message.
+        same: Key shared by blocks with the same signal, if several may have it.
     """
 
     at: At
@@ -460,16 +458,16 @@ class SignalEnd(End):
         return signal if same else signal.to(at.device, at.dtype)
 
     def key(self) -> Hashable:
-        """Return what ends with the same signal have in common."""
+        """Return a key shared by ends with the same signal."""
         at = self.at
         return self.same, at.block.axes, at.shape, at.dtype, at.device
 
     def learned(self) -> list[Tensor]:
-        """Return what is learned beside the block, by gradients that the rule makes."""
+        """Return the state that is learned from gradients that the rule computes."""
         return [t for t in self.at.state.values() if t.requires_grad]
 
     def learned_gradients(self) -> list[Tensor | None]:
-        """Return the gradients that the rule has made of what is learned."""
+        """Return the gradients of the learned state that the rule has computed."""
         at, scale = self.at, self.at.run.scale
         found = [at.gradients.get(name) for name, t in at.state.items() if t.requires_grad]
         if scale is None or at.block.rule.traits.scales_with_loss:
@@ -479,7 +477,7 @@ class SignalEnd(End):
 
 @dataclass(eq=False, slots=True)
 class LossEnd(End):
-    """The end of a block with a loss of its own, which is scaled as the model's loss is."""
+    """The end of a block with its own loss, which is scaled like the model's loss."""
 
     at: At
     root: Tensor
@@ -488,18 +486,18 @@ class LossEnd(End):
     deferred: bool = False
 
     def gradient(self) -> Tensor:
-        """Return 1, or by how much the caller has scaled the model's loss."""
+        """Return 1, or the factor by which the caller scaled the model's loss."""
         one = torch.ones((), dtype=self.dtype, device=self.device)
         scale = self.at.run.scale
         return one if scale is None else one * scale.to(one)
 
     def key(self) -> Hashable:
-        """Return what ends with the same gradient have in common."""
+        """Return a key shared by ends with the same gradient."""
         return LossEnd, self.dtype, self.device
 
 
 def _side_by_side(found: Sequence[Tensor]) -> Tensor | None:
-    """Return what a block's own loss is made of: its output, or several next to one another."""
+    """Return the input of a block's own loss: its output, or several outputs concatenated."""
     first = found[0] if found else None
     if first is None or len(found) == 1:
         return first

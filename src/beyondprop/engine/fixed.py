@@ -1,4 +1,4 @@
-"""Fixed feedback in a checkpoint: the seeds that it is drawn from, and how far it has come."""
+"""Fixed feedback in a checkpoint: the settings of its projections and their counters."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ class Fixed:
     """The projections of an attachment's rules: never learned, and rebuilt from their seeds.
 
     Attributes:
-        projections: By block, and where a rule has several by their names too; blocks may share
-            one.
+        projections: By the name of the block, with the projection's name if a rule has several;
+            blocks may share one.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -35,7 +35,7 @@ class Fixed:
                 self.projections[name] = projection
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the projections' settings as JSON in bytes, and where one changes its counter."""
+        """Return the projections' settings (JSON, as bytes), and their counters if any is set."""
         if not self.projections:
             return {}
         written = json.dumps(self._settings(), sort_keys=True).encode()
@@ -44,13 +44,13 @@ class Fixed:
         return state | ({COUNTERS: torch.tensor(counters)} if any(counters) else {})
 
     def check(self, state: Mapping[str, Tensor]) -> None:
-        """See that a state was saved with the projections that are here.
+        """Check that a state was saved with the same projections.
 
         Raises:
-            UserError: It was not, or what it says of them cannot be read.
+            UserError: It was saved with others, or their settings cannot be read.
         """
         if SETTINGS not in state:
-            return  # nor are its other names those that are here
+            return  # `LearnedState.load_state_dict` compares the names
         saved = _read(state[SETTINGS])
         here = json.loads(json.dumps(self._settings()))
         for name in (*here, *saved):
@@ -64,7 +64,7 @@ class Fixed:
                 raise _other(name, saved[name], here[name])
 
     def resume(self, state: Mapping[str, Tensor]) -> None:
-        """Bring the projections to the counter when the state was saved."""
+        """Set the projections' counters to those of a saved state."""
         counters = state[COUNTERS].tolist() if COUNTERS in state else [0] * len(self.projections)
         for projection, counter in zip(self.projections.values(), counters, strict=True):
             projection.resume(counter)
@@ -78,39 +78,39 @@ class Fixed:
 
 
 def _read(written: Tensor) -> dict[str, Any]:
-    """Return what a state says of the projections."""
+    """Return the settings of the projections in a state."""
     try:
         found: dict[str, Any] = json.loads(bytes(written.tolist()))
     except (TypeError, ValueError):
         raise UserError(
-            "what this state says of fixed feedback cannot be read: keep its tensors as they were "
-            "saved, in uint8"
+            "the settings of fixed feedback in this state cannot be read: keep its tensors as they "
+            "were saved, in uint8"
         ) from None
     return found
 
 
 def _other(name: str, saved: dict[str, Any], here: dict[str, Any]) -> UserError:
-    """Return the error for a block whose projection is another one than was saved."""
+    """Return the error for a block whose projection differs from the saved one."""
     before, now = flat(saved), flat(here)
     differ = [key for key in (*now, *before) if before.get(key) != now.get(key)]
     figure = differ[0]
     if len(set(differ)) == 1 and figure.rpartition(".")[2] == "seed":
         return UserError(
             f"this state was saved with feedback to block '{name}' that is drawn from seed "
-            f"{before[figure]}, and here it is drawn from seed {now[figure]}: attach the rule with "
+            f"{before[figure]}, but here it is drawn from seed {now[figure]}: attach the rule with "
             f"seed {before[figure]}"
         )
     figures = ", ".join(
         f"{key} {before.get(key)} there, {now.get(key)} here" for key in dict.fromkeys(differ)
     )
     return UserError(
-        f"this state was saved with other feedback to block '{name}' ({figures}): attach the rule "
-        "with the projection that was saved"
+        f"this state was saved with different feedback to block '{name}' ({figures}): attach the "
+        "rule with the projection that was saved"
     )
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return settings with those of parts under names with dots."""
+    """Return nested settings in one mapping, with dotted names."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""In which form a model runs under its rules: by hooks, or by a faster form that was registered."""
+"""The form in which a model runs under its rules: with hooks, or a registered faster form."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -17,11 +17,11 @@ class Change(Protocol):
 
 
 class Form(ABC):
-    """A change of the model by which it ends the graphs of its blocks itself, without hooks."""
+    """A change of the model that makes it end the graphs of its blocks itself, without hooks."""
 
     @abstractmethod
     def suits(self, passes: Passes) -> bool:
-        """Whether the model can run so."""
+        """Whether the model can run in this form."""
 
     @abstractmethod
     def install(self, passes: Passes) -> Change:
@@ -29,21 +29,21 @@ class Form(ABC):
 
 
 OPTIONAL = "beyondprop.engine.fast"
-"""The package whose forms come with the library: it registers them when it is imported.
+"""The package of the library's own forms, which it registers when it is imported.
 
-It is asked for by name, as kernels are, since it needs what lies above the engine.
+It is imported by name, as kernels are, since it depends on modules above the engine.
 """
 
 _FORMS: list[Form] = []
 
 
 def register(form: Form) -> None:
-    """Have models run in this form where it suits them."""
+    """Register a form; models that it suits run in it."""
     _FORMS.append(form)
 
 
 def install(passes: Passes) -> Sequence[Change]:
-    """Change the model so that the graphs of its blocks end; return what undoes that."""
+    """Change the model so that the graphs of its blocks end; return the changes, to undo them."""
     importlib.import_module(OPTIONAL)
     for form in _FORMS:
         if form.suits(passes):

@@ -1,4 +1,4 @@
-"""Checks in the graph of a forward pass that no gradient crosses the end of a block."""
+"""Checks on the graph of a forward pass: no gradient may bypass the end of a block."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,12 +21,12 @@ def check_ends(
     blocks: Sequence[Block | None],
     outputs: Iterable[Tensor],
 ) -> set[int]:
-    """See that the parameters of each block whose graph ends are reached through its end alone.
+    """Check that the parameters of each block whose graph ends are reached only through its end.
 
     Args:
         taught: The blocks whose graphs end.
         ended: Those of them whose ends were reached.
-        ties: What ties each end to the outputs.
+        ties: The tensors that tie the ends to the outputs.
         blocks: The block of each tie.
         outputs: The model's outputs.
 
@@ -34,8 +34,8 @@ def check_ends(
         The identities of all parameters that learn.
 
     Raises:
-        UserError: Some other way leads to them; they would learn by backprop in silence. Or a
-            block is named that never runs as a whole, as an `nn.ModuleList`.
+        UserError: Another path leads to them, so they would silently learn by backprop; or a block
+            is never called, such as an `nn.ModuleList`.
     """
     owners = {id(p): block for block in taught for _, p in block.parameters()}
     starts: list[tuple[Block | None, Tensor]] = [(None, tensor) for tensor in outputs]
@@ -49,9 +49,9 @@ def check_ends(
                 if owner not in ended:
                     raise UserError(never_called(owner))
                 raise UserError(
-                    f"a gradient reaches block '{owner.name}' past the end of its graph: a block "
-                    "may hand its tensors on only by what it returns, in tuples, lists, mappings "
-                    "or dataclasses, and blocks must be named in the order they run"
+                    f"a gradient bypasses the end of the graph of block '{owner.name}': a block "
+                    "may pass tensors on only by returning them, in tuples, lists, mappings or "
+                    "dataclasses, and blocks must be named in the order they run"
                 )
     return reached
 
@@ -63,19 +63,19 @@ def check_reached(
     reached: Collection[int],
     cut: Iterable[Any],
 ) -> None:
-    """See that what stands before the end of a graph and is to learn is taught by something.
+    """Check that trainable parameters before the end of a graph get a gradient.
 
-    What the pass did not use is left alone, and so is what leads to the loss around the output.
+    Parameters that the pass did not use are ignored, and so are those after the output.
 
     Args:
         model: The model.
         blocks: Its blocks.
         output: The module whose output carries the error; None for the model.
         reached: The identities of all parameters that learn.
-        cut: What the blocks whose graphs end returned, with these graphs.
+        cut: The outputs of the blocks whose graphs end, with these graphs.
 
     Raises:
-        UserError: A parameter is not.
+        UserError: A parameter gets none.
     """
     owners = {id(p): block for block in blocks for _, p in block.parameters()}
     used = {id(leaf) for each in leaves(cut) for leaf in parameters_behind(each)}
@@ -85,8 +85,8 @@ def check_reached(
     alone = [name for each, name in names.items() if each in lost and each not in owners]
     if starved:
         raise UserError(
-            f"'{starved[0]}' would silently stop learning, as what follows sends no gradient back: "
-            "give it Frozen() too, or a rule with its own signal"
+            f"'{starved[0]}' would silently stop learning, as no later block sends a gradient back "
+            "to it: give it Frozen() too, or a rule with its own signal"
         )
     if alone and output is not None and learn_before(blocks):
         raise UserError(
@@ -97,12 +97,12 @@ def check_reached(
 
 
 def _hears(block: Block | None) -> bool:
-    """Whether a block is to learn by the gradient that the next one sends back."""
+    """Whether a block learns from the gradient that the next one sends back."""
     return block is not None and block.rule.traits.learns and not block.rule.traits.ends_graph
 
 
 def _behind(model: nn.Module, output: Output | None) -> set[int]:
-    """Return the identities of parameters behind the output, which may be tied to others."""
+    """Return the identities of parameters after the output, which may be tied to others."""
     if output is None:
         return set()
     modules = map(model.get_submodule, behind(model, output))
@@ -110,7 +110,7 @@ def _behind(model: nn.Module, output: Output | None) -> set[int]:
 
 
 def never_called(block: Block) -> str:
-    """Return in a sentence that the module at the end of a block never ran, and what to do."""
+    """Return the message for a block whose last module never ran."""
     end, module = block.ways[-1]
     what = f"block '{block.name}'" + (f" ends in '{end}', which" if end != block.name else "")
     if any(has_parameters(child) for child in module.children()):
@@ -119,11 +119,11 @@ def never_called(block: Block) -> str:
 
 
 def passes_the_ends(taught: Mapping[Block, Taught], tensor: Tensor) -> bool:
-    """Whether a way leads from a tensor to taught blocks, past the output that carries the error.
+    """Whether a tensor's gradient reaches taught blocks without passing the attached output.
 
     Args:
         taught: The blocks whose graphs end.
-        tensor: What the model returns.
+        tensor: One that the model returns.
     """
     owned = {id(p) for block in taught for _, p in block.parameters()}
     return any(id(leaf) in owned for leaf in parameters_behind(tensor, up_to_output=True))

@@ -1,4 +1,4 @@
-"""The hooks that let the engine see a model's forward pass, where no faster form has taken it."""
+"""The hooks by which the engine follows a model's forward pass, unless a faster form is used."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from beyondprop.engine.passes import Passes
 
 
 def install(passes: Passes) -> list[RemovableHandle]:
-    """Put hooks on the model and on the modules that make the outputs of its blocks."""
+    """Register hooks on the model and on the modules that make the outputs of its blocks."""
     model = passes.model
     if not passes.taught:
         if passes.blocks[0].rule.traits.whole_model:

@@ -1,6 +1,6 @@
 """The joint schedule: all blocks learn in the backward pass of the user's own loss.
 
-Its autograd functions are the ways by which signals enter the graph.
+Signals enter the graph through its autograd functions.
 """
 
 from collections.abc import Hashable, Sequence
@@ -17,14 +17,15 @@ from beyondprop.errors import UserError
 
 
 class Joint(Schedule):
-    """Ties the ends of one forward pass to the model's outputs; made anew for every pass.
+    """Ties the ends of one forward pass to the model's outputs; created for every pass.
 
     Attributes:
-        ties: What ties each end to the outputs: its root, or the token of a node of its own.
-        ends: For each tie its end, None where a node of its own makes the signal.
-        blocks: For each tie its block.
-        reading: The ends that are tied once the model's outputs are known.
-        keys: For each tie the key of its signal, None where it shares none.
+        ties: The tensor that ties each end to the outputs: its root, or the token of a separate
+            node.
+        ends: The end of each tie; None if a separate node computes the signal.
+        blocks: The block of each tie.
+        reading: The ends that are tied only when the model's outputs are known.
+        keys: The key of each tie's signal; None if the signal is not shared.
     """
 
     def __init__(self) -> None:
@@ -38,14 +39,14 @@ class Joint(Schedule):
         self._of_large: set[Hashable] = set()
 
     def take(self, ends: Sequence[Any]) -> None:
-        """Remember the ends of a block."""
+        """Store the ends of a block."""
         for end in ends:
-            if end.deferred:  # its state may be made once the model's output is known
+            if end.deferred:  # its state may depend on the shape of the model's output
                 self.reading.append(end)
                 continue
             self.blocks.append(end.at.block)
             key, numbers = end.key(), end.root.numel()
-            # Blocks with one signal share it, and its memory.
+            # Blocks with the same signal share its memory.
             more = 0 if key in self._of_small else numbers
             small = numbers <= SETTINGS.node_above and self._small + more <= SETTINGS.nodes_after
             if small:
@@ -60,21 +61,21 @@ class Joint(Schedule):
             del end.root  # the nodes outlive the block's graph, and must not hold its output
 
     def _tie_by_node(self, token: Tensor) -> None:
-        """Remember a tie whose own node makes the signal."""
+        """Store a tie whose signal a separate node computes."""
         self.ties.append(token)
         self.ends.append(None)
         self.keys.append(None)
 
     def prepare(self, outputs: Sequence[Tensor]) -> None:
-        """Tie the ends whose rules read the block's output, now that the error's shape is known.
+        """Tie the deferred ends, now that the shape of the error is known.
 
         Raises:
-            UserError: The model has several outputs, and a rule teaches by one.
+            UserError: The model has several outputs, but a rule supports only one.
         """
         for end in self.reading:
             if len(outputs) != 1 and end.rule.traits.one_output:
                 raise UserError(
-                    f"{type(end.rule).__name__} teaches by one output only; the model has "
+                    f"{type(end.rule).__name__} supports one output only; the model has "
                     f"{len(outputs)}"
                 )
             end.rule.prepare(end.at, outputs[0].shape)
@@ -90,8 +91,8 @@ class Joint(Schedule):
 
         Args:
             run: The pass.
-            outputs: The model's.
-            watch: Sees how the loss is scaled, where a rule's signals do not follow that.
+            outputs: The model's outputs.
+            watch: Records the scale of the loss, if a rule's signals do not scale with it.
         """
         ties, self.ties = self.ties, []
         small = self.ends, self.keys
@@ -99,17 +100,16 @@ class Joint(Schedule):
         return tied
 
     def tie_nothing(self) -> None:
-        """Let the caller's ``backward()`` find an end where all blocks have learned already."""
+        """Add a dummy tie, so that the caller can call ``backward()`` after all blocks learned."""
         self._tie_by_node(torch.zeros((), requires_grad=True))
 
 
 class Signal(torch.autograd.Function):
-    """The end of a large block's graph: its backward asks for the signal.
+    """The end of a large block's graph: its backward computes the signal.
 
-    The engine of autograd runs nodes latest first: it makes block k's signal, goes back through
-    block k, frees both, and only then turns to block k - 1. Where an earlier block gets the same
-    signal, it is held until then, in place of the block that was freed; else no two are alive at
-    once.
+    Autograd runs the latest nodes first: it computes the signal of block k, runs the backward pass
+    of block k, frees both, and only then continues with block k - 1. Therefore only one signal is
+    in memory at a time, except that a signal that an earlier block gets too is held until then.
     """
 
     @staticmethod
@@ -122,9 +122,9 @@ class Signal(torch.autograd.Function):
             ctx: The node.
             root: The block's output.
             end: Its end.
-            key: What ends with the same signal have in common; not read if the end is deferred.
-            repeated: Whether an earlier block, whose turn comes later, gets the same signal.
-            learned: What the rule learns.
+            key: Key shared by ends with the same signal; not read if the end is deferred.
+            repeated: Whether an earlier block, whose backward runs later, gets the same signal.
+            learned: The rule's learned state.
         """
         ctx.end, ctx.key, ctx.repeated = end, key, repeated
         ctx.set_materialize_grads(False)
@@ -142,17 +142,17 @@ class Signal(torch.autograd.Function):
 
 
 class Exchange(torch.autograd.Function):
-    """The end of a block that hears what the next block sends back.
+    """The end of a block that receives a message or gradient from the next block.
 
-    The graph goes on, but the gradient that arrives from the next block is replaced by the rule's
-    signal. `At.sent_back` is the next block's message where its rule left one, else that gradient.
+    The graph continues, but the rule's signal replaces the gradient that arrives from the next
+    block. `At.sent_back` is the next block's message if its rule set one, else that gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, end: Any, *learned: Tensor) -> Tensor:
-        """Return the output as it is."""
+        """Return the output unchanged."""
         ctx.end = end
-        ctx.replaces_gradient = True  # for those who follow the graph
+        ctx.replaces_gradient = True  # read by walks through the graph
         ctx.set_materialize_grads(False)
         _keep(ctx, end, learned)
         return output.view_as(output)
@@ -165,7 +165,7 @@ class Exchange(torch.autograd.Function):
         end, at = ctx.end, ctx.end.at
         message, at.sent_back = at.sent_back, None
         sent = _unscaled_gradient(gradients[0], at) if message is None else message
-        # Set anew in every backward pass, so that what one left that ended here is forgotten.
+        # Cleared in every backward pass, so that no message of an earlier one is used.
         if end.before is not None:
             end.before.sent_back = None
         if sent is None:
@@ -179,7 +179,7 @@ class Exchange(torch.autograd.Function):
 
 
 class Output(torch.autograd.Function):
-    """The model's outputs: the exact error goes on into the last block and to the forward pass."""
+    """The model's outputs: passes the exact error to the last block, and records it in the pass."""
 
     @staticmethod
     def forward(
@@ -199,14 +199,14 @@ class Output(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
-        """Keep the errors where rules find them, and return the gradients of the small ends."""
+        """Store the errors for the rules, and return the gradients of the small ends."""
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors
         ctx.run.shared.pop(Signal, None)  # of another backward pass, with other errors
         if ctx.watch is not None:
             ctx.watch.hear(ctx)
-        found: dict[Any, Tensor] = {}  # small blocks with one signal share it
+        found: dict[Any, Tensor] = {}  # shared by small blocks with the same signal
         gradients: list[Tensor | None] = [None] * len(ctx.ends)
         for i in range(len(ctx.ends) - 1, -1, -1):
             end = ctx.ends[i]
@@ -220,11 +220,11 @@ class Output(torch.autograd.Function):
 
 
 class HandedOn(torch.autograd.Function):
-    """A block's output that the model returns too: to be looked at, and not to learn from."""
+    """A block's output that the model returns too: it can be read, but carries no gradient."""
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, token: Tensor) -> Tensor:  # noqa: ARG004
-        """Return the output; the token has autograd make a node."""
+        """Return the output; the token makes autograd create a node."""
         return output.view_as(output)
 
     @staticmethod
@@ -237,25 +237,25 @@ class HandedOn(torch.autograd.Function):
 
 
 def _shared_signal(end: Any, key: Hashable, repeated: bool) -> Tensor:
-    """Return a block's signal: made anew, or the one that a later block with the same left.
+    """Return a block's signal: computed, or held from a later block with the same signal.
 
     Args:
         end: The end of the block.
-        key: What ends with the same signal have in common.
+        key: Key shared by ends with the same signal.
         repeated: Whether to hold it for an earlier block.
     """
-    shared = end.at.run.shared  # of this backward pass: `Output.backward` begins anew
+    shared = end.at.run.shared  # of this backward pass: `Output.backward` clears it
     held: dict[Hashable, Tensor] = shared.setdefault(Signal, {})
     signal = held.pop(key, None)
     if signal is None:
         signal = end.gradient()
-    if repeated:  # no more are held than blocks have been freed
+    if repeated:  # at most one signal is held per freed block
         held[key] = signal
     return signal
 
 
 def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:
-    """Return a gradient that the next block sends as it was before the loss was scaled."""
+    """Return a gradient from the next block, without the scale of the loss."""
     scale = at.run.scale
     if gradient is None or scale is None or at.block.rule.traits.scales_with_loss:
         return gradient
@@ -263,14 +263,14 @@ def _unscaled_gradient(gradient: Tensor | None, at: At) -> Tensor | None:
 
 
 def _keep(ctx: Any, end: Any, learned: Sequence[Tensor]) -> None:
-    """Keep in the node what the rule needs, so that it is freed as the graph is."""
+    """Save the rule's tensors in the node, so that they are freed with the graph."""
     at = end.at
     ctx.save_for_backward(at.input, at.output, *learned)
     at.input = at.output = None
 
 
 def _signal_of_output(ctx: Any) -> tuple[Tensor | None, ...]:
-    """Return a signal that depends on the block's output, and the gradients of what is learned."""
+    """Return a signal that depends on the block's output, and gradients of the learned state."""
     end, at = ctx.end, ctx.end.at
     at.input, at.output, *_ = ctx.saved_tensors
     at.gradients.clear()

@@ -1,4 +1,4 @@
-"""Whether a model still has the modules that it had when rules were attached to it."""
+"""Check that a model still has the modules that it had when rules were attached."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -15,21 +15,21 @@ from beyondprop.layers import EXACT, is_no_matrix
 
 
 class Members:
-    """The modules of a model whose rules must know every one of them.
+    """The modules of a model whose rules must know every module.
 
-    A layer that came later would learn by exact gradients under a rule of layers, without a word,
-    and by none under a rule that runs the model.
+    A layer added later would silently learn from exact gradients under a layer rule, and from no
+    gradient under a rule that runs the model.
 
     Args:
         model: The model.
         blocks: Its blocks.
-        mode: What holds for the passes to come.
+        mode: The settings of the model's passes.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block], mode: Mode) -> None:
         self.model, self.mode = model, mode
         self._whole = any(block.rule.traits.whole_model for block in blocks)
-        self._free = [  # in here another rule says what a layer that came later learns
+        self._free = [  # under other rules, which also teach layers added later
             name
             for block in blocks
             if not ({"weights"} & block.rule.traits.needs or block.rule.traits.whole_model)
@@ -44,13 +44,13 @@ class Members:
         return any("weights" in each.needs or each.whole_model for each in traits)
 
     def check(self, *_: object) -> None:
-        """See that no module that carries errors was replaced or added, as a forward pass begins.
+        """Check at the start of a forward pass that no module that carries errors has changed.
 
-        In small networks a walk through the modules by name would take as long as a layer: this is
-        one comparison, and a pass that is not to be taught is told apart behind it.
+        In small networks a walk through all modules by name would take as long as a layer.
+        Therefore this makes one comparison, and only if it fails tests whether the pass is taught.
 
         Raises:
-            UserError: One was.
+            UserError: A module was replaced or added.
         """
         if tuple(chain.from_iterable(map(dict.values, self._tables))) != self._children or any(
             self._empty
@@ -82,7 +82,7 @@ class Members:
 
 
 def carries_errors(module: nn.Module) -> bool:
-    """Return whether a module holds what may be the weight of a product."""
+    """Return whether a module holds a parameter that may be the weight of a product."""
     if isinstance(module, EXACT) or not has_weights(module):
         return False
     return not all(is_no_matrix(parameter) for parameter in module.parameters(recurse=False))

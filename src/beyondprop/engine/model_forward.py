@@ -1,4 +1,4 @@
-"""A model whose forward pass is run by its rule."""
+"""Models whose forward pass is run by their rule."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,28 +26,28 @@ class ModelForward:
     Args:
         rule: The rule.
         passes: The model's forward passes.
-        state: What the rule keeps from pass to pass.
+        state: The rule's state, kept between passes.
     """
 
     def __init__(self, rule: ModelRule, passes: Passes, state: dict[str, Tensor]) -> None:
         self.rule, self.passes, self.state = rule, passes, state
         self.own: Any = vars(passes.model).get("forward")
         self._hooks: list[RemovableHandle] = []
-        self._turn = Turn()  # other tensors take the place of the parameters meanwhile
+        self._turn = Turn()  # as other tensors temporarily replace the parameters
 
     def owners(self) -> Sequence[Tensor]:
-        """Return the model's parameters, which learn beside the state."""
+        """Return the model's parameters, which learn in addition to the state."""
         return list(self.passes.model.parameters()) if self.state else ()
 
     def replace(self) -> None:
-        """Put this in the place of the model's `forward`."""
+        """Replace the model's `forward` by this object."""
         vars(self.passes.model)["forward"] = self
         for block in self.passes.blocks:
             for _, module in block.modules[:1]:
                 self._hooks.append(module.register_forward_pre_hook(self.check_inside))
 
     def remove(self) -> None:
-        """Give the model its own `forward` back."""
+        """Restore the model's own `forward`."""
         for hook in self._hooks:
             hook.remove()
         inside = vars(self.passes.model)
@@ -56,17 +56,17 @@ class ModelForward:
             inside.update({} if self.own is None else {"forward": self.own})
 
     def check_inside(self, *_: Any) -> None:
-        """See that a block runs within the model: a traced copy of the model calls its blocks."""
+        """Check that a block runs within the model; a traced copy calls the blocks directly."""
         if not self.passes.current.outer:
             check_not_taught(self.passes.mode)
 
-    # Compiled, dual numbers and second passes would have to be traced; the model runs as it is.
+    # Not compiled: dual numbers and second passes would have to be traced.
     @eager
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the model, taught if it is to be.
+        """Run the model, and teach it if it learns and gradients are enabled.
 
         Raises:
-            UserError: An input asks for a gradient, which such a rule does not have.
+            UserError: An input requires a gradient, which such a rule does not compute.
         """
         with self._turn:
             parameters = dict(self.passes.model.named_parameters())
@@ -91,14 +91,15 @@ class ModelForward:
         model = self.passes.model
         if any(tensor.requires_grad for tensor in leaves((inputs, keywords))):
             raise UserError(
-                f"{type(self.rule).__name__} has no gradient for the model's input, and an input "
-                "asks for one: detach it, or use exact_gradients(model) where the true one is meant"
+                f"{type(self.rule).__name__} computes no gradient for the model's input, but an "
+                "input requires one: detach it, or use exact_gradients(model) for its exact "
+                "gradient"
             )
         if any(map(is_spread, parameters.values())):
             raise UserError(
-                f"{type(self.rule).__name__} runs the model itself, on whole parameters, and these "
-                "are spread over processes: leave fully_shard and parallelize_module out, and use "
-                "DistributedDataParallel"
+                f"{type(self.rule).__name__} runs the model itself and needs complete parameters, "
+                "but these are sharded over processes: leave fully_shard and parallelize_module "
+                "out, and use DistributedDataParallel"
             )
         with torch.no_grad():
             plain = PlainForward(model, self.plain)
@@ -107,9 +108,9 @@ class ModelForward:
         taught = list({id(tensor): tensor for tensor in result.taught}.values())
         if not taught:
             raise UserError(
-                f"{type(self.rule).__name__} finds no output to teach by in what the model "
-                f"returns ({type(result.outputs).__name__}): return tensors of floats, alone or in "
-                "tuples, lists, mappings or dataclasses"
+                f"{type(self.rule).__name__} finds no output that can carry an error in the "
+                f"model's return value ({type(result.outputs).__name__}): return tensors of "
+                "floats, alone or in tuples, lists, mappings or dataclasses"
             )
         saved = (*parameters.values(), *self.state.values(), *result.kept)
         gradients = partial(self._gradients, run, result)
@@ -125,7 +126,7 @@ class ModelForward:
         saved: Sequence[Tensor],
         needed: Sequence[bool],
     ) -> Sequence[Tensor | None]:
-        """Return what the rule makes of the errors; it may run blocks once more for that."""
+        """Return the rule's gradients for the errors; it may run blocks again for them."""
         scale = None if self.rule.traits.scales_with_loss else run.scale
         with self._turn:
             self.passes.current.enter(None)
@@ -159,7 +160,7 @@ class PlainForward(nn.Module):
 
 
 class ModelOutput(torch.autograd.Function):
-    """The outputs of a model that ran without a graph: its rule gives all gradients at once."""
+    """The outputs of a model that ran without a graph; its rule computes all gradients together."""
 
     @staticmethod
     def forward(
@@ -175,12 +176,12 @@ class ModelOutput(torch.autograd.Function):
         ctx.watch, ctx.takes_scale, ctx.leads_on = watch, True, False
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors[count:])
-        # Copies, as the caller may work in place on what the rule keeps.
+        # Copies, as the caller may modify in place what the rule keeps.
         return tuple(output.clone() for output in tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> Any:
-        """Return the gradients of the tensors that were kept."""
+        """Return the gradients of the saved tensors."""
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         ctx.run.errors = errors

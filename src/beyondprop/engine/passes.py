@@ -27,21 +27,21 @@ NOTHING = Given()
 
 
 class Passes:
-    """What happens in the forward passes of a model; hooks and fast forms work with it alone.
+    """The handling of a model's forward passes, called by hooks and fast forms.
 
     Attributes:
         model: The model.
         blocks: Its blocks, in the order they run.
         output: The module whose output carries the error; None for the model.
-        arguments: What rules read among the model's arguments; None where that is nothing.
-        mode: What holds for the passes to come.
-        current: The pass under way in each thread.
-        state: What is kept from pass to pass.
-        taught: What is done at the end of each block whose graph ends.
+        arguments: The model's arguments that rules read; None if they read none.
+        mode: Settings of the next passes.
+        current: The current pass of each thread.
+        state: The state kept between passes.
+        taught: The handling of the end of each block whose graph ends.
         schedule: When blocks learn; None for the joint schedule.
-        watch: Sees how losses are scaled, where a rule's signals do not follow that.
-        expected: Modules that must stay where they are: parent, name in it, module.
-        members: All modules, where a rule must know every one; None elsewhere.
+        watch: Records how losses are scaled, if a rule's signals do not scale with them.
+        expected: Modules that must not be replaced: parent, name in it, module.
+        members: All modules, if a rule must know every one; else None.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[Block], ports: Ports) -> None:
@@ -66,7 +66,7 @@ class Passes:
             (type(b.rule).__name__ for b in self.blocks if "targets" in b.rule.traits.needs), None
         )
         self._checked = self._counted = False
-        self._resting: list[nn.Parameter] = []  # they rested when the graph was checked
+        self._resting: list[nn.Parameter] = []  # frozen when the graph was checked
         self.watch = scale_watch(self.blocks)
         self._device: torch.device | None = None
         self._frozen = [b for b in self.blocks if not b.rule.traits.learns]
@@ -79,9 +79,9 @@ class Passes:
     def before_model(self, _model: nn.Module, inputs: Any, keywords: Any) -> None:
         """Open a forward pass: the forward pre-hook of the model."""
         first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else (inputs, keywords)
-        current = self.current  # not by enter() and leave(), whose calls small nets would feel
+        current = self.current  # enter() and leave() inlined, as calls would slow down small nets
         current.outer.append(current.open_pass)
-        current.open_pass = None  # what fails in here must not meet the pass around it
+        current.open_pass = None  # after an error in here no hook may see the outer pass
         given = None if self.arguments is None else self.arguments.of(inputs, keywords)
         current.open_pass = self.new_pass(first, given)
 
@@ -91,7 +91,7 @@ class Passes:
         return outputs if open_pass is None else self.tie(outputs, open_pass)
 
     def after_output(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
-        """Tie the ends of the pass to the output that carries the error: a module's hook."""
+        """Tie the ends of the pass to the output that carries the error: its module's hook."""
         open_pass = self.current.open_pass
         if open_pass is None or open_pass.run.apart:
             return outputs
@@ -105,9 +105,9 @@ class Passes:
         return self.after_model(module, inputs, outputs)
 
     def after_loss(self, _model: nn.Module, _inputs: Any, outputs: Any) -> Any:
-        """Have the losses that the model returns tell their scale: the forward hook of the model.
+        """Make losses that the model returns report their scale: the forward hook of the model.
 
-        It stands in the place of `after_model` where another module's output carries the error.
+        It replaces `after_model` if another module's output carries the error.
         """
         open_pass = self.current.open_pass
         if open_pass is None:
@@ -131,9 +131,9 @@ class Passes:
                     handed: Tensor = _handed_on(tensor, [tensor])
                     return handed
                 raise UserError(
-                    "a loss that the model returns reaches taught blocks past the module that "
-                    "output= names, so they would learn by two things: leave that part of the loss "
-                    "out, or detach it"
+                    "a loss that the model returns reaches taught blocks without passing the "
+                    "module that output= names, so they would learn from two signals: leave that "
+                    "part of the loss out, or detach it"
                 )
             is_loss = not tensor.dim() and self.watch is not None
             return told_scale(tensor, open_pass.share) if is_loss else tensor
@@ -146,14 +146,14 @@ class Passes:
         current.open_pass = current.outer.pop() if current.outer else None
 
     def begin(self, model: nn.Module, _inputs: Any) -> None:
-        """Begin a pass of a model whose graph ends nowhere, but whose rules have a state."""
+        """Begin a pass of a model without ended graphs whose rules have a state."""
         if self.members is not None:
             self.members.check()
         if torch.is_grad_enabled() and not self.mode.exact:
             self._begin(model.training)
 
     def _begin(self, training: bool) -> None:
-        """Check what is kept from pass to pass, and count the pass."""
+        """Check the state kept between passes, and count the pass."""
         state = self.state
         if torch.compiler.is_compiling():
             state.begin_uncompiled(training)
@@ -166,7 +166,7 @@ class Passes:
         self.mode.number += training
 
     def new_pass(self, inputs: Any = None, given: Given | None = None) -> OpenPass | None:
-        """Return a forward pass that begins, None if it is not to be taught."""
+        """Return a new forward pass; None if it is not taught."""
         run = self.new_run(inputs, given)
         if run is None:
             return None
@@ -182,7 +182,7 @@ class Passes:
         return OpenPass(run, joint, schedule, share=share, cut=[] if first else None)
 
     def new_run(self, inputs: Any = None, given: Given | None = None) -> ForwardPass | None:
-        """Return what rules see of a forward pass that begins, None if it is not to be taught."""
+        """Return the part of a new forward pass that rules see; None if it is not taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
         if self.members is not None:
@@ -197,7 +197,7 @@ class Passes:
         targets, chain = given.targets, OPEN.get()
         while (
             targets is None and chain is not None
-        ):  # no function, whose call small nets would feel
+        ):  # inlined, as a function call would slow down small nets
             found, chain = chain
             targets = found.targets if found.passes is self else None
         if self._needs_targets is not None and targets is None:
@@ -256,13 +256,13 @@ class Passes:
         return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))
 
     def _check_classes(self, open_pass: OpenPass, outputs: Any) -> None:
-        """See that the number of classes is that of what the model returns; once."""
+        """Check once that the number of classes is that of the model's output."""
         if not self._counted and not torch.compiler.is_compiling():
             check_classes(open_pass.run, self.blocks, outputs)
             self._counted = True
 
     def _check_learning(self, open_pass: OpenPass, outputs: Sequence[Tensor]) -> None:
-        """See that all that learns is taught, and by one thing; once, and when more learns."""
+        """Check that each trainable parameter gets one signal; once, and again after unfreezing."""
         joint, output, cut = open_pass.joint, self.output, open_pass.cut
         reached = check_ends(self.taught, open_pass.ended, joint.ties, joint.blocks, outputs)
         if output is None:
@@ -271,14 +271,14 @@ class Passes:
         if cut is not None and open_pass.schedule is joint:
             check_reached(self.model, self.blocks, output, reached, cut)
         check_spreading(self.model, self.taught, joint)
-        # Others stand for its parameters within `torch.func.functional_call` alone.
+        # Within `torch.func.functional_call` other tensors temporarily replace the parameters.
         own = (p for p in self.model.parameters() if isinstance(p, nn.Parameter))
         self._resting = [p for p in own if not p.requires_grad]
         self._checked = True
 
 
 def _handed_on(outputs: Any, leaked: Sequence[Tensor]) -> Any:
-    """Return the outputs with nodes that refuse a gradient where blocks' outputs are among them."""
+    """Return the outputs, with a node that refuses a gradient at each leaked block output."""
     token = torch.zeros((), requires_grad=True)
     swaps = {id(t): HandedOn.apply(t, token) for t in leaked}
     return replaced(outputs, lambda tensor: swaps.get(id(tensor), tensor))

@@ -1,4 +1,4 @@
-"""Where a model's error is taken, if the user says so by name."""
+"""The module at whose output the error is taken, if the user names one."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Output:
     """Where a model's error is taken.
 
     Attributes:
-        name: Of the module whose output carries the error.
+        name: Name of the module whose output carries the error.
         module: This module.
     """
 
@@ -34,7 +34,7 @@ class Ports:
 
     Attributes:
         output: The module whose output carries the error; None for the model.
-        arguments: What rules read among the arguments of a call.
+        arguments: The arguments of a call that rules read; None if they read none.
     """
 
     output: Output | None = None
@@ -42,10 +42,10 @@ class Ports:
 
 
 def output_of(model: nn.Module, name: str | None) -> Output | None:
-    """Return the module that carries the error, None for the model's own output.
+    """Return the module that carries the error; None for the model's own output.
 
     Raises:
-        UserError: There is none of this name.
+        UserError: The model has no module of this name.
     """
     if name is None:
         return None
@@ -67,7 +67,7 @@ def candidates(model: nn.Module) -> list[str]:
 
 
 def behind(model: nn.Module, output: Output) -> Iterator[str]:
-    """Yield the names of modules that the model defines behind the output module."""
+    """Yield the names of modules that the model defines after the output module."""
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for name in names[names.index(output.name) + 1 :]:
         if not inside(name, output.name):
@@ -80,22 +80,22 @@ def learn_before(blocks: Sequence[Block]) -> bool:
 
 
 def is_hidden(model: nn.Module, output: Output) -> bool:
-    """Whether layers with parameters lie behind the output."""
+    """Whether the model defines layers with parameters after the output module."""
     later = map(model.get_submodule, behind(model, output))
     return any(True for module in later for _ in module.parameters())
 
 
 def see_classes(run: ForwardPass, outputs: Any) -> None:
-    """Take the number of classes from what the model returns, where a hidden layer's is the error.
+    """Take the number of classes from the model's output, if a hidden layer carries the error.
 
     The layer that is defined last need not be the last to run.
 
     Args:
         run: The pass, in which the error is taken before the model's last layer.
-        outputs: What the model returns.
+        outputs: The model's return value.
 
     Raises:
-        UserError: Blocks have learned by another number already.
+        UserError: Blocks have already learned with a different number.
     """
     returned = [t for t in leaves(outputs) if t.is_floating_point() and t.dim() > 1]
     if len(returned) != 1:
@@ -117,8 +117,8 @@ def up_to(model: nn.Module, blocks: Sequence[Block], output: Output, named: bool
         model: The model.
         blocks: Its blocks.
         output: The module whose output carries the error.
-        named: Whether the user has named the blocks. Then all of them count, in whatever order the
-            model defines them: a pass shows whether one runs behind the output.
+        named: Whether the user has named the blocks. Then all are used, in whatever order the model
+            defines them: a forward pass shows whether one runs after the output.
     """
     later = set() if named else set(behind(model, output))
     before = [b for b in blocks if not b.modules or not _is_later(b.modules[0][0], later, output)]
@@ -132,9 +132,9 @@ def up_to(model: nn.Module, blocks: Sequence[Block], output: Output, named: bool
 
 
 def _is_later(name: str, later: Collection[str], output: Output) -> bool:
-    """Whether a default block is defined behind the output.
+    """Whether a default block is defined after the output.
 
-    A norm and the layers before it, side by side in one module, are defined in any order.
+    A norm and the stack of layers before it, siblings in one module, may be defined in any order.
     """
     stack = name.rpartition(".")[0]
     beside = stack.rpartition(".")[0] == output.name.rpartition(".")[0]
@@ -142,7 +142,7 @@ def _is_later(name: str, later: Collection[str], output: Output) -> bool:
 
 
 def whole_problems(blocks: Sequence[Block]) -> Iterator[str]:
-    """Yield a sentence where a rule runs the model itself."""
+    """Yield a sentence if a rule runs the model itself."""
     for block in blocks[:1]:
         if block.rule.traits.whole_model:
             yield (

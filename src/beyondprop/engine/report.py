@@ -17,10 +17,10 @@ SEQUENCES = (
     *(nn.Embedding, nn.MultiheadAttention, nn.RNNBase),
     *(nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
 )
-"""Layers that show that a model has tokens; a linear layer's output may have none."""
+"""Layers that show that a model has tokens; the output of a linear layer may have none."""
 
 NAMED = 6
-"""How many blocks a note names."""
+"""Maximum number of blocks that a note names."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class ReportRow:
     Attributes:
         block: Its name.
         rule: Class name of its rule.
-        parameters: How many trainable numbers it has.
-        change: What was changed, in words.
+        parameters: Number of its trainable values.
+        change: Description of the change.
     """
 
     block: str
@@ -42,7 +42,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class AttachReport:
-    """Which blocks there are, what was changed, and what was left alone and why."""
+    """The blocks, what was changed, and what was left unchanged and why."""
 
     model: str
     rows: Sequence[ReportRow]
@@ -50,11 +50,11 @@ class AttachReport:
 
     @property
     def title(self) -> str:
-        """The model's class, and how many blocks it has."""
+        """The model's class and its number of blocks."""
         return f"{self.model}: {len(self.rows)} blocks"
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the texts of the table, the headings first."""
+        """Return the cells of the table, the headings first."""
         head = ("block", "rule", "parameters", "what changed")
         return [head, *((r.block, r.rule, f"{r.parameters:,}", r.change) for r in self.rows)]
 
@@ -66,12 +66,12 @@ class AttachReport:
 
 
 def report(called: str, passes: Passes, changes: Sequence[str], ports: Ports) -> AttachReport:
-    """Return what there is to say of an attachment.
+    """Return the report of an attachment.
 
     Args:
-        called: The name of the model's own class.
-        passes: The model, its blocks and what is done at their ends.
-        changes: For each block what was changed, in words.
+        called: Name of the model's own class.
+        passes: The model, its blocks and the handling of their ends.
+        changes: A description of the change of each block.
         ports: Where the error is taken and targets are found.
     """
     model, blocks = passes.model, passes.blocks
@@ -89,7 +89,7 @@ def report(called: str, passes: Passes, changes: Sequence[str], ports: Ports) ->
     notes = [*_port_notes(model, alone, ports, learn_before(blocks)), *_tie_notes(model, blocks)]
     if learned := len(passes.state.parameters()):
         notes.append(
-            f"feedback that learns: {learned} parameters more for the optimizer, "
+            f"feedback that learns: {learned} additional parameters for the optimizer, "
             "in handle.parameters()"
         )
     ends = passes.taught.items()
@@ -98,7 +98,7 @@ def report(called: str, passes: Passes, changes: Sequence[str], ports: Ports) ->
 
 
 def with_feedback(made: AttachReport, blocks: Sequence[Block]) -> AttachReport:
-    """Return the report with what the rules' projections say of their use so far."""
+    """Return the report with the remarks of the rules' projections on their use so far."""
     projections = {
         id(value): value
         for block in blocks
@@ -112,7 +112,7 @@ def with_feedback(made: AttachReport, blocks: Sequence[Block]) -> AttachReport:
 def _port_notes(
     model: nn.Module, alone: Sequence[str], ports: Ports, taught: bool
 ) -> Iterator[str]:
-    """Yield where the error is taken, and what becomes of parameters that are in no block.
+    """Yield where the error is taken, and how parameters in no block are trained.
 
     Args:
         model: The model.
@@ -144,7 +144,7 @@ def _port_notes(
 
 
 def _tie_notes(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
-    """Yield which tied parameters learn by the gradients that arrive at all their places."""
+    """Yield the tied parameters that keep `Backprop` everywhere."""
     if not any(block.rule.traits.ends_graph for block in blocks):
         return
     names: dict[int, list[str]] = {}
@@ -153,13 +153,13 @@ def _tie_notes(model: nn.Module, blocks: Sequence[Block]) -> Iterator[str]:
     inner = {id(p) for b in blocks if b.rule.traits.ends_graph for _, p in b.parameters()}
     tied = [" = ".join(found) for p, found in names.items() if len(found) > 1 and p not in inner]
     if tied:
-        yield f"tied, so under Backprop() at every place: {', '.join(tied)}"
+        yield f"tied, so they keep Backprop() everywhere: {', '.join(tied)}"
 
 
 def _axes_notes(
     model: nn.Module, blocks: Sequence[Block], heads: Collection[Block]
 ) -> Iterator[str]:
-    """Yield how the axes of outputs with positions are read, and what heads make of tokens."""
+    """Yield how the axes of outputs with positions are read, and how heads treat tokens."""
     sequences = any(isinstance(module, SEQUENCES) for module in model.modules())
     taught = [b for b in blocks if b.rule.traits.ends_graph and b.rule.traits.learns]
     read: dict[str, list[Block]] = {}
@@ -170,19 +170,19 @@ def _axes_notes(
             read.setdefault(block.axes.words, []).append(block)
     if read:
         words = "; ".join(f"{_names(found)} {axes}" for axes, found in read.items())
-        yield f"axes, where an output has as many: {words}"
+        yield f"axes, if an output has that many: {words}"
     unsure = [b for b in (*taught, *blocks[-1:]) if b.axes == UNSURE] if taught else []
     if unsure:
         yield (
-            "batch or tokens first is not known, so axes= must say it where these return three "
-            f"axes or more: {_names(list(dict.fromkeys(unsure)))}"
+            "order of batch and tokens unknown, so axes= must state it if these return three or "
+            f"more axes: {_names(list(dict.fromkeys(unsure)))}"
         )
     named = (block for found in read.values() for block in found)
     pooling = [block for block in named if block in heads and "tokens" in positions(block.axes)]
     if pooling:
         yield (
-            f"tokens: the heads of {_names(pooling)} average them, or read each one if it has its "
-            "own target"
+            f"tokens: the heads of {_names(pooling)} average them, or read each one if each has "
+            "its own target"
         )
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Settings:
-    """Sizes above which the engine does something another way; no result depends on them.
+    """Sizes at which the engine changes its implementation; results do not depend on them.
 
     Attributes:
-        node_above: Numbers in a block's output above which the block's signal is made in a graph
-            node of its own. Such a node costs more time than a small signal, but then no two
-            signals need be in memory at once.
-        nodes_after: Numbers that the outputs of the small blocks of one pass may have together;
-            2²⁰ are 4 MiB in float32.
-        fused_up_to: Numbers that all activations of a fused chain may have together.
+        node_above: Number of values in a block's output above which the block's signal is computed
+            in a separate graph node. Such a node costs more time than a small signal, but then only
+            one signal is in memory at a time.
+        nodes_after: Maximum total number of values in the outputs of the small blocks of one pass;
+            2²⁰ values are 4 MiB in float32.
+        fused_up_to: Maximum total number of values in the activations of a fused chain.
     """
 
     node_above: int = 2**16

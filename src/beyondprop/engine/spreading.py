@@ -1,4 +1,4 @@
-"""Checks of models whose parameters or gradients are shared by several processes."""
+"""Checks of models whose parameters or gradients are distributed over several processes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,36 +14,36 @@ from beyondprop.errors import UserError
 
 
 def check_spreading(model: nn.Module, blocks: Iterable[Block], joint: Joint) -> None:
-    """See that blocks are taught as they would be in one process.
+    """Check that blocks are taught as they would be in one process.
 
     Args:
         model: The model.
         blocks: Its blocks whose graphs end.
-        joint: What ties the ends, which are known by now.
+        joint: The joint schedule, which has all ends by now.
 
     Raises:
-        UserError: A block's graph ends before its output is made whole, or at a part of it.
+        UserError: A block's graph ends before its output is gathered, or at one shard of it.
     """
     if not any(map(is_spread, model.parameters())):
         return
     for block in blocks:
         if block.rule.traits.learns and block.modules and _is_overtaken(block.modules[-1][1]):
             raise UserError(
-                f"block '{block.name}' was spread over processes after the rules were attached, so "
-                "its graph would end too early: call fully_shard or parallelize_module first, then "
-                "attach"
+                f"block '{block.name}' was sharded over processes after the rules were attached, "
+                "so its graph would end too early: call fully_shard or parallelize_module first, "
+                "then attach"
             )
     for at in () if gathers(model) else _places(joint):
         if _is_part(at):
             raise UserError(
-                f"block '{at.block.name}' returns a part of its features in each process, which "
-                "would get different signals: end it after a layer whose output is whole, such as "
-                "RowwiseParallel"
+                f"block '{at.block.name}' returns a part of its features in each process, and the "
+                "parts would get different signals: end it after a layer whose output is complete, "
+                "such as RowwiseParallel"
             )
 
 
 def check_frozen(blocks: Iterable[Block]) -> None:
-    """See that nobody waits for gradients of blocks that get none.
+    """Check that nothing waits for the gradients of blocks that get none.
 
     Raises:
         UserError: `DistributedDataParallel` does, and would fail in its second step.
@@ -61,7 +61,7 @@ def check_frozen(blocks: Iterable[Block]) -> None:
 
 
 def _is_overtaken(module: nn.Module) -> bool:
-    """Whether hooks that make a module's output whole are called behind the block's end."""
+    """Whether hooks that gather a module's output are called after the hook at the block's end."""
     hooks = [isinstance(hook, EndOfBlock) for hook in hook_tables(module)[0].values()]
     return any(hooks) and not hooks[-1] and any(map(is_spread, module.parameters()))
 
@@ -74,7 +74,7 @@ def _places(joint: Joint) -> Iterator[At]:
 
 
 def _is_part(at: At) -> bool:
-    """Whether the block's last matrix is divided by its outputs, and the block's output too."""
+    """Whether the block's last matrix is sharded along its outputs, and the block's output too."""
     last = next((p for _, p in reversed(at.block.parameters()) if p.dim() > 1), None)
     if last is None or not is_spread(last):
         return False

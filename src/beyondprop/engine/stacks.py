@@ -1,4 +1,4 @@
-"""The layers of a model that repeats one, and the parts of the layers of common transformers."""
+"""The layers of a model that repeats one, and the parts of layers of common transformers."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from beyondprop.errors import UserError
 from beyondprop.models.transformer import Layer, NormFirstLayer, Parts, within
 
 MOST = 2
-"""Stacks that a model of layers has: an encoder, a decoder."""
+"""Maximum number of stacks of layers for default blocks: an encoder and a decoder."""
 
 KNOWN: tuple[Parts, ...] = (
     # GPT-2: here and in the next ones norms come first, and the layer ends in a sum
     (("ln_1",), ("attn",), ("ln_2",), ("mlp.c_fc", "mlp.act"), ("mlp.c_proj", "")),
-    # Llama, Mistral, Qwen, Mixtral: a gated activation is no module, so the products are one block
+    # Llama, Mistral, Qwen, Mixtral: the gate is not a module, so the products are one block
     (("input_layernorm",), ("self_attn",), ("post_attention_layernorm",), ("mlp", "")),
     (("input_layernorm",), ("self_attn",), ("post_attention_layernorm",), ("block_sparse_moe", "")),
     # ViT, DeiT
@@ -33,37 +33,37 @@ KNOWN: tuple[Parts, ...] = (
     Layer.PARTS,
     NormFirstLayer.PARTS,
 )
-"""The blocks of layers of common transformers: of each the modules in the order they run.
+"""The blocks of layers of common transformers, each as the modules in the order they run.
 
-An empty name is the layer's own: there a block ends without holding all of it.
+An empty name is the layer itself: it ends the block, but its other parts do not belong to it.
 """
 
 ATTENTIONS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.TransformerEncoderLayer: ("self_attn",),
     nn.TransformerDecoderLayer: ("self_attn", "multihead_attn"),
 }
-"""Layers of PyTorch with the attentions in them; a setting says where their norms stand."""
+"""Layers of PyTorch with their attentions; the position of their norms is a setting."""
 
 
 def finer_blocks(model: nn.Module) -> list[str | tuple[str, ...]]:
-    """Return blocks smaller than a layer, for `attach`'s ``blocks=``: parts of a transformer's.
+    """Return parts of a transformer's layers as blocks, for `attach`'s ``blocks=``.
 
-    In each layer a block ends behind the attention, the activation and each norm; where norms come
-    first (as in GPT-2), also where the layer itself does, after the last sum. Where they follow on
-    sums with the input (as in BERT), attention and norm are one block; in the decoder of
-    `beyondprop.models` with norms first, a norm and what reads it are one. Known are the layers of
-    `nn.TransformerEncoder` and `nn.TransformerDecoder`, and in Hugging Face those of GPT-2, Llama
-    (Mistral, Qwen, Mixtral), BERT (RoBERTa, ELECTRA), DistilBERT and ViT (DeiT). Of a chain
-    (`nn.Sequential`) around them the other children with parameters are blocks too; elsewhere name
-    them beside these, or `attach` with ``output=``.
+    In each layer a block ends after the attention, the activation and each norm; if norms come
+    first (as in GPT-2), also at the end of the layer, after the last sum. If norms follow the sums
+    with the input (as in BERT), attention and norm are one block; in the decoder of
+    `beyondprop.models` with norms first, a norm and the module that reads it are one block.
+    Supported are the layers of `nn.TransformerEncoder` and `nn.TransformerDecoder`, and in Hugging
+    Face those of GPT-2, Llama (Mistral, Qwen, Mixtral), BERT (RoBERTa, ELECTRA), DistilBERT and ViT
+    (DeiT). In a chain (`nn.Sequential`) around them the other children with parameters are blocks
+    too; in other models name them in addition to these, or `attach` with ``output=``.
 
     Raises:
-        UserError: The model has no layers of these kinds.
+        UserError: The model has no layers of these types.
     """
     found = stacks(model)
     if not found:
         raise UserError(
-            f"{type(model).__name__} holds no layers of one kind in an nn.ModuleList or "
+            f"{type(model).__name__} holds no layers of one class in an nn.ModuleList or "
             "nn.Sequential: name its blocks in blocks="
         )
     blocks = [
@@ -83,7 +83,7 @@ def finer_blocks(model: nn.Module) -> list[str | tuple[str, ...]]:
 
 
 def stacks(model: nn.Module) -> list[tuple[str, list[tuple[str, nn.Module]]]]:
-    """Return the lists of layers of one class in a model, outermost ones, with all their names."""
+    """Return the outermost lists of layers of one class in a model, with the layers' names."""
     found: list[tuple[str, list[tuple[str, nn.Module]]]] = []
     for name, module in model.named_modules():
         if any(inside(name, outer) for outer, _ in found):
@@ -99,21 +99,21 @@ def stacks(model: nn.Module) -> list[tuple[str, list[tuple[str, nn.Module]]]]:
 
 
 def default_layers(model: nn.Module) -> list[str] | None:
-    """Return the layers of a model that has one list of them, or two; None for others."""
+    """Return the names of the layers of a model with one or two lists of them; None for others."""
     found = stacks(model)
     return [n for _, layers in found for n, _ in layers] if 0 < len(found) <= MOST else None
 
 
 def _is_layer(named: tuple[str, nn.Module]) -> bool:
-    """Whether a module is made of others that learn."""
+    """Whether a module has children with parameters."""
     return any(has_parameters(child) for child in named[1].children())
 
 
 def _parts_of(layer: nn.Module) -> Parts:
-    """Return the blocks of a layer, by the names of modules in it.
+    """Return the blocks of a layer, by the names of its modules.
 
     Raises:
-        UserError: It is of no known kind.
+        UserError: Its parts are not known.
     """
     for parts in (*_of_torch(layer), *KNOWN):
         if _holds_all(layer, parts):
@@ -138,7 +138,7 @@ def _of_torch(layer: nn.Module) -> Iterator[Parts]:
 
 
 def _holds_all(layer: nn.Module, parts: Parts) -> bool:
-    """Whether a layer has all of these modules, and nothing that learns beside them."""
+    """Whether a layer has all of these modules, and no parameters outside them."""
     names = [name for block in parts for name in block if name]
     modules = dict(layer.named_modules())
     held = all(any(inside(p, name) for name in names) for p, _ in layer.named_parameters())

@@ -1,4 +1,4 @@
-"""What an attachment keeps from one forward pass to the next: learned feedback, and a count."""
+"""The state that an attachment keeps between forward passes: learned feedback and a count."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,25 +19,25 @@ PASSES = "passes"
 
 
 class Stateful(Protocol):
-    """What has a state of its own: a block (`Taught`), a weight (`AtWeight`) or a model."""
+    """An object with a state: a block (`Taught`), a weight (`AtWeight`) or a model."""
 
     state: dict[str, Tensor]
 
     def owners(self) -> Sequence[Tensor]:
-        """Return the parameters that learn beside the feedback."""
+        """Return the parameters that learn in addition to the feedback."""
 
 
 class LearnedState:
-    """The state of an attachment beside the model's own.
+    """The state of an attachment in addition to the model's.
 
     Attributes:
-        mode: Counts the forward passes in training mode that were taught.
-        stateful: Those that have a state or change with each pass, by name.
-        alone: For each rule that cannot be taught on several processes, the reason.
-        fixed: The projections, which a state names by their seeds.
-        averaged: Whether something keeps the processes from drifting apart all the same: they
-            average all gradients (`DataParallel`), or each has blocks of its own (`Pipeline`).
-        unsettled: The checks of learned feedback that was not yet seen to move.
+        mode: Counts the taught forward passes in training mode.
+        stateful: Objects that have a state or change with each pass, by name.
+        alone: For each rule that does not work on several processes, the reason.
+        fixed: The fixed projections, stored by their seeds.
+        averaged: Whether processes stay in step nevertheless: they average all gradients
+            (`DataParallel`), or each has different blocks (`Pipeline`).
+        unsettled: The checks of learned feedback that has not been updated yet.
     """
 
     def __init__(self, mode: Mode, blocks: Sequence[Block] = ()) -> None:
@@ -54,21 +54,21 @@ class LearnedState:
 
     @property
     def needed(self) -> bool:
-        """Whether anything is to be done at the beginning of a pass."""
+        """Whether the beginning of a pass needs a check or a count."""
         return bool(self.stateful or self.alone)
 
     def hold(self, name: str, each: Stateful) -> None:
-        """Keep the state of a block, a weight or a model under its name."""
+        """Register the state of a block, a weight or a model under its name."""
         self.stateful[name] = each
         if any(isinstance(tensor, nn.Parameter) for tensor in each.state.values()):
             self.unsettled[name] = OptimizerCheck()
 
     def check(self) -> None:
-        """See that what is learned is learned as it should be.
+        """Check that learned feedback is updated and is in the right place.
 
         Raises:
-            UserError: Learned feedback does not learn, learns on one of several processes, or was
-            left behind on another device.
+            UserError: Learned feedback does not learn, learns on one of several processes, or is on
+                another device than its layer.
         """
         if self.alone and not self.averaged and processes() > 1:
             rule, reason = next(iter(self.alone.items()))
@@ -79,7 +79,7 @@ class LearnedState:
             if self.unsettled[name].settled(name, self.stateful[name]):
                 del self.unsettled[name]
 
-    # Compiled, the count would be a constant, and a new graph made for every pass.
+    # Not compiled: the count would be a constant, and every pass would recompile the graph.
     @eager
     def begin_uncompiled(self, training: bool) -> None:
         """Check, and count a pass of a compiled model."""
@@ -87,7 +87,7 @@ class LearnedState:
         self.mode.number += training
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return the learned feedback that an optimizer must hold."""
+        """Return the learned feedback that an optimizer must update."""
         return [
             tensor
             for each in self.stateful.values()
@@ -96,7 +96,7 @@ class LearnedState:
         ]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all of it as tensors, and the seeds of what is fixed."""
+        """Return the state as tensors, with the seeds of fixed feedback."""
         found = {
             f"{name}.{key}": tensor.detach()
             for name, each in self.stateful.items()
@@ -107,7 +107,7 @@ class LearnedState:
         return counted | self.fixed.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` returned.
+        """Load a state that `state_dict` returned.
 
         Raises:
             UserError: It belongs to another attachment, or was saved with other fixed feedback.
@@ -119,8 +119,8 @@ class LearnedState:
         if not names - unmade <= set(state) <= names | {COUNTERS}:
             raise UserError(
                 "this state was saved by another attachment: it holds "
-                f"{sorted(state)}, and here are {sorted(names)}; attach the same rules to the same "
-                "model first"
+                f"{sorted(state)}, but this one has {sorted(names)}; attach the same rules to the "
+                "same model first"
             )
         for name, own in here.items():
             if name in state:
@@ -134,10 +134,10 @@ class LearnedState:
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """Put everything back afterwards; inside, tensors are replaced, never written to."""
+        """Restore everything on exit; inside, tensors are replaced, never modified in place."""
         before = self.mode.number, [(h, dict(h.state)) for h in self.stateful.values()]
         counters = self.fixed.counters()
-        # Inside, weights may be changed for a while: that tells nothing about an optimizer.
+        # Inside, weights may change temporarily, which shows nothing about an optimizer.
         unsettled, self.unsettled = self.unsettled, {}
         try:
             yield
@@ -154,7 +154,8 @@ class LearnedState:
 def _check_fits(own: Tensor, saved: Tensor, name: str) -> None:
     if not is_lazy(own) and own.numel() and own.shape != saved.shape:
         raise UserError(
-            f"'{name}' was saved with shape {tuple(saved.shape)}, here it has {tuple(own.shape)}"
+            f"'{name}' was saved with shape {tuple(saved.shape)}, but here it has shape "
+            f"{tuple(own.shape)}"
         )
 
 
@@ -169,34 +170,35 @@ def _taken_over(own: Tensor, saved: Tensor) -> Tensor:
 
 
 def _check_place(name: str, each: Stateful) -> None:
-    """See that the feedback is where its layer is."""
+    """Check that the feedback is on the device of its layer."""
     owner = next(iter(each.owners()), None)
     for tensor in each.state.values():
         kept = tensor.is_floating_point() and not is_lazy(tensor) and tensor.numel()
         if owner is not None and kept and tensor.device != owner.device:
             raise UserError(
                 f"the feedback of '{name}' is on {tensor.device}, its layer on {owner.device}: "
-                "move the model before rules are attached, so remove() them and attach again"
+                "move the model before you attach rules, so call remove() and attach again"
             )
 
 
 class OptimizerCheck:
-    """Sees that feedback that learns is moved and cleared by an optimizer, as its weights are."""
+    """Checks that an optimizer updates learned feedback and clears its gradient, as it does for the
+    weights."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int, list[int]] | None = None
 
     def settled(self, name: str, each: Stateful) -> bool:
-        """Look at the feedback at the beginning of a pass; return whether it is known to learn.
+        """Inspect the feedback at the beginning of a pass; return whether it is known to learn.
 
         Raises:
-            UserError: The weights move and are cleared, the feedback is not.
+            UserError: An optimizer updates and clears the weights, but not the feedback.
         """
         learned: Tensor = next(t for t in each.state.values() if isinstance(t, nn.Parameter))
         if is_lazy(learned):
             return False
         waits, before = learned.grad is not None, self._before
-        # Each backward pass adds to a gradient's version; only one made anew has no higher one.
+        # Each backward pass increases a gradient's version; only a new gradient has no higher one.
         now, added = version(learned), version(learned.grad) if learned.grad is not None else -1
         if before is not None and now != before[0] and added <= before[1]:
             return True
@@ -212,24 +214,24 @@ class OptimizerCheck:
 
 def _orphaned(name: str) -> UserError:
     return UserError(
-        f"the feedback of '{name}' learns too, but no optimizer clears its gradient and moves it: "
-        "build the optimizer over [*model.parameters(), *handle.parameters()] and call its "
+        f"the feedback of '{name}' learns too, but no optimizer clears its gradient and updates "
+        "it: build the optimizer over [*model.parameters(), *handle.parameters()] and call its "
         "zero_grad()"
     )
 
 
 def clears_feedback(model: nn.Module, state: LearnedState) -> "list[ClearsFeedback]":
-    """Have the model's `zero_grad` clear what its rules learn, if they learn anything."""
+    """Make the model's `zero_grad` clear the learned state of its rules, if they have any."""
     own = "zero_grad" in vars(model)
     return [ClearsFeedback(model, state)] if state.parameters() and not own else []
 
 
 class ClearsFeedback:
-    """Replaces the model's `zero_grad`, so that it clears what rules learn too.
+    """Replaces the model's `zero_grad`, so that it clears the learned state of rules too.
 
     Args:
         model: The model.
-        state: What its rules learn.
+        state: The state of its rules.
     """
 
     def __init__(self, model: nn.Module, state: LearnedState) -> None:
@@ -237,7 +239,7 @@ class ClearsFeedback:
         vars(model)["zero_grad"] = self
 
     def __call__(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of the model and of what its rules learn."""
+        """Clear the gradients of the model and of the learned state of its rules."""
         type(self.model).zero_grad(self.model, set_to_none)
         for parameter in self.state.parameters():
             if set_to_none:
@@ -246,6 +248,6 @@ class ClearsFeedback:
                 parameter.grad.zero_()
 
     def remove(self) -> None:
-        """Give the model its own method back."""
+        """Restore the model's own method."""
         if vars(self.model).get("zero_grad") is self:
             del vars(self.model)["zero_grad"]

@@ -1,4 +1,4 @@
-"""Layers that get a backward of their own by another class, and get their class back."""
+"""Layers that temporarily get a modified backward pass, by another class."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from beyondprop.random.streams import stream_of
 
 
 class Swap(NamedTuple):
-    """A layer, and its own class."""
+    """A layer and its own class."""
 
     name: str
     layer: nn.Module
@@ -21,12 +21,12 @@ class Swap(NamedTuple):
 
 
 class SwappedLayers:
-    """The layers of one block under a rule of layers.
+    """The layers of one block under a layer rule.
 
     Args:
         block: The block.
         rule: The rule.
-        mode: What holds for the passes to come.
+        mode: The settings of the model's passes.
     """
 
     def __init__(self, block: Block, rule: LayerRule, mode: Mode) -> None:
@@ -36,7 +36,7 @@ class SwappedLayers:
         self._left = ""
 
     def swap(self) -> None:
-        """Give each layer that carries an error through a weight the class that asks the rule."""
+        """Give each layer that carries an error through a weight the class that uses the rule."""
         found = covering(self.block, self.rule)
         for name, layer, made in found.layers:
             self._swap(name, layer, made)
@@ -45,28 +45,29 @@ class SwappedLayers:
         self._left += f"; exact, as asked: {asked}" if asked else ""
 
     def check(self) -> None:
-        """See that `remove` can give every layer its own class back.
+        """Check that `remove` can restore the class of every layer.
 
         Raises:
-            UserError: A layer got another class since, and would lose it.
+            UserError: A layer's class was changed in the meantime.
         """
         for swap in self._swapped:
             _without(swap)
 
     def remove(self) -> None:
-        """Give the layers their own classes back."""
+        """Restore the layers' own classes."""
         for swap in self._swapped:
             swap.layer.__class__ = _without(swap)
             vars(swap.layer).pop("_feedback", None)
         self._swapped = []
 
     def with_state(self) -> dict[str, AtWeight]:
-        """Return what has a state or changes with each pass, by the weight's name in the model."""
+        """Return weights that have a state or change with each pass, by their names in the
+        model."""
         counts = self.rule.traits.counts_passes
         return {name: at for name, at in self._weights.items() if counts or at.state}
 
     def describe(self) -> str:
-        """Return in words what was changed."""
+        """Return a description of the change."""
         names = ", ".join(swap.name for swap in self._swapped) or "no layer"
         return f"own backward for {names}{self._left}"
 
@@ -76,7 +77,7 @@ class SwappedLayers:
         weights: AtWeights = {}
         for own, inputs in made.inputs_of(layer).items():
             full = f"{name}.{own}"
-            # The weight of a layer with one weight has the layer's stream.
+            # The parameter "weight" has the stream of its layer.
             stream = stream_of(name if own == "weight" else full)
             at = AtWeight(
                 self.mode, self.rule, layer, own, stream, inputs, transposed=is_transposed(made)
@@ -89,7 +90,7 @@ class SwappedLayers:
 
 
 def _check_weight(at: AtWeight, name: str) -> None:
-    """See that the operation of a layer names a weight that the layer has."""
+    """Check that the operation of a layer names a weight that the layer has."""
     weight = getattr(at.layer, at.name, None)
     if not isinstance(weight, Tensor):
         raise UserError(
@@ -103,9 +104,9 @@ def _check_weight(at: AtWeight, name: str) -> None:
 
 
 def _without(swap: Swap) -> type[nn.Module]:
-    """Return the class of a layer without the operation: its own, or what was made of it since.
+    """Return the class of a layer without the operation: its own, or a later class derived from it.
 
-    A parametrization gives a layer a class of its own, which derives from the one it finds.
+    A parametrization gives a layer a new class, which derives from the layer's current one.
     """
     now: Any = type(swap.layer)
     if is_made_of(now, swap.own):
@@ -113,8 +114,8 @@ def _without(swap: Swap) -> type[nn.Module]:
     (base, *others) = now.__bases__
     if others or not is_made_of(base, swap.own):
         raise UserError(
-            f"'{swap.name}' got another class since the rules were attached ({now.__name__}): undo "
-            "that before remove()"
+            f"the class of '{swap.name}' was changed to {now.__name__} after the rules were "
+            "attached: undo this before remove()"
         )
     inside = {k: v for k, v in vars(now).items() if k not in ("__dict__", "__weakref__")}
     name = now.__name__.replace(base.__name__, swap.own.__name__)

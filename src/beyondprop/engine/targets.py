@@ -1,4 +1,4 @@
-"""Targets, as the caller gives them, to the passes of one thread or task alone."""
+"""Targets from the caller, for the passes of one thread or task."""
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -11,13 +11,13 @@ from beyondprop.errors import UserError
 
 
 def as_targets(targets: Any) -> Tensor:
-    """Return targets as a tensor of its own: callers may fill one buffer again for each batch.
+    """Return targets as a new tensor, because callers may reuse a buffer for each batch.
 
     Args:
         targets: A tensor, an array or a list of numbers.
 
     Raises:
-        UserError: No tensor can be made of them.
+        UserError: They cannot be converted to a tensor.
     """
     if isinstance(targets, Tensor):
         return targets.clone()
@@ -31,11 +31,11 @@ def as_targets(targets: Any) -> Tensor:
 
 
 class Targets(AbstractContextManager[None]):
-    """The context of `Attachment.targets`; a generator would take longer than a small product.
+    """The context of `Attachment.targets`; a class, as a generator would slow down small networks.
 
     Args:
-        passes: Whose targets they are; another model's stay as they are.
-        targets: What is given.
+        passes: The passes of the model that the targets are for; other models are unaffected.
+        targets: The targets.
     """
 
     __slots__ = ("passes", "targets")
@@ -51,14 +51,14 @@ class Targets(AbstractContextManager[None]):
 
 
 Chain = tuple[Targets, "Chain"] | None
-"""Contexts, the innermost first."""
+"""Open contexts, the innermost first."""
 
 OPEN: ContextVar[Chain] = ContextVar("beyondprop targets", default=None)
-"""Those that this thread or task is in, whosever passes they are for."""
+"""The contexts that are open in this thread or task, for any model."""
 
 
 def _without(left: Targets, chain: Chain) -> Chain:
-    """Return the contexts that stay open; generators may leave another one than the innermost."""
+    """Return the contexts that remain open; generators may leave one that is not the innermost."""
     if chain is None:
         return None
     found, around = chain

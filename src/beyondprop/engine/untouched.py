@@ -1,4 +1,4 @@
-"""Looking at a model without leaving a trace."""
+"""Contexts for measuring a model without changing it."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -16,15 +16,15 @@ from beyondprop.engine.attachment import Attachment
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Leave the model's buffers, modes and learned feedback and the generators as they were found.
+    """Restore the model's buffers, modes and learned feedback and the random generators on exit.
 
-    A schedule is set aside: under `Immediate` a forward pass would take steps. Nobody asks how the
-    loss is scaled either, as what is found goes into no gradient of the caller's.
+    A schedule is disabled inside, because under `Immediate` a forward pass would take steps. The
+    scale of the loss is not checked, as results do not enter the caller's gradients.
 
-    Inside, the model works on copies of its buffers, so that not even their version counters move:
-    a measure may stand between a forward pass and its backward pass. Every entry from one state
-    draws the same random numbers, so two passes in two contexts see the same dropout masks.
-    Parameters and their ``.grad`` are the caller's to leave alone, or see `weights_kept`.
+    Inside, the model works on copies of its buffers, so that even their version counters do not
+    change: a measure can run between a forward pass and its backward pass. Every entry from the
+    same state draws the same random numbers, so passes in two contexts have the same dropout masks.
+    Parameters and their ``.grad`` are not restored: do not change them, or use `weights_kept`.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
@@ -48,15 +48,15 @@ def untouched(model: nn.Module) -> Iterator[None]:
             for module, name, buffer in buffers:
                 setattr(module, name, buffer)
             for module, training in modes:
-                module.training = training  # train() may be overridden, to keep norms frozen say
+                module.training = training  # train() may be overridden, for example to freeze norms
 
 
 @contextmanager
 def weights_kept(model: nn.Module) -> Iterator[None]:
-    """Put the model's parameters and learned feedback back, with their ``.grad``, as they were.
+    """Restore the model's parameters and learned feedback, with their ``.grad``, on exit.
 
-    It takes copies, as an assignment to ``.data`` moves no version counter; so it is for what
-    somebody else wrote, and not for each step.
+    It copies them, because an assignment to ``.data`` does not change a version counter. Therefore
+    use it around the code of others, and not in every step.
     """
     attachments = [a for a in map(attachment_of, model.modules()) if a is not None]
     learned = chain(model.parameters(), *(a.parameters() for a in attachments))
@@ -76,7 +76,7 @@ class _Lazy:
         self.learns = parameter.requires_grad
 
     def restore(self) -> None:
-        """Take the shape away again; that is how PyTorch gives it."""
+        """Remove the shape, by reversing how PyTorch sets it."""
         has_shape = not is_lazy(self.parameter)  # else the pass failed before it gave it one
         if has_shape:
             self.parameter.requires_grad_(self.learns).grad = None
@@ -84,7 +84,7 @@ class _Lazy:
 
 
 class _Kept:
-    """A parameter as it was; meanwhile it has a copy of its gradient."""
+    """The saved values of a parameter, which has a copy of its gradient in the meantime."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter, self.data, self.grad = parameter, parameter.data, parameter.grad
@@ -93,7 +93,7 @@ class _Kept:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put it back; where nothing was changed, the version counter stays too."""
+        """Restore it; if the values did not change, the version counter does not change either."""
         self.parameter.data = self.data
         self.parameter.requires_grad_(self.learns).grad = self.grad
         if not torch.equal(self.data, self.values):
@@ -112,7 +112,7 @@ def _without_schedule(attachment: Attachment) -> Iterator[None]:
 
 @contextmanager
 def generators_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
-    """Put the generators of Python, NumPy and PyTorch back as they were, on these devices too."""
+    """Restore the generators of Python, NumPy and PyTorch on exit, on these devices too."""
     found = {device for device in devices if device.type not in ("cpu", "meta")}
     kind = next((device.type for device in found), "cuda")
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the user's, not ours
@@ -125,6 +125,6 @@ def generators_kept(devices: Iterable[torch.device] = ()) -> Iterator[None]:
 
 
 def device_of(model: nn.Module, default: torch.device) -> torch.device:
-    """Return where the model computes; a model without parameters computes where its input is."""
+    """Return the device of the model's parameters; the default if it has none."""
     parameter = next(model.parameters(), None)
     return default if parameter is None else parameter.device

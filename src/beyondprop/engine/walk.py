@@ -1,4 +1,4 @@
-"""Walks through the graph that autograd has built."""
+"""Walks through autograd's graph."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,21 +10,22 @@ from beyondprop.errors import UserError
 
 @eager
 def that_teach(tensors: Sequence[Tensor]) -> list[int]:
-    """Return which of the tensors that a block returned are to be taught.
+    """Return the indices of the tensors, among those a block returned, that must be taught.
 
-    These are the first, and each other one by which parameters learn that none before it reaches.
-    What else a block returns (attentions, a position bias, a last state) is only handed on.
+    A tensor must be taught if its graph reaches parameters that no earlier tensor reaches; if there
+    is none, the first is used. Other tensors (attentions, a position bias, a last state) are only
+    passed on.
 
     Args:
-        tensors: What the block returned, in order.
+        tensors: The block's outputs, in order.
 
     Raises:
-        UserError: The block was compiled before it ever ran, so that this cannot be seen.
+        UserError: The block was compiled before its first run, which hides the graph.
     """
     if is_hidden(tensors):
         raise UserError(
-            "a block returns several tensors, and compiled code hides which of them its parameters "
-            "lead to: run one batch before torch.compile, for example by measure.check_batch"
+            "a block returns several tensors, and compiled code hides which of them depend on its "
+            "parameters: run one batch before torch.compile, for example by measure.check_batch"
         )
     found: list[int] = []
     reached: set[int] = set()
@@ -37,17 +38,17 @@ def that_teach(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def is_hidden(tensors: Sequence[Tensor]) -> bool:
-    """Whether compiled code has made several of the tensors, so that none shows its own graph."""
+    """Whether compiled code made several of the tensors, so that their own graphs are hidden."""
     nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     return len(set(nodes)) < len(nodes) and "Compiled" in type(nodes[0]).__name__
 
 
 def parameters_behind(tensor: Tensor, up_to_output: bool = False) -> Iterator[Tensor]:
-    """Yield the leaves that a backward pass from here would reach.
+    """Yield the leaves that a backward pass from a tensor would reach.
 
     Args:
-        tensor: Where it begins.
-        up_to_output: Leave out what lies behind an output that carries an error.
+        tensor: The tensor.
+        up_to_output: Stop at an output that carries an error.
 
     Raises:
         UserError: A part of the graph is not built yet.
@@ -56,14 +57,14 @@ def parameters_behind(tensor: Tensor, up_to_output: bool = False) -> Iterator[Te
     while nodes:
         node = nodes.pop()
         if node is None or node in seen or getattr(node, "replaces_gradient", False):
-            continue  # what arrives there is replaced by a rule's signal
+            continue  # a rule's signal replaces the gradient there
         if up_to_output and getattr(node, "takes_scale", False):
             continue
         seen.add(node)
         if type(node).__name__ == "CheckpointFunctionBackward":
             raise UserError(
-                "reentrant checkpointing runs blocks where their rules do not see them: "
-                "use checkpoint(..., use_reentrant=False)"
+                "reentrant checkpointing hides blocks from their rules: use "
+                "checkpoint(..., use_reentrant=False)"
             )
         leaf = getattr(node, "variable", None)
         if leaf is not None:

@@ -1,1 +1,1 @@
-"""Operations in several forms, bit for bit the same: plain PyTorch, numba and Triton."""
+"""Operations in several forms with identical results: plain PyTorch, numba and Triton."""

@@ -1,4 +1,4 @@
-"""Of K random lines a weight, the slope of the highest at a number: what a slot machine takes.
+"""The slope of the highest of K random lines per weight at a number, for slot machines.
 
 The lines are drawn from `beyondprop.random.slot_words`: a slope uniform in (-deviation, deviation)
 and a height at 0 uniform in (0, height), for each weight and slot.
@@ -13,7 +13,7 @@ from beyondprop.kernels.registry import Operation
 from beyondprop.random import slot_words
 
 CHUNK = 2**13
-"""How many weights are evaluated at a time, to keep K numbers a weight in the cache."""
+"""Number of weights that are evaluated together, so that K values per weight fit in the cache."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Lines:
     """The lines of one tensor's weights.
 
     Attributes:
-        seed: The network's.
-        stream: The tensor's.
+        seed: The network's seed.
+        stream: The tensor's stream.
         planes: K.
         deviation: Slopes are uniform in (-deviation, deviation).
         height: Heights at 0 are uniform in (0, height).
@@ -37,12 +37,12 @@ class Lines:
 
 @torch.no_grad()
 def plain_highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> None:
-    """Write for each weight the slope of its highest line.
+    """Write the slope of each weight's highest line.
 
     Args:
-        at: Where, contiguous, of the weights' shape and dtype.
-        kept: What heights are multiplied by.
-        weights: What is overwritten; contiguous.
+        at: The numbers at which lines are compared, contiguous, of the weights' shape and dtype.
+        kept: Factor on the heights.
+        weights: The tensor that is overwritten; contiguous.
         lines: The lines.
     """
     numbers, flat = at.view(-1), weights.view(-1)
@@ -58,13 +58,15 @@ def plain_highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) 
 
 
 def highest(slopes: Tensor, heights: Tensor, at: Tensor, kept: float) -> tuple[Tensor, Tensor]:
-    """Return which of K lines is the highest, int64 (n,), and its slope (n,); of equals the first.
+    """Return the index of the highest of K lines, int64 (n,), and its slope (n,).
+
+    Of equal lines the first is returned.
 
     Args:
         slopes: (K, n).
         heights: (K, n), at 0.
-        at: Where, (n,).
-        kept: What heights are multiplied by.
+        at: The numbers at which lines are compared, (n,).
+        kept: Factor on the heights.
     """
     top = heights[0] * kept + slopes[0] * at
     slot = torch.zeros_like(at, dtype=torch.int64)

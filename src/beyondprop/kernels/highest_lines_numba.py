@@ -13,24 +13,24 @@ from beyondprop.kernels.highest_lines import Lines
 from beyondprop.random import slot_words
 
 BLOCK = 1024
-"""How many weights are done at a time; what is kept for them stays in the first cache."""
+"""Number of weights that are processed together; their data fits in the level-1 cache."""
 
 SHARE = 2**16
-"""The fewest weights that are worth a thread of their own."""
+"""Minimum number of weights per thread."""
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """Return threads for large tensors, beside the one that asks.
+    """Return threads for large tensors, in addition to the calling one.
 
-    Numba's own would spin against PyTorch's: both wait for work by turning, and a step of a small
-    network took ten times as long.
+    Numba's own threads would compete with PyTorch's: both wait for work by spinning, and a step of
+    a small network took ten times as long.
     """
     return ThreadPoolExecutor(None, "beyondprop-slots")
 
 
 def highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> None:
-    """See `highest_lines.plain_highest_lines`; on the CPU, in float32 and float64."""
+    """See `highest_lines.plain_highest_lines`; for the CPU, in float32 and float64."""
     numbers, flat = at.view(-1).numpy(), weights.detach().view(-1).numpy()
     given = (numbers.dtype.type(kept), flat, *constants(lines))
     shares = max(1, min(torch.get_num_threads(), len(flat) // SHARE))
@@ -74,14 +74,14 @@ def second(x):  # type: ignore[no-untyped-def]
 
 @numba.njit(inline="always")
 def slope_of(word, value):  # type: ignore[no-untyped-def]
-    """See `slot_words.symmetric`, with 2^23 taken off by turning the highest bit of the word."""
+    """See `slot_words.symmetric`; flipping the highest bit of the word subtracts 2^23."""
     turned = np.uint32(np.uint32(word ^ np.uint32(0x80000000)) | np.uint32(0x100))
     return np.float32(np.int32(np.int32(turned) >> np.int32(8))) * value
 
 
 @numba.njit(inline="always")
 def height_of(word, score):  # type: ignore[no-untyped-def]
-    """See `slot_words.positive`, of the word's second."""
+    """See `slot_words.positive`, for the second word of a word."""
     return np.float32(np.int32(np.int32(second(word) >> np.uint32(8)) | np.int32(1))) * score
 
 
@@ -89,10 +89,10 @@ def height_of(word, score):  # type: ignore[no-untyped-def]
 def fill_block(  # type: ignore[no-untyped-def]
     at, start, stop, kept, weights, place_key, keys, value, score, mixed, top
 ):
-    """Write the weights from ``start`` on; by itself the compiler makes it vector instructions.
+    """Write the weights from ``start`` to ``stop``; the compiler vectorises the loop.
 
-    Two slots are done at a time, to fetch and store what is kept half as often; of an odd number
-    the last one is done twice.
+    It processes two slots at a time, which halves the number of loads and stores; if the number of
+    slots is odd, it processes the last one twice.
     """
     size = stop - start
     here, slope = at[start:stop], weights[start:stop]
@@ -105,7 +105,7 @@ def fill_block(  # type: ignore[no-untyped-def]
             w = slope_of(word, value)
             line = kept * height_of(word, score) + w * here[i]
             before, kept_slope = top[i], slope[i]
-            higher = line > before or k == 0  # so that NaN, too, gives one of the values
+            higher = line > before or k == 0  # so that NaN gives one of the values too
             before = line if higher else before
             kept_slope = w if higher else kept_slope
             word = mix(np.uint32(mixed[i] + other))
@@ -118,7 +118,7 @@ def fill_block(  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def fill(at, start, stop, kept, weights, place_key, keys, value, score):  # type: ignore[no-untyped-def]
-    """Write for each weight from ``start`` to ``stop`` the slope of its highest line."""
+    """Write the slope of the highest line of each weight from ``start`` to ``stop``."""
     mixed = np.empty(BLOCK, np.uint32)
     top = np.empty(BLOCK, at.dtype)
     for first in range(start, stop, BLOCK):

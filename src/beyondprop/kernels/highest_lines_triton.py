@@ -11,7 +11,7 @@ from beyondprop.kernels.highest_lines import Lines
 from beyondprop.random import slot_words
 
 BLOCK = 1024
-"""How many weights a program does."""
+"""Number of weights per program."""
 
 FIRST, SECOND = tl.constexpr(slot_words.FIRST), tl.constexpr(slot_words.SECOND)
 GOLDEN = tl.constexpr(slot_words.GOLDEN)
@@ -21,7 +21,7 @@ def highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> Non
     """See `highest_lines.plain_highest_lines`; in float32 and float64."""
     fill[(triton.cdiv(at.numel(), BLOCK),)](
         at,
-        at.new_full((), kept),  # not a number, which Triton would round to float32
+        at.new_full((), kept),  # a tensor, as Triton would round a number to float32
         weights,
         keys(lines, at.device),
         slot_words.float32(lines.deviation * 2.0**-23),
@@ -35,7 +35,7 @@ def highest_lines(at: Tensor, kept: float, weights: Tensor, lines: Lines) -> Non
 
 @lru_cache(maxsize=4096)
 def keys(lines: Lines, device: torch.device) -> Tensor:
-    """Return the places' key and those of the slots, (1 + K,) int64."""
+    """Return the keys of the places and of the slots, (1 + K,) int64."""
     seed, stream = lines.seed, lines.stream
     slots = [slot_words.slot_key(seed, stream, k) for k in range(lines.planes)]
     return torch.tensor([slot_words.place_key(seed, stream), *slots], device=device)
@@ -69,7 +69,7 @@ def fill(  # type: ignore[no-untyped-def]
     planes: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Write for each weight the slope of its highest line."""
+    """Write the slope of each weight's highest line."""
     places = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = places < size
     here = tl.load(at + places, mask=inside, other=0)

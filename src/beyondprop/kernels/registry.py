@@ -1,8 +1,8 @@
-"""Which form of an operation serves a tensor: decided here for all operations.
+"""The choice of an operation's implementation for a tensor.
 
-Plain PyTorch serves every device and dtype. Loops compiled by numba serve float32 and float64 on
-the CPU, and kernels compiled by Triton serve them on CUDA devices, where these are installed. They
-are imported when they are first used.
+Plain PyTorch supports every device and dtype. Loops compiled by numba support float32 and float64
+on the CPU, and kernels compiled by Triton support them on CUDA devices, if these packages are
+installed. They are imported at their first use.
 """
 
 import importlib
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 DTYPES = torch.float32, torch.float64
-"""What compiled loops and kernels are for."""
+"""The dtypes of compiled loops and kernels."""
 
 
 def compiler_for(like: Tensor) -> str:
-    """Return what compiles for such a tensor: "numba", "triton", or "" for plain PyTorch."""
+    """Return the compiler for such a tensor: "numba", "triton", or "" for plain PyTorch."""
     if like.dtype in DTYPES:
         if like.is_cpu and installed("numba"):
             return "numba"
@@ -37,12 +37,12 @@ def installed(module: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """An operation and its forms, which take the same arguments and make the same numbers.
+    """An operation and its forms, which take the same arguments and compute the same values.
 
     Attributes:
-        name: What it does, in a word or two.
+        name: A short name.
         plain: The form in plain PyTorch.
-        compiled: For each compiler the form's name, as module:function in this package.
+        compiled: The name of each compiler's form, as module:function.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Operation:
         return self.form(compiler_for(like))
 
     def form(self, compiler: str) -> Callable[..., Any]:
-        """Return the form of a compiler, the plain one where there is none."""
+        """Return the form of a compiler, or the plain one if it has none."""
         if compiler not in self.compiled:
             return self.plain
         module, _, function = self.compiled[compiler].partition(":")

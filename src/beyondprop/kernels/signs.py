@@ -1,4 +1,4 @@
-"""Random signs, and sums of numbers by their signs; `beyondprop.random.keys` specifies the bits."""
+"""Random signs, and sums of numbers with them; `beyondprop.random.keys` specifies the bits."""
 
 from collections.abc import Iterator
 
@@ -10,19 +10,19 @@ from beyondprop.kernels.registry import Operation, compiler_for
 from beyondprop.random.keys import words
 
 TILE = 2**18
-"""How many signs exist at a time."""
+"""Maximum number of signs in memory at a time."""
 
 SIDE = 2**12
-"""How many inputs a tile reaches over, at the most; a multiple of 64."""
+"""Maximum number of inputs in a tile; a multiple of 64."""
 
 BLOCK = 4096
-"""How many outputs the fused loop does at a time; what is kept for them stays in the cache."""
+"""Number of outputs per block of the fused loop; their data fits in the cache."""
 
 ROWS_OF_KERNEL = 16
-"""How many rows the kernel for GPUs does at a time; the fewest that Triton multiplies."""
+"""Number of rows per program of the GPU kernel; the minimum for a product in Triton."""
 
 WORTH = 32
-"""How many outputs for each row make the fused loop, which begins with tables, the faster one."""
+"""Number of outputs per row from which the fused loop, which first builds tables, is faster."""
 
 
 def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
@@ -30,21 +30,21 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
 
     Args:
         base: ``key(seed, stream)``.
-        outputs: Which outputs.
-        inputs: Which inputs; they begin at a multiple of 64.
-        like: A tensor of the device and the floating dtype to return.
+        outputs: Range of outputs.
+        inputs: Range of inputs, which begins at a multiple of 64.
+        like: A tensor with the device and the floating dtype of the result.
     """
     found: Tensor = SIGNS.form_for(like)(base, outputs, inputs, like)
     return found
 
 
 def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
-    """Return the sums of numbers by their signs, ``(rows, width)``.
+    """Return the sums of numbers times their signs, ``(rows, width)``.
 
     Args:
         base: ``key(seed, stream)``.
         x: ``(rows, inputs)`` or, transposed, ``(rows, outputs)``.
-        width: How many outputs or, transposed, inputs there are.
+        width: Number of outputs or, transposed, of inputs.
         transposed: Whether to sum over outputs.
     """
     compiler = compiler_for(x)
@@ -55,7 +55,7 @@ def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
 
 
 def plain_signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
-    """Return signs as `signs` does, on any device and of any dtype."""
+    """Return signs as `signs` does, on any device and in any dtype."""
     groups = range(inputs.start // 64, -(-inputs.stop // 64))
     byte, place = (torch.arange(n, device=like.device) for n in (256, 8))
     table = ((byte.unsqueeze(1) >> place & 1) * 2 - 1).to(like.dtype)  # each byte's eight signs
@@ -66,7 +66,7 @@ def plain_signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tenso
 
 
 def plain_signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
-    """Return what `signed_sums` does, a tile at a time."""
+    """Return the same as `signed_sums`, computed tile by tile."""
     inputs, outputs = (width, x.shape[1]) if transposed else (x.shape[1], width)
     side = min(SIDE, -(-inputs // 64) * 64)
     found = x.new_zeros(len(x), width)

@@ -1,4 +1,4 @@
-"""Signs, and sums by them, as fused loops compiled by numba; see `kernels.signs`."""
+"""Signs, and sums with them, as fused loops compiled by numba; see `kernels.signs`."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from beyondprop.kernels.signs import BLOCK
 from beyondprop.random import keys
 
 SHARE = 2**20
-"""The fewest signs that are worth a thread of their own."""
+"""Minimum number of signs per thread."""
 
 GOLDEN, FIRST, SECOND = (np.uint64(n) for n in (keys.GOLDEN, keys.FIRST, keys.SECOND))
 BYTE = np.uint64(255)
@@ -36,7 +36,7 @@ def signs(base: int, outputs: range, inputs: range, like: Tensor) -> Tensor:
 
 
 def signed_sums(base: int, x: Tensor, width: int, transposed: bool = False) -> Tensor:
-    """See `signs.signed_sums`; over inputs alone."""
+    """See `signs.signed_sums`; only over inputs."""
     assert not transposed
     padded = F.pad(x.detach(), (0, -x.shape[1] % 64)).contiguous()
     found = torch.zeros(len(x), width, dtype=x.dtype)
@@ -46,7 +46,7 @@ def signed_sums(base: int, x: Tensor, width: int, transposed: bool = False) -> T
 
 
 def share_out(work: Callable[[int, int], None], count: int, size: int) -> None:
-    """Do a large work in as many parts as PyTorch has threads."""
+    """Split large work over the number of PyTorch's threads."""
     shares = max(1, min(torch.get_num_threads(), size // SHARE, count))
     if shares == 1:
         work(0, count)
@@ -58,11 +58,11 @@ def share_out(work: Callable[[int, int], None], count: int, size: int) -> None:
 
 @cache
 def pool(process: int, count: int) -> ThreadPoolExecutor:  # noqa: ARG001
-    """Return threads for large works; numba's own would spin against PyTorch's.
+    """Return threads for large work; numba's own would compete with PyTorch's.
 
     Args:
-        process: A forked one has none of the threads that it was forked with.
-        count: How many.
+        process: The process, part of the key because a forked process has no threads.
+        count: Number of threads.
     """
     return ThreadPoolExecutor(count, "beyondprop-projections")
 
@@ -78,7 +78,7 @@ def spread(z):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def fill(root, first_output, first_group, one, rows):  # type: ignore[no-untyped-def]
-    """Write the signs of outputs, (n, 64 m), from a group of 64 inputs on."""
+    """Write the signs of outputs, (n, 64 m), starting at a group of 64 inputs."""
     for j in range(rows.shape[0]):
         key = spread(root ^ np.uint64(first_output + j))
         row = rows[j]
@@ -90,7 +90,7 @@ def fill(root, first_output, first_group, one, rows):  # type: ignore[no-untyped
 
 @numba.njit(nogil=True, cache=True)
 def tabulate(x, table):  # type: ignore[no-untyped-def]
-    """Write for each byte, (8, 256), what its bits' signs make of their eight of 64 inputs."""
+    """Write the sum of eight of 64 inputs with the signs of each byte's bits, (8, 256)."""
     for p in range(8):
         table[p, 0] = 0
         for b in range(8):
@@ -103,7 +103,8 @@ def tabulate(x, table):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def look_up(words, t, sums):  # type: ignore[no-untyped-def]
-    """Add to each output what its word makes of 64 inputs: eight look-ups, not 64 products."""
+    """Add to each output the sum of 64 inputs with its word's signs: eight look-ups, not 64
+    products."""
     for j in range(words.size):
         w = words[j]
         low = (t[0, w & BYTE] + t[1, w >> np.uint64(8) & BYTE]) + (
@@ -117,7 +118,7 @@ def look_up(words, t, sums):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def draw(output_keys, group, words):  # type: ignore[no-untyped-def]
-    """Write a word for each output; by itself the compiler makes it vector instructions."""
+    """Write a word for each output; the compiler vectorises the loop."""
     place = np.uint64(group) * GOLDEN
     for j in range(words.size):
         words[j] = spread(output_keys[j] + place)
@@ -125,7 +126,7 @@ def draw(output_keys, group, words):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def add(root, first_output, x, sums):  # type: ignore[no-untyped-def]
-    """Add to each output, (rows, n), the inputs, (rows, 64 m), by their signs."""
+    """Add the inputs, (rows, 64 m), times their signs to each output, (rows, n)."""
     output_keys, words = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     table = np.empty((8, 256), x.dtype)
     for start in range(0, sums.shape[1], BLOCK):

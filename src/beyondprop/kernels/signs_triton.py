@@ -1,4 +1,4 @@
-"""Signs, and sums by them, as fused kernels for GPUs, compiled by Triton."""
+"""Signs, and sums with them, as fused kernels for GPUs, compiled by Triton."""
 
 import torch
 import triton
@@ -9,13 +9,14 @@ from beyondprop.kernels.signs import ROWS_OF_KERNEL as ROWS
 from beyondprop.random import keys
 
 GROUP = tl.constexpr(64)
-"""How many signs a word has."""
+"""Number of signs per word."""
 
 OUTPUTS = 64
-"""How many outputs a program does at a time: with a word for each, its signs fit in registers."""
+"""Number of outputs per program: with a word for each, its signs fit in registers."""
 
 OPTIONS = {"enable_fp_fusion": True}
-"""Products by signs are exact, fused or not; said, as Triton's default changes by version."""
+"""Products with signs are exact, fused or not; set here, as Triton's default depends on its
+version."""
 
 GOLDEN, FIRST, SECOND = (tl.constexpr(n) for n in (keys.GOLDEN, keys.FIRST, keys.SECOND))
 
@@ -44,7 +45,7 @@ def signed_sums(base: int, x: Tensor, width: int, transposed: bool) -> Tensor:
 
 
 def root_of(base: int, like: Tensor) -> Tensor:
-    """Return a base as a tensor: the type that Triton gives a number depends on its size."""
+    """Return a base as a tensor, because Triton chooses the type of a number by its size."""
     return torch.full((), keys.signed(base), dtype=torch.int64, device=like.device)
 
 
@@ -59,7 +60,7 @@ def spread(z):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def signs_of(output_keys, group, like):  # type: ignore[no-untyped-def]
-    """Return the signs of a group of 64 inputs, (64, outputs), of the outputs' keys."""
+    """Return the signs of a group of 64 inputs, (64, outputs), from the outputs' keys."""
     words = spread(output_keys + group.to(tl.uint64) * GOLDEN)
     drawn = words[None, :] >> tl.arange(0, GROUP).to(tl.uint64)[:, None]
     return tl.where((drawn & 1) != 0, 1.0, -1.0).to(like)
@@ -73,7 +74,7 @@ def keys_of(root, outputs):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def summed(sums, x, signs, rows: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return sums and a product, (rows, n) + (rows, k) @ (k, n), in full precision."""
+    """Return sums plus a product, (rows, n) + (rows, k) @ (k, n), in full precision."""
     if rows == 1:
         return sums + tl.sum(tl.trans(x) * signs, 0)[None, :]
     return tl.dot(x, signs, sums, input_precision="ieee", out_dtype=sums.dtype)
@@ -83,7 +84,7 @@ def summed(sums, x, signs, rows: tl.constexpr):  # type: ignore[no-untyped-def]
 def fill(  # type: ignore[no-untyped-def]
     root, first_output, first_group, found, outputs, groups, block: tl.constexpr
 ):
-    """Write the signs of outputs, (outputs, 64 groups), from an output and a group on."""
+    """Write the signs of outputs, (outputs, 64 groups), starting at an output and a group."""
     group = tl.program_id(0).to(tl.int64) % groups
     rows = tl.program_id(0).to(tl.int64) // groups * block + tl.arange(0, block)
     output_keys = keys_of(tl.load(root), rows + first_output)
@@ -96,7 +97,7 @@ def fill(  # type: ignore[no-untyped-def]
 def add(  # type: ignore[no-untyped-def]
     root, x, found, count, inputs, width, block: tl.constexpr, rows: tl.constexpr
 ):
-    """Write a block of outputs of some rows: all inputs, (count, inputs), by their signs."""
+    """Write a block of outputs of some rows: all inputs, (count, inputs), times their signs."""
     blocks = tl.cdiv(width, block)
     some = tl.program_id(0).to(tl.int64) // blocks * rows + tl.arange(0, rows)[:, None]
     outputs = tl.program_id(0).to(tl.int64) % blocks * block + tl.arange(0, block)
@@ -116,7 +117,7 @@ def add(  # type: ignore[no-untyped-def]
 def add_back(  # type: ignore[no-untyped-def]
     root, x, found, count, outputs, width, block: tl.constexpr, rows: tl.constexpr
 ):
-    """Write a group of inputs of some rows: all outputs, (count, outputs), by their signs."""
+    """Write a group of inputs of some rows: all outputs, (count, outputs), times their signs."""
     groups = tl.cdiv(width, GROUP)
     some = tl.program_id(0).to(tl.int64) // groups * rows + tl.arange(0, rows)[:, None]
     group = tl.program_id(0).to(tl.int64) % groups

@@ -1,4 +1,4 @@
-"""Operations with a backward of their own."""
+"""Layers with a modified backward pass."""
 
 from beyondprop.layers.conv import convolution
 from beyondprop.layers.exact import EXACT, is_no_matrix

@@ -1,4 +1,4 @@
-"""Multi-head attention whose projections have a backward of their own."""
+"""Multi-head attention whose projections have a modified backward pass."""
 
 import math
 from typing import Any
@@ -16,15 +16,15 @@ SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 class FeedbackMultiheadAttention(nn.MultiheadAttention):
     """Attention under a `LayerRule`; made by swapping the class of a plain one.
 
-    The packed projection (or the three separate ones) goes by the rule here, `out_proj` as the
-    linear layer that it is. Between them no weight carries the error: that part stays exact.
+    This class applies the rule to the packed projection (or the three separate ones); `out_proj` is
+    covered as a linear layer. Between them no weight carries the error, so that part stays exact.
     """
 
     _feedback: AtWeights
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         if layer.kdim == layer.vdim == layer.embed_dim:
             return {"in_proj_weight": layer.embed_dim}
         return dict(zip(SEPARATE, (layer.embed_dim, layer.kdim, layer.vdim), strict=True))
@@ -40,7 +40,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute the layer as ever (see `nn.MultiheadAttention`)."""
+        """Compute the layer's output (see `nn.MultiheadAttention`)."""
         if not taught(self, query):
             return super().forward(
                 query,
@@ -59,7 +59,7 @@ class FeedbackMultiheadAttention(nn.MultiheadAttention):
             x.unsqueeze(0) if not batched else x if first else x.transpose(0, 1)
             for x in self._projected(query, key, value)
         )
-        # Where the plain layer takes the hint, it does not look at the mask.
+        # If the plain layer uses the hint, it ignores the mask.
         hint = is_causal and key_padding_mask is None and not need_weights
         mask = None if hint else _mask(attn_mask, key_padding_mask, q, self.num_heads)
         k, v, mask = self._extended(k, v, mask)
@@ -121,7 +121,7 @@ def _mask(attention: Tensor | None, padding: Tensor | None, q: Tensor, heads: in
 
 
 def _additive(mask: Tensor, like: Tensor) -> Tensor:
-    """Return a mask to add to scores; in a boolean one True stands for what is left out."""
+    """Return a mask to add to scores; in a boolean mask, True excludes a position."""
     if mask.dtype != torch.bool:
         return mask.to(like.dtype)
     return torch.zeros_like(mask, dtype=like.dtype).masked_fill_(mask, -math.inf)
@@ -136,7 +136,7 @@ def _attend(
     need_weights: bool,
     causal: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the mixed values and, if asked for, the weights of the mixture."""
+    """Return the weighted values and, if requested, the attention weights."""
     if not need_weights:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)

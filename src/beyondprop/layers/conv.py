@@ -1,4 +1,4 @@
-"""Convolutions with a backward of their own."""
+"""Convolutions with a modified backward pass."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from beyondprop.layers.feedback import AtWeights, autocast, feedback, mark, need
 
 
 class ConvFeedback(torch.autograd.Function):
-    """A convolution whose error product uses another kernel than its weight."""
+    """A convolution that propagates errors through another kernel than its weight."""
 
     @staticmethod
     def forward(
@@ -25,21 +25,22 @@ class ConvFeedback(torch.autograd.Function):
         feedback: Tensor,
         layout: tuple[Any, ...],
     ) -> Tensor:
-        """Compute the layer; layout is what `torch.convolution` takes from stride to groups."""
+        """Compute the layer; layout is the arguments of `torch.convolution` from stride to
+        groups."""
         ctx.save_for_backward(x, feedback, mark(bias, x))
         ctx.layout = layout
         return torch.convolution(x, weight, bias, *layout)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
-        """Return the error behind the layer by the feedback kernel, and exact weight gradients."""
+        """Return the error at the input by the feedback kernel, and exact weight gradients."""
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         (error,) = errors
         x, feedback, _ = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, learns, _ = ctx.needs_input_grad
         mask = [needs_x, needs_weight or learns, needs_bias]
-        # The weight gradient does not depend on the kernel, so the feedback serves for its shape.
+        # The weight gradient depends only on the kernel's shape, which the feedback has too.
         behind, gradient, bias = torch.ops.aten.convolution_backward(
             error, x, feedback, [error.shape[1]], *ctx.layout, mask
         )
@@ -60,7 +61,7 @@ def padding_per_side(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[tuple[int,
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight, layout: tuple[Any, ...]
 ) -> Tensor:
-    """Compute a convolution with a backward pass by the rule, cast as `torch.autocast` asks."""
+    """Compute a convolution under `torch.autocast`, with a backward pass by the rule."""
     x, weight, bias = autocast(x, weight, bias)
     kernel = feedback(weight, at) if needed_for(x, at) else weight.detach()
     return ConvFeedback.apply(x, weight, bias, kernel, layout)  # type: ignore[no-any-return]
@@ -73,14 +74,14 @@ class _FeedbackConv:
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         return {"weight": layer.in_channels // layer.groups * math.prod(layer.kernel_size)}
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self, input):
             return super().forward(input)  # type: ignore[misc, no-any-return]
-        weight = self.weight  # once: spectral norm takes a step each time
+        weight = self.weight  # read once: spectral norm takes a step at each access
         batched = input if input.dim() == weight.dim() else input.unsqueeze(0)
         padded, padding = self._padded(batched)
         layout = (self.stride, padding, self.dilation, False, [0] * len(padding), self.groups)
@@ -89,7 +90,7 @@ class _FeedbackConv:
         return output if batched is input else output.squeeze(0)
 
     def _padded(self: Any, x: Tensor) -> tuple[Tensor, Sequence[int]]:
-        """Return the input and the padding still to do; only even zero padding is left to do."""
+        """Return the padded input and the remaining padding, which is symmetric and of zeros."""
         sides = padding_per_side(self)
         if self.padding_mode == "zeros" and all(before == after for before, after in sides):
             return x, [before for before, _ in sides]
@@ -103,7 +104,7 @@ def kernel_gradients(conv: Any, x: Tensor, error: Tensor) -> tuple[Tensor, Tenso
 
     Args:
         conv: The layer, `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`.
-        x: What it was given, ``(batch, channels, ...)``.
+        x: Its input, ``(batch, channels, ...)``.
         error: ``(batch, out_channels, ...)``.
     """
     padded, padding = _FeedbackConv._padded(conv, x)

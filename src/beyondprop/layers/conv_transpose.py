@@ -1,4 +1,4 @@
-"""Transposed convolutions with a backward of their own."""
+"""Transposed convolutions with a modified backward pass."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ class _FeedbackConvTranspose:
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over (at stride 1)."""
+        """Return the number of inputs that an output sums over (at stride 1), by weight."""
         return {"weight": layer.in_channels // layer.groups * math.prod(layer.kernel_size)}
 
     def forward(self: Any, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Return the layer's output; in the backward pass the rule's matrix replaces the weight."""
         if not taught(self, input):
             return super().forward(input, output_size)  # type: ignore[misc, no-any-return]
-        weight = self.weight  # once: spectral norm takes a step each time
+        weight = self.weight  # read once: spectral norm takes a step at each access
         x = input if input.dim() == weight.dim() else input.unsqueeze(0)
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         layout = (self.stride, self.padding, self.dilation, True, extra, self.groups)
@@ -33,7 +33,7 @@ class _FeedbackConvTranspose:
         return output if x is input else output.squeeze(0)
 
     def _extra(self: Any, x: Tensor, output_size: Sequence[int]) -> list[int]:
-        """Return the output padding that makes the output so large."""
+        """Return the output padding that gives the output this size."""
         spatial = x.shape[-len(self.kernel_size) :]
         leading = x.dim() - len(spatial) if len(output_size) == x.dim() else 0
         wanted = output_size[leading:]

@@ -1,4 +1,4 @@
-"""What carries no error through a weight matrix, so that its backward pass stays exact."""
+"""Layers and parameters that keep an exact backward pass, as no weight matrix carries the error."""
 
 from torch import Tensor, nn
 
@@ -9,11 +9,12 @@ EXACT = (*NORMS, nn.PReLU, nn.Embedding, nn.EmbeddingBag)
 
 
 def is_no_matrix(parameter: Tensor) -> bool:
-    """Return whether a parameter of a module of one's own is added or scales, by its shape.
+    """Return whether the shape of a user module's parameter shows that it is added or scales.
 
-    So are vectors (norms, gains, biases), and with more than two axes those whose first axis is 1,
-    as class tokens (1, 1, d) and position embeddings (1, n, d) have it, or of which but one is
-    larger than 1, as gains of channels (d, 1, 1). Any other may be the weight of a product.
+    This holds for vectors (norms, gains, biases), and for parameters with more than two axes whose
+    first axis is 1, such as class tokens (1, 1, d) and position embeddings (1, n, d), or of which
+    at most one axis is larger than 1, such as gains of channels (d, 1, 1). Any other parameter may
+    be the weight of a product.
     """
     if parameter.dim() <= 1:
         return True

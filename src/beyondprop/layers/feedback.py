@@ -1,4 +1,4 @@
-"""What layers with a backward of their own have in common."""
+"""Common parts of layers with a modified backward pass."""
 
 from operator import call
 from typing import Any
@@ -10,13 +10,13 @@ from beyondprop._torch.tracing import TRACERS, check_run
 from beyondprop.core import AtWeight
 
 AtWeights = dict[str, AtWeight]
-"""The weights of a layer at which its rule is asked, by their names in the layer."""
+"""The weights of a layer that its rule replaces, by their names in the layer."""
 
 
 def autocast(*tensors: Tensor | None) -> list[Any]:
     """Cast tensors as `torch.autocast` would for a matrix product; gradients cast back.
 
-    Like there, double precision stays what it is.
+    As there, double precision is not cast.
     """
     device = next(t.device.type for t in tensors if t is not None)
     if not torch.is_autocast_enabled(device):
@@ -32,7 +32,7 @@ def taught(layer: Any, x: Any) -> bool:
     for at in layer._feedback.values():
         if at.mode.exact:
             return False
-        # A call of check_run in every pass would take longer; the compiler cannot follow TRACERS.
+        # Faster than calling check_run in every pass; the compiler cannot follow TRACERS.
         if not torch.compiler.is_dynamo_compiling() and (
             any(map(call, TRACERS)) or not isinstance(x, Tensor)
         ):
@@ -42,9 +42,9 @@ def taught(layer: Any, x: Any) -> bool:
 
 
 def mark(bias: Tensor | None, like: Tensor) -> Tensor:
-    """Return what a layer saves beside what the plain one saves.
+    """Return a tensor that a layer saves in addition to those of the plain layer.
 
-    So checkpointing, which counts what is saved, tells where the forward pass is exact and the
+    Checkpointing counts the saved tensors, so it fails if the forward pass was exact and the
     recomputation is not.
     """
     return like.new_empty(0) if bias is None else bias
@@ -53,12 +53,12 @@ def mark(bias: Tensor | None, like: Tensor) -> Tensor:
 def needed_for(x: Tensor, at: AtWeight) -> bool:
     """Whether a layer with this input needs the matrix that replaces its weight.
 
-    A first layer carries no error back, so no matrix is drawn for it. But what a rule learns by
-    gradients must learn from all uses of a layer, as its weight does.
+    A first layer propagates no error, so no matrix is drawn for it. But state that a rule learns
+    from gradients must learn from all uses of a layer, as the weight does.
     """
     return x.requires_grad or any(isinstance(t, nn.Parameter) for t in at.state.values())
 
 
 def feedback(weight: Tensor, at: AtWeight) -> Tensor:
-    """Return what replaces the weight in the backward pass."""
+    """Return the replacement for the weight in the backward pass."""
     return at.rule.feedback(weight.detach(), at)

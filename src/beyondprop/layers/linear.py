@@ -1,4 +1,4 @@
-"""The linear layer with a backward of its own."""
+"""The linear layer with a modified backward pass."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from beyondprop.layers.feedback import AtWeights, autocast, feedback, mark, need
 
 
 class LinearFeedback(torch.autograd.Function):
-    """``x Wᵀ + b`` whose error product uses another matrix than ``W``."""
+    """``x Wᵀ + b``, which propagates errors through another matrix than ``W``."""
 
     @staticmethod
     def forward(
@@ -25,9 +25,9 @@ class LinearFeedback(torch.autograd.Function):
     ) -> Tensor:
         """Compute the layer; x is ``(..., in)``, weight and matrix are ``(out, in)``.
 
-        The matrix may be None where x needs no gradient, or where the rule makes it of the weight
-        in the backward pass (``at``); where it is learned it gets the gradient that the weight gets
-        (Akrout et al. 2019, equations 16 and 17).
+        The matrix may be None if x needs no gradient, or if the rule computes it from the weight in
+        the backward pass (``at``). A learned matrix gets the gradient of the weight (Akrout et al.
+        2019, equations 16 and 17).
         """
         ctx.save_for_backward(x, matrix if at is None else weight, mark(bias, x))
         ctx.at = at
@@ -35,7 +35,7 @@ class LinearFeedback(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> Any:
-        """Return the error behind the layer by the feedback matrix, and exact weight gradients."""
+        """Return the error at the input by the feedback matrix, and exact weight gradients."""
         if torch.is_grad_enabled() and not torch.compiler.is_dynamo_compiling():
             raise no_second_derivative()
         (error,) = errors
@@ -58,7 +58,7 @@ class LinearFeedback(torch.autograd.Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight) -> Tensor:
-    """Compute ``x Wᵀ + b``, cast as `torch.autocast` asks, with a backward pass by the rule."""
+    """Compute ``x Wᵀ + b`` under `torch.autocast`, with a backward pass by the rule."""
     x, weight, bias = autocast(x, weight, bias)
     if at.rule.of_weight_alone:
         return LinearFeedback.apply(x, weight, bias, None, at)  # type: ignore[no-any-return]
@@ -67,7 +67,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, at: AtWeight) -> Tens
 
 
 class Product:
-    """A product that a layer makes several times in a pass: its rule is asked once."""
+    """A product that a layer computes several times in a pass, with one matrix from the rule."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, at: AtWeight) -> None:
         self.weight, self.bias = autocast(weight, bias)
@@ -86,7 +86,7 @@ class FeedbackLinear(nn.Linear):
 
     @staticmethod
     def inputs_of(layer: nn.Linear) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         return {"weight": layer.in_features}
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which class a layer has while a rule of layers is attached to it."""
+"""The classes of layers while a layer rule is attached to them."""
 
 import re
 import types
@@ -35,32 +35,32 @@ OPERATIONS: dict[type[nn.Module], type[nn.Module]] = {
     nn.GRU: FeedbackGRU,
     nn.LSTM: FeedbackLSTM,
 }
-"""The operation with a backward of its own for each kind of layer."""
+"""The class with a modified backward pass for each class of layers."""
 
 REGISTERED: dict[str, Operation] = {
     "transformers.pytorch_utils:Conv1D": TransposedLinear(),
     "torch_geometric.nn.dense.linear:Linear": LinearOperation(),
 }
-"""The operations of other classes, by the names of these, so that none must be imported."""
+"""The operations of other classes, by the classes' names, so that none must be imported."""
 
 FORWARD = ("forward", "_conv_forward", "_output_padding")
-"""The methods that make a layer's output: a class that inherits all of them computes as its base.
-"""
+"""The methods that compute a layer's output; a subclass that inherits all of them computes the same
+output as its base class."""
 
 
 class Swapped:
-    """What a class has that is made of an operation and the layer's own class.
+    """The base of classes created from an operation and a layer's own class.
 
-    It has the name of the layer's own class, and is an instance of it too.
+    Such a class has the name of the layer's own class, and is a subclass of it.
     """
 
     _own: type[nn.Module]
 
     def __init_subclass__(cls, **_: Any) -> None:
-        """Hide the made class from a registry that the layer's own class may keep."""
+        """Hide the created class from a registry that the layer's own class may have."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Return how to copy the layer: as one of its own class, which is covered again there."""
+        """Return how to copy the layer: as its own class, which is covered again in the copy."""
         how = super().__reduce_ex__(protocol)
         if not isinstance(how, tuple):
             return how
@@ -70,14 +70,15 @@ class Swapped:
 
 
 def register_operation(kind: type[nn.Module] | str, operation: Operation) -> None:
-    """Have rules of layers cover layers of a class, and of classes that inherit its `forward`.
+    """Make layer rules cover layers of a class, and of subclasses that inherit its `forward`.
 
     Args:
-        kind: The class, or its name as "module:Class", where it shall not be imported.
-        operation: What its layers compute. Of one class the last registration counts.
+        kind: The class, or its name as "module:Class", if it should not be imported.
+        operation: The operation of its layers. A later registration of the same class replaces an
+            earlier one.
 
     Raises:
-        UserError: One of them is not what it should be.
+        UserError: An argument has the wrong type.
     """
     layer: Any = kind
     name = name_of(layer) if isinstance(layer, type) else layer
@@ -93,14 +94,14 @@ def register_operation(kind: type[nn.Module] | str, operation: Operation) -> Non
 
 
 def name_of(kind: type) -> str:
-    """Return the name of a class as it is registered."""
+    """Return the name by which a class is registered."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def feedback_class(kind: type[nn.Module]) -> type[nn.Module] | None:
-    """Return the class with a backward of its own for layers of a class, None where there is none.
+    """Return the class with a modified backward pass for layers of a class, or None.
 
-    A class that derives from a known one is covered where it computes its output as that one does.
+    A subclass of a known class is covered if it computes its output with the same methods.
     """
     for base in kind.__mro__:
         registered, operation = REGISTERED.get(name_of(base)), OPERATIONS.get(base)
@@ -115,20 +116,20 @@ def feedback_class(kind: type[nn.Module]) -> type[nn.Module] | None:
 
 
 def is_transposed(kind: type[nn.Module]) -> bool:
-    """Return whether layers of a class from `feedback_class` keep their weights as (in, out)."""
+    """Return whether layers of a class from `feedback_class` store their weights as (in, out)."""
     operation = getattr(kind, "_operation", None)
     return isinstance(operation, Operation) and operation.transposed
 
 
 def is_made_of(kind: type[nn.Module], own: type[nn.Module]) -> bool:
-    """Return whether a class is one that covers layers of another class."""
+    """Return whether a class is the one that covers layers of class ``own``."""
     return OPERATIONS.get(own) is kind or vars(kind).get("_own") is own
 
 
 def _made(operation: Any, kind: type[nn.Module], inside: dict[str, Any]) -> type[nn.Module]:
-    """Return a class of the layer's own name that computes by the operation."""
+    """Return a class with the name of the layer's class that computes with the operation."""
     bases = (Swapped, operation, kind)
-    for known in kind.__subclasses__():  # kept by no table: a parametrization has a class a layer
+    for known in kind.__subclasses__():  # not cached: parametrizations have one class per layer
         if known.__bases__ == bases and inside.items() <= vars(known).items():
             return known
     inside |= {
@@ -141,13 +142,13 @@ def _made(operation: Any, kind: type[nn.Module], inside: dict[str, Any]) -> type
 
 
 def _covered(make: Any, arguments: tuple[Any, ...]) -> nn.Module:
-    """Return a copied layer with the class that covers its own."""
+    """Return a copied layer with the class that covers its own class."""
     layer: nn.Module = make(*arguments)
     made = feedback_class(type(layer))
     if made is None:
         raise UserError(
-            f"this copy holds a layer of {type(layer).__name__} under a rule of layers, and no "
-            "operation covers it here: register it by layers.register_operation before loading"
+            f"this copy holds a layer of class {type(layer).__name__} under a layer rule, but no "
+            "operation covers it here: register one with layers.register_operation before loading"
         )
     object.__setattr__(layer, "__class__", made)
     return layer

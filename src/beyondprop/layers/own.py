@@ -1,4 +1,4 @@
-"""How layers of other libraries, or of one's own, get a backward of their own."""
+"""Operations of layers from other libraries or your own code, for a modified backward pass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,39 +12,40 @@ from beyondprop.layers.linear import linear
 
 
 class Operation(ABC):
-    """What a layer computes, written with `linear` and `convolution` for its products.
+    """The computation of a layer, written with `linear` and `convolution` for its products.
 
     Attributes:
-        transposed: Whether the layer keeps its weights as (in, out); rules then see ``weight.t()``.
+        transposed: Whether the layer stores its weights as (in, out); rules then see
+            ``weight.t()``.
     """
 
     transposed: ClassVar[bool] = False
 
     @abstractmethod
     def inputs_of(self, layer: Any) -> dict[str, int]:
-        """Return for the name of each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by the weight's name."""
 
     @abstractmethod
     def forward(self, layer: Any, at: Mapping[str, AtWeight], *inputs: Any, **keywords: Any) -> Any:
-        """Return what the layer's own `forward` returns.
+        """Return the same output as the layer's own `forward`.
 
         Args:
             layer: The layer.
-            at: Where the rule is asked, for the name of each weight: give it to `linear`.
-            *inputs: What the layer is called with.
-            **keywords: What it is called with by name.
+            at: The rule's context for each weight, by name; pass it to `linear`.
+            *inputs: The layer's positional arguments.
+            **keywords: Its keyword arguments.
         """
 
 
 class ByOperation:
-    """The forward pass of a layer whose operation was registered."""
+    """The forward pass of a layer with a registered operation."""
 
     _operation: ClassVar[Operation]
     _feedback: AtWeights
 
     @classmethod
     def inputs_of(cls, layer: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         return cls._operation.inputs_of(layer)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
@@ -55,7 +56,7 @@ class ByOperation:
 
 
 class LinearOperation(Operation):
-    """``x Wᵀ + b`` with ``weight`` (out, in), by whatever class."""
+    """``x Wᵀ + b`` with ``weight`` (out, in), for any class."""
 
     def inputs_of(self, layer: nn.Linear) -> dict[str, int]:
         """Return the layer's inputs."""
@@ -67,7 +68,7 @@ class LinearOperation(Operation):
 
 
 class TransposedLinear(Operation):
-    """``x W + b`` with ``weight`` (in, out), as the `Conv1D` of Hugging Face's GPT-2."""
+    """``x W + b`` with ``weight`` (in, out), such as the `Conv1D` of Hugging Face's GPT-2."""
 
     transposed: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Recurrent cells with a backward of their own: both of their products go by the rule."""
+"""Recurrent cells with a modified backward pass: the rule applies to both of their products."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from beyondprop.layers.linear import linear
 
 
 class _FeedbackCell:
-    """What the cells below share."""
+    """Common parts of the cells below."""
 
     _feedback: AtWeights
 
     @staticmethod
     def inputs_of(cell: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         return {"weight_ih": cell.input_size, "weight_hh": cell.hidden_size}
 
     def _products(self: Any, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the input and the hidden state give to all gates."""
+        """Return the contributions of the input and the hidden state to all gates."""
         feedback = self._feedback
         return (
             linear(x, self.weight_ih, self.bias_ih, feedback["weight_ih"]),
@@ -74,7 +74,7 @@ def elman(from_x: Tensor, from_h: Tensor, nonlinearity: str) -> Tensor:
 
 
 def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
-    """Return the next state from the two products, whose gates are reset, update, new."""
+    """Return the next state from the two products; the gates are reset, update, new."""
     (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
     update = torch.sigmoid(xz + hz)
     new = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
@@ -82,7 +82,7 @@ def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
 
 
 def lstm(from_x: Tensor, from_h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the next state from the two products, whose gates are input, forget, cell, output."""
+    """Return the next state from the two products; the gates are input, forget, cell, output."""
     i, f, g, o = (from_x + from_h).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c

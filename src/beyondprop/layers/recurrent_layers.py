@@ -1,7 +1,7 @@
-"""Recurrent layers with a backward of their own, run step by step: all products go by the rule.
+"""Recurrent layers with a modified backward pass, run step by step: the rule covers all products.
 
-A layer in one direction has a weight for its inputs, which are projected all at once, one for its
-state, and where the state is projected one for that.
+In each direction a layer has a weight for its inputs, which are projected in one product, a weight
+for its state, and, if the state is projected, a weight for that projection.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from beyondprop.layers.linear import Product, linear
 from beyondprop.layers.recurrent import elman, gru, lstm
 
 State = tuple[Tensor, ...]
-"""What goes from step to step: ``h``, and an LSTM's ``c``; each ``(batch, features)``."""
+"""The state between steps: ``h``, and an LSTM's ``c``; each ``(batch, features)``."""
 
 
 class _FeedbackRecurrent:
-    """What the layers below share."""
+    """Common parts of the layers below."""
 
     _feedback: AtWeights
     _states: ClassVar[int] = 1
 
     @staticmethod
     def inputs_of(layer: Any) -> dict[str, int]:
-        """Return for each weight how many inputs an output sums over."""
+        """Return the number of inputs that an output sums over, by weight."""
         state = layer.proj_size or layer.hidden_size
         found: dict[str, int] = {}
         for place, suffixes in enumerate(_suffixes(layer)):
@@ -39,7 +39,7 @@ class _FeedbackRecurrent:
         return found
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
-        """Compute the layer as ever (see `nn.LSTM`)."""
+        """Compute the layer's output (see `nn.LSTM`)."""
         if not taught(self, input):
             return super().forward(input, hx)  # type: ignore[misc]
         if isinstance(input, PackedSequence):
@@ -50,7 +50,7 @@ class _FeedbackRecurrent:
             one = self._joined([h.squeeze(1) for h in self._parts(ended)])
             return output.squeeze(0 if self.batch_first else 1), one
         if input.dim() != 3 or not input.numel():
-            return super().forward(input, hx)  # type: ignore[misc]  # PyTorch says what is wrong
+            return super().forward(input, hx)  # type: ignore[misc]  # PyTorch raises the error
         steps = input.transpose(0, 1) if self.batch_first else input  # (steps, batch, features)
         begun = self._begun(input, steps.shape[1]) if hx is None else hx
         self.check_forward_args(input, begun, None)
@@ -60,7 +60,7 @@ class _FeedbackRecurrent:
         return output.transpose(0, 1) if self.batch_first else output, self._joined(ended)
 
     def _packed(self: Any, input: PackedSequence, hx: Any) -> Any:
-        """Compute the layer on sequences of several lengths, the longest first."""
+        """Compute the layer on sequences of different lengths, the longest first."""
         rows, lengths, order, back = input
         sizes = lengths.tolist()
         begun = self._begun(rows, sizes[0]) if hx is None else self.permute_hidden(hx, order)
@@ -70,11 +70,12 @@ class _FeedbackRecurrent:
         return packed, self.permute_hidden(self._joined(ended), back)
 
     def _parts(self, states: Any) -> State:
-        """Return the states of all layers, ``(layers × directions, batch, features)``, in a row."""
+        """Return the states of all layers as a tuple, each ``(layers × directions, batch,
+        features)``."""
         return tuple(states) if self._states > 1 else (states,)
 
     def _joined(self, states: Sequence[Tensor]) -> Any:
-        """Return states as the layer takes and returns them."""
+        """Return states in the form of the layer's argument and result."""
         return tuple(states) if self._states > 1 else states[0]
 
     def _begun(self: Any, x: Tensor, batch: int) -> Any:
@@ -84,19 +85,19 @@ class _FeedbackRecurrent:
         return self._joined([x.new_zeros(count, batch, size) for size in sizes])
 
     def _cast(self, states: State) -> Sequence[Tensor]:
-        """Return states as `torch.autocast` has them in PyTorch's layer."""
+        """Return states, cast as `torch.autocast` casts them in PyTorch's layer."""
         return autocast(*states)
 
     def _layers(self: Any, rows: Tensor, sizes: Sequence[int], begun: State) -> tuple[Tensor, Any]:
-        """Run all layers, one upon another.
+        """Run all layers in sequence.
 
         Args:
             rows: The inputs of all steps, one step after another, ``(rows, features)``.
-            sizes: How many rows each step has; they never grow.
-            begun: The states to begin with.
+            sizes: The number of rows of each step; they never grow.
+            begun: The initial states.
 
         Returns:
-            The last layer's outputs, ``(rows, features)``, and the states at the end.
+            The last layer's outputs, ``(rows, features)``, and the final states.
         """
         begun = self._cast(begun)
         ended: list[State] = []
@@ -115,7 +116,7 @@ class _FeedbackRecurrent:
     def _direction(
         self: Any, rows: Tensor, sizes: Sequence[int], begun: State, suffix: str
     ) -> tuple[Tensor, State]:
-        """Run one layer in one direction; return its outputs and its states at the end."""
+        """Run one layer in one direction; return its outputs and its final states."""
         own: list[Any] = [getattr(self, f"{part}_{suffix}", None) for part in PARTS]
         w, u, b, d, p = own
         at = [self._feedback.get(f"{part}_{suffix}") for part in PARTS]
@@ -128,10 +129,10 @@ class _FeedbackRecurrent:
         ended: list[State] = []
         for step in order:
             size, before = sizes[step], len(state[0])
-            if size < before:  # the shorter sequences are at their ends
+            if size < before:  # the shorter sequences end here
                 ended.append(tuple(part[size:] for part in state))
                 state = tuple(part[:size] for part in state)
-            elif size > before:  # from the end backwards they begin there
+            elif size > before:  # in the reverse direction they begin here
                 new = [part[before:size] for part in begun]
                 state = tuple(torch.cat(parts) for parts in zip(state, new, strict=True))
             state = self._step(from_x[step], again(state[0]), state)
@@ -143,11 +144,11 @@ class _FeedbackRecurrent:
 
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-"""The parameters of one layer in one direction; the last is there where the state is projected."""
+"""The parameters of one layer in one direction; the last exists if the state is projected."""
 
 
 def _suffixes(layer: Any) -> list[list[str]]:
-    """Return for each layer the ends of its parameters' names in each direction."""
+    """Return the suffixes of the parameters' names in each direction, for each layer."""
     ends = ("", "_reverse") if layer.bidirectional else ("",)
     return [[f"l{place}{end}" for end in ends] for place in range(layer.num_layers)]
 

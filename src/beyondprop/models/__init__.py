@@ -1,1 +1,1 @@
-"""Networks that rules and tasks use, plain PyTorch."""
+"""Networks for rules and tasks, in plain PyTorch."""

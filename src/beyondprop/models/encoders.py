@@ -1,4 +1,4 @@
-"""Small encoders of one kind of input each, to vectors: ``(batch, ...)`` to ``(batch, width)``."""
+"""Small encoders, each for one kind of input, from ``(batch, ...)`` to ``(batch, width)``."""
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ def pictures(channels: int, size: int, width: int) -> nn.Module:
     """Return an encoder of pictures ``(batch, channels, size, size)``: two convolutions.
 
     Args:
-        channels: Of the pictures.
-        size: Of their sides; a multiple of 4.
-        width: Of what is returned.
+        channels: Number of channels of the pictures.
+        size: Length of their sides; a multiple of 4.
+        width: Width of the output.
     """
     return nn.Sequential(
         nn.Conv2d(channels, 16, kernel_size=3, stride=2, padding=1),
@@ -29,14 +29,14 @@ def pictures(channels: int, size: int, width: int) -> nn.Module:
 
 
 class Frames(nn.Module):
-    """An encoder of sequences of vectors: two convolutions along them, and their mean.
+    """An encoder of sequences of vectors: two convolutions along the sequence, and their mean.
 
-    What lies behind a sequence's end has no part, so that it does not matter how far it is padded.
+    Frames after a sequence's end are masked, so that the amount of padding has no effect.
 
     Args:
         inputs: Width of a frame.
-        width: Of what is returned.
-        reach: Frames that a convolution sees; odd, so that as many come out as go in.
+        width: Width of the output.
+        reach: Kernel size of the convolutions in frames; odd, so that their number does not change.
     """
 
     def __init__(self, inputs: int, width: int, reach: int = 5) -> None:
@@ -50,7 +50,8 @@ class Frames(nn.Module):
 
         Args:
             x: ``(batch, frames, inputs)``.
-            lengths: Frames of each sequence, ``(batch,)`` int64, 1 at least; all by default.
+            lengths: Number of frames of each sequence, ``(batch,)`` int64, at least 1; all by
+                default.
         """
         x = x.transpose(1, 2)  # (batch, inputs, frames)
         if lengths is None:
@@ -68,8 +69,8 @@ class Words(nn.Module):
     """An encoder of texts as bags of words: the mean vector of the words, and a linear layer.
 
     Args:
-        vocabulary: How many numbers of words there are; number 0 pads, and has no part.
-        width: Of a word's vector, and of what is returned.
+        vocabulary: Number of word indices; index 0 is padding and is ignored.
+        width: Width of a word's vector and of the output.
     """
 
     def __init__(self, vocabulary: int, width: int) -> None:
@@ -78,8 +79,8 @@ class Words(nn.Module):
         self.last = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, length) int64 to (batch, width); a text without words counts as a vector of 0."""
-        # Not `nn.EmbeddingBag`, which has no derivatives in forward mode.
+        """(batch, length) int64 to (batch, width); a text without words has a mean vector of 0."""
+        # Not `nn.EmbeddingBag`, which has no forward-mode derivatives.
         there = (x != 0)[..., None]  # (batch, length, 1)
         total = torch.where(there, self.table(x), 0).sum(1)
         mean = total / there.sum(1).clamp(min=1)  # (batch, width)

@@ -1,4 +1,4 @@
-"""Networks that classify by goodness: the class whose label makes them most active wins."""
+"""Networks that classify by goodness: they predict the class whose label makes them most active."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ def goodness(x: Tensor) -> Tensor:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Return each sample scaled to a mean square of 1, so that its goodness says nothing more.
+    """Return each sample scaled to a mean square of 1, which removes its goodness.
 
-    Hinton 2022, section 2.1: what the next block gets is the direction of the activities alone.
+    Hinton 2022, section 2.1: the next block gets only the direction of the activities.
     """
     mean = x.square().flatten(1).mean(1)
     return x / (mean + 1e-8).sqrt().view(-1, *[1] * (x.dim() - 1))
@@ -27,8 +27,9 @@ def normalised(x: Tensor) -> Tensor:
 class Doubled(nn.Module):
     """Twice its input.
 
-    Behind a first layer it gives ``2 (W x + b)``: what the released code of self-contrastive
-    forward-forward makes of an input side by side with itself, in training and for the read-out.
+    After a first layer it gives ``2 (W x + b)``, the result of the released code of
+    self-contrastive forward-forward for an input concatenated with itself, in training and for the
+    read-out.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ class LabelEmbedding(nn.Module, ABC):
     """Writes a class into an input.
 
     Args:
-        classes: How many classes there are.
+        classes: Number of classes.
     """
 
     def __init__(self, classes: int) -> None:
@@ -49,7 +50,7 @@ class LabelEmbedding(nn.Module, ABC):
 
     @abstractmethod
     def embedded(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return ``(rows, ...)`` inputs with the classes ``(rows,)`` in them; ``x`` is kept."""
+        """Return ``(rows, ...)`` inputs with the classes ``(rows,)`` in them, as a new tensor."""
 
     def forward(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Return every input with each of its candidate classes in it.
@@ -74,19 +75,19 @@ class LabelEmbedding(nn.Module, ABC):
             and not 0 <= int(candidates.min()) <= int(candidates.max()) < self.classes
         ):
             raise UserError(
-                f"candidates must be class numbers from 0 to {self.classes - 1}: a number out of "
-                "these would be written into the input as no class"
+                f"candidates must be class numbers from 0 to {self.classes - 1}: other numbers are "
+                "not classes"
             )
         candidates = candidates.to(torch.int64)
         return self.embedded(x.repeat_interleave(candidates.shape[1], dim=0), candidates.flatten())
 
 
 class FirstPixels(LabelEmbedding):
-    """One-hot in the first numbers of an input, one for each class, as Hinton 2022 does for digits.
+    """A one-hot label in the first values of an input, as in Hinton 2022 for digits.
 
     Args:
-        classes: Number of classes; inputs must have at least as many numbers.
-        low: Value for all other classes; the background's, as a rule.
+        classes: Number of classes; inputs must have at least this number of values.
+        low: Value for all other classes, usually that of the background.
         high: Value for the class.
     """
 
@@ -95,7 +96,7 @@ class FirstPixels(LabelEmbedding):
         self.low, self.high = low, high
 
     def embedded(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Overwrite the first numbers."""
+        """Overwrite the first values."""
         flat = x.flatten(1).clone()
         if flat.shape[1] < self.classes:
             raise UserError(
@@ -108,16 +109,16 @@ class FirstPixels(LabelEmbedding):
 
 
 class AddedPattern(LabelEmbedding):
-    """A fixed random pattern for each class, added to the whole input.
+    """A fixed random pattern for each class, added to the complete input.
 
-    For convolutions, which would not find a label in a corner. The patterns are Gaussian and have
-    the size ``strength`` relative to standardised inputs.
+    Use it for convolutions, which would not find a label in a corner. The patterns are Gaussian,
+    with the size ``strength`` relative to standardised inputs.
 
     Args:
-        classes: How many classes there are.
-        shape: Of one input.
+        classes: Number of classes.
+        shape: Shape of one input.
         strength: Standard deviation of the patterns.
-        seed: Determines them.
+        seed: Seed of the patterns.
     """
 
     def __init__(
@@ -143,16 +144,16 @@ class AddedPattern(LabelEmbedding):
 class GoodnessNetwork(nn.Module):
     """A network that scores a class by how active its blocks are when the class is in the input.
 
-    The blocks run one after another, each on the normalised output of the one before, and the score
-    is the sum of their goodness (Hinton 2022): the mean square of their activities, so that all
-    blocks weigh the same, or their sum of squares, as in the paper.
-    Blocks of one size rank the classes alike by both. Every class takes a pass of its own. It
-    trains by `ForwardForward` and by any other rule.
+    The blocks run one after another, each on the normalised output of the previous one. The score
+    is the sum of their goodness (Hinton 2022), which is the mean square of their activities, so
+    that all blocks have the same weight, or the sum of squares, as in the paper. If all blocks have
+    the same size, both rank the classes alike. Every class requires a separate pass. The network
+    can be trained with `ForwardForward` and with any other rule.
 
     Args:
         blocks: Modules from input to output; each ends in an activation.
         label: Writes the class into the input.
-        first: The first block whose goodness counts; the paper leaves out block 0, which sees the
+        first: The first block whose goodness is counted; the paper omits block 0, which sees the
             label itself.
         summed: Whether a block's goodness is the sum of its squared activities, not their mean.
     """

@@ -1,16 +1,16 @@
-"""Graph networks: convolutions of what nodes hold, by fixed matrices of the graph and one linear
+"""Graph networks: convolutions of node features with fixed matrices of the graph and one linear
 layer.
 
 A graph convolution is published as ``Σ_k P_k X W_k``, where each ``P_k`` is a fixed matrix of the
-graph. All weights are in one `nn.Linear` here, so that rules of layers find a layer that they know.
-It may stand on either side, as ``P (X W) = (P X) W``. In a hidden layer it comes first, since it
-makes few features of many (`Convolution`). In an output layer it comes last (`OutputConvolution`):
-what it puts out is then the network's output, so that a comparison can solve it for the frozen
-control. Attention alone has no such second form, since its matrix depends on ``X W``.
+graph. Here all weights are in one `nn.Linear`, so that layer rules can cover it. It can be applied
+on either side, as ``P (X W) = (P X) W``. In a hidden layer it is applied first, as it reduces the
+number of features (`Convolution`). In an output layer it is applied last (`OutputConvolution`), so
+that its output is the network's output, and a comparison can solve it for the frozen control. Only
+attention has no such second form, as its matrix depends on ``X W``.
 
-No other package is needed. Edges are ``(2, edges)``, each from its source ``edges[0]`` to its
-target ``edges[1]``; an undirected edge has both directions. No node is its own neighbour: where a
-method wants that, its convolution adds it.
+The module needs no other package. Edges are ``(2, edges)``, each from its source ``edges[0]`` to
+its target ``edges[1]``; an undirected edge is stored in both directions. No node is its own
+neighbour; convolutions that need self-loops add them.
 """
 
 import torch
@@ -21,11 +21,13 @@ BLOCKS = (("conv1", "activation", "dropout"), "conv2")
 """The blocks of a `NodeClassifier`."""
 
 OUTPUT, AXES = "conv2", "nodes features"
-"""Where a `NodeClassifier`'s error is taken, at every node, and what the axes there mean."""
+"""The module where a `NodeClassifier`'s error is taken, at every node, and the axes of its
+output."""
 
 
 class Neighbours(nn.Module):
-    """What GCN propagates: the sum over a node and its neighbours, over the root of both degrees.
+    """Propagation of GCN: the sum over a node and its neighbours, divided by the root of both
+    degrees.
 
     ``D^-½ (A + I) D^-½ X``, with the degrees of ``A + I`` (Kipf and Welling 2017, equation 2).
     """
@@ -41,13 +43,13 @@ class Neighbours(nn.Module):
 
 
 class Chebyshev(nn.Module):
-    """What ChebNet propagates: Chebyshev polynomials ``T_0, T_1, …`` of the scaled Laplacian.
+    """Propagation of ChebNet: Chebyshev polynomials ``T_0, T_1, …`` of the scaled Laplacian.
 
     ``T_k = 2 L T_{k-1} - T_{k-2}`` with ``L = -D^-½ A D^-½``, the normalised Laplacian for the
     largest eigenvalue 2 (Defferrard, Bresson and Vandergheynst 2016).
 
     Args:
-        terms: How many polynomials.
+        terms: Number of polynomials.
     """
 
     def __init__(self, terms: int) -> None:
@@ -56,7 +58,7 @@ class Chebyshev(nn.Module):
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """Return ``(nodes, terms × features)``."""
-        root = degrees(x, edges).rsqrt()  # of a node without edges it is infinite, and not used
+        root = degrees(x, edges).rsqrt()  # infinite for nodes without edges, but not used there
         weights = -root[edges[0]] * root[edges[1]]
         found = [x, summed(x, edges, weights)]
         for _ in range(2, self.terms):
@@ -65,9 +67,9 @@ class Chebyshev(nn.Module):
 
 
 class MeanAndSelf(nn.Module):
-    """What GraphSAGE propagates: the mean over the neighbours, and the node itself.
+    """Propagation of GraphSAGE: the mean over the neighbours, and the node itself.
 
-    Hamilton, Ying and Leskovec 2017, with the mean for aggregator.
+    Hamilton, Ying and Leskovec 2017, with the mean aggregator.
     """
 
     terms = 2
@@ -78,11 +80,11 @@ class MeanAndSelf(nn.Module):
 
 
 class Splines(nn.Module):
-    """What SplineConv propagates: two means over the neighbours, and the node itself.
+    """Propagation of SplineConv: two means over the neighbours, and the node itself.
 
     With one pseudo-coordinate u in [0, 1], degree 1 and kernel size 2 the B-splines are ``1 - u``
-    and ``u``, each with a weight matrix, and the node has one of its own (Fey et al. 2018). u is
-    the degree of an edge's target over the largest degree, as published code for Cora has it.
+    and ``u``, each with a weight matrix; the node itself has a third (Fey et al. 2018). u is the
+    degree of an edge's target divided by the largest degree, as in published code for Cora.
     """
 
     terms = 3
@@ -96,14 +98,15 @@ class Splines(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A graph convolution whose linear layer comes first: for more inputs than outputs.
+    """A graph convolution that applies its linear layer first: for more inputs than outputs.
 
-    Weights begin as by Glorot and Bengio 2010, each term's by its own size, and biases at zero.
+    Weights are initialised as in Glorot and Bengio 2010, those of each term by its size, and biases
+    as zero.
 
     Args:
-        propagation: (features, edges) to ``propagation.terms`` times as many features.
-        inputs: Features of a node before.
-        outputs: Features of a node after.
+        propagation: Maps (features, edges) to ``propagation.terms`` times the number of features.
+        inputs: Number of input features of a node.
+        outputs: Number of output features of a node.
     """
 
     def __init__(self, propagation: nn.Module, inputs: int, outputs: int) -> None:
@@ -117,20 +120,20 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """Return ``(nodes, outputs)``."""
         made = self.linear(x)  # (nodes, terms × outputs)
-        # Every term of every part is made, and each part's own is taken: that is cheap, and one way
-        # of propagation serves both sides.
+        # Every term of every part is computed, and only each part's own is used. This is cheap, and
+        # both convolutions can use the same propagation.
         found = self.propagation(made, edges).unflatten(1, (self.terms, self.terms, -1))
         terms: Tensor = found.diagonal(dim1=1, dim2=2)  # (nodes, outputs, terms)
         return terms.sum(2) + self.bias
 
 
 class OutputConvolution(nn.Module):
-    """A graph convolution whose linear layer comes last; else as `Convolution`.
+    """A graph convolution that applies its linear layer last; otherwise as `Convolution`.
 
     Args:
-        propagation: (features, edges) to ``propagation.terms`` times as many features.
-        inputs: Features of a node before.
-        outputs: Features of a node after.
+        propagation: Maps (features, edges) to ``propagation.terms`` times the number of features.
+        inputs: Number of input features of a node.
+        outputs: Number of output features of a node.
     """
 
     def __init__(self, propagation: nn.Module, inputs: int, outputs: int) -> None:
@@ -148,17 +151,17 @@ class OutputConvolution(nn.Module):
 
 
 class Attention(nn.Module):
-    """A graph convolution by attention (Veličković et al. 2018): neighbours count as they score.
+    """A graph convolution by attention (Veličković et al. 2018): scores weight the neighbours.
 
     The score of an edge is ``LeakyReLU(a · W x_source + b · W x_target)``; a softmax over all edges
-    to a node, one from itself among them, makes weights of it. The vectors a and b of all heads are
-    grouped convolutions, so that rules of layers know them.
+    to a node, including a self-loop, turns scores into weights. The vectors a and b of all heads
+    are grouped convolutions, so that layer rules can cover them.
 
     Args:
-        inputs: Features of a node before.
-        outputs: Features that each head makes of them.
-        heads: How many there are; what they make stands side by side.
-        dropout: Share of the weights that is dropped in training.
+        inputs: Number of input features of a node.
+        outputs: Number of output features of each head.
+        heads: Number of heads, whose outputs are concatenated.
+        dropout: Fraction of the weights that is dropped in training.
     """
 
     def __init__(self, inputs: int, outputs: int, heads: int = 1, dropout: float = 0.0) -> None:
@@ -190,10 +193,10 @@ class Attention(nn.Module):
 
 
 class InputDropout(nn.Module):
-    """Dropout of the numbers that are not zero: as all of it, but faster, as words are mostly zero.
+    """Dropout of the nonzero values only: equivalent, but faster if most values are zero.
 
     Args:
-        share: Of the numbers that is dropped in training.
+        share: Fraction of the values that is dropped in training.
     """
 
     def __init__(self, share: float) -> None:
@@ -211,13 +214,13 @@ class InputDropout(nn.Module):
 
 
 class NodeClassifier(nn.Module):
-    """Two convolutions that give some nodes of a graph logits, by all nodes and edges.
+    """Two convolutions that compute logits of some nodes of a graph from all nodes and edges.
 
     Args:
-        first: (features, edges) to hidden features.
-        second: (hidden features, edges) to logits.
-        activation: Between them.
-        dropout: Share of the features before each convolution that is dropped in training.
+        first: Maps (features, edges) to hidden features.
+        second: Maps (hidden features, edges) to logits.
+        activation: The activation between them.
+        dropout: Fraction of the features before each convolution that is dropped in training.
     """
 
     def __init__(
@@ -236,7 +239,7 @@ class NodeClassifier(nn.Module):
         Args:
             x: Features of all nodes, ``(all nodes, features)``.
             edges: Sources and targets, ``(2, edges)`` int64.
-            nodes: Numbers of nodes, ``(nodes,)`` int64.
+            nodes: Indices of nodes, ``(nodes,)`` int64.
         """
         hidden = self.activation(self.conv1(self.inputs(x), edges))  # (all nodes, hidden)
         logits: Tensor = self.conv2(self.dropout(hidden), edges)  # (all nodes, classes)
@@ -254,7 +257,7 @@ def gcn(inputs: int, classes: int, hidden: int = 16, dropout: float = 0.5) -> No
 def cheb(
     inputs: int, classes: int, hidden: int = 16, terms: int = 3, dropout: float = 0.5
 ) -> NodeClassifier:
-    """Return a ChebNet (Defferrard et al. 2016), of the size that Kipf and Welling compare with."""
+    """Return a ChebNet (Defferrard et al. 2016), of the size in Kipf and Welling's comparison."""
     first = Convolution(Chebyshev(terms), inputs, hidden)
     second = OutputConvolution(Chebyshev(terms), hidden, classes)
     return NodeClassifier(first, second, nn.ReLU(), dropout)
@@ -263,7 +266,8 @@ def cheb(
 def gat(
     inputs: int, classes: int, hidden: int = 8, heads: int = 8, dropout: float = 0.6
 ) -> NodeClassifier:
-    """Return a graph attention network (Veličković et al. 2018); hidden features are of a head."""
+    """Return a graph attention network (Veličković et al. 2018), with ``hidden`` features per
+    head."""
     first = Attention(inputs, hidden, heads, dropout)
     second = Attention(heads * hidden, classes, dropout=dropout)
     return NodeClassifier(first, second, nn.ELU(), dropout)
@@ -278,42 +282,42 @@ def sage(inputs: int, classes: int, hidden: int = 16, dropout: float = 0.5) -> N
 
 
 def spline(inputs: int, classes: int, hidden: int = 16, dropout: float = 0.5) -> NodeClassifier:
-    """Return a SplineCNN (Fey et al. 2018) as published code has it for Cora."""
+    """Return a SplineCNN (Fey et al. 2018) as in published code for Cora."""
     first = Convolution(Splines(), inputs, hidden)
     second = OutputConvolution(Splines(), hidden, classes)
     return NodeClassifier(first, second, nn.ELU(), dropout)
 
 
 def begin(weight: Tensor, inputs: int, outputs: int) -> None:
-    """Draw weights as Glorot and Bengio 2010 do for a matrix of this size."""
+    """Initialise weights as in Glorot and Bengio 2010 for a matrix of this size."""
     bound = (6 / (inputs + outputs)) ** 0.5
     nn.init.uniform_(weight, -bound, bound)
 
 
 def degrees(x: Tensor, edges: Tensor) -> Tensor:
-    """Return how many edges lead to each node, ``(nodes,)``, in the precision of sums over them."""
+    """Return the number of edges to each node, ``(nodes,)``, in the precision of sums over them."""
     ones = x.new_ones(edges.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))
     return ones.new_zeros(len(x)).index_add(0, edges[1], ones)
 
 
 def mean(x: Tensor, edges: Tensor) -> Tensor:
-    """Return the mean over each node's neighbours, ``(nodes, features)``; zero without any."""
+    """Return the mean over each node's neighbours, ``(nodes, features)``; zero if it has none."""
     return summed(x, edges, degrees(x, edges).reciprocal()[edges[1]])
 
 
 def summed(x: Tensor, edges: Tensor, weights: Tensor) -> Tensor:
-    """Return for each node the weighted sum over the edges to it of their sources' features.
+    """Return for each node the weighted sum of the source features of all edges to it.
 
     Args:
         x: ``(nodes, features)``.
         edges: ``(2, edges)``.
-        weights: One an edge.
+        weights: ``(edges,)``.
     """
-    if torch.compiler.is_compiling():  # which cannot trace sparse matrices
+    if torch.compiler.is_compiling():  # the compiler cannot trace sparse matrices
         products = x.to(weights.dtype)[edges[0]] * weights.unsqueeze(1)  # (edges, features)
         return products.new_zeros(x.shape).index_add(0, edges[1], products)
-    # One product by a sparse matrix: an edge's copy of its source's features is never made.
-    with torch.autocast(x.device.type, enabled=False):  # such a product has no half precision
+    # A product with a sparse matrix does not copy the source features of each edge.
+    with torch.autocast(x.device.type, enabled=False):  # it does not support half precision
         size = len(x), len(x)
         matrix = torch.sparse_coo_tensor(edges.flip(0), weights, size, check_invariants=True)
         found: Tensor = matrix @ x.to(weights.dtype)
@@ -325,8 +329,8 @@ def softmax_by_target(scores: Tensor, targets: Tensor, nodes: int) -> Tensor:
 
     Args:
         scores: ``(edges, columns)``.
-        targets: Of the edges.
-        nodes: How many there are.
+        targets: Target nodes of the edges.
+        nodes: Number of nodes.
     """
     largest = scores.new_full((nodes, scores.shape[1]), -torch.inf)
     index = targets.unsqueeze(1).expand_as(scores)

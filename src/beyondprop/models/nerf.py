@@ -3,12 +3,12 @@
 Mildenhall, Srinivasan, Tancik, Barron, Ramamoorthi and Ng, "NeRF: Representing scenes as neural
 radiance fields for view synthesis", ECCV 2020 (arXiv:2003.08934). Three things differ:
 
-- The paper trains two networks, one on coarse samples and one on all, by the sum of both losses.
-  Here one network does both. The coarse samples only say where the fine ones go; that pass runs
-  without gradients and needs no colours, so that a step runs what is taught once.
+- The paper trains two networks, one on coarse samples and one on all, with the sum of both losses.
+  Here one network does both. The coarse samples only determine the positions of the fine ones; that
+  pass runs without gradients and needs no colours, so that a step runs the taught blocks once.
 - The density is softplus(x − 1), not ReLU (Barron et al., "Mip-NeRF", 2021): a ReLU that is zero
   everywhere never learns again.
-- The last sample's interval ends where the ray ends; the released code makes it infinite.
+- The last sample's interval ends at the end of the ray; the released code makes it infinite.
 """
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from beyondprop.errors import UserError
 
 POSITIONS, DIRECTIONS = 10, 4
-"""Frequencies by which positions and directions are encoded."""
+"""Number of frequencies in the encoding of positions and directions."""
 
 BLOCKS = ("trunk.*", ("feature", "colour"), ("density", "rgb", "join"))
 """The blocks of the network: each layer of the trunk, the layers of colour, the output."""
@@ -30,21 +30,21 @@ OUTPUT = "join"
 class RadianceField(nn.Module):
     """A network from points and directions to densities and colours, and its rendering along rays.
 
-    In training mode samples are drawn by PyTorch's global generator, else they are the middles of
-    the intervals that they would be drawn from.
+    In training mode samples are drawn by PyTorch's global generator, otherwise they are the
+    midpoints of the intervals from which they would be drawn.
 
     Args:
         near: Distance along a ray at which the scene begins.
         far: Distance at which it ends.
-        depth: Layers of the trunk. The paper has 8 for rendered scenes and 4 for photos.
-        width: Of a layer; the last layer of colour has half. The paper has 256.
-        skip: The layer, counted from 0, to whose output the encoded position is joined; None for no
-            such layer. A trunk that ends before has none either.
-        coarse: Samples a ray that are spread evenly.
-        fine: Samples a ray that go where the coarse ones say the surface is.
+        depth: Number of layers of the trunk. The paper has 8 for rendered scenes and 4 for photos.
+        width: Width of a layer; the last layer of colour has half. The paper has 256.
+        skip: Index, from 0, of the layer whose output is concatenated with the encoded position;
+            None for no such layer. A shorter trunk has none either.
+        coarse: Number of evenly spread samples per ray.
+        fine: Number of samples per ray near the surface that the coarse samples find.
 
     Raises:
-        UserError: A number makes no sense.
+        UserError: A number is out of range.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RadianceField(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= near < far:
-            raise UserError(f"a ray's samples lie between near and far, not from {near} to {far}")
+            raise UserError(f"near and far must satisfy 0 <= near < far, not {near} and {far}")
         if min(depth, coarse) < 1 or width < 2 or fine < 0:
             raise UserError(
                 "a radiance field needs at least depth 1, width 2 and one coarse sample, not "
@@ -68,7 +68,7 @@ class RadianceField(nn.Module):
         self.near, self.far, self.skip = near, far, skip
         self.coarse, self.fine = coarse, fine
         position, direction = 3 * (1 + 2 * POSITIONS), 3 * (1 + 2 * DIRECTIONS)
-        joined = skip is not None and skip < depth  # the width behind the layer it is joined to
+        joined = skip is not None and skip < depth  # whether a layer's input has the position too
         inputs = [position, *[width] * depth]
         if joined:
             inputs[skip + 1] += position  # type: ignore[operator]
@@ -92,7 +92,7 @@ class RadianceField(nn.Module):
         return rendered(raw.to(depths.dtype), depths, self.far)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Return what the trunk makes of points (rays, samples, 3), ``(rays, samples, width)``."""
+        """Return the trunk's output for points (rays, samples, 3), ``(rays, samples, width)``."""
         position = h = encoded(x, POSITIONS)
         for place, layer in enumerate(self.trunk):
             h = layer(h)
@@ -113,7 +113,7 @@ class RadianceField(nn.Module):
         return torch.cat([coarse, fine], 1).sort(1).values
 
     def spread(self, count: int, like: Tensor) -> Tensor:
-        """Return numbers ``(rays, count)``, one in each of as many equal parts of [0, 1]."""
+        """Return numbers ``(rays, count)``, one in each of ``count`` equal parts of [0, 1]."""
         shape = len(like), count
         within = like.new_full(shape, 0.5)
         if self.training:
@@ -122,7 +122,7 @@ class RadianceField(nn.Module):
 
 
 class Join(nn.Module):
-    """Puts the density and the colour of each point side by side."""
+    """Concatenates the density and the colour of each point."""
 
     def forward(self, density: Tensor, rgb: Tensor) -> Tensor:
         """(..., 1) and (..., 3) to (..., 4)."""
@@ -130,9 +130,9 @@ class Join(nn.Module):
 
 
 def begin(module: nn.Module) -> None:
-    """Give a linear layer the weights that the released code begins with (Glorot and Bengio 2010).
+    """Initialise a linear layer as the released code does (Glorot and Bengio 2010).
 
-    PyTorch's own have a third of that variance.
+    PyTorch's default has a third of that variance.
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
@@ -147,11 +147,11 @@ def points(origins: Tensor, directions: Tensor, depths: Tensor) -> Tensor:
 def encoded(x: Tensor, frequencies: int) -> Tensor:
     """Return the positional encoding: x, and sin(2ᵏ x) and cos(2ᵏ x) for k from 0.
 
-    The paper writes 2ᵏ π x and leaves x itself out; this is what its code does.
+    The paper writes 2ᵏ π x and omits x; this function follows its code.
 
     Args:
         x: ``(..., d)``.
-        frequencies: How many there are.
+        frequencies: Number of frequencies.
 
     Returns:
         Shape ``(..., d (1 + 2 frequencies))``: x, all sines, all cosines.
@@ -162,20 +162,20 @@ def encoded(x: Tensor, frequencies: int) -> Tensor:
 
 
 def density_of(raw: Tensor) -> Tensor:
-    """Return densities, of what the network says, of the same shape."""
+    """Return densities for the network's raw outputs, of the same shape."""
     return F.softplus(raw - 1)
 
 
 def weights_of(density: Tensor, depths: Tensor, far: float) -> Tensor:
-    """Return the share that each sample has in the colour of its ray, ``(rays, samples)``.
+    """Return the weight of each sample in the colour of its ray, ``(rays, samples)``.
 
     Equation 3 of the paper: T_i (1 − exp(−σ_i δ_i)), T_i = exp(−Σ_{j<i} σ_j δ_j), where δ_i is the
-    distance to the next sample, of the last one to the end of the ray.
+    distance to the next sample, or from the last one to the end of the ray.
 
     Args:
         density: ``(rays, samples)``, not negative.
-        depths: Of the samples, ascending, ``(rays, samples)``.
-        far: Where rays end.
+        depths: Distances of the samples, ascending, ``(rays, samples)``.
+        far: Distance at which rays end.
     """
     end = depths.new_full((len(depths), 1), far)
     absorbed = density * depths.diff(dim=1, append=end)
@@ -184,12 +184,12 @@ def weights_of(density: Tensor, depths: Tensor, far: float) -> Tensor:
 
 
 def rendered(raw: Tensor, depths: Tensor, far: float) -> Tensor:
-    """Return the colours of rays before a white background, ``(rays, 3)``.
+    """Return the colours of rays on a white background, ``(rays, 3)``.
 
     Args:
-        raw: What the network says of each sample, density and colour, ``(rays, samples, 4)``.
-        depths: Of the samples, ascending, ``(rays, samples)``.
-        far: Where rays end.
+        raw: The network's output for each sample, density and colour, ``(rays, samples, 4)``.
+        depths: Distances of the samples, ascending, ``(rays, samples)``.
+        far: Distance at which rays end.
     """
     weights = weights_of(density_of(raw[..., 0]), depths, far)
     colours = (weights[..., None] * raw[..., 1:].sigmoid()).sum(1)
@@ -197,14 +197,14 @@ def rendered(raw: Tensor, depths: Tensor, far: float) -> Tensor:
 
 
 def inverse_transform(weights: Tensor, u: Tensor) -> Tensor:
-    """Return numbers in [0, 1] whose density is that of the weights, by those of an even one.
+    """Return numbers in [0, 1] with the density of the weights, from uniform numbers.
 
-    The density is constant in each of as many equal parts of [0, 1] as there are weights. A little
-    is added to each, so that no part is out of reach.
+    The density is constant in each of the equal parts of [0, 1], one part per weight. A small value
+    is added to each weight, so that every part has a positive probability.
 
     Args:
         weights: ``(rays, parts)``, not negative.
-        u: Numbers in [0, 1], ``(rays, samples)``.
+        u: Uniform numbers in [0, 1], ``(rays, samples)``.
 
     Returns:
         Shape ``(rays, samples)``.

@@ -1,7 +1,7 @@
-"""Networks that predict a click from categories: a value of each of several fields.
+"""Networks that predict a click from categorical values of several fields.
 
-Inputs are numbers of values, ``(batch, fields)`` int64, counted from 0 in each field; outputs are
-logits, ``(batch,)``.
+Inputs are the indices of the values, ``(batch, fields)`` int64, counted from 0 in each field;
+outputs are logits, ``(batch,)``.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NO_LESS = 1e-4
-"""The least size of a number whose logarithm is taken."""
+"""Lower limit of absolute values before the logarithm."""
 
 Blocks = tuple[str | tuple[str, ...], ...]
-"""Names of a network's blocks. The vectors of values are in the output's block, which keeps its
-exact gradient: they learn by what the blocks that read them send back. As a block of their own they
-would be sent the error of one output, along the same direction in all rows of a field."""
+"""Names of a network's blocks. The embeddings of values are in the output's block, which keeps its
+exact gradient, so they learn from the gradients of the blocks that read them. As a separate block
+they would get the error of one output, in the same direction in all rows of a field."""
 
 
 class Fields(nn.Module):
-    """A vector for each value of each field.
+    """An embedding of each value of each field.
 
     Args:
-        sizes: How many values each field has.
-        width: Of a vector.
+        sizes: Number of values of each field.
+        width: Width of a vector.
     """
 
     offsets: Tensor
@@ -43,10 +43,10 @@ class Fields(nn.Module):
 
 
 class FirstOrder(nn.Module):
-    """A number for each value of each field, summed: logistic regression.
+    """The sum of one weight for each value of each field: logistic regression.
 
     Args:
-        sizes: How many values each field has.
+        sizes: Number of values of each field.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -61,7 +61,7 @@ class FirstOrder(nn.Module):
 
 
 def pairs(vectors: Tensor) -> Tensor:
-    """Return the sum of the products of all pairs of fields, (batch, fields, width) to (batch,).
+    """Return the sum of the products of all pairs of fields: (batch, fields, width) to (batch,).
 
     ``Σ_{i<j} ⟨v_i, v_j⟩ = ½ (‖Σ v_i‖² - Σ ‖v_i‖²)``
     """
@@ -69,7 +69,7 @@ def pairs(vectors: Tensor) -> Tensor:
 
 
 def deep_layers(inputs: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
-    """Return hidden layers: each linear, batch norm, ReLU and dropout."""
+    """Return hidden layers, each with a linear layer, batch norm, ReLU and dropout."""
     return nn.Sequential(
         *(
             nn.Sequential(nn.Linear(before, w), nn.BatchNorm1d(w), nn.ReLU(), nn.Dropout(dropout))
@@ -82,8 +82,8 @@ class FactorisationMachine(nn.Module):
     """First-order weights and products of pairs of fields (Rendle 2010, equation 1).
 
     Args:
-        sizes: How many values each field has.
-        width: Of their vectors.
+        sizes: Number of values of each field.
+        width: Width of their vectors.
     """
 
     def __init__(self, sizes: Sequence[int], width: int = 16) -> None:
@@ -98,13 +98,13 @@ class FactorisationMachine(nn.Module):
 
 
 class DeepFM(nn.Module):
-    """A factorisation machine and a deep network on the same vectors, added (Guo et al. 2017).
+    """The sum of a factorisation machine and a deep network on the same vectors (Guo et al. 2017).
 
     Args:
-        sizes: How many values each field has.
-        width: Of their vectors.
+        sizes: Number of values of each field.
+        width: Width of their vectors.
         deep: Widths of the hidden layers.
-        dropout: Behind each of them.
+        dropout: Dropout rate after each of them.
     """
 
     BLOCKS: ClassVar[Blocks] = ("deep.*", ("first", "embedding", "head"))
@@ -116,7 +116,7 @@ class DeepFM(nn.Module):
         self.first = FirstOrder(sizes)
         self.embedding = Fields(sizes, width)
         self.deep = deep_layers(len(sizes) * width, deep, dropout)
-        self.head = nn.Linear(deep[-1], 1, bias=False)  # the first order has a bias
+        self.head = nn.Linear(deep[-1], 1, bias=False)  # the first-order part has a bias
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, fields) to (batch,)."""
@@ -130,7 +130,7 @@ class Cross(nn.Module):
     """A cross layer: ``x_0 (wᵀ x) + b + x`` (Wang et al. 2017, equation 3).
 
     Args:
-        width: Of the network's input, and so of each layer's output.
+        width: Width of the network's input and of each layer's output.
     """
 
     def __init__(self, width: int) -> None:
@@ -139,20 +139,20 @@ class Cross(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x0: Tensor, x: Tensor) -> Tensor:
-        """Both (batch, width), the network's input and the layer's, to the same."""
+        """Network's input and layer's input, both (batch, width), to (batch, width)."""
         out: Tensor = x0 * self.weight(x) + self.bias + x
         return out
 
 
 class DeepCross(nn.Module):
-    """Cross layers beside a deep network; one linear layer reads both (Wang et al. 2017).
+    """Cross layers parallel to a deep network; one linear layer reads both (Wang et al. 2017).
 
     Args:
-        sizes: How many values each field has.
-        width: Of their vectors.
-        crosses: How many cross layers there are.
+        sizes: Number of values of each field.
+        width: Width of their vectors.
+        crosses: Number of cross layers.
         deep: Widths of the hidden layers.
-        dropout: Behind each of them.
+        dropout: Dropout rate after each of them.
     """
 
     BLOCKS: ClassVar[Blocks] = ("cross.*", "deep.*", ("embedding", "head"))
@@ -183,12 +183,12 @@ class DeepCross(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Attention of fields to one another, on a residual path (Song et al. 2019, section 4.3).
+    """Self-attention between fields, with a residual path (Song et al. 2019, section 4.3).
 
     Args:
         inputs: Width of a field's vector.
-        width: Of what it becomes, all heads together.
-        heads: How many.
+        width: Width of its output, over all heads.
+        heads: Number of heads.
     """
 
     def __init__(self, inputs: int, width: int, heads: int) -> None:
@@ -211,18 +211,18 @@ class Interaction(nn.Module):
 
 
 class AutoInt(nn.Module):
-    """Attention between fields beside a deep network; one linear layer reads both.
+    """Attention between fields parallel to a deep network; one linear layer reads both.
 
     Song et al. 2019, where it is called AutoInt+.
 
     Args:
-        sizes: How many values each field has.
-        width: Of their vectors.
-        attention: Width of a field behind each attention layer.
-        heads: Of each.
-        layers: How many attention layers there are.
+        sizes: Number of values of each field.
+        width: Width of their vectors.
+        attention: Width of a field after each attention layer.
+        heads: Number of heads of each attention layer.
+        layers: Number of attention layers.
         deep: Widths of the hidden layers.
-        dropout: Behind each of them.
+        dropout: Dropout rate after each of them.
     """
 
     BLOCKS: ClassVar[Blocks] = ("attention.*", "deep.*", ("embedding", "head"))
@@ -254,14 +254,14 @@ class AutoInt(nn.Module):
 
 
 class Logarithmic(nn.Module):
-    """Products of powers of the fields: ``exp(Σ_i a_ji ln |v_i|)``, number by number.
+    """Products of powers of the fields: ``exp(Σ_i a_ji ln |v_i|)``, element by element.
 
     The logarithmic transformation layer (Cheng et al. 2020, equations 5 and 6), with its batch
     norms of the logarithms and of the products.
 
     Args:
-        fields: How many.
-        neurons: How many products there are.
+        fields: Number of fields.
+        neurons: Number of products.
     """
 
     def __init__(self, fields: int, neurons: int) -> None:
@@ -283,11 +283,11 @@ class AFN(nn.Module):
     2020).
 
     Args:
-        sizes: How many values each field has.
-        width: Of their vectors.
-        neurons: Products of powers.
+        sizes: Number of values of each field.
+        width: Width of their vectors.
+        neurons: Number of products of powers.
         deep: Widths of the hidden layers.
-        dropout: Behind each of them.
+        dropout: Dropout rate after each of them.
     """
 
     BLOCKS: ClassVar[Blocks] = ("logarithmic", "deep.*", ("embedding", "head"))

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 WIDTHS = (16, 32, 64)
 BLOCKS = ("stem", "layers.*", "head")
-"""The model's blocks, in the order they run: each residual block is one."""
+"""The model's blocks, in the order they run; each residual block is a block."""
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions whose output is added to the block's input.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of the first convolution.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        stride: Stride of the first convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
     def shortcut(self, x: Tensor) -> Tensor:
         """Return the input in the output's shape, without parameters (the paper's option A).
 
-        Every `stride`-th pixel is taken, and channels of zeros are added behind.
+        It takes every `stride`-th pixel and appends channels of zeros.
         """
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
 
@@ -53,15 +53,16 @@ def resnet20() -> nn.Module:
     """Return a network from images (3, 32, 32) to 10 logits: a convolution, nine residual blocks,
     a linear layer.
 
-    269,722 parameters. Convolutions start as He et al. 2015 draw them.
+    269,722 parameters. Convolutions are initialised as in He et al. 2015.
     """
     return _network(WIDTHS, 3)
 
 
 def resnet18() -> nn.Module:
-    """Return ResNet-20's wider relative with eight residual blocks, of 64 to 512 channels.
+    """Return a wider network with eight residual blocks, of 64 to 512 channels.
 
-    10,997,952 parameters: ResNet-18 with the stem and the shortcuts that small images have.
+    10,997,952 parameters: ResNet-18 with the stem and the shortcuts of the networks for small
+    images.
     """
     return _network((64, 128, 256, 512), 2)
 

@@ -17,13 +17,13 @@ CLASSES = 10
 
 
 class Triangle(nn.Module):
-    """What exceeds the mean over all channels, to a power: ``max(u - mean u, 0) ** power``.
+    """The excess over the mean of all channels, to a power: ``max(u - mean u, 0) ** power``.
 
     The "triangle" activation of Coates, Ng and Lee 2011 with the power of rectified polynomial
-    units. The mean is taken at each position of a map, and over the features of a vector.
+    units. The mean is computed at each position of a map, or over the features of a vector.
 
     Args:
-        power: Of the part above the mean.
+        power: Exponent of the part above the mean.
     """
 
     def __init__(self, power: float = 1.0) -> None:
@@ -35,7 +35,7 @@ class Triangle(nn.Module):
         above = F.relu(x - x.mean(1, keepdim=True))
         if self.power == 1:
             return above
-        # Below 1 the power has no finite slope at 0, and the true gradient would be NaN there.
+        # A power below 1 has an infinite slope at 0, where the gradient would be NaN.
         return above.clamp_min(torch.finfo(x.dtype).tiny).pow(self.power)
 
     def extra_repr(self) -> str:
@@ -49,17 +49,17 @@ def soft_hebb_network(
     """Return a network from images (channels, side, side) to logits by three convolutions, without
     biases.
 
-    Each of them is given standardised channels, and ``Triangle`` and pooling follow it. Weights are
-    drawn from normal distributions so that a neuron's has the length ``length``, far above the 1 at
-    which SoftHebb has it rest. Before the read-out, which learns from labels, its inputs are
-    standardised too (the paper's read-out has none of this and learns by Adam), and half of them
-    are dropped in training.
+    Each of them has standardised input channels, and is followed by ``Triangle`` and pooling.
+    Weights are drawn from normal distributions so that a neuron's weight has the norm ``length``,
+    far above 1, the norm at which SoftHebb stops. The inputs of the read-out, which learns from
+    labels, are standardised too (the paper's read-out does not do this, and learns with Adam), and
+    half of them are dropped in training.
 
     Args:
-        channels: Channels of the images.
+        channels: Number of channels of the images.
         side: Height and width of the images, at least 8.
-        width: A factor to the paper's 96, 384 and 1,536 channels.
-        length: Initial length of the weights.
+        width: Factor on the paper's 96, 384 and 1,536 channels.
+        length: Initial norm of the weights.
         classes: Number of outputs.
     """
     widths = [round(width * full) for full in CHANNELS]
@@ -89,17 +89,16 @@ def soft_hebb_network(
 
 
 def soft_hebb_mlp(inputs: int, width: int, depth: int, length: float = 2.0) -> nn.Sequential:
-    """Return a network from vectors to 10 logits by so many hidden layers, each of standardised
-    inputs and
+    """Return a network from vectors to 10 logits, whose hidden layers have standardised inputs and
     `Triangle`.
 
     The fully connected form of `soft_hebb_network`, without dropout.
 
     Args:
-        inputs: Features of a vector.
-        width: Neurons of a hidden layer.
-        depth: How many hidden layers there are.
-        length: Initial length of the weights.
+        inputs: Number of features of a vector.
+        width: Number of neurons of a hidden layer.
+        depth: Number of hidden layers.
+        length: Initial norm of the weights.
     """
     modules: list[nn.Module] = []
     for before in (inputs, *[width] * (depth - 1)):

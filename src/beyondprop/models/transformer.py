@@ -1,10 +1,10 @@
 """Transformers: a decoder for texts and an encoder for images.
 
-A `Layer` normalises what it adds (post-LN: Vaswani et al., "Attention is all you need", NeurIPS
-2017), a `NormFirstLayer` what it reads (pre-LN, as GPT-2: Xiong et al., "On layer normalization in
-the transformer architecture", ICML 2020). A last norm stands before the head. It has no scale and
-shift: a linear head with a bias absorbs them, so the model makes the same functions without, and
-the head is all that learns behind the layers.
+A `Layer` normalises each sum (post-LN: Vaswani et al., "Attention is all you need", NeurIPS 2017),
+a `NormFirstLayer` the input of each part (pre-LN, as GPT-2: Xiong et al., "On layer normalization
+in the transformer architecture", ICML 2020). A last norm precedes the head. It has no scale and
+shift: a linear head with a bias absorbs them, so the model can represent the same functions, and
+only the head learns after the layers.
 """
 
 from collections import OrderedDict
@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from beyondprop.errors import UserError
 
 BLOCKS = ("embed", "layers.*", "head")
-"""The blocks of these models, in the order they run: each layer is one."""
+"""The blocks of these models, in the order they run; each layer is a block."""
 
 Parts = tuple[tuple[str, ...], ...]
-"""Blocks within a layer, by the names of modules in it; an empty one is the layer's own."""
+"""Blocks within a layer, by the names of modules in it; an empty name is the layer itself."""
 
 
 class Attention(nn.Module):
-    """Attention of tokens to one another.
+    """Self-attention.
 
     Args:
-        width: Of a token.
-        heads: How many.
-        causal: Whether a token sees only those before it.
+        width: Width of a token.
+        heads: Number of heads.
+        causal: Whether a token attends only to itself and earlier ones.
     """
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
@@ -49,12 +49,12 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then two linear layers with an activation; a norm behind each of both.
+    """Attention, then two linear layers with an activation; a norm after each of the two sums.
 
     Args:
-        width: Of a token.
-        heads: Of the attention.
-        causal: Whether a token sees only those before it.
+        width: Width of a token.
+        heads: Number of heads.
+        causal: Whether a token attends only to itself and earlier ones.
     """
 
     PARTS: ClassVar[Parts] = (("attention", "norm1"), ("up", "activation"), ("down", "norm2"))
@@ -76,16 +76,16 @@ class Layer(nn.Module):
 
 
 class NormFirstLayer(nn.Module):
-    """Attention, then two linear layers with an activation, each of both on a norm of the sum.
+    """Attention, then two linear layers with an activation; a norm before each of the two parts.
 
     Args:
-        width: Of a token.
-        heads: Of the attention.
-        causal: Whether a token sees only those before it.
+        width: Width of a token.
+        heads: Number of heads.
+        causal: Whether a token attends only to itself and earlier ones.
     """
 
-    # The sum behind attention is no module: a signal there is one at the output of attention, as
-    # what is added to it has no graph. The second sum is the layer's own output.
+    # The sum after attention is not a module. A signal at the output of attention is equivalent, as
+    # the other term of the sum has no graph. The second sum is the layer's own output.
     PARTS: ClassVar[Parts] = (
         ("attention_norm", "attention"),
         ("up_norm", "up", "activation"),
@@ -109,12 +109,12 @@ class NormFirstLayer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Tokens and their positions as vectors.
+    """Embeddings of tokens and their positions, added.
 
     Args:
-        vocabulary: How many tokens there are.
-        length: How many positions.
-        width: Of a vector.
+        vocabulary: Number of different tokens.
+        length: Number of positions.
+        width: Width of a vector.
     """
 
     def __init__(self, vocabulary: int, length: int, width: int) -> None:
@@ -130,13 +130,13 @@ class Embedding(nn.Module):
 
 
 class Patches(nn.Module):
-    """Patches of images and their positions as vectors.
+    """Embeddings of image patches and their positions, added.
 
     Args:
-        side: Of the image, in pixels.
+        side: Side of the image, in pixels.
         patch: Side of a patch.
-        width: Of a vector.
-        channels: Of the image.
+        width: Width of a vector.
+        channels: Number of channels of the image.
     """
 
     def __init__(self, side: int, patch: int, width: int, channels: int) -> None:
@@ -157,8 +157,8 @@ class MeanHead(nn.Module):
     """A linear layer on the mean of the tokens.
 
     Args:
-        width: Of a token.
-        classes: How many.
+        width: Width of a token.
+        classes: Number of classes.
     """
 
     def __init__(self, width: int, classes: int) -> None:
@@ -177,12 +177,13 @@ def gpt(
     """Return a decoder from tokens (batch, tokens) to logits (batch, tokens, vocabulary).
 
     Args:
-        vocabulary: How many tokens there are.
-        length: Tokens in a text at most.
-        width: Of a token.
-        layers: How many.
-        heads: Of each attention.
-        norm_first: Whether norms stand before what they serve (pre-LN), or behind (post-LN).
+        vocabulary: Number of different tokens.
+        length: Maximum number of tokens in a text.
+        width: Width of a token.
+        layers: Number of layers.
+        heads: Number of heads of each attention.
+        norm_first: Whether norms precede attention and linear layers (pre-LN) or follow the sums
+            (post-LN).
     """
     kind = _kind(norm_first)
     return _stacked(
@@ -197,8 +198,8 @@ def parts(layers: int, norm_first: bool = False) -> list[str | tuple[str, ...]]:
     """Return the blocks of `gpt` that are smaller than a layer, without the head.
 
     Args:
-        layers: How many the model has.
-        norm_first: As `gpt` takes it.
+        layers: Number of layers of the model.
+        norm_first: As in `gpt`.
     """
     names = [f"layers.{number}" for number in range(layers)]
     blocks = _kind(norm_first).PARTS
@@ -216,20 +217,20 @@ def vit(
     """Return an encoder from images (batch, channels, side, side) to logits (batch, classes).
 
     Images are cut into patches (Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021);
-    in place of a class token the head reads the mean of all tokens (Beyer, Zhai and Kolesnikov,
+    instead of a class token the head reads the mean of all tokens (Beyer, Zhai and Kolesnikov,
     "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580).
 
     Args:
-        side: Of an image, in pixels.
-        patch: Side of a patch, which divides that.
-        width: Of a token.
-        layers: How many, post-LN.
-        heads: Of each attention.
-        classes: How many.
-        channels: Of an image.
+        side: Side of an image, in pixels.
+        patch: Side of a patch, which divides that of the image.
+        width: Width of a token.
+        layers: Number of layers, post-LN.
+        heads: Number of heads of each attention.
+        classes: Number of classes.
+        channels: Number of channels of an image.
 
     Raises:
-        UserError: Patches don't fill the image, or heads don't share the width.
+        UserError: The side is not a multiple of the patch, or the width not of the heads.
     """
     if patch < 1 or side % patch:
         raise UserError(f"patches of {patch} pixels do not fill a side of {side}")

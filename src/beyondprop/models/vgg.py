@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 LAYERS = (128, 256, "M", 256, 512, "M", 512, "M", 512, "M")
-"""Channels of the 3 x 3 convolutions, and where the maps are halved."""
+"""Channels of the 3 x 3 convolutions; "M" halves the maps by max pooling."""
 
 HIDDEN = 1024
 CLASSES = 10
@@ -17,8 +17,8 @@ def vgg8b(narrower: int = 1) -> nn.Module:
     """Return a network from images (3, 32, 32) to 10 logits by six convolutions and one hidden
     layer.
 
-    Batch normalisation and ReLU follow each layer, as in the paper; its loss stands before the
-    pooling, here behind it, as a block ends where the next one begins.
+    Batch normalisation and ReLU follow each layer, as in the paper. The paper's loss is before the
+    pooling, here it is after it, as a block ends where the next one begins.
 
     Args:
         narrower: Divides every width.
@@ -40,7 +40,7 @@ def vgg8b(narrower: int = 1) -> nn.Module:
     hidden = HIDDEN // narrower
     return nn.Sequential(
         *layers,
-        # By itself, flattening would join the block before it, and hide its maps from its loss.
+        # Outside this block, flattening would join the previous one and hide its maps.
         nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * side**2, hidden),
@@ -53,6 +53,6 @@ def vgg8b(narrower: int = 1) -> nn.Module:
 
 def vgg8b_narrow() -> nn.Module:
     """VGG8b at an eighth of its width, which trains on a CPU."""
-    # On a CPU its narrow convolutions take two thirds of the time so.
+    # On a CPU this reduces the time of its narrow convolutions to two thirds.
     model: nn.Module = vgg8b(narrower=8).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

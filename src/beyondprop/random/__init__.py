@@ -1,1 +1,1 @@
-"""Counter-based random numbers, specified to the bit, and the streams they come in."""
+"""Counter-based random numbers, specified to the bit, and their streams."""

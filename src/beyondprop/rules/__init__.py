@@ -54,21 +54,21 @@ from beyondprop.rules.model.predictive_coding import (
 from beyondprop.rules.targets.difference_target_propagation import DifferenceTargetPropagation
 
 FAMILIES = ("backprop", "layerwise", "direct", "targets", "local", "model", "frozen")
-"""Modules and packages of rules, in the order of lists."""
+"""Modules and packages of rules, in the order in which lists show them."""
 
 AUXILIARIES: Registry[Auxiliary] = Registry("auxiliary", Auxiliary, {})
 """Layers between a block and its classifier."""
 
 CRITERIA: Registry[Criterion] = Registry("criterion", Criterion, {})
-"""What a block's prediction is compared with, and by which loss."""
+"""Losses that compare a block's prediction with the targets."""
 
 OBJECTIVES: Registry[Objective] = Registry(
     "objective", Objective, {}, parts=(AUXILIARIES, CRITERIA)
 )
-"""What `LocalLoss` lowers."""
+"""Objectives that `LocalLoss` minimises."""
 
 OUTPUTS: Registry[OutputDistribution] = Registry("output", OutputDistribution, {})
-"""What the loss at an output that inference moves is taken to be, for predictive coding."""
+"""Models of the loss at an output that inference moves, for predictive coding."""
 
 RULES: Registry[Rule] = Registry(
     "rule", Rule, {}, key="rule", parts=(PROJECTIONS, OBJECTIVES, OUTPUTS)
@@ -77,7 +77,7 @@ RULES: Registry[Rule] = Registry(
 
 
 def registered() -> Iterator[Any]:
-    """Yield the classes that the modules of rules name in ``REGISTERED``."""
+    """Yield the classes that modules of rules list in ``REGISTERED``."""
     for family in FAMILIES:
         package = import_module(f"{__name__}.{family}")
         modules = iter_modules(getattr(package, "__path__", []), f"{package.__name__}.")
@@ -96,13 +96,13 @@ for _kind in registered():
 
 
 def make(spec: Spec | Rule, seed: int = 0) -> Rule:
-    """Build a rule from its short name or ``my.module:attribute``, with arguments if need be.
+    """Build a rule from its short name or ``my.module:attribute``, optionally with arguments.
 
     Args:
         spec: See `beyondprop.registry.spec`: ``"dfa"``, ``"my.rules:Mine"``, or
-            ``{"rule": "dfa", "projection": {"hadamard": {"rounds": 2}}}``. What `Rule.settings`
-            returns builds the same rule.
-        seed: Of every projection that has not been given its own.
+            ``{"rule": "dfa", "projection": {"hadamard": {"rounds": 2}}}``. The return value of
+            `Rule.settings` builds the same rule.
+        seed: Seed of every projection for which none is given.
 
     Raises:
         UserError: There is no such rule, or an argument is unknown, missing or wrong.

@@ -10,8 +10,8 @@ from beyondprop.core import Block, Host, Rule
 class Backprop(Rule):
     """Backpropagation: the exact gradient (upper control; Rumelhart et al. 1986).
 
-    Among other rules it does not end a block's graph, so the block learns by the exact gradient of
-    whatever teaches the block after it.
+    Combined with other rules it does not end a block's graph, so the block learns from the exact
+    gradient of the signal or loss that teaches the next block.
     """
 
     name: ClassVar[str] = "backprop"

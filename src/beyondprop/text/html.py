@@ -1,4 +1,4 @@
-"""The same tables for notebooks."""
+"""Tables in HTML, for notebooks."""
 
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -10,13 +10,13 @@ def html_table(
     right: Collection[int] = (),
     notes: Iterable[str] = (),
 ) -> str:
-    """Return rows of text as HTML, without colours of its own, so that it suits any notebook.
+    """Return rows of text as an HTML table without colours, so that it suits any notebook.
 
     Args:
-        title: Stands above.
-        rows: Cells, as many in each row; the first row is the headings.
-        right: Numbers of the columns that are aligned to the right, as numbers should be.
-        notes: Sentences below.
+        title: Caption above the table.
+        rows: Cells, the same number in each row; the first row is the headings.
+        right: Indices of the columns that are aligned to the right, as numbers should be.
+        notes: Sentences below the table.
     """
 
     def line(cells: Sequence[str], tag: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows of text in columns: the one printer of aligned tables."""
+"""Aligned tables in plain text."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,9 +9,9 @@ def aligned(
     """Return a line for each row, its cells in columns two spaces apart.
 
     Args:
-        rows: Cells, as many in each row.
-        right: Numbers of the columns that are aligned to the right, as numbers should be.
-        indent: Spaces before each line.
+        rows: Cells, the same number in each row.
+        right: Indices of the columns that are aligned to the right, as numbers should be.
+        indent: Number of spaces before each line.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -155,7 +155,7 @@ def test_a_recomputation_in_another_mode_is_told(bias):
 def test_blocks_of_a_model_that_its_rule_runs_do_not_run_alone():
     model = chain()
     handle = attach(model, "pc")
-    with pytest.raises(bp.UserError, match="run by itself"):
+    with pytest.raises(bp.UserError, match="run outside the model"):
         model[0](X)
     with torch.no_grad():
         model[0](X)
@@ -178,7 +178,7 @@ def test_an_output_that_cannot_be_looked_into_is_told():
 
     model = Hidden()
     bp.attach(model, bp.ForwardGradient())
-    with pytest.raises(bp.UserError, match="no output to teach by in what the model returns"):
+    with pytest.raises(bp.UserError, match="no output that can carry an error in the model"):
         model(X)
 
 

@@ -171,7 +171,7 @@ PROBLEMS = [
         lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8))),
         bp.KolenPollack(),
         None,
-        "the weight of '0' is made from other parameters",
+        "the weight of '0' is computed from other parameters",
     ),
     (lambda: nn.Sequential(nn.LazyLinear(8)), bp.Backprop(), None, "run the model once"),
     (
@@ -480,7 +480,7 @@ def test_a_gradient_past_a_cut_is_found(first, take):
     model = Around(first(), take)
     bp.attach(model, bp.DirectFeedbackAlignment(), ["first", "second", "head"])
     with pytest.raises(
-        bp.UserError, match="a gradient reaches block 'first' past the end of its graph"
+        bp.UserError, match="a gradient bypasses the end of the graph of block 'first'"
     ):
         model(X)
 
@@ -594,7 +594,7 @@ def test_a_hooked_block_that_was_replaced_says_so():
 def test_a_block_run_by_itself_is_refused():
     model = Residual()
     bp.attach(model, bp.DirectFeedbackAlignment(), ["stem", "layers.*", "head"])
-    with pytest.raises(bp.UserError, match="run the whole model"):
+    with pytest.raises(bp.UserError, match="run the complete model"):
         model.stem(X)
     with torch.no_grad():
         model.stem(X)

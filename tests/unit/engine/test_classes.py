@@ -53,7 +53,9 @@ def test_heads_are_not_made_for_another_number_of_classes(rule, options):
     handle = bp.attach(model, rule, blocks, **options)
     with (
         handle.targets(Y),
-        pytest.raises(bp.UserError, match=r"16 classes, as many as .* define the last layer last"),
+        pytest.raises(
+            bp.UserError, match=r"16 classes, the number of outputs .* define the last layer last"
+        ),
     ):
         model(X)
 

@@ -56,7 +56,7 @@ def test_another_seed_is_refused_in_a_sentence_that_names_the_right_one(rule):
     saved = attached(rule(bp.Dense(seed=3)))[1].state_dict()
     handle = attached(rule(bp.Dense(seed=4)))[1]
     before = copy.deepcopy(handle.state_dict())
-    with pytest.raises(bp.UserError, match="drawn from seed 3, and here it is drawn from seed 4"):
+    with pytest.raises(bp.UserError, match="drawn from seed 3, but here it is drawn from seed 4"):
         handle.load_state_dict(saved)
     torch.testing.assert_close(handle.state_dict(), before)
     attached(rule(bp.Dense(seed=3)))[1].load_state_dict(saved)
@@ -75,7 +75,7 @@ def test_another_seed_is_refused_in_a_sentence_that_names_the_right_one(rule):
 def test_another_projection_is_refused(other):
     saved = attached(bp.DirectFeedbackAlignment(bp.Dense(3, shared=True)))[1].state_dict()
     handle = attached(bp.DirectFeedbackAlignment(other))[1]
-    with pytest.raises(bp.UserError, match="saved with other feedback to block '0'") as caught:
+    with pytest.raises(bp.UserError, match="saved with different feedback to block '0'") as caught:
         handle.load_state_dict(saved)
     assert "\n" not in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_of_two_projections_the_one_that_goes_on_drawing_is_compared():
         return bp.LocalForwardGradient(projection=Redrawn(projection), noise=Redrawn(noise))
 
     state = attached(rule(1, 2))[1].state_dict()
-    with pytest.raises(bp.UserError, match="drawn from seed 2, and here it is drawn from seed 3"):
+    with pytest.raises(bp.UserError, match="drawn from seed 2, but here it is drawn from seed 3"):
         attached(rule(1, 3))[1].load_state_dict(state)
     attached(rule(3, 2))[1].load_state_dict(state)
 

@@ -285,7 +285,7 @@ def test_rules_that_need_no_error_take_a_loss_as_the_only_output(rule):
         ({"output": "nrom"}, "output='nrom' names no module; there are: .*norm, head"),
         ({"output": ""}, "output='' names no module"),
         ({"targets": "label"}, "targets='label' is not an argument of TinyForCausalLM"),
-        ({"shift": 1}, "name targets="),
+        ({"shift": 1}, "set targets="),
         ({"targets": "labels", "shift": -1}, "0 or more, not -1"),
         ({"targets": "labels", "shift": "1"}, "0 or more, not '1'"),
         ({"output": ["norm"]}, "takes the name of one module"),
@@ -361,7 +361,7 @@ def test_no_gradient_enters_blocks_past_the_output():
         found["hidden"].sum().backward()
     found["loss"].backward()
     model.penalty = 0.1
-    with pytest.raises(bp.UserError, match="reaches taught blocks past the module"):
+    with pytest.raises(bp.UserError, match="reaches taught blocks without passing the module"):
         model(X, labels=X)
 
 

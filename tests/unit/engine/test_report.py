@@ -39,9 +39,9 @@ def axes_notes(handle):
 def test_tokens_are_said_and_what_heads_make_of_them():
     handle = bp.attach(Encoder(), bp.LocalLoss(bp.CrossEntropy()), BLOCKS)
     assert axes_notes(handle) == [
-        "axes, where an output has as many: words, layers.0, layers.1 batch tokens features",
-        "tokens: the heads of words, layers.0, layers.1 average them, or read each one if it "
-        "has its own target",
+        "axes, if an output has that many: words, layers.0, layers.1 batch tokens features",
+        "tokens: the heads of words, layers.0, layers.1 average them, or read each one if "
+        "each has its own target",
     ]
     assert axes_notes(handle)[1] in str(handle.report)
 
@@ -93,7 +93,7 @@ def test_a_network_without_positions_says_nothing():
 def test_what_the_user_says_is_reported():
     handle = bp.attach(Encoder(), bp.LocalLoss(), BLOCKS, axes="batch channels positions")
     assert axes_notes(handle) == [
-        "axes, where an output has as many: words, layers.0, layers.1 batch channels positions"
+        "axes, if an output has that many: words, layers.0, layers.1 batch channels positions"
     ]
 
 
@@ -122,10 +122,10 @@ def test_blocks_whose_axes_must_be_said_are_named():
     blocks = ["words", "read", "head"]
     model = TokensFirst()
     handle = bp.attach(model, bp.DirectFeedbackAlignment(), blocks)
-    assert axes_notes(handle) == ["axes, where an output has as many: read tokens batch features"]
+    assert axes_notes(handle) == ["axes, if an output has that many: read tokens batch features"]
     note = handle.report.notes[-1]
-    assert note.startswith("batch or tokens first is not known")
-    assert note.endswith("three axes or more: words, head")
+    assert note.startswith("order of batch and tokens unknown")
+    assert note.endswith("three or more axes: words, head")
     with pytest.raises(bp.UserError, match=r"handle\.report names these blocks"):
         model(torch.randint(11, (5, 2))).sum().backward()
     handle.remove()

@@ -145,7 +145,7 @@ def test_a_loss_may_be_told_twice():
 
 def test_one_number_is_told():
     model, handle = attached("dgl")
-    with handle.targets(Y), pytest.raises(bp.UserError, match="one number"):
+    with handle.targets(Y), pytest.raises(bp.UserError, match="takes a scalar"):
         handle.loss(model(X))
 
 

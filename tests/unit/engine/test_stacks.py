@@ -108,7 +108,7 @@ def test_the_layers_are_the_blocks_where_the_output_is_named(output):
     model = Model()
     handle = bp.attach(model, bp.DirectFeedbackAlignment(), output=output)
     assert [b.name for b in handle.blocks] == ["layers.0", "layers.1", "layers.2", output]
-    assert "tied, so under Backprop() at every place: embedding.weight = head.weight" in str(
+    assert "tied, so they keep Backprop() everywhere: embedding.weight = head.weight" in str(
         handle.report
     )
     loss_of(model).backward()
@@ -126,7 +126,7 @@ def test_an_encoder_and_a_decoder_are_both_taught():
 def test_elsewhere_blocks_must_be_named(lists, output):
     with pytest.raises(bp.AttachError, match="no safe default blocks") as caught:
         bp.attach(Others(lists), bp.DirectFeedbackAlignment(), output=output)
-    assert ("output=, and 'list0.*' are the blocks" in str(caught.value)) == (lists == 1)
+    assert ("output=, then 'list0.*' are blocks" in str(caught.value)) == (lists == 1)
 
 
 def test_of_a_chain_the_ends_of_a_tie_keep_backprop():
@@ -137,7 +137,7 @@ def test_of_a_chain_the_ends_of_a_tie_keep_backprop():
     model[3].weight = model[0].weight
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
     assert [type(b.rule).__name__[:2] for b in handle.blocks] == ["Ba", "Di", "Di", "Ba"]
-    assert "tied, so under Backprop() at every place: 0.weight = 3.weight" in str(handle.report)
+    assert "tied, so they keep Backprop() everywhere: 0.weight = 3.weight" in str(handle.report)
     loss_of(model).backward()
     assert all(gradient.any() for gradient in gradients(model).values())
     handle.remove()
@@ -210,7 +210,7 @@ def test_finer_blocks_of_pytorch_s_transformers(kind, norm_first):
 def test_finer_blocks_refuses_layers_that_it_does_not_know():
     with pytest.raises(bp.UserError, match="does not know the parts of Layer"):
         bp.finer_blocks(Model())
-    with pytest.raises(bp.UserError, match="holds no layers of one kind"):
+    with pytest.raises(bp.UserError, match="holds no layers of one class"):
         bp.finer_blocks(nn.Linear(2, 2))
 
 

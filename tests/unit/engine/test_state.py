@@ -190,7 +190,7 @@ def test_a_state_of_another_size_is_refused(name):
     wrong = next(key for key in state if key.endswith("feedback"))
     state[wrong] = torch.zeros(3, 3)
     with pytest.raises(
-        bp.UserError, match=rf"'{wrong}' was saved with shape \(3, 3\), here it has"
+        bp.UserError, match=rf"'{wrong}' was saved with shape \(3, 3\), but here it has shape"
     ):
         handle.load_state_dict(state)
 

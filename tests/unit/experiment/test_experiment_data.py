@@ -235,7 +235,7 @@ def test_rules_are_tried_on_one_batch_before_a_comparison() -> None:
         loss=F.mse_loss,
     )
     handle = bp.attach(values.model(), bp.LocalLoss(bp.CrossEntropy()))
-    with pytest.raises(UserError, match=r"its targets are \(n,\) or \(n, k\)"):
+    with pytest.raises(UserError, match=r"its targets must have shape \(n,\) or \(n, k\)"):
         try_taught(values, handle, values.load(None).train, 8)
 
 

@@ -159,7 +159,7 @@ def test_copies_of_a_registered_layer(registry):
         assert type(twin[0]) is Doubled
     saved = pickle.dumps(model)
     registry.clear()
-    with pytest.raises(bp.UserError, match=r"Doubled under a rule of layers.*before loading"):
+    with pytest.raises(bp.UserError, match=r"Doubled under a layer rule.*before loading"):
         pickle.loads(saved)
 
 

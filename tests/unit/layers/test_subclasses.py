@@ -195,7 +195,8 @@ def test_a_class_that_came_later_is_not_lost_by_remove():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
     handle = bp.attach(model, bp.FeedbackAlignment())
     model[1].__class__ = Wide
-    with pytest.raises(bp.UserError, match=r"'1' got another class .*Wide.: undo that"):
+    words = r"the class of '1' was changed to .*Wide after .*: undo this"
+    with pytest.raises(bp.UserError, match=words):
         handle.remove()
     assert bp.attachment_of(model) is handle
     assert internals.is_swapped(model[0])

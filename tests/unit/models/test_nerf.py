@@ -112,7 +112,7 @@ def test_samples_are_drawn_in_training_and_even_otherwise() -> None:
 
 
 def test_sizes_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(UserError, match="between near and far, not from 4 to 1"):
+    with pytest.raises(UserError, match="0 <= near < far, not 4 and 1"):
         RadianceField(4, 1)
     with pytest.raises(UserError, match="not depth 0, width 128"):
         RadianceField(1, 4, depth=0)

@@ -413,5 +413,5 @@ def test_sizes_that_change_from_pass_to_pass_are_refused():
     model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(4, 2))
     bp.attach(model, bp.DifferenceTargetPropagation())
     model(torch.randn(5, 1, 9))
-    with pytest.raises(bp.UserError, match=r"from 4 outputs to 14 inputs, and '2'"):
+    with pytest.raises(bp.UserError, match=r"from 4 outputs to 14 inputs, but '2'"):
         model(torch.randn(5, 1, 8))

@@ -211,7 +211,7 @@ def test_blocks_learn_by_local_forward_gradients_inside_the_forward_pass():
     "objective", [bp.SimilarityMatching(), bp.CrossEntropy(auxiliary=bp.AugLocal())]
 )
 def test_local_forward_gradients_are_for_one_linear_layer(objective):
-    with pytest.raises(bp.UserError, match="its objective is CrossEntropy"):
+    with pytest.raises(bp.UserError, match="its objective must be CrossEntropy"):
         bp.LocalForwardGradient(objective)
 
 
@@ -320,7 +320,7 @@ def test_pepita_adds_up_what_a_layer_learns_where_it_is_used_twice():
         (CASE["shared-activation"].build, r"'5' \(Tanh\) follows the last layer"),
         (
             lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)),
-            "'0' would change the input itself",
+            "'0' would modify the input in place",
         ),
         (lambda: nn.Sequential(nn.Linear(3, 3), nn.Softmax(1), nn.Linear(3, 2)), "none of these"),
     ],

@@ -189,7 +189,7 @@ def test_a_block_whose_output_changes_its_size_is_refused():
     for parameter in (*model.parameters(), *handle.parameters()):
         parameter.grad = None
     with pytest.raises(
-        bp.UserError, match=r"'classifier\.weight' of shape \(3, 4\), and this pass needs \(3, 5\)"
+        bp.UserError, match=r"'classifier\.weight' of shape \(3, 4\), but this pass needs \(3, 5\)"
     ):
         run(handle, *batch())
     assert internals.open_pass(handle) is None
@@ -211,7 +211,7 @@ class Scaled(nn.Module):
 )
 def test_classes_that_cannot_be_seen_must_be_given(objective):
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), Scaled())
-    with pytest.raises(bp.AttachError, match=r"give LocalLoss\(\.\.\., classes=…\)"):
+    with pytest.raises(bp.AttachError, match=r"set LocalLoss\(\.\.\., classes=…\)"):
         bp.attach(model, bp.LocalLoss(objective))
     handle = bp.attach(model, bp.LocalLoss(objective, classes=3))
     run(handle, *batch())

@@ -207,8 +207,8 @@ def test_pixels_are_classified_one_by_one_at_the_targets_size():
     ("targets", "message"),
     [
         (None, "taught by targets, and there are none"),
-        (torch.ones(6), "floats of 0 and 1 alone, which may be labels, values or classes"),
-        (torch.rand(6, 2, 2), r"its targets are \(n,\) or \(n, k\), and here are some of shape"),
+        (torch.ones(6), "floats of only 0 and 1, which may be labels, values or classes"),
+        (torch.rand(6, 2, 2), r"its targets must have shape \(n,\) or \(n, k\), not \(6, 2, 2\)"),
         (torch.rand(4), "both must begin with the same batch dimension"),
         (torch.tensor([0, 1, 2, 3, 4, 0]), "a target is class 4, but there are 4 classes"),
         (torch.tensor([0, 1]), "both must begin with the same batch dimension"),
@@ -254,7 +254,7 @@ def test_auxiliary_networks_get_shallower_towards_the_output():
 
 @pytest.mark.parametrize(("first", "last"), [(1, 2), (0, 1)])
 def test_auxiliary_networks_that_get_deeper_are_refused(first, last):
-    with pytest.raises(bp.UserError, match="AugLocal's depth falls towards the output"):
+    with pytest.raises(bp.UserError, match="AugLocal's depth must not rise towards the output"):
         AugLocal(first, last)
 
 

@@ -161,7 +161,9 @@ def test_inference_lowers_the_energy_at_every_step(form):
 
 
 def test_steps_that_do_not_reach_the_first_layer_are_refused():
-    with pytest.raises(bp.UserError, match="steps=1 do not reach the first of 2 hidden layers"):
+    with pytest.raises(
+        bp.UserError, match="steps=1 it does not reach the first of 2 hidden layers"
+    ):
         bp.attach(chain(), bp.PredictiveCoding(steps=1))
 
 

@@ -418,7 +418,7 @@ def test_several_outputs_are_refused_by_rules_that_teach_by_one():
     handle = bp.attach(model, bp.DirectRandomTargetProjection(), ["trunk", "heads"])
     handle.follow(bp.Immediate(torch.optim.SGD(model.parameters(), 0.1)))
     x, y = batch()
-    with handle.targets(y), pytest.raises(bp.UserError, match="teaches by one output only"):
+    with handle.targets(y), pytest.raises(bp.UserError, match="supports one output only"):
         model(x)
 
 

@@ -114,7 +114,7 @@ def trained_once_more(saved):
 def test_a_step_without_autograd_is_refused():
     model = classifier()
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
-    with pytest.raises(bp.UserError, match="ChainStep changes weights by itself"):
+    with pytest.raises(bp.UserError, match="ChainStep updates weights directly"):
         bp.ChainStep(handle, 0.1)
 
 

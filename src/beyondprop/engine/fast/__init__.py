@@ -1,4 +1,4 @@
-"""Fast forms of small networks; importing this package registers them."""
+"""Fast forms for small networks; importing this package registers them."""
 
 from beyondprop.engine import forms
 from beyondprop.engine.fast.chain import Chain

@@ -1,4 +1,4 @@
-"""Plain chains end the graphs of their blocks themselves: in small networks hooks cost too much."""
+"""Plain chains that end the graphs of their blocks without hooks, which slow small networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class TaughtSequential(nn.Sequential):
     _children: tuple[nn.Module, ...]
 
     def forward(self, input: Any) -> Any:
-        """Run the children one after another, and end the graph behind each block."""
+        """Run the children one after another, and end the graph after each block."""
         passes: Passes | None = vars(self).get("_passes")
         if passes is None:  # a slice of the model that was attached to
             return super().forward(input)  # type: ignore[no-untyped-call]
@@ -45,7 +45,7 @@ class TaughtSequential(nn.Sequential):
         fused = self._fused
         parameters = fused.parameters(input) if fused is not None else None
         if fused is not None and parameters is not None and passes.schedule is None:
-            run = passes.new_run(input)  # nothing in there asks for the pass: it stays unopened
+            run = passes.new_run(input)  # a fused chain needs no open pass
             if run is not None:
                 return fused.run(input, run, parameters, passes.watch)
         taught = torch.is_grad_enabled() and not passes.mode.exact
@@ -87,7 +87,7 @@ class Chain(Form):
 
 
 class SwappedChain:
-    """A chain that has another class until it is removed."""
+    """A chain that has another class until `remove` is called."""
 
     def __init__(self, passes: Passes) -> None:
         self.model = passes.model
@@ -101,7 +101,7 @@ class SwappedChain:
         vars(self.model)["_fused"] = fuse(passes.blocks, passes.taught)
 
     def remove(self) -> None:
-        """Give the model its own class back."""
+        """Restore the model's own class."""
         self.model.__class__ = nn.Sequential
         for name in ("_passes", "_chain", "_children", "_fused"):
             vars(self.model).pop(name, None)
@@ -109,14 +109,14 @@ class SwappedChain:
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """What a chain of linear layers needs to run as one operation.
+    """The data with which a chain of linear layers runs as one operation.
 
     Attributes:
         linears: All linear layers in order, the output layer last.
-        hidden: What follows each but the last.
-        hooks: The hook tables of all modules: where a user has hooked one, it must be called.
+        hidden: The activation after each but the last, and the end of its block.
+        hooks: The hook tables of all modules; if the user adds a hook, the chain is not fused.
         taught: Whether any hidden layer learns.
-        width: The features of all hidden layers together.
+        width: Total number of features of all hidden layers.
     """
 
     linears: Sequence[nn.Linear]
@@ -138,11 +138,11 @@ class Fused:
         ):
             return None
         found: list[Any] = []
-        try:  # as attributes they would take as long to look up as a product takes
+        try:  # an attribute access would take as long as a matrix product
             for linear in self.linears:
                 own = own_parameters(linear)
                 found += own["weight"], own["bias"]
-        except KeyError:  # replaced by what is no parameter
+        except KeyError:  # replaced by something other than a parameter
             return None
         weight = found[0]
         return found if x.shape[1] == weight.shape[1] and x.dtype == weight.dtype else None
@@ -150,8 +150,8 @@ class Fused:
     def run(
         self, x: Tensor, run: ForwardPass, parameters: Sequence[Any], watch: ScaleWatch | None
     ) -> Tensor:
-        """Return the output, with a graph that teaches."""
-        if any(map(call, TRACERS)):  # by check_run it would take longer
+        """Return the output, with the graph by which the rule teaches."""
+        if any(map(call, TRACERS)):  # faster than check_run
             raise traced()
         if self.taught:
             output: Tensor = FusedChain.apply(x, run, self.hidden, watch, *parameters)
@@ -162,7 +162,7 @@ class Fused:
 
 
 def fuse(blocks: Sequence[Block], taught: Mapping[Block, Taught]) -> Fused | None:
-    """Return the fused form of a chain, or None where it has none."""
+    """Return the fused form of a chain, or None if it has none."""
     parts = [[module for _, module in block.modules] for block in blocks]
     hidden = [block for block in blocks if block in taught]
     fusable = (

@@ -1,4 +1,4 @@
-"""A whole training step of a small chain, without autograd."""
+"""A complete training step of a small chain, without autograd."""
 
 import torch
 from torch import Tensor
@@ -15,28 +15,27 @@ from beyondprop.slots import machine_of
 class ChainStep:
     """One training step of a small chain of linear layers: forward, loss, the rule, plain SGD.
 
-    In networks of some hundred units most of a step is not arithmetic but bookkeeping: autograd's,
-    the loss's, the optimizer's. This does the same step with none of it. It learns by the attached
-    rule's own signals, and by the same numbers as the ordinary loop with `torch.optim.SGD` and
-    `F.cross_entropy`.
+    In networks of a few hundred units most of a step is the overhead of autograd, the loss and the
+    optimizer. This class computes the same step without it, with the signals of the attached rule
+    and the same values as the ordinary loop with `torch.optim.SGD` and `F.cross_entropy`.
 
-    What it costs: the loss is cross-entropy, the update is SGD without momentum, no ``.grad`` is
-    ever filled, and the model is an `nn.Sequential` of linear layers with ReLU, tanh or sigmoid
-    between them. For anything else there is the ordinary loop.
+    Restrictions: the loss is cross-entropy, the update is SGD without momentum, ``.grad`` is never
+    set, and the model is an `nn.Sequential` of linear layers with ReLU, tanh or sigmoid between
+    them. For anything else use the ordinary loop.
 
     Args:
-        handle: What `attach` returned, of a rule that ends the graph of each block and
+        handle: The handle that `attach` returned, for a rule that ends the graph of each block and
             learns no feedback.
-        learning_rate: Of the update; an attribute, to be changed as training goes on.
+        learning_rate: Learning rate; an attribute that you can change during training.
 
     Raises:
-        UserError: The model or the rule is none of these.
+        UserError: The model or the rule is not supported.
     """
 
     def __init__(self, handle: Attachment, learning_rate: float) -> None:
         if machine_of(handle.model) is not None:
             raise UserError(
-                "ChainStep changes weights by itself, and would move chosen ones off their fixed "
+                "ChainStep updates weights directly, which would move chosen ones off their fixed "
                 "values: use the ordinary loop with slots.drive()"
             )
         fused: Fused | None = vars(handle.model).get("_fused")
@@ -56,7 +55,8 @@ class ChainStep:
 
         Args:
             inputs: ``(batch, features)``.
-            targets: Classes, ``(batch,)`` int64; none may be left out by a negative number.
+            targets: Classes, ``(batch,)`` int64; negative numbers, which losses ignore, are not
+                supported.
 
         Returns:
             The mean loss before the step, a scalar.
@@ -69,9 +69,8 @@ class ChainStep:
         attached = vars(model).get("_fused") is self._fused and not self.handle.exact
         if not attached or tuple(model.children()) != vars(model)["_children"]:
             raise UserError(
-                "ChainStep uses the attached rules, and these were removed or set aside by "
-                "exact_gradients, or the chain has changed since: attach again, and build a new "
-                "ChainStep"
+                "ChainStep uses the attached rules, but these were removed or disabled by "
+                "exact_gradients, or the chain has changed: attach again, and build a new ChainStep"
             )
         if processes() > 1:
             raise UserError(
@@ -81,8 +80,8 @@ class ChainStep:
         if parameters is None:
             raise UserError(
                 f"ChainStep cannot take a batch of shape {tuple(inputs.shape)} ({inputs.dtype}) "
-                "here: it must fit the first layer and be small, and no layer may have hooks or "
-                "another class, nor autocast be on"
+                "here: it must fit the first layer and be small, no layer may have hooks or "
+                "another class, and autocast must be off"
             )
         states = hidden_states(inputs, self._fused.hidden, parameters)
         outputs = torch.nn.functional.linear(states[-1], *parameters[-2:])
@@ -98,7 +97,7 @@ class ChainStep:
         return loss
 
     def _update(self, weight: Tensor, bias: Tensor | None, delta: Tensor, before: Tensor) -> None:
-        """Let a layer learn; product and update of the weight are one call."""
+        """Update a layer; the product and the update of the weight are one call."""
         if _learns(weight):
             weight.addmm_(delta.t(), before, alpha=-self.learning_rate)
         if bias is not None and _learns(bias):

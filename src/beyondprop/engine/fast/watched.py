@@ -1,4 +1,4 @@
-"""Plain chains under rules of layers see themselves that no layer is new: a hook costs more."""
+"""Plain chains under layer rules that check for new layers without a hook, which costs more."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from beyondprop.engine.passes import Passes
 
 
 class WatchedSequential(nn.Sequential):
-    """An `nn.Sequential` whose members are looked at; a plain one gets this class."""
+    """An `nn.Sequential` that checks its members; a plain one gets this class."""
 
     _members: Members
 
@@ -26,7 +26,7 @@ class WatchedSequential(nn.Sequential):
 
 
 class Watched(Form):
-    """An `nn.Sequential` whose graph ends nowhere and whose rules keep no state."""
+    """An `nn.Sequential` without ended graphs whose rules keep no state."""
 
     def suits(self, passes: Passes) -> bool:
         """Whether the model is such a chain."""
@@ -36,13 +36,13 @@ class Watched(Form):
         return quiet and layers and is_chain(model) and type(model) is nn.Sequential
 
     def install(self, passes: Passes) -> "SwappedRoot":
-        """Give the model the class that looks at its members."""
+        """Give the model the class that checks its members."""
         assert passes.members is not None
         return SwappedRoot(passes.model, passes.members)
 
 
 class SwappedRoot:
-    """A chain that has another class until it is removed."""
+    """A chain that has another class until `remove` is called."""
 
     def __init__(self, model: nn.Module, members: Members) -> None:
         self.model = model
@@ -50,7 +50,7 @@ class SwappedRoot:
         vars(model)["_members"] = members
 
     def remove(self) -> None:
-        """Give the model its own class back."""
+        """Restore the model's own class."""
         if isinstance(self.model, WatchedSequential):
             self.model.__class__ = nn.Sequential  # type: ignore[assignment]
         vars(self.model).pop("_members", None)

@@ -1,1 +1,1 @@
-"""Rules that send one signal straight to every block."""
+"""Rules that send one signal directly to every block."""

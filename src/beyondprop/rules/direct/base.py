@@ -1,4 +1,4 @@
-"""What direct rules have in common: one message to every block, each by a projection of its own."""
+"""The base class of direct rules, which send one message to every block by projections."""
 
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
@@ -18,12 +18,12 @@ DIRECT = Traits(frozenset({"error"}), ends_graph=True, exact_at_output=True)
 
 @dataclass(frozen=True)
 class DirectRule(SignalRule):
-    """A rule that sends one message to every block at once, each block seeing its own projection.
+    """A rule that sends one message to every block, each block receiving its own projection.
 
     The output block, which needs no projection, keeps its exact gradient. By default the blocks
-    share one matrix, sliced to their widths, as in the paper on large models (Launay et al. 2020):
-    it takes next to no memory. Where a matrix would cost more time or memory than a structured map,
-    it is one (`BySize`).
+    share one matrix, sliced to their widths, as in the paper on large models (Launay et al. 2020),
+    which needs very little memory. If a matrix would cost more time or memory than a structured
+    map, the structured map is used (`BySize`).
 
     Args:
         projection: Carries the message to a block's width.
@@ -34,7 +34,7 @@ class DirectRule(SignalRule):
 
     @abstractmethod
     def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:
-        """Return what is sent, shaped like each of the model's outputs; None where nothing is."""
+        """Return the message for each of the model's outputs, of its shape; None for no message."""
 
     def signal(self, at: At) -> Tensor:
         """Return the signal at a block's output: the messages' projections, summed."""
@@ -50,16 +50,16 @@ class DirectRule(SignalRule):
         return signals[0] if len(signals) == 1 else torch.stack(signals).sum(0)
 
     def same_signal(self, block: Block) -> Hashable:
-        """Return a key: blocks that share a matrix get the same signal."""
+        """Return a key shared by blocks with the same matrix."""
         return id(self), self.projection.stream(block.stream)
 
 
 def project(projection: Projection, message: Tensor, at: At, stream: int) -> Tensor:
-    """Return a message shaped like the model's output, carried to a block's output.
+    """Return the projection of a message to a block's output.
 
     Args:
-        projection: What carries it.
-        message: ``(batch, ...)``.
+        projection: The projection.
+        message: ``(batch, ...)``, shaped like the model's output.
         at: The end of the block.
         stream: The projection's stream.
     """

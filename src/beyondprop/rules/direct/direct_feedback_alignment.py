@@ -15,7 +15,7 @@ class DirectFeedbackAlignment(DirectRule):
     """Direct feedback alignment: the output error goes to every block by a fixed random matrix.
 
     ``δ_l = (e B_l) ⊙ f'(a_l)`` with ``e`` the gradient of the loss with respect to the model's
-    output (Nøkland 2016, equation 7). No block waits for another in the backward pass.
+    output (Nøkland 2016, equation 7). In the backward pass no block waits for another.
     """
 
     name: ClassVar[str] = "dfa"

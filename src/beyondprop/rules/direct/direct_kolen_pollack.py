@@ -15,10 +15,10 @@ from beyondprop.rules.direct.learned import LEARNED, LearnedDirectFeedback, like
 class DirectKolenPollack(LearnedDirectFeedback):
     """Direct Kolen-Pollack: DFA whose matrices learn from the error and the block's output.
 
-    The signal is DFA's, ``e B_l``, and ``B_l`` gets the update that the output layer's weight would
-    get, were the block the one before it: ``ΔB_l = -η eᵀ h_l - λ B_l`` (Webster, Choi and Ahn
-    2021). For the last hidden block that is the Kolen-Pollack rule itself. The optimizer makes the
-    update, so it must hold ``handle.parameters()`` too; its weight decay is λ.
+    The signal is DFA's, ``e B_l``. ``B_l`` gets the update that the output layer's weight would
+    get if the block came directly before it: ``ΔB_l = -η eᵀ h_l - λ B_l`` (Webster, Choi and Ahn
+    2021). For the last hidden block this is the Kolen-Pollack rule. The optimizer makes the update,
+    so it must hold ``handle.parameters()`` too; its weight decay is λ.
     """
 
     name: ClassVar[str] = "dkp"
@@ -31,17 +31,17 @@ class DirectKolenPollack(LearnedDirectFeedback):
     )
 
     def start(self, block: Block) -> dict[str, Tensor]:
-        """Return a parameter that has no shape yet."""
+        """Return a parameter without a shape."""
         like = like_of(block, torch.empty(0))
         parameter: Any = UninitializedParameter
         return {"feedback": parameter(device=like.device, dtype=like.dtype)}
 
     def make(self, at: At, features: int, width: int) -> Tensor:
-        """Return the block's matrix; it begins as that of DFA."""
+        """Return the block's matrix, which is initialised as in DFA."""
         matrix = at.state["feedback"]
         if isinstance(matrix, UninitializedParameter):
             assert at.output is not None
-            # As the block's own parameters are now; a pickle of an empty parameter forgets that.
+            # Like the block's parameters: a pickle of an empty parameter loses dtype and device.
             like = like_of(at.block, at.output)
             matrix.materialize((features, width), like.device, like.dtype)
             begun = self.begun(at, features, width, matrix.detach())

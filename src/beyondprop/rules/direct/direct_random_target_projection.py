@@ -15,13 +15,13 @@ from beyondprop.shapes import features_axis
 
 @dataclass(frozen=True)
 class DirectRandomTargetProjection(DirectRule):
-    """Direct random target projection: every block sees a random projection of the target alone.
+    """Direct random target projection: every block sees only a random projection of the target.
 
-    ``δ_l = (y* B_l) ⊙ f'(a_l) / n`` with ``y*`` the one-hot target and ``n`` the rows of the batch,
-    as a mean loss would divide (Frenkel, Lefebvre and Bol 2021, section 2). Labels (booleans) and
-    values (floats) are projected as they are. No error is used, so
-    hidden blocks need not wait for the output. The signal does not know the loss: scaling the loss
-    scales the output block's gradient alone.
+    ``δ_l = (y* B_l) ⊙ f'(a_l) / n`` with ``y*`` the one-hot target and ``n`` the number of rows in
+    the batch, as in a mean loss (Frenkel, Lefebvre and Bol 2021, section 2). Labels (booleans) and
+    values (floats) are projected unchanged. No error is used, so hidden blocks do not wait for the
+    output. The signal does not depend on the loss: scaling the loss scales only the output block's
+    gradient.
     """
 
     name: ClassVar[str] = "drtp"
@@ -30,20 +30,20 @@ class DirectRandomTargetProjection(DirectRule):
     )
 
     def signal(self, at: At) -> Tensor:
-        """Return the targets' projection; the error gives no more than their shape."""
+        """Return the targets' projection; only the shape of the error is used."""
         if not at.run.errors:  # the block learns before the model's output is known
             at.run.errors = (_expected_error(at),)
         return super().signal(at)
 
     def messages(self, run: ForwardPass) -> Sequence[Tensor | None]:
-        """Return the targets, one-hot, shaped like the only output that the loss uses."""
+        """Return the one-hot targets, with the shape of the only output that the loss uses."""
         errors = [e for e in run.errors if e is not None]
         if len(errors) != 1 or run.targets is None:
-            raise UserError("DirectRandomTargetProjection teaches by one output only")
+            raise UserError("DirectRandomTargetProjection supports one output only")
         (error,) = errors
         classes = run.classes if run.hidden else None
         alone = error.dim() == 1 and (run.inputs is None or run.inputs.dim() > 1)
-        if alone:  # one feature a row
+        if alone:  # one feature per row
             error = error.unsqueeze(-1)
         axis = features_axis(error, run.axes) if error.dim() > 2 else -1
         error = error.movedim(axis, -1)  # (batch, positions…, features)
@@ -59,7 +59,7 @@ class DirectRandomTargetProjection(DirectRule):
         if targets.dtype == torch.bool:
             targets = targets.to(error.dtype)  # labels, not the numbers of two classes
         if targets.is_floating_point() and (*targets.shape, 1) == error.shape:
-            targets = targets.unsqueeze(-1)  # one value a row, and an output of one feature
+            targets = targets.unsqueeze(-1)  # one value per row, for an output of one feature
         if targets.shape == error.shape:
             return targets.to(error.dtype) / rows
         if targets.is_floating_point() or targets.shape != error.shape[:-1]:
@@ -78,15 +78,15 @@ class DirectRandomTargetProjection(DirectRule):
             )
         if low >= 0:
             return none.scatter_(-1, classes, 1 / rows)
-        known = (classes >= 0).to(error.dtype)  # losses mark what to ignore by negative numbers
+        known = (classes >= 0).to(error.dtype)  # losses ignore targets with negative numbers
         return none.scatter_(-1, classes.clamp(min=0), known / known.sum().clamp(min=1))
 
 
 def _expected_error(at: At) -> Tensor:
-    """Return zeros shaped as class targets say that the error at the model's output will be.
+    """Return zeros with the shape that the error at the model's output will have.
 
     Raises:
-        UserError: How many classes there are cannot be seen.
+        UserError: The number of classes is unknown.
     """
     targets, classes = at.run.targets, at.run.classes
     assert targets is not None
@@ -94,9 +94,8 @@ def _expected_error(at: At) -> Tensor:
         return torch.zeros(targets.shape, dtype=at.dtype, device=at.device)
     if classes is None:
         raise UserError(
-            "how many classes the model has cannot be seen before it has run, as its last "
-            "layer is not linear: leave the schedule out, or give the targets one-hot, as "
-            "floats"
+            "the number of classes is unknown before the model has run, as its last layer is not "
+            "linear: leave the schedule out, or give the targets one-hot, as floats"
         )
     found = torch.zeros((*targets.shape, classes), dtype=at.dtype, device=at.device)
     return found.movedim(-1, features_axis(found, at.run.axes))

@@ -15,27 +15,28 @@ from beyondprop.shapes import features_axis, features_last
 
 @dataclass(frozen=True)
 class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
-    """Error broadcast and decorrelation: DFA by the correlation of a block's output and the error.
+    """Error broadcast and decorrelation: DFA with correlations of a block's output and the error.
 
-    The error of the best estimator is uncorrelated with every function of its input, so each block
-    lowers ``½ |R_l|²``, with ``R_l ← λ R_l + (1 - λ) mean(e h_lᵀ)`` followed from batch to batch
+    The error of the best estimator is uncorrelated with every function of its input. Therefore each
+    block minimises ``½ |R_l|²``, with the running mean ``R_l ← λ R_l + (1 - λ) mean(e h_lᵀ)``
     (Erdogan, Pehlevan and Erdogan 2025, equations 4 and 6, with ``g(h) = h``). Its gradient with
-    respect to the output is ``e R_l`` times a constant (equation 7), which the paper leaves to a
-    learning rate for each layer. Here ``R_l`` begins as ``σ`` times DFA's matrix, and the signal is
-    ``e R_l / σ``: at first DFA's own. As ``R_l`` holds a square of the loss, scaling the loss
-    changes what is learned.
+    respect to the output is ``e R_l`` times a constant (equation 7), which the paper absorbs into a
+    learning rate per layer. Here ``R_l`` is initialised as ``σ`` times DFA's matrix, and the signal
+    is ``e R_l / σ``, which at first is DFA's. As ``R_l`` contains a square of the loss, scaling the
+    loss changes what is learned.
 
-    Against collapse there are the paper's two regularisers, both off by default: power
-    normalisation (equation 9) and layer entropy (equation 11). For them each token of an output
-    ``(batch, tokens, features)`` counts as a sample; of one with more dimensions, as 2-d
-    convolutions have, each position, with the channels as features.
+    The paper's two regularisers against collapse, both off by default, are power normalisation
+    (equation 9) and layer entropy (equation 11). They count each token of an output
+    ``(batch, tokens, features)`` as a sample; of an output with more dimensions, as from 2-d
+    convolutions, they count each position, with the channels as features.
 
     Args:
-        forgetting: λ; how much of the correlation is kept from one batch to the next.
+        forgetting: λ; fraction of the correlation that is kept from one batch to the next.
         initial: σ; initial size of the random correlation, relative to DFA's matrix.
         power: Weight of ``Σ_i (mean(h_i²) - level)²``, whose gradient is added to the signal.
-        level: Mean square of each feature that power normalisation aims at.
-        entropy: Weight of ``½ log det(C + ε I)``, which is raised, with ``C`` followed as ``R`` is.
+        level: Target of power normalisation for the mean square of each feature.
+        entropy: Weight of ``½ log det(C + ε I)``, which is maximised; ``C`` is a running mean like
+            ``R``.
         epsilon: ε.
     """
 
@@ -43,7 +44,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
     traits: ClassVar[Traits] = LEARNED.but(
         scales_with_loss=False,
         alone=(
-            "each would follow the correlations of its own share of the batch; use one process, "
+            "each would estimate the correlations of its own part of the batch; use one process, "
             "or DirectFeedbackAlignment"
         ),
     )
@@ -60,7 +61,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return {name: _precise(like) for name in ("feedback", "autocorrelation")}
 
     def make(self, at: At, features: int, width: int) -> Tensor:
-        """Return the block's correlation; it begins small and random."""
+        """Return the block's correlation, which is initialised with small random values."""
         output = at.output
         assert output is not None
         if not at.state["feedback"].numel():
@@ -73,16 +74,16 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return at.state["feedback"]
 
     def signal(self, at: At) -> Tensor:
-        """Return the signal with what the regularisers add to it."""
+        """Return the signal with the gradients of the regularisers."""
         output = at.output
         signal = super().signal(at)
         if output is not None and (self.power or self.entropy):
             signal = signal + self._regularised(at, output).to(signal.dtype)
-        at.run.shared[type(self), id(at)] = True  # followed in this pass
+        at.run.shared[type(self), id(at)] = True  # updated in this pass
         return signal
 
     def carried(self, at: At, error: Tensor, output: Tensor) -> Tensor:
-        """Follow the correlation; return the error carried by it."""
+        """Update the correlation; return its product with the error."""
         correlation = at.state["feedback"]
         if self._follows(at):
             # The error of a mean loss is divided by the samples already.
@@ -109,7 +110,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
         return found.movedim(-1, features_axis(output, at.block.axes))
 
     def _follows(self, at: At) -> bool:
-        """Whether the correlations move: in training, in the first backward pass of a forward."""
+        """Whether to update the correlations: in training, in a pass's first backward pass."""
         return at.run.training and (type(self), id(at)) not in at.run.shared
 
     def _followed(self, before: Tensor, now: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ class ErrorBroadcastDecorrelation(LearnedDirectFeedback):
 
 
 def _precise(like: Tensor) -> Tensor:
-    """Return an empty tensor: in half precision, what a batch adds would be rounded away."""
+    """Return an empty tensor in single precision at least; half would round small updates away."""
     return torch.empty(0, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
 
 

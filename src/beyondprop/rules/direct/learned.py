@@ -1,4 +1,4 @@
-"""What direct rules have in common whose feedback learns from the outputs of the blocks."""
+"""The base class of direct rules whose feedback learns from the outputs of the blocks."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ LEARNED = DIRECT.but(
 
 @dataclass(frozen=True)
 class LearnedDirectFeedback(SignalRule):
-    """Direct feedback whose matrices learn: they begin as those of DFA, one a block.
+    """Direct feedback with learned matrices, one per block, which are initialised as in DFA.
 
-    A matrix is as wide as its block's output, so it is made in the first taught forward pass, as
+    A matrix is as wide as its block's output, so it is created in the first taught forward pass, as
     ``feedback`` in the block's state.
 
     Args:
-        projection: Draws what the matrices begin with.
+        projection: Draws the initial matrices.
     """
 
     traits: ClassVar[Traits] = LEARNED
@@ -37,7 +37,7 @@ class LearnedDirectFeedback(SignalRule):
 
     @abstractmethod
     def make(self, at: At, features: int, width: int) -> Tensor:
-        """Return the block's matrix, ``(features, width)``, made if there was none."""
+        """Return the block's matrix, ``(features, width)``, created if there was none."""
 
     @abstractmethod
     def carried(self, at: At, error: Tensor, output: Tensor) -> Tensor:
@@ -53,24 +53,24 @@ class LearnedDirectFeedback(SignalRule):
         """
 
     def begun(self, at: At, features: int, width: int, like: Tensor) -> Tensor:
-        """Return what the block's matrix begins with."""
+        """Return the block's initial matrix."""
         stream = self.projection.stream(at.block.stream)
         return self.projection.matrix(features, width, stream, like)
 
     def prepare(self, at: At, errors: torch.Size) -> None:
-        """Make the block's matrix if this is the first pass."""
+        """Create the block's matrix if this is the first pass."""
         found = match(errors, at.run.axes, at.shape, at.block.axes)
         features, width = found.width, found.features
         matrix = self.make(at, features, width)
         if matrix.shape != (features, width):
             raise UserError(
-                f"{type(self).__name__} keeps one matrix a block, from {matrix.shape[0]} errors to "
+                f"{type(self).__name__} has one matrix per block, from {matrix.shape[0]} errors to "
                 f"{matrix.shape[1]} outputs, and cannot teach an output of {width} by {features}: "
-                "blocks must return tensors of one size, also from pass to pass"
+                "blocks must return tensors of the same size in every pass"
             )
 
     def signal(self, at: At) -> Tensor:
-        """Return the error carried to the block's output by its matrix."""
+        """Return the product of the error and the block's matrix."""
         (error,) = at.run.errors
         output = at.output
         assert output is not None
@@ -86,10 +86,10 @@ class LearnedDirectFeedback(SignalRule):
 
 
 def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor of a dtype, without a call (which small nets feel) where it is."""
+    """Return a tensor in a dtype; the check avoids a call, which would slow down small networks."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def like_of(block: Block, other: Tensor) -> Tensor:
-    """Return a tensor of the dtype and device of what a block learns, or another one."""
+    """Return a trainable parameter of a block, for its dtype and device; ``other`` if none."""
     return next((p.detach() for _, p in block.parameters() if p.requires_grad), other)

@@ -18,12 +18,12 @@ from beyondprop.rules.layerwise.random import drawn
 class KolenPollack(LayerRule):
     """Kolen-Pollack: the feedback begins random and gets the same updates as the weights.
 
-    ``ΔW = -η δ_{l+1} x_lᵀ - λ W`` and ``ΔB = -η δ_{l+1} x_lᵀ - λ B``: both changes are made of the
-    same two local signals, so ``W - B`` decays by ``1 - λ`` a step and the feedback becomes the
-    weight without ever seeing it (Kolen and Pollack 1994; Akrout et al. 2019, equations 16 and 17).
-    ``B`` begins as large as ``W``, as if both were drawn from one distribution.
+    ``ΔW = -η δ_{l+1} x_lᵀ - λ W`` and ``ΔB = -η δ_{l+1} x_lᵀ - λ B``: both updates use the same two
+    local signals, so ``W - B`` is multiplied by ``1 - λ`` in each step, and the feedback converges
+    to the weight without access to it (Kolen and Pollack 1994; Akrout et al. 2019, equations 16 and
+    17). Initially ``B`` has the norm of ``W``, as if both were drawn from one distribution.
     The optimizer makes both updates, so it must hold ``handle.parameters()`` too, and its weight
-    decay is λ: without any, ``B`` keeps the same distance from ``W``.
+    decay is λ: without weight decay the distance between ``B`` and ``W`` does not change.
     """
 
     name: ClassVar[str] = "kp"
@@ -39,22 +39,22 @@ class KolenPollack(LayerRule):
     projection: Projection = field(default_factory=Dense)
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
-        """Return the initial random feedback, a parameter as large as the weight."""
+        """Return the initial random feedback, a parameter with the norm of the weight."""
         random = drawn(self.projection, weight, at, at.stream)
         size = weight.norm() / random.norm() if weight.any() else 1.0
         return {"feedback": nn.Parameter(random * size)}
 
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the learned matrix; it learns where the weight does.
+        """Return the learned matrix; it learns only if the weight does.
 
         Raises:
-            UserError: The weight is made from other parameters by now.
+            UserError: The weight is now computed from other parameters.
         """
         if is_made(at.layer, at.name):
             raise UserError(
-                f"the weight of a {type(at.layer).__name__} is made from other parameters since "
-                "the rule was attached, so its feedback cannot get the same updates: undo that, or "
-                "remove() the rules"
+                f"after the rule was attached, the weight of a {type(at.layer).__name__} was "
+                "replaced by one computed from other parameters, so its feedback cannot get the "
+                "same updates: undo this, or remove() the rules"
             )
         matrix = at.state["feedback"]
         return (matrix if at.weight().requires_grad else matrix.detach()).to(weight.dtype)
@@ -67,9 +67,9 @@ class KolenPollack(LayerRule):
                 continue
             if any(is_made(module, own) for own in covered.inputs_of(module)):
                 yield (
-                    f"the weight of '{name}' is made from other parameters (spectral_norm, "
+                    f"the weight of '{name}' is computed from other parameters (spectral_norm, "
                     "weight_norm, pruning), so its feedback cannot get the same updates: keep it "
-                    f"exact, by exact=('{name}',)"
+                    f"exact with exact=('{name}',)"
                 )
 
 

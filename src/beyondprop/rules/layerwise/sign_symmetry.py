@@ -1,4 +1,4 @@
-"""Sign-symmetry, in the three forms that papers give it."""
+"""Sign-symmetry, in the three forms of the literature."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -15,16 +15,17 @@ from beyondprop.rules.layerwise.random import random_like
 class SignSymmetry(LayerRule):
     """Sign-symmetry, uniform (uSF): the error goes back through the signs of the weights alone.
 
-    ``δ_l = (δ_{l+1} V_{l+1}) ⊙ f'(a_l)`` with ``V = n^{-1/2} sign(W)``, ``n`` the inputs that an
-    output sums over (Liao, Leibo and Poggio 2016, section "uniform sign-concordant feedbacks";
-    named uSF by Moskovitz, Litwin-Kumar and Abbott 2018). The factor keeps an error's norm.
+    ``δ_l = (δ_{l+1} V_{l+1}) ⊙ f'(a_l)`` with ``V = n^{-1/2} sign(W)``, where ``n`` is the number
+    of inputs that an output sums over (Liao, Leibo and Poggio 2016, section "uniform
+    sign-concordant feedbacks"; named uSF by Moskovitz, Litwin-Kumar and Abbott 2018). The factor
+    keeps an error's norm.
     """
 
     name: ClassVar[str] = "usf"
     of_weight_alone: ClassVar[bool] = True
 
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the weight's signs, all of one magnitude; a zero weight sends nothing back."""
+        """Return the weight's signs times one magnitude; a zero weight gives zero."""
         return weight.sign().mul_(at.inputs**-0.5)
 
 
@@ -58,7 +59,7 @@ class BatchRandomSignSymmetry(LayerRule):
     projection: Projection = field(default_factory=Redrawn)
 
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the weight's signs with magnitudes that belong to this pass."""
+        """Return the weight's signs with the random magnitudes of this pass."""
         stream = stream_of(f"{at.stream}, pass {at.mode.number}")
         return random_like(self.projection, weight, at, stream).abs().mul_(weight.sign())
 

@@ -19,18 +19,20 @@ from beyondprop.rules.layerwise.random import drawn
 
 @dataclass(frozen=True)
 class WeightMirror(LayerRule):
-    """Weight mirror: between batches each layer sends noise through, and the feedback learns by it.
+    """Weight mirror: between batches the feedback learns from each layer's response to noise.
 
-    In mirror mode a layer's input is noise ``ξ`` of mean 0 and variance 1, its output ``y = W ξ``,
-    and the feedback follows their product: ``B ← (1 - λ) B + η y ξᵀ`` (Akrout, Wilson, Humphreys,
-    Lillicrap and Tweed 2019, equation 7, with weight decay). As the mean of ``y ξᵀ`` is ``W``, so
-    is ``B``'s after about ``1/λ`` batches when ``η = λ``. In a convolution a noise sample is one
-    patch. Mirror mode comes once before each forward pass in training mode, and 1/λ times before
-    the first, with ``λ = η = 1/t`` in its t-th phase: a plain mean, which forgets the random start.
+    In mirror mode a layer's input is noise ``ξ`` with mean 0 and variance 1, its output is
+    ``y = W ξ``, and the feedback follows their product: ``B ← (1 - λ) B + η y ξᵀ`` (Akrout, Wilson,
+    Humphreys, Lillicrap and Tweed 2019, equation 7, with weight decay). As the mean of ``y ξᵀ`` is
+    ``W``, the mean of ``B`` is ``W`` too after about ``1/λ`` batches if ``η = λ``. In a convolution
+    a noise sample is one patch. A mirror phase runs once before each forward pass in training mode,
+    and 1/λ times before the first, with ``λ = η = 1/t`` in the t-th phase: a plain mean, which
+    removes the random initial values.
 
     Args:
-        decay: λ; the smaller, the less noisy the feedback, and the slower it follows the weights.
-        samples: Noise samples a layer sends through in a mirror phase.
+        decay: λ; the smaller it is, the less noisy the feedback, and the slower it follows the
+            weights.
+        samples: Number of noise samples per layer in a mirror phase.
         noise: Draws the noise.
     """
 
@@ -44,21 +46,21 @@ class WeightMirror(LayerRule):
     noise: Projection = field(default_factory=Redrawn)
 
     def start(self, weight: Tensor, at: AtWeight) -> dict[str, Tensor]:
-        """Return the initial random feedback, and the pass in which it was last mirrored."""
+        """Return the initial random feedback, and the number of the last mirrored pass."""
         random = drawn(self.projection, weight, at, at.stream)
         return {"feedback": random, "pass": torch.tensor(-1)}
 
     @eager
     def feedback(self, weight: Tensor, at: AtWeight) -> Tensor:
-        """Return the mirrored weight, mirrored once for each pass.
+        """Return the mirrored weight, mirrored once in each pass.
 
         Raises:
-            UserError: The weight is spread over processes while the layer runs.
+            UserError: The weight is sharded over processes while the layer runs.
         """
         if is_spread(weight):
             raise UserError(
-                "WeightMirror sends noise through whole weights, and tensor parallelism has spread "
-                "one over processes: leave parallelize_module out, or use FeedbackAlignment"
+                "WeightMirror needs complete weights, but tensor parallelism has sharded one over "
+                "processes: leave parallelize_module out, or use FeedbackAlignment"
             )
         last = int(at.state["pass"])
         if last != at.mode.number:
@@ -76,7 +78,7 @@ class WeightMirror(LayerRule):
         variance = 1 / rows.shape[1]  # of a projection's entries
         with torch.autocast(rows.device.type, enabled=False):  # a mean of many small steps
             answer = (noise @ rows.t()).mul_(decay / (self.samples * variance))
-            # A new tensor each time: a graph that still waits for its backward keeps its own.
+            # A new tensor each time, as an open graph may still use the previous one.
             mirrored = torch.addmm(before, answer.t(), noise, beta=1 - decay)
         at.state["feedback"] = finite_or(mirrored, before).view(weight.shape)
 

@@ -1,1 +1,1 @@
-"""Rules by which each block lowers a loss of its own."""
+"""Rules under which each block minimises its own loss."""

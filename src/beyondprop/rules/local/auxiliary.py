@@ -1,4 +1,4 @@
-"""Layers between a block and its classifier, which learn beside it and are thrown away."""
+"""Layers between a block and its classifier, which learn with it and are discarded."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Auxiliary(ABC):
 
     @abstractmethod
     def apply(self, at: At, head: Head) -> Tensor:
-        """Return what the classifier sees of the block's output."""
+        """Return the classifier's input, computed from the block's output."""
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
         """Return the names of the parameters at this depth (0 to 1)."""
@@ -39,13 +39,12 @@ class AugLocal(Auxiliary):
     """Auxiliary networks whose depth falls linearly towards the output (Ma et al. 2024).
 
     Early blocks get the deepest, so that they learn features that are useful to more than one
-    layer. The paper picks the layers from those that follow in the network; here they are as wide
-    as the block: 3 x 3 convolutions or linear layers with ReLU, convolutions with batch statistics
-    too.
+    layer. The paper selects the layers from those that follow in the network; here they are as wide
+    as the block: 3 x 3 convolutions normalised with batch statistics, or linear layers, with ReLU.
 
     Args:
-        first: Layers on the first block.
-        last: Layers on the last one.
+        first: Number of layers on the first block.
+        last: Number of layers on the last block.
     """
 
     name: ClassVar[str] = "auglocal"
@@ -56,12 +55,12 @@ class AugLocal(Auxiliary):
         super().__post_init__()
         if self.last > self.first:
             raise UserError(
-                f"AugLocal's depth falls towards the output: {self.first} layers first and "
-                f"{self.last} last do not"
+                f"AugLocal's depth must not rise towards the output, from {self.first} layers to "
+                f"{self.last}: give last= a value of first= or less"
             )
 
     def layers(self, depth: float) -> int:
-        """Return how many layers a block at this depth has."""
+        """Return the number of layers of a block at this depth."""
         return round(self.first + depth * (self.last - self.first))
 
     def apply(self, at: At, head: Head) -> Tensor:
@@ -88,13 +87,13 @@ class PooledConvolution(Auxiliary):
     """The layers before InfoPro's classifier in the released code, its default '1c2f'.
 
     A 3 x 3 convolution without bias, batch normalisation, ReLU, the mean of each channel over its
-    positions, a linear layer and ReLU (Wang et al. 2021). The convolution halves each side and
-    doubles the channels where a block has fewer than ``wide`` of them, and keeps both elsewhere. It
-    is for maps with one class for each sample.
+    positions, a linear layer and ReLU (Wang et al. 2021). If a block has fewer than ``wide``
+    channels, the convolution halves each side and doubles the channels; otherwise it keeps both. It
+    requires feature maps and one class for each sample.
 
     Args:
-        hidden: Outputs of the linear layer.
-        wide: From this number of channels on, the convolution keeps the number.
+        hidden: Number of outputs of the linear layer.
+        wide: Number of channels from which the convolution keeps sides and channels.
     """
 
     name: ClassVar[str] = "pooled-convolution"
@@ -127,7 +126,7 @@ class PooledConvolution(Auxiliary):
 
 
 def _by_position(targets: Tensor | None) -> bool:
-    """Whether targets are classes of positions; labels and values are of whole samples."""
+    """Whether targets are classes of positions; labels and values belong to samples."""
     if targets is None or targets.is_floating_point() or targets.dtype == torch.bool:
         return False
     return targets.dim() > 1

@@ -1,4 +1,4 @@
-"""What local rules have in common: each block learns by a loss of its own."""
+"""Common parts of local rules, under which each block has its own loss."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +16,10 @@ LOCAL = Traits(
 
 
 def uncounted_classes(rule: Any, block: Block) -> Iterator[str]:
-    """Yield a sentence where a classifier on a block needs to know how many classes there are."""
+    """Yield a sentence if a classifier on a block needs the number of classes, which is unknown."""
     if rule.classes is None and classes_of(block.owner) is None:
         called = type(rule).__name__
         yield (
-            f"{called} puts a classifier on block '{block.name}', and how many "
-            "classes there are cannot be seen: the model's last layer is not linear, so give "
-            f"{called}(..., classes=…)"
+            f"{called} puts a classifier on block '{block.name}', but the number of classes is "
+            f"unknown, as the model's last layer is not linear: set {called}(..., classes=…)"
         )

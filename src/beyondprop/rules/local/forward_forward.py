@@ -20,14 +20,15 @@ class ForwardForward(LossRule):
     """Forward-forward: every block is active for right labels and calm for wrong ones.
 
     ``L_l = mean softplus((θ - G⁺_l) / T) + mean softplus((G⁻_l - θ) / T)`` with ``G_l`` the sum of
-    the block's squared activities, ``θ`` a threshold for each unit times its units, ``⁺`` the true
-    class in the input and ``⁻`` a wrong one (Hinton 2022, equation 1, where T is 1). All blocks
-    learn so, also the last: nothing is learned from the loss at the output, which may be any. It
-    teaches a `GoodnessNetwork`, whose scores ``(batch, k)`` are for ``k`` candidate classes, and
-    ``handle.targets`` says which candidate is true: a class where all are scored.
+    the block's squared activities, ``θ`` the threshold per unit times the number of units, ``⁺``
+    the true class in the input and ``⁻`` a wrong one (Hinton 2022, equation 1, where T is 1). All
+    blocks learn this way, including the last: the loss at the output teaches nothing, so any loss
+    can be used. The model must be a `GoodnessNetwork`, whose scores ``(batch, k)`` are for ``k``
+    candidate classes. ``handle.targets`` gives the number of the true candidate, which is the class
+    if all classes are scored.
 
     Args:
-        threshold: Mean square activity between calm and active.
+        threshold: Mean square activity that separates calm and active blocks.
         temperature: T. At 1, hundreds of units make the loss so sharp that hardly any sample
             teaches.
     """
@@ -40,7 +41,7 @@ class ForwardForward(LossRule):
     temperature: Positive = 20.0
 
     def loss(self, at: At) -> Tensor:
-        """Return the loss of all candidates, true ones and wrong ones weighing the same."""
+        """Return the loss of all candidates; true and wrong ones have the same total weight."""
         true = _true(at)
         assert at.output is not None
         sharpness = at.output[0].numel() / self.temperature
@@ -48,7 +49,7 @@ class ForwardForward(LossRule):
         return F.softplus(-scores[true]).mean() + F.softplus(scores[~true]).mean()
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the model does not classify by goodness."""
+        """Yield a sentence if the model does not classify by goodness."""
         if not isinstance(block.owner, GoodnessNetwork):
             yield (
                 f"ForwardForward teaches a GoodnessNetwork, not a {type(block.owner).__name__}: "
@@ -57,7 +58,7 @@ class ForwardForward(LossRule):
 
 
 def _true(at: At) -> Tensor:
-    """Return which of ``(batch, k)`` candidates are true, as booleans."""
+    """Return a mask ``(batch, k)`` of the true candidates."""
     targets, rows = at.run.targets, at.shape[0]
     assert targets is not None
     if targets.dim() != 1 or targets.is_floating_point() or rows % max(1, len(targets)):
@@ -72,7 +73,7 @@ def _true(at: At) -> Tensor:
             "candidates"
         )
     targets = targets.to(candidates.device)
-    # Without its true candidate a sample would teach that all are wrong.
+    # A sample without its true candidate would teach that all are wrong.
     if not torch.compiler.is_compiling() and bool(
         (targets.min() < 0) | (targets.max() >= len(candidates))
     ):

@@ -18,25 +18,25 @@ from beyondprop.shapes import BATCH, NODES, UNSURE, channels_first
 
 @dataclass(frozen=True)
 class InfoPro(Objective):
-    """Information propagation: classify, and keep what tells of the input.
+    """Information propagation: classify, and keep information about the input.
 
     ``λ₁ |x - w(h)|² + λ₂ CE(φ(h), y)``: the reconstruction by a small decoder ``w`` keeps early
-    blocks from throwing away what later ones need (Wang, Ni, Song, Yang and Huang 2021, equation 6,
-    in the form with a softmax; the released code's default, a contrastive loss, is not offered).
-    Both weights change linearly from the first block to the last; the paper chooses them for each
-    network, from 0 to 20 and from 0 to 2. The decoder of the paper and its code ends in a sigmoid
-    and lowers a binary cross-entropy, for pixels from 0 to 1; inputs here are standardised, so the
-    decoder is linear at its end and the error is squared. Images are reconstructed at ``side`` by
-    ``side`` pixels at most, averaged over patches: the decoder at all pixels, as in the paper,
-    takes several times as long as a narrow block.
+    blocks from discarding information that later ones need (Wang, Ni, Song, Yang and Huang 2021,
+    equation 6, in the form with a softmax; the contrastive loss, the default of the released code,
+    is not implemented). Both weights change linearly from the first block to the last; the paper
+    chooses them for each network, from 0 to 20 and from 0 to 2. The decoder of the paper and its
+    code ends in a sigmoid and minimises a binary cross-entropy, for pixels from 0 to 1; inputs here
+    are standardised, so the last layer of the decoder is linear and the loss is a squared error.
+    Images are averaged over patches and reconstructed at a maximum of ``side`` by ``side`` pixels:
+    a decoder of all pixels, as in the paper, takes several times as long as a narrow block.
 
     Args:
         reconstruction: λ₁ of the first block and of the last.
         prediction: λ₂ of the first block and of the last.
-        classifier: The cross-entropy, with one layer as wide as the block before it; the released
-            code's layers are ``CrossEntropy(PooledConvolution())``.
-        channels: Hidden channels of the decoder.
-        side: Most pixels along a side of what is reconstructed.
+        classifier: The cross-entropy, by default after one layer as wide as the block; the layers
+            of the released code are ``CrossEntropy(PooledConvolution())``.
+        channels: Number of hidden channels of the decoder.
+        side: Maximum number of pixels along a side of the reconstruction.
     """
 
     name: ClassVar[str] = "infopro"
@@ -65,21 +65,21 @@ class InfoPro(Objective):
         assert h is not None
         if x is None:
             raise UserError(
-                "InfoPro reconstructs the model's input, and here is none: call the model with a "
-                "tensor, and in a pipeline give step(x, y) both on every process"
+                "InfoPro reconstructs the model's input, but there is none: call the model with a "
+                "tensor, and in a pipeline pass x and y to step(x, y) on every process"
             )
         if not x.is_floating_point():
             raise UserError(
                 "InfoPro reconstructs the model's input, which must be a tensor of floats: use "
                 "LocalLoss(PredSim()) for this model"
             )
-        # What the input's axes mean is not said: it begins with the batch where the output does.
+        # The input's axes are unknown: assume that the batch is first if it is in the output.
         output = at.run.axes
         plain = output == UNSURE or output.groups[0] == (BATCH,)  # unsure ones have two axes
         if not plain or (NODES,) in at.block.axes.groups or len(x) != len(h):
             raise UserError(
-                "InfoPro reconstructs the model's input sample by sample, and block "
-                f"'{at.block.name}' does not begin with the input's samples: use "
+                "InfoPro reconstructs the model's input sample by sample, but the first axis of "
+                f"the output of block '{at.block.name}' is not that of the input's samples: use "
                 "LocalLoss(PredSim()) for this model"
             )
         x = x.detach()

@@ -23,28 +23,28 @@ TRAITS = LOCAL.but(
     needs=LOCAL.needs | {"targets"},
     counts_passes=True,
     alone=(
-        "its heads are not the model's, and every process would draw the same directions for "
-        "other samples; use one process with the whole batch"
+        "its heads are not part of the model, and every process would draw the same directions "
+        "for different samples; use one process with the whole batch"
     ),
 )
 
 
 @dataclass(frozen=True)
 class LocalForwardGradient(LossRule):
-    """Local forward gradient: each block learns by the slope of its own loss along random noise.
+    """Local forward gradient: each block learns from the slope of its own loss along random noise.
 
     ``g_i = (∂ℓ_i/∂h_i · u_i) u_i`` replaces ``∂ℓ_i/∂h_i``, with ``ℓ_i`` the loss of sample ``i`` at
     a linear classifier on the block's output ``h_i``, and ``u_i ~ N(0, I)`` redrawn for every
-    sample and pass; the slope comes by forward mode through the classifier (Ren, Kornblith, Liao
-    and Hinton 2023: activity perturbation and local greedy losses). The estimate has no bias, and
-    its variance grows with the width of the block, not with the number of weights. The classifier
-    itself learns by its exact gradient, an outer product, and within the block the signal goes on
-    by the block's own derivative.
+    sample and pass; the slope is computed in forward mode through the classifier (Ren, Kornblith,
+    Liao and Hinton 2023: activity perturbation and local greedy losses). The estimate is unbiased,
+    and its variance grows with the width of the block, not with the number of weights. The
+    classifier learns from its exact gradient, an outer product. Within the block the signal is
+    backpropagated exactly.
 
     Args:
         objective: The loss on every block, without auxiliary layers.
-        classes: How many classes there are; by default as many as the last layer has outputs.
-        projection: Draws the weights that the classifiers begin with.
+        classes: Number of classes; by default the number of outputs of the last layer.
+        projection: Draws the initial weights of the classifiers.
         noise: Draws the directions.
     """
 
@@ -58,14 +58,14 @@ class LocalForwardGradient(LossRule):
         plain = type(self.objective) is CrossEntropy and self.objective.auxiliary is None
         if not plain:
             raise UserError(
-                "LocalForwardGradient perturbs every sample by itself and has one linear layer on "
-                "each block: its objective is CrossEntropy() without auxiliary layers"
+                "LocalForwardGradient perturbs every sample separately and has one linear layer on "
+                "each block: its objective must be CrossEntropy() without auxiliary layers"
             )
         super().__post_init__()
 
     @property
     def traits(self) -> Traits:  # type: ignore[override]
-        """Whether it counts the classes itself depends on whether they were given."""
+        """The traits; ``counts_classes`` is set if no number of classes was given."""
         return TRAITS.but(counts_classes=self.classes is None)
 
     def start(self, block: Block) -> dict[str, Tensor]:
@@ -79,10 +79,10 @@ class LocalForwardGradient(LossRule):
         told = (at.output * signal).sum()
         return losses + (told - told.detach())
 
-    # Compiled, dual numbers would have to be traced.
+    # Not compiled: dual numbers would have to be traced.
     @eager
     def _perturbed(self, at: At) -> tuple[Tensor, Tensor]:
-        """Return the mean loss, with the classifier's graph alone, and the block's signal."""
+        """Return the mean loss, whose graph covers only the classifier, and the block's signal."""
         assert at.output is not None
         output = at.output.detach()
         stream = stream_of(f"{at.block.stream}, pass {at.run.number}")
@@ -101,7 +101,7 @@ class LocalForwardGradient(LossRule):
         return losses.sum() / known, rows.view(output.shape)
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the classes cannot be counted."""
+        """Yield a sentence if the number of classes is unknown."""
         yield from uncounted_classes(self, block)
 
 

@@ -17,26 +17,26 @@ from beyondprop.rules.local.similarity import PredSim
 HEADS = LOCAL.but(
     averages=True,
     alone=(
-        "its heads are not the model's, so their gradients are not averaged as the model's are; "
-        "leave DistributedDataParallel out and use DataParallel(handle)"
+        "its heads are not part of the model, so their gradients are not averaged; leave "
+        "DistributedDataParallel out and use DataParallel(handle)"
     ),
 )
 
 
 @dataclass(frozen=True)
 class LocalLoss(LossRule):
-    """Local losses: every block lowers its own loss, computed by a small head on its output.
+    """Local losses: every block minimises its own loss, computed by a small head on its output.
 
     ``∇_l = ∂ L_l(h_l, y) / ∂ θ_l`` with ``h_l = f_l(h_{l-1}; θ_l)`` and ``h_{l-1}`` detached, so
-    blocks need not wait for one another's errors (Nøkland and Eidnes 2019; Belilovsky, Eickenberg
-    and Oyallon 2019; Wang et al. 2021). What ``L_l`` is, is the objective's to say. The heads learn
-    too, by the same loss: the optimizer must hold ``handle.parameters()``. The user's loss teaches
-    the output block alone, and scaling it scales that block's gradient alone.
+    blocks do not wait for one another's errors (Nøkland and Eidnes 2019; Belilovsky, Eickenberg and
+    Oyallon 2019; Wang et al. 2021). The objective defines ``L_l``. The heads learn from the same
+    loss, so the optimizer must hold ``handle.parameters()`` too. The user's loss teaches only the
+    output block, and scaling it scales only that block's gradient.
 
     Args:
-        objective: What every block lowers.
-        classes: How many classes there are; by default as many as the last layer has outputs.
-        projection: Draws the weights that the heads begin with.
+        objective: The loss of every block.
+        classes: Number of classes; by default the number of outputs of the last layer.
+        projection: Draws the initial weights of the heads.
     """
 
     objective: Objective = field(default_factory=PredSim)
@@ -50,7 +50,7 @@ class LocalLoss(LossRule):
 
     @property
     def traits(self) -> Traits:  # type: ignore[override]
-        """Whether it needs targets is the objective's to say."""
+        """The traits; the objective determines whether targets are needed."""
         if not self.objective.needs_targets:
             return HEADS
         return HEADS.but(needs=HEADS.needs | {"targets"}, counts_classes=self.classes is None)
@@ -65,11 +65,11 @@ class LocalLoss(LossRule):
         return self.objective.loss(at, Head(at, self.projection), classes)
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the classes cannot be counted."""
+        """Yield a sentence if the number of classes is unknown."""
         if self.objective.needs_targets:
             yield from uncounted_classes(self, block)
 
     @property
     def summary(self) -> str:
-        """What the objective is, in a line."""
+        """The first line of the objective's documentation."""
         return first_line(type(self.objective))

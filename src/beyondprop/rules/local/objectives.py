@@ -1,4 +1,4 @@
-"""What a block may lower by itself: objectives of `LocalLoss`, and the plainest of them."""
+"""Objectives of `LocalLoss`, their criteria, and the simplest objective, a linear read-out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from beyondprop.shapes import (
 )
 
 IGNORED = -100
-"""The class that `F.cross_entropy` leaves out; here every negative number is."""
+"""The class that `F.cross_entropy` ignores; here every negative number is replaced by it."""
 
 
 class Objective(ABC):
-    """What every block lowers under `LocalLoss`."""
+    """The loss of every block under `LocalLoss`."""
 
     name: ClassVar[str]
     needs_targets: ClassVar[bool] = True
@@ -44,8 +44,8 @@ class Objective(ABC):
 
         Args:
             at: The end of the block.
-            head: Makes layers on the block.
-            classes: How many classes there are.
+            head: Creates layers on the block.
+            classes: Number of classes.
         """
 
     def parameters(self, depth: float) -> Sequence[str]:  # noqa: ARG002
@@ -58,22 +58,22 @@ class Objective(ABC):
 
 
 class Criterion(ABC):
-    """By which loss a prediction on a block is compared with the targets."""
+    """The loss that compares a prediction on a block with the targets."""
 
     name: ClassVar[str]
-    of_classes: ClassVar[bool] = False  # whether targets are class numbers, of positions perhaps
+    of_classes: ClassVar[bool] = False  # whether targets are class numbers, per sample or position
 
     @abstractmethod
     def targets(self, at: At, classes: int) -> Tensor:
-        """Return the targets as the loss takes them; of classes ``(rows, ...)``, else ``(n, k)``.
+        """Return the targets for the loss: ``(rows, ...)`` for classes, ``(n, k)`` for others.
 
         Raises:
-            UserError: They are of another kind.
+            UserError: They have the wrong type or shape.
         """
 
     @abstractmethod
     def losses(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each row; 0 of one that is left out."""
+        """Return the loss of each row; 0 for ignored ones."""
 
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss."""
@@ -89,10 +89,10 @@ class Classes(Criterion):
 
     def targets(self, at: At, classes: int) -> Tensor:
         """Return the class numbers ``(rows, ...)``, one for each sample or position; negative ones
-        are left out.
+        are ignored.
 
         Raises:
-            UserError: There are none, or they are not class numbers that the output has.
+            UserError: There are none, or they are not valid class numbers of the output.
         """
         targets = at.run.targets
         if targets is None or targets.is_floating_point():
@@ -111,8 +111,8 @@ class Classes(Criterion):
             raise UserError(f"{_unfit(targets, at)}: both must begin with the same batch dimension")
         if targets.dim() != 1 and not _fit(targets, at):
             raise UserError(
-                f"{_unfit(targets, at)}: it has no row for each of them; name blocks that do, say "
-                "what its axes mean (axes=), or give it another rule"
+                f"{_unfit(targets, at)}: it has no row for each of them; name blocks that have, "
+                "state the axes of the output (axes=), or give the block another rule"
             )
         return targets
 
@@ -121,13 +121,13 @@ class Classes(Criterion):
         return F.cross_entropy(predicted, targets, reduction="none")
 
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Return their mean over those that are not left out."""
+        """Return the mean cross-entropy over targets that are not ignored."""
         return F.cross_entropy(predicted, targets)
 
 
 @dataclass(frozen=True)
 class Labels(Criterion):
-    """Binary cross-entropy of labels, any number of which a sample may have."""
+    """Binary cross-entropy of labels; a sample may have several or none."""
 
     name: ClassVar[str] = "labels"
 
@@ -156,12 +156,12 @@ class Values(Criterion):
 
 
 def criterion_of(at: At) -> Criterion:
-    """Return the criterion that the targets' type asks for, where none is given.
+    """Return the default criterion for the type of the targets.
 
     Whole numbers are classes, booleans are labels, floats are values.
 
     Raises:
-        UserError: There are no targets, or floats that may be labels as well.
+        UserError: There are no targets, or floats that may be labels too.
     """
     targets = at.run.targets
     if targets is None:
@@ -176,8 +176,8 @@ def criterion_of(at: At) -> Criterion:
     first = at.run.number < 2 and not torch.compiler.is_compiling()
     if first and targets.numel() and bool(((targets == 0) | (targets == 1)).all()):
         raise UserError(
-            "the targets are floats of 0 and 1 alone, which may be labels, values or classes: give "
-            "labels as booleans and classes as whole numbers, or say "
+            "the targets are floats of only 0 and 1, which may be labels, values or classes: give "
+            "labels as booleans and classes as whole numbers, or use "
             "CrossEntropy(criterion=Values()) in the objective"
         )
     return Values()
@@ -187,16 +187,16 @@ def criterion_of(at: At) -> Criterion:
 class CrossEntropy(Objective):
     """The loss of a linear read-out on every block: decoupled greedy learning.
 
-    It is the cross-entropy of classes, the binary one of labels, or the squared error of values
-    (regression). Feature maps are averaged over patches first, to ``features`` numbers at most
-    (Belilovsky, Eickenberg and Oyallon 2019 and 2020; Nøkland and Eidnes 2019 call it pred). What
-    every position has a class for (tokens, pixels) is classified position by position.
+    It is the cross-entropy of classes, the binary cross-entropy of labels, or the squared error of
+    values (regression). Feature maps are first averaged over patches, to a maximum of ``features``
+    values (Belilovsky, Eickenberg and Oyallon 2019 and 2020; Nøkland and Eidnes 2019 call it pred).
+    If every position (token, pixel) has a class, the read-out classifies each position.
 
     Args:
         auxiliary: Layers between the block and the read-out; none by default.
-        features: Most inputs of the read-out.
-        criterion: `Classes`, `Labels` or `Values`. By default the targets' type says it: whole
-            numbers are classes, booleans labels, floats values.
+        features: Maximum number of inputs of the read-out.
+        criterion: `Classes`, `Labels` or `Values`. By default it depends on the targets' type:
+            whole numbers are classes, booleans labels, floats values.
     """
 
     name: ClassVar[str] = "dgl"
@@ -222,7 +222,7 @@ class CrossEntropy(Objective):
             return criterion, found, targets
         if not has_positions(x, axes, targets):
             logits = head.linear("classifier", pooled(x, axes, self.features), outputs)
-            if targets.dim() > 1:  # the tokens of another sequence, all from one row
+            if targets.dim() > 1:  # one row predicts all tokens of another sequence
                 logits = logits.unsqueeze(1).expand(*targets.shape, classes).flatten(0, 1)
             return criterion, logits, targets.flatten()
         if channels_first(x, axes):
@@ -242,15 +242,15 @@ def _of_samples(at: At) -> Tensor:
     """Return labels or values as numbers, ``(n, k)``.
 
     Raises:
-        UserError: There are none, they are more than numbers of samples, or the block's output has
-            not a row for each sample.
+        UserError: There are none, they have more than two axes, or the block's output does not have
+            one row for each sample.
     """
     targets = at.run.targets
     if targets is None or targets.dim() not in (1, 2):
-        shape = "none" if targets is None else f"some of shape {tuple(targets.shape)}"
+        shape = "but there are none" if targets is None else f"not {tuple(targets.shape)}"
         raise UserError(
-            "this local loss predicts one or several numbers for each sample, so its targets are "
-            f"(n,) or (n, k), and here are {shape}: give the block a rule that uses the error"
+            "this local loss predicts one or several numbers for each sample, so its targets must "
+            f"have shape (n,) or (n, k), {shape}: give the block a rule that uses the error"
         )
     if targets.shape[0] != at.shape[0]:
         raise UserError(f"{_unfit(targets, at)}: both must begin with the same batch dimension")
@@ -266,7 +266,7 @@ def _unfit(targets: Tensor, at: At) -> str:
 
 
 def _with_samples(targets: Tensor, at: At) -> Tensor:
-    """Return targets as ``(batch, tokens…)``: their axes are those of the model's output."""
+    """Return targets as ``(batch, tokens…)``, from the order of axes in the model's output."""
     targets, names = targets_first(targets, at.run.axes), at.run.axes.groups[0]
     if len(names) != 2 or targets.dim() != 1 or len(at.shape) != 3:
         return targets
@@ -282,7 +282,7 @@ def _fit(targets: Tensor, at: At) -> bool:
     x = at.output
     assert x is not None
     if at.axes == SOURCE:
-        return True  # the targets are of another sequence
+        return True  # the targets belong to another sequence
     if not has_positions(x, at.axes, targets):
         return False
     return channels_first(x, at.axes) or targets.shape == x.shape[:-1]

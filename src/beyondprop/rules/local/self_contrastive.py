@@ -17,30 +17,31 @@ from beyondprop.rules.local.base import LOCAL
 from beyondprop.shapes import axes_of, channels_first
 
 SAMPLES = 2
-"""In a batch at least, to make a pair of unlike ones."""
+"""Minimum number of samples in a batch, for a pair of unlike ones."""
 
 
 @dataclass(frozen=True)
 class SelfContrastiveForwardForward(LossRule):
     """Self-contrastive forward-forward: blocks tell like pairs from unlike ones, without labels.
 
-    Beside the batch runs another: every input paired with itself, then every input paired with the
-    next one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n`` (two inputs side by side under
-    one weight, as in the paper, are their sum). Each block lowers ``mean softplus(θ - G⁺) + mean
-    softplus(G⁻ - θ⁻) + λ mean G⁺`` with ``G`` the mean of its squared positive activities (Chen,
-    Liu, Laydevant and Grollier 2025, equations 3 to 5), and hands on what it made of the pairs. The
-    output block, which keeps its exact gradient, is a probe of what was learned without labels.
+    In addition to the batch, each block runs on pairs of inputs: every input paired with itself,
+    and every input paired with the next one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n``
+    (the concatenation of two inputs under a shared weight, as in the paper, is equivalent to their
+    sum). Each block minimises ``mean softplus(θ - G⁺) + mean softplus(G⁻ - θ⁻) + λ mean G⁺`` with
+    ``G`` the mean of its squared positive activities (Chen, Liu, Laydevant and Grollier 2025,
+    equations 3 to 5), and passes its outputs for the pairs to the next block. The output block,
+    which keeps its exact gradient, is a probe of the features learned without labels.
 
-    The released code differs: ``positions=True``, and ``share=0.5`` where the first block doubles
-    what its layer makes (see `models.goodness.Doubled`).
+    The released code differs: ``positions=True``, and ``share=0.5`` if the first block doubles the
+    output of its layer (see `models.goodness.Doubled`).
 
     Args:
-        threshold: θ, the goodness between like and unlike pairs.
-        calming: λ, how much activity costs.
-        unlike_threshold: θ⁻, where unlike pairs have their own threshold; else θ.
-        positions: Whether G is one number for each position of a map or token, the mean over its
-            channels; λ then weighs the length of the positions' vector G⁺.
-        share: How much of each of its two inputs is in a pair.
+        threshold: θ, the goodness that separates like and unlike pairs.
+        calming: λ, the weight of the penalty on activity.
+        unlike_threshold: θ⁻, the threshold of unlike pairs; by default θ.
+        positions: Whether G has one value for each position of a map or token, the mean over its
+            channels; λ is then the weight of the norm of the positions' vector G⁺.
+        share: Factor on each of the two inputs of a pair.
     """
 
     name: ClassVar[str] = "scff"
@@ -49,7 +50,7 @@ class SelfContrastiveForwardForward(LossRule):
         drawn_once=frozenset(),
         samples=SAMPLES,
         alone=(
-            "it pairs the samples of a batch, and each process would pair its own alone; use one "
+            "it pairs the samples of a batch, and each process would pair only its own; use one "
             "process with the whole batch"
         ),
     )
@@ -60,7 +61,7 @@ class SelfContrastiveForwardForward(LossRule):
     share: Positive = 1.0
 
     def loss(self, at: At) -> Tensor:
-        """Return the loss of both halves of the pairs."""
+        """Return the loss of like and unlike pairs."""
         pairs = at.run.shared.get(id(self))
         if pairs is None:
             pairs = _pairs(at) if self.share == 1 else _pairs(at) * self.share
@@ -81,17 +82,17 @@ class SelfContrastiveForwardForward(LossRule):
         return loss
 
     def install(self, block: Block, host: Host) -> str:
-        """End the graph at the block's output, and see that the block before it sends pairs."""
+        """End the graph at the block's output, and check that the block before it sends pairs."""
         blocks = host.blocks
         if any(before.rule is not self for before in blocks[: blocks.index(block)]):
             raise UserError(
-                "SelfContrastiveForwardForward must teach the chain from its first block on, with "
-                "no other rule between: the pairs go from block to block"
+                "SelfContrastiveForwardForward must teach consecutive blocks, starting with the "
+                "first, as the pairs pass from block to block"
             )
         return super().install(block, host)
 
     def problems(self, block: Block) -> Iterator[str]:
-        """Yield a sentence where the pairs would not find their way."""
+        """Yield a sentence if the pairs cannot pass from block to block."""
         for around in _around(block):
             if not is_chain(around):
                 yield (
@@ -110,27 +111,27 @@ def _around(block: Block) -> Iterator[nn.Module]:
 
 
 def _dims(block: Block) -> int:
-    """Return how many axes a batch of the block's inputs has at least."""
+    """Return the minimum number of axes of a batch of the block's inputs."""
     leaves = (m for _, m in block.named_modules() if has_parameters(m) and not any(m.children()))
     return axes_of([next(leaves, block.modules[0][1])]).dims or 2
 
 
 def _pairs(at: At) -> Tensor:
-    """Return what the first block gets beside the batch: ``(2 * batch, ...)``."""
+    """Return the first block's pairs, ``(2 * batch, ...)``."""
     x = None if at.run.inputs is None else at.run.inputs.detach()
     if at.block.depth > 0 or x is None or not x.is_floating_point():
         raise UserError(
-            "SelfContrastiveForwardForward adds inputs to one another, so it must teach the chain "
-            "from its first block on, and the input must be a tensor of floats"
+            "SelfContrastiveForwardForward adds inputs to one another, so it must teach the first "
+            "block of the chain, and the input must be a tensor of floats"
         )
     if x.dim() < _dims(at.block):
         raise UserError(
-            "SelfContrastiveForwardForward pairs the inputs of a batch, and an input of shape "
+            "SelfContrastiveForwardForward pairs the inputs of a batch, but an input of shape "
             f"{tuple(x.shape)} has no batch dimension: stack several"
         )
     if len(x) < SAMPLES:
         raise UserError(
-            "SelfContrastiveForwardForward pairs inputs, so it needs at least two, and this batch "
+            "SelfContrastiveForwardForward pairs inputs, so it needs at least two, but this batch "
             "has one: choose a batch size that leaves no single sample at the end"
         )
     return torch.cat([x + x, x + x.roll(-1, 0)])

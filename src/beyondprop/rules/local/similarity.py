@@ -1,4 +1,4 @@
-"""Similarity matching, and the paper's mix of it with a classifier."""
+"""Similarity matching, and its weighted sum with a classifier's loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ class SimilarityMatching(Objective):
     """Similarity matching: samples of like targets get similar activities, others unlike ones.
 
     ``|S(g(h)) - S(y)|²``, averaged over pairs, with ``S`` the cosines between centred samples,
-    ``g`` a 3 x 3 convolution or a linear layer that learns too, and ``y`` one-hot; feature maps
-    enter by the standard deviation of each channel over its positions (Nøkland and Eidnes 2019,
-    section 2). It compares all pairs of a batch: ``batch²`` numbers. For labels and values, of
-    which no paper says it, ``S(y)`` is ``exp(-|y_i - y_j|² / 2 v)``, with ``v`` the variance of the
-    batch's targets: as of one-hot classes, 1 for the same targets and about 0 for distant ones.
+    ``g`` a trained 3 x 3 convolution or linear layer, and ``y`` one-hot; feature maps are reduced
+    to the standard deviation of each channel over its positions (Nøkland and Eidnes 2019, section
+    2). It compares all pairs of a batch: ``batch²`` values. For labels and values, which no paper
+    covers, ``S(y)`` is ``exp(-|y_i - y_j|² / 2 v)``, with ``v`` the variance of the batch's
+    targets: as for one-hot classes, it is 1 for equal targets and about 0 for distant ones.
 
     Args:
-        criterion: What targets are, see `CrossEntropy`.
-        bias: Whether ``g`` has one. The paper does not say; the released code has none. On maps it
-            changes nothing, as a channel's deviation does not depend on it.
+        criterion: The type of the targets, see `CrossEntropy`.
+        bias: Whether ``g`` has a bias. The paper does not state it; the released code has none. On
+            maps it has no effect, as a channel's deviation does not depend on it.
     """
 
     name: ClassVar[str] = "sim"
@@ -46,7 +46,7 @@ class SimilarityMatching(Objective):
         by_position = criterion.of_classes and targets.dim() > 1
         if by_position and (axes == SOURCE or channels_first(x, axes)):
             raise UserError(
-                "similarity matching compares samples, and here every position has its own class: "
+                "similarity matching compares samples, but here every position has its own class: "
                 "use LocalLoss(CrossEntropy())"
             )
         if channels_first(x, axes):
@@ -62,7 +62,7 @@ class SimilarityMatching(Objective):
         known = (targets >= 0).unsqueeze(1)
         found = centred_cosines(x * known)
         wanted = centred_cosines(one_hot(targets, classes).to(x.dtype))
-        # Of what losses leave out both are 0: as if it were not in the batch.
+        # For ignored targets both are 0, as if the sample were not in the batch.
         pairs = known.sum().square().clamp(min=1)
         return F.mse_loss(found, wanted, reduction="sum") / pairs
 
@@ -73,12 +73,12 @@ class SimilarityMatching(Objective):
 
 @dataclass(frozen=True)
 class PredSim(Objective):
-    """The paper's mix of the two: (1 - β) cross-entropy + β similarity matching.
+    """The paper's weighted sum of the two: (1 - β) cross-entropy + β similarity matching.
 
     Nøkland and Eidnes 2019, section 2.4, with β = 0.99.
 
     Args:
-        beta: Share of similarity matching, 0 to 1.
+        beta: Weight of similarity matching, 0 to 1.
         prediction: The cross-entropy.
         similarity: The similarity matching; ``SimilarityMatching(bias=False)`` as in the released
             code.
@@ -101,27 +101,27 @@ class PredSim(Objective):
 
 
 def similar_features(x: Tensor, axes: Axes) -> Tensor:
-    """Return ``(batch, features)``: of more than three maps their deviations."""
+    """Return ``(batch, features)``; more than three maps are reduced to their deviations."""
     if channels_first(x, axes) and x.shape[1] > 3 and x[0, 0].numel() > 1:
         return x.flatten(2).std(2)  # (batch, channels)
     return x.flatten(1)
 
 
 def centred_cosines(x: Tensor) -> Tensor:
-    """Return the cosines between samples ``(batch, features)``, each less its own mean."""
+    """Return the cosines between samples ``(batch, features)``, after subtracting their means."""
     normed = F.normalize(x - x.mean(1, keepdim=True), dim=1, eps=1e-8)
     return normed @ normed.t()
 
 
 def closeness(targets: Tensor) -> Tensor:
-    """Return how like the targets ``(batch, k)`` of samples are, from 0 to 1."""
+    """Return the similarity of the targets ``(batch, k)`` of samples, from 0 to 1."""
     apart = (targets.unsqueeze(0) - targets.unsqueeze(1)).square().sum(2)  # (batch, batch)
     variance = (targets - targets.mean(0)).square().sum(1).mean()
     return torch.exp(-apart / (2 * variance.clamp(min=torch.finfo(targets.dtype).tiny)))
 
 
 def one_hot(targets: Tensor, classes: int) -> Tensor:
-    """Return ``(rows, classes)``; a negative number, which losses leave out, has a row of zeros."""
+    """Return ``(rows, classes)``; a negative number, which losses ignore, gives a row of zeros."""
     known = (targets >= 0).unsqueeze(1)
     return torch.zeros(len(targets), classes, dtype=torch.float32, device=targets.device).scatter(
         1, targets.clamp(min=0).unsqueeze(1), known.float()

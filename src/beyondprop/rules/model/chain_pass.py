@@ -1,4 +1,4 @@
-"""What rules that run a plain chain themselves have in common."""
+"""Common parts of rules that run a plain chain themselves."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from beyondprop.layers.conv import kernel_gradients
 from beyondprop.rules.model.plain_chain import DROPOUTS, LayerState, PlainChain, unfit
 
 Places = dict[nn.Module, dict[str, int]]
-"""For each layer where its parameters, by their names in it, are among the model's."""
+"""The index of each layer's parameters, by their names in the layer, among the model's."""
 
 
 def chain_problems(rule: str, block: Block) -> Iterator[str]:
@@ -21,7 +21,7 @@ def chain_problems(rule: str, block: Block) -> Iterator[str]:
     if reason is not None:
         yield (
             f"{rule} teaches chains (nn.Sequential) of linear layers and convolutions with "
-            f"elementwise activations, pooling, dropout and flattening between them, and {reason}"
+            f"elementwise activations, pooling, dropout and flattening between them, but {reason}"
         )
 
 
@@ -38,7 +38,7 @@ def only_input(rule: str, call: ModelCall) -> Tensor:
 
 
 def places_of(chain: PlainChain, call: ModelCall) -> Places:
-    """Return where the parameters of a chain's layers are among the model's."""
+    """Return the indices of the parameters of a chain's layers among the model's."""
     numbers = {id(p): i for i, p in enumerate(call.parameters.values())}
     return {
         layer.module: {name: numbers[id(p)] for name, p in layer.module.named_parameters()}
@@ -53,20 +53,20 @@ def autocast_of(x: Tensor) -> tuple[bool, torch.dtype]:
 
 
 class Masks:
-    """The dropout masks of a first pass, for those that follow."""
+    """The dropout masks of a first pass, for later passes."""
 
     def __init__(self) -> None:
         self.drawn: list[Tensor | None] = []
 
     def draw(self, dropout: nn.Module, x: Tensor) -> Tensor:
-        """Drop out."""
+        """Apply a dropout and store its mask."""
         mask = dropout(torch.ones_like(x)) if dropout.training else None
         self.drawn.append(mask)
         return x if mask is None else x * mask
 
 
 def run_masked(modules: Sequence[nn.Module], masks: Sequence[Tensor | None], x: Tensor) -> Tensor:
-    """Run modules with the masks that dropouts drew in the first pass; None where one was off."""
+    """Run modules with the dropout masks of the first pass; None for a dropout that was off."""
     drawn = iter(masks)
     for module in modules:
         if type(module) not in DROPOUTS:
@@ -90,7 +90,7 @@ def layer_gradients(state: LayerState, delta: Tensor) -> dict[str, Tensor]:
 
 
 def add_gradient(found: list[Tensor | None], place: int | None, gradient: Tensor) -> None:
-    """Add a gradient to what a parameter has; one may belong to several layers."""
+    """Add a gradient to that of a parameter, which may belong to several layers."""
     if place is not None:
         old = found[place]
         found[place] = gradient if old is None else old + gradient

@@ -27,20 +27,21 @@ from beyondprop.shapes import Axes, features_last
 
 @dataclass(frozen=True)
 class DualPropagation(ModelRule):
-    """Dual propagation: hidden units have two states, and the error above nudges them apart.
+    """Dual propagation: hidden units have two states, which the next layer's error nudges apart.
 
     With ``Δ_k = s⁺_k - s⁻_k``, ``s̄_k = α s⁺_k + (1-α) s⁻_k`` and ``a_k = W_k s̄_{k-1} + b_k``:
     ``s⁺_k = f(a_k + (1-α) W_{k+1}ᵀ Δ_{k+1})``, ``s⁻_k = f(a_k - α W_{k+1}ᵀ Δ_{k+1})``, and
     ``Δ_L = -β e`` with ``e`` the output error of one row. The gradient of ``W_k`` is the mean of
-    ``-Δ_k s̄_{k-1}ᵀ / β`` (Høier, Staudt and Zach 2023; with these weights of mean and nudges, which
-    make it stable for every α, Høier and Zach 2024). States begin as those of the forward pass, and
-    are inferred layer by layer, from the last to the first. As β shrinks it becomes backprop.
-    What follows a pooling, up to the next layer, keeps its exact derivative.
+    ``-Δ_k s̄_{k-1}ᵀ / β`` (Høier, Staudt and Zach 2023; Høier and Zach 2024 give these weights of
+    mean and nudges, which make it stable for every α). States are initialised by the forward pass,
+    and are inferred layer by layer, from the last to the first. As β approaches 0 the gradient
+    becomes that of backprop. From a pooling to the next layer derivatives are exact.
 
     Args:
-        alpha: α, the part of ``s⁺`` in the mean; at 1/2 the bias is of order β², else of order β.
+        alpha: α, the weight of ``s⁺`` in the mean; at 1/2 the bias is of order β², else of order β.
         nudge: β, for a mean loss.
-        passes: Passes of inference: the first goes down, each further one up and down again.
+        passes: Number of inference passes: the first runs from the last layer to the first, each
+            further one from the first to the last and back.
     """
 
     name: ClassVar[str] = "dualprop"
@@ -54,7 +55,7 @@ class DualPropagation(ModelRule):
         yield from chain_problems("DualPropagation", block)
 
     def forward(self, call: ModelCall) -> ModelResult:
-        """Run the forward pass, and keep what each layer returned."""
+        """Run the forward pass, and keep the output of each layer."""
         x = only_input("DualPropagation", call)
         chain, masks = PlainChain.of(call.model), Masks()
         in_place = any(getattr(module, "inplace", False) for module in call.model.modules())
@@ -80,12 +81,12 @@ class DualPropagation(ModelRule):
 
 @dataclass(frozen=True, eq=False)
 class LayerStep:
-    """A layer, and what follows it with the dropout masks of one forward pass.
+    """A layer and the modules after it, with the dropout masks of one forward pass.
 
     Attributes:
         layer: The layer.
-        keeps: Masks of the dropouts after it, before any pooling; None for one that is off.
-        then: Likewise from the first pooling on.
+        keeps: Masks of the dropouts between it and the first pooling; None for one that is off.
+        then: Masks of the dropouts after the first pooling.
     """
 
     layer: Layer
@@ -93,11 +94,11 @@ class LayerStep:
     then: Sequence[Tensor | None]
 
     def activity(self, x: Tensor) -> Tensor:
-        """Return what becomes of the layer's output, one number for each."""
+        """Return the activity for the layer's output, before any pooling."""
         return run_masked(self.layer.keeps, self.keeps, x)
 
     def onward(self, x: Tensor) -> Tensor:
-        """Return what the next layer gets."""
+        """Return the next layer's input."""
         return run_masked(self.layer.then, self.then, x)
 
 
@@ -108,11 +109,11 @@ class Dyads:
     Attributes:
         rule: The rule.
         steps: The layers.
-        places: For each layer where its parameters are among the model's.
-        count: How many parameters the model has.
+        places: Indices of each layer's parameters among the model's.
+        count: Number of the model's parameters.
         last: Shape of the last layer's output.
         cast: Whether autocast was on, and its dtype.
-        axes: What the axes of the model's output mean.
+        axes: Meaning of the axes of the model's output.
     """
 
     rule: DualPropagation
@@ -156,13 +157,13 @@ class Dyads:
         """Return the inferred states.
 
         Args:
-            kept: The first layer's input, and what the others but the last returned.
+            kept: The first layer's input, and the outputs of all layers but the last.
             top: Δ of the last layer.
-            parameters: The model's.
+            parameters: The model's parameters.
 
         Returns:
-            What goes into the chain behind each layer but the last, the input before them; and Δ of
-            every layer, shaped like its output.
+            The chain's input and the mean states of all layers but the last; and Δ of every layer,
+            shaped like its output.
         """
         hidden, alpha = len(self.steps) - 1, self.rule.alpha
         means = [kept[0]]  # s̄_0 = x, s̄_1, …
@@ -173,7 +174,7 @@ class Dyads:
             up = range(hidden) if number else ()
             for k in (*up, *reversed(range(hidden))):
                 step = self.steps[k]
-                # In the first pass all below still is as in the forward pass.
+                # In the first pass all lower states are still those of the forward pass.
                 a = self._layer(k, self._input(k, means), parameters) if number else kept[k + 1]
                 a = a.to(top.dtype)  # a_k, as the layer returns it: (batch, features) or maps
                 push = self._back(k + 1, means[k + 1], differences[k + 1], parameters)
@@ -185,11 +186,11 @@ class Dyads:
         return means, differences
 
     def _input(self, place: int, means: Sequence[Tensor]) -> Tensor:
-        """Return what a layer gets where the layer before it has this mean."""
+        """Return a layer's input for the mean state of the layer before it."""
         return self.steps[place - 1].onward(means[place]) if place else means[0]
 
     def _layer(self, place: int, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-        """Return what a layer makes of its input."""
+        """Return a layer's output for an input."""
         layer = self.steps[place].layer.module
         own = {name: parameters[place] for name, place in self.places[layer].items()}
         return functional_call(layer, own, (x.to(own["weight"].dtype),))  # type: ignore[no-any-return]
@@ -197,7 +198,7 @@ class Dyads:
     def _back(
         self, place: int, mean: Tensor, difference: Tensor, parameters: Sequence[Tensor]
     ) -> Tensor:
-        """Return a layer's Δ carried back to the mean of the layer before it."""
+        """Return a layer's Δ propagated back to the mean state of the layer before it."""
         step, before = self.steps[place], self.steps[place - 1]
         if type(step.layer.module) is nn.Linear and not before.layer.then:
             weight = parameters[self.places[step.layer.module]["weight"]]
@@ -210,7 +211,7 @@ class Dyads:
 
 
 def _steps(chain: PlainChain, masks: Masks) -> Iterator[LayerStep]:
-    """Yield the layers with the masks that were drawn as they ran."""
+    """Yield the layers with the masks that were drawn when they ran."""
     drawn = iter(masks.drawn)
 
     def taken(modules: Sequence[nn.Module]) -> list[Tensor | None]:
@@ -218,7 +219,7 @@ def _steps(chain: PlainChain, masks: Masks) -> Iterator[LayerStep]:
 
     taken(chain.before)
     for layer in chain.layers:
-        # What follows the last layer is not run, and draws nothing.
+        # Dropouts after the last layer are not run, and draw nothing.
         yield LayerStep(layer, taken(layer.keeps), taken(layer.then))
 
 

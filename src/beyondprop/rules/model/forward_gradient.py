@@ -24,10 +24,10 @@ class ForwardGradient(ModelRule):
 
     ``g = (∇f · v) v`` with ``v ~ N(0, I)``, redrawn for every forward pass in training mode: an
     unbiased estimate of ``∇f``, as ``E[v vᵀ] = I`` (Baydin, Pearlmutter, Syme, Wood and Torr 2022).
-    The forward pass carries the derivative along ``v`` with it and keeps no activations; the loss
-    alone is differentiated backward, and ``∇f · v`` is the error at the outputs times the outputs'
+    The forward pass also computes the derivative along ``v`` and keeps no activations; only the
+    loss is differentiated backward, and ``∇f · v`` is the error at the outputs times the outputs'
     derivatives. The variance of ``g`` grows with the number of parameters: ``E|g - ∇f|² = (n + 1)
-    |∇f|²``. So it is for small models.
+    |∇f|²``. Therefore the rule suits only small models.
     """
 
     name: ClassVar[str] = "fg"
@@ -35,7 +35,7 @@ class ForwardGradient(ModelRule):
     projection: Projection = field(default_factory=Redrawn)
 
     def direction(self, name: str, parameter: Tensor, number: int) -> Tensor:
-        """Return the part of a pass's direction that belongs to a parameter, of its shape."""
+        """Return a pass's direction for one parameter, with its shape."""
         stream = stream_of(f"{name}, pass {number}")
         drawn = self.projection.matrix(parameter.numel(), 1, stream, parameter.detach())
         return drawn.view(parameter.shape)
@@ -66,8 +66,8 @@ class Slope:
 
     Attributes:
         rule: The rule, which draws the direction again when it is needed.
-        names: Of the parameters.
-        number: Of the pass.
+        names: Names of the parameters.
+        number: Number of the pass.
         slopes: The derivatives, shaped like the outputs.
     """
 
@@ -92,20 +92,20 @@ class Slope:
 
 
 def _product(error: Tensor, slope: Tensor) -> Tensor:
-    """Return the sum of the products, a real scalar, in single precision at the least."""
+    """Return the sum of the products, a real scalar, in at least single precision."""
     dtype = torch.promote_types(slope.dtype, torch.float32)
     return torch.vdot(error.to(dtype).flatten(), slope.to(dtype).flatten()).real
 
 
 @contextmanager
 def _differentiable(autocast: bool) -> Iterator[None]:
-    """Have PyTorch choose those of its kernels that have derivatives in forward mode.
+    """Make PyTorch use kernels that support forward-mode derivatives.
 
     Args:
-        autocast: Whether it chooses dtypes too.
+        autocast: Whether autocast is on.
 
     Raises:
-        UserError: An operation has none.
+        UserError: An operation has no such kernel.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -116,8 +116,8 @@ def _differentiable(autocast: bool) -> Iterator[None]:
         if "forward AD" not in str(error):
             raise
         raise UserError(
-            "ForwardGradient differentiates in forward mode, which PyTorch cannot do for an "
-            f"operation of this model ({str(error).partition(' because')[0]}): write it by other "
+            "ForwardGradient differentiates in forward mode, which PyTorch does not support for an "
+            f"operation of this model ({str(error).partition(' because')[0]}): write it with other "
             "operations, or use another rule"
         ) from error
     finally:

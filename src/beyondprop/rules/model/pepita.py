@@ -23,18 +23,19 @@ from beyondprop.rules.model.second_pass import SecondPass
 
 @dataclass(frozen=True)
 class PEPITA(ModelRule):
-    """PEPITA: a second forward pass, its input changed by the error, takes the place of backward.
+    """PEPITA: a second forward pass, on an input changed by the error, replaces the backward pass.
 
-    ``h_l = f(W_l h_{l-1})`` from ``h_0 = x``, then ``hᵉ_l`` likewise from ``hᵉ_0 = x + F e``, with
-    ``e`` the output error of one sample and ``F`` fixed and random. Gradients are the means of
-    ``(h_l - hᵉ_l) (hᵉ_{l-1})ᵀ`` and, for the last layer, of ``e (hᵉ_{L-1})ᵀ`` (Dellaferrera and
-    Kreiman 2022, algorithm 1). A convolution's are means over its positions too. In the paper the
-    nets have no biases; here one is a weight whose input is 1. The loss must be a mean over the
-    rows of the batch: the error is multiplied by the rows to get the paper's.
+    ``h_l = f(W_l h_{l-1})`` with ``h_0 = x``, then ``hᵉ_l`` likewise with ``hᵉ_0 = x + F e``, where
+    ``e`` is the output error of one sample and ``F`` a fixed random matrix. Gradients are the means
+    of ``(h_l - hᵉ_l) (hᵉ_{l-1})ᵀ`` and, for the last layer, of ``e (hᵉ_{L-1})ᵀ`` (Dellaferrera and
+    Kreiman 2022, algorithm 1). Gradients of convolutions are means over the positions too. The
+    networks of the paper have no biases; here a bias is a weight whose input is 1. The loss must be
+    a mean over the rows of the batch: the error is multiplied by the number of rows to obtain that
+    of the paper.
 
     Args:
-        scale: Of ``F``, whose entries have the deviation ``scale √(2/n)`` for ``n`` inputs, as the
-            paper's, which are uniform up to ``scale √(6/n)``.
+        scale: Scale of ``F``, whose entries have the standard deviation ``scale √(2/n)`` for ``n``
+            inputs, as in the paper, where they are uniform up to ``scale √(6/n)``.
         projection: Draws ``F``.
     """
 
@@ -61,7 +62,7 @@ class PEPITA(ModelRule):
         )
 
     def modulation(self, error: Tensor, features: int) -> Tensor:
-        """Return ``F e``, ``(rows, features)``, of errors ``(rows, outputs)``."""
+        """Return ``F e``, ``(rows, features)``, for errors ``(rows, outputs)``."""
         stream = self.projection.stream(stream_of(""))
         return self.projection.project(error, features, stream) * (self.scale * 2**0.5)
 

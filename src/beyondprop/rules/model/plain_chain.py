@@ -1,4 +1,4 @@
-"""A plain chain of layers, run step by step so that a rule sees what each layer gets and gives."""
+"""A plain chain of layers, run step by step so that a rule sees each layer's input and output."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ POOLS = (
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
 KEEPS = (*SHAPES, *DROPOUTS, *ELEMENTWISE)
-"""What gives one number for each that it gets."""
+"""Modules whose output has one value for each value of their input."""
 KNOWN = {*LAYERS, *POOLS, *KEEPS}
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer with weights and what follows it.
+    """A layer with weights and the modules after it.
 
     Attributes:
         module: The layer.
-        keeps: What follows and gives one number for each output of the layer.
-        then: What follows from the first pooling on.
+        keeps: The modules after it, up to the first pooling, which keep the number of values.
+        then: The first pooling and the modules after it.
     """
 
     module: nn.Module
@@ -43,12 +43,12 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class LayerState:
-    """What a layer got and gave in one pass.
+    """The input and output of a layer in one pass.
 
     Attributes:
         layer: The layer.
-        input: What it got.
-        shape: Of its output.
+        input: Its input.
+        shape: Shape of its output.
         activity: Its output after the activation, in any shape.
     """
 
@@ -60,7 +60,7 @@ class LayerState:
 
 @dataclass(frozen=True, eq=False)
 class PlainChain:
-    """A model as layers.
+    """A model as a list of layers.
 
     Attributes:
         before: The modules before the first layer.
@@ -72,17 +72,17 @@ class PlainChain:
 
     @classmethod
     def of(cls, model: nn.Module) -> "PlainChain":
-        """Return the layers of a model for which `unfit` has found nothing.
+        """Return the layers of a model for which `unfit` has found no reason.
 
         Raises:
-            UserError: A module has changed since, as by pruning or a parametrization.
+            UserError: A module was changed later, for example by pruning or a parametrization.
         """
         named = list(flat(model))
         reason = next(_odd(named), None)
         if reason is not None:
             raise UserError(
-                f"the rule teaches plain layers alone, and by now {reason}: undo that, or remove() "
-                "the rules"
+                f"the rule teaches only plain layers, but after attaching {reason}: undo this, or "
+                "remove() the rules"
             )
         modules = [module for _, module in named]
         starts = [i for i, module in enumerate(modules) if type(module) in LAYERS]
@@ -99,12 +99,12 @@ class PlainChain:
         compute: Callable[[nn.Module, Tensor], Tensor],
         drop: Callable[[nn.Module, Tensor], Tensor],
     ) -> Iterator[LayerState]:
-        """Run the chain, yielding each layer's state; the last one's activity is the output.
+        """Run the chain and yield each layer's state; the last activity is the output.
 
         Args:
             x: The input.
-            compute: Gives a layer's output.
-            drop: Gives a dropout's output.
+            compute: Returns a layer's output.
+            drop: Returns a dropout's output.
         """
 
         def run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class PlainChain:
 
 
 def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules of a chain in the order they run, those of chains within it in place."""
+    """Yield the modules of a chain in the order they run, with nested chains flattened."""
     for name, module in children(model, prefix):
         if is_chain(module):
             yield from flat(module, name)
@@ -130,12 +130,12 @@ def flat(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 def _odd(modules: Sequence[tuple[str, nn.Module]]) -> Iterator[str]:
-    """Yield in words which modules a plain chain does not hold."""
+    """Yield a clause for each module that a plain chain cannot hold."""
     for name, module in modules:
         if type(module) not in KNOWN or "forward" in vars(module):
             yield f"'{name}' ({type(module).__name__}) is none of these"
         elif is_made(module):
-            yield f"the weight of '{name}' is made from others (weight_norm, pruning)"
+            yield f"the weight of '{name}' is computed from others (weight_norm, pruning)"
 
 
 def unfit(model: nn.Module) -> str | None:
@@ -150,7 +150,7 @@ def unfit(model: nn.Module) -> str | None:
         return None
     for name, module in modules[: places[0]]:
         if getattr(module, "inplace", False):
-            return f"'{name}' would change the input itself: set inplace=False"
+            return f"'{name}' would modify the input in place: set inplace=False"
     for name, module in modules[places[-1] + 1 :]:
         if type(module) not in SHAPES:
             return f"'{name}' ({type(module).__name__}) follows the last layer: move it to the loss"

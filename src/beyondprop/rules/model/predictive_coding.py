@@ -1,8 +1,8 @@
-"""Predictive coding: activities settle between input and loss, then each layer learns alone.
+"""Predictive coding: activities settle between input and loss, then each layer learns locally.
 
 Layer ``l`` with its activation (and pooling) predicts ``p_l = f_l(h_{l-1})`` from the state below,
 ``h_0 = x``. With ``ε_l = h_l - p_l``, the energy of one sample in a net of ``L`` layers is
-``F = Σ_{l<L} ½|ε_l|² + loss(p_L)``. The output has no state: the loss takes the place of its error.
+``F = Σ_{l<L} ½|ε_l|² + loss(p_L)``. The output has no state; the loss replaces its error term.
 """
 
 from abc import ABC, abstractmethod
@@ -24,16 +24,16 @@ from beyondprop.rules.model.plain_chain import DROPOUTS, PlainChain, unfit
 from beyondprop.shapes import Axes, features_axis, features_last
 
 TOLERANCE = 1e-2
-"""How far rounding may take a probability below 0; bfloat16 has 8 bits."""
+"""Tolerance for probabilities below 0 by rounding; bfloat16 has 8 bits."""
 
 TRAITS = ModelRule.traits.but(scales_with_loss=False)
 
 
 class OutputDistribution(ABC):
-    """What the loss at an output that inference moves is taken to be.
+    """A model of the loss at an output that inference moves.
 
-    Its gradient is known at the output of the forward pass alone. A distribution finds the target
-    that has this gradient there, and then the gradient at any other output.
+    The gradient of the loss is known only at the output of the forward pass. A distribution
+    computes the target that gives this gradient there, and then the gradient at any other output.
     """
 
     name: ClassVar[str]
@@ -58,9 +58,8 @@ class OutputDistribution(ABC):
 class CategoricalOutput(OutputDistribution):
     """Softmax cross-entropy, with soft or smoothed labels too: ``error = softmax(y) - target``.
 
-    The loss is the user's own wherever the output moves, if it is a mean cross-entropy. For a loss
-    of another kind it is one with the same gradient at the forward pass's output, and with the
-    curvature of a cross-entropy.
+    If the user's loss is a mean cross-entropy, the model is exact at every output. For other losses
+    it has the same gradient at the forward pass's output, and the curvature of a cross-entropy.
     """
 
     name: ClassVar[str] = "categorical"
@@ -69,17 +68,17 @@ class CategoricalOutput(OutputDistribution):
         """Return the label's probabilities.
 
         Raises:
-            UserError: The errors sum to 0 as those of a cross-entropy, but are too large for one.
+            UserError: The errors sum to 0 as for a cross-entropy, but are too large for one.
         """
         found = output.softmax(-1) - error  # (rows, classes)
         sizes = error.abs().sum(-1).clamp(min=1)  # (rows,)
         lowest = found.min()  # infinite where a scaled loss overflows: its step is skipped
         if -torch.inf < lowest < -TOLERANCE and (error.sum(-1).abs() <= TOLERANCE * sizes).all():
             raise UserError(
-                "predictive coding needs the loss where inference moves the output, and this error "
+                "predictive coding needs the loss at outputs that inference moves, but this error "
                 "is too large for a mean cross-entropy over the rows of the batch: don't sum or "
-                "scale the loss or leave rows out (ignore_index), which divides by fewer; for one "
-                "of another kind give the rule output=GaussianOutput()"
+                "scale the loss or ignore rows (ignore_index), which divides by fewer; for another "
+                "kind of loss give the rule output=GaussianOutput()"
             )
         return found
 
@@ -95,7 +94,8 @@ class GaussianOutput(OutputDistribution):
     For any other loss it is a quadratic that has the same gradient at the forward pass's output.
 
     Args:
-        variance: Half the number of outputs for `torch.nn.MSELoss`, a mean over the outputs too.
+        variance: Variance of the output; use half the number of outputs for `torch.nn.MSELoss`,
+            which is a mean over the outputs too.
     """
 
     name: ClassVar[str] = "gaussian"
@@ -106,7 +106,7 @@ class GaussianOutput(OutputDistribution):
         return output - self.variance * error
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the distance to the target over the variance."""
+        """Return the difference to the target, divided by the variance."""
         return (output - target) / self.variance
 
 
@@ -114,22 +114,23 @@ class GaussianOutput(OutputDistribution):
 class PredictiveCoding(ModelRule):
     """Predictive coding: hidden activities descend an energy, then each layer learns from its own.
 
-    From the forward pass on, all states take ``steps`` steps at once down the energy ``F``,
-    ``h_l ← h_l - γ ∂F/∂h_l``. Each layer then learns by ``∂F/∂W_l``, the states on both its sides
-    constant. Activations are inside the predictions, as in Millidge, Seth and Buckley 2022;
-    Whittington and Bogacz 2017 predict what is before the activation. An error moves one layer
-    down a step: with fewer steps than hidden layers, the first layers learn nothing.
+    Starting from the forward pass, all states take ``steps`` simultaneous gradient steps on the
+    energy ``F``, ``h_l ← h_l - γ ∂F/∂h_l``. Each layer then learns from ``∂F/∂W_l``, with the
+    states on both its sides held constant. Activations are inside the predictions, as in Millidge,
+    Seth and Buckley 2022; Whittington and Bogacz 2017 predict the values before the activation. An
+    error moves one layer down per step: with fewer steps than hidden layers, the first layers learn
+    nothing.
 
     The loss must be a mean over the rows of the batch; during inference ``output`` selects it.
 
     Args:
-        steps: Of inference.
-        rate: Of inference, γ. It must stay below 2 over the energy's largest curvature, about
+        steps: Number of inference steps.
+        rate: Inference rate γ. It must be below 2 over the energy's largest curvature, about
             ``1 + |W|²``.
-        output: What the loss is where inference moves the output.
+        output: Model of the loss at outputs that inference moves.
         fixed_predictions: Whether predictions, their derivatives and the output error stay those
-            of the forward pass (Millidge, Tschantz and Buckley 2020). A rate of 1 and as many steps
-            as hidden layers make it backprop to the last digits.
+            of the forward pass (Millidge, Tschantz and Buckley 2020). With a rate of 1 and as many
+            steps as hidden layers this equals backprop except for rounding.
     """
 
     name: ClassVar[str] = "pc"
@@ -146,8 +147,8 @@ class PredictiveCoding(ModelRule):
             hidden = len(PlainChain.of(block.owner).layers) - 1
             if self.steps < hidden:
                 yield (
-                    f"the error moves one layer down a step, so steps={self.steps} do not reach "
-                    f"the first of {hidden} hidden layers: give steps={hidden} or more"
+                    f"the error moves one layer down per step, so with steps={self.steps} it does "
+                    f"not reach the first of {hidden} hidden layers: set steps={hidden} or more"
                 )
 
     def forward(self, call: ModelCall) -> ModelResult:
@@ -155,7 +156,7 @@ class PredictiveCoding(ModelRule):
         return _forward("PredictiveCoding", call, self.output, self.infer)
 
     def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the last states, and those that predictions come from."""
+        """Return the final states, and the states from which predictions are computed."""
         first = states = net.states(())
         for step in range(self.steps if len(states) > 1 else 0):
             if step == 0 or not self.fixed_predictions:
@@ -178,18 +179,18 @@ class PredictiveCoding(ModelRule):
 class ErrorPredictiveCoding(ModelRule):
     """Predictive coding by errors (ePC): the same energy, lowered in the errors of its layers.
 
-    States follow from the errors, ``h_l = f_l(h_{l-1}) + ε_l`` from ``ε = 0`` on, and the errors
-    take ``steps`` steps ``ε_l ← ε_l - γ (ε_l + ∂loss/∂h_l)``, with the loss's total derivative
-    through the later layers. All layers thus feel the loss in the first step, and the equilibrium
-    is that of `PredictiveCoding` (Goemaere et al. 2025, arXiv 2505.20137). Each layer also learns
-    by ``∂F/∂W_l``, with the states on both of its sides held constant.
+    States are computed from the errors, ``h_l = f_l(h_{l-1}) + ε_l``, initially with ``ε = 0``. The
+    errors take ``steps`` steps ``ε_l ← ε_l - γ (ε_l + ∂loss/∂h_l)``, with the loss's total
+    derivative through the later layers. Thus the loss reaches all layers in the first step, and the
+    equilibrium is that of `PredictiveCoding` (Goemaere et al. 2025, arXiv 2505.20137). As there,
+    each layer learns from ``∂F/∂W_l``, with the states on both of its sides held constant.
 
     The loss must be a mean over the rows of the batch; during inference ``output`` selects it.
 
     Args:
-        steps: Of inference.
-        rate: Of inference, γ.
-        output: What the loss is where inference moves the output.
+        steps: Number of inference steps.
+        rate: Inference rate γ.
+        output: Model of the loss at outputs that inference moves.
     """
 
     name: ClassVar[str] = "epc"
@@ -207,7 +208,7 @@ class ErrorPredictiveCoding(ModelRule):
         return _forward("ErrorPredictiveCoding", call, self.output, self.infer)
 
     def infer(self, net: "Energy") -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the last states, twice: predictions come from them."""
+        """Return the final states twice, as predictions are computed from them too."""
         states = net.states(())
         errors = [torch.zeros_like(h) for h in states[1:]]
         for _ in range(self.steps if errors else 0):
@@ -226,32 +227,32 @@ Infer = Callable[["Energy"], tuple[Sequence[Tensor], Sequence[Tensor]]]
 
 @dataclass(frozen=True, eq=False)
 class MaskedLayer:
-    """A layer and what follows it up to the next, with its dropout masks of this pass."""
+    """A layer and the modules up to the next layer, with the dropout masks of this pass."""
 
     modules: Sequence[nn.Module]
     masks: Masks
 
     def first(self, x: Tensor) -> Tensor:
-        """Run it in the forward pass, drawing the masks."""
+        """Run the modules in the forward pass and draw the masks."""
         for module in self.modules:
             x = self.masks.draw(module, x) if type(module) in DROPOUTS else module(x)
         return x
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Run it with the same masks."""
+        """Run the modules with the same masks."""
         return run_masked(self.modules, self.masks.drawn, x)
 
 
 @dataclass(frozen=True, eq=False)
 class Energy:
-    """The energy of a batch, in the states of its hidden layers.
+    """The energy of a batch, as a function of the states of the hidden layers.
 
     Attributes:
         layers: The layers.
-        input: Of the model.
-        target: Of each row, ``(rows, features)``.
-        distribution: What the loss is.
-        axes: What the axes of the model's output mean.
+        input: The model's input.
+        target: The target of each row, ``(rows, features)``.
+        distribution: The model of the loss.
+        axes: Meaning of the axes of the model's output.
     """
 
     layers: Sequence[MaskedLayer]
@@ -267,10 +268,10 @@ class Energy:
             return self.layers[0](self.input)
 
     def follow(self, errors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the states ``h_0 … h_{L-1}`` that follow from errors, or from none.
+        """Return the states ``h_0 … h_{L-1}`` for these errors; an empty list is zero errors.
 
-        A state is shaped like what its layer returns, ``(batch, features)`` or
-        ``(batch, channels, positions…)``, and so is its error.
+        A state and its error have the shape of the layer's output, ``(batch, features)`` or
+        ``(batch, channels, positions…)``.
         """
         states = [self.input]
         for i, layer in enumerate(self.layers[:-1]):
@@ -279,18 +280,18 @@ class Energy:
         return states
 
     def states(self, errors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the same without a graph."""
+        """Return the states for these errors, without a graph."""
         with torch.no_grad():
             return self.follow(errors)
 
     def predictions(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each but the first with its own graph."""
+        """Return ``p_1 … p_L`` from ``h_0 … h_{L-1}``, each but the first with a graph."""
         with torch.enable_grad():
             pairs = zip(self.layers[1:], states[1:], strict=True)
             return [self.first, *[layer(h) for layer, h in pairs]]
 
     def learning(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Return the same predictions, the first one too with its own graph."""
+        """Return the same predictions, all of them with a graph."""
         with torch.enable_grad():
             return [layer(h) for layer, h in zip(self.layers, states, strict=True)]
 
@@ -301,27 +302,27 @@ class Energy:
         return _shaped(error, output, self.axes)
 
     def deltas(self, states: Sequence[Tensor], predicted: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``∂F/∂p_1 … ∂F/∂p_L``: ``-ε_l`` of hidden layers, at the output the error."""
+        """Return ``∂F/∂p_1 … ∂F/∂p_L``: ``-ε_l`` for hidden layers, the error for the output."""
         with torch.no_grad():
             hidden = [p - h for p, h in zip(predicted[:-1], states[1:], strict=True)]
         return [*hidden, self.output_error(predicted[-1])]
 
 
 class Swapped(nn.Module):
-    """Runs a function while a model has other tensors for parameters."""
+    """Runs a function while a model has other tensors as parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, function: Callable[[], Any]) -> Any:
-        """Run it."""
+        """Run the function."""
         return function()
 
     def run(self, others: Mapping[str, Tensor], function: Callable[[], Any]) -> Any:
-        """Return what the function returns then."""
-        # Names are given for each use of a parameter; to tie them here too would swap a module
-        # that runs twice twice, and give it back what was swapped in.
+        """Return the function's result with these parameters."""
+        # Every name of a parameter is given. Tying them here too would swap a module that runs
+        # twice two times, and restore the swapped-in tensor.
         return functional_call(self, dict(others), (function,), tie_weights=False)
 
 
@@ -330,13 +331,13 @@ class Inference:
     """The values that a forward pass keeps.
 
     Attributes:
-        infer: Gives the last states and those that predictions come from.
+        infer: Returns the final states and those from which predictions are computed.
         model: The model.
-        places: Where the parameter of each name is among the saved tensors.
-        count: How many parameters the model has.
+        places: Index of each named parameter among the saved tensors.
+        count: Number of the model's parameters.
         layers: Its layers.
-        distribution: What the loss is.
-        axes: What the axes of the model's output mean.
+        distribution: The model of the loss.
+        axes: Meaning of the axes of the model's output.
     """
 
     infer: Infer
@@ -357,7 +358,7 @@ class Inference:
         (error,) = errors
         assert error is not None
         x, output = saved[self.count :]
-        if not output.numel():  # there is nothing to infer from an empty batch
+        if not output.numel():  # an empty batch
             wanted = zip(saved, needed, strict=True)
             return [torch.zeros_like(each) if learns else None for each, learns in wanted]
         held = [
@@ -388,7 +389,7 @@ class Inference:
 def _forward(
     rule: str, call: ModelCall, distribution: OutputDistribution, infer: Infer
 ) -> ModelResult:
-    """Run the forward pass; nothing of it is kept but the model's input and output."""
+    """Run the forward pass; only the model's input and output are kept."""
     x = only_input(rule, call)
     chain = PlainChain.of(call.model)
     parts = [[layer.module, *layer.keeps, *layer.then] for layer in chain.layers]
@@ -403,7 +404,7 @@ def _forward(
 
 
 def _places(call: ModelCall) -> dict[str, int]:
-    """Return where the parameters are among the model's, by their names in `Swapped`."""
+    """Return the indices of the model's parameters, by their names in `Swapped`."""
     numbers = {id(parameter): i for i, parameter in enumerate(call.parameters.values())}
     return {
         f"{prefix}.{name}": numbers[id(parameter)]
@@ -413,7 +414,7 @@ def _places(call: ModelCall) -> dict[str, int]:
 
 
 def _free(states: Sequence[Tensor]) -> list[Tensor]:
-    """Return the states such that gradients at all but the model's input can be asked for."""
+    """Return the states, all but the model's input as leaves that require a gradient."""
     return [states[0], *[h.detach().requires_grad_() for h in states[1:]]]
 
 

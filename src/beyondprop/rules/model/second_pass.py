@@ -1,4 +1,4 @@
-"""PEPITA's second pass, on an input changed by the error."""
+"""The second pass of PEPITA, on an input changed by the error."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class SecondPass:
     """The values that the first pass keeps.
 
     Attributes:
-        modulation: Makes of errors ``(rows, outputs)`` what is added to inputs of a given width.
+        modulation: Returns the change of inputs of a given width for errors ``(rows, outputs)``.
         chain: The model.
-        places: For each layer where its parameters are among the model's.
-        masks: Of the dropouts.
-        count: How many parameters the model has.
+        places: Indices of each layer's parameters among the model's.
+        masks: Masks of the dropouts.
+        count: Number of the model's parameters.
         cast: Whether autocast was on, and its dtype.
-        axes: What the axes of the model's output mean.
+        axes: Meaning of the axes of the model's output.
     """
 
     modulation: Callable[[Tensor, int], Tensor]
@@ -78,6 +78,6 @@ class SecondPass:
 
 
 def _difference(state: LayerState, before: Tensor) -> Tensor:
-    """Return how much a layer's activity fell, divided by the rows and positions it has."""
+    """Return the decrease of a layer's activity, divided by its number of rows and positions."""
     width = state.shape[-1 if isinstance(state.layer.module, nn.Linear) else 1]
     return (before - state.activity) / (before.numel() // width)

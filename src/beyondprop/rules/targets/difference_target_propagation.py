@@ -29,17 +29,17 @@ class DifferenceTargetPropagation(SignalRule):
 
     ``ĥ_{L-1} = h_{L-1} - η̂ ∂ℓ/∂h_{L-1}`` and below it ``ĥ_{i-1} = h_{i-1} - g_i(h_i) + g_i(ĥ_i)``
     (Lee, Zhang, Fischer and Bengio 2015, algorithm 1), with ``ℓ`` the loss of one row.
-    Block i lowers ``|f_i(h_{i-1}) - ĥ_i|² / (2 η̂)``, its target a constant; the division is not in
-    the paper, and gives the block before the output block the loss's exact gradient. The inverse
-    lowers ``|g_i(f_i(h_{i-1} + ε)) - (h_{i-1} + ε)|²`` by the same optimizer, with ``ε ~ N(0, σ²)``
-    and f a constant. It is ``g(h) = tanh(V h + c)`` where the block before ends in `nn.Tanh`, as in
-    the paper; else it is affine, so that η̂ does not matter. The first block needs no
-    inverse.
+    Block i minimises ``|f_i(h_{i-1}) - ĥ_i|² / (2 η̂)`` with a constant target; the division is not
+    in the paper, and gives the block before the output block the loss's exact gradient. The inverse
+    minimises ``|g_i(f_i(h_{i-1} + ε)) - (h_{i-1} + ε)|²`` with the same optimizer,
+    ``ε ~ N(0, σ²)`` and a constant f. It is ``g(h) = tanh(V h + c)`` if the previous block ends in
+    `nn.Tanh`, as in the paper; otherwise it is affine, so that η̂ has no effect. The first block
+    needs no inverse.
 
     Args:
-        projection: Draws what the inverses' weights begin with.
+        projection: Draws the initial weights of the inverses.
         rate: η̂, the size of the step from activities to targets, for a mean loss.
-        sigma: σ, the deviation of the noise.
+        sigma: σ, the standard deviation of the noise.
         noise: Draws the noise.
     """
 
@@ -50,8 +50,8 @@ class DifferenceTargetPropagation(SignalRule):
         exact_at_output=True,
         scales_with_loss=False,
         alone=(
-            "its inverses would learn by the same noise in each, and their gradients are not "
-            "averaged; use one process with the whole batch"
+            "its inverses would learn from the same noise in each process, and their gradients are "
+            "not averaged; use one process with the whole batch"
         ),
         drawn_once=frozenset({"projection"}),
         counts_passes=True,
@@ -100,12 +100,13 @@ class DifferenceTargetPropagation(SignalRule):
         at.run.shared[key] = True
 
     def signal(self, at: At) -> Tensor:
-        """Return what the next block sent back."""
+        """Return the message of the next block."""
         assert at.sent_back is not None
         return at.sent_back
 
     def _in_a_row(self, blocks: Sequence[Block]) -> bool:
-        """Whether nothing learns before the rule's blocks, and nothing cuts between or behind."""
+        """Whether the rule's blocks are consecutive, no block before them learns, and no graph ends
+        after them."""
         places = [place for place, block in enumerate(blocks) if block.rule == self]
         first, end = places[0], places[-1] + 1
         return (
@@ -117,14 +118,14 @@ class DifferenceTargetPropagation(SignalRule):
 
 @dataclass(frozen=True, eq=False)
 class Inverse(SignalRule):
-    """The part of a block that has an inverse, from its output back to that of the block before.
+    """The rule for a block with an inverse, from its output back to that of the previous block.
 
-    What goes from block to block is ``m_i = (h_i - ĥ_i) / (η̂ n)`` for ``n`` rows, so that it is
-    the signal too.
+    The message between blocks is ``m_i = (h_i - ĥ_i) / (η̂ n)`` for ``n`` rows, so that it is also
+    the signal.
 
     Attributes:
         rule: The rule.
-        before: The block before.
+        before: The previous block.
         tanh: Whether the inverse ends in tanh.
     """
 
@@ -137,14 +138,14 @@ class Inverse(SignalRule):
     tanh: bool
 
     def start(self, block: Block) -> dict[str, Tensor]:
-        """Return parameters that have no shape yet."""
+        """Return parameters without shapes."""
         like: Tensor = like_of(block, torch.empty(0))
         parameter: Any = UninitializedParameter
         return {n: parameter(device=like.device, dtype=like.dtype) for n in (WEIGHT, BIAS)}
 
     @eager
     def prepare(self, at: At, errors: torch.Size) -> None:
-        """Make the inverse if this is the first pass."""
+        """Create the inverse if this is the first pass."""
         self.rule.prepare(at, errors)
         x, weight, bias = at.input, at.state[WEIGHT], at.state[BIAS]
         assert x is not None
@@ -160,14 +161,15 @@ class Inverse(SignalRule):
                 bias.zero_()
         if weight.shape != (inputs, outputs):
             raise UserError(
-                f"DifferenceTargetPropagation keeps one inverse a block, from {weight.shape[1]} "
-                f"outputs to {weight.shape[0]} inputs, and '{at.block.name}' now makes {outputs} "
-                f"of {inputs}: the sizes must stay the same from pass to pass"
+                f"DifferenceTargetPropagation has one inverse per block, from {weight.shape[1]} "
+                f"outputs to {weight.shape[0]} inputs, but '{at.block.name}' now has {outputs} "
+                f"outputs and {inputs} inputs: the sizes must be the same in every pass"
             )
 
     @eager
     def signal(self, at: At) -> Tensor:
-        """Return what the next block sent back; send on, and let the inverse learn."""
+        """Return the message of the next block; send one to the previous block, and let the inverse
+        learn."""
         x, h, m = at.input, at.output, at.sent_back
         assert x is not None
         assert h is not None
@@ -194,7 +196,7 @@ class Inverse(SignalRule):
         return x + noise * (self.rule.sigma * math.sqrt(inputs))  # of variance 1/inputs
 
     def _run(self, at: At, x: Tensor) -> Tensor:
-        """Return what the block makes of an input; what it draws, nobody else misses."""
+        """Return the block's output for an input, without advancing the random generators."""
         devices = [at.device] if at.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             given: Tensor = at.run.run(at.block, x)
@@ -203,7 +205,7 @@ class Inverse(SignalRule):
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A function ``V h + c`` of rows, or its tanh.
+    """The function ``V h + c`` of rows, or its tanh.
 
     Attributes:
         weight: V, ``(inputs, outputs)``.
@@ -216,7 +218,7 @@ class Affine:
     tanh: bool
 
     def __call__(self, h: Tensor) -> Tensor:
-        """Return what is made of ``(rows, outputs)``: ``(rows, inputs)``."""
+        """Return the function of ``(rows, outputs)``, ``(rows, inputs)``."""
         y = torch.addmm(self.bias, h, self.weight.t())
         return y.tanh_() if self.tanh else y
 
@@ -236,7 +238,7 @@ class Affine:
 
 
 def _modules(block: Block) -> Iterator[nn.Module]:
-    """Yield the block's modules, those of chains in place."""
+    """Yield the block's modules, with chains flattened."""
     for _, module in block.modules:
         yield from (inner for _, inner in flat(module)) if is_chain(module) else (module,)
 
